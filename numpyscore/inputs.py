@@ -1,0 +1,94 @@
+"""What comes in, looked at once: every error names the argument, what came, what was expected, why, and the cure."""
+
+import numpy as np
+
+BLOCK = 1 << 17  # numbers per block: validation and conversion stay in cache and never make a large temporary
+
+
+def _shape(a):
+    return "x".join(map(str, np.shape(a))) or "scalar"
+
+
+def numeric(where, name, value):
+    """`value` as an ndarray of real or complex numbers, not copied when it is one already."""
+    try:
+        a = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(
+            f"{where}: {name} cannot be made an array ({error}); rows of unequal length? Pass rows of equal length."
+        ) from None
+    if a.dtype.kind not in "biufc":
+        raise TypeError(
+            f"{where}: {name} has dtype {a.dtype}, expected numbers (float, integer or complex). "
+            f"Convert it first, for example np.asarray({name}, dtype=float)."
+        )
+    return a
+
+
+def samples(where, x, dim=None, *, name="x", dtype=None):
+    """A finite (n, d) array of samples, rows are samples; converted only if `dtype` is given, never modified."""
+    a = numeric(where, name, x)
+    if a.ndim != 2:
+        cure = (
+            f"One sample of dimension {a.size}: {name}[None, :]; {a.size} samples of dimension 1: {name}[:, None]."
+            if a.ndim == 1
+            else f"Reshape it to (n, d), for example {name}.reshape(len({name}), -1)."
+        )
+        raise ValueError(f"{where}: {name} has shape {a.shape}, expected (n, d) with samples as rows. {cure}")
+    if dim is not None and a.shape[1] != dim:
+        hint = f" Rows are samples: pass {name}.T?" if a.shape[0] == dim else ""
+        raise ValueError(
+            f"{where}: {name} has shape {a.shape}, expected (n, {dim}), one column per dimension of this object.{hint}"
+        )
+    finite(where, name, a)
+    return a if dtype is None else a.astype(dtype, copy=False)
+
+
+def finite(where, name, a):
+    """Refuse NaN and infinity, naming the first bad row; in blocks, so that no temporary is as large as `a`."""
+    if a.dtype.kind not in "fc" or a.size == 0:
+        return
+    step = max(1, BLOCK * len(a) // a.size) if a.ndim else 1
+    for start in range(0, len(a) if a.ndim else 1, step):
+        block = a[start : start + step] if a.ndim else a
+        good = np.isfinite(block)
+        if not good.all():
+            first = np.argwhere(~good)[0] if a.ndim else ()
+            index = ", ".join(str(i + (start if k == 0 else 0)) for k, i in enumerate(first))
+            row = f" (first bad row: {int(first[0]) + start})" if a.ndim else ""
+            raise ValueError(
+                f"{where}: {name}[{index}] is {block[tuple(first)]}, expected finite numbers{row}. "
+                f"A mean over samples would turn every result into NaN; remove or repair such rows first."
+            )
+
+
+def positive(where, name, value):
+    """A finite positive float."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{where}: {name} is {value!r}, expected one positive number.") from None
+    if not (np.isfinite(number) and number > 0):
+        raise ValueError(f"{where}: {name} is {number}, expected a finite positive number.")
+    return number
+
+
+def count(where, name, value, least=1):
+    """An integer not below `least`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{where}: {name} is {value!r} ({type(value).__name__}), expected an integer >= {least}.")
+    if value < least:
+        raise ValueError(f"{where}: {name} is {value}, expected an integer >= {least}.")
+    return int(value)
+
+
+def generator(where, rng):
+    """`rng` is a seed or a numpy.random.Generator; None draws fresh entropy."""
+    if rng is None or isinstance(rng, int | np.integer | np.random.Generator | np.random.SeedSequence):
+        if isinstance(rng, int | np.integer) and rng < 0:
+            raise ValueError(f"{where}: rng is {rng}, expected a seed >= 0 or a numpy.random.Generator.")
+        return np.random.default_rng(rng)
+    raise TypeError(
+        f"{where}: rng is {rng!r} ({type(rng).__name__}), expected an integer seed or a numpy.random.Generator; "
+        f"for the old interface pass np.random.default_rng(seed)."
+    )

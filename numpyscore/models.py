@@ -1,0 +1,342 @@
+r"""Networks as models of a density: energy, score, Jacobian, trace, curvature, and the pullback to their parameters.
+
+Score means here the gradient of log p with respect to x (units 1/[x]): not a likelihood, not a gradient in the
+parameters. An `EnergyMLP` has energy f and score -grad f; a `ScoreMLP` gives the score itself, which need not be a
+gradient. Conditional on a noise level, the network part of either carries the factor 1/sigma.
+"""
+
+import numpy as np
+
+from . import mlp
+from .network import MLP
+
+
+class EnergyMLP(MLP):
+    r"""A network for the energy f: p = exp(-f)/Z, score = -grad f (the gradient of log p in x), trace = -Laplacian f.
+
+    .. math:: f(x) = \mathrm{net}(x) + \tfrac{\lambda}{2} |x|^2, \qquad
+       f(x; \sigma) = \mathrm{net}(x, \log\sigma)/\sigma + \frac{\lambda |x|^2}{2 (1 + \sigma^2)}
+
+    One sweep gives energy, score and every projected curvature,
+    v^T (Hess net) v = sum_l sum_k g_l phi''(z_l) T_l^2, so the exact trace costs min(d, n_1) tangent rows, not d
+    backward passes. Make one with `init`, `from_arrays` or `from_torch`; parameters are immutable, see `with_theta`.
+
+    Parameters
+    ----------
+    layers : sequence of (W, b)
+        W is (in, out); the last has one output. A conditional network's W1 is (dim + 1, n_1), its last row multiplies
+        log sigma.
+    activation_name : str or Activation
+    confinement : float
+        lambda >= 0. With 0 and a bounded activation exp(-f) has no finite integral.
+    conditional : bool
+
+    Source: curvature identity and collapsed trace, derived in the documentation of `mlp`; model of p by its energy,
+    Hyvarinen (2005), JMLR 6:695-709.
+    """
+
+    kind = "EnergyMLP"
+
+    def _check_ends(self, where, dim, outputs):
+        _check_dim(where, dim, self.conditional)
+        if outputs != 1:
+            raise ValueError(f"{where}: the output layer has {outputs} units, expected 1, the energy.")
+
+    def _options(self):
+        return {"confinement": self.confinement, "conditional": self.conditional}
+
+    def _energy_exists(self, where):
+        """It does."""
+
+    def energy(self, x, *, sigma=None):
+        """Energy f (n,), without unit: -log p up to the constant log Z."""
+        return self.evaluate(x, energy=True, score=False, sigma=sigma).energy
+
+    # ---- one block
+
+    def _reverse(self, call, block, order, to_input=True):
+        columns, y = mlp.forward(call.layers, self.activation, block.x, order, block.shift)
+        return columns, y, mlp.adjoint(call.layers, columns, np.ones_like(y), to_input)
+
+    def _block(self, call, block, at, v, out, local, grads):
+        x, lam = block.x, block.lam
+        second = v is not None or "trace" in out
+        pulls = grads is not None
+        first = "score" in out or second or local is not None
+        columns, y = mlp.forward(call.layers, self.activation, x, first + second + pulls, block.shift)
+        here = {}
+        if "energy" in out or local is not None:
+            here["energy"] = block.per_sample(y[:, 0]) + 0.5 * lam * np.einsum("nd,nd->n", x, x)
+        if not first:
+            out["energy"][at] = here["energy"]
+            return None
+        reverse = mlp.adjoint(call.layers, columns, np.ones_like(y), "score" in out or local is not None)
+        if reverse.u is not None:
+            here["score"] = -block.per_row(reverse.u)
+            if call.confinement:
+                here["score"] -= lam[..., None] * x
+        for name in out.keys() & here.keys():
+            out[name][at] = here[name]
+        pull = None if local is None else local(at, here)
+        c_bar = None
+        if pulls:
+            cot = mlp.Bars.zeros(columns)
+            if second:
+                c_bar = block.per_sample(-np.atleast_2d(pull["trace" if v is None else "curvature"]))
+        if second:
+            K = self._rows(call, block, columns, reverse, v, c_bar, (cot, grads) if pulls else None)
+            spread = call.d if v is None else np.einsum("mnd,mnd->mn", v, v)
+            K = -(block.per_sample(K) + lam * spread)
+            if v is None:
+                out["trace"][at] = K
+        if pulls:
+            self._pull(call, block, columns, reverse, pull, cot, grads)
+        return K if v is not None else None
+
+    def _rows(self, call, block, columns, reverse, v, c_bar, pull):
+        """Curvature of the network part, summed over the shared rows (n,) or for each direction (m, n); pulled back."""
+        n = len(block.x)
+        W_1 = call.layers[0][0]
+        if v is None:
+            R, _ = call.once("factor", lambda: mlp.row_factor(W_1))
+            total, blocks = np.zeros(n, call.dtype), call.rows(R, n)
+        else:
+            total, blocks = np.empty(v.shape[:2], call.dtype), call.probe_rows(v @ W_1, n)
+        for rows in blocks:
+            T, N = mlp.tangent(call.layers, columns, rows)
+            K = mlp.energy_curvature(columns, reverse.g, T, rows.first)
+            if v is None:
+                total += K.sum(0)
+            else:
+                total[rows.place] = K
+            if pull is not None:
+                c = c_bar if v is None else c_bar[rows.place]
+                T_bar = mlp.energy_rows_pullback(call.layers, columns, reverse.g, rows, T, N, c, *pull)
+                if v is None:
+                    call.once("R_bar", lambda: np.zeros_like(R))[rows.place] += T_bar.sum(1)
+                else:
+                    pull[1][0][0][: call.d] += _outer(v[rows.place], T_bar)
+        return total
+
+    def _pull(self, call, block, columns, reverse, pull, cot, grads):
+        """Cotangents of energy and score, and what the rows left in `cot`, down to the parameters."""
+        y_bar = u_bar = None
+        if "energy" in pull:
+            y_bar = block.per_sample(pull["energy"])[:, None].astype(call.dtype)
+        if "score" in pull:
+            u_bar = -block.per_row(pull["score"]).astype(call.dtype)
+        inner = call.inner(grads)
+        g_bar = mlp.adjoint_pullback(call.layers, columns, reverse, u_bar, cot, inner)
+        inner[-1][0][:, 0] += g_bar.sum(0)
+        mlp.backprop(call.layers, columns, block.x, y_bar, cot, inner)
+        if block.log_sigma is not None:
+            grads[0][0][-1] += block.log_sigma @ cot.z[0]
+
+    def _finish(self, call, grads):
+        """The shared rows' cotangent, gathered over all blocks, lifted to W_1."""
+        if "R_bar" in call.kept:
+            grads[0][0][: call.d] += call.kept["factor"][1](call.kept["R_bar"])
+
+    def _jacobian(self, call, block):
+        columns, _, reverse = self._reverse(call, block, 2, False)
+        T, _ = mlp.tangent(call.layers, columns, mlp.Rows(call.layers[0][0][:, None], 0, slice(None)))
+        hess = 0
+        for (_, _, d2, *_), g, T_l in zip(columns, reverse.g, T, strict=True):
+            hess = hess + np.einsum("ink,nk->nik", T_l, g * d2) @ np.broadcast_to(
+                T_l, (call.d, len(d2), T_l.shape[2])
+            ).transpose(1, 2, 0)
+        if block.scale is not None:
+            hess *= block.scale[:, None, None]
+        return -(hess + block.lam[..., None, None] * np.eye(call.d, dtype=call.dtype))
+
+    def _jvp(self, call, block, v):
+        """Forward mode over the reverse sweep: the adjoints are differentiated along v."""
+        columns, _, reverse = self._reverse(call, block, 2, False)
+        T, _ = mlp.tangent(call.layers, columns, mlp.Rows((v @ call.layers[0][0])[None], 0, slice(None)))
+        u_dot = mlp.adjoint_tangent(call.layers, columns, reverse, T)
+        return -(block.per_row(u_dot) + block.lam[..., None] * v)
+
+    def _vjp(self, call, block, v):
+        """Reverse mode over the reverse sweep: the gradient of v . grad f in x."""
+        columns, _, reverse = self._reverse(call, block, 2, False)
+        cot = mlp.Bars.zeros(columns)
+        mlp.adjoint_pullback(call.layers, columns, reverse, v, cot)
+        x_bar = mlp.backprop(call.layers, columns, block.x, None, cot, to_input=True)
+        return -(block.per_row(x_bar) + block.lam[..., None] * v)
+
+
+class ScoreMLP(MLP):
+    r"""A network for the score itself (the gradient of log p in x): s = net(x), or net(x, log sigma)/sigma.
+
+    Nothing makes its Jacobian symmetric, so it need not be the gradient of any energy. The exact trace is the cyclic
+    one: tr J = tr(D_1 W_2 D_2 ... W_L D_L M) with M = W_{L+1} W_1 and D_l = diag phi'(z_l), free of d once M is
+    formed; with two hidden layers it is a bilinear form, the price of one forward pass.
+
+    Parameters
+    ----------
+    layers : sequence of (W, b)
+        W is (in, out); the last has dim outputs. A conditional network's W1 is (dim + 1, n_1).
+    activation_name : str or Activation
+    conditional : bool
+
+    Source: Song & Ermon (2019), arXiv:1907.05600, for networks of the score and the factor 1/sigma.
+    """
+
+    kind = "ScoreMLP"
+
+    def _check_ends(self, where, dim, outputs):
+        _check_dim(where, dim, self.conditional)
+        if outputs != dim:
+            raise ValueError(f"{where}: the output layer has {outputs} units, expected {dim}, one per dimension of x.")
+
+    def _block(self, call, block, at, v, out, local, grads):
+        second = v is not None or "trace" in out
+        columns, y = mlp.forward(
+            call.layers, self.activation, block.x, max(second, pulls) + (second and pulls), block.shift
+        )
+        here = {"score": block.per_row(y)}
+        if "score" in out:
+            out["score"][at] = here["score"]
+        pull = None if local is None else local(at, here)
+        pulls = grads is not None
+        cot = inner = c_bar = K = None
+        if pulls:
+            cot, inner = mlp.Bars.zeros(columns), call.inner(grads)
+            if second:
+                c_bar = block.per_sample(np.atleast_2d(pull["trace" if v is None else "curvature"]))
+        if second:
+            K = block.per_sample(self._rows(call, block, columns, v, c_bar, cot, inner))
+            if v is None:
+                out["trace"][at] = K
+        if pulls:
+            y_bar = block.per_row(pull["score"]).astype(call.dtype) if "score" in pull else None
+            mlp.backprop(call.layers, columns, block.x, y_bar, cot, inner)
+            if block.log_sigma is not None:
+                grads[0][0][-1] += block.log_sigma @ cot.z[0]
+        return K if v is not None else None
+
+    def _rows(self, call, block, columns, v, c_bar, cot, inner):
+        """Trace (n,) or v^T J v (m, n) of the network part; pulled back if c_bar is given."""
+        W_1, W_out = call.layers[0][0], call.layers[-1][0]
+        n = len(block.x)
+        if v is None and call.L <= 2:
+            MT = call.once("MT", lambda: (W_out @ W_1).T)
+            kept = None if c_bar is None else call.once("MT_bar", lambda: np.zeros_like(MT))
+            return mlp.cyclic_trace(call.layers, columns, MT, c_bar, kept, cot, inner)
+        if v is None:
+            T1, C = call.once("ends", lambda: mlp.cyclic_ends(W_1, W_out))
+            total, blocks = np.zeros(n, call.dtype), call.rows(T1, n)
+        else:
+            C = v @ W_out.T
+            total, blocks = np.empty(v.shape[:2], call.dtype), call.probe_rows(v @ W_1, n)
+        for rows in blocks:
+            T, N = mlp.tangent(call.layers, columns, rows)
+            C_rows = C[rows.place] if v is not None else C[rows.place, None]
+            K = mlp.score_curvature(columns, T, C_rows, rows.first)
+            if v is None:
+                total += K.sum(0)
+            else:
+                total[rows.place] = K
+            if c_bar is not None:
+                c = c_bar if v is None else c_bar[rows.place]
+                T_bar, C_bar = mlp.score_rows_pullback(call.layers, columns, rows, T, N, C_rows, c, cot, inner)
+                if v is None:
+                    call.once("T1_bar", lambda: np.zeros_like(T1))[rows.place] += T_bar.sum(1)
+                    call.once("C_bar", lambda: np.zeros_like(C))[rows.place] += C_bar.sum(1)
+                else:
+                    inner[0][0][...] += _outer(v[rows.place], T_bar)
+                    inner[-1][0][...] += _outer(C_bar, v[rows.place])
+        return total
+
+    def _finish(self, call, grads):
+        """The ends' cotangents, gathered over all blocks, brought to W_1 and W_out."""
+        W_1, W_out = call.layers[0][0], call.layers[-1][0]
+        inner = call.inner(grads)
+        if "T1_bar" in call.kept and call.d < W_1.shape[1]:  # the rows were those of W_1 and of W_out^T
+            inner[0][0][...] += call.kept["T1_bar"]
+            inner[-1][0][...] += call.kept["C_bar"].T
+            return
+        MT_bar = call.kept.get("C_bar", call.kept.get("MT_bar"))
+        if MT_bar is not None:
+            inner[-1][0][...] += MT_bar.T @ W_1.T
+            inner[0][0][...] += W_out.T @ MT_bar.T
+
+    def _jacobian(self, call, block):
+        columns, _ = mlp.forward(call.layers, self.activation, block.x, 1, block.shift)
+        T, _ = mlp.tangent(call.layers, columns, mlp.Rows(call.layers[0][0][:, None], 0, slice(None)))
+        jac = ((T[-1] * columns[-1][1]) @ call.layers[-1][0]).transpose(1, 2, 0)
+        return jac if block.scale is None else jac * block.scale[:, None, None]
+
+    def _jvp(self, call, block, v):
+        columns, _ = mlp.forward(call.layers, self.activation, block.x, 1, block.shift)
+        T, _ = mlp.tangent(call.layers, columns, mlp.Rows((v @ call.layers[0][0])[None], 0, slice(None)))
+        return block.per_row((T[-1][0] * columns[-1][1]) @ call.layers[-1][0])
+
+    def _vjp(self, call, block, v):
+        columns, _ = mlp.forward(call.layers, self.activation, block.x, 1, block.shift)
+        return block.per_row(mlp.adjoint(call.layers, columns, v).u)
+
+
+def _check_dim(where, dim, conditional):
+    if dim < 1:
+        raise ValueError(
+            f"{where}: W1 has {dim + conditional} rows, expected at least {1 + conditional}"
+            f"{', the last for log sigma' if conditional else ''}."
+        )
+
+
+def _outer(A, B):
+    """Sum over rows and samples of the outer products: (r, n, i), (r, n, j) -> (i, j)."""
+    return A.reshape(-1, A.shape[-1]).T @ B.reshape(-1, B.shape[-1])
+
+
+def load(path, *, max_bytes=1 << 31):
+    """The network in a file written by `save`.
+
+    Parameters
+    ----------
+    path : path of an npz file
+    max_bytes : int
+        Refuse a file whose contents would unpack to more than this.
+
+    Raises
+    ------
+    ValueError
+        If the file is not a whole numpyscore model: foreign, truncated, pickled, too large, or of inconsistent shapes.
+    OSError
+        If it cannot be read.
+    """
+    import zipfile
+    import zlib
+
+    def refuse(why):
+        return ValueError(f"load: {path} {why}; expected a file written by model.save(path).")
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            inflated = sum(member.file_size for member in archive.infolist())
+        if inflated > max_bytes:
+            raise refuse(f"would unpack to {inflated} bytes, more than max_bytes = {max_bytes}")
+        with np.load(path, allow_pickle=False) as file:
+            data = {name: file[name] for name in file.files}
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
+        raise refuse(f"is not a readable npz file ({error})") from None
+    except ValueError as error:
+        if str(error).startswith("load:"):
+            raise
+        raise refuse(f"holds something else than plain arrays ({error})") from None
+    if str(data.get("format")) != "numpyscore-model":
+        raise refuse("is an npz file, but not a numpyscore model")
+    if int(data.get("version", 0)) != 1:
+        raise refuse(f"has format version {data.get('version')}, this program reads version 1")
+    kinds = {cls.kind: cls for cls in (EnergyMLP, ScoreMLP)}
+    depth = sum(name.startswith("W") for name in data)
+    try:
+        layers = [(data[f"W{l}"], data[f"b{l}"]) for l in range(1, depth + 1)]
+        options = {"conditional": bool(data["conditional"])}
+        cls = kinds[str(data["kind"])]
+        if cls is EnergyMLP:
+            options["confinement"] = float(data["confinement"])
+        return cls(layers, str(data["activation"]), **options)
+    except KeyError as error:
+        raise refuse(f"lacks or does not know {error}") from None

@@ -1,0 +1,592 @@
+r"""What energy and score networks have in common: parameters, blocks of samples, probes, input checks, files.
+
+Both answer through one loop, `MLP._sweep`: a block of samples goes forward, back, and once through the tangent rows,
+and, if cotangents are given, back again to the parameters. So memory is bounded for any number of samples, and an
+objective gets its value and its gradient from one visit to each sample.
+"""
+
+import functools
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import mlp
+from .activations import ACTIVATIONS, activation
+from .inputs import count, finite, generator, numeric, samples
+
+SAMPLES = 1 << 15  # numbers in one (samples, width) array of a block: a handful of them stay in cache
+ROWS = 1 << 17  # numbers in one (rows, samples, width) array of a block
+
+
+# ------------------------------------------------------------------------------- probes
+
+
+def draw_probes(where, probe, shape, rng, dtype=float):
+    """Directions v (..., d) with E[v v^T] = I: "rademacher" (signs), "gaussian", or "sphere" (of radius sqrt d)."""
+    if probe == "rademacher":
+        return rng.integers(0, 2, shape, dtype=np.int8).astype(dtype) * 2 - 1
+    if probe not in ("gaussian", "sphere"):
+        raise ValueError(f"{where}: probe is {probe!r}, expected 'rademacher', 'gaussian' or 'sphere'.")
+    v = rng.standard_normal(shape).astype(dtype, copy=False)
+    return v if probe == "gaussian" else v * np.sqrt(shape[-1] / np.sum(v * v, -1, keepdims=True)).astype(dtype)
+
+
+def directions(where, v, n, d, name="v"):
+    """Probe directions as (m, n, d) from (n, d), one per sample, or (m, n, d), m per sample; finite."""
+    a = numeric(where, name, v)
+    if a.shape != (n, d) and (a.ndim != 3 or a.shape[1:] != (n, d)):
+        raise ValueError(
+            f"{where}: {name} has shape {a.shape}, expected ({n}, {d}), one direction per sample, "
+            f"or (m, {n}, {d}) for m directions per sample."
+        )
+    finite(where, name, a.reshape(-1, d))
+    return a if a.ndim == 3 else a[None]
+
+
+# ------------------------------------------------------------------------------- what evaluate returns
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Energy (n,), score (n, d), trace (n,) and curvature (n,) or (m, n) at x, as far as they were asked for."""
+
+    model: "MLP"
+    x: np.ndarray
+    sigma: np.ndarray | float | None
+    v: np.ndarray | None
+    energy: np.ndarray | None
+    score: np.ndarray | None
+    trace: np.ndarray | None
+    curvature: np.ndarray | None
+
+    def pullback(self, *, energy_bar=None, score_bar=None, trace_bar=None, curvature_bar=None):
+        """Flat gradient in theta of any function with these cotangents of energy, score, trace and curvature.
+
+        Parameters
+        ----------
+        energy_bar, trace_bar : (n,) arrays or scalars, optional
+        score_bar : (n, d) array, optional
+        curvature_bar : (n,) or (m, n) array or scalar, optional
+            Needs `curvature=` in `evaluate`, which says along which directions.
+
+        Returns
+        -------
+        gradient : (p,) array, order of theta
+
+        Raises
+        ------
+        ValueError
+            If a cotangent has another shape than its quantity, or trace and curvature are both pulled back.
+        """
+        given = {"energy": energy_bar, "score": score_bar, "trace": trace_bar, "curvature": curvature_bar}
+        bars = {name: self._cotangent(name, bar) for name, bar in given.items() if bar is not None}
+        return self.model._pullback("pullback", self.x, self.sigma, self.v, bars)
+
+    def _cotangent(self, name, bar):
+        n, d = self.x.shape
+        if name == "energy":
+            self.model._energy_exists("pullback")
+        if name == "curvature" and self.v is None:
+            raise ValueError("pullback: curvature_bar needs evaluate(..., curvature=v), the directions it belongs to.")
+        shape = {"energy": (n,), "score": (n, d), "trace": (n,)}.get(name) or self.v.shape[:-1]
+        a = numeric("pullback", f"{name}_bar", bar)
+        if a.ndim and a.shape != shape:
+            raise ValueError(
+                f"pullback: {name}_bar has shape {a.shape}, expected {shape}, the shape of {name}, or one number."
+            )
+        return np.broadcast_to(a, shape)
+
+
+# ------------------------------------------------------------------------------- the common part
+
+
+class MLP:
+    """What both kinds of network share: parameters, blocks of samples, input checks, files."""
+
+    kind = "MLP"
+
+    def __init__(self, layers, activation_name, *, conditional=False, confinement=0.0):
+        where = type(self).__name__
+        self.activation = activation(where, activation_name)
+        self.conditional = bool(conditional)
+        self.confinement = float(confinement)
+        if not (np.isfinite(self.confinement) and self.confinement >= 0):
+            raise ValueError(
+                f"{where}: confinement is {confinement}, expected a finite number >= 0; below 0, exp(-f) has no integral."
+            )
+        pairs = self._checked(where, layers)
+        self._shapes = tuple((W.shape, b.shape) for W, b in pairs)
+        self.theta = np.concatenate([a.ravel() for pair in pairs for a in pair])
+        self.theta.flags.writeable = False
+        self.dim = pairs[0][0].shape[0] - self.conditional
+
+    def _checked(self, where, layers):
+        """The layers as arrays of one dtype whose shapes fit each other."""
+        pairs = [
+            (numeric(where, f"W{l}", W), numeric(where, f"b{l}", b)) for l, (W, b) in enumerate(map(tuple, layers), 1)
+        ]
+        if len(pairs) < 2:
+            raise ValueError(
+                f"{where}: {len(pairs)} layers came, expected at least 2: one hidden layer and the output."
+            )
+        for l, (W, b) in enumerate(pairs, 1):
+            if W.ndim != 2 or b.shape != W.shape[1:]:
+                raise ValueError(
+                    f"{where}: layer {l} has W of shape {W.shape} and b of shape {b.shape}, expected (in, out) and (out,). "
+                    f"Torch and others store (out, in): use from_torch, or pass W.T."
+                )
+            if l > 1 and W.shape[0] != pairs[l - 2][0].shape[1]:
+                raise ValueError(
+                    f"{where}: W{l} has shape {W.shape}, expected {pairs[l - 2][0].shape[1]} rows, the width of layer "
+                    f"{l - 1}. W is (in, out): use from_torch, or pass W.T, if yours is (out, in)."
+                )
+            if 0 in W.shape:
+                raise ValueError(f"{where}: W{l} has shape {W.shape}; every layer needs at least one unit.")
+            finite(where, f"W{l}", W)
+            finite(where, f"b{l}", b)
+        self._check_ends(where, pairs[0][0].shape[0] - self.conditional, pairs[-1][0].shape[1])
+        dtype = np.result_type(*(a for pair in pairs for a in pair))
+        self._allowed(where, dtype if dtype.kind in "fc" else np.dtype(float))
+        return [(W.astype(dtype if dtype.kind in "fc" else float), b.astype(W.dtype)) for W, b in pairs]
+
+    def _check_ends(self, where, dim, outputs):
+        raise TypeError(f"{where} is the common part of EnergyMLP and ScoreMLP; use one of these.")
+
+    def _allowed(self, where, dtype):
+        """Refuse dtypes whose result would be wrong or of less accuracy than it looks."""
+        if dtype in (np.float32, np.float64):
+            return
+        if dtype == np.float16:
+            raise TypeError(f"{where}: dtype float16 is not supported (3 digits); convert to float32 or float64.")
+        if not self.activation.analytic:
+            fine = ", ".join(name for name, row in ACTIVATIONS.items() if row.analytic)
+            raise TypeError(
+                f"{where}: dtype {dtype} with activation {self.activation.name!r} is refused: its accurate form exists for "
+                f"real float32 and float64 only. Complex and longdouble work with {fine}."
+            )
+
+    # ---- making one
+
+    @classmethod
+    def init(cls, dim, widths, activation="softplus", *, conditional=False, rng=None, dtype=float, **options):
+        """A random network: W ~ N(0, 1/fan_in), b uniform in +-1/sqrt(fan_in).
+
+        Parameters
+        ----------
+        dim : int
+            Dimension d of x.
+        widths : sequence of int
+            Units of each hidden layer, at least one layer.
+        activation : str or Activation
+            See `numpyscore.activations`.
+        confinement : float, `EnergyMLP` only
+            lambda of the term lambda |x|^2 / 2. Without it a bounded activation has Z = infinity.
+        conditional : bool
+            Take a noise level: an input log sigma is added, and every call needs sigma=.
+        rng : seed or numpy.random.Generator
+        dtype : float32 or float64 (others as oracles, see DESIGN)
+        """
+        where = f"{cls.__name__}.init"
+        count(where, "dim", dim)
+        try:
+            widths = [count(where, "widths", int(k) if isinstance(k, np.integer) else k) for k in widths]
+        except TypeError as error:
+            if "not iterable" in str(error):
+                raise TypeError(f"{where}: widths is {widths!r}, expected a sequence such as (64, 64).") from None
+            raise
+        if not widths:
+            raise ValueError(f"{where}: widths is empty, expected at least one hidden layer, for example (64, 64).")
+        rng = generator(where, rng)
+        sizes = [dim + bool(conditional), *widths, 1 if cls.kind == "EnergyMLP" else dim]
+        layers = [
+            (
+                (rng.standard_normal((k, m)) / np.sqrt(k)).astype(dtype),
+                (rng.uniform(-1, 1, m) / np.sqrt(k)).astype(dtype),
+            )
+            for k, m in itertools.pairwise(sizes)
+        ]
+        return cls(layers, activation, conditional=conditional, **options)
+
+    @classmethod
+    def from_arrays(cls, layers, activation="softplus", **options):
+        """The network with these [(W1, b1), ..., (W_out, b_out)]; W is (in, out), z = a @ W + b. Arrays are copied."""
+        return cls(layers, activation, **options)
+
+    @classmethod
+    def from_torch(cls, mapping, activation="softplus", **options):
+        """The network of a torch state dict (or any mapping of names to arrays): weights are (out, in) there.
+
+        Names are taken in their order: every "...weight" (2-d) is a layer, the "...bias" of the same prefix its b
+        (zero if it is missing). Nothing is imported: whatever has .detach() or converts by np.asarray will do.
+        """
+        where = f"{cls.__name__}.from_torch"
+        arrays = {}
+        for name, value in mapping.items():
+            value = value.detach().cpu().numpy() if hasattr(value, "detach") else value
+            arrays[name] = np.array(numeric(where, name, value))
+        weights = {name[: -len("weight")]: a for name, a in arrays.items() if name.endswith("weight")}
+        extra = set(arrays) - {prefix + end for prefix in weights for end in ("weight", "bias")}
+        if not weights or extra or any(a.ndim != 2 for a in weights.values()):
+            raise ValueError(
+                f"{where}: the names are {list(arrays)}, expected '<layer>.weight' (2-d) and '<layer>.bias' of plain "
+                f"linear layers, and nothing else; pass only those, or use from_arrays."
+            )
+        layers = [(W.T, arrays.get(prefix + "bias", np.zeros(len(W), W.dtype))) for prefix, W in weights.items()]
+        return cls(layers, activation, **options)
+
+    # ---- parameters
+
+    @property
+    def layers(self):
+        """((W1, b1), ..., (W_out, b_out)), read-only views into theta."""
+        return self.unflatten(self.theta)
+
+    def unflatten(self, theta):
+        """((W1, b1), ...) as views of a flat vector (p,) in the order W1, b1, W2, b2, ..., each row-major."""
+        theta = np.asarray(theta)
+        if theta.shape != self.theta.shape:
+            raise ValueError(
+                f"unflatten: theta has shape {theta.shape}, expected {self.theta.shape}, all parameters in one vector."
+            )
+        parts, start = [], 0
+        for shape in (shape for pair in self._shapes for shape in pair):
+            stop = start + int(np.prod(shape))
+            parts.append(theta[start:stop].reshape(shape))
+            start = stop
+        return tuple(zip(parts[::2], parts[1::2], strict=True))
+
+    def with_theta(self, theta):
+        """The same network with other parameters, a flat vector (p,); its dtype is kept, so complex steps pass."""
+        return type(self)(self.unflatten(numeric("with_theta", "theta", theta)), self.activation, **self._options())
+
+    def _options(self):
+        return {"conditional": self.conditional}
+
+    def __repr__(self):
+        widths = ", ".join(str(b[0]) for _, b in self._shapes[:-1])
+        options = ", ".join(f"{k}={v}" for k, v in self._options().items() if v)
+        return (
+            f"{type(self).__name__}(dim={self.dim}, widths=({widths}), {self.activation.name}"
+            f"{', ' + options if options else ''}, {self.theta.dtype}, {self.theta.size} parameters)"
+        )
+
+    # ---- the quantities
+
+    def score(self, x, *, sigma=None):
+        """Score: gradient of log p in x (n, d), units 1/[x]. For an energy network it is -grad f."""
+        return self.evaluate(x, sigma=sigma).score
+
+    def trace(self, x, method="exact", *, sigma=None, n_probes=1, probe="rademacher", rng=None):
+        """Trace of the score's Jacobian (n,), units 1/[x]^2; for an energy network minus the Laplacian of f.
+
+        Parameters
+        ----------
+        method : "exact", "textbook" or "hutchinson"
+            "exact": the collapsed one, min(d, n_1) tangent rows however large d is. "textbook": d backward passes,
+            the same number at a cost that grows with d. "hutchinson": mean of v^T J v over `n_probes` random v.
+        n_probes, probe, rng
+            For "hutchinson": how many, "rademacher" | "gaussian" | "sphere", and a seed or Generator.
+
+        Raises
+        ------
+        ValueError
+            If the activation is not twice differentiable: the trace would silently be wrong.
+        """
+        if method == "exact":
+            return self.evaluate(x, score=False, trace=True, sigma=sigma).trace
+        if method == "textbook":
+            return self._textbook(x, sigma)
+        if method == "hutchinson":
+            count("trace", "n_probes", n_probes)
+            x, sigma = self._input("trace", x, sigma)
+            v = functools.partial(_drawn, "trace", probe, n_probes, _seed(generator("trace", rng)))
+            out, _ = self._sweep("trace", x, sigma, curvature=v)
+            return out["curvature"].mean(0)
+        raise ValueError(f"trace: method is {method!r}, expected 'exact', 'textbook' or 'hutchinson'.")
+
+    def curvature(self, x, v, *, sigma=None):
+        """Projected curvature v^T J v of the score, units [v/x]^2: (n,) for v (n, d), (m, n) for v (m, n, d)."""
+        return self.evaluate(x, score=False, curvature=v, sigma=sigma).curvature
+
+    def evaluate(self, x, *, energy=False, score=True, trace=False, curvature=None, sigma=None):
+        """All that is asked for at x in one sweep, with a `pullback` of cotangents to the parameters.
+
+        Parameters
+        ----------
+        x : (n, d) array
+        energy, score, trace : bool
+            Which quantities to compute; energy for `EnergyMLP` only.
+        curvature : (n, d) or (m, n, d) array, optional
+            Directions v of the projected curvature v^T J v.
+        sigma : scalar or (n,) array
+            Noise level, a standard deviation; conditional networks only.
+
+        Returns
+        -------
+        Evaluation
+        """
+        if energy:
+            self._energy_exists("evaluate")
+        x, sigma = self._input("evaluate", x, sigma)
+        v = None if curvature is None else directions("evaluate", curvature, *x.shape)
+        out, _ = self._sweep("evaluate", x, sigma, energy=energy, score=score, trace=trace, curvature=v)
+        c = out.get("curvature")
+        if c is not None and np.ndim(curvature) == 2:
+            c, v = c[0], np.asarray(curvature)
+        return Evaluation(self, x, sigma, v, out.get("energy"), out.get("score"), out.get("trace"), c)
+
+    def jacobian(self, x, *, sigma=None):
+        """Jacobian of the score, jac[n, i, j] = d s_i / d x_j (n, d, d), units 1/[x]^2."""
+        x, sigma = self._input("jacobian", x, sigma)
+        self._twice("jacobian")
+        call = self._call("jacobian", x, sigma)
+        out = np.empty((len(x), self.dim, self.dim), call.dtype)
+        size = max(1, ROWS // (self.dim * call.width))
+        for at, block in call.blocks(size):
+            out[at] = self._jacobian(call, block)
+        return out
+
+    def jvp(self, x, v, *, sigma=None):
+        """Jacobian of the score times v (n, d), in forward mode: how the score changes as x moves along v (n, d)."""
+        return self._product("jvp", x, v, sigma)
+
+    def vjp(self, x, v, *, sigma=None):
+        """v (n, d) times the Jacobian of the score, in reverse mode: the gradient of v . s in x (n, d)."""
+        return self._product("vjp", x, v, sigma)
+
+    def _product(self, where, x, v, sigma):
+        x, sigma = self._input(where, x, sigma)
+        v = samples(where, v, self.dim, name="v")
+        if v.shape != x.shape:
+            raise ValueError(f"{where}: v has shape {v.shape}, expected {x.shape}, one direction per sample of x.")
+        self._twice(where)
+        call = self._call(where, x, sigma, v)
+        out = np.empty(x.shape, call.dtype)
+        for at, block in call.blocks():
+            out[at] = getattr(self, f"_{where}")(call, block, v[at].astype(call.dtype, copy=False))
+        return out
+
+    def _textbook(self, x, sigma):
+        """The trace as it is taught: one backward pass for each of the d dimensions."""
+        x, sigma = self._input("trace", x, sigma)
+        self._twice("trace")
+        call = self._call("trace", x, sigma)
+        out = np.zeros(len(x), call.dtype)
+        for at, block in call.blocks():
+            for i in range(self.dim):
+                e_i = np.zeros(block.x.shape, call.dtype)
+                e_i[:, i] = 1
+                out[at] += self._vjp(call, block, e_i)[:, i]
+        return out
+
+    # ---- one sweep over blocks
+
+    def _sweep(
+        self, where, x, sigma, *, energy=False, score=False, trace=False, curvature=None, local=None, gradient=False
+    ):
+        """Everything at once, a block of samples at a time.
+
+        ``curvature`` is (m, n, d), or a function of (slice, d, dtype) that draws a block of directions.
+        ``local`` is a function of (slice, block of results) that sees the block's energy and score and returns the
+        cotangents of energy, score, trace and curvature as a dict; with ``gradient`` they are pulled back. Those of
+        trace and curvature must not depend on their values (every objective is affine in them), so that the rows are
+        visited once, forward and back. Returns the results as a dict and the gradient (or None).
+        """
+        second = trace or curvature is not None
+        if second or (gradient and self.kind == "EnergyMLP"):
+            self._twice(where)
+        call = self._call(where, x, sigma, curvature if isinstance(curvature, np.ndarray) else None)
+        n, d = x.shape
+        out = {}
+        if energy:
+            out["energy"] = np.empty(n, call.dtype)
+        if score:
+            out["score"] = np.empty((n, d), call.dtype)
+        if trace:
+            out["trace"] = np.empty(n, call.dtype)
+        theta_bar = np.zeros(self.theta.size, call.dtype) if gradient else None
+        grads = [list(pair) for pair in self.unflatten(theta_bar)] if gradient else None
+        curvatures = []
+        for at, block in call.blocks():
+            v = None
+            if curvature is not None:
+                v = curvature(at, d, call.dtype) if callable(curvature) else curvature[:, at].astype(call.dtype)
+            block_out = self._block(call, block, at, v, out, local, grads)
+            if curvature is not None:
+                curvatures.append(block_out)
+        if curvature is not None:
+            m = len(curvature) if isinstance(curvature, np.ndarray) else len(curvature(slice(0, 0), d, call.dtype))
+            out["curvature"] = np.concatenate([np.empty((m, 0), call.dtype), *curvatures], axis=1)
+        if grads is not None:
+            self._finish(call, grads)
+        return out, theta_bar
+
+    def _pullback(self, where, x, sigma, v, bars):
+        """Gradient in theta for given arrays of cotangents."""
+        if v is not None and v.ndim == 2:
+            v = v[None]
+        if "trace" in bars and "curvature" in bars:
+            raise ValueError(f"{where}: trace_bar and curvature_bar in one call; add the results of two calls.")
+        rows = v if "curvature" in bars else None
+        take = lambda at, _: {name: bar[..., at, :] if name == "score" else bar[..., at] for name, bar in bars.items()}
+        return self._sweep(where, x, sigma, trace="trace" in bars, curvature=rows, local=take, gradient=True)[1]
+
+    # ---- input
+
+    def _twice(self, where):
+        if not self.activation.smooth:
+            raise ValueError(
+                f"{where}: activation {self.activation.name!r} is not twice differentiable: its second derivative is 0 almost "
+                f"everywhere and a point mass at the kink, so the trace would silently miss the kink. Use softplus, silu "
+                f"or another smooth activation."
+            )
+
+    def _energy_exists(self, where):
+        raise ValueError(
+            f"{where}: a ScoreMLP has no energy (its Jacobian need not be symmetric); use an EnergyMLP, "
+            f"or integrate the score along a path at your own risk."
+        )
+
+    def _input(self, where, x, sigma):
+        """Check x (n, d) and the noise level; sigma comes back as None or a float array () or (n,)."""
+        x = samples(where, x, self.dim)
+        if not self.conditional:
+            if sigma is not None:
+                raise ValueError(
+                    f"{where}: sigma was given, but this network is not conditional; leave sigma out, or make the network "
+                    f"with conditional=True."
+                )
+            return x, None
+        if sigma is None:
+            raise ValueError(
+                f"{where}: this network is conditional on the noise level; pass sigma= (a standard deviation), "
+                f"one number or one per sample."
+            )
+        sigma = numeric(where, "sigma", sigma)
+        if sigma.shape not in ((), (len(x),)):
+            raise ValueError(
+                f"{where}: sigma has shape {sigma.shape}, expected one number or ({len(x)},), one per sample of x."
+            )
+        finite(where, "sigma", sigma)
+        if not np.all(sigma.real > 0):
+            raise ValueError(f"{where}: sigma has a value {sigma.real.min()}, expected positive standard deviations.")
+        return x, sigma
+
+    def _call(self, where, x, sigma, *others):
+        """What one call needs once: parameters in the common dtype, noise levels, block sizes."""
+        arrays = [a for a in (x, *others) if a is not None]
+        dtype = np.result_type(self.theta.dtype, *(a.dtype for a in arrays))
+        self._allowed(where, dtype)
+        layers = list(self.unflatten(self.theta.astype(dtype, copy=False)))
+        return Call(x, sigma, dtype, layers, self.conditional, self.confinement)
+
+    # ---- files
+
+    def save(self, path):
+        """Write the network to a plain npz file (no pickle), whole or not at all; `numpyscore.load` reads it back."""
+        import os
+        import tempfile
+
+        if ACTIVATIONS.get(self.activation.name) is not self.activation:
+            raise ValueError(
+                f"save: activation {self.activation.name!r} is your own row; call activations.register(row) before saving, "
+                f"and before loading, so that the file means one function."
+            )
+        path = os.fspath(path)
+        header = {"format": "numpyscore-model", "version": 1, "kind": self.kind, "activation": self.activation.name}
+        header |= {"confinement": self.confinement, "conditional": self.conditional}
+        arrays = {f"{name}{l}": a for l, pair in enumerate(self.layers, 1) for name, a in zip("Wb", pair, strict=True)}
+        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path) or ".", suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez(file, **{name: np.asarray(value) for name, value in header.items()}, **arrays)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+
+def _seed(rng):
+    """One seed drawn from `rng`, so that a block's probes can be drawn again from it."""
+    return int(rng.integers(1 << 63))
+
+
+def _drawn(where, probe, m, seed, at, d, dtype):
+    """The probes (m, n, d) of the samples `at`, the same ones each time."""
+    n = at.stop - at.start
+    return draw_probes(where, probe, (m, n, d), np.random.default_rng((seed, at.start)), dtype)
+
+
+# ------------------------------------------------------------------------------- one call, one block
+
+
+class Call:
+    """One call's constants, the parameters in its dtype, and its blocks of samples."""
+
+    def __init__(self, x, sigma, dtype, layers, conditional, confinement):
+        self.x, self.sigma, self.dtype, self.layers = x, sigma, dtype, layers
+        self.confinement = confinement
+        self.d = x.shape[1]
+        self.w_sigma = None
+        if conditional:
+            (W, b), *rest = layers
+            self.w_sigma, self.layers = W[-1], [(W[:-1], b), *rest]
+        self.width = max(len(b) for _, b in layers[:-1])
+        self.L = len(layers) - 1
+        self.kept = {}
+
+    def once(self, name, make):
+        """`make()`, computed once in this call and kept under `name`."""
+        if name not in self.kept:
+            self.kept[name] = make()
+        return self.kept[name]
+
+    def inner(self, grads):
+        """The parameter cotangents of the part that sees x: without the row of W_1 that multiplies log sigma."""
+        (W, b), *rest = grads
+        return [(W[: self.d], b), *rest]
+
+    def blocks(self, size=None):
+        """(slice, Block) over the samples."""
+        n = len(self.x)
+        size = size or max(16, min(SAMPLES // self.width, (1 << 20) // self.d))
+        for start in range(0, n, size):
+            at = slice(start, min(n, start + size))
+            yield at, Block(self, at)
+
+    def rows(self, R, n):
+        """Row blocks of the rows R (r, n_1) that all samples share, of a size that fits n samples."""
+        return mlp.row_blocks(R, max(1, ROWS // (n * self.width)))
+
+    def probe_rows(self, T, n):
+        """Row blocks of rows T (m, n, n_1) that belong to one sample each."""
+        size = max(1, ROWS // (n * self.width))
+        for start in range(0, len(T), size):
+            yield mlp.Rows(T[start : start + size], 0, slice(start, start + size))
+
+
+class Block:
+    """A block of samples in the call's dtype, with the factors that its noise levels bring."""
+
+    def __init__(self, call, at):
+        self.x = np.ascontiguousarray(call.x[at], call.dtype)
+        self.shift, self.log_sigma, self.scale, self.pull = None, None, None, None
+        lam = call.confinement
+        if call.w_sigma is not None:
+            sigma = np.broadcast_to(call.sigma, len(call.x))[at].astype(call.dtype)
+            self.log_sigma = np.log(sigma)
+            self.shift = self.log_sigma[:, None] * call.w_sigma
+            self.scale = 1 / sigma
+            lam = lam / (1 + sigma**2)
+        self.lam = np.asarray(lam, call.dtype)  # () or (n,), the confinement's curvature
+
+    def per_row(self, a):
+        """a (n, d) of the network part times the 1/sigma that it carries."""
+        return a if self.scale is None else a * self.scale[:, None]
+
+    def per_sample(self, a):
+        """a (..., n) of the network part times the 1/sigma that it carries."""
+        return a if self.scale is None else a * self.scale
