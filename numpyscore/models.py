@@ -113,7 +113,7 @@ class EnergyMLP(MLP):
                 c = c_bar if v is None else c_bar[rows.place]
                 T_bar = mlp.energy_rows_pullback(call.layers, columns, reverse.g, rows, T, N, c, *pull)
                 if v is None:
-                    call.once("R_bar", lambda: np.zeros_like(R))[rows.place] += T_bar.sum(1)
+                    call.once("R_bar", lambda: np.zeros_like(R))[rows.place, -T_bar.shape[-1] :] += T_bar.sum(1)
                 else:
                     pull[1][0][0][: call.d] += _outer(v[rows.place], T_bar)
         return total
@@ -190,7 +190,7 @@ class ScoreMLP(MLP):
             raise ValueError(f"{where}: the output layer has {outputs} units, expected {dim}, one per dimension of x.")
 
     def _block(self, call, block, at, v, out, local, grads):
-        second = v is not None or "trace" in out
+        second, pulls = v is not None or "trace" in out, grads is not None
         columns, y = mlp.forward(
             call.layers, self.activation, block.x, max(second, pulls) + (second and pulls), block.shift
         )
@@ -198,7 +198,6 @@ class ScoreMLP(MLP):
         if "score" in out:
             out["score"][at] = here["score"]
         pull = None if local is None else local(at, here)
-        pulls = grads is not None
         cot = inner = c_bar = K = None
         if pulls:
             cot, inner = mlp.Bars.zeros(columns), call.inner(grads)
