@@ -85,6 +85,40 @@ def _square(a):
     return 0.5 * np.einsum("nd,nd->n", a, a)
 
 
+# ------------------------------------------------------------------------------- for arrays from elsewhere
+
+
+def explicit_loss(score, target_score):
+    """Explicit loss of each sample (n,) from two scores (n, d): 1/2 |s - s_0|^2. See `explicit`."""
+    _same_shape("explicit_loss", score, target_score=target_score)
+    return _square(np.asarray(score) - target_score)
+
+
+def implicit_loss(score, trace):
+    """Implicit loss of each sample (n,) from a score (n, d) and the trace of its Jacobian (n,). See `implicit`."""
+    _one_number_per_row("implicit_loss", score, trace=trace)
+    return _square(np.asarray(score)) + trace
+
+
+def _same_shape(where, score, **others):
+    for name, a in others.items():
+        if np.ndim(score) != 2 or np.shape(a) != np.shape(score):
+            raise ValueError(
+                f"{where}: {name} has shape {np.shape(a)} and score {np.shape(score)}, expected (n, d) for both; other shapes "
+                f"would broadcast and pair samples that do not belong together."
+            )
+
+
+def _one_number_per_row(where, score, **others):
+    for name, a in others.items():
+        if np.ndim(score) != 2 or np.shape(a) != np.shape(score)[:1]:
+            raise ValueError(
+                f"{where}: {name} has shape {np.shape(a)}, expected {np.shape(score)[:1]}, one number per row of score "
+                f"{np.shape(score)}. A column would broadcast to a square and pair every sample with all the others; "
+                f"pass {name}[:, 0]."
+            )
+
+
 # ------------------------------------------------------------------------------- explicit, implicit
 
 
