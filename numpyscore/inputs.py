@@ -17,6 +17,11 @@ def numeric(where, name, value):
         raise ValueError(
             f"{where}: {name} cannot be made an array ({error}); rows of unequal length? Pass rows of equal length."
         ) from None
+    if np.ma.is_masked(value):
+        raise ValueError(
+            f"{where}: {name} is a masked array with {np.ma.count_masked(value)} masked entries, which would silently be "
+            f"used as if they were data; drop those rows, for example np.ma.compress_rows({name})."
+        )
     if a.dtype.kind not in "biufc":
         raise TypeError(
             f"{where}: {name} has dtype {a.dtype}, expected numbers (float, integer or complex). "
@@ -55,7 +60,7 @@ def finite(where, name, a):
         if not good.all():
             first = np.argwhere(~good)[0] if a.ndim else ()
             index = ", ".join(str(i + (start if k == 0 else 0)) for k, i in enumerate(first))
-            row = f" (first bad row: {int(first[0]) + start})" if a.ndim else ""
+            row = f" (first bad row: {int(first[0]) + start})" if 0 < a.ndim < 3 else ""
             raise ValueError(
                 f"{where}: {name}[{index}] is {block[tuple(first)]}, expected finite numbers{row}. "
                 f"A mean over samples would turn every result into NaN; remove or repair such rows first."

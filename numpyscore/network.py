@@ -40,7 +40,7 @@ def directions(where, v, n, d, name="v"):
             f"{where}: {name} has shape {a.shape}, expected ({n}, {d}), one direction per sample, "
             f"or (m, {n}, {d}) for m directions per sample."
         )
-    finite(where, name, a.reshape(-1, d))
+    finite(where, name, a)
     return a if a.ndim == 3 else a[None]
 
 
@@ -95,7 +95,12 @@ class Evaluation:
             raise ValueError(
                 f"pullback: {name}_bar has shape {a.shape}, expected {shape}, the shape of {name}, or one number."
             )
-        return np.broadcast_to(a, shape)
+        others = [q for q in (self.v, self.sigma if np.iscomplexobj(self.sigma) else None) if q is not None]
+        dtype = np.result_type(self.model.theta, self.x, *others)
+        if a.dtype.kind == "c" and dtype.kind != "c":
+            raise TypeError(f"pullback: {name}_bar is complex and the network real; expected real cotangents.")
+        finite("pullback", f"{name}_bar", a)
+        return np.broadcast_to(a.astype(dtype, copy=False), shape)  # an unsigned -1 would be 255
 
 
 # ------------------------------------------------------------------------------- the common part
@@ -110,7 +115,12 @@ class MLP:
         where = type(self).__name__
         self.activation = activation(where, activation_name)
         self.conditional = bool(conditional)
-        self.confinement = float(confinement)
+        try:
+            self.confinement = float(confinement)
+        except (TypeError, ValueError):
+            raise TypeError(f"{where}: confinement is {confinement!r}, expected a finite number >= 0.") from None
+        if self.confinement and self.kind == "ScoreMLP":
+            raise TypeError(f"{where}: confinement belongs to the energy of an EnergyMLP; a ScoreMLP has none.")
         if not (np.isfinite(self.confinement) and self.confinement >= 0):
             raise ValueError(
                 f"{where}: confinement is {confinement}, expected a finite number >= 0; below 0, exp(-f) has no integral."
@@ -123,9 +133,13 @@ class MLP:
 
     def _checked(self, where, layers):
         """The layers as arrays of one dtype whose shapes fit each other."""
-        pairs = [
-            (numeric(where, f"W{l}", W), numeric(where, f"b{l}", b)) for l, (W, b) in enumerate(map(tuple, layers), 1)
-        ]
+        try:
+            layers = [(W, b) for W, b in layers]
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"{where}: layers is not a sequence of pairs, expected [(W1, b1), (W2, b2), ...]."
+            ) from None
+        pairs = [(numeric(where, f"W{l}", W), numeric(where, f"b{l}", b)) for l, (W, b) in enumerate(layers, 1)]
         if len(pairs) < 2:
             raise ValueError(
                 f"{where}: {len(pairs)} layers came, expected at least 2: one hidden layer and the output."
@@ -197,6 +211,10 @@ class MLP:
             raise
         if not widths:
             raise ValueError(f"{where}: widths is empty, expected at least one hidden layer, for example (64, 64).")
+        if np.dtype(dtype).kind not in "fc":
+            raise TypeError(
+                f"{where}: dtype is {np.dtype(dtype)}, expected float32 or float64; others would lose the weights."
+            )
         rng = generator(where, rng)
         sizes = [dim + bool(conditional), *widths, 1 if cls.kind == "EnergyMLP" else dim]
         layers = [
@@ -221,6 +239,10 @@ class MLP:
         (zero if it is missing). Nothing is imported: whatever has .detach() or converts by np.asarray will do.
         """
         where = f"{cls.__name__}.from_torch"
+        if not hasattr(mapping, "items"):
+            raise TypeError(
+                f"{where}: mapping is a {type(mapping).__name__}, expected names and arrays, for example module.state_dict()."
+            )
         arrays = {}
         for name, value in mapping.items():
             value = value.detach().cpu().numpy() if hasattr(value, "detach") else value
@@ -307,7 +329,7 @@ class MLP:
 
     def curvature(self, x, v, *, sigma=None):
         """Projected curvature v^T J v of the score, units [v/x]^2: (n,) for v (n, d), (m, n) for v (m, n, d)."""
-        return self.evaluate(x, score=False, curvature=v, sigma=sigma).curvature
+        return self.evaluate(x, score=False, curvature=numeric("curvature", "v", v), sigma=sigma).curvature
 
     def evaluate(self, x, *, energy=False, score=True, trace=False, curvature=None, sigma=None):
         """All that is asked for at x in one sweep, with a `pullback` of cotangents to the parameters.
@@ -330,7 +352,11 @@ class MLP:
             self._energy_exists("evaluate")
         x, sigma = self._input("evaluate", x, sigma)
         v = None if curvature is None else directions("evaluate", curvature, *x.shape)
-        out, _ = self._sweep("evaluate", x, sigma, energy=energy, score=score, trace=trace, curvature=v)
+        out = {}
+        if trace and v is not None:  # a sweep has one kind of rows
+            out, trace = self._sweep("evaluate", x, sigma, trace=True)[0], False
+        if energy or score or trace or v is not None:
+            out |= self._sweep("evaluate", x, sigma, energy=energy, score=score, trace=trace, curvature=v)[0]
         c = out.get("curvature")
         if c is not None and np.ndim(curvature) == 2:
             c, v = c[0], np.asarray(curvature)
@@ -475,9 +501,17 @@ class MLP:
 
     def _call(self, where, x, sigma, *others):
         """What one call needs once: parameters in the common dtype, noise levels, block sizes."""
-        arrays = [a for a in (x, *others) if a is not None]
+        complex_sigma = [sigma] if sigma is not None and sigma.dtype.kind == "c" else []
+        arrays = [a for a in (x, *others, *complex_sigma) if a is not None]
         dtype = np.result_type(self.theta.dtype, *(a.dtype for a in arrays))
         self._allowed(where, dtype)
+        if sigma is not None and sigma.size:
+            low, high = np.finfo(dtype).tiny, np.finfo(dtype).max  # between these 1/sigma and log sigma are finite
+            if not (low <= sigma.real.min() and sigma.real.max() <= high):
+                raise ValueError(
+                    f"{where}: sigma ranges from {sigma.real.min()} to {sigma.real.max()}, expected {low} to {high}, the "
+                    f"range of {dtype}."
+                )
         layers = list(self.unflatten(self.theta.astype(dtype, copy=False)))
         return Call(x, sigma, dtype, layers, self.conditional, self.confinement)
 
@@ -485,27 +519,29 @@ class MLP:
 
     def save(self, path):
         """Write the network to a plain npz file (no pickle), whole or not at all; `numpyscore.load` reads it back."""
+        import contextlib
         import os
-        import tempfile
+        import secrets
 
         if ACTIVATIONS.get(self.activation.name) is not self.activation:
             raise ValueError(
                 f"save: activation {self.activation.name!r} is your own row; call activations.register(row) before saving, "
                 f"and before loading, so that the file means one function."
             )
-        path = os.fspath(path)
+        path = os.fsdecode(path)
         header = {"format": "numpyscore-model", "version": 1, "kind": self.kind, "activation": self.activation.name}
         header |= {"confinement": self.confinement, "conditional": self.conditional}
         arrays = {f"{name}{l}": a for l, pair in enumerate(self.layers, 1) for name, a in zip("Wb", pair, strict=True)}
-        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path) or ".", suffix=".tmp")
+        temporary = f"{path}.{secrets.token_hex(4)}.tmp"
         try:
-            with os.fdopen(handle, "wb") as file:
+            with open(temporary, "xb") as file:  # with the permissions of any new file
                 np.savez(file, **{name: np.asarray(value) for name, value in header.items()}, **arrays)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
         except BaseException:
-            os.unlink(temporary)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
             raise
 
 

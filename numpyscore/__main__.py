@@ -1,0 +1,7 @@
+"""python -m numpyscore"""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())
