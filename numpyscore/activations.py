@@ -62,6 +62,11 @@ def _logistic(z):
     return np.where(z.real >= 0, 1, e) / (1 + e), e / (1 + e) ** 2, -np.tanh(z / 2)
 
 
+def _log1p(e):
+    """log(1 + e); NumPy's complex log1p loses the real part of a small e, artanh does not."""
+    return 2 * np.arctanh(e / (2 + e)) if e.dtype.kind == "c" else np.log1p(e)
+
+
 def _tanh(z, order):
     t = np.tanh(z)
     if order == 0:
@@ -79,7 +84,7 @@ def _sigmoid(z, order):
 
 def _softplus(z, order):
     s, q, h = _logistic(z)
-    phi = np.where(z.real >= 0, z, 0) + np.log1p(np.exp(-_outward(z) * z))
+    phi = np.where(z.real >= 0, z, 0) + _log1p(np.exp(-_outward(z) * z))
     return (phi, s, q, q * h)[: order + 1]
 
 
@@ -158,7 +163,7 @@ def activation(where, name):
     """The row called `name`, or `name` itself if it is one already."""
     if isinstance(name, Activation):
         return name
-    if name not in ACTIVATIONS:
+    if not isinstance(name, str) or name not in ACTIVATIONS:
         raise ValueError(
             f"{where}: activation is {name!r}, expected one of {', '.join(ACTIVATIONS)} "
             f"or a numpyscore.activations.Activation of your own."

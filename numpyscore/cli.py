@@ -21,7 +21,9 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser():
-    parser = _Parser(prog="numpyscore", description="Score matching, verified: the reference implementation in pure NumPy.")
+    parser = _Parser(
+        prog="numpyscore", description="Score matching, verified: the reference implementation in pure NumPy."
+    )
     parser.add_argument("--version", action="version", version=f"numpyscore {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     verify = commands.add_parser(
@@ -36,7 +38,9 @@ def _parser():
     verify.add_argument("--only", metavar="STEP", help="one step or one chapter, by name")
     verify.add_argument("--json", action="store_true", help="records for machines")
     verify.add_argument("--all", action="store_true", help="a row for every case, not the worst of each step")
-    verify.add_argument("--seed", type=_seed, default=0, metavar="N", help="of networks, samples and training (default 0)")
+    verify.add_argument(
+        "--seed", type=_seed, default=0, metavar="N", help="of networks, samples and training (default 0)"
+    )
     verify.set_defaults(action=_verify)
     return parser
 
@@ -58,7 +62,7 @@ def _verify(args):
     progress = _Progress("training")
     wanted = studies(args.data, density=args.density, seed=args.seed, progress=progress)
     for title, group in groupby(wanted, key=lambda study: study.title):
-        part = []
+        part: list = []
         for study in group:
             progress.clear()
             if not args.json and not part:
@@ -69,7 +73,10 @@ def _verify(args):
         if not args.json:
             print(_table(part, args.all), flush=True)
         verdicts += part
-    counts = {word: sum(v.word == word for v in verdicts) for word in ("holds", "fails as predicted", "DIFFERS", "inconclusive")}
+    counts = {
+        word: sum(v.word == word for v in verdicts)
+        for word in ("holds", "fails as predicted", "DIFFERS", "inconclusive")
+    }
     if args.json:
         record = {"schema": "numpyscore-verify/1", "version": __version__, "seed": args.seed, "counts": counts}
         print(json.dumps(record | {"verdicts": [v.to_dict() for v in verdicts]}, indent=1, allow_nan=False))

@@ -583,6 +583,7 @@ class Laplace(_Product):
 
     @property
     def frame(self):
+        """Cut at loc, where the score jumps."""
         return Frame(self.loc, np.diag(self.scale), tail=self._tail, breaks=tuple((b,) for b in self.loc.tolist()))
 
 
@@ -649,6 +650,7 @@ class Uniform(_Product):
 
     @property
     def frame(self):
+        """Centre and half-width of the box."""
         return Frame(self.lower + 0.5 * self._scale, np.diag(0.5 * self._scale))
 
 
@@ -790,6 +792,7 @@ class Ring(Density):
 
     @property
     def frame(self):
+        """Centred, of the size of the outer edge."""
         sd = self._rms / math.sqrt(self.dim)
         # the kink at the origin is worth a break only where the density there is not negligible
         breaks = ((0.0,),) * self.dim if self.radius < 9 * self.width else ()

@@ -53,17 +53,18 @@ def finite(where, name, a):
     """Refuse NaN and infinity, naming the first bad row; in blocks, so that no temporary is as large as `a`."""
     if a.dtype.kind not in "fc" or a.size == 0:
         return
-    step = max(1, BLOCK * len(a) // a.size) if a.ndim else 1
-    for start in range(0, len(a) if a.ndim else 1, step):
-        block = a[start : start + step] if a.ndim else a
-        good = np.isfinite(block)
+    rows = np.atleast_1d(a)
+    step = max(1, BLOCK * len(rows) // rows.size)
+    for start in range(0, len(rows), step):
+        good = np.isfinite(rows[start : start + step])
         if not good.all():
-            first = np.argwhere(~good)[0] if a.ndim else ()
-            index = ", ".join(str(i + (start if k == 0 else 0)) for k, i in enumerate(first))
-            row = f" (first bad row: {int(first[0]) + start})" if 0 < a.ndim < 3 else ""
+            at = np.argwhere(~good)[0]
+            at[0] += start
+            place = f"{name}[{', '.join(map(str, at))}]" if a.ndim else name
+            row = f" (first bad row: {at[0]})" if 0 < a.ndim < 3 else ""
             raise ValueError(
-                f"{where}: {name}[{index}] is {block[tuple(first)]}, expected finite numbers{row}. "
-                f"A mean over samples would turn every result into NaN; remove or repair such rows first."
+                f"{where}: {place} is {rows[tuple(at)]}, expected finite numbers{row}. One such value turns every mean, "
+                f"and so every result, into NaN; remove or repair it first."
             )
 
 

@@ -54,7 +54,9 @@ def forward(layers, row, x, order, shift=None):
 
 def adjoint(layers, columns, y_bar, to_input=True):
     """Reverse mode: g_L = y_bar W_{L+1}^T,  h_l = g_l * phi'(z_l),  g_{l-1} = h_l W_l^T,  u = h_1 W_1^T."""
-    g, h, a_bar = [], [], y_bar @ layers[-1][0].T
+    g: list = []
+    h: list = []
+    a_bar = y_bar @ layers[-1][0].T
     for l in range(len(columns) - 1, -1, -1):
         g.insert(0, a_bar)
         h.insert(0, a_bar * columns[l][1])

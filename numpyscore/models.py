@@ -5,6 +5,8 @@ parameters. An `EnergyMLP` has energy f and score -grad f; a `ScoreMLP` gives th
 gradient. Conditional on a noise level, the network part of either carries the factor 1/sigma.
 """
 
+from typing import Any
+
 import numpy as np
 
 from . import mlp
@@ -77,7 +79,7 @@ class EnergyMLP(MLP):
                 here["score"] -= lam[..., None] * x
         for name in out.keys() & here.keys():
             out[name][at] = here[name]
-        pull = None if local is None else local(at, here)
+        pull: Any = None if local is None else local(at, here)
         c_bar = None
         if pulls:
             cot = mlp.Bars.zeros(columns)
@@ -184,6 +186,9 @@ class ScoreMLP(MLP):
 
     kind = "ScoreMLP"
 
+    def __init__(self, layers, activation_name, *, conditional=False):
+        super().__init__(layers, activation_name, conditional=conditional)
+
     def _check_ends(self, where, dim, outputs):
         _check_dim(where, dim, self.conditional)
         if outputs != dim:
@@ -197,8 +202,9 @@ class ScoreMLP(MLP):
         here = {"score": block.per_row(y)}
         if "score" in out:
             out["score"][at] = here["score"]
-        pull = None if local is None else local(at, here)
-        cot = inner = c_bar = K = None
+        pull: Any = None if local is None else local(at, here)
+        cot: Any = None
+        inner = c_bar = K = None
         if pulls:
             cot, inner = mlp.Bars.zeros(columns), call.inner(grads)
             if second:
@@ -306,7 +312,6 @@ def load(path, *, max_bytes=1 << 31):
         If it cannot be read.
     """
     import zipfile
-    import zlib
 
     def refuse(why):
         return ValueError(f"load: {path} {why}; expected a file written by model.save(path).")
@@ -315,27 +320,42 @@ def load(path, *, max_bytes=1 << 31):
         with zipfile.ZipFile(path) as archive:
             inflated = sum(member.file_size for member in archive.infolist())
         if inflated > max_bytes:
-            raise refuse(f"would unpack to {inflated} bytes, more than max_bytes = {max_bytes}")
+            raise MemoryError(f"it would unpack to {inflated} bytes, more than max_bytes = {max_bytes}")
         with np.load(path, allow_pickle=False) as file:
             data = {name: file[name] for name in file.files}
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
-        raise refuse(f"is not a readable npz file ({error})") from None
-    except ValueError as error:
-        if str(error).startswith("load:"):
+    except OSError as error:
+        if error.filename is not None:  # missing, a folder, unreadable
             raise
-        raise refuse(f"holds something else than plain arrays ({error})") from None
-    if str(data.get("format")) != "numpyscore-model":
+        raise refuse(f"is damaged ({error})") from None
+    except Exception as error:  # zipfile, zlib and the npy reader have many ways to say so
+        raise refuse(f"is not a whole npz file of plain arrays ({error})") from None
+    if _text(data, "format") != "numpyscore-model":
         raise refuse("is an npz file, but not a numpyscore model")
-    if int(data.get("version", 0)) != 1:
-        raise refuse(f"has format version {data.get('version')}, this program reads version 1")
+    if _text(data, "version") != "1":
+        raise refuse(f"has format version {_text(data, 'version')}, this program reads version 1")
     kinds = {cls.kind: cls for cls in (EnergyMLP, ScoreMLP)}
     depth = sum(name.startswith("W") for name in data)
+    expected = {f"{a}{l}" for a in "Wb" for l in range(1, depth + 1)}
+    expected |= {"format", "version", "kind", "activation", "confinement", "conditional"}
+    if expected != set(data):
+        raise refuse(
+            f"lacks {sorted(expected - set(data))} and holds {sorted(set(data) - expected)} beyond a network's arrays"
+        )
+    if _text(data, "kind") not in kinds:
+        raise refuse(f"is of kind {_text(data, 'kind')!r}, which this program does not know")
+    conditional, confinement = data["conditional"], data["confinement"]
+    if conditional.shape or conditional.dtype != bool or confinement.shape or confinement.dtype.kind != "f":
+        raise refuse("has a conditional that is no truth value or a confinement that is no number")
+    cls: Any = kinds[_text(data, "kind")]
+    options: dict[str, Any] = {"conditional": bool(conditional)}
+    if cls is EnergyMLP:
+        options["confinement"] = float(confinement)
     try:
-        layers = [(data[f"W{l}"], data[f"b{l}"]) for l in range(1, depth + 1)]
-        options = {"conditional": bool(data["conditional"])}
-        cls = kinds[str(data["kind"])]
-        if cls is EnergyMLP:
-            options["confinement"] = float(data["confinement"])
-        return cls(layers, str(data["activation"]), **options)
-    except KeyError as error:
-        raise refuse(f"lacks or does not know {error}") from None
+        return cls([(data[f"W{l}"], data[f"b{l}"]) for l in range(1, depth + 1)], _text(data, "activation"), **options)
+    except (TypeError, ValueError) as error:
+        raise refuse(f"does not make a network ({error})") from None
+
+
+def _text(data, name):
+    """A scalar entry as text, "" if there is none."""
+    return str(data[name]) if name in data and data[name].shape == () else ""

@@ -8,6 +8,7 @@ objective gets its value and its gradient from one visit to each sample.
 import functools
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -53,8 +54,8 @@ class Evaluation:
 
     model: "MLP"
     x: np.ndarray
-    sigma: np.ndarray | float | None
-    v: np.ndarray | None
+    sigma: Any
+    v: Any
     energy: np.ndarray | None
     score: np.ndarray | None
     trace: np.ndarray | None
@@ -111,6 +112,12 @@ class MLP:
 
     kind = "MLP"
 
+    _block: Any  # one block of samples; _finish: what is gathered over blocks; _jacobian, _jvp, _vjp: on one block
+    _finish: Any
+    _jacobian: Any
+    _jvp: Any
+    _vjp: Any
+
     def __init__(self, layers, activation_name, *, conditional=False, confinement=0.0):
         where = type(self).__name__
         self.activation = activation(where, activation_name)
@@ -119,8 +126,6 @@ class MLP:
             self.confinement = float(confinement)
         except (TypeError, ValueError):
             raise TypeError(f"{where}: confinement is {confinement!r}, expected a finite number >= 0.") from None
-        if self.confinement and self.kind == "ScoreMLP":
-            raise TypeError(f"{where}: confinement belongs to the energy of an EnergyMLP; a ScoreMLP has none.")
         if not (np.isfinite(self.confinement) and self.confinement >= 0):
             raise ValueError(
                 f"{where}: confinement is {confinement}, expected a finite number >= 0; below 0, exp(-f) has no integral."
@@ -322,9 +327,13 @@ class MLP:
         if method == "hutchinson":
             count("trace", "n_probes", n_probes)
             x, sigma = self._input("trace", x, sigma)
-            v = functools.partial(_drawn, "trace", probe, n_probes, _seed(generator("trace", rng)))
-            out, _ = self._sweep("trace", x, sigma, curvature=v)
-            return out["curvature"].mean(0)
+            rng, total, group = generator("trace", rng), 0, max(1, ROWS // self.dim)
+            for start in range(
+                0, n_probes, group
+            ):  # so that the probes of a block fit in memory, however many there are
+                v = functools.partial(_drawn, "trace", probe, min(group, n_probes - start), _seed(rng))
+                total = total + self._sweep("trace", x, sigma, curvature=v)[0]["curvature"].sum(0)
+            return total / n_probes
         raise ValueError(f"trace: method is {method!r}, expected 'exact', 'textbook' or 'hutchinson'.")
 
     def curvature(self, x, v, *, sigma=None):
@@ -523,19 +532,20 @@ class MLP:
         import os
         import secrets
 
-        if ACTIVATIONS.get(self.activation.name) is not self.activation:
+        row: Any = self.activation
+        if ACTIVATIONS.get(row.name) is not row:
             raise ValueError(
-                f"save: activation {self.activation.name!r} is your own row; call activations.register(row) before saving, "
+                f"save: activation {row.name!r} is your own row; call activations.register(row) before saving, "
                 f"and before loading, so that the file means one function."
             )
         path = os.fsdecode(path)
-        header = {"format": "numpyscore-model", "version": 1, "kind": self.kind, "activation": self.activation.name}
+        header: dict[str, Any] = {"format": "numpyscore-model", "version": 1, "kind": self.kind, "activation": row.name}
         header |= {"confinement": self.confinement, "conditional": self.conditional}
         arrays = {f"{name}{l}": a for l, pair in enumerate(self.layers, 1) for name, a in zip("Wb", pair, strict=True)}
         temporary = f"{path}.{secrets.token_hex(4)}.tmp"
         try:
             with open(temporary, "xb") as file:  # with the permissions of any new file
-                np.savez(file, **{name: np.asarray(value) for name, value in header.items()}, **arrays)
+                np.savez(file, **dict[str, Any](**header, **arrays))
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)

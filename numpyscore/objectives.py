@@ -15,7 +15,8 @@ from .inputs import samples
 class Loss:
     """A mean over samples: `value`, `per_sample` (n,), and `gradient` (p,), each computed when first read.
 
-    Reading `gradient` first computes everything in one sweep; reading `value` first never computes a gradient.
+    Reading `gradient` first computes everything in one sweep; reading `value` first never computes a gradient. The samples
+    are not copied: an x changed in place before a quantity is first read changes that quantity.
     float(loss) is its value. ``value`` is complex if the parameters are: complex steps pass through.
     """
 
@@ -152,11 +153,14 @@ def explicit(model, x, target_score, *, sigma=None):
 
     Source: Hyvarinen (2005), JMLR 6:695-709, equation 2.
     """
+    x = samples("explicit", x, model.dim)
     target = samples("explicit", target_score, model.dim, name="target_score")
-    if target.shape != np.shape(x):
+    if target.shape != x.shape:
         raise ValueError(
-            f"explicit: target_score has shape {target.shape}, expected that of x, {np.shape(x)}: one score per sample."
+            f"explicit: target_score has shape {target.shape}, expected that of x, {x.shape}: one score per sample."
         )
+    if target.dtype.kind == "c" and model.theta.dtype.kind != "c":
+        raise TypeError("explicit: target_score is complex, but the network is real; pass target_score.real.")
 
     def local(at, score):
         off = score - target[at].astype(score.dtype, copy=False)

@@ -18,7 +18,8 @@ BLOCK = 1 << 15  # points per call of the integrand: bounded memory
 SHELL = 0.25  # width in u of the outermost shells, whose sums bound what lies beyond them
 FAR = 170.0  # largest u towards infinity: |x| near 1e73, so that x^4 is still a number
 BUDGET = {0: 1, 1: 1 << 17, 2: 1 << 22, 3: 1 << 22}  # points of the largest grid
-SUBDIVISIONS = {1: 400, 2: 300, 3: 30}  # of SciPy's adaptive rule: about a second
+MEMORY = 1 << 25  # numbers in the terms of one grid
+SUBDIVISIONS = {1: 4000, 2: 450, 3: 45}  # of SciPy's adaptive rule: about a second
 MARGIN = {"gaussian": 9.0, "exponential": 40.0, "algebraic": 3e3}  # first guess: bulk to 1e-17, in units of the frame
 
 
@@ -169,11 +170,13 @@ def _end(profile, alive, at, h, infinite, blocked, goal, past):
     m = max(2, int(np.ceil(SHELL / h)))
     edge, width = profile[:, first : first + 2 * m], m * h
     outer, inner = edge[:, :m].sum(axis=1), edge[:, m:].sum(axis=1)
-    ratio = np.where(inner > 0, outer / np.where(inner > 0, inner, 1), np.where(outer > 0, 0.98, 0.0))
+    with np.errstate(over="ignore"):
+        ratio = np.where(inner > 0, outer / np.where(inner > 0, inner, 1), np.where(outer > 0, 0.98, 0.0))
     if past is not None and abs(at - past.at) > width:
         # A box growing along all axes cuts the others too early for slow decay to show along this one; its history shows it.
         before = np.where(past.outer > 0, past.outer / past.width, np.inf)
-        ratio = np.maximum(ratio, (outer / width / before) ** (width / abs(at - past.at)))
+        with np.errstate(over="ignore"):
+            ratio = np.maximum(ratio, (outer / width / before) ** (width / abs(at - past.at)))
     r = np.clip(ratio, 1e-300, 0.999)
     # To infinity: twice the geometric continuation, or the shell itself if that is larger. To a finite end, near which nothing
     # oscillates: from the last node, exact for geometric decay and ample for the faster decay there.
@@ -196,8 +199,8 @@ class _Sum:
     error: np.ndarray
     rest: np.ndarray
     endless: np.ndarray  # where the integral does not exist, or no number shows it
-    evaluations: int
     where: str = ""  # the axes along which it does not decay
+    evaluations: int = 1
 
 
 def _sample(terms, pieces, lo, h, n):
@@ -252,13 +255,18 @@ def _spectrum_at_the_aliases(terms, pieces, t, lo, h):
     return band
 
 
-def _misfit(terms, pieces, t, lo, h, total):
+def _inverse(total):
+    """1 / total, and 0 where total is 0 or nearly so."""
+    return np.where(total > 1e-290, 1 / np.maximum(total, 1e-290), 0)
+
+
+def _misfit(terms, pieces, t, lo, h, per_total):
     """(k,): estimate of int |f - its band-limited interpolant|, from 24 random points between nodes that matter.
 
     The integral of the interpolant is the sum, so this bounds the error. It guards against the one thing no spectrum of
     samples shows: an oscillation in step with the nodes, such as sin(30 x), which looks smooth on them.
     """
-    share = np.tensordot(np.where(total > 0, 1 / np.where(total > 0, total, 1), 0), np.abs(t), 1).ravel()
+    share = np.tensordot(per_total, np.abs(t), 1).ravel()
     chance, rng = share / share.sum(), np.random.default_rng(0)
     cells = rng.choice(share.size, 24, p=chance)
     at = np.stack(np.unravel_index(cells, t.shape[1:]), axis=1) + rng.uniform(-0.5, 0.5, (24, len(h)))
@@ -271,17 +279,18 @@ def _misfit(terms, pieces, t, lo, h, total):
     return np.mean(np.abs(seen - (0 if f is None else f)) / chance[cells], axis=1)
 
 
-def _count(lo, hi, h):
-    return np.maximum(np.ceil((hi - lo) / h) + 1, 8)
+def _count(box, h):
+    """Nodes per axis."""
+    return np.maximum(np.ceil((box[1] - box[0]) / h) + 1, 8)
 
 
-def _ends(magnitude, alive, lo, h, limits, infinite, blocked, goal, past):
+def _ends(magnitude, alive, lo, hi, h, limits, infinite, blocked, goal, past):
     """Both ends of every axis: {(axis, 0 or 1): _End}."""
     ends, n = {}, alive.shape
     for j, side in product(range(len(n)), (0, 1)):
         others = tuple(i for i in range(len(n)) if i != j)
         out = slice(None, None, 1 - 2 * side)
-        at = (lo[j], lo[j] + h[j] * (n[j] - 1))[side]
+        at = (lo[j], hi[j])[side]
         stop = blocked or abs(limits[j, side] - at) < h[j]
         profile, living = magnitude.sum(axis=tuple(i + 1 for i in others))[:, out], alive.any(axis=others)[out]
         ends[j, side] = _end(profile, living, at, h[j], infinite[j][side], stop, goal, past.get((j, side)))
@@ -296,13 +305,15 @@ def _trapezoid(terms, pieces, rtol, budget):
     lo, hi = np.maximum(lo, limits[:, 0]), np.minimum(hi, limits[:, 1])
     past: dict = {}
     before: dict = {}
-    evaluations, settled, last, budget = 0, False, False, budget if d == 1 else budget // 2
-    if (excess := np.prod(_count(lo, hi, h)) / budget) > 1:  # features finer than the budget allows: do what can be done
+    settled, last, budget = False, False, budget if d == 1 else budget // 2
+    if (
+        excess := np.prod(_count((lo, hi), h)) / budget
+    ) > 1:  # features finer than the budget allows: do what can be done
         h, last = h * 1.05 * excess ** (1 / d), True
     while True:
-        n = _count(lo, hi, h).astype(int)
+        n = _count((lo, hi), h).astype(int)
+        h = (hi - lo) / (n - 1)
         t, alive, rounding, rim = _sample(terms, pieces, lo, h, n)
-        evaluations += alive.size
         if t is None:
             return None, lo, hi
         with np.errstate(over="ignore", invalid="ignore"):
@@ -310,14 +321,15 @@ def _trapezoid(terms, pieces, rtol, budget):
         t[wild] = 0
         value, magnitude = t.reshape(len(t), -1).sum(axis=1), np.abs(t)
         total = magnitude.reshape(len(t), -1).sum(axis=1)
-        goal, per_total = aim * total, np.where(total > 0, 1 / np.where(total > 0, total, 1), 0)
-        ends = _ends(magnitude, alive, lo, h, limits, infinite, settled or last, goal, past)
+        budget = min(budget, MEMORY // len(t))
+        goal, per_total = aim * total, _inverse(total)
+        ends = _ends(magnitude, alive, lo, hi, h, limits, infinite, settled or last, goal, past)
         del magnitude
         wild |= rim > goal
         endless = wild | np.any([e.endless(goal) & e.blocked for e in ends.values()], axis=0)
 
         # 1. The box: move ends out as far as their decay asks for. It never shrinks here, or it might go back and forth.
-        new, moved = np.array([lo, lo + h * (n - 1)]), {}
+        new, moved = np.array([lo, hi]), {}
         for (j, side), e in ends.items():
             worst, out = np.max(e.tail * per_total * ~endless) / aim, 2 * side - 1
             if worst > 1 and not e.blocked:
@@ -325,26 +337,25 @@ def _trapezoid(terms, pieces, rtol, budget):
                 move = np.clip(np.log(worst) / rate, 2 * e.width, max(2.0, 0.5 * (hi[j] - lo[j])))
                 new[side, j] += out * min(move, abs(limits[j, side] - e.at))
                 moved[j, side] = e
-        if moved and np.prod(_count(*new, h)) <= budget:
+        if moved and np.prod(_count(new, h)) <= budget:
             (lo, hi), past = new, past | moved
             continue
         if moved:  # no room: what has not decayed by now is taken not to
             settled, endless = True, wild | np.any([e.endless(goal) for e in ends.values()], axis=0)
         drop = np.array([[ends[j, side].spare for j in range(d)] for side in (0, 1)]) * h
-        new = np.array([lo + drop[0], lo + h * (n - 1) - drop[1]])  # from here on without what is empty
+        new = np.array([lo + drop[0], hi - drop[1]])  # from here on without what is empty
 
         # 2. The spacing: finer along the axes whose spectrum has not died out.
         band, want, sight = _spectrum(t), aim / (4 * d), 0.375 if d == 1 else 0.4375
         below, share = band, (per_total * ~endless)[:, None]
         if d > 1 and (last or np.all(band * share < want ** (1 / 3))) and np.any(band * share > want):
             band, sight = _spectrum_at_the_aliases(terms, pieces, t, lo, h), 1.0
-            evaluations += d * alive.size
         level = band * share
         noise = (level > 0.8 * before.get(sight, np.inf)) & (level < 1e-9)  # rounding does not fall under refinement
         before[sight] = level
         level = np.where(noise, 0, level)
-        if (last or np.all(level <= want)) and np.any(total[~endless] > 0):
-            gap = _misfit(terms, pieces, t, lo, h, np.where(endless, 0, total))
+        if (last or np.all(level <= want)) and np.any(per_total[~endless] > 0):
+            gap = _misfit(terms, pieces, t, lo, h, per_total * ~endless)
             unseen = np.where((gap > 1e3 * (below.sum(axis=1) + rounding)) & ~endless, gap, 0)[:, None]
             band, level = band + unseen, level + unseen * share
         level = level.max(axis=0)
@@ -352,36 +363,51 @@ def _trapezoid(terms, pieces, rtol, budget):
         # How much finer, if the spectrum is exponential; a Gaussian one would need the root of this.
         factor = np.maximum(1.1, np.log(want) / np.log(np.clip(level, want, 0.99)) * (sight if d > 1 else 1))
         finer = np.where(rough, h / np.minimum(factor, 2), h)
-        beyond = np.prod(_count(*new, h / np.sqrt(factor))) > 2 * budget and np.all(level < 1e-3)
+        beyond = np.prod(_count(new, h / np.sqrt(factor))) > 2 * budget and np.all(level < 1e-3)
         full = last or not rough.any()
-        if not full and (beyond or np.prod(_count(*new, finer)) > budget):  # the largest grid there is, and no more
-            last, room = True, 0.97 * budget / np.prod(_count(*new, h))
+        if not full and (beyond or np.prod(_count(new, finer)) > budget):  # the largest grid there is, and no more
+            last, room = True, 0.97 * budget / np.prod(_count(new, h))
             full, finer = room < 1.1 and sight != 0.4375, np.where(rough, h / max(room, 1) ** (1 / rough.sum()), h)
         if full:
             # With 1/k^2 or 1/k decay, a kink or a jump, all aliases together are up to pi times the first.
             error, tails = 4 * band.sum(axis=1), np.sum([e.tail for e in ends.values()], axis=0)
             where = dict.fromkeys(f"x[:, {j}]" for (j, _), e in ends.items() if np.any(e.endless(goal) & endless))
-            return _Sum(value, total, error, tails + rounding, endless, evaluations, ", ".join(where)), lo, hi
+            return _Sum(value, total, error, tails + rounding, endless, ", ".join(where)), lo, hi
         (lo, hi), h = new, finer
 
 
 def _subdivide(terms, pieces, lo, hi, total, rtol):
-    """SciPy's adaptive subdivision on the same box, for integrands with kinks: value, error (k,), evaluations."""
+    """SciPy's adaptive subdivision on the same box, for integrands with kinks: value, error (k,).
+
+    Done several times, in differently skewed coordinates. Adaptive rules are blind to a jump that lies within 0.2% of the edge
+    of a cell: one in six steps ends up there on the way down to 1e-15, and is then misjudged by anything up to 1e-3. Meshes
+    are not blind alike: the two that agree best count, and their distance is part of the error.
+    """
     from scipy.integrate import cubature
 
-    d, counted = len(pieces), [0]
-    scale = np.where(total > 0, total, 1)
+    d, scale, found = len(pieces), np.where(total > 1e-290, total, 1), []
+    first = 8 if d == 1 else 1  # a line can afford a fair first mesh
+    cells = [([k / first] * d, [(k + 1) / first] * d) for k in range(first)]
+    skews = (0.07, -0.11, 0.23, -0.29, 0.37) if d == 1 else (0.07, -0.11, 0.23)
+    most, atol = SUBDIVISIONS[d] // (len(skews) * first), rtol / (8 * first)
+    for skew in skews:
 
-    def f(u):
-        counted[0] += len(u)
-        x, logw = zip(*(p.nodes(u[:, j]) for j, p in enumerate(pieces)), strict=True)
-        t = terms(np.stack(x, axis=1), np.sum(logw, axis=0))[0]
-        return np.zeros((len(u), len(scale))) if t is None else (t / scale[:, None]).T
+        def f(v, skew=skew):
+            u = lo + (hi - lo) * v * (1 + skew * (1 - v))
+            stretch = np.log((hi - lo) * (1 + skew * (1 - 2 * v))).sum(axis=1)
+            x, logw = zip(*(p.nodes(u[:, j]) for j, p in enumerate(pieces)), strict=True)
+            t = terms(np.stack(x, axis=1), np.sum(logw, axis=0) + stretch)[0]
+            return np.zeros((len(u), len(scale))) if t is None else (t / scale[:, None]).T
 
-    points = list(np.linspace(lo, hi, 34)[1:-1]) if d == 1 else None  # one dimension can afford a fair first mesh
-    found = cubature(f, lo, hi, rule="gk21", rtol=0, atol=rtol / 8, max_subdivisions=SUBDIVISIONS[d], points=points)
-    # The difference of two rules, summed over cells; doubled because on a kink both may err alike.
-    return found.estimate * scale, 2 * found.error * scale, counted[0]
+        parts = [cubature(f, *cell, rule="gk21", rtol=0, atol=atol, max_subdivisions=most) for cell in cells]
+        found.append([sum(p.estimate for p in parts), sum(p.error for p in parts)])
+    values, errors = np.swapaxes(found, 0, 1)  # each (runs, k)
+    order = np.argsort(values, axis=0)
+    values, errors = np.take_along_axis(values, order, axis=0), np.take_along_axis(errors, order, axis=0)
+    gap = np.diff(values, axis=0)
+    best = np.argmin(gap, axis=0), np.arange(len(scale))
+    rounding = 64 * EPS  # of a running sum over some hundred cells
+    return values[best] * scale, (2 * np.maximum(errors[:-1], errors[1:]) + 4 * gap)[best] * scale + rounding * scale
 
 
 # --------------------------------------------------------------------------- what comes in
@@ -412,6 +438,10 @@ def _frame(density, ends):
         scale = np.maximum((high - low) / 1.35, 1e-12 * (1 + np.abs(center)))
         reach = float(np.clip(np.quantile(np.abs(x - center) / scale, 0.99), 1, 10))
     return Frame(center, np.diag(scale), "exponential", reach, 0.25)
+
+
+def _rotated(axes):
+    return bool((axes != np.diag(np.diag(axes))).any())
 
 
 def _per_axis(where, breaks, d):
@@ -447,16 +477,22 @@ def _values(where, name, a, x, trailing=None):
 
 
 class _Rows:
-    """g as a function (n, d) -> (n, k) that remembers the trailing shape."""
+    """g as a function (n, d) -> (n, k) that remembers trailing shape and precision; with a last column of ones if asked."""
 
-    def __init__(self, where, name, g):
-        self.where, self.name, self.g, self.trailing = where, name, g, None
+    def __init__(self, where, name, g, mass=False):
+        self.where, self.name, self.g, self.mass, self.trailing, self.eps = where, name, g, mass, None, EPS
 
     def __call__(self, x):
         with np.errstate(over="ignore"):  # an infinite value is a finding, not an accident
-            values = _values(self.where, self.name, self.g(x), x, self.trailing)
+            raw = np.asarray(self.g(x))
+        values = _values(self.where, self.name, raw, x, self.trailing)
         self.trailing = values.shape[1:]
-        return values.reshape(len(x), -1)
+        if raw.dtype.kind == "f":
+            self.eps = max(
+                self.eps, float(np.finfo(raw.dtype).eps)
+            )  # a float32 network integrates to float32's accuracy
+        columns = values.reshape(len(x), -1)
+        return np.column_stack([columns, np.ones(len(x))]) if self.mass else columns
 
 
 # --------------------------------------------------------------------------- public
@@ -465,10 +501,7 @@ class _Rows:
 def _over(where, f, frame, support, logpdf, rtol, breaks, budget):
     """Sum over all pieces of the integral of f (n, k) times exp(logpdf); None if it underflows at every node."""
     d = len(support)
-    square, rotated = (
-        np.diag(np.abs(np.diag(frame.axes))),
-        np.count_nonzero(frame.axes - np.diag(np.diag(frame.axes))) > 0,
-    )
+    rotated = _rotated(frame.axes)
     known = _per_axis(where, frame.breaks, d)
     cuts = [sorted({c for c in (*known[j], *breaks[j]) if a < c < b}) for j, (a, b) in enumerate(support)]
     if rotated and (np.isfinite(support).any() or any(cuts)):
@@ -476,10 +509,14 @@ def _over(where, f, frame, support, logpdf, rtol, breaks, budget):
             f"{where}: the frame's axes are not diagonal, but the support has finite ends or there are breaks. The pieces "
             f"are boxes in x: give the frame diagonal axes."
         )
-    center, scale = (np.zeros(d), np.ones(d)) if rotated else (frame.center, np.diag(square))
+    center, scale = (np.zeros(d), np.ones(d)) if rotated else (frame.center, np.abs(np.diag(frame.axes)))
     logdet = np.linalg.slogdet(frame.axes)[1] if rotated else 0.0
 
+    spent, eps = 0, EPS
+
     def terms(x, logw):
+        nonlocal spent, eps
+        spent += len(x)
         x = np.ascontiguousarray(frame.center + x @ frame.axes.T) if rotated else x
         logp = np.zeros(len(x)) if logpdf is None else _values(where, "logpdf", logpdf(x), x, ())
         weight = logp + logw + logdet
@@ -487,6 +524,7 @@ def _over(where, f, frame, support, logpdf, rtol, breaks, budget):
         if not alive.any():
             return None, alive, np.zeros((2, 1))
         values = f(x if alive.all() else x[alive])
+        eps = max(eps, getattr(f, "eps", 0.0))
         if logpdf is None:
             alive = (values != 0).any(axis=1)
             logp = np.log(np.abs(values).max(axis=1), where=alive, out=np.zeros(len(x)))
@@ -496,29 +534,30 @@ def _over(where, f, frame, support, logpdf, rtol, breaks, budget):
             with np.errstate(over="ignore"):
                 t[:, alive] = (values * np.exp(weight[alive])[:, None]).T
         with np.errstate(invalid="ignore", over="ignore"):
-            checks = np.abs(t) @ np.stack([EPS * (8 + np.where(alive, np.abs(logp), 0)), weight < -550], axis=1)
+            checks = np.abs(t) @ np.stack([eps * (8 + np.where(alive, np.abs(logp), 0)), weight < -550], axis=1)
             checks[~(np.abs(values) > 1e150).any(axis=0), 1] = 0
         return t, alive, checks.T
 
     boxes = [*product(*([*zip([a, *c], [*c, b], strict=True)] for (a, b), c in zip(support, cuts, strict=True)))]
     whole, budget = None, (BUDGET[d] if budget is None else count(where, "budget", budget)) // max(1, len(boxes) // 2)
     for ends in boxes:
-        pieces = [_Piece(*map(float, (*e, c, s)), frame) for e, c, s in zip(ends, center, scale, strict=True)]
+        pieces = [_Piece(float(a), float(b), c, s, frame) for (a, b), c, s in zip(ends, center, scale, strict=True)]
         part, lo, hi = _trapezoid(terms, pieces, rtol, budget)
         if part is None:
             continue
         open_ = ~part.endless & (part.total > 0)
         if np.any(part.error[open_] > rtol * part.total[open_]) and np.all(part.rest[open_] < rtol * part.total[open_]):
-            value, error, more = _subdivide(terms, pieces, lo, hi, part.total, rtol)
+            value, error = _subdivide(terms, pieces, lo, hi, part.total, rtol)
             better = error < part.error
             part.value, part.error = np.where(better, value, part.value), np.where(better, error, part.error)
-            part.evaluations += more
         if whole is None:
             whole = part
         else:
-            for name in ("value", "total", "error", "rest", "evaluations"):
+            for name in ("value", "total", "error", "rest"):
                 setattr(whole, name, getattr(whole, name) + getattr(part, name))
             whole.endless, whole.where = whole.endless | part.endless, whole.where or part.where
+    if whole is not None:
+        whole.evaluations = spent
     return whole
 
 
@@ -528,12 +567,14 @@ def _report(whole, trailing, rtol, note=""):
     value = np.where(whole.endless, np.nan, whole.value)
     converged = bool(np.all(error <= rtol * whole.total))
     if whole.endless.any():
-        note = f"the integrand does not decay ({whole.where or 'everywhere'}): the integral is infinite, or does not exist, or is beyond this rule"
+        note = f"the integrand does not decay along {whole.where or 'the axes'}: the integral is infinite, or does not exist, "
+        note += "or converges too slowly for this rule"
     elif not converged and not note:
-        worst = np.max(error / np.where(whole.total > 0, whole.total, 1))
-        note = f"relative accuracy {worst:.0e} reached, {rtol:.0e} asked for; a kink needs breaks=, fine detail a larger budget="
-    value, error = (a.reshape(trailing) if trailing else float(a[0]) for a in (value, error))
-    return Integral(value, error, whole.evaluations, converged, note)
+        worst = np.max(error * _inverse(whole.total))
+        note = f"relative accuracy {worst:.0e} reached, {rtol:.0e} asked for; "
+        note += "a kink needs breaks=, fine detail a larger budget="
+    shape = lambda a: a.reshape(trailing) if trailing else float(a[0])
+    return Integral(shape(value), shape(error), whole.evaluations, converged, note)
 
 
 def _nothing(note):
@@ -612,14 +653,10 @@ def expectation(g, density, *, rtol=1e-12, breaks=(), budget=None):
     Source: Trefethen & Weideman (2014), SIAM Review 56:385-458.
     Test: test_quadrature.py::test_moments, test_honest_and_sharp
     """
-    ends, rtol, rows = (
-        _support("expectation", density.support),
-        positive("expectation", "rtol", rtol),
-        _Rows("expectation", "g", g),
-    )
-    with_mass = lambda x: np.column_stack([rows(x), np.ones(len(x))])
+    ends, rtol = _support("expectation", density.support), positive("expectation", "rtol", rtol)
+    rows = _Rows("expectation", "g", g, mass=True)
     frame, cuts = _frame(density, ends), _per_axis("expectation", breaks, len(ends))
-    whole = _over("expectation", with_mass, frame, ends, density.logpdf, rtol, cuts, budget)
+    whole = _over("expectation", rows, frame, ends, density.logpdf, rtol, cuts, budget)
     if whole is None:
         return _nothing("the density underflows at every node: give it a frame that says where it lives")
     defect, note = abs(whole.value[-1] - 1), ""
@@ -660,18 +697,16 @@ def flux(field, density, *, rtol=1e-12, breaks=(), budget=None):
     Test: test_quadrature.py::test_divergence_theorem
     """
     ends, rtol = _support("flux", density.support), positive("flux", "rtol", rtol)
-    d, frame = len(ends), _frame(density, ends)
-    cuts = [
-        sorted({*a, *b}) for a, b in zip(_per_axis("flux", frame.breaks, d), _per_axis("flux", breaks, d), strict=True)
-    ]
-    axes, diagonal = frame.axes, np.diag(np.diag(frame.axes))
-    if rotated := bool(
-        (axes != diagonal).any()
-    ):  # faces of a box in z, x = center + axes z; v becomes |det A| A^-1 v (Piola)
+    d, frame, field_of = len(ends), _frame(density, ends), _Rows("flux", "field", field)
+    field_of.trailing = (d,)
+    known, told = _per_axis("flux", frame.breaks, d), _per_axis("flux", breaks, d)
+    cuts = [sorted({*a, *b}) for a, b in zip(known, told, strict=True)]
+    axes, sizes = frame.axes, np.abs(np.diag(frame.axes))
+    if rotated := _rotated(axes):  # faces of a box in z, x = center + axes z; v becomes |det A| A^-1 v (Piola)
         origin, center, scale = frame.center, np.zeros(d), np.ones(d)
         normal = np.linalg.inv(axes) * abs(np.linalg.det(axes))
     else:
-        origin, center, scale, axes, normal = np.zeros(d), frame.center, np.abs(np.diag(diagonal)), np.eye(d), np.eye(d)
+        origin, center, scale, axes, normal = np.zeros(d), frame.center, sizes, np.eye(d), np.eye(d)
 
     def through(j, at, rtol=rtol):
         """Integral of p v_j over the face z_j = at."""
@@ -682,26 +717,19 @@ def flux(field, density, *, rtol=1e-12, breaks=(), budget=None):
             z[:, j], z[:, others] = at, y
             return np.ascontiguousarray(origin + z @ axes.T) if rotated else z
 
-        def across(y):
-            x = embed(y)
-            return (_values("flux", "field", field(x), x, (d,)) @ normal[j])[:, None]
-
+        across = lambda y: field_of(embed(y)) @ normal[j][:, None]
         logpdf = lambda y: density.logpdf(embed(y))
         if d == 1:
             point = np.zeros((1, 0))
-            p = np.exp(_values("flux", "logpdf", logpdf(point), embed(point), ()))
-            value = p * across(point)[0] if p[0] > 0 else np.zeros(1)
-            return _Sum(value, abs(value), 0 * value, 8 * EPS * abs(value), np.zeros(1, bool), 1)
-        face = Frame(
-            center[others],
-            np.diag(scale[others]),
-            frame.tail,
-            frame.reach,
-            frame.detail,
-            tuple(cuts[i] for i in others),
-        )
+            logp = _values("flux", "logpdf", logpdf(point), embed(point), ())
+            value = np.exp(logp) * across(point)[0] if logp[0] > -700 else np.zeros(1)
+            rounding = EPS * (8 + np.abs(np.maximum(logp, -700))) * abs(value)
+            return _Sum(value, abs(value), 0 * value, rounding, np.zeros(1, bool))
+        kinks = tuple(cuts[i] for i in others)
+        face = Frame(center[others], np.diag(scale[others]), frame.tail, frame.reach, frame.detail, kinks)
         whole = _over("flux", across, face, ends[others], logpdf, rtol, [()] * (d - 1), budget)
-        return whole or _Sum(*np.zeros((4, 1)), np.zeros(1, bool), 1)
+        none = np.zeros(1)
+        return whole or _Sum(none, none, none, none, none > 0)
 
     value = error = scale_of_all = 0.0
     evaluations, notes = 0, []
@@ -711,10 +739,10 @@ def flux(field, density, *, rtol=1e-12, breaks=(), budget=None):
             found, bound = [through(j, ends[j, side])], 0.0
             scale_of_all += found[0].total[0]
         else:
-            at = lambda k, j=j, sign=sign: (
-                center[j] + sign * scale[j] * (frame.reach + (0 if k == 0 else 8 * 4.0 ** (k - 1)))
+            radii = [frame.reach, *(frame.reach + 2 * 4.0**k for k in range(1, 40))]
+            found, bound, news = _to_infinity(
+                lambda k, j=j, r=radii, s=sign: through(j, center[j] + s * scale[j] * r[k], 1e-6), d == 1
             )
-            found, bound, news = _to_infinity(lambda k, j=j, at=at: through(j, at(k), 1e-6), d == 1)
             scale_of_all = max(scale_of_all, found[0].total[0])
             notes += [f"{news} through x[:, {j}] = {'+' if side else '-'}inf"] if news else []
         evaluations += sum(f.evaluations for f in found)

@@ -1,5 +1,6 @@
 """Minimising a loss over a network's parameters."""
 
+import contextlib
 import time
 
 import numpy as np
@@ -32,7 +33,8 @@ def minimise(model, loss, *, max_iterations=200, seconds=None, progress=None):
     """
     from scipy.optimize import minimize
 
-    start, history, best = time.monotonic(), [], [np.inf, model.theta]
+    start, best = time.monotonic(), [np.inf, model.theta]
+    history: list[float] = []
 
     def objective(theta):
         result = loss(model.with_theta(theta.astype(model.theta.dtype)))
@@ -50,15 +52,7 @@ def minimise(model, loss, *, max_iterations=200, seconds=None, progress=None):
         if seconds is not None and time.monotonic() - start > seconds:
             raise _Enough
 
-    try:
-        minimize(
-            objective,
-            model.theta.astype(float),
-            jac=True,
-            method="L-BFGS-B",
-            callback=callback,
-            options={"maxiter": max_iterations, "maxcor": 20},
-        )
-    except _Enough:
-        pass
+    options = {"maxiter": max_iterations, "maxcor": 20}
+    with contextlib.suppress(_Enough):
+        minimize(objective, model.theta.astype(float), jac=True, method="L-BFGS-B", callback=callback, options=options)
     return model.with_theta(best[1].astype(model.theta.dtype)), history

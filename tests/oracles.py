@@ -11,7 +11,7 @@ import numpy as np
 
 from numpyscore.activations import Activation
 from numpyscore.mlp import forward
-from numpyscore.network import Call, Block
+from numpyscore.network import Block, Call
 
 H = 1e-30  # complex step: its truncation error is H^2
 
@@ -44,14 +44,18 @@ def extended(model):
 def true_score(model, x, **sigma):
     """-df/dx by a complex step of the energy (n, d)."""
     net, real = extended(model)
-    step = lambda j: net.energy(x.astype(real) + 1j * real(H) * np.eye(x.shape[1], dtype=real)[j], **sigma).imag / real(H)
+    step = lambda j: (
+        net.energy(x.astype(real) + 1j * real(H) * np.eye(x.shape[1], dtype=real)[j], **sigma).imag / real(H)
+    )
     return -np.stack([step(j) for j in range(x.shape[1])], axis=1)
 
 
 def true_jacobian(model, x, **sigma):
     """ds_i/dx_j by a complex step of the score (n, d, d)."""
     net, real = extended(model)
-    step = lambda j: net.score(x.astype(real) + 1j * real(H) * np.eye(x.shape[1], dtype=real)[j], **sigma).imag / real(H)
+    step = lambda j: (
+        net.score(x.astype(real) + 1j * real(H) * np.eye(x.shape[1], dtype=real)[j], **sigma).imag / real(H)
+    )
     return np.stack([step(j) for j in range(x.shape[1])], axis=2)
 
 
@@ -68,7 +72,9 @@ def true_gradient(model, loss, places):
 
 def absolute(model, x, sigma=None):
     """The network of absolute values, whose activation columns are the absolute ones of `model` at x."""
-    call = Call(x, sigma if sigma is None else np.asarray(sigma), np.dtype(float), list(model.layers), model.conditional, 0.0)
+    call = Call(
+        x, sigma if sigma is None else np.asarray(sigma), np.dtype(float), list(model.layers), model.conditional, 0.0
+    )
     block = Block(call, slice(0, len(x)))
     columns, _ = forward(call.layers, model.activation, block.x, 3, block.shift)
     layerwise = itertools.cycle([tuple(np.abs(c) for c in layer) for layer in columns])

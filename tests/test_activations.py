@@ -13,7 +13,9 @@ from numpyscore.activations import ACTIVATIONS, Activation, activation, register
 
 SMOOTH = [row for row in ACTIVATIONS.values() if row.smooth]
 ANALYTIC = [row for row in ACTIVATIONS.values() if row.analytic]
-PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459230781640628620899862803482534211706798214808651")
+PI = Decimal(
+    "3.14159265358979323846264338327950288419716939937510582097494459230781640628620899862803482534211706798214808651"
+)
 
 each = pytest.mark.parametrize("row", SMOOTH, ids=lambda row: row.name)
 
@@ -79,7 +81,27 @@ def columns_error(row, z, exact):
     return out
 
 
-POINTS = [0.0, 1e-300, -1e-300, 1e-30, 1e-8, -1e-8, 1e-3, 0.3, -0.7, 1.2, -1.28, 2.3, -3.1, 4.5, -5.5, 7.0, -8.1, 12.0, -14.0]
+POINTS = [
+    0.0,
+    1e-300,
+    -1e-300,
+    1e-30,
+    1e-8,
+    -1e-8,
+    1e-3,
+    0.3,
+    -0.7,
+    1.2,
+    -1.28,
+    2.3,
+    -3.1,
+    4.5,
+    -5.5,
+    7.0,
+    -8.1,
+    12.0,
+    -14.0,
+]
 FAR = [20.0, -20.0, 37.42994775023705, -37.42994775023705, 38.5, -38.5, 60.0, -60.0]
 
 

@@ -42,7 +42,12 @@ def normalised(case):
     return Sides(case.mean("one"), case.constant(1.0))
 
 
-@step("score is the gradient of log p", CHAPTER, r"\log p_0(b) - \log p_0(a) = \int_a^b s_0 \cdot dx", "definition of the score")
+@step(
+    "score is the gradient of log p",
+    CHAPTER,
+    r"\log p_0(b) - \log p_0(a) = \int_a^b s_0 \cdot dx",
+    "definition of the score",
+)
 def data_score(case):
     """The closed-form score of the data against its log density, along a path."""
     return Sides(*_path(case, case.density.logpdf, case.density.score))
@@ -58,7 +63,8 @@ def data_score(case):
 def normaliser(case):
     """log p(b) - log p(a) with p = exp(-f)/Z normalised by quadrature, against the line integral of -grad f."""
     model = case.model
-    log_Z, hypotheses, note = 0.0, (), "Z is out of reach of quadrature here, and is not needed"
+    log_Z, note = 0.0, "Z is out of reach of quadrature here, and is not needed"
+    hypotheses: tuple = ()
     if case.samples is None:
         log_Z, relative = log_normaliser(model, case.density)
         finite = bool(np.isfinite(log_Z))
@@ -66,9 +72,7 @@ def normaliser(case):
         note = "" if finite else "exp(-f) has no finite integral: not a density, though it has a score"
         log_Z = log_Z if finite else 0.0
     left, right = _path(case, lambda x: -model.energy(x) - log_Z, model.score)
-    if hypotheses and not hypotheses[0].holds:
-        return Sides(left, right, (), None, note)
-    return Sides(left, right, hypotheses, None, note)
+    return Sides(left, right, tuple(h for h in hypotheses if h.holds), None, note)
 
 
 def log_normaliser(model, density):

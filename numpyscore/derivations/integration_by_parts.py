@@ -100,12 +100,15 @@ class Kinked:
         self.b = b
 
     def energy(self, x):
+        """|x| / b (n,)."""
         return np.abs(x[:, 0]) / self.b
 
     def score(self, x):
+        """-sign(x) / b (n, 1), 0 at the kink."""
         return -np.sign(x) / self.b
 
     def trace(self, x):
+        """0 (n,): what differentiating piece by piece says."""
         return np.zeros(len(x))
 
     def jumps(self):
@@ -127,7 +130,11 @@ def _smooth(case):
 def counterexamples():
     """Cases in which a hypothesis fails, and the gap that this must leave."""
     a, b = 2.0, 3.0
-    exponential = Case(Exponential(a), Exponential(b), f"exponential data of rate {a:g}, exponential model of rate {b:g}")
+    exponential = Case(
+        Exponential(a), Exponential(b), f"exponential data of rate {a:g}, exponential model of rate {b:g}"
+    )
     kinked = Case(Gaussian(0.0, 1.0), Kinked(0.7), "standard normal data, kinked energy |x|/0.7", breaks=((0.0,),))
-    return [(exponential, ("boundary term", "explicit minus implicit is a constant")),
-            (kinked, ("cross term by parts", "explicit minus implicit is a constant"))]
+    return [
+        (exponential, ("boundary term", "explicit minus implicit is a constant")),
+        (kinked, ("cross term by parts", "explicit minus implicit is a constant")),
+    ]

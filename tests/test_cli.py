@@ -1,0 +1,140 @@
+"""The command line: exit codes, one line per error, JSON, and no traceback whatever comes in."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from numpyscore.cli import main
+
+
+def call(capsys, *argv):
+    """Exit code, stdout, stderr."""
+    try:
+        code = main(list(argv))
+    except SystemExit as error:
+        code = error.code
+    out = capsys.readouterr()
+    return code, out.out, out.err
+
+
+def test_one_step_on_one_density(capsys):
+    code, out, err = call(capsys, "verify", "--density", "gaussian", "--only", "boundary term")
+    assert code == 0 and err == "" and "holds" in out and "0 differ" in out
+
+
+def test_a_counterexample_is_not_a_failure_of_the_program(capsys):
+    code, out, _ = call(capsys, "verify", "--density", "exponential", "--only", "explicit minus implicit is a constant")
+    assert code == 0 and "fails as predicted" in out and "boundary term p s vanishes" in out
+
+
+def test_json_is_json_and_has_every_field(capsys):
+    code, out, _ = call(
+        capsys, "verify", "--density", "logistic", "--only", "cross term by parts", "--json", "--seed", "3"
+    )
+    record = json.loads(out)
+    assert code == 0 and record["schema"] == "numpyscore-verify/1" and record["seed"] == 3
+    assert {"step", "left", "right", "gap", "bound", "holds", "expected", "hypotheses", "note"} <= set(
+        record["verdicts"][0]
+    )
+
+
+def test_the_same_seed_prints_the_same(capsys):
+    argv = ("verify", "--density", "mixture", "--only", "normaliser drops out", "--json", "--seed", "5")
+    assert call(capsys, *argv) == call(capsys, *argv)
+
+
+def test_a_difference_exits_with_1_and_an_inconclusive_integral_with_3(capsys, monkeypatch):
+    import numpyscore.densities as densities
+
+    argv = ("verify", "--density", "gaussian", "--only", "cross term by parts, each component")
+    right = densities.Gaussian._score
+    monkeypatch.setattr(densities.Gaussian, "_score", lambda self, x: right(self, x) * 1.001)
+    code, out, _ = call(capsys, *argv)
+    assert code == 1 and "DIFFERS" in out
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules["numpyscore.derivations"].named_densities.__globals__, "named_densities", _cauchy)
+    code, out, _ = call(capsys, "verify", "--density", "cauchy", "--only", "expansion of the square")
+    assert code == 3 and "inconclusive" in out
+
+
+def _cauchy():
+    from numpyscore.densities import StudentT
+
+    return {"cauchy": [StudentT(1.0, 0.0, 1.0)]}
+
+
+BAD_FILES = {
+    "empty": b"",
+    "header only": b"a,b\n",
+    "one row": b"a,b\n1,2\n",
+    "text": b"a,b\n1,2\n3,x\n",
+    "missing": b"a,b\n1,2\n3,\n",
+    "ragged": b"a,b\n1,2\n3,4,5\n",
+    "overflow": b"a,b\n1,2\n1e400,3\n",
+    "nan": b"a\n1\nnan\n",
+    "binary": bytes(range(256)),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_file_is_one_line_and_exit_2(capsys, tmp_path, name):
+    path = tmp_path / "bad.csv"
+    path.write_bytes(BAD_FILES[name])
+    code, out, err = call(capsys, "verify", str(path))
+    assert code == 2 and err.count("\n") == 1 and err.startswith("numpyscore verify: ") and "Traceback" not in err + out
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("verify", "no such file.csv"),
+        ("verify", "."),
+        ("verify", "--density", "cauchy"),
+        ("verify", "--only", "stokes"),
+        ("verify", "--seed", "-1"),
+        ("verify", "--seed", "x"),
+        ("verify", "--unknown"),
+        ("verify", "a.csv", "--density", "gaussian"),
+        ("certify",),
+        (),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_one_line_and_exit_2(capsys, argv):
+    code, out, err = call(capsys, *argv)
+    assert code == 2 and out == "" and err.count("\n") == 1, err
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["\ufeffa;b\n1;2\n3;5\n4;4\n7;1\n", "1\t2\n3\t5\n4\t4\n", "a,c\n1,7\n2,7\n4,7\n"],
+    ids=["BOM and semicolons", "tabs, no header", "a constant column"],
+)
+def test_unusual_but_right_files_are_read(capsys, tmp_path, content):
+    path = tmp_path / "data.csv"
+    path.write_text(content, encoding="utf-8")
+    code, out, _ = call(capsys, "verify", str(path), "--only", "cross term by parts, each component")
+    assert code == 0 and "holds" in out
+    if "c\n" in content:
+        assert "constant columns kept at scale 1: c" in out
+
+
+def test_as_a_module_with_a_closed_pipe_and_interrupted(tmp_path):
+    table = tmp_path / "rows.csv"
+    np.savetxt(table, np.random.default_rng(0).standard_normal((40, 2)), delimiter=",")
+    run = [sys.executable, "-m", "numpyscore", "verify", str(table)]
+    piped = subprocess.run(f"{' '.join(run)} | head -n 1", shell=True, capture_output=True, text=True)
+    assert piped.stdout.strip() == "rows.csv" and piped.stderr == ""
+    code = "import numpyscore.cli as c; c.studies = lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt); raise SystemExit(c.main(['verify']))"
+    stopped = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert stopped.returncode == 130 and stopped.stderr == "numpyscore: interrupted\n"
+
+
+def test_no_colour_and_no_progress_off_a_terminal(tmp_path):
+    argv = [sys.executable, "-m", "numpyscore", "verify", "--density", "gaussian", "--only", "boundary term"]
+    done = subprocess.run(argv, capture_output=True, text=True, env=os.environ | {"NO_COLOR": "1"})
+    assert done.returncode == 0 and done.stderr == "" and "\x1b" not in done.stdout

@@ -1,0 +1,201 @@
+"""Every step holds where its hypotheses do, fails by the predicted gap where they do not, and notices a wrong formula."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import numpyscore as ns
+from numpyscore.derivations import SMOOTH, STEPS, Case, closed_forms, named_densities, on_data, run, selected, verify
+from numpyscore.derivations.common import Mean, MonteCarlo
+from numpyscore.derivations.integration_by_parts import Kinked, constant, counterexamples
+
+GOAL = 1e-10  # what the identities are held to, besides their own bounds
+
+
+def assert_as_it_should_be(verdicts, goal=GOAL):
+    assert verdicts
+    for v in verdicts:
+        assert v.ok, v
+        assert abs(v.gap - v.predicted) <= min(goal, v.bound), v
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_every_step_holds_on_closed_forms(name):
+    cases = closed_forms([name], seed=1)
+    verdicts = [s(case) for case in cases for s in STEPS if s.needs(case)]
+    assert {case.dim for case in cases} == {1, 2, 3} and {v.step for v in verdicts} == {s.name for s in STEPS}
+    assert all(v.expected and v.word == "holds" for v in verdicts)
+    assert_as_it_should_be(verdicts)
+
+
+@pytest.mark.parametrize("name", ["exponential", "half-normal", "truncated-gaussian", "uniform"])
+def test_on_a_bounded_support_the_missing_constant_is_the_flux(name):
+    case = Case(named_densities()[name][0], ns.ScoreMLP.init(1, (6,), "tanh", rng=2), name)
+    for s in STEPS:
+        if s.needs(case):
+            v = s(case)
+            assert v.ok, v
+            if s is constant:
+                assert (
+                    v.word == "fails as predicted"
+                    and abs(v.predicted) > 1e-3
+                    and "boundary term" in v.hypotheses[0].name
+                )
+
+
+@given(a=st.floats(0.2, 5), b=st.floats(0.2, 5))
+@settings(max_examples=10)
+def test_the_exponential_misses_by_minus_ab(a, b):
+    v = constant(Case(ns.Exponential(a), ns.Exponential(b)))
+    assert v.word == "fails as predicted"
+    assert v.gap == pytest.approx(-a * b, rel=1e-12, abs=GOAL)
+
+
+@given(b=st.floats(0.2, 5))
+@settings(max_examples=10)
+def test_a_kink_is_missed_by_twice_its_density_over_b(b):
+    v = constant(Case(ns.Gaussian(0.0, 1.0), Kinked(b), breaks=((0.0,),)))
+    assert v.gap == pytest.approx(-2 / np.sqrt(2 * np.pi) / b, rel=1e-12, abs=GOAL)
+    assert "jumps" in "".join(h.name for h in v.hypotheses if not h.holds)
+
+
+def test_both_counterexamples_fail_as_predicted():
+    verdicts = [v for case, only in counterexamples() for v in run(ns.derivations.Study("", [case], only), STEPS)]
+    assert len(verdicts) == 4 and {v.word for v in verdicts} == {"fails as predicted"}
+    assert_as_it_should_be(verdicts)
+
+
+@st.composite
+def cases(draw):
+    d, seed = draw(st.integers(1, 2)), draw(st.integers(0, 2**31))
+    rng = np.random.default_rng(seed)
+    A = rng.standard_normal((3, d, d)) * 0.6 + np.eye(d)
+    density = ns.GaussianMixture(
+        rng.dirichlet(np.full(3, 5.0)), 2 * rng.standard_normal((3, d)), A @ A.mT + 0.3 * np.eye(d)
+    )
+    widths, row = (
+        draw(st.sampled_from([(4,), (3, 4), (3, 3, 2)])),
+        draw(st.sampled_from(["softplus", "silu", "sigmoid", "gelu"])),
+    )
+    kind = draw(st.sampled_from([ns.EnergyMLP, ns.ScoreMLP]))
+    return Case(density, kind.init(d, widths, row, rng=rng), "random", seed=seed)
+
+
+@given(case=cases())
+def test_integration_by_parts_on_random_densities_and_networks(case):
+    for s in STEPS:
+        if s.needs(case) and s.name != "normaliser drops out":
+            v = s(case)
+            assert v.ok and abs(v.gap) <= GOAL, v
+
+
+class Twin:
+    """A density or a network of which some answers are changed."""
+
+    def __init__(self, right, **changes):
+        self.right, self.changes = right, changes
+
+    def __getattr__(self, name):
+        attribute = getattr(self.right, name)
+        if name not in self.changes:
+            return attribute
+        return lambda *a, **k: self.changes[name](attribute(*a, **k))
+
+
+def wrong_cases():
+    """For each step a case in which a formula is wrong by a sign, a factor or a term, in parts of 1e-7 or more."""
+    density = ns.GaussianMixture([0.4, 0.6], [[-1.0, 0.2], [0.7, 0.1]], 0.5)
+    net = ns.EnergyMLP.init(2, (5, 4), "softplus", confinement=0.4, rng=0)
+    off = lambda a: a * (1 + 1e-7)
+    direction = np.random.default_rng(0).standard_normal(net.theta.size)
+    return {
+        "density integrates to one": Case(Twin(density, logpdf=lambda a: a + 1e-7), net),
+        "score is the gradient of log p": Case(Twin(density, score=off), net),
+        "normaliser drops out": Case(density, Twin(net, score=off)),
+        "boundary term": Case(ns.Exponential(np.ones(2)), net),
+        "cross term by parts": Case(density, Twin(net, trace=off)),
+        "cross term by parts, each component": Case(density, Twin(net, jacobian=off)),
+        "explicit minus implicit is a constant": Case(Twin(density, score=off), net),
+        "both losses have the same gradient": Case(Twin(density, score=off), net, direction=direction),
+    }
+
+
+@pytest.mark.parametrize("name", [s.name for s in STEPS if s.name != "expansion of the square"])
+def test_a_wrong_formula_is_noticed_by_its_step(name):
+    (s,) = selected(name)[:1]
+    v = s(wrong_cases()[name])
+    assert v.ok is not True or not v.expected, v
+
+
+def test_the_expansion_of_the_square_notices_a_minus_that_became_a_plus():
+    case = Case(ns.Gaussian(np.zeros(2), np.eye(2)), ns.EnergyMLP.init(2, (4,), rng=0))
+    wrong = case.mean("fisher") + case.mean("cross") + case.mean("square")
+    gap = case.mean("explicit") - wrong
+    assert abs(gap.value) > 1e3 * gap.error
+
+
+# ---- means
+
+
+def test_monte_carlo_bounds_know_that_terms_move_together():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(10_000)
+    table = np.stack([x, x + 1e-3 * rng.standard_normal(x.size)])
+
+    class Fixed:
+        moments = MonteCarlo(dict(zip("ab", table.mean(1), strict=True)), np.cov(table), x.size)
+
+    a, b = Mean(Fixed, {"a": 1.0}), Mean(Fixed, {"b": 1.0})
+    assert (a - b).error < 2e-3 * a.error
+    assert (2.0 * a + b + 1.0).value == pytest.approx(2 * table[0].mean() + table[1].mean() + 1)
+
+
+# ---- data
+
+
+def test_old_faithful_holds_on_the_trained_network():
+    study = on_data(ns.old_faithful(), "Old Faithful", seed=0)
+    verdicts = list(run(study, STEPS))
+    assert {v.step for v in verdicts} == {s.name for s in STEPS} and all(v.word == "holds" for v in verdicts)
+    assert_as_it_should_be(verdicts)
+    case = study.cases[0]
+    before = np.mean(
+        ns.explicit(ns.EnergyMLP.init(2, (4,), rng=0), case.density.data, case.density.score(case.density.data)).value
+    )
+    assert case.mean("explicit").value < 0.5 * before  # it has learnt something
+
+
+def test_digits_hold_by_monte_carlo_within_four_standard_errors():
+    verdicts = list(run(on_data(ns.digits(), "digits", seed=0, seconds=1.0), STEPS))
+    assert all(v.method == "monte carlo" and v.ok for v in verdicts)
+    gap = next(v for v in verdicts if v.step == "explicit minus implicit is a constant")
+    assert gap.bound < 0.05 * abs(gap.right)  # the bound says something
+
+
+def test_verify_takes_arrays_densities_names_and_steps():
+    assert all(v.ok for v in verify(np.random.default_rng(0).standard_normal((50, 1)), only="energy and score"))
+    assert all(v.ok for v in verify(ns.Gaussian(0.0, 1.0), only="Boundary TERM"))
+    assert all(v.ok for v in verify(density="gaussian", only="cross term by parts, each component"))
+    with pytest.raises(ValueError, match="only is 'stokes', expected a step"):
+        verify(only="stokes")
+    with pytest.raises(ValueError, match="density is 'cauchy', expected one of gaussian"):
+        verify(density="cauchy")
+    with pytest.raises(ValueError, match="1 rows, expected at least 2"):
+        verify(np.zeros((1, 2)))
+    with pytest.raises(ValueError, match=r"expected \(n, d\)"):
+        verify(np.zeros(5))
+
+
+def test_an_integral_that_does_not_exist_is_inconclusive_not_averaged_away():
+    case = Case(ns.StudentT(1.0, 0.0, 1.0), ns.Gaussian(0.0, 1.0))  # E|s|^2 is infinite under Cauchy data
+    v = constant(case)
+    assert v.word == "inconclusive" and v.holds is None and v.ok is None
+
+
+def test_records_survive_json():
+    (v,) = verify(density="exponential", only="boundary term")[:1]
+    record = json.loads(json.dumps(v.to_dict(), allow_nan=False))
+    assert record["verdict"] == "fails as predicted" and record["hypotheses"][0]["holds"] is False

@@ -1,0 +1,358 @@
+"""The house as DESIGN.md draws it: which room may import which, what loading costs, and that everything public is explained."""
+
+import ast
+import importlib
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import numpyscore
+
+PACKAGE = Path(numpyscore.__file__).parent
+
+# DESIGN.md, "Rooms and floors"; inputs is the ground below all, network is what the two models of models.py share
+FLOORS = {
+    "inputs": -1,
+    "activations": 0, "quadrature": 0, "datasets": 0,
+    "mlp": 1, "densities": 1,
+    "network": 1.5,
+    "models": 2,
+    "objectives": 3, "noise": 3, "samplers": 3, "flow": 3,
+    "training": 4, "estimators": 4, "diagnostics": 4, "golden": 4,
+    "derivations": 5, "check": 5, "testing": 5,
+    "plots": 6, "bench": 6,
+    "report": 7,
+    "cli": 8,
+    "__main__": 9,  # it runs cli
+}  # fmt: skip
+EVERYWHERE = {"numpy", "scipy"}
+# inside functions only, and only in these rooms
+WHERE_INSTALLED = {
+    "matplotlib": {"plots", "report"},
+    "hypothesis": {"testing"},
+    "torch": {"bench"},
+    "jax": {"bench"},
+    "folx": {"bench"},
+}
+
+
+def sources(package=PACKAGE):
+    """(dotted name below the package, path) of every module except the top-level __init__, which only lists names."""
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(package).with_suffix("").parts
+        if parts != ("__init__",) and "__pycache__" not in parts:
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def imports(name, path):
+    """(line, absolute module, inside a function?) of every import in a file; `from . import mlp` names numpyscore.mlp."""
+    package = ["numpyscore", *name.split(".")]
+    if path.name != "__init__.py":
+        package.pop()
+
+    def visit(node, inside):
+        for child in ast.iter_child_nodes(node):
+            within = inside or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            if isinstance(child, ast.Import):
+                yield from ((child.lineno, alias.name, inside) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                base = package[: len(package) - child.level + 1] if child.level else []
+                base = ".".join([*base, *([child.module] if child.module else [])])
+                for alias in child.names:  # a name imported from a package may be one of its modules
+                    yield child.lineno, f"{base}.{alias.name}" if base.split(".")[0] == "numpyscore" else base, inside
+            yield from visit(child, within)
+
+    yield from visit(ast.parse(path.read_text(encoding="utf-8")), False)
+
+
+def resolved(module, names):
+    """The module of this package that an import refers to: the longest beginning that is one, else None for the package."""
+    parts = module.split(".")[1:]
+    for k in range(len(parts), 0, -1):
+        if ".".join(parts[:k]) in names:
+            return ".".join(parts[:k])
+    return None
+
+
+def complaints(package=PACKAGE):
+    """Everything in the imports that breaks the rule, one line each."""
+    files = dict(sources(package))
+    names, out, inner = set(files) | {name.split(".")[0] for name in files}, [], {}
+    for name, path in files.items():
+        room = name.split(".")[0]
+        if room not in FLOORS:
+            out.append(
+                f"{name}: numpyscore/{room} has no floor; add it to DESIGN.md and to FLOORS in tests/test_structure.py"
+            )
+            continue
+        for line, module, inside in imports(name, path):
+            top, at = module.split(".")[0], f"{path.relative_to(package)}:{line}"
+            if top == "numpyscore":
+                target = resolved(module, names)
+                if target is None:
+                    if FLOORS[room] < 6:  # above, the public names will do
+                        out.append(
+                            f"{at}: {name} imports {module}, which is no module; import from the module that defines it"
+                        )
+                    continue
+                if target.split(".")[0] == room:
+                    inner.setdefault(name, set()).add(target)
+                elif FLOORS.get(target.split(".")[0], 99) >= FLOORS[room]:
+                    out.append(
+                        f"{at}: {name} (floor {FLOORS[room]}) imports {target} (floor {FLOORS.get(target.split('.')[0])})"
+                    )
+            elif top in WHERE_INSTALLED:
+                if room not in WHERE_INSTALLED[top]:
+                    out.append(f"{at}: {name} imports {top}, which only {', '.join(sorted(WHERE_INSTALLED[top]))} may")
+                elif not inside:
+                    out.append(
+                        f"{at}: {name} imports {top} at the top of the file; import it inside the function that needs it"
+                    )
+            elif top not in EVERYWHERE and top not in sys.stdlib_module_names:
+                out.append(
+                    f"{at}: {name} imports {top}; only NumPy, SciPy, the standard library and lower floors are allowed"
+                )
+    return out + circles(inner)
+
+
+def circles(edges):
+    """One line for each module from which a chain of imports within its folder leads back to it."""
+    out = []
+    for start in sorted(edges):
+        seen, front = set(), edges[start] - {start} if start.count(".") == 0 else edges[start]
+        while front:
+            seen |= front
+            front = set().union(*(edges.get(name, set()) for name in front)) - seen
+        if start in seen:
+            out.append(f"{start}: imports itself by way of {', '.join(sorted(seen - {start})) or 'nothing else'}")
+    return out
+
+
+def test_every_module_imports_lower_floors_only():
+    found = complaints()
+    assert not found, "\n".join(["the floors of DESIGN.md do not hold:", *found])
+
+
+@pytest.mark.parametrize(
+    "room, text, message",
+    [
+        ("mlp.py", "from . import models", r"mlp.py:1: mlp \(floor 1\) imports models \(floor 2\)"),
+        ("mlp.py", "def f():\n    from .objectives import implicit", r"mlp.py:2: mlp \(floor 1\) imports objectives"),
+        ("mlp.py", "import numpyscore.densities", r"mlp \(floor 1\) imports densities \(floor 1\)"),
+        ("objectives.py", "from numpyscore import noise", r"objectives \(floor 3\) imports noise \(floor 3\)"),
+        ("derivations/sliced.py", "from ..plots import trace", r"derivations.sliced \(floor 5\) imports plots"),
+        ("derivations/sliced.py", "from .common import step\nfrom .. import report", r"sliced.py:2: .* imports report"),
+        ("models.py", "import torch", r"models imports torch, which only bench may"),
+        (
+            "models.py",
+            "def f():\n    import matplotlib.pyplot as plt",
+            "models imports matplotlib, which only plots, report may",
+        ),
+        ("plots.py", "import matplotlib", "plots imports matplotlib at the top of the file"),
+        ("models.py", "import pandas as pd", "models imports pandas; only NumPy, SciPy"),
+        ("attic.py", "import numpy", "attic: numpyscore/attic has no floor"),
+        (
+            "derivations/common.py",
+            "from .sliced import f",
+            "derivations.common: imports itself by way of derivations.sliced",
+        ),
+    ],
+)
+def test_control_a_forbidden_import_is_named(room, text, message, tmp_path):
+    for name in ("mlp", "models", "objectives", "noise", "densities", "plots", "report", "derivations/common"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.py").write_text("import numpy as np\nimport json\n")
+    (tmp_path / "derivations" / "sliced.py").write_text("from .common import step\nfrom ..objectives import implicit\n")
+    assert complaints(tmp_path) == []
+    (tmp_path / room).write_text(text + "\n")
+    found = complaints(tmp_path)
+    assert any(re.search(message, line) for line in found), found
+
+
+# ------------------------------------------------------------------------------- what loading costs
+
+
+def loaded_by(statement):
+    """Top-level modules that are loaded after a statement in a fresh interpreter."""
+    code = f"import sys, json\n{statement}\nprint(json.dumps(sorted({{name.split('.')[0] for name in sys.modules}})))"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout))
+
+
+def test_import_loads_numpy_alone():
+    statement = "import numpyscore\nfor name in getattr(numpyscore, '__all__', []): getattr(numpyscore, name)"
+    heavy = loaded_by(statement) & {"scipy", "matplotlib", "torch", "jax", "pandas", "hypothesis", "pytest"}
+    assert not heavy, (
+        f"`import numpyscore` and its public names load {', '.join(sorted(heavy))}; import it where it is used"
+    )
+
+
+def test_no_module_loads_scipy_or_matplotlib_before_it_is_used():
+    """Every module by itself, without the command line, which may load what it runs."""
+    names = [f"numpyscore.{name}" for name, _ in sources() if name not in ("cli", "__main__", "testing")]
+    heavy = loaded_by("import " + ", ".join(names)) & {"scipy", "matplotlib", "torch", "jax", "hypothesis"}
+    if heavy:  # say which
+        guilty = [name for name in names if loaded_by(f"import {name}") & heavy]
+        raise AssertionError(f"{', '.join(sorted(heavy))} is loaded by importing {', '.join(guilty)}")
+
+
+def test_control_scipy_is_seen_when_it_is_loaded():
+    assert "scipy" in loaded_by("import numpyscore, scipy")
+
+
+# ------------------------------------------------------------------------------- everything public is explained
+
+
+def own(thing, module):
+    """Whether a module defines this thing itself."""
+    return getattr(thing, "__module__", None) == module.__name__
+
+
+def public(module):
+    """(dotted name, thing) of every public function, class, method and property that a module defines."""
+    for name, thing in vars(module).items():
+        if name.startswith("_") or not own(thing, module):
+            continue
+        if inspect.isclass(thing):
+            yield f"{module.__name__}.{name}", thing
+            for member, raw in vars(thing).items():
+                inner = getattr(raw, "__func__", getattr(raw, "fget", getattr(raw, "func", raw)))
+                # what a NamedTuple or dataclass makes by itself is not ours
+                if not member.startswith("_") and inspect.isfunction(inner) and inner.__module__ == module.__name__:
+                    yield f"{module.__name__}.{name}.{member}", inner
+        elif inspect.isfunction(inspect.unwrap(thing)) if callable(thing) else False:
+            yield f"{module.__name__}.{name}", thing
+
+
+def modules():
+    """Every module of the package except those that run when imported."""
+    return [numpyscore, *(importlib.import_module(f"numpyscore.{name}") for name, _ in sources() if name != "__main__")]
+
+
+def explained(name, thing):
+    """Whether a thing has words of its own; a method that overrides another may inherit them, a dataclass's repr is none."""
+    doc = thing.__doc__
+    automatic = inspect.isclass(thing) and doc and doc.startswith(f"{thing.__name__}(")
+    return bool(doc and doc.strip()) and not automatic
+
+
+def test_everything_public_has_a_docstring():
+    missing = [module.__name__ for module in modules() if not (module.__doc__ or "").strip()]
+    for module in modules():
+        for name, thing in public(module):
+            inherited = inspect.isfunction(thing) and "." in thing.__qualname__ and inherits(module, thing)
+            if not explained(name, thing) and not inherited:
+                missing.append(name)
+    assert not missing, "no docstring: " + ", ".join(missing)
+
+
+def inherits(module, method):
+    """Whether a method overrides one that has a docstring."""
+    cls = vars(module).get(method.__qualname__.split(".")[0])
+    return any(getattr(vars(base).get(method.__name__), "__doc__", None) for base in (cls.__mro__[1:] if cls else ()))
+
+
+HEADING = re.compile(r"^(?P<title>\w[\w ]*)\n-{3,}$", re.MULTILINE)
+ENTRY = re.compile(r"^(?P<names>\*{0,2}\w+(, \*{0,2}\w+)*)(?P<rest> ?[:,].*)?$")
+
+
+def documented(doc):
+    """Names in the "Parameters" section of a docstring in order, or None if there is no such section."""
+    text = inspect.cleandoc(doc or "")
+    found = list(HEADING.finditer(text))
+    for k, heading in enumerate(found):
+        if heading["title"] == "Parameters":
+            end = found[k + 1].start() if k + 1 < len(found) else len(text)
+            section = re.split(r"^(?:Source|Test): ", text[heading.end() : end], flags=re.MULTILINE)[
+                0
+            ]  # STYLE's last lines
+            lines = [line for line in section.splitlines() if line and not line.startswith(" ")]
+            entries = [(line, ENTRY.match(line.split(" : ")[0].strip())) for line in lines]
+            return [name.lstrip("*") for line, entry in entries if entry for name in re.split(r", ", entry["names"])]
+    return None
+
+
+# what nearly every method takes and the class or the module explains once
+SHARED = {"x", "sigma"}
+
+
+def mismatch(thing):
+    """What is wrong between the "Parameters" section of a thing and its signature, in words; None if nothing is."""
+    names = documented(thing.__doc__)
+    if names is None:
+        return None
+    try:
+        parameters = inspect.signature(thing).parameters
+    except (TypeError, ValueError):
+        return None
+    takes = [name for name in parameters if name not in ("self", "cls")]
+    catch_all = [name for name, p in parameters.items() if p.kind is p.VAR_KEYWORD]
+    unknown = [name for name in names if name not in takes and not catch_all]
+    silent = [name for name in takes if name not in names and name not in catch_all and name not in SHARED]
+    ordered = [name for name in takes if name in names and parameters[name].kind is not parameters[name].KEYWORD_ONLY]
+    said = [name for name in names if name in ordered]
+    faults = [f"documents {', '.join(unknown)}, which it does not take"] * bool(unknown)
+    faults += [f"takes {', '.join(silent)}, which it does not document"] * bool(silent)
+    faults += [f"documents {', '.join(said)} in another order than it takes them"] * (said != ordered)
+    return "; ".join(faults) or None
+
+
+def test_documented_parameters_are_those_of_the_signature():
+    wrong = [f"{name}: {fault}" for module in modules() for name, thing in public(module) if (fault := mismatch(thing))]
+    assert not wrong, "\n".join(["Parameters sections and signatures differ:", *wrong])
+
+
+def test_control_a_wrong_parameter_section_is_named():
+    def good(x, steps, *, rng=None):
+        """Do.
+
+        Parameters
+        ----------
+        x : (n, d) array
+        steps : int
+            How many; rng : is no entry here.
+        rng : seed
+
+        Returns
+        -------
+        y : array
+        """
+
+    def unknown(x):
+        """Do.
+
+        Parameters
+        ----------
+        x, sigma_max : arrays
+        """
+
+    def silent(x, step):
+        """Do.
+
+        Parameters
+        ----------
+        x : array
+        """
+
+    def swapped(a, b):
+        """Do.
+
+        Parameters
+        ----------
+        b : array
+        a : array
+        """
+
+    assert documented(good.__doc__) == ["x", "steps", "rng"] and mismatch(good) is None
+    assert mismatch(unknown) == "documents sigma_max, which it does not take"
+    assert mismatch(silent) == "takes step, which it does not document"
+    assert mismatch(swapped) == "documents b, a in another order than it takes them"
+    assert not explained("f", lambda: 0) and explained("good", good)
