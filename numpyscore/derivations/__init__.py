@@ -34,6 +34,7 @@ __all__ = [
 CHAPTERS = (energy, integration_by_parts)
 MONTE_CARLO = 4000  # samples where quadrature is out of reach
 TRAINING = 2000  # samples the demonstration network is trained on
+STEPS_OF_TRAINING = 100  # a demonstration, and a network that a grid can still follow
 ROWS = 2000  # of a longer table this many rows, drawn at random, carry the Parzen density
 
 
@@ -128,9 +129,9 @@ def on_data(x, name, columns=None, *, seed=0, seconds=3.0, progress=None):
         notes.append(f"a random {ROWS} of the rows carry the density")
     sigma = len(z) ** (-1 / (d + 4))
     density = Parzen(z, sigma)
-    model = EnergyMLP.init(d, (24, 24) if d <= 3 else (64, 64), "softplus", confinement=1.0, rng=rng)
+    model = EnergyMLP.init(d, (16, 16) if d <= 3 else (64, 64), "softplus", confinement=1.0, rng=rng)
     batch = density.sample(TRAINING, rng=rng)
-    trained, history = minimise(model, lambda net: implicit(net, batch), seconds=seconds, progress=progress)
+    trained, history = minimise(model, lambda net: implicit(net, batch), max_iterations=STEPS_OF_TRAINING, seconds=seconds, progress=progress)
     notes.append(f"Parzen density with sigma = {sigma:.3g} (Scott's rule)")
     notes.append(f"{trained!r}, {len(history) - 1} L-BFGS steps: implicit loss {history[0]:.4g} -> {history[-1]:.4g}")
     direction = rng.standard_normal(model.theta.size) if d != 3 else None

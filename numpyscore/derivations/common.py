@@ -17,6 +17,7 @@ from ..quadrature import Integral, expectation, flux
 
 EPS = np.finfo(float).eps
 ENOUGH = 1e-6  # a bound above this share of the terms proves nothing: the verdict is "inconclusive"
+BUDGET = {1: 1 << 17, 2: 1 << 19, 3: 1 << 21}  # points of a grid: what a step may take, by dimension
 SIGMAS = 4.0  # half-width of a Monte Carlo bound in standard errors: one false alarm in 16 000
 
 
@@ -101,22 +102,23 @@ def _plain(value):
 
 
 class Mean:
-    """A linear combination of a case's means and of a constant that carries its own error."""
+    """A linear combination of means taken together (`source`) and of a constant that carries its own error."""
 
-    def __init__(self, case, weights=None, constant=0.0, error=0.0):
-        self.case, self.weights, self.constant, self.constant_error = case, weights or {}, constant, error
+    def __init__(self, source, weights=None, constant=0.0, error=0.0):
+        self.source, self.weights, self.constant, self.constant_error = source, weights or {}, constant, error
 
     def __add__(self, other):
         if not isinstance(other, Mean):
-            return Mean(self.case, self.weights, self.constant + other, self.constant_error)
+            return Mean(self.source, self.weights, self.constant + other, self.constant_error)
         weights = dict(self.weights)
         for name, w in other.weights.items():
             weights[name] = weights.get(name, 0.0) + w
-        return Mean(self.case, weights, self.constant + other.constant, self.constant_error + other.constant_error)
+        source, error = self.source or other.source, self.constant_error + other.constant_error
+        return Mean(source, weights, self.constant + other.constant, error)
 
     def __mul__(self, c):
         weights = {name: c * w for name, w in self.weights.items()}
-        return Mean(self.case, weights, c * self.constant, abs(c) * self.constant_error)
+        return Mean(self.source, weights, c * self.constant, abs(c) * self.constant_error)
 
     def __neg__(self):
         return self * -1.0
@@ -127,19 +129,24 @@ class Mean:
     __radd__, __rmul__ = __add__, __mul__
 
     @property
-    def value(self):
-        """The number."""
-        return self.constant + sum(w * self.case.moments.value[name] for name, w in self.weights.items())
+    def terms(self):
+        """The constant and each weighted mean."""
+        return [self.constant, *(w * self.source.value[name] for name, w in self.weights.items())]
 
     @property
-    def error(self):
-        """Its bound: errors of the integrals added up, or SIGMAS standard errors of this very combination."""
-        return self.constant_error + self.case.moments.error_of(self.weights)
+    def value(self):
+        """The number."""
+        return sum(self.terms)
 
     @property
     def size(self):
         """Sum of the absolute terms: what the error is to be compared with."""
-        return abs(self.constant) + sum(abs(w * self.case.moments.value[name]) for name, w in self.weights.items())
+        return sum(map(abs, self.terms))
+
+    @property
+    def error(self):
+        """Its bound: errors of the integrals added up, or SIGMAS standard errors of this very combination."""
+        return self.constant_error + (self.source.error_of(self.weights) if self.weights else 0.0)
 
 
 class Quadrature(NamedTuple):
@@ -215,39 +222,48 @@ class Case:
         for i in range(jacobian.shape[1]):
             out[f"cross {i}"] = s_0[:, i] * s[:, i]
             out[f"slope {i}"] = jacobian[:, i, i]
-        if self.direction is not None:  # d/dtheta along a direction, by a complex step through every pass
-            moved = self.model.with_theta(self.model.theta + 1e-30j * self.direction)
-            s, trace = moved.score(x), moved.trace(x)
-            out["d explicit"] = explicit_loss(s, s_0).imag / 1e-30
-            out["d implicit"] = implicit_loss(s, trace).imag / 1e-30
         return out
 
-    @functools.cached_property
-    def moments(self):
-        """Every column's mean, all at once."""
+    def slopes(self, x):
+        """d/dtheta of both losses along `direction`, by a complex step through every pass."""
+        moved = self.model.with_theta(self.model.theta + 1e-30j * self.direction)
+        s, trace = moved.score(x), moved.trace(x)
+        explicit, implicit = explicit_loss(s, self.density.score(x)), implicit_loss(s, trace)
+        return {"d explicit": explicit.imag / 1e-30, "d implicit": implicit.imag / 1e-30}
+
+    def _means(self, columns, rtol):
+        """The mean of every column, all on the same points."""
         if self.samples is not None:
-            columns = self.columns(self.samples)
-            table = np.stack([*columns.values()])
-            return MonteCarlo(dict(zip(columns, table.mean(1), strict=True)), np.cov(table), table.shape[1])
+            found = columns(self.samples)
+            table = np.stack([*found.values()])
+            return MonteCarlo(dict(zip(found, table.mean(1), strict=True)), np.cov(table), table.shape[1])
         names: list[str] = []
 
         def integrand(x):
-            columns = self.columns(x)
-            names[:] = columns
-            return np.stack([*columns.values()], 1)
+            found = columns(x)
+            names[:] = found
+            return np.stack([*found.values()], 1)
 
-        rtol = 1e-12 if self.dim < 3 else 1e-11  # of the sum of |terms|
-        integral = expectation(integrand, self.density, rtol=rtol, breaks=self.breaks)
-        self.integral = integral
+        integral = expectation(integrand, self.density, rtol=rtol, breaks=self.breaks, budget=BUDGET[self.dim])
         return Quadrature(dict(zip(names, integral.value, strict=True)), dict(zip(names, integral.error, strict=True)))
+
+    @functools.cached_property
+    def moments(self):
+        """Every column's mean."""
+        return self._means(self.columns, 1e-12 if self.dim < 3 else 1e-11)
+
+    @functools.cached_property
+    def slope_moments(self):
+        """The means of `slopes`."""
+        return self._means(self.slopes, 1e-11)
 
     def mean(self, name):
         """E[column] as a side of an equation."""
-        return Mean(self, {name: 1.0})
+        return Mean(self.slope_moments if name.startswith("d ") else self.moments, {name: 1.0})
 
     def constant(self, value, error=0.0):
         """A number that is not a mean, with its own error."""
-        return Mean(self, {}, float(value), float(error))
+        return Mean(None, {}, float(value), float(error))
 
     @functools.cached_property
     def boundary(self) -> Integral:
