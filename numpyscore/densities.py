@@ -416,11 +416,31 @@ class GaussianMixture(Density):
         _, _, r, gap, mean = self._posterior(x)
         return r, self._score_gap(gap - mean)
 
+    def _log_and_score(self, x):
+        """log p (n,) and score (n, d): for a shared covariance two matrix products and one exponential.
+
+        There L^-1(x - c) = y gives the log terms as constant_k + y . m_k; their error eps (|y| + |m|) |m| is that of rounding
+        x itself unless the components lie in a distant cluster, and the strongest term is then taken from its own difference.
+        """
+        if self._white.ndim == 3:
+            return self._posterior(x)[:2]
+        center, m, constant = self._expanded
+        y = _times(self._white, x - center)
+        ratio = y @ m
+        ratio += constant
+        best = ratio.argmax(1)
+        ratio -= np.take_along_axis(ratio, best[:, None], 1)
+        r = np.exp(ratio, out=ratio)
+        total = r.sum(1)
+        z = _times(self._white, self.means[best] - x)
+        log_p = self._log_weights[best] - 0.5 * (z**2).sum(1) + np.log(total)
+        return log_p, _times(self._white.T, r @ m.T / total[:, None] - y)
+
     def _logpdf(self, x):
-        return self._posterior(x)[0]
+        return self._log_and_score(x)[0]
 
     def _score(self, x):
-        return self._posterior(x)[1]
+        return self._log_and_score(x)[1]
 
     def _jacobian(self, x):
         r, e = self._spread(x)

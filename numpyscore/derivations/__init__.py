@@ -131,7 +131,9 @@ def on_data(x, name, columns=None, *, seed=0, seconds=3.0, progress=None):
     density = Parzen(z, sigma)
     model = EnergyMLP.init(d, (16, 16) if d <= 3 else (64, 64), "softplus", confinement=1.0, rng=rng)
     batch = density.sample(TRAINING, rng=rng)
-    trained, history = minimise(model, lambda net: implicit(net, batch), max_iterations=STEPS_OF_TRAINING, seconds=seconds, progress=progress)
+    trained, history = minimise(
+        model, lambda net: implicit(net, batch), max_iterations=STEPS_OF_TRAINING, seconds=seconds, progress=progress
+    )
     notes.append(f"Parzen density with sigma = {sigma:.3g} (Scott's rule)")
     notes.append(f"{trained!r}, {len(history) - 1} L-BFGS steps: implicit loss {history[0]:.4g} -> {history[-1]:.4g}")
     direction = rng.standard_normal(model.theta.size) if d != 3 else None

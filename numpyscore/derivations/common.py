@@ -17,7 +17,7 @@ from ..quadrature import Integral, expectation, flux
 
 EPS = np.finfo(float).eps
 ENOUGH = 1e-6  # a bound above this share of the terms proves nothing: the verdict is "inconclusive"
-BUDGET = {1: 1 << 17, 2: 1 << 19, 3: 1 << 21}  # points of a grid: what a step may take, by dimension
+BUDGET = {1: 1 << 17, 2: 1 << 18, 3: 1 << 21}  # points of a grid: what a step may take, by dimension
 SIGMAS = 4.0  # half-width of a Monte Carlo bound in standard errors: one false alarm in 16 000
 
 
