@@ -539,8 +539,8 @@ class MLP:
                 f"and before loading, so that the file means one function."
             )
         path = os.fsdecode(path)
-        header: dict[str, Any] = {"format": "numpyscore-model", "version": 1, "kind": self.kind, "activation": row.name}
-        header |= {"confinement": self.confinement, "conditional": self.conditional}
+        header: dict[str, Any] = {"format": "numpyscore-model", "version": 1, "kind": self.kind}
+        header |= {"activation": str(row.name), "confinement": self.confinement, "conditional": self.conditional}
         arrays = {f"{name}{l}": a for l, pair in enumerate(self.layers, 1) for name, a in zip("Wb", pair, strict=True)}
         temporary = f"{path}.{secrets.token_hex(4)}.tmp"
         try:

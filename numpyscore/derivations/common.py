@@ -192,7 +192,7 @@ class Case:
     breaks: tuple = ()
     samples: np.ndarray | None = None
     seed: int = 0
-    direction: np.ndarray | None = field(default=None, repr=False)
+    direction: Any = field(default=None, repr=False)
 
     @property
     def dim(self):
