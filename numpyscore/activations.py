@@ -51,15 +51,24 @@ class Activation:
         return self.columns(z if z.dtype.kind in "fc" else z.astype(float), order)
 
 
-def _outward(z):
-    """+1 or -1, the sign of Re z (+1 at zero), so that exp(-sign * z) never overflows."""
-    return np.where(z.real >= 0, 1, -1).astype(z.real.dtype)
+def _decay(z):
+    """exp(-|z|), continued analytically from the real line on either side of Re z = 0; never overflows."""
+    if z.dtype.kind == "c":
+        return np.exp(np.where(z.real >= 0, -z, z))
+    e = np.abs(z)
+    np.negative(e, out=e)
+    return np.exp(e, out=e)
 
 
 def _logistic(z):
     """s = 1/(1 + exp(-z)), q = s(1 - s) and h = 1 - 2s = -tanh(z/2), each with full relative accuracy."""
-    e = np.exp(-_outward(z) * z)
-    return np.where(z.real >= 0, 1, e) / (1 + e), e / (1 + e) ** 2, -np.tanh(z / 2)
+    e = _decay(z)
+    s = np.where(z.real >= 0, 1, e) if z.dtype.kind == "c" else np.exp(np.minimum(z, 0))
+    w = 1 + e
+    s /= w
+    e /= w
+    e /= w
+    return s, e, -np.tanh(0.5 * z)
 
 
 def _log1p(e):
@@ -71,10 +80,17 @@ def _tanh(z, order):
     t = np.tanh(z)
     if order == 0:
         return (t,)
-    e = np.exp(-_outward(z) * z)  # sech^2 = 4 e^2 / (1 + e^2)^2 : 1 - t*t is exactly 0 from |z| = 19
-    e *= e
-    r = 4 * e / (1 + e) ** 2
-    return (t, r, -2 * t * r, r * (4 - 6 * r))[: order + 1]
+    r = _decay(z)  # sech^2 = 4 e^2 / (1 + e^2)^2 : 1 - t*t is exactly 0 from |z| = 19
+    r *= r
+    w = 1 + r
+    w *= w
+    r /= w
+    r *= 4
+    if order == 1:
+        return t, r
+    d2 = t * r
+    d2 *= -2
+    return (t, r, d2) if order == 2 else (t, r, d2, r * (4 - 6 * r))
 
 
 def _sigmoid(z, order):
@@ -84,8 +100,8 @@ def _sigmoid(z, order):
 
 def _softplus(z, order):
     s, q, h = _logistic(z)
-    phi = np.where(z.real >= 0, z, 0) + _log1p(np.exp(-_outward(z) * z))
-    return (phi, s, q, q * h)[: order + 1]
+    positive = np.where(z.real >= 0, z, 0) if z.dtype.kind == "c" else np.maximum(z, 0)
+    return (positive + _log1p(_decay(z)), s, q, q * h)[: order + 1]
 
 
 def _silu(z, order):

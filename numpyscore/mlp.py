@@ -11,6 +11,7 @@ far as it is needed. A bar is a cotangent; T is a tangent; g_l and h_l are the a
 Everything here is linear algebra on one block of samples. `models` gives it blocks and meaning.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +36,56 @@ class Rows(NamedTuple):
     place: slice
 
 
+class Bars(NamedTuple):
+    """Cotangents of g_l and z_l, one (n, n_l) array per hidden layer, to be filled by the pullbacks."""
+
+    g: list
+    z: list
+
+    @classmethod
+    def zeros(cls, columns):
+        """One zero array for every g_l and z_l."""
+        return cls(*([np.zeros_like(phi) for phi, *_ in columns] for _ in range(2)))
+
+
+def part(lists, at):
+    """Lists of (n, k) arrays, for some of the samples; an array of one row serves all samples and stays."""
+    return [tuple(a[at] if len(a) > 1 else a for a in arrays) for arrays in lists]
+
+
+class Workspace:
+    """Arrays that are written again and again: a fresh large temporary would cost page faults."""
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+        self.kept: dict = {}
+
+    def __call__(self, name, *shape):
+        """An uninitialised array of this shape; the next call with the same name writes over it."""
+        size = math.prod(shape)
+        if name not in self.kept or self.kept[name].size < size:
+            self.kept[name] = np.empty(size, self.dtype)
+        return self.kept[name][:size].reshape(shape)
+
+
+class Gradient:
+    """The cotangents of all W_l and b_l, views of one flat vector, and how products are added to them."""
+
+    def __init__(self, pairs, ws):
+        self.W, self.b = [W for W, _ in pairs], [b for _, b in pairs]
+        self.ws = ws
+        self.fresh = {id(W) for W in self.W}
+
+    def add_product(self, l, A, B, first=0):
+        """W_bar_l[first:] += A^T B for A (m, i), B (m, j); the very first product goes straight to its place."""
+        target = self.W[l][first:]
+        if first == 0 and id(self.W[l]) in self.fresh:
+            np.matmul(A.T, B, out=target)
+        else:
+            target += np.matmul(A.T, B, out=self.ws("product", *target.shape))
+        self.fresh.discard(id(self.W[l]))
+
+
 # ------------------------------------------------------------------------------- forward mode, reverse mode
 
 
@@ -52,11 +103,14 @@ def forward(layers, row, x, order, shift=None):
     return columns, a @ W + b
 
 
-def adjoint(layers, columns, y_bar, to_input=True):
-    """Reverse mode: g_L = y_bar W_{L+1}^T,  h_l = g_l * phi'(z_l),  g_{l-1} = h_l W_l^T,  u = h_1 W_1^T."""
+def adjoint(layers, columns, y_bar=None, to_input=True):
+    """Reverse mode: g_L = y_bar W_{L+1}^T,  h_l = g_l * phi'(z_l),  g_{l-1} = h_l W_l^T,  u = h_1 W_1^T.
+
+    Without y_bar it is 1 for the only output, and g_L = w is one row (1, n_L) for all samples.
+    """
     g: list = []
     h: list = []
-    a_bar = y_bar @ layers[-1][0].T
+    a_bar = layers[-1][0].T if y_bar is None else y_bar @ layers[-1][0].T
     for l in range(len(columns) - 1, -1, -1):
         g.insert(0, a_bar)
         h.insert(0, a_bar * columns[l][1])
@@ -65,14 +119,41 @@ def adjoint(layers, columns, y_bar, to_input=True):
     return Adjoint(g, h, a_bar if to_input else None)
 
 
-def tangent(layers, columns, rows):
+def tangent(layers, columns, rows, ws):
     """Forward mode: T_{l+1} = N_l W_{l+1} with N_l = T_l * phi'(z_l). The lists T_1..T_L and N_1..N_{L-1}."""
     T, N, first = [rows.T], [], rows.first
-    for (W, _), (_, d1, *_) in zip(layers[1:-1], columns, strict=False):
-        N.append(T[-1] * d1[:, first:])
-        T.append(N[-1] @ W[first:])
+    r, n = len(rows.T), len(columns[0][1])
+    for l, (W, _) in enumerate(layers[1:-1]):
+        W = W[first:]
+        N.append(np.multiply(T[-1], columns[l][1][:, first:], out=ws(("N", l), r, n, len(W))))
+        T.append(ws(("T", l), r, n, W.shape[1]))
+        np.matmul(N[-1].reshape(r * n, -1), W, out=T[-1].reshape(r * n, -1))
         first = 0
     return T, N
+
+
+def rows_pullback(layers, columns, first, T, N, T_bar, direct, Z, grads):
+    """Reverse of `tangent`, from the cotangent of T_L down to that of N_1 (r, n, n_1), which it returns.
+
+    W_bar_{l+1} += N_l^T T_bar_{l+1},  N_bar_l = T_bar_{l+1} W_{l+1}^T,  Z_l += sum_rows N_bar_l * T_l (z_bar_l = phi'' Z_l),
+    T_bar_l = N_bar_l * phi' + direct_l * T_l.  Where `direct` is given, T_l is written over. With one layer: T_bar itself.
+    """
+    for l in range(len(columns) - 1, 0, -1):
+        left = first if l == 1 else 0
+        flat = T_bar.reshape(-1, T_bar.shape[-1])
+        grads.add_product(l, N[l - 1].reshape(len(flat), -1), flat, left)
+        N_bar = grads.ws(("bar", l), *T_bar.shape[:2], len(layers[l][0]))
+        np.matmul(flat, layers[l][0].T, out=N_bar.reshape(len(flat), -1))
+        rows = "rk" if T[l - 1].shape[1] == 1 else "rnk"  # shared rows have one sample's worth of numbers
+        T_l = T[l - 1][:, 0] if rows == "rk" else T[l - 1]
+        Z[l - 1][:, left:] += np.einsum(f"rnk,{rows}->nk", N_bar[:, :, left:], T_l)
+        T_bar = N_bar
+        if l > 1:
+            T_bar *= columns[l - 1][1]
+            if direct is not None:
+                T[l - 1] *= direct[l - 1]
+                T_bar += T[l - 1]
+    return T_bar
 
 
 def adjoint_tangent(layers, columns, reverse, T):
@@ -90,51 +171,98 @@ def adjoint_tangent(layers, columns, reverse, T):
 # ------------------------------------------------------------------------------- curvature of a scalar network
 
 
-def energy_curvature(columns, g, T, first):
-    """v^T (Hess y) v = sum_l sum_k g_l phi''(z_l) T_l^2 for each row and sample: (r, n)."""
-    total = 0
-    for l, ((_, _, d2, *_), g_l) in enumerate(zip(columns, g, strict=True)):
-        left = first if l == 0 else 0
-        total = total + np.einsum("rnk,rnk,nk->rn", T[l], T[l], (g_l * d2)[:, left:])
-    return total
+def laplacian(layers, columns, g, blocks, ws, c_bar=None, bars=None, grads=None, R_bar=None):
+    """Laplacian of y (n,): sum_l sum_k g_l phi''(z_l) Q_l, Q_l = sum of T_l^2 over rows that all samples share.
 
-
-def energy_rows_pullback(layers, columns, g, rows, T, N, c_bar, bars, grads):
-    """Pull the cotangent c_bar (r or 1, n) of the curvature back to g_l, z_l (added to `bars`), to W_l and to T_1.
-
-    Directly: with Q_l = sum_rows c_bar T_l^2, g_bar_l += phi'' Q_l and z_bar_l += g_l phi''' Q_l; T_bar_l = 2 c_bar g_l phi'' T_l.
+    With its cotangent c_bar (n,), pulled back to `bars`, to W_2..W_L in `grads` and to the rows in `R_bar`:
+    g_bar_l += c_bar phi'' Q_l,  z_bar_l += c_bar g_l phi''' Q_l,  T_bar_l = 2 c_bar g_l phi'' T_l and then `rows_pullback`.
     """
-    direct = []
-    for l, ((_, _, d2, d3), g_l) in enumerate(zip(columns, g, strict=True)):
-        k = slice(rows.first if l == 0 else 0, None)
-        cT = c_bar[:, :, None] * T[l]
-        Q = np.einsum("rnk,rnk->nk", cT, T[l])
-        bars.g[l][:, k] += d2[:, k] * Q
-        bars.z[l][:, k] += (g_l * d3)[:, k] * Q
-        cT *= 2 * (g_l * d2)[:, k]
-        direct.append(cT)
-    return rows_pullback(layers, columns, rows, T, N, direct.pop(), direct, bars, grads)
+    weights = [g_l * d2 for g_l, (_, _, d2, *_) in zip(g, columns, strict=True)]
+    pulls = c_bar is not None
+    direct = [2 * c_bar[:, None] * w for w in weights] if pulls else []
+    Q = [np.zeros_like(w) for w in weights]
+    Z = [np.zeros_like(w) for w in weights[:-1]] if pulls else []
+    for rows in blocks:
+        T, N = tangent(layers, columns, rows, ws)
+        Q[0][:, rows.first :] += np.einsum("rnk,rnk->k", T[0], T[0])
+        for q, T_l in zip(Q[1:], T[1:], strict=True):
+            q += np.einsum("rnk,rnk->nk", T_l, T_l)
+        if pulls:
+            R_bar[rows.place, rows.first :] += T[0][:, 0] * direct[0][:, rows.first :].sum(0)
+            if len(T) > 1:
+                T_bar = np.multiply(T[-1], direct[-1], out=T[-1])
+                N_bar = rows_pullback(layers, columns, rows.first, T, N, T_bar, direct, Z, grads)
+                R_bar[rows.place] += np.einsum("rnk,nk->rk", N_bar, columns[0][1])
+    if pulls:
+        for l, (_, _, d2, d3) in enumerate(columns):
+            cQ = c_bar[:, None] * Q[l]
+            bars.g[l][...] += d2 * cQ
+            bars.z[l][...] += g[l] * d3 * cQ
+            if l < len(Z):
+                bars.z[l][...] += d2 * Z[l]
+    return sum(np.einsum("nk,nk->n", q, w) for q, w in zip(Q, weights, strict=True))
+
+
+def energy_curvature(layers, columns, g, blocks, ws, c_bar=None, bars=None, grads=None, back=None):
+    """v^T (Hess y) v = sum_l sum_k g_l phi''(z_l) T_l^2 for rows that belong to one sample each: (r, n).
+
+    With c_bar (r, n) pulled back as in `laplacian`, with Q_l = sum_rows c_bar T_l^2, and to the rows by ``back(place, T_bar)``.
+    """
+    weights = [g_l * d2 for g_l, (_, _, d2, *_) in zip(g, columns, strict=True)]
+    Z = [np.zeros_like(w) for w in weights] if c_bar is not None else []
+    K = []
+    for rows in blocks:
+        T, N = tangent(layers, columns, rows, ws)
+        squares = [np.multiply(T_l, T_l, out=ws(("square", l), *T_l.shape)) for l, T_l in enumerate(T)]
+        K.append(sum(np.einsum("rnk,nk->rn", square, w) for square, w in zip(squares, weights, strict=True)))
+        if c_bar is not None:
+            c = c_bar[rows.place]
+            for l, (square, (_, _, d2, d3)) in enumerate(zip(squares, columns, strict=True)):
+                Q = np.einsum("rn,rnk->nk", c, square)
+                bars.g[l][...] += d2 * Q
+                bars.z[l][...] += g[l] * d3 * Q
+            direct = [2 * c[:, :, None] * w for w in weights]
+            first = direct[0] * T[0]
+            if len(T) > 1:
+                T_bar = np.multiply(T[-1], direct[-1], out=T[-1])
+                first += rows_pullback(layers, columns, 0, T, N, T_bar, direct, Z, grads) * columns[0][1]
+            back(rows.place, first)
+    for z_bar, Z_l, (_, _, d2, *_) in zip(bars.z if Z else [], Z, columns, strict=False):
+        z_bar += d2 * Z_l
+    return np.concatenate(K)
 
 
 # ------------------------------------------------------------------------------- trace of a vector network
 
 
-def score_curvature(columns, T, C, first):
-    """v^T (dy/dx) v = sum_k T_L phi'(z_L) C with C = v W_{L+1}^T (r, n or 1, n_L): (r, n)."""
-    left = first if len(columns) == 1 else 0
-    return np.einsum("rnk,rnk->rn", T[-1], C[:, :, left:] * columns[-1][1][:, left:])
+def score_curvature(layers, columns, C, blocks, ws, shared, c_bar=None, bars=None, grads=None, back=None):
+    """v^T (dy/dx) v = sum_k T_L phi'(z_L) C with C = v W_{L+1}^T (rows, 1 or n, n_L); shared rows are summed: (n,), else (r, n).
 
-
-def score_rows_pullback(layers, columns, rows, T, N, C, c_bar, bars, grads):
-    """Pull c_bar (r or 1, n) of `score_curvature` back to z_l and W_l; returns the cotangents of T_1 and of C."""
-    k = slice(rows.first if len(columns) == 1 else 0, None)
-    _, d1, d2, *_ = columns[-1]
-    cT = c_bar[:, :, None] * T[-1]
-    bars.z[-1][:, k] += d2[:, k] * np.einsum("rnk,rnk->nk", cT, np.broadcast_to(C[:, :, k], cT.shape))
-    C_bar = np.zeros(C.shape[:1] + d1.shape, d1.dtype)
-    C_bar[:, :, k] = cT * d1[:, k]
-    T_bar = c_bar[:, :, None] * (C * d1)[:, :, k]
-    return rows_pullback(layers, columns, rows, T, N, T_bar, None, bars, grads), C_bar
+    With c_bar, (n,) or (r, n), pulled back to `bars`, to W_2..W_L and, by ``back(place, T_bar, C_bar)``, to rows and C.
+    """
+    total = np.zeros(len(columns[0][1]), ws.dtype)
+    Z = [np.zeros_like(d1) for _, d1, *_ in columns] if c_bar is not None else []
+    K = []
+    for rows in blocks:
+        T, N = tangent(layers, columns, rows, ws)
+        k = slice(rows.first if len(T) == 1 else 0, None)
+        C_rows, d1 = C[rows.place][:, :, k], columns[-1][1][:, k]
+        scaled = np.multiply(T[-1], d1, out=ws("scaled", len(T[-1]), *d1.shape))
+        if shared:
+            total += np.einsum("rnk,rk->n", scaled, C_rows[:, 0])
+        else:
+            K.append(np.einsum("rnk,rnk->rn", scaled, C_rows))
+        if c_bar is not None:
+            c = c_bar[None, :, None] if shared else c_bar[rows.place][:, :, None]
+            C_bar = c * scaled
+            Z[-1][:, k] += np.einsum("rnk,rnk->nk", c * T[-1], np.broadcast_to(C_rows, scaled.shape))
+            T_bar = np.multiply(C_rows, c * d1, out=scaled)
+            if len(T) > 1:
+                T_bar = rows_pullback(layers, columns, rows.first, T, N, T_bar, None, Z, grads) * columns[0][1]
+            back(rows.place, T_bar, C_bar)
+    for z_bar, Z_l, (_, _, d2, *_) in zip(bars.z if Z else [], Z, columns, strict=False):
+        z_bar += d2 * Z_l
+    return total if shared else np.concatenate(K)
 
 
 def cyclic_ends(W_1, W_out):
@@ -152,64 +280,33 @@ def cyclic_trace(layers, columns, MT, c_bar, MT_bar, bars, grads):
 
     L = 1:  tr J = sum_k p_1k M_kk                      L = 2:  tr J = p_1^T K p_2,  K = W_2 * M^T
 
-    With c_bar (1, n): z_bar_l += p_bar_l phi'' (in `bars`), W_2_bar += K_bar * M^T, MT_bar += K_bar * W_2.
+    With c_bar (n,): z_bar_l += p_bar_l phi'' (in `bars`), W_2_bar += K_bar * M^T, MT_bar += K_bar * W_2.
     """
     if len(columns) == 1:
         p_1, M_kk = columns[0][1], np.diag(MT)
         if c_bar is not None:
-            bars.z[0][...] += c_bar.T * M_kk * columns[0][2]
-            MT_bar[np.diag_indices_from(MT_bar)] += c_bar[0] @ p_1
+            bars.z[0][...] += c_bar[:, None] * M_kk * columns[0][2]
+            MT_bar[np.diag_indices_from(MT_bar)] += c_bar @ p_1
         return p_1 @ M_kk
     p_1, p_2 = columns[0][1], columns[1][1]
     W_2 = layers[1][0]
     K = W_2 * MT
     p_1K = p_1 @ K
     if c_bar is not None:
-        bars.z[0][...] += c_bar.T * (p_2 @ K.T) * columns[0][2]
-        bars.z[1][...] += c_bar.T * p_1K * columns[1][2]
-        K_bar = (c_bar.T * p_1).T @ p_2
-        grads[1][0][...] += K_bar * MT
+        bars.z[0][...] += c_bar[:, None] * (p_2 @ K.T) * columns[0][2]
+        bars.z[1][...] += c_bar[:, None] * p_1K * columns[1][2]
+        K_bar = (c_bar[:, None] * p_1).T @ p_2
+        grads.W[1][...] += K_bar * MT
+        grads.fresh.discard(id(grads.W[1]))
         MT_bar += K_bar * W_2
     return np.einsum("nk,nk->n", p_1K, p_2)
 
 
-# ------------------------------------------------------------------------------- pullbacks shared by both
-
-
-class Bars(NamedTuple):
-    """Cotangents of g_l and z_l, one (n, n_l) array per hidden layer, to be filled by the pullbacks."""
-
-    g: list
-    z: list
-
-    @classmethod
-    def zeros(cls, columns):
-        """One zero array for every g_l and z_l."""
-        return cls(*([np.zeros_like(phi) for phi, *_ in columns] for _ in range(2)))
-
-
-def rows_pullback(layers, columns, rows, T, N, T_bar, direct, bars, grads):
-    """Reverse of `tangent`, from the cotangent of T_L down to that of T_1, which it returns: (r, n, n_1).
-
-    W_bar_{l+1} += N_l^T T_bar_{l+1},  N_bar = T_bar_{l+1} W_{l+1}^T,  z_bar_l += phi'' * sum_rows N_bar * T_l,
-    T_bar_l = N_bar * phi' + direct_l.
-    """
-    for l in range(len(columns) - 1, 0, -1):
-        k = slice(rows.first if l == 1 else 0, None)
-        (W, _), (_, d1, d2, *_) = layers[l], columns[l - 1]
-        N_l = N[l - 1].reshape(-1, N[l - 1].shape[-1])
-        grads[l][0][k] += N_l.T @ T_bar.reshape(-1, T_bar.shape[-1])
-        T_bar = T_bar @ W.T
-        T_l = np.broadcast_to(T[l - 1], T_bar.shape[:2] + T[l - 1].shape[2:])
-        bars.z[l - 1][:, k] += d2[:, k] * np.einsum("rnk,rnk->nk", T_bar[:, :, k], T_l)
-        T_bar *= d1
-        if direct is not None:
-            T_bar[:, :, k] += direct[l - 1]
-    return T_bar
+# ------------------------------------------------------------------------------- pullbacks of both sweeps
 
 
 def adjoint_pullback(layers, columns, reverse, u_bar, bars, grads=None):
-    """Reverse of `adjoint`, upward: from u_bar (n, d) and bars.g to z_l (added to bars.z) and W_l; returns y_bar's bar.
+    """Reverse of `adjoint`, upward: from u_bar (n, d) and bars.g to z_l (added to bars.z) and W_l; returns g_bar_L.
 
     h_bar_1 = u_bar W_1,  g_bar_l += h_bar_l phi',  z_bar_l += h_bar_l g_l phi'',  W_bar_{l+1} += g_bar_l^T h_{l+1},
     h_bar_{l+1} = g_bar_l W_{l+1}.
@@ -219,9 +316,10 @@ def adjoint_pullback(layers, columns, reverse, u_bar, bars, grads=None):
         if g_bar is not None:
             h_bar = g_bar @ layers[l][0]
             if grads is not None:
-                grads[l][0][...] += g_bar.T @ reverse.h[l]
+                grads.add_product(l, g_bar, reverse.h[l])
             bars.z[l][...] += h_bar * (reverse.g[l] * d2)
-            bars.g[l][...] += h_bar * d1
+            h_bar *= d1
+            bars.g[l][...] += h_bar
         g_bar = bars.g[l]
     return g_bar
 
@@ -230,15 +328,16 @@ def backprop(layers, columns, x, y_bar, bars, grads=None, to_input=False):
     """Ordinary backpropagation of y_bar (n, m) (or None) and bars.z to W_l, b_l and, if asked for, to x (n, d)."""
     a_bar = None if y_bar is None else y_bar @ layers[-1][0].T
     if grads is not None and y_bar is not None:
-        grads[-1][0][...] += columns[-1][0].T @ y_bar
-        grads[-1][1][...] += y_bar.sum(0)
+        grads.add_product(-1, columns[-1][0], y_bar)
+        grads.b[-1][...] += y_bar.sum(0)
     for l in range(len(columns) - 1, -1, -1):
         z_bar = bars.z[l]
         if a_bar is not None:
-            z_bar += a_bar * columns[l][1]
+            a_bar *= columns[l][1]
+            z_bar += a_bar
         if grads is not None:
-            grads[l][0][...] += (columns[l - 1][0] if l else x).T @ z_bar
-            grads[l][1][...] += z_bar.sum(0)
+            grads.add_product(l, columns[l - 1][0] if l else x, z_bar)
+            grads.b[l][...] += z_bar.sum(0)
         a_bar = z_bar @ layers[l][0].T if l or to_input else None
     return a_bar
 

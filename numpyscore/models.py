@@ -58,7 +58,7 @@ class EnergyMLP(MLP):
 
     def _reverse(self, call, block, order, to_input=True):
         columns, y = mlp.forward(call.layers, self.activation, block.x, order, block.shift)
-        return columns, y, mlp.adjoint(call.layers, columns, np.ones_like(y), to_input)
+        return columns, y, mlp.adjoint(call.layers, columns, None, to_input)
 
     def _block(self, call, block, at, v, out, local, grads):
         x, lam = block.x, block.lam
@@ -72,7 +72,7 @@ class EnergyMLP(MLP):
         if not first:
             out["energy"][at] = here["energy"]
             return None
-        reverse = mlp.adjoint(call.layers, columns, np.ones_like(y), "score" in out or local is not None)
+        reverse = mlp.adjoint(call.layers, columns, None, "score" in out or local is not None)
         if reverse.u is not None:
             here["score"] = -block.per_row(reverse.u)
             if call.confinement:
@@ -80,13 +80,13 @@ class EnergyMLP(MLP):
         for name in out.keys() & here.keys():
             out[name][at] = here[name]
         pull: Any = None if local is None else local(at, here)
-        c_bar = None
+        cot = c_bar = None
         if pulls:
             cot = mlp.Bars.zeros(columns)
             if second:
-                c_bar = block.per_sample(-np.atleast_2d(pull["trace" if v is None else "curvature"]))
+                c_bar = block.per_sample(-pull["trace" if v is None else "curvature"]).astype(call.dtype, copy=False)
         if second:
-            K = self._rows(call, block, columns, reverse, v, c_bar, (cot, grads) if pulls else None)
+            K = self._rows(call, columns, reverse.g, v, c_bar, cot, grads)
             spread = call.d if v is None else np.einsum("mnd,mnd->mn", v, v)
             K = -(block.per_sample(K) + lam * spread)
             if v is None:
@@ -95,29 +95,23 @@ class EnergyMLP(MLP):
             self._pull(call, block, columns, reverse, pull, cot, grads)
         return K if v is not None else None
 
-    def _rows(self, call, block, columns, reverse, v, c_bar, pull):
+    def _rows(self, call, columns, g, v, c_bar, cot, grads):
         """Curvature of the network part, summed over the shared rows (n,) or for each direction (m, n); pulled back."""
-        n = len(block.x)
         W_1 = call.layers[0][0]
-        if v is None:
-            R, _ = call.once("factor", lambda: mlp.row_factor(W_1))
-            total, blocks = np.zeros(n, call.dtype), call.rows(R, n)
-        else:
-            total, blocks = np.empty(v.shape[:2], call.dtype), call.probe_rows(v @ W_1, n)
-        for rows in blocks:
-            T, N = mlp.tangent(call.layers, columns, rows)
-            K = mlp.energy_curvature(columns, reverse.g, T, rows.first)
-            if v is None:
-                total += K.sum(0)
+        if v is not None:
+            back = lambda place, T_bar: grads.add_product(0, _flat(v[place]), _flat(T_bar))
+            blocks = call.probe_rows(v @ W_1)
+            return mlp.energy_curvature(call.layers, columns, g, blocks, call.ws, c_bar, cot, grads, back)
+        R, _ = call.once("factor", lambda: mlp.row_factor(W_1))
+        R_bar = None if c_bar is None else call.once("R_bar", lambda: np.zeros_like(R))
+        total = np.empty(len(columns[0][1]), call.dtype)
+        for at in call.parts(len(total), len(R)):  # fewer samples and more rows at a time than the sweeps like
+            part = (mlp.part(columns, at), mlp.part([g], at)[0], call.rows(R, at.stop - at.start), call.ws)
+            if c_bar is None:
+                total[at] = mlp.laplacian(call.layers, *part)
             else:
-                total[rows.place] = K
-            if pull is not None:
-                c = c_bar if v is None else c_bar[rows.place]
-                T_bar = mlp.energy_rows_pullback(call.layers, columns, reverse.g, rows, T, N, c, *pull)
-                if v is None:
-                    call.once("R_bar", lambda: np.zeros_like(R))[rows.place, -T_bar.shape[-1] :] += T_bar.sum(1)
-                else:
-                    pull[1][0][0][: call.d] += _outer(v[rows.place], T_bar)
+                bars = mlp.Bars(*mlp.part(cot, at))
+                total[at] = mlp.laplacian(call.layers, *part, c_bar[at], bars, grads, R_bar)
         return total
 
     def _pull(self, call, block, columns, reverse, pull, cot, grads):
@@ -127,21 +121,20 @@ class EnergyMLP(MLP):
             y_bar = block.per_sample(pull["energy"])[:, None].astype(call.dtype)
         if "score" in pull:
             u_bar = -block.per_row(pull["score"]).astype(call.dtype)
-        inner = call.inner(grads)
-        g_bar = mlp.adjoint_pullback(call.layers, columns, reverse, u_bar, cot, inner)
-        inner[-1][0][:, 0] += g_bar.sum(0)
-        mlp.backprop(call.layers, columns, block.x, y_bar, cot, inner)
+        g_bar = mlp.adjoint_pullback(call.layers, columns, reverse, u_bar, cot, grads)
+        mlp.backprop(call.layers, columns, block.x, y_bar, cot, grads)
+        grads.W[-1][:, 0] += g_bar.sum(0)
         if block.log_sigma is not None:
-            grads[0][0][-1] += block.log_sigma @ cot.z[0]
+            call.sigma_bar += block.log_sigma @ cot.z[0]
 
     def _finish(self, call, grads):
         """The shared rows' cotangent, gathered over all blocks, lifted to W_1."""
         if "R_bar" in call.kept:
-            grads[0][0][: call.d] += call.kept["factor"][1](call.kept["R_bar"])
+            grads.W[0][...] += call.kept["factor"][1](call.kept["R_bar"])
 
     def _jacobian(self, call, block):
         columns, _, reverse = self._reverse(call, block, 2, False)
-        T, _ = mlp.tangent(call.layers, columns, mlp.Rows(call.layers[0][0][:, None], 0, slice(None)))
+        T, _ = mlp.tangent(call.layers, columns, mlp.Rows(call.layers[0][0][:, None], 0, slice(None)), call.ws)
         hess = 0
         for (_, _, d2, *_), g, T_l in zip(columns, reverse.g, T, strict=True):
             hess = hess + np.einsum("ink,nk->nik", T_l, g * d2) @ np.broadcast_to(
@@ -154,7 +147,7 @@ class EnergyMLP(MLP):
     def _jvp(self, call, block, v):
         """Forward mode over the reverse sweep: the adjoints are differentiated along v."""
         columns, _, reverse = self._reverse(call, block, 2, False)
-        T, _ = mlp.tangent(call.layers, columns, mlp.Rows((v @ call.layers[0][0])[None], 0, slice(None)))
+        T, _ = mlp.tangent(call.layers, columns, mlp.Rows((v @ call.layers[0][0])[None], 0, slice(None)), call.ws)
         u_dot = mlp.adjoint_tangent(call.layers, columns, reverse, T)
         return -(block.per_row(u_dot) + block.lam[..., None] * v)
 
@@ -204,77 +197,74 @@ class ScoreMLP(MLP):
             out["score"][at] = here["score"]
         pull: Any = None if local is None else local(at, here)
         cot: Any = None
-        inner = c_bar = K = None
+        c_bar = K = None
         if pulls:
-            cot, inner = mlp.Bars.zeros(columns), call.inner(grads)
+            cot = mlp.Bars.zeros(columns)
             if second:
-                c_bar = block.per_sample(np.atleast_2d(pull["trace" if v is None else "curvature"]))
+                c_bar = block.per_sample(pull["trace" if v is None else "curvature"]).astype(call.dtype, copy=False)
         if second:
-            K = block.per_sample(self._rows(call, block, columns, v, c_bar, cot, inner))
+            K = block.per_sample(self._rows(call, columns, v, c_bar, cot, grads))
             if v is None:
                 out["trace"][at] = K
         if pulls:
             y_bar = block.per_row(pull["score"]).astype(call.dtype) if "score" in pull else None
-            mlp.backprop(call.layers, columns, block.x, y_bar, cot, inner)
+            mlp.backprop(call.layers, columns, block.x, y_bar, cot, grads)
             if block.log_sigma is not None:
-                grads[0][0][-1] += block.log_sigma @ cot.z[0]
+                call.sigma_bar += block.log_sigma @ cot.z[0]
         return K if v is not None else None
 
-    def _rows(self, call, block, columns, v, c_bar, cot, inner):
+    def _rows(self, call, columns, v, c_bar, cot, grads):
         """Trace (n,) or v^T J v (m, n) of the network part; pulled back if c_bar is given."""
         W_1, W_out = call.layers[0][0], call.layers[-1][0]
-        n = len(block.x)
-        if v is None and call.L <= 2:
+        if v is not None:
+
+            def back(place, T_bar, C_bar):
+                grads.add_product(0, _flat(v[place]), _flat(T_bar))
+                grads.add_product(-1, _flat(C_bar), _flat(v[place]))
+
+            blocks, C = call.probe_rows(v @ W_1), v @ W_out.T
+            return mlp.score_curvature(call.layers, columns, C, blocks, call.ws, False, c_bar, cot, grads, back)
+        if call.L <= 2:
             MT = call.once("MT", lambda: (W_out @ W_1).T)
-            kept = None if c_bar is None else call.once("MT_bar", lambda: np.zeros_like(MT))
-            return mlp.cyclic_trace(call.layers, columns, MT, c_bar, kept, cot, inner)
-        if v is None:
-            T1, C = call.once("ends", lambda: mlp.cyclic_ends(W_1, W_out))
-            total, blocks = np.zeros(n, call.dtype), call.rows(T1, n)
-        else:
-            C = v @ W_out.T
-            total, blocks = np.empty(v.shape[:2], call.dtype), call.probe_rows(v @ W_1, n)
-        for rows in blocks:
-            T, N = mlp.tangent(call.layers, columns, rows)
-            C_rows = C[rows.place] if v is not None else C[rows.place, None]
-            K = mlp.score_curvature(columns, T, C_rows, rows.first)
-            if v is None:
-                total += K.sum(0)
+            MT_bar = None if c_bar is None else call.once("MT_bar", lambda: np.zeros_like(MT))
+            return mlp.cyclic_trace(call.layers, columns, MT, c_bar, MT_bar, cot, grads)
+        T_1, C = call.once("ends", lambda: mlp.cyclic_ends(W_1, W_out))
+
+        def gather(place, T_bar, C_bar):
+            call.once("T_bar", lambda: np.zeros_like(T_1))[place] += T_bar.sum(1)
+            call.once("C_bar", lambda: np.zeros_like(C))[place] += C_bar.sum(1)
+
+        total = np.empty(len(columns[0][1]), call.dtype)
+        for at in call.parts(len(total), len(T_1)):
+            part = (mlp.part(columns, at), C[:, None], call.rows(T_1, at.stop - at.start), call.ws, True)
+            if c_bar is None:
+                total[at] = mlp.score_curvature(call.layers, *part)
             else:
-                total[rows.place] = K
-            if c_bar is not None:
-                c = c_bar if v is None else c_bar[rows.place]
-                T_bar, C_bar = mlp.score_rows_pullback(call.layers, columns, rows, T, N, C_rows, c, cot, inner)
-                if v is None:
-                    call.once("T1_bar", lambda: np.zeros_like(T1))[rows.place] += T_bar.sum(1)
-                    call.once("C_bar", lambda: np.zeros_like(C))[rows.place] += C_bar.sum(1)
-                else:
-                    inner[0][0][...] += _outer(v[rows.place], T_bar)
-                    inner[-1][0][...] += _outer(C_bar, v[rows.place])
+                bars = mlp.Bars(*mlp.part(cot, at))
+                total[at] = mlp.score_curvature(call.layers, *part, c_bar[at], bars, grads, gather)
         return total
 
     def _finish(self, call, grads):
         """The ends' cotangents, gathered over all blocks, brought to W_1 and W_out."""
         W_1, W_out = call.layers[0][0], call.layers[-1][0]
-        inner = call.inner(grads)
-        if "T1_bar" in call.kept and call.d < W_1.shape[1]:  # the rows were those of W_1 and of W_out^T
-            inner[0][0][...] += call.kept["T1_bar"]
-            inner[-1][0][...] += call.kept["C_bar"].T
+        if "T_bar" in call.kept and call.d < W_1.shape[1]:  # the rows were those of W_1 and of W_out^T
+            grads.W[0][...] += call.kept["T_bar"]
+            grads.W[-1][...] += call.kept["C_bar"].T
             return
         MT_bar = call.kept.get("C_bar", call.kept.get("MT_bar"))
         if MT_bar is not None:
-            inner[-1][0][...] += MT_bar.T @ W_1.T
-            inner[0][0][...] += W_out.T @ MT_bar.T
+            grads.W[-1][...] += MT_bar.T @ W_1.T
+            grads.W[0][...] += W_out.T @ MT_bar.T
 
     def _jacobian(self, call, block):
         columns, _ = mlp.forward(call.layers, self.activation, block.x, 1, block.shift)
-        T, _ = mlp.tangent(call.layers, columns, mlp.Rows(call.layers[0][0][:, None], 0, slice(None)))
+        T, _ = mlp.tangent(call.layers, columns, mlp.Rows(call.layers[0][0][:, None], 0, slice(None)), call.ws)
         jac = ((T[-1] * columns[-1][1]) @ call.layers[-1][0]).transpose(1, 2, 0)
         return jac if block.scale is None else jac * block.scale[:, None, None]
 
     def _jvp(self, call, block, v):
         columns, _ = mlp.forward(call.layers, self.activation, block.x, 1, block.shift)
-        T, _ = mlp.tangent(call.layers, columns, mlp.Rows((v @ call.layers[0][0])[None], 0, slice(None)))
+        T, _ = mlp.tangent(call.layers, columns, mlp.Rows((v @ call.layers[0][0])[None], 0, slice(None)), call.ws)
         return block.per_row((T[-1][0] * columns[-1][1]) @ call.layers[-1][0])
 
     def _vjp(self, call, block, v):
@@ -290,9 +280,9 @@ def _check_dim(where, dim, conditional):
         )
 
 
-def _outer(A, B):
-    """Sum over rows and samples of the outer products: (r, n, i), (r, n, j) -> (i, j)."""
-    return A.reshape(-1, A.shape[-1]).T @ B.reshape(-1, B.shape[-1])
+def _flat(A):
+    """(r, n, i) as (r n, i)."""
+    return A.reshape(-1, A.shape[-1])
 
 
 def load(path, *, max_bytes=1 << 31):

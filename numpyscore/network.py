@@ -441,7 +441,7 @@ class MLP:
         if trace:
             out["trace"] = np.empty(n, call.dtype)
         theta_bar = np.zeros(self.theta.size, call.dtype) if gradient else None
-        grads = [list(pair) for pair in self.unflatten(theta_bar)] if gradient else None
+        grads = call.gradient(self.unflatten(theta_bar)) if gradient else None
         curvatures = []
         for at, block in call.blocks():
             v = None
@@ -582,7 +582,9 @@ class Call:
             self.w_sigma, self.layers = W[-1], [(W[:-1], b), *rest]
         self.width = max(len(b) for _, b in layers[:-1])
         self.L = len(layers) - 1
-        self.kept = {}
+        self.kept: dict = {}
+        self.ws = mlp.Workspace(dtype)
+        self.sigma_bar: Any = None
 
     def once(self, name, make):
         """`make()`, computed once in this call and kept under `name`."""
@@ -590,10 +592,12 @@ class Call:
             self.kept[name] = make()
         return self.kept[name]
 
-    def inner(self, grads):
-        """The parameter cotangents of the part that sees x: without the row of W_1 that multiplies log sigma."""
-        (W, b), *rest = grads
-        return [(W[: self.d], b), *rest]
+    def gradient(self, pairs):
+        """Where the cotangents of the parameters are gathered; the row of W_1 that multiplies log sigma goes apart."""
+        if self.w_sigma is not None:
+            (W, b), *rest = pairs
+            self.sigma_bar, pairs = W[-1], [(W[:-1], b), *rest]
+        return mlp.Gradient(pairs, self.ws)
 
     def blocks(self, size=None):
         """(slice, Block) over the samples."""
@@ -603,13 +607,18 @@ class Call:
             at = slice(start, min(n, start + size))
             yield at, Block(self, at)
 
+    def parts(self, n, r):
+        """Slices of n samples: as many as leave room for 16 of the r rows that they share."""
+        size = max(1, ROWS // (min(r, 16) * self.width))
+        return [slice(start, min(n, start + size)) for start in range(0, n, size)]
+
     def rows(self, R, n):
-        """Row blocks of the rows R (r, n_1) that all samples share, of a size that fits n samples."""
+        """Row blocks of the rows R (r, n_1) that n samples share."""
         return mlp.row_blocks(R, max(1, ROWS // (n * self.width)))
 
-    def probe_rows(self, T, n):
+    def probe_rows(self, T):
         """Row blocks of rows T (m, n, n_1) that belong to one sample each."""
-        size = max(1, ROWS // (n * self.width))
+        size = max(1, ROWS // (T.shape[1] * self.width))
         for start in range(0, len(T), size):
             yield mlp.Rows(T[start : start + size], 0, slice(start, start + size))
 
