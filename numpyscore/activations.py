@@ -48,7 +48,8 @@ class Activation:
         if count(f"activation {self.name}", "order", order, 0) > 3:
             raise ValueError(f"activation {self.name}: order is {order}, expected 0 to 3: phi and three derivatives.")
         z = np.asarray(z)
-        return self.columns(z if z.dtype.kind in "fc" else z.astype(float), order)
+        z = z if z.dtype.kind in "fc" else z.astype(float)
+        return tuple(column.reshape(z.shape) for column in self.columns(np.atleast_1d(z), order))
 
 
 def _decay(z):

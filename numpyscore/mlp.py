@@ -210,7 +210,7 @@ def energy_curvature(layers, columns, g, blocks, ws, c_bar=None, bars=None, grad
     """
     weights = [g_l * d2 for g_l, (_, _, d2, *_) in zip(g, columns, strict=True)]
     Z = [np.zeros_like(w) for w in weights] if c_bar is not None else []
-    K = []
+    K = [np.empty((0, len(columns[0][1])), ws.dtype)]
     for rows in blocks:
         T, N = tangent(layers, columns, rows, ws)
         squares = [np.multiply(T_l, T_l, out=ws(("square", l), *T_l.shape)) for l, T_l in enumerate(T)]
@@ -242,7 +242,7 @@ def score_curvature(layers, columns, C, blocks, ws, shared, c_bar=None, bars=Non
     """
     total = np.zeros(len(columns[0][1]), ws.dtype)
     Z = [np.zeros_like(d1) for _, d1, *_ in columns] if c_bar is not None else []
-    K = []
+    K = [np.empty((0, len(total)), ws.dtype)]
     for rows in blocks:
         T, N = tangent(layers, columns, rows, ws)
         k = slice(rows.first if len(T) == 1 else 0, None)

@@ -84,7 +84,8 @@ class EnergyMLP(MLP):
         if pulls:
             cot = mlp.Bars.zeros(columns)
             if second:
-                c_bar = block.per_sample(-pull["trace" if v is None else "curvature"]).astype(call.dtype, copy=False)
+                bar = pull["trace"] if v is None else np.atleast_2d(pull["curvature"])
+                c_bar = block.per_sample(-bar).astype(call.dtype, copy=False)
         if second:
             K = self._rows(call, columns, reverse.g, v, c_bar, cot, grads)
             spread = call.d if v is None else np.einsum("mnd,mnd->mn", v, v)
@@ -201,7 +202,8 @@ class ScoreMLP(MLP):
         if pulls:
             cot = mlp.Bars.zeros(columns)
             if second:
-                c_bar = block.per_sample(pull["trace" if v is None else "curvature"]).astype(call.dtype, copy=False)
+                bar = pull["trace"] if v is None else np.atleast_2d(pull["curvature"])
+                c_bar = block.per_sample(bar).astype(call.dtype, copy=False)
         if second:
             K = block.per_sample(self._rows(call, columns, v, c_bar, cot, grads))
             if v is None:

@@ -168,7 +168,7 @@ def test_cholesky_and_qr_are_both_reached_and_give_one_trace():
 def test_control_a_trace_wrong_by_one_part_in_a_hundred_billion_is_seen(cls, monkeypatch):
     case = network_of(cls, 17, (6, 5), seed=5)
     assert textbook_error(*case) <= ISSUE
-    name = "energy_curvature" if cls is EnergyMLP else "cyclic_trace"
+    name = "laplacian" if cls is EnergyMLP else "cyclic_trace"
     right = getattr(mlp, name)
     monkeypatch.setattr(mlp, name, lambda *a: right(*a) * (1 + 1e-11))
     assert textbook_error(*case) > ISSUE / 100  # some of S cancels in the trace: at least a tenth of it here
