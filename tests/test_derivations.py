@@ -167,7 +167,7 @@ def test_old_faithful_holds_on_the_trained_network():
 
 
 def test_digits_hold_by_monte_carlo_within_four_standard_errors():
-    verdicts = list(run(on_data(ns.digits(), "digits", seed=0, seconds=1.0), STEPS))
+    verdicts = list(run(on_data(ns.digits(), "digits", seed=0), STEPS))
     assert all(v.method == "monte carlo" and v.ok for v in verdicts)
     gap = next(v for v in verdicts if v.step == "explicit minus implicit is a constant")
     assert gap.bound < 0.05 * abs(gap.right)  # the bound says something

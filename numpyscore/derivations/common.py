@@ -289,7 +289,7 @@ def far_flux(density, field_, x, seed):
     outward = np.abs(np.sum(field_(points) * n, 1))
     log_area = np.log(2) + d / 2 * np.log(np.pi) - gammaln(d / 2) + (d - 1) * np.log(radius)
     logs = density.logpdf(points) + np.log(np.maximum(outward, np.finfo(float).tiny))
-    bound = np.exp(min(700.0, log_area + logs.max()))
+    bound = np.exp(np.clip(log_area + logs.max(), -700.0, 700.0))
     return Integral(0.0, bound, 64, True, f"at most {bound:.1e} through a sphere of radius {radius:.3g}")
 
 
