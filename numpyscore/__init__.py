@@ -3,6 +3,7 @@
 Score means, everywhere, the gradient of log p with respect to x: not a likelihood, not a gradient in the parameters.
 """
 
+from . import estimators
 from .activations import Activation
 from .datasets import (
     CSVError,
@@ -33,7 +34,27 @@ from .densities import (
 )
 from .derivations import Verdict, verify
 from .models import EnergyMLP, ScoreMLP, load
-from .objectives import Loss, explicit, implicit
+from .objectives import (
+    Loss,
+    box_weight,
+    capped_weight,
+    denoising,
+    denoising_loss,
+    explicit,
+    explicit_loss,
+    finite_difference_energy_loss,
+    finite_difference_score_loss,
+    finite_difference_sliced,
+    generalised,
+    generalised_loss,
+    implicit,
+    implicit_loss,
+    linear_weight,
+    multilevel_denoising,
+    sliced,
+    sliced_loss,
+    square_weight,
+)
 from .quadrature import Integral, expectation, flux, integrate
 
 __version__ = "0.1.0"
@@ -58,19 +79,36 @@ __all__ = [
     "TruncatedGaussian",
     "Uniform",
     "Verdict",
+    "box_weight",
+    "capped_weight",
     "checkerboard",
+    "denoising",
+    "denoising_loss",
     "digits",
     "eight_gaussians",
+    "estimators",
     "expectation",
     "explicit",
+    "explicit_loss",
+    "finite_difference_energy_loss",
+    "finite_difference_score_loss",
+    "finite_difference_sliced",
     "flux",
     "from_csv",
+    "generalised",
+    "generalised_loss",
     "implicit",
+    "implicit_loss",
     "integrate",
+    "linear_weight",
     "load",
+    "multilevel_denoising",
     "old_faithful",
     "rings",
+    "sliced",
+    "sliced_loss",
     "song_ermon_mixture",
+    "square_weight",
     "standardise",
     "swiss_roll",
     "two_moons",

@@ -1,23 +1,29 @@
 r"""Losses that fit a score: local functions of score, trace and curvature, each beside its cotangents.
 
 Score means the gradient of log p in x. Conventions, everywhere: 1/2 in front of the square, sum over dimensions, mean
-over samples, sigma a standard deviation. An objective knows no network: it says what a sample contributes and how
-that moves with the score, and the model's one pullback turns this into the gradient in theta.
+over samples, probes v with E[v v^T] = I, noise eps ~ N(0, I) scaled by sigma, a standard deviation. An objective knows no
+network: it says what a sample contributes and how that moves with the score, and the model's one pullback turns this
+into the gradient in theta. Every one of them works for both kinds of network, conditional on a noise level or not.
 """
 
 import functools
 
 import numpy as np
 
-from .inputs import samples
+from .inputs import count, finite, generator, numeric, positive, samples
+from .network import SAMPLES, directions, draw_probes
+
+CHUNK = 256  # samples whose probes come from one stream: the same probes however a sweep cuts its blocks
+NUMBERS = 1 << 20  # in the directions of one block
 
 
 class Loss:
     """A mean over samples: `value`, `per_sample` (n,), and `gradient` (p,), each computed when first read.
 
-    Reading `gradient` first computes everything in one sweep; reading `value` first never computes a gradient. The samples
-    are not copied: an x changed in place before a quantity is first read changes that quantity.
-    float(loss) is its value. ``value`` is complex if the parameters are: complex steps pass through.
+    Reading `gradient` first computes everything at once; reading `value` first never computes a gradient. Noise and probes
+    are fixed when the loss is made, so that value and gradient see the same ones. The samples are not copied: an x changed
+    in place before a quantity is first read changes that quantity. float(loss) is its value. ``value`` is complex if the
+    parameters are: complex steps pass through.
     """
 
     def __init__(self, compute):
@@ -49,41 +55,111 @@ class Loss:
         return f"Loss(value={self.value!r}, n={len(self.per_sample)})"
 
 
-def _some(where, n):
-    if n == 0:
-        raise ValueError(f"{where}: x has no rows, and a loss is a mean over samples; expected at least one row.")
+# ------------------------------------------------------------------------------- how a loss meets a network
 
 
-def _local_loss(where, model, x, sigma, local, trace=False):
-    """The Loss whose sample contributes ``local(at, score)[0]``, plus the trace if asked for.
+def _visit(where, model, x, sigma, local, gradient, *, trace=False, rows=None, share=1.0):
+    """One sweep: what each sample contributes (n,), and the gradient of the mean (or None).
 
     ``local`` is given a slice of the samples and their score (n, d); it returns its term (n,) and that term's cotangent
-    of the score (n, d).
+    of the score (n, d). To the term come the trace, or ``share`` times the sum of the curvatures v^T J v along ``rows``, a
+    function of (slice, d, dtype) that returns directions (m, n, d).
     """
-    x, sigma = model._input(where, x, sigma)
-    _some(where, len(x))
+    terms = []
+
+    def bars(at, here):
+        term, score_bar = local(at, here["score"])
+        terms.append(term)
+        if not gradient:
+            return None
+        n = term.dtype.type(len(x))
+        return {"score": score_bar / n, "trace": np.full(term.shape, 1 / n)} | (
+            {} if rows is None else {"curvature": np.full((m, len(term)), share / n, term.dtype)}
+        )
+
+    m = 0 if rows is None else len(rows(slice(0, 0), model.dim, np.dtype(float)))
+    out, theta_bar = model._sweep(where, x, sigma, trace=trace, curvature=rows, local=bars, gradient=gradient)
+    per_sample = np.concatenate(terms)
     if trace:
-        model._twice(where)
+        per_sample = per_sample + out["trace"]
+    if rows is not None:
+        per_sample = per_sample + share * out["curvature"].sum(0)
+    return per_sample, theta_bar
+
+
+def _weighted_sum(parts):
+    """The Loss sum_k w_k loss_k of (w_k, compute_k), a part at a time: levels, or groups of directions."""
 
     def compute(gradient):
-        terms = []
-
-        def bars(at, here):
-            term, score_bar = local(at, here["score"])
-            terms.append(term)
-            n = term.dtype.type(len(x))
-            return {"score": score_bar / n, "trace": np.full(term.shape, 1 / n)} if gradient else None
-
-        out, theta_bar = model._sweep(where, x, sigma, trace=trace, local=bars, gradient=gradient)
-        per_sample = np.concatenate(terms)
-        return per_sample + out["trace"] if trace else per_sample, theta_bar
+        value, theta_bar = 0, 0 if gradient else None
+        for weight, part in parts:
+            term, bar = part(gradient)
+            value = value + weight * term
+            if gradient:
+                theta_bar = theta_bar + weight * bar
+        return value, theta_bar
 
     return Loss(compute)
+
+
+def _groups(model, n, m):
+    """Slices of m directions per sample, so few at once that those of a block of samples fit in memory."""
+    width = max(b for _, (b,) in model._shapes[:-1])
+    block = max(1, min(n, max(16, min(SAMPLES // width, NUMBERS // model.dim))))
+    size = max(1, NUMBERS // (block * max(width, model.dim)))
+    return [slice(start, min(m, start + size)) for start in range(0, m, size)]
+
+
+def _ready(where, model, x, sigma, second=False):
+    """The samples and noise level, checked, of a loss: at least one row, and a twice differentiable activation if needed."""
+    x, sigma = model._input(where, x, sigma)
+    if len(x) == 0:
+        raise ValueError(f"{where}: x has no rows, and a loss is a mean over samples; expected at least one row.")
+    if second:
+        model._twice(where)
+    return x, sigma
+
+
+def _beside(where, name, value, x, model, what):
+    """A finite array of the shape of x, real if the network is."""
+    a = samples(where, value, model.dim, name=name)
+    if a.shape != x.shape:
+        raise ValueError(f"{where}: {name} has shape {a.shape}, expected that of x, {x.shape}: {what}.")
+    _real(where, name, a, model)
+    return a
+
+
+def _real(where, name, a, model):
+    if a.dtype.kind == "c" and model.theta.dtype.kind != "c":
+        raise TypeError(f"{where}: {name} is complex, but the network is real; pass {name}.real.")
+
+
+def _working(model, x):
+    """The dtype of perturbed points: that of parameters and input together, complex only if x is."""
+    return np.result_type(x, np.empty(0, model.theta.dtype).real)
 
 
 def _square(a):
     """1/2 |a|^2 of each row, without conjugation, so that complex steps pass."""
     return 0.5 * np.einsum("nd,nd->n", a, a)
+
+
+def _squared_score(at, score):
+    """1/2 |s|^2 and its cotangent."""
+    return _square(score), score
+
+
+def _distance(target, weight=None):
+    """The local function w/2 |s - target|^2, and its cotangent."""
+
+    def local(at, score):
+        off = score - target[at].astype(score.dtype, copy=False)
+        if weight is None:
+            return _square(off), off
+        w = weight[at].astype(score.dtype)
+        return w * _square(off), w[:, None] * off
+
+    return local
 
 
 # ------------------------------------------------------------------------------- for arrays from elsewhere
@@ -99,6 +175,81 @@ def implicit_loss(score, trace):
     """Implicit loss of each sample (n,) from a score (n, d) and the trace of its Jacobian (n,). See `implicit`."""
     _one_number_per_row("implicit_loss", score, trace=trace)
     return _square(np.asarray(score)) + trace
+
+
+def generalised_loss(score, diagonal, h, h_prime):
+    """Generalised loss (n,): sum_i 1/2 h_i s_i^2 + h_i' s_i + h_i J_ii, all arguments (n, d). See `generalised`."""
+    _same_shape("generalised_loss", score, diagonal=diagonal, h=h, h_prime=h_prime)
+    s = np.asarray(score)
+    return np.sum((0.5 * np.asarray(h) * s + h_prime) * s + np.asarray(h) * diagonal, axis=1)
+
+
+def denoising_loss(score, noise, sigma):
+    """Denoising loss of each sample (n,): 1/2 |s + eps/sigma|^2.
+
+    Parameters
+    ----------
+    score : (n, d) array, 1/[x]
+        At the noisy points x + sigma * noise.
+    noise : (n, d) array, without unit
+        The standard normal eps that was added, before it was scaled by sigma.
+    sigma : scalar or (n,) array, [x]
+
+    See `denoising`. For one of several levels multiply by its weight, for example sigma^2: see `multilevel_denoising`.
+    """
+    where = "denoising_loss"
+    _same_shape(where, score, noise=noise)
+    s = np.asarray(score)
+    return _square(s + np.asarray(noise) / _column(_deviations(where, "sigma", sigma, ((), (len(s),)))))
+
+
+def sliced_loss(score, curvature, probes=None):
+    """Sliced loss of each sample (n,): v^T J v + 1/2 |s|^2, or, if the probes are given, v^T J v + 1/2 (v.s)^2.
+
+    Parameters
+    ----------
+    score : (n, d) array, 1/[x]
+    curvature : (n,) or (m, n) array, 1/[x]^2
+        v^T J v along one probe per sample, or m, over which the loss is the mean.
+    probes : (n, d) or (m, n, d) array, optional
+        The v themselves; they choose the form without variance reduction.
+
+    See `sliced`.
+    """
+    s, K = np.asarray(score), np.asarray(curvature)
+    if s.ndim != 2 or K.shape not in (s.shape[:1], K.shape[:1] + s.shape[:1]) or 0 in K.shape[:-1]:
+        raise ValueError(
+            f"sliced_loss: curvature has shape {K.shape} and score {s.shape}, expected (n,) or (m, n) beside (n, d), one number "
+            f"per row of score; a column would broadcast and pair every sample with all the others."
+        )
+    K = K if K.ndim == 2 else K[None]
+    if probes is None:
+        return K.mean(0) + _square(s)
+    v = directions("sliced_loss", probes, len(s), s.shape[1], "probes")
+    if len(v) != len(K):
+        raise ValueError(f"sliced_loss: probes are {len(v)} per sample and curvature {len(K)}, expected as many.")
+    return (K + 0.5 * np.einsum("mnd,nd->mn", v, s) ** 2).mean(0)
+
+
+def finite_difference_energy_loss(minus, centre, plus, eps):
+    """Finite-difference sliced loss (n,) of energies (n,) at x - eps v, x, x + eps v. See `finite_difference_sliced`."""
+    minus, centre, plus = map(np.asarray, (minus, centre, plus))
+    if centre.ndim != 1 or minus.shape != centre.shape or plus.shape != centre.shape:
+        raise ValueError(
+            f"finite_difference_energy_loss: energies have shapes {minus.shape}, {centre.shape}, {plus.shape}, expected (n,) "
+            f"for each of minus, centre and plus."
+        )
+    eps = positive("finite_difference_energy_loss", "eps", eps)
+    return _energy_curvature(minus, centre, plus, eps) + 0.5 * ((plus - minus) / (2 * eps)) ** 2
+
+
+def finite_difference_score_loss(minus, plus, probes, eps):
+    """Finite-difference sliced loss (n,) of scores (n, d) at x - eps v and x + eps v. See `finite_difference_sliced`."""
+    where = "finite_difference_score_loss"
+    _same_shape(where, minus, plus=plus, probes=probes)
+    minus, plus, v = map(np.asarray, (minus, plus, probes))
+    projected = np.einsum("nd,nd->n", v, 0.5 * (plus + minus))
+    return np.einsum("nd,nd->n", v, plus - minus) / (2 * positive(where, "eps", eps)) + 0.5 * projected**2
 
 
 def _same_shape(where, score, **others):
@@ -154,19 +305,9 @@ def explicit(model, x, target_score, *, sigma=None):
     Source: Hyvarinen (2005), JMLR 6:695-709, equation 2.
     """
     x = samples("explicit", x, model.dim)
-    target = samples("explicit", target_score, model.dim, name="target_score")
-    if target.shape != x.shape:
-        raise ValueError(
-            f"explicit: target_score has shape {target.shape}, expected that of x, {x.shape}: one score per sample."
-        )
-    if target.dtype.kind == "c" and model.theta.dtype.kind != "c":
-        raise TypeError("explicit: target_score is complex, but the network is real; pass target_score.real.")
-
-    def local(at, score):
-        off = score - target[at].astype(score.dtype, copy=False)
-        return _square(off), off
-
-    return _local_loss("explicit", model, x, sigma, local)
+    target = _beside("explicit", "target_score", target_score, x, model, "one score per sample")
+    x, sigma = _ready("explicit", model, x, sigma)
+    return Loss(functools.partial(_visit, "explicit", model, x, sigma, _distance(target)))
 
 
 def implicit(model, x, *, sigma=None):
@@ -199,8 +340,589 @@ def implicit(model, x, *, sigma=None):
     -----
     Written with tr + |s|^2/2 everywhere; where a source drops the 1/2 and doubles the trace, that is twice this loss.
     A mean over dimensions is this divided by d. On finitely many samples a flexible network has no minimum: the trace
-    runs to minus infinity at the samples.
+    runs to minus infinity at the samples. Where the data's density does not vanish at the boundary of its support, use
+    `generalised`.
 
     Source: Hyvarinen (2005), JMLR 6:695-709, Theorem 1.
     """
-    return _local_loss("implicit", model, x, sigma, lambda at, score: (_square(score), score), trace=True)
+    x, sigma = _ready("implicit", model, x, sigma, second=True)
+    return Loss(functools.partial(_visit, "implicit", model, x, sigma, _squared_score, trace=True))
+
+
+# ------------------------------------------------------------------------------- generalised: supports with a boundary
+
+
+def generalised(model, x, h, h_prime, *, sigma=None):
+    r"""Generalised score matching: for half-lines and boxes, where the data's density need not vanish at the boundary.
+
+    .. math:: \ell(x) = \sum_i \tfrac12 h_i(x_i) s_i(x)^2 + h_i'(x_i) s_i(x) + h_i(x_i)\, \partial_i s_i(x)
+
+    Each weight h_i >= 0 depends on x_i alone and goes to 0 at the boundary, which kills the boundary term p h s that
+    plain implicit matching would be off by. The diagonal of the Jacobian costs d tangent rows sqrt(h_i) e_i, however
+    narrow the network is: no collapse to n_1 rows here, unlike the trace in `implicit`.
+
+    Parameters
+    ----------
+    model : EnergyMLP or ScoreMLP
+        With a twice differentiable activation.
+    x : (n, d) array, n >= 1
+        Samples inside the support.
+    h, h_prime : callables (n, d) -> (n, d), or (n, d) arrays
+        The weights at x, in any unit [h], and their derivatives, [h]/[x]. `linear_weight()`, `square_weight()`,
+        `capped_weight(c)` and `box_weight(lower, upper)` return such pairs: ``generalised(model, x, *linear_weight())``.
+    sigma : scalar or (n,) array
+        Noise level, conditional networks only.
+
+    Returns
+    -------
+    Loss
+        Units [h]/[x]^2. Its mean is E sum_i h_i (s_i - s_0i)^2 / 2 up to a constant of the data.
+
+    Raises
+    ------
+    ValueError
+        If h is negative at a sample (a point outside the support), h or h_prime has another shape than x or is not finite,
+        or the activation is not twice differentiable.
+
+    Notes
+    -----
+    h = 1, h' = 0 is `implicit`. Hyvarinen (2007) writes h = x^2 as 2 x s + x^2 J + x^2 s^2/2 on the half-line: the same.
+    Without the 1/2 and with doubled linear terms it is twice this; a mean over dimensions is this divided by d. h' is the
+    derivative of h itself: where a source writes the weight as sqrt(h), square it first.
+
+    Source: Hyvarinen (2007), Comput. Statist. Data Anal. 51:2499-2512; Yu, Drton & Shojaie (2019), JMLR 20(76).
+    """
+    where = "generalised"
+    x, sigma = _ready(where, model, x, sigma, second=True)
+    call = lambda f: f(x) if callable(f) else f
+    h = _beside(where, "h", call(h), x, model, "one weight per entry of x")
+    h_prime = _beside(where, "h_prime", call(h_prime), x, model, "one derivative per entry of x")
+    if (h.real < 0).any():
+        i, j = np.argwhere(h.real < 0)[0]
+        raise ValueError(
+            f"{where}: h[{i}, {j}] is {h[i, j]} at x[{i}, {j}] = {x[i, j]}, expected h >= 0 (first bad row: {i}). The weight is "
+            f"0 at the boundary of the support, so a sample where it is negative lies outside; remove such rows, or "
+            f"give the weight of the support that the data have."
+        )
+
+    def visit(group, gradient):
+        """The dimensions of one group: their share of the sum."""
+
+        def local(at, score):
+            s = score[:, group]
+            w, w_prime = (a[at, group].astype(s.dtype, copy=False) for a in (h, h_prime))
+            bar = np.zeros_like(score)
+            bar[:, group] = w * s + w_prime
+            return np.sum((0.5 * w * s + w_prime) * s, axis=1), bar
+
+        def rows(at, d, dtype):
+            axes = np.arange(group.start, group.stop)
+            v = np.zeros((len(axes), at.stop - at.start, d), dtype)
+            v[axes - group.start, :, axes] = np.sqrt(h[at, group]).T
+            return v
+
+        return _visit(where, model, x, sigma, local, gradient, rows=rows)
+
+    groups = _groups(model, len(x), model.dim)
+    return _weighted_sum([(1, functools.partial(visit, group)) for group in groups])
+
+
+def linear_weight(lower=0.0):
+    """h = x - lower and h' = 1, for supports [lower, inf); lower is a scalar or (d,), [x]. A pair for `generalised`."""
+    return (lambda x: x - np.asarray(lower)), (lambda x: np.ones(np.shape(x)))
+
+
+def square_weight(lower=0.0):
+    """h = (x - lower)^2, h' = 2 (x - lower), for supports [lower, inf); Hyvarinen's (2007) choice. A pair for `generalised`.
+
+    A square cannot tell a point below `lower`: that is checked here, and raises ValueError when h is computed.
+    """
+    a = np.asarray(lower)
+
+    def h(x):
+        if (x < a).any():
+            row = int(np.argwhere(x < a)[0][0])
+            raise ValueError(
+                f"square_weight: x[{row}] = {x[row]} lies below lower = {lower} (first bad row: {row}), outside the support; "
+                f"remove such rows, or lower the end."
+            )
+        return (x - a) ** 2
+
+    return h, (lambda x: 2 * (x - a))
+
+
+def capped_weight(c, lower=0.0):
+    """h = min(x - lower, c), for supports [lower, inf): far samples count equally. A pair for `generalised`.
+
+    Parameters
+    ----------
+    c : positive float, [x]
+        Yu, Drton & Shojaie (2019) find that bounded weights bring lower variance than x^2.
+    lower : scalar or (d,) array, [x]
+    """
+    c = positive("capped_weight", "c", c)
+    return (lambda x: np.minimum(x - np.asarray(lower), c)), (lambda x: np.where(x - np.asarray(lower) < c, 1.0, 0.0))
+
+
+def box_weight(lower, upper):
+    """h = distance to the nearer end of each side of a box, h' = +-1 (0 half way). A pair for `generalised`.
+
+    Parameters
+    ----------
+    lower, upper : scalars or (d,) arrays, [x]
+        Ends of the box; infinite where there is none. A side without ends has h = 1, h' = 0, as in `implicit`.
+    """
+    a, b = (np.asarray(numeric("box_weight", name, end), float) for name, end in (("lower", lower), ("upper", upper)))
+    if not np.all(a < b):
+        raise ValueError(f"box_weight: lower is {a}, upper {b}, expected lower < upper on every side, no NaN.")
+    free = np.isinf(a) & np.isinf(b)
+    middle = 0.5 * np.where(free, 0, a) + 0.5 * np.where(free, 0, b)
+    h = lambda x: np.where(free, 1.0, np.minimum(x - a, b - x))
+    return h, (lambda x: np.where(free, 0.0, np.sign(middle - x)))
+
+
+# ------------------------------------------------------------------------------- denoising
+
+
+def denoising(model, x, sigma, *, rng=None, noise=None):
+    r"""Denoising score matching: the score of the data plus Gaussian noise (the gradient of log p_sigma in x), no trace.
+
+    .. math:: \ell = \tfrac12 \lvert s(\tilde x) + \varepsilon / \sigma \rvert^2, \qquad
+        \tilde x = x + \sigma \varepsilon, \quad \varepsilon \sim N(0, I)
+
+    Parameters
+    ----------
+    model : EnergyMLP or ScoreMLP
+        A conditional network is told sigma.
+    x : (n, d) array, n >= 1
+        Clean samples.
+    sigma : scalar or (n,) array, [x]
+        Standard deviation of the noise, positive.
+    rng : seed or numpy.random.Generator
+        Draws one eps per sample when the loss is made.
+    noise : (n, d) array
+        The eps themselves, of unit variance, instead of rng.
+
+    Returns
+    -------
+    Loss
+        Units 1/[x]^2. Its mean over the noise is that of `explicit` on the perturbed density q, plus the constant
+        1/2 (d/sigma^2 - E_q |grad log q|^2); exactly so for finitely many samples, with q their `Parzen` density.
+
+    Raises
+    ------
+    ValueError
+        If sigma is not positive, noise has another shape than x, or rng and noise are both given.
+
+    Notes
+    -----
+    The target of s is -eps/sigma = (x - x~)/sigma^2. Other conventions: a network that predicts the noise has
+    eps_theta = -sigma s, and its loss |eps_theta - eps|^2 is 2 sigma^2 times this one; a target -eps belongs to sigma s; a
+    target (x - x~) to sigma^2 s; the mean over dimensions is this divided by d. ncsn's `anneal_dsm_score_estimation`
+    multiplies by sigma^anneal_power, 2 by default: see `multilevel_denoising`; a loss on sigma^2 s carries sigma^4.
+
+    Source: Vincent (2011), Neural Comput. 23:1661-1674.
+    """
+    where = "denoising"
+    x, real = _clean(where, model, x)
+    sigma = _deviations(where, "sigma", sigma, ((), (len(x),)), real)
+    if noise is None:
+        noise = generator(where, rng).standard_normal(x.shape)
+    else:
+        _one_source(where, rng, "noise")
+        noise = _beside(where, "noise", noise, x, model, "one eps per entry of x")
+    return _denoising(where, model, x, sigma, noise.astype(real, copy=False))
+
+
+def multilevel_denoising(model, x, sigmas, *, weight="sigma2", rng=None, noise=None, level=None):
+    r"""Denoising score matching at several noise levels at once: what a noise-conditional network is trained on.
+
+    .. math:: \ell = \frac1L \sum_k \lambda(\sigma_k)\, \tfrac12 \lvert s(\tilde x_k; \sigma_k) + \varepsilon_k / \sigma_k \rvert^2,
+        \qquad \tilde x_k = x + \sigma_k \varepsilon_k
+
+    With ``level`` each sample is seen at one level only: one term instead of the mean over L.
+
+    Parameters
+    ----------
+    model : EnergyMLP or ScoreMLP
+        A conditional network is told sigma; another one has to do for all levels.
+    x : (n, d) array, n >= 1
+        Clean samples.
+    sigmas : (L,) array, [x]
+        The levels, positive standard deviations, in any order.
+    weight : "sigma2", "one" or callable
+        lambda: sigma^2 gives every level about the same size; 1; or a function of (L,) sigmas that returns (L,) weights >= 0.
+    rng : seed or numpy.random.Generator
+        Draws one eps per sample and level; not the levels, so that they are yours to choose:
+        ``level=rng.integers(L, size=n)``.
+    noise : (L, n, d) or (n, d) array
+        The eps themselves instead of rng; (n, d) uses the same at every level.
+    level : int or (n,) array of int
+        Index into sigmas for each sample.
+
+    Returns
+    -------
+    Loss
+        Units [lambda]/[x]^2: a pure number for sigma^2.
+
+    Raises
+    ------
+    ValueError
+        If a sigma is not positive, a level out of range, the weight unknown, or negative, noise of another shape, or rng
+        and noise are both given.
+
+    Notes
+    -----
+    Each term is `denoising`'s, with the 1/2. ncsn: ``anneal_power`` 2 is "sigma2", its mean over samples of the sum over
+    dimensions is this loss with `level`. score_sde sums or averages over dimensions by ``reduce_mean``: the mean, without its
+    1/2, is 2/d times this; its ``likelihood_weighting`` is another lambda. A noise-predicting network's mean |eps_theta - eps|^2 is
+    twice this loss at "sigma2". A loss on sigma^2 s instead of s carries sigma^4.
+
+    Source: Song & Ermon (2019), NeurIPS, arXiv:1907.05600, equations 5 and 6.
+    """
+    where = "multilevel_denoising"
+    x, real = _clean(where, model, x)
+    n, d = x.shape
+    sigmas = numeric(where, "sigmas", sigmas)
+    if sigmas.ndim != 1 or sigmas.size == 0:
+        raise ValueError(f"{where}: sigmas has shape {sigmas.shape}, expected (L,), one number per level, L >= 1.")
+    sigmas = _deviations(where, "sigmas", sigmas, (sigmas.shape,), real)
+    weights, L = _level_weights(where, weight, sigmas), len(sigmas)
+    if noise is not None:
+        _one_source(where, rng, "noise")
+        noise = numeric(where, "noise", noise)
+        shapes = [(n, d)] + [(L, n, d)] * (level is None)
+        if noise.shape not in shapes:
+            raise ValueError(
+                f"{where}: noise has shape {noise.shape}, expected {' or '.join(map(str, shapes))}, "
+                f"{'one eps per sample' if level is not None else 'the same eps at each level or one per level'}."
+            )
+        finite(where, "noise", noise)
+        _real(where, "noise", noise, model)
+    if level is not None:
+        level = _level(where, level, n, L)
+        if noise is None:
+            noise = generator(where, rng).standard_normal(x.shape)
+        return _denoising(where, model, x, sigmas[level], noise.astype(real, copy=False), weights[level])
+    seed = None if noise is not None else _seed(where, rng)
+
+    def visit(k, gradient):
+        """One level; its noise is drawn again each time, so that memory does not grow with the number of levels."""
+        eps = np.random.default_rng((seed, k)).standard_normal((n, d)) if seed is not None else noise
+        eps = (eps if eps.ndim == 2 else eps[k]).astype(real, copy=False)
+        return _denoising(where, model, x, sigmas[k], eps)._compute(gradient)
+
+    return _weighted_sum([(weights[k] / L, functools.partial(visit, k)) for k in range(L)])
+
+
+def _denoising(where, model, x, sigma, noise, weight=None):
+    """The Loss w/2 |s(x + sigma eps) + eps/sigma|^2 for checked arguments."""
+    noisy, target = x + _column(sigma) * noise, -noise / _column(sigma)
+    noisy, told = _ready(where, model, noisy, sigma if model.conditional else None)
+    return Loss(functools.partial(_visit, where, model, noisy, told, _distance(target, weight)))
+
+
+def _clean(where, model, x):
+    """x (n, d), n >= 1, and the dtype in which noise is added to it."""
+    x = samples(where, x, model.dim)
+    if len(x) == 0:
+        raise ValueError(f"{where}: x has no rows, and a loss is a mean over samples; expected at least one row.")
+    return x, _working(model, x)
+
+
+def _deviations(where, name, value, shapes, dtype=None):
+    """Positive real standard deviations of one of these shapes, between tiny and max of the dtype."""
+    sigma = numeric(where, name, value)
+    if sigma.shape not in shapes:
+        expected = " or ".join("one number" if shape == () else str(shape) for shape in shapes)
+        raise ValueError(f"{where}: {name} has shape {sigma.shape}, expected {expected}, one per sample of x.")
+    if sigma.dtype.kind == "c":
+        raise TypeError(f"{where}: {name} is complex, expected real standard deviations; pass {name}.real.")
+    finite(where, name, sigma)
+    low = 0 if dtype is None else np.finfo(dtype).tiny
+    high = np.inf if dtype is None else np.finfo(dtype).max
+    if not (np.all(sigma > 0) and np.all(sigma >= low) and np.all(sigma <= high)):
+        bad = sigma[~((sigma > 0) & (sigma >= low) & (sigma <= high))].flat[0]
+        raise ValueError(
+            f"{where}: {name} has the value {bad}, expected positive standard deviations"
+            f"{'' if bad <= 0 else f' in the range of {dtype}, {low} to {high}'}: the target is -eps/sigma. "
+            f"{'For no noise at all use implicit.' if bad <= 0 else 'Rescale the data.'}"
+        )
+    return sigma if dtype is None else sigma.astype(np.finfo(dtype).dtype)
+
+
+def _column(sigma):
+    """sigma () or (n,) so that it divides rows."""
+    return sigma if np.ndim(sigma) == 0 else sigma[:, None]
+
+
+def _level_weights(where, weight, sigmas):
+    """lambda(sigma) of each level (L,)."""
+    named = {"sigma2": lambda sigma: sigma**2, "one": np.ones_like}
+    if callable(weight):
+        rule = weight
+    elif isinstance(weight, str) and weight in named:
+        rule = named[weight]
+    else:
+        raise ValueError(f"{where}: weight is {weight!r}, expected 'sigma2', 'one' or a function of the sigmas (L,).")
+    w = numeric(where, "weight", rule(sigmas))
+    if w.shape not in ((), sigmas.shape) or w.dtype.kind == "c":
+        raise ValueError(f"{where}: weight returned {w.dtype} {w.shape}, expected real {sigmas.shape}, one per sigma.")
+    finite(where, "weight", w)
+    if (w < 0).any():
+        raise ValueError(
+            f"{where}: weight has the value {w.min()}, expected weights >= 0: below, a loss has no minimum."
+        )
+    return np.broadcast_to(w, sigmas.shape).astype(sigmas.dtype)
+
+
+def _level(where, level, n, L):
+    """Indices of levels (n,) in 0 ... L - 1."""
+    a = numeric(where, "level", level)
+    if a.dtype.kind not in "iu":
+        raise TypeError(f"{where}: level has dtype {a.dtype}, expected integers, the index into sigmas of each sample.")
+    if a.shape not in ((), (n,)):
+        raise ValueError(f"{where}: level has shape {a.shape}, expected one integer or ({n},), one per sample of x.")
+    if a.size and not (a.min() >= 0 and a.max() < L):
+        bad = a[(a < 0) | (a >= L)].flat[0]
+        raise ValueError(f"{where}: level has the value {bad}, expected 0 to {L - 1}, an index into the {L} sigmas.")
+    return np.broadcast_to(a, (n,))
+
+
+def _one_source(where, rng, name):
+    """Refuse a seed beside the random numbers themselves."""
+    if rng is not None:
+        raise ValueError(
+            f"{where}: rng and {name} are both given, expected one of them: which would be used? Leave out rng."
+        )
+
+
+def _seed(where, rng):
+    """One seed drawn from `rng` when a loss is made, so that the same numbers can be drawn again from it."""
+    return int(generator(where, rng).integers(1 << 63))
+
+
+# ------------------------------------------------------------------------------- sliced
+
+
+def sliced(model, x, *, variance_reduced=True, probe="rademacher", n_probes=1, rng=None, probes=None, sigma=None):
+    r"""Sliced score matching: the trace replaced by its projection on random directions v with E[v v^T] = I.
+
+    .. math:: \ell(x) = \frac1m \sum_v v^T J(x) v + \tfrac12 \lvert s(x) \rvert^2
+        \qquad\text{or}\qquad \frac1m \sum_v v^T J(x) v + \tfrac12 (v \cdot s(x))^2
+
+    The first, variance-reduced form integrates the square exactly. Both have the mean of `implicit`.
+
+    Parameters
+    ----------
+    model : EnergyMLP or ScoreMLP
+        With a twice differentiable activation.
+    x : (n, d) array, n >= 1
+    variance_reduced : bool
+        The first form or the second.
+    probe : "rademacher", "gaussian" or "sphere"
+        Distribution of v: signs, standard normal, or uniform on the sphere of radius sqrt(d).
+    n_probes : int
+        Directions per sample, m.
+    rng : seed or numpy.random.Generator
+        Read once when the loss is made; the directions are drawn from it a block of samples at a time.
+    probes : (n, d) or (m, n, d) array
+        The directions themselves, instead of rng.
+    sigma : scalar or (n,) array
+        Noise level, conditional networks only.
+
+    Returns
+    -------
+    Loss
+        Units 1/[x]^2.
+
+    Raises
+    ------
+    ValueError
+        If probe is unknown, probes has another shape, rng and probes are both given, or the activation is not twice
+        differentiable.
+
+    Notes
+    -----
+    Slices of unit length have E[v v^T] = I/d: both terms of the second form are then this loss divided by d; in the first
+    form only the trace term is, which changes the minimiser. Without the 1/2 and with a doubled first term it is twice
+    this; a mean over dimensions is this divided by d. The variance of v^T A v, A the symmetric part of J, is 2 |A|_F^2
+    for Gaussian v, 2 sum_{i != j} A_ij^2 for signs, 2d/(d+2) (|A|_F^2 - tr(A)^2/d) on the sphere; that of the mean of m
+    is 1/m of it.
+
+    Source: Song, Garg, Shi & Ermon (2019), UAI, arXiv:1905.07088.
+    """
+    where = "sliced"
+    x, sigma = _ready(where, model, x, sigma, second=True)
+    m, draw = _probes(where, model, x, probe, n_probes, rng, probes)
+
+    def visit(group, gradient):
+        rows, share = functools.partial(draw, group), 1 / (group.stop - group.start)
+
+        def projected(at, score):
+            v = rows(at, model.dim, score.dtype)
+            along = np.einsum("mnd,nd->mn", v, score)
+            return 0.5 * share * np.sum(along**2, axis=0), share * np.einsum("mn,mnd->nd", along, v)
+
+        local = _squared_score if variance_reduced else projected
+        return _visit(where, model, x, sigma, local, gradient, rows=rows, share=share)
+
+    groups = _groups(model, len(x), m)
+    return _weighted_sum([((g.stop - g.start) / m, functools.partial(visit, g)) for g in groups])
+
+
+def finite_difference_sliced(
+    model, x, eps, *, variance_reduced=False, probe="rademacher", n_probes=1, rng=None, probes=None, sigma=None
+):
+    r"""Finite-difference sliced score matching: no second derivatives, at the price of an error eps^2 and of round-off.
+
+    .. math:: \ell = -\frac{f_+ - 2 f + f_-}{\epsilon^2} + \frac{(f_+ - f_-)^2}{8 \epsilon^2}
+        \qquad\text{or}\qquad \frac{v \cdot (s_+ - s_-)}{2 \epsilon} + \tfrac12 \Bigl(v \cdot \frac{s_+ + s_-}2\Bigr)^2
+
+    at x and x +- eps v: the first for an `EnergyMLP`, which needs energies only, the second for a `ScoreMLP`.
+
+    Parameters
+    ----------
+    model : EnergyMLP or ScoreMLP
+        With a twice differentiable activation.
+    x : (n, d) array, n >= 1
+    eps : float, [x]
+        Step. Truncation grows as eps^2, round-off as 1/eps^2 (1/eps for scores): 1e-3 to 1e-4 in float64, 0.02 to 0.1 in float32
+        for data of unit size.
+    variance_reduced : bool
+        Put 1/2 |s(x)|^2 (energies) or 1/2 |(s_+ + s_-)/2|^2 (scores) in the second term's place. The first costs a
+        backward pass, which the method is meant to save; so False is the default here.
+    probe, n_probes, rng, probes, sigma
+        As in `sliced`.
+
+    Returns
+    -------
+    Loss
+        Units 1/[x]^2; that of `sliced` along the same probes up to O(eps^2).
+
+    Raises
+    ------
+    ValueError
+        If eps is below sqrt(eps of the dtype) times max(1, RMS of x), where a second difference is all round-off; or as
+        in `sliced`.
+
+    Notes
+    -----
+    Pang et al. write the step as part of the direction, |v| = eps and unit-length slices: their loss is this one divided
+    by d, since there E[v v^T] = I/d before scaling. Without the 1/2 of the convention here it is twice this.
+
+    Source: Pang, Xu, Li, Song, Ermon & Zhu (2020), NeurIPS, arXiv:2007.03317.
+    """
+    where = "finite_difference_sliced"
+    x, sigma = _ready(where, model, x, sigma, second=True)
+    real = _working(model, x)
+    eps = _step(where, eps, x, real)
+    m, draw = _probes(where, model, x, probe, n_probes, rng, probes)
+    rule = _energy_differences if model.kind == "EnergyMLP" else _score_differences
+    size = max(1, (NUMBERS >> 2) // model.dim)
+
+    def visit(j, gradient):
+        """One direction per sample; a few samples at a time, so that memory stays bounded."""
+        terms, theta_bar = [], 0 if gradient else None
+        for start in range(0, len(x), size):
+            at = slice(start, min(len(x), start + size))
+            v = draw(slice(j, j + 1), at, model.dim, real)[0]
+            level = sigma if np.ndim(sigma) == 0 else sigma[at]
+            term, bar = rule(where, model, x[at].astype(real, copy=False), level, v, eps, variance_reduced, gradient)
+            terms.append(term)
+            if gradient:
+                theta_bar = theta_bar + bar * term.dtype.type(len(term) / len(x))
+        return np.concatenate(terms), theta_bar
+
+    return _weighted_sum([(1 / m, functools.partial(visit, j)) for j in range(m)])
+
+
+def _energy_curvature(minus, centre, plus, eps):
+    """Second difference of -f."""
+    return -((plus - centre) - (centre - minus)) / eps**2
+
+
+def _energy_differences(where, model, x, sigma, v, eps, variance_reduced, gradient):
+    """The loss of each sample from three energies, and the gradient of its mean."""
+    n, points = len(x), np.concatenate([x - eps * v, x, x + eps * v])
+    told = sigma if np.ndim(sigma) == 0 else np.tile(sigma, 3)
+    minus, centre, plus = model._sweep(where, points, told, energy=True)[0]["energy"].reshape(3, n)
+    term, slope_bar = _energy_curvature(minus, centre, plus, eps), 0
+    if variance_reduced:
+        square, theta_bar = _visit(where, model, x, sigma, _squared_score, gradient)
+    else:
+        slope = (plus - minus) / (2 * eps)
+        square, slope_bar, theta_bar = 0.5 * slope**2, slope / (2 * eps), 0
+    if gradient:
+        curve_bar = -1 / eps**2
+        energy_bar = np.concatenate(
+            [curve_bar - slope_bar + 0 * plus, np.full(n, 2 / eps**2), curve_bar + slope_bar + 0 * plus]
+        )
+        energy_bar = (energy_bar / n).astype(plus.dtype)
+        local = lambda at, here: {"energy": energy_bar[at]}
+        theta_bar = theta_bar + model._sweep(where, points, told, local=local, gradient=True)[1]
+    return term + square, theta_bar
+
+
+def _score_differences(where, model, x, sigma, v, eps, variance_reduced, gradient):
+    """The loss of each sample from two scores, and the gradient of its mean."""
+    n, points = len(x), np.concatenate([x - eps * v, x + eps * v])
+    told = sigma if np.ndim(sigma) == 0 else np.tile(sigma, 2)
+    minus, plus = model._sweep(where, points, told, score=True)[0]["score"].reshape(2, *x.shape)
+    mean = 0.5 * (plus + minus)
+    along = np.einsum("nd,nd->n", v, mean)
+    square, mean_bar = (_square(mean), mean) if variance_reduced else (0.5 * along**2, along[:, None] * v)
+    theta_bar = None
+    if gradient:
+        score_bar = np.concatenate([0.5 * mean_bar - v / (2 * eps), 0.5 * mean_bar + v / (2 * eps)])
+        score_bar = (score_bar / n).astype(plus.dtype)
+        local = lambda at, here: {"score": score_bar[at]}
+        theta_bar = model._sweep(where, points, told, local=local, gradient=True)[1]
+    return np.einsum("nd,nd->n", v, plus - minus) / (2 * eps) + square, theta_bar
+
+
+def _step(where, eps, x, dtype):
+    """The step of a second difference, refused where nothing but round-off would be left of it."""
+    eps, unit = positive(where, "eps", eps), float(np.finfo(dtype).eps)
+    size = max(1.0, float(np.sqrt(np.einsum("nd,nd->", x.real, x.real, dtype=float) / x.size)))
+    floor = unit**0.5 * size
+    if eps < floor:
+        raise ValueError(
+            f"{where}: eps is {eps:.3g}, expected at least {floor:.3g} = sqrt({unit:.3g}) * {size:.3g} in {np.dtype(dtype)} for x of this size. "
+            f"The second difference carries a round-off of {unit:.2g}/eps^2 = {unit / eps**2:.2g} times the energy, and nothing "
+            f"of it would be left; {unit**0.25 * size:.2g} balances round-off and truncation."
+        )
+    return eps
+
+
+def _probes(where, model, x, probe, n_probes, rng, probes):
+    """How many directions per sample, and draw(rows, at, d, dtype) -> (rows, samples, d), the same ones each time."""
+    count(where, "n_probes", n_probes)
+    n, d = x.shape
+    if probes is not None:
+        _one_source(where, rng, "probes")
+        given = directions(where, probes, n, d, "probes")
+        _real(where, "probes", given, model)
+        if len(given) == 0 or n_probes not in (1, len(given)):
+            raise ValueError(
+                f"{where}: probes are {len(given)} per sample and n_probes is {n_probes}, expected as many, at least one; leave "
+                f"n_probes out, or give rng instead of probes."
+            )
+        return len(given), lambda rows, at, d, dtype: given[rows, at].astype(dtype, copy=False)
+    draw_probes(where, probe, (0, d), np.random.default_rng(0))  # refuses an unknown name
+    seed = _seed(where, rng)
+
+    def draw(rows, at, d, dtype):
+        v = np.empty((rows.stop - rows.start, at.stop - at.start, d), dtype)
+        for start in range(at.start - at.start % CHUNK, at.stop, CHUNK):
+            chunk = slice(start, min(n, start + CHUNK))
+            both = slice(max(at.start, chunk.start), min(at.stop, chunk.stop))
+            for j in range(rows.start, rows.stop):
+                stream = np.random.default_rng((seed, j, start))
+                drawn = draw_probes(where, probe, (chunk.stop - chunk.start, d), stream, dtype)
+                v[j - rows.start, both.start - at.start : both.stop - at.start] = drawn[
+                    both.start - start : both.stop - start
+                ]
+        return v
+
+    return n_probes, draw
