@@ -33,27 +33,29 @@ from .densities import (
     Uniform,
 )
 from .derivations import Verdict, verify
-from .models import EnergyMLP, ScoreMLP, load
-from .objectives import (
-    Loss,
+from .losses import (
     box_weight,
     capped_weight,
-    denoising,
     denoising_loss,
-    explicit,
     explicit_loss,
     finite_difference_energy_loss,
     finite_difference_score_loss,
-    finite_difference_sliced,
-    generalised,
     generalised_loss,
-    implicit,
     implicit_loss,
     linear_weight,
-    multilevel_denoising,
-    sliced,
     sliced_loss,
     square_weight,
+)
+from .models import EnergyMLP, ScoreMLP, load
+from .objectives import (
+    Loss,
+    denoising,
+    explicit,
+    finite_difference_sliced,
+    generalised,
+    implicit,
+    multilevel_denoising,
+    sliced,
 )
 from .quadrature import Integral, expectation, flux, integrate
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from .activations import activation
 from .inputs import finite, numeric, samples
-from .objectives import box_weight, linear_weight
+from .losses import box_weight, linear_weight
 
 NUMBERS = 1 << 18  # in one block of gradients
 

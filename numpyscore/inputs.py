@@ -49,6 +49,18 @@ def samples(where, x, dim=None, *, name="x", dtype=None):
     return a if dtype is None else a.astype(dtype, copy=False)
 
 
+def directions(where, v, n, d, name="v"):
+    """Probe directions as (m, n, d) from (n, d), one per sample, or (m, n, d), m per sample; finite."""
+    a = numeric(where, name, v)
+    if a.shape != (n, d) and (a.ndim != 3 or a.shape[1:] != (n, d)):
+        raise ValueError(
+            f"{where}: {name} has shape {a.shape}, expected ({n}, {d}), one direction per sample, "
+            f"or (m, {n}, {d}) for m directions per sample."
+        )
+    finite(where, name, a)
+    return a if a.ndim == 3 else a[None]
+
+
 def finite(where, name, a):
     """Refuse NaN and infinity, naming the first bad row; in blocks, so that no temporary is as large as `a`."""
     if a.dtype.kind not in "fc" or a.size == 0:

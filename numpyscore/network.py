@@ -14,7 +14,7 @@ import numpy as np
 
 from . import mlp
 from .activations import ACTIVATIONS, activation
-from .inputs import count, finite, generator, numeric, samples
+from .inputs import count, directions, finite, generator, numeric, samples
 
 SAMPLES = 1 << 15  # numbers in one (samples, width) array of a block: a handful of them stay in cache
 ROWS = 1 << 17  # numbers in one (rows, samples, width) array of a block
@@ -31,18 +31,6 @@ def draw_probes(where, probe, shape, rng, dtype=float):
         raise ValueError(f"{where}: probe is {probe!r}, expected 'rademacher', 'gaussian' or 'sphere'.")
     v = rng.standard_normal(shape).astype(dtype, copy=False)
     return v if probe == "gaussian" else v * np.sqrt(shape[-1] / np.sum(v * v, -1, keepdims=True)).astype(dtype)
-
-
-def directions(where, v, n, d, name="v"):
-    """Probe directions as (m, n, d) from (n, d), one per sample, or (m, n, d), m per sample; finite."""
-    a = numeric(where, name, v)
-    if a.shape != (n, d) and (a.ndim != 3 or a.shape[1:] != (n, d)):
-        raise ValueError(
-            f"{where}: {name} has shape {a.shape}, expected ({n}, {d}), one direction per sample, "
-            f"or (m, {n}, {d}) for m directions per sample."
-        )
-    finite(where, name, a)
-    return a if a.ndim == 3 else a[None]
 
 
 # ------------------------------------------------------------------------------- what evaluate returns

@@ -3,17 +3,31 @@ r"""Losses that fit a score: local functions of score, trace and curvature, each
 Score means the gradient of log p in x. Conventions, everywhere: 1/2 in front of the square, sum over dimensions, mean
 over samples, probes v with E[v v^T] = I, noise eps ~ N(0, I) scaled by sigma, a standard deviation. An objective knows no
 network: it says what a sample contributes and how that moves with the score, and the model's one pullback turns this
-into the gradient in theta. Every one of them works for both kinds of network, conditional on a noise level or not.
+into the gradient in theta. Every one of them works for both kinds of network, conditional on a noise level or not. The same
+losses of arrays from elsewhere, and the weights of supports with a boundary, are in `losses`.
 """
 
 import functools
 
 import numpy as np
 
-from .inputs import count, finite, generator, numeric, positive, samples
-from .network import SAMPLES, directions, draw_probes
+from .arguments import (
+    beside,
+    clean,
+    difference_step,
+    level_indices,
+    level_weights,
+    one_source,
+    probe_draws,
+    ready,
+    real_as,
+    seed_from,
+    working_dtype,
+)
+from .inputs import finite, generator, numeric, samples
+from .losses import column, deviations, energy_curvature, half_square
+from .network import SAMPLES
 
-CHUNK = 256  # samples whose probes come from one stream: the same probes however a sweep cuts its blocks
 NUMBERS = 1 << 20  # in the directions of one block
 
 
@@ -110,43 +124,9 @@ def _groups(model, n, m):
     return [slice(start, min(m, start + size)) for start in range(0, m, size)]
 
 
-def _ready(where, model, x, sigma, second=False):
-    """The samples and noise level, checked, of a loss: at least one row, and a twice differentiable activation if needed."""
-    x, sigma = model._input(where, x, sigma)
-    if len(x) == 0:
-        raise ValueError(f"{where}: x has no rows, and a loss is a mean over samples; expected at least one row.")
-    if second:
-        model._twice(where)
-    return x, sigma
-
-
-def _beside(where, name, value, x, model, what):
-    """A finite array of the shape of x, real if the network is."""
-    a = samples(where, value, model.dim, name=name)
-    if a.shape != x.shape:
-        raise ValueError(f"{where}: {name} has shape {a.shape}, expected that of x, {x.shape}: {what}.")
-    _real(where, name, a, model)
-    return a
-
-
-def _real(where, name, a, model):
-    if a.dtype.kind == "c" and model.theta.dtype.kind != "c":
-        raise TypeError(f"{where}: {name} is complex, but the network is real; pass {name}.real.")
-
-
-def _working(model, x):
-    """The dtype of perturbed points: that of parameters and input together, complex only if x is."""
-    return np.result_type(x, np.empty(0, model.theta.dtype).real)
-
-
-def _square(a):
-    """1/2 |a|^2 of each row, without conjugation, so that complex steps pass."""
-    return 0.5 * np.einsum("nd,nd->n", a, a)
-
-
 def _squared_score(at, score):
     """1/2 |s|^2 and its cotangent."""
-    return _square(score), score
+    return half_square(score), score
 
 
 def _distance(target, weight=None):
@@ -155,120 +135,11 @@ def _distance(target, weight=None):
     def local(at, score):
         off = score - target[at].astype(score.dtype, copy=False)
         if weight is None:
-            return _square(off), off
+            return half_square(off), off
         w = weight[at].astype(score.dtype)
-        return w * _square(off), w[:, None] * off
+        return w * half_square(off), w[:, None] * off
 
     return local
-
-
-# ------------------------------------------------------------------------------- for arrays from elsewhere
-
-
-def explicit_loss(score, target_score):
-    """Explicit loss of each sample (n,) from two scores (n, d): 1/2 |s - s_0|^2. See `explicit`."""
-    _same_shape("explicit_loss", score, target_score=target_score)
-    return _square(np.asarray(score) - target_score)
-
-
-def implicit_loss(score, trace):
-    """Implicit loss of each sample (n,) from a score (n, d) and the trace of its Jacobian (n,). See `implicit`."""
-    _one_number_per_row("implicit_loss", score, trace=trace)
-    return _square(np.asarray(score)) + trace
-
-
-def generalised_loss(score, diagonal, h, h_prime):
-    """Generalised loss (n,): sum_i 1/2 h_i s_i^2 + h_i' s_i + h_i J_ii, all arguments (n, d). See `generalised`."""
-    _same_shape("generalised_loss", score, diagonal=diagonal, h=h, h_prime=h_prime)
-    s = np.asarray(score)
-    return np.sum((0.5 * np.asarray(h) * s + h_prime) * s + np.asarray(h) * diagonal, axis=1)
-
-
-def denoising_loss(score, noise, sigma):
-    """Denoising loss of each sample (n,): 1/2 |s + eps/sigma|^2.
-
-    Parameters
-    ----------
-    score : (n, d) array, 1/[x]
-        At the noisy points x + sigma * noise.
-    noise : (n, d) array, without unit
-        The standard normal eps that was added, before it was scaled by sigma.
-    sigma : scalar or (n,) array, [x]
-
-    See `denoising`. For one of several levels multiply by its weight, for example sigma^2: see `multilevel_denoising`.
-    """
-    where = "denoising_loss"
-    _same_shape(where, score, noise=noise)
-    s = np.asarray(score)
-    return _square(s + np.asarray(noise) / _column(_deviations(where, "sigma", sigma, ((), (len(s),)))))
-
-
-def sliced_loss(score, curvature, probes=None):
-    """Sliced loss of each sample (n,): v^T J v + 1/2 |s|^2, or, if the probes are given, v^T J v + 1/2 (v.s)^2.
-
-    Parameters
-    ----------
-    score : (n, d) array, 1/[x]
-    curvature : (n,) or (m, n) array, 1/[x]^2
-        v^T J v along one probe per sample, or m, over which the loss is the mean.
-    probes : (n, d) or (m, n, d) array, optional
-        The v themselves; they choose the form without variance reduction.
-
-    See `sliced`.
-    """
-    s, K = np.asarray(score), np.asarray(curvature)
-    if s.ndim != 2 or K.shape not in (s.shape[:1], K.shape[:1] + s.shape[:1]) or 0 in K.shape[:-1]:
-        raise ValueError(
-            f"sliced_loss: curvature has shape {K.shape} and score {s.shape}, expected (n,) or (m, n) beside (n, d), one number "
-            f"per row of score; a column would broadcast and pair every sample with all the others."
-        )
-    K = K if K.ndim == 2 else K[None]
-    if probes is None:
-        return K.mean(0) + _square(s)
-    v = directions("sliced_loss", probes, len(s), s.shape[1], "probes")
-    if len(v) != len(K):
-        raise ValueError(f"sliced_loss: probes are {len(v)} per sample and curvature {len(K)}, expected as many.")
-    return (K + 0.5 * np.einsum("mnd,nd->mn", v, s) ** 2).mean(0)
-
-
-def finite_difference_energy_loss(minus, centre, plus, eps):
-    """Finite-difference sliced loss (n,) of energies (n,) at x - eps v, x, x + eps v. See `finite_difference_sliced`."""
-    minus, centre, plus = map(np.asarray, (minus, centre, plus))
-    if centre.ndim != 1 or minus.shape != centre.shape or plus.shape != centre.shape:
-        raise ValueError(
-            f"finite_difference_energy_loss: energies have shapes {minus.shape}, {centre.shape}, {plus.shape}, expected (n,) "
-            f"for each of minus, centre and plus."
-        )
-    eps = positive("finite_difference_energy_loss", "eps", eps)
-    return _energy_curvature(minus, centre, plus, eps) + 0.5 * ((plus - minus) / (2 * eps)) ** 2
-
-
-def finite_difference_score_loss(minus, plus, probes, eps):
-    """Finite-difference sliced loss (n,) of scores (n, d) at x - eps v and x + eps v. See `finite_difference_sliced`."""
-    where = "finite_difference_score_loss"
-    _same_shape(where, minus, plus=plus, probes=probes)
-    minus, plus, v = map(np.asarray, (minus, plus, probes))
-    projected = np.einsum("nd,nd->n", v, 0.5 * (plus + minus))
-    return np.einsum("nd,nd->n", v, plus - minus) / (2 * positive(where, "eps", eps)) + 0.5 * projected**2
-
-
-def _same_shape(where, score, **others):
-    for name, a in others.items():
-        if np.ndim(score) != 2 or np.shape(a) != np.shape(score):
-            raise ValueError(
-                f"{where}: {name} has shape {np.shape(a)} and score {np.shape(score)}, expected (n, d) for both; other shapes "
-                f"would broadcast and pair samples that do not belong together."
-            )
-
-
-def _one_number_per_row(where, score, **others):
-    for name, a in others.items():
-        if np.ndim(score) != 2 or np.shape(a) != np.shape(score)[:1]:
-            raise ValueError(
-                f"{where}: {name} has shape {np.shape(a)}, expected {np.shape(score)[:1]}, one number per row of score "
-                f"{np.shape(score)}. A column would broadcast to a square and pair every sample with all the others; "
-                f"pass {name}[:, 0]."
-            )
 
 
 # ------------------------------------------------------------------------------- explicit, implicit
@@ -285,8 +156,7 @@ def explicit(model, x, target_score, *, sigma=None):
     x : (n, d) array, n >= 1
     target_score : (n, d) array, 1/[x]
         Score of the data density s_0 at the same points: `density.score(x)`.
-    sigma : scalar or (n,) array
-        Noise level, conditional networks only.
+    sigma : scalar or (n,) array, the noise level a conditional network is told
 
     Returns
     -------
@@ -305,8 +175,8 @@ def explicit(model, x, target_score, *, sigma=None):
     Source: Hyvarinen (2005), JMLR 6:695-709, equation 2.
     """
     x = samples("explicit", x, model.dim)
-    target = _beside("explicit", "target_score", target_score, x, model, "one score per sample")
-    x, sigma = _ready("explicit", model, x, sigma)
+    target = beside("explicit", "target_score", target_score, x, model, "one score per sample")
+    x, sigma = ready("explicit", model, x, sigma)
     return Loss(functools.partial(_visit, "explicit", model, x, sigma, _distance(target)))
 
 
@@ -319,11 +189,9 @@ def implicit(model, x, *, sigma=None):
 
     Parameters
     ----------
-    model : EnergyMLP or ScoreMLP
-        With a twice differentiable activation.
+    model : EnergyMLP or ScoreMLP, with a twice differentiable activation
     x : (n, d) array, n >= 1
-    sigma : scalar or (n,) array
-        Noise level, conditional networks only.
+    sigma : scalar or (n,) array, the noise level a conditional network is told
 
     Returns
     -------
@@ -345,7 +213,7 @@ def implicit(model, x, *, sigma=None):
 
     Source: Hyvarinen (2005), JMLR 6:695-709, Theorem 1.
     """
-    x, sigma = _ready("implicit", model, x, sigma, second=True)
+    x, sigma = ready("implicit", model, x, sigma, second=True)
     return Loss(functools.partial(_visit, "implicit", model, x, sigma, _squared_score, trace=True))
 
 
@@ -363,15 +231,13 @@ def generalised(model, x, h, h_prime, *, sigma=None):
 
     Parameters
     ----------
-    model : EnergyMLP or ScoreMLP
-        With a twice differentiable activation.
+    model : EnergyMLP or ScoreMLP, with a twice differentiable activation
     x : (n, d) array, n >= 1
         Samples inside the support.
     h, h_prime : callables (n, d) -> (n, d), or (n, d) arrays
         The weights at x, in any unit [h], and their derivatives, [h]/[x]. `linear_weight()`, `square_weight()`,
         `capped_weight(c)` and `box_weight(lower, upper)` return such pairs: ``generalised(model, x, *linear_weight())``.
-    sigma : scalar or (n,) array
-        Noise level, conditional networks only.
+    sigma : scalar or (n,) array, the noise level a conditional network is told
 
     Returns
     -------
@@ -393,10 +259,10 @@ def generalised(model, x, h, h_prime, *, sigma=None):
     Source: Hyvarinen (2007), Comput. Statist. Data Anal. 51:2499-2512; Yu, Drton & Shojaie (2019), JMLR 20(76).
     """
     where = "generalised"
-    x, sigma = _ready(where, model, x, sigma, second=True)
+    x, sigma = ready(where, model, x, sigma, second=True)
     call = lambda f: f(x) if callable(f) else f
-    h = _beside(where, "h", call(h), x, model, "one weight per entry of x")
-    h_prime = _beside(where, "h_prime", call(h_prime), x, model, "one derivative per entry of x")
+    h = beside(where, "h", call(h), x, model, "one weight per entry of x")
+    h_prime = beside(where, "h_prime", call(h_prime), x, model, "one derivative per entry of x")
     if (h.real < 0).any():
         i, j = np.argwhere(h.real < 0)[0]
         raise ValueError(
@@ -425,60 +291,6 @@ def generalised(model, x, h, h_prime, *, sigma=None):
 
     groups = _groups(model, len(x), model.dim)
     return _weighted_sum([(1, functools.partial(visit, group)) for group in groups])
-
-
-def linear_weight(lower=0.0):
-    """h = x - lower and h' = 1, for supports [lower, inf); lower is a scalar or (d,), [x]. A pair for `generalised`."""
-    return (lambda x: x - np.asarray(lower)), (lambda x: np.ones(np.shape(x)))
-
-
-def square_weight(lower=0.0):
-    """h = (x - lower)^2, h' = 2 (x - lower), for supports [lower, inf); Hyvarinen's (2007) choice. A pair for `generalised`.
-
-    A square cannot tell a point below `lower`: that is checked here, and raises ValueError when h is computed.
-    """
-    a = np.asarray(lower)
-
-    def h(x):
-        if (x < a).any():
-            row = int(np.argwhere(x < a)[0][0])
-            raise ValueError(
-                f"square_weight: x[{row}] = {x[row]} lies below lower = {lower} (first bad row: {row}), outside the support; "
-                f"remove such rows, or lower the end."
-            )
-        return (x - a) ** 2
-
-    return h, (lambda x: 2 * (x - a))
-
-
-def capped_weight(c, lower=0.0):
-    """h = min(x - lower, c), for supports [lower, inf): far samples count equally. A pair for `generalised`.
-
-    Parameters
-    ----------
-    c : positive float, [x]
-        Yu, Drton & Shojaie (2019) find that bounded weights bring lower variance than x^2.
-    lower : scalar or (d,) array, [x]
-    """
-    c = positive("capped_weight", "c", c)
-    return (lambda x: np.minimum(x - np.asarray(lower), c)), (lambda x: np.where(x - np.asarray(lower) < c, 1.0, 0.0))
-
-
-def box_weight(lower, upper):
-    """h = distance to the nearer end of each side of a box, h' = +-1 (0 half way). A pair for `generalised`.
-
-    Parameters
-    ----------
-    lower, upper : scalars or (d,) arrays, [x]
-        Ends of the box; infinite where there is none. A side without ends has h = 1, h' = 0, as in `implicit`.
-    """
-    a, b = (np.asarray(numeric("box_weight", name, end), float) for name, end in (("lower", lower), ("upper", upper)))
-    if not np.all(a < b):
-        raise ValueError(f"box_weight: lower is {a}, upper {b}, expected lower < upper on every side, no NaN.")
-    free = np.isinf(a) & np.isinf(b)
-    middle = 0.5 * np.where(free, 0, a) + 0.5 * np.where(free, 0, b)
-    h = lambda x: np.where(free, 1.0, np.minimum(x - a, b - x))
-    return h, (lambda x: np.where(free, 0.0, np.sign(middle - x)))
 
 
 # ------------------------------------------------------------------------------- denoising
@@ -524,13 +336,13 @@ def denoising(model, x, sigma, *, rng=None, noise=None):
     Source: Vincent (2011), Neural Comput. 23:1661-1674.
     """
     where = "denoising"
-    x, real = _clean(where, model, x)
-    sigma = _deviations(where, "sigma", sigma, ((), (len(x),)), real)
+    x, real = clean(where, model, x)
+    sigma = deviations(where, "sigma", sigma, ((), (len(x),)), real)
     if noise is None:
         noise = generator(where, rng).standard_normal(x.shape)
     else:
-        _one_source(where, rng, "noise")
-        noise = _beside(where, "noise", noise, x, model, "one eps per entry of x")
+        one_source(where, rng, "noise")
+        noise = beside(where, "noise", noise, x, model, "one eps per entry of x")
     return _denoising(where, model, x, sigma, noise.astype(real, copy=False))
 
 
@@ -581,15 +393,15 @@ def multilevel_denoising(model, x, sigmas, *, weight="sigma2", rng=None, noise=N
     Source: Song & Ermon (2019), NeurIPS, arXiv:1907.05600, equations 5 and 6.
     """
     where = "multilevel_denoising"
-    x, real = _clean(where, model, x)
+    x, real = clean(where, model, x)
     n, d = x.shape
     sigmas = numeric(where, "sigmas", sigmas)
     if sigmas.ndim != 1 or sigmas.size == 0:
         raise ValueError(f"{where}: sigmas has shape {sigmas.shape}, expected (L,), one number per level, L >= 1.")
-    sigmas = _deviations(where, "sigmas", sigmas, (sigmas.shape,), real)
-    weights, L = _level_weights(where, weight, sigmas), len(sigmas)
+    sigmas = deviations(where, "sigmas", sigmas, (sigmas.shape,), real)
+    weights, L = level_weights(where, weight, sigmas), len(sigmas)
     if noise is not None:
-        _one_source(where, rng, "noise")
+        one_source(where, rng, "noise")
         noise = numeric(where, "noise", noise)
         shapes = [(n, d)] + [(L, n, d)] * (level is None)
         if noise.shape not in shapes:
@@ -598,13 +410,13 @@ def multilevel_denoising(model, x, sigmas, *, weight="sigma2", rng=None, noise=N
                 f"{'one eps per sample' if level is not None else 'the same eps at each level or one per level'}."
             )
         finite(where, "noise", noise)
-        _real(where, "noise", noise, model)
+        real_as(where, "noise", noise, model)
     if level is not None:
-        level = _level(where, level, n, L)
+        level = level_indices(where, level, n, L)
         if noise is None:
             noise = generator(where, rng).standard_normal(x.shape)
         return _denoising(where, model, x, sigmas[level], noise.astype(real, copy=False), weights[level])
-    seed = None if noise is not None else _seed(where, rng)
+    seed = None if noise is not None else seed_from(where, rng)
 
     def visit(k, gradient):
         """One level; its noise is drawn again each time, so that memory does not grow with the number of levels."""
@@ -617,89 +429,9 @@ def multilevel_denoising(model, x, sigmas, *, weight="sigma2", rng=None, noise=N
 
 def _denoising(where, model, x, sigma, noise, weight=None):
     """The Loss w/2 |s(x + sigma eps) + eps/sigma|^2 for checked arguments."""
-    noisy, target = x + _column(sigma) * noise, -noise / _column(sigma)
-    noisy, told = _ready(where, model, noisy, sigma if model.conditional else None)
+    noisy, target = x + column(sigma) * noise, -noise / column(sigma)
+    noisy, told = ready(where, model, noisy, sigma if model.conditional else None)
     return Loss(functools.partial(_visit, where, model, noisy, told, _distance(target, weight)))
-
-
-def _clean(where, model, x):
-    """x (n, d), n >= 1, and the dtype in which noise is added to it."""
-    x = samples(where, x, model.dim)
-    if len(x) == 0:
-        raise ValueError(f"{where}: x has no rows, and a loss is a mean over samples; expected at least one row.")
-    return x, _working(model, x)
-
-
-def _deviations(where, name, value, shapes, dtype=None):
-    """Positive real standard deviations of one of these shapes, between tiny and max of the dtype."""
-    sigma = numeric(where, name, value)
-    if sigma.shape not in shapes:
-        expected = " or ".join("one number" if shape == () else str(shape) for shape in shapes)
-        raise ValueError(f"{where}: {name} has shape {sigma.shape}, expected {expected}, one per sample of x.")
-    if sigma.dtype.kind == "c":
-        raise TypeError(f"{where}: {name} is complex, expected real standard deviations; pass {name}.real.")
-    finite(where, name, sigma)
-    low = 0 if dtype is None else np.finfo(dtype).tiny
-    high = np.inf if dtype is None else np.finfo(dtype).max
-    if not (np.all(sigma > 0) and np.all(sigma >= low) and np.all(sigma <= high)):
-        bad = sigma[~((sigma > 0) & (sigma >= low) & (sigma <= high))].flat[0]
-        raise ValueError(
-            f"{where}: {name} has the value {bad}, expected positive standard deviations"
-            f"{'' if bad <= 0 else f' in the range of {dtype}, {low} to {high}'}: the target is -eps/sigma. "
-            f"{'For no noise at all use implicit.' if bad <= 0 else 'Rescale the data.'}"
-        )
-    return sigma if dtype is None else sigma.astype(np.finfo(dtype).dtype)
-
-
-def _column(sigma):
-    """sigma () or (n,) so that it divides rows."""
-    return sigma if np.ndim(sigma) == 0 else sigma[:, None]
-
-
-def _level_weights(where, weight, sigmas):
-    """lambda(sigma) of each level (L,)."""
-    named = {"sigma2": lambda sigma: sigma**2, "one": np.ones_like}
-    if callable(weight):
-        rule = weight
-    elif isinstance(weight, str) and weight in named:
-        rule = named[weight]
-    else:
-        raise ValueError(f"{where}: weight is {weight!r}, expected 'sigma2', 'one' or a function of the sigmas (L,).")
-    w = numeric(where, "weight", rule(sigmas))
-    if w.shape not in ((), sigmas.shape) or w.dtype.kind == "c":
-        raise ValueError(f"{where}: weight returned {w.dtype} {w.shape}, expected real {sigmas.shape}, one per sigma.")
-    finite(where, "weight", w)
-    if (w < 0).any():
-        raise ValueError(
-            f"{where}: weight has the value {w.min()}, expected weights >= 0: below, a loss has no minimum."
-        )
-    return np.broadcast_to(w, sigmas.shape).astype(sigmas.dtype)
-
-
-def _level(where, level, n, L):
-    """Indices of levels (n,) in 0 ... L - 1."""
-    a = numeric(where, "level", level)
-    if a.dtype.kind not in "iu":
-        raise TypeError(f"{where}: level has dtype {a.dtype}, expected integers, the index into sigmas of each sample.")
-    if a.shape not in ((), (n,)):
-        raise ValueError(f"{where}: level has shape {a.shape}, expected one integer or ({n},), one per sample of x.")
-    if a.size and not (a.min() >= 0 and a.max() < L):
-        bad = a[(a < 0) | (a >= L)].flat[0]
-        raise ValueError(f"{where}: level has the value {bad}, expected 0 to {L - 1}, an index into the {L} sigmas.")
-    return np.broadcast_to(a, (n,))
-
-
-def _one_source(where, rng, name):
-    """Refuse a seed beside the random numbers themselves."""
-    if rng is not None:
-        raise ValueError(
-            f"{where}: rng and {name} are both given, expected one of them: which would be used? Leave out rng."
-        )
-
-
-def _seed(where, rng):
-    """One seed drawn from `rng` when a loss is made, so that the same numbers can be drawn again from it."""
-    return int(generator(where, rng).integers(1 << 63))
 
 
 # ------------------------------------------------------------------------------- sliced
@@ -715,8 +447,7 @@ def sliced(model, x, *, variance_reduced=True, probe="rademacher", n_probes=1, r
 
     Parameters
     ----------
-    model : EnergyMLP or ScoreMLP
-        With a twice differentiable activation.
+    model : EnergyMLP or ScoreMLP, with a twice differentiable activation
     x : (n, d) array, n >= 1
     variance_reduced : bool
         The first form or the second.
@@ -728,13 +459,11 @@ def sliced(model, x, *, variance_reduced=True, probe="rademacher", n_probes=1, r
         Read once when the loss is made; the directions are drawn from it a block of samples at a time.
     probes : (n, d) or (m, n, d) array
         The directions themselves, instead of rng.
-    sigma : scalar or (n,) array
-        Noise level, conditional networks only.
+    sigma : scalar or (n,) array, the noise level a conditional network is told
 
     Returns
     -------
-    Loss
-        Units 1/[x]^2.
+    Loss, in units 1/[x]^2
 
     Raises
     ------
@@ -753,8 +482,8 @@ def sliced(model, x, *, variance_reduced=True, probe="rademacher", n_probes=1, r
     Source: Song, Garg, Shi & Ermon (2019), UAI, arXiv:1905.07088.
     """
     where = "sliced"
-    x, sigma = _ready(where, model, x, sigma, second=True)
-    m, draw = _probes(where, model, x, probe, n_probes, rng, probes)
+    x, sigma = ready(where, model, x, sigma, second=True)
+    m, draw = probe_draws(where, model, x, probe, n_probes, rng, probes)
 
     def visit(group, gradient):
         rows, share = functools.partial(draw, group), 1 / (group.stop - group.start)
@@ -783,8 +512,7 @@ def finite_difference_sliced(
 
     Parameters
     ----------
-    model : EnergyMLP or ScoreMLP
-        With a twice differentiable activation.
+    model : EnergyMLP or ScoreMLP, with a twice differentiable activation
     x : (n, d) array, n >= 1
     eps : float, [x]
         Step. Truncation grows as eps^2, round-off as 1/eps^2 (1/eps for scores): 1e-3 to 1e-4 in float64, 0.02 to 0.1 in float32
@@ -814,10 +542,10 @@ def finite_difference_sliced(
     Source: Pang, Xu, Li, Song, Ermon & Zhu (2020), NeurIPS, arXiv:2007.03317.
     """
     where = "finite_difference_sliced"
-    x, sigma = _ready(where, model, x, sigma, second=True)
-    real = _working(model, x)
-    eps = _step(where, eps, x, real)
-    m, draw = _probes(where, model, x, probe, n_probes, rng, probes)
+    x, sigma = ready(where, model, x, sigma, second=True)
+    real = working_dtype(model, x)
+    eps = difference_step(where, eps, x, real)
+    m, draw = probe_draws(where, model, x, probe, n_probes, rng, probes)
     rule = _energy_differences if model.kind == "EnergyMLP" else _score_differences
     size = max(1, (NUMBERS >> 2) // model.dim)
 
@@ -837,17 +565,12 @@ def finite_difference_sliced(
     return _weighted_sum([(1 / m, functools.partial(visit, j)) for j in range(m)])
 
 
-def _energy_curvature(minus, centre, plus, eps):
-    """Second difference of -f."""
-    return -((plus - centre) - (centre - minus)) / eps**2
-
-
 def _energy_differences(where, model, x, sigma, v, eps, variance_reduced, gradient):
     """The loss of each sample from three energies, and the gradient of its mean."""
     n, points = len(x), np.concatenate([x - eps * v, x, x + eps * v])
     told = sigma if np.ndim(sigma) == 0 else np.tile(sigma, 3)
     minus, centre, plus = model._sweep(where, points, told, energy=True)[0]["energy"].reshape(3, n)
-    term, slope_bar = _energy_curvature(minus, centre, plus, eps), 0
+    term, slope_bar = energy_curvature(minus, centre, plus, eps), 0
     if variance_reduced:
         square, theta_bar = _visit(where, model, x, sigma, _squared_score, gradient)
     else:
@@ -871,7 +594,7 @@ def _score_differences(where, model, x, sigma, v, eps, variance_reduced, gradien
     minus, plus = model._sweep(where, points, told, score=True)[0]["score"].reshape(2, *x.shape)
     mean = 0.5 * (plus + minus)
     along = np.einsum("nd,nd->n", v, mean)
-    square, mean_bar = (_square(mean), mean) if variance_reduced else (0.5 * along**2, along[:, None] * v)
+    square, mean_bar = (half_square(mean), mean) if variance_reduced else (0.5 * along**2, along[:, None] * v)
     theta_bar = None
     if gradient:
         score_bar = np.concatenate([0.5 * mean_bar - v / (2 * eps), 0.5 * mean_bar + v / (2 * eps)])
@@ -879,50 +602,3 @@ def _score_differences(where, model, x, sigma, v, eps, variance_reduced, gradien
         local = lambda at, here: {"score": score_bar[at]}
         theta_bar = model._sweep(where, points, told, local=local, gradient=True)[1]
     return np.einsum("nd,nd->n", v, plus - minus) / (2 * eps) + square, theta_bar
-
-
-def _step(where, eps, x, dtype):
-    """The step of a second difference, refused where nothing but round-off would be left of it."""
-    eps, unit = positive(where, "eps", eps), float(np.finfo(dtype).eps)
-    size = max(1.0, float(np.sqrt(np.einsum("nd,nd->", x.real, x.real, dtype=float) / x.size)))
-    floor = unit**0.5 * size
-    if eps < floor:
-        raise ValueError(
-            f"{where}: eps is {eps:.3g}, expected at least {floor:.3g} = sqrt({unit:.3g}) * {size:.3g} in {np.dtype(dtype)} for x of this size. "
-            f"The second difference carries a round-off of {unit:.2g}/eps^2 = {unit / eps**2:.2g} times the energy, and nothing "
-            f"of it would be left; {unit**0.25 * size:.2g} balances round-off and truncation."
-        )
-    return eps
-
-
-def _probes(where, model, x, probe, n_probes, rng, probes):
-    """How many directions per sample, and draw(rows, at, d, dtype) -> (rows, samples, d), the same ones each time."""
-    count(where, "n_probes", n_probes)
-    n, d = x.shape
-    if probes is not None:
-        _one_source(where, rng, "probes")
-        given = directions(where, probes, n, d, "probes")
-        _real(where, "probes", given, model)
-        if len(given) == 0 or n_probes not in (1, len(given)):
-            raise ValueError(
-                f"{where}: probes are {len(given)} per sample and n_probes is {n_probes}, expected as many, at least one; leave "
-                f"n_probes out, or give rng instead of probes."
-            )
-        return len(given), lambda rows, at, d, dtype: given[rows, at].astype(dtype, copy=False)
-    draw_probes(where, probe, (0, d), np.random.default_rng(0))  # refuses an unknown name
-    seed = _seed(where, rng)
-
-    def draw(rows, at, d, dtype):
-        v = np.empty((rows.stop - rows.start, at.stop - at.start, d), dtype)
-        for start in range(at.start - at.start % CHUNK, at.stop, CHUNK):
-            chunk = slice(start, min(n, start + CHUNK))
-            both = slice(max(at.start, chunk.start), min(at.stop, chunk.stop))
-            for j in range(rows.start, rows.stop):
-                stream = np.random.default_rng((seed, j, start))
-                drawn = draw_probes(where, probe, (chunk.stop - chunk.start, d), stream, dtype)
-                v[j - rows.start, both.start - at.start : both.stop - at.start] = drawn[
-                    both.start - start : both.stop - start
-                ]
-        return v
-
-    return n_probes, draw

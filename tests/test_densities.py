@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 from scipy.special import logsumexp
 
-from numpyscore import densities
+from numpyscore import density
 from numpyscore.densities import (
     Banana,
     Exponential,
@@ -731,7 +731,7 @@ def test_blocks_do_not_change_results(make, monkeypatch):
     x = p.sample(50, rng=0)
     v = np.random.default_rng(1).normal(size=x.shape)
     whole = [p.logpdf(x), p.score(x), p.jacobian(x), p.trace(x), p.curvature(x, v)]
-    monkeypatch.setattr(densities, "BLOCK", 7 * p._row)
+    monkeypatch.setattr(density, "BLOCK", 7 * p._row)
     for a, b in zip(whole, [p.logpdf(x), p.score(x), p.jacobian(x), p.trace(x), p.curvature(x, v)], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-13)  # a matrix product may sum in another order
 
@@ -742,7 +742,7 @@ def test_parzen_memory_is_bounded():
     p.trace(x)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 10 * densities.BLOCK * 8  # all at once would be 4000 * 500 * 4 numbers, 64 MB each time
+    assert peak < 10 * density.BLOCK * 8  # all at once would be 4000 * 500 * 4 numbers, 64 MB each time
 
 
 def test_parameters_are_copied():

@@ -10,16 +10,18 @@ from hypothesis import strategies as st
 from numpyscore import estimators
 from numpyscore.densities import Exponential, Gaussian, TruncatedGaussian
 from numpyscore.estimators import exponential, exponential_family, gaussian, product_of_experts, truncated_gaussian
-from numpyscore.models import EnergyMLP
-from numpyscore.objectives import (
+from numpyscore.losses import (
     box_weight,
     capped_weight,
-    generalised,
     generalised_loss,
-    implicit,
     implicit_loss,
     linear_weight,
     square_weight,
+)
+from numpyscore.models import EnergyMLP
+from numpyscore.objectives import (
+    generalised,
+    implicit,
 )
 
 SEEDS = st.integers(0, 2**32 - 1)

@@ -12,28 +12,30 @@ from hypothesis import strategies as st
 from oracles import absolute, random_network, scales, true_gradient
 from test_accuracy import LIMITS, SMOOTH, scaled
 
-from numpyscore import objectives
+from numpyscore import arguments, objectives
 from numpyscore.densities import Exponential, Parzen, TruncatedGaussian
-from numpyscore.models import EnergyMLP, ScoreMLP
-from numpyscore.objectives import (
+from numpyscore.losses import (
     box_weight,
     capped_weight,
-    denoising,
     denoising_loss,
-    explicit,
     explicit_loss,
     finite_difference_energy_loss,
     finite_difference_score_loss,
-    finite_difference_sliced,
-    generalised,
     generalised_loss,
-    implicit,
     implicit_loss,
     linear_weight,
-    multilevel_denoising,
-    sliced,
     sliced_loss,
     square_weight,
+)
+from numpyscore.models import EnergyMLP, ScoreMLP
+from numpyscore.objectives import (
+    denoising,
+    explicit,
+    finite_difference_sliced,
+    generalised,
+    implicit,
+    multilevel_denoising,
+    sliced,
 )
 from numpyscore.quadrature import expectation
 
@@ -87,8 +89,8 @@ def test_explicit_and_implicit_are_what_they_say(cls, seed):
 def test_control_a_halved_square_or_trace_is_seen(cls, break_it, monkeypatch):
     rng, model, x, sigma = small(cls, 3)
     if break_it == "square":
-        right = objectives._square
-        monkeypatch.setattr(objectives, "_square", lambda a: right(a) * (1 + 1e-9))
+        right = objectives.half_square
+        monkeypatch.setattr(objectives, "half_square", lambda a: right(a) * (1 + 1e-9))
     else:
         right = model._sweep
         halved = lambda out, g: (out | {"trace": out["trace"] / 2} if "trace" in out else out, g)
@@ -570,8 +572,8 @@ def test_sliced_is_unbiased(cls, probe, reduced, n):
 def test_control_the_z_test_sees_slices_of_unit_length(monkeypatch):
     """The bug of sliced_score_matching's followers: |v| = 1, so that E[v v^T] = I/d."""
     model, point, n = ScoreMLP.init(5, (7, 6), rng=2), np.ones(5), 10_000
-    right = objectives.draw_probes
-    monkeypatch.setattr(objectives, "draw_probes", lambda w, p, shape, *r: right(w, p, shape, *r) / np.sqrt(shape[-1]))
+    right = arguments.draw_probes
+    monkeypatch.setattr(arguments, "draw_probes", lambda w, p, shape, *r: right(w, p, shape, *r) / np.sqrt(shape[-1]))
     losses = slices(model, point, "sphere", n)
     assert abs(losses.mean() - implicit(model, point[None]).value) / (losses.std() / np.sqrt(n)) > 5
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from numpyscore import quadrature
+from numpyscore import trapezoid
 from numpyscore.densities import (
     Exponential,
     Gaussian,
@@ -72,7 +72,7 @@ def test_several_integrals_share_the_points_and_keep_their_shape():
     found = expectation(outer, Gaussian(np.zeros(2), CORRELATED[2]))
     assert found.value.shape == found.error.shape == (2, 2)
     assert_honest(found, CORRELATED[2])
-    assert max(points) <= quadrature.BLOCK and sum(points) <= found.evaluations
+    assert max(points) <= trapezoid.BLOCK and sum(points) <= found.evaluations
     assert expectation(lambda x: squares(x)[:, None], Gaussian(0.0, 1.0)).value.shape == (1,)
 
 

@@ -16,13 +16,18 @@ import numpyscore
 
 PACKAGE = Path(numpyscore.__file__).parent
 
-# DESIGN.md, "Rooms and floors"; inputs is the ground below all, network is what the two models of models.py share
+# DESIGN.md, "Rooms and floors"; inputs is the ground below all, network is what the two models of models.py share. Between floors
+# stand what a room needs to be read in a sitting: the engine of quadrature, what densities share, mixtures, losses of arrays, arguments.
 FLOORS = {
     "inputs": -1,
-    "activations": 0, "quadrature": 0, "datasets": 0,
+    "trapezoid": -0.5,
+    "activations": 0, "quadrature": 0, "datasets": 0, "parameters": 0,
+    "density": 0.5,
+    "mixtures": 0.7,
     "mlp": 1, "densities": 1,
     "network": 1.5,
-    "models": 2,
+    "models": 2, "losses": 2,
+    "arguments": 2.5,
     "objectives": 3, "noise": 3, "samplers": 3, "flow": 3,
     "training": 4, "estimators": 4, "diagnostics": 4, "golden": 4,
     "derivations": 5, "check": 5, "testing": 5,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..objectives import explicit_loss, implicit_loss
+from ..losses import explicit_loss, implicit_loss
 from ..quadrature import Integral, expectation, flux
 
 EPS = np.finfo(float).eps
