@@ -7,7 +7,7 @@ import sys
 import time
 from itertools import groupby
 
-from . import __version__
+from . import __version__, bench
 from .derivations import run, selected, studies
 
 FINE, DIFFERENCE, USAGE, INCONCLUSIVE, INTERRUPTED = 0, 1, 2, 3, 130
@@ -42,6 +42,9 @@ def _parser():
         "--seed", type=_seed, default=0, metavar="N", help="of networks, samples and training (default 0)"
     )
     verify.set_defaults(action=_verify)
+    bench.arguments(
+        commands.add_parser("bench", help="exact trace and implicit loss beside the peers that are installed")
+    ).set_defaults(action=_bench)
     return parser
 
 
@@ -118,6 +121,14 @@ def _table(verdicts, every):
 def _concern(v):
     """Differences first, then what could not be decided, then the largest gap for its bound."""
     return (v.ok is False, v.ok is None, abs(v.gap - v.predicted) / max(v.bound, 1e-300))
+
+
+# ------------------------------------------------------------------------------- bench
+
+
+def _bench(args):
+    progress = _Progress("bench")
+    return DIFFERENCE if bench.command(args, progress.say) else FINE
 
 
 # ------------------------------------------------------------------------------- the terminal

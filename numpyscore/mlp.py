@@ -113,8 +113,8 @@ def adjoint(layers, columns, y_bar=None, to_input=True):
     a_bar = layers[-1][0].T if y_bar is None else y_bar @ layers[-1][0].T
     for l in range(len(columns) - 1, -1, -1):
         g.insert(0, a_bar)
-        h.insert(0, a_bar * columns[l][1])
-        if l > 0 or to_input:
+        h.insert(0, a_bar * columns[l][1] if l > 0 or to_input else None)
+        if h[0] is not None:
             a_bar = h[0] @ layers[l][0].T
     return Adjoint(g, h, a_bar if to_input else None)
 
@@ -171,17 +171,21 @@ def adjoint_tangent(layers, columns, reverse, T):
 # ------------------------------------------------------------------------------- curvature of a scalar network
 
 
-def laplacian(layers, columns, g, blocks, ws, c_bar=None, bars=None, grads=None, R_bar=None):
-    """Laplacian of y (n,): sum_l sum_k g_l phi''(z_l) Q_l, Q_l = sum of T_l^2 over rows that all samples share.
+def weights(columns, g):
+    """g_l phi''(z_l) for every layer: what each squared tangent counts in the curvature."""
+    return [g_l * d2 for g_l, (_, _, d2, *_) in zip(g, columns, strict=True)]
 
-    With its cotangent c_bar (n,), pulled back to `bars`, to W_2..W_L in `grads` and to the rows in `R_bar`:
-    g_bar_l += c_bar phi'' Q_l,  z_bar_l += c_bar g_l phi''' Q_l,  T_bar_l = 2 c_bar g_l phi'' T_l and then `rows_pullback`.
+
+def laplacian(layers, columns, g, w, blocks, ws, c_bar=None, bars=None, grads=None, R_bar=None):
+    """Laplacian of y (n,): sum_l sum_k w_l Q_l, w_l = g_l phi''(z_l), Q_l = sum of T_l^2 over rows that all samples share.
+
+    With its cotangent c_bar (n,), pulled back to `bars` (written over), to W_2..W_L in `grads` and to the rows in `R_bar`:
+    g_bar_l = c_bar phi'' Q_l,  z_bar_l = c_bar g_l phi''' Q_l,  T_bar_l = 2 c_bar w_l T_l and then `rows_pullback`.
     """
-    weights = [g_l * d2 for g_l, (_, _, d2, *_) in zip(g, columns, strict=True)]
     pulls = c_bar is not None
-    direct = [2 * c_bar[:, None] * w for w in weights] if pulls else []
-    Q = [np.zeros_like(w) for w in weights]
-    Z = [np.zeros_like(w) for w in weights[:-1]] if pulls else []
+    direct = [(2 * c_bar[:, None]) * w_l for w_l in w] if pulls else []
+    Q = [np.zeros_like(w_l[:1] if l == 0 else w_l) for l, w_l in enumerate(w)]  # T_1 is the same for all samples
+    Z = [np.zeros_like(w_l) for w_l in w[:-1]] if pulls else []
     for rows in blocks:
         T, N = tangent(layers, columns, rows, ws)
         Q[0][:, rows.first :] += np.einsum("rnk,rnk->k", T[0], T[0])
@@ -193,35 +197,37 @@ def laplacian(layers, columns, g, blocks, ws, c_bar=None, bars=None, grads=None,
                 T_bar = np.multiply(T[-1], direct[-1], out=T[-1])
                 N_bar = rows_pullback(layers, columns, rows.first, T, N, T_bar, direct, Z, grads)
                 R_bar[rows.place] += np.einsum("rnk,nk->rk", N_bar, columns[0][1])
+    total = w[0] @ Q[0][0] + sum(np.einsum("nk,nk->n", q, w_l) for q, w_l in zip(Q[1:], w[1:], strict=True))
     if pulls:
         for l, (_, _, d2, d3) in enumerate(columns):
-            cQ = c_bar[:, None] * Q[l]
-            bars.g[l][...] += d2 * cQ
-            bars.z[l][...] += g[l] * d3 * cQ
+            cQ = np.multiply(c_bar[:, None], Q[l], out=bars.g[l])
+            np.multiply(g[l], d3, out=bars.z[l])
+            bars.z[l][...] *= cQ
+            cQ *= d2
             if l < len(Z):
-                bars.z[l][...] += d2 * Z[l]
-    return sum(np.einsum("nk,nk->n", q, w) for q, w in zip(Q, weights, strict=True))
+                Z[l] *= d2
+                bars.z[l][...] += Z[l]
+    return total
 
 
-def energy_curvature(layers, columns, g, blocks, ws, c_bar=None, bars=None, grads=None, back=None):
+def energy_curvature(layers, columns, g, w, blocks, ws, c_bar=None, bars=None, grads=None, back=None):
     """v^T (Hess y) v = sum_l sum_k g_l phi''(z_l) T_l^2 for rows that belong to one sample each: (r, n).
 
     With c_bar (r, n) pulled back as in `laplacian`, with Q_l = sum_rows c_bar T_l^2, and to the rows by ``back(place, T_bar)``.
     """
-    weights = [g_l * d2 for g_l, (_, _, d2, *_) in zip(g, columns, strict=True)]
-    Z = [np.zeros_like(w) for w in weights] if c_bar is not None else []
+    Z = [np.zeros_like(w_l) for w_l in w] if c_bar is not None else []
     K = [np.empty((0, len(columns[0][1])), ws.dtype)]
     for rows in blocks:
         T, N = tangent(layers, columns, rows, ws)
         squares = [np.multiply(T_l, T_l, out=ws(("square", l), *T_l.shape)) for l, T_l in enumerate(T)]
-        K.append(sum(np.einsum("rnk,nk->rn", square, w) for square, w in zip(squares, weights, strict=True)))
+        K.append(sum(np.einsum("rnk,nk->rn", square, w_l) for square, w_l in zip(squares, w, strict=True)))
         if c_bar is not None:
             c = c_bar[rows.place]
             for l, (square, (_, _, d2, d3)) in enumerate(zip(squares, columns, strict=True)):
                 Q = np.einsum("rn,rnk->nk", c, square)
                 bars.g[l][...] += d2 * Q
                 bars.z[l][...] += g[l] * d3 * Q
-            direct = [2 * c[:, :, None] * w for w in weights]
+            direct = [2 * c[:, :, None] * w_l for w_l in w]
             first = direct[0] * T[0]
             if len(T) > 1:
                 T_bar = np.multiply(T[-1], direct[-1], out=T[-1])
@@ -305,19 +311,19 @@ def cyclic_trace(layers, columns, MT, c_bar, MT_bar, bars, grads):
 # ------------------------------------------------------------------------------- pullbacks of both sweeps
 
 
-def adjoint_pullback(layers, columns, reverse, u_bar, bars, grads=None):
+def adjoint_pullback(layers, columns, reverse, w, u_bar, bars, grads=None):
     """Reverse of `adjoint`, upward: from u_bar (n, d) and bars.g to z_l (added to bars.z) and W_l; returns g_bar_L.
 
-    h_bar_1 = u_bar W_1,  g_bar_l += h_bar_l phi',  z_bar_l += h_bar_l g_l phi'',  W_bar_{l+1} += g_bar_l^T h_{l+1},
+    h_bar_1 = u_bar W_1,  g_bar_l += h_bar_l phi',  z_bar_l += h_bar_l w_l (w_l = g_l phi''),  W_bar_{l+1} += g_bar_l^T h_{l+1},
     h_bar_{l+1} = g_bar_l W_{l+1}.
     """
     g_bar = u_bar
-    for l, (_, d1, d2, *_) in enumerate(columns):
+    for l, (_, d1, *_) in enumerate(columns):
         if g_bar is not None:
             h_bar = g_bar @ layers[l][0]
             if grads is not None:
                 grads.add_product(l, g_bar, reverse.h[l])
-            bars.z[l][...] += h_bar * (reverse.g[l] * d2)
+            bars.z[l][...] += h_bar * w[l]
             h_bar *= d1
             bars.g[l][...] += h_bar
         g_bar = bars.g[l]

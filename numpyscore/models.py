@@ -86,28 +86,29 @@ class EnergyMLP(MLP):
             if second:
                 bar = pull["trace"] if v is None else np.atleast_2d(pull["curvature"])
                 c_bar = block.per_sample(-bar).astype(call.dtype, copy=False)
+        w = mlp.weights(columns, reverse.g) if second or pulls else None
         if second:
-            K = self._rows(call, columns, reverse.g, v, c_bar, cot, grads)
+            K = self._rows(call, columns, reverse.g, w, v, c_bar, cot, grads)
             spread = call.d if v is None else np.einsum("mnd,mnd->mn", v, v)
             K = -(block.per_sample(K) + lam * spread)
             if v is None:
                 out["trace"][at] = K
         if pulls:
-            self._pull(call, block, columns, reverse, pull, cot, grads)
+            self._pull(call, block, columns, reverse, w, pull, cot, grads)
         return K if v is not None else None
 
-    def _rows(self, call, columns, g, v, c_bar, cot, grads):
+    def _rows(self, call, columns, g, w, v, c_bar, cot, grads):
         """Curvature of the network part, summed over the shared rows (n,) or for each direction (m, n); pulled back."""
         W_1 = call.layers[0][0]
         if v is not None:
             back = lambda place, T_bar: grads.add_product(0, _flat(v[place]), _flat(T_bar))
             blocks = call.probe_rows(v @ W_1)
-            return mlp.energy_curvature(call.layers, columns, g, blocks, call.ws, c_bar, cot, grads, back)
+            return mlp.energy_curvature(call.layers, columns, g, w, blocks, call.ws, c_bar, cot, grads, back)
         R, _ = call.once("factor", lambda: mlp.row_factor(W_1))
         R_bar = None if c_bar is None else call.once("R_bar", lambda: np.zeros_like(R))
         total = np.empty(len(columns[0][1]), call.dtype)
         for at in call.parts(len(total), len(R)):  # fewer samples and more rows at a time than the sweeps like
-            part = (mlp.part(columns, at), mlp.part([g], at)[0], call.rows(R, at.stop - at.start), call.ws)
+            part = (mlp.part(columns, at), *mlp.part([g, w], at), call.rows(R, at.stop - at.start), call.ws)
             if c_bar is None:
                 total[at] = mlp.laplacian(call.layers, *part)
             else:
@@ -115,14 +116,14 @@ class EnergyMLP(MLP):
                 total[at] = mlp.laplacian(call.layers, *part, c_bar[at], bars, grads, R_bar)
         return total
 
-    def _pull(self, call, block, columns, reverse, pull, cot, grads):
+    def _pull(self, call, block, columns, reverse, w, pull, cot, grads):
         """Cotangents of energy and score, and what the rows left in `cot`, down to the parameters."""
         y_bar = u_bar = None
         if "energy" in pull:
             y_bar = block.per_sample(pull["energy"])[:, None].astype(call.dtype)
         if "score" in pull:
             u_bar = -block.per_row(pull["score"]).astype(call.dtype)
-        g_bar = mlp.adjoint_pullback(call.layers, columns, reverse, u_bar, cot, grads)
+        g_bar = mlp.adjoint_pullback(call.layers, columns, reverse, w, u_bar, cot, grads)
         mlp.backprop(call.layers, columns, block.x, y_bar, cot, grads)
         grads.W[-1][:, 0] += g_bar.sum(0)
         if block.log_sigma is not None:
@@ -156,7 +157,7 @@ class EnergyMLP(MLP):
         """Reverse mode over the reverse sweep: the gradient of v . grad f in x."""
         columns, _, reverse = self._reverse(call, block, 2, False)
         cot = mlp.Bars.zeros(columns)
-        mlp.adjoint_pullback(call.layers, columns, reverse, v, cot)
+        mlp.adjoint_pullback(call.layers, columns, reverse, mlp.weights(columns, reverse.g), v, cot)
         x_bar = mlp.backprop(call.layers, columns, block.x, None, cot, to_input=True)
         return -(block.per_row(x_bar) + block.lam[..., None] * v)
 

@@ -520,8 +520,8 @@ class MLP:
         import os
         import secrets
 
-        row: Any = self.activation
-        if ACTIVATIONS.get(row.name) is not row:
+        row = self.activation
+        if row not in ACTIVATIONS.values():
             raise ValueError(
                 f"save: activation {row.name!r} is your own row; call activations.register(row) before saving, "
                 f"and before loading, so that the file means one function."
