@@ -83,7 +83,7 @@ def _tanh(z, order):
         return (t,)
     r = _decay(z)  # sech^2 = 4 e^2 / (1 + e^2)^2 : 1 - t*t is exactly 0 from |z| = 19
     r *= r
-    w = 1 + r
+    w = r + 1
     w *= w
     r /= w
     r *= 4

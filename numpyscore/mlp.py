@@ -12,6 +12,7 @@ Everything here is linear algebra on one block of samples. `models` gives it blo
 """
 
 import math
+import threading
 from typing import NamedTuple
 
 import numpy as np
@@ -68,6 +69,15 @@ class Workspace:
         return self.kept[name][:size].reshape(shape)
 
 
+_threads = threading.local()
+
+
+def workspace(dtype):
+    """This thread's workspace for a dtype, kept from call to call: at most a few blocks, and no page faults the next time."""
+    spaces = _threads.__dict__.setdefault("spaces", {})
+    return spaces.setdefault(np.dtype(dtype), Workspace(dtype))
+
+
 class Gradient:
     """The cotangents of all W_l and b_l, views of one flat vector, and how products are added to them."""
 
@@ -119,17 +129,28 @@ def adjoint(layers, columns, y_bar=None, to_input=True):
     return Adjoint(g, h, a_bar if to_input else None)
 
 
-def tangent(layers, columns, rows, ws):
-    """Forward mode: T_{l+1} = N_l W_{l+1} with N_l = T_l * phi'(z_l). The lists T_1..T_L and N_1..N_{L-1}."""
-    T, N, first = [rows.T], [], rows.first
+def tangents(layers, columns, rows, ws, keep=False):
+    """Forward mode: T_{l+1} = N_l W_{l+1} with N_l = T_l * phi'(z_l). Yields T_1, (N_1, T_2), ... as (None or N, T).
+
+    Unless they are to be kept for the way back, each is written over by the next but one: two arrays stay in cache.
+    """
     r, n = len(rows.T), len(columns[0][1])
+    T, first = rows.T, rows.first
+    yield None, T
     for l, (W, _) in enumerate(layers[1:-1]):
-        W = W[first:]
-        N.append(np.multiply(T[-1], columns[l][1][:, first:], out=ws(("N", l), r, n, len(W))))
-        T.append(ws(("T", l), r, n, W.shape[1]))
-        np.matmul(N[-1].reshape(r * n, -1), W, out=T[-1].reshape(r * n, -1))
+        W, d1 = W[first:], columns[l][1][:, first:]
+        N = T if l and not keep else ws(("N", l), r, n, len(W))
+        np.multiply(T, d1, out=N)
+        T = ws(("T", l if keep else l % 2), r, n, W.shape[1])
+        np.matmul(N.reshape(r * n, -1), W, out=T.reshape(r * n, -1))
         first = 0
-    return T, N
+        yield N, T
+
+
+def tangent(layers, columns, rows, ws):
+    """The lists T_1..T_L and N_1..N_{L-1} of `tangents`, all kept."""
+    N, T = zip(*tangents(layers, columns, rows, ws, keep=True), strict=True)
+    return list(T), list(N[1:])
 
 
 def rows_pullback(layers, columns, first, T, N, T_bar, direct, Z, grads):
@@ -187,10 +208,11 @@ def laplacian(layers, columns, g, w, blocks, ws, c_bar=None, bars=None, grads=No
     Q = [np.zeros_like(w_l[:1] if l == 0 else w_l) for l, w_l in enumerate(w)]  # T_1 is the same for all samples
     Z = [np.zeros_like(w_l) for w_l in w[:-1]] if pulls else []
     for rows in blocks:
-        T, N = tangent(layers, columns, rows, ws)
-        Q[0][:, rows.first :] += np.einsum("rnk,rnk->k", T[0], T[0])
-        for q, T_l in zip(Q[1:], T[1:], strict=True):
-            q += np.einsum("rnk,rnk->nk", T_l, T_l)
+        T, N = [], []
+        for l, (N_l, T_l) in enumerate(tangents(layers, columns, rows, ws, keep=pulls)):
+            Q[l][:, -T_l.shape[2] :] += np.einsum("rnk,rnk->nk", T_l, T_l)
+            T.append(T_l)
+            N += [N_l] if l else []
         if pulls:
             R_bar[rows.place, rows.first :] += T[0][:, 0] * direct[0][:, rows.first :].sum(0)
             if len(T) > 1:
@@ -364,14 +386,36 @@ def row_factor(W):
         return W, lambda R_bar: R_bar
     gram = W.T @ W
     try:
-        R = np.linalg.cholesky(gram, upper=True)
+        R = _cholesky(gram)
         independent = np.diag(R) > 0.1 * np.sqrt(np.diag(gram))  # each column against those before it
     except np.linalg.LinAlgError:
         independent = np.zeros(1, bool)
     if independent.all():
-        return R, lambda R_bar: W @ np.linalg.solve(R, R_bar)
+        return R, lambda R_bar: W @ _solve_upper(R, R_bar)
     Q, R = np.linalg.qr(W)
     return R, lambda R_bar: Q @ R_bar
+
+
+def _solve_upper(R, B):
+    """R^-1 B for an upper triangular R, by halves: LAPACK's general solver takes ten times as long at 512."""
+    m = len(R) // 2
+    if m < 48:
+        return np.linalg.solve(R, B)
+    below = _solve_upper(R[m:, m:], B[m:])
+    return np.concatenate([_solve_upper(R[:m, :m], B[:m] - R[:m, m:] @ below), below])
+
+
+def _cholesky(G):
+    """Upper triangular R with R^T R = G, by halves: R_12 = R_11^-T G_12, R_22 that of G_22 - R_12^T R_12."""
+    m = len(G) // 2
+    if m < 48:
+        return np.linalg.cholesky(G, upper=True)
+    R = np.zeros_like(G)
+    R[:m, :m] = _cholesky(G[:m, :m])
+    flip = slice(None, None, -1)  # R_11^T is lower triangular: solved upside down
+    R[:m, m:] = _solve_upper(R[:m, :m].T[flip, flip], G[:m, m:][flip])[flip]
+    R[m:, m:] = _cholesky(G[m:, m:] - R[:m, m:].T @ R[:m, m:])
+    return R
 
 
 def row_blocks(R, size):

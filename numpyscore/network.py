@@ -570,8 +570,9 @@ class Call:
             self.w_sigma, self.layers = W[-1], [(W[:-1], b), *rest]
         self.width = max(len(b) for _, b in layers[:-1])
         self.L = len(layers) - 1
+        self.row_numbers = max(ROWS, min(1024 * self.width, 4 * ROWS))  # a product with fewer than 1024 rows is slow
         self.kept: dict = {}
-        self.ws = mlp.Workspace(dtype)
+        self.ws = mlp.workspace(dtype)
         self.sigma_bar: Any = None
 
     def once(self, name, make):
@@ -597,16 +598,16 @@ class Call:
 
     def parts(self, n, r):
         """Slices of n samples: as many as leave room for 16 of the r rows that they share."""
-        size = max(1, ROWS // (min(r, 16) * self.width))
+        size = max(1, self.row_numbers // (min(r, 16) * self.width))
         return [slice(start, min(n, start + size)) for start in range(0, n, size)]
 
     def rows(self, R, n):
         """Row blocks of the rows R (r, n_1) that n samples share."""
-        return mlp.row_blocks(R, max(1, ROWS // (n * self.width)))
+        return mlp.row_blocks(R, max(1, self.row_numbers // (n * self.width)))
 
     def probe_rows(self, T):
         """Row blocks of rows T (m, n, n_1) that belong to one sample each."""
-        size = max(1, ROWS // (T.shape[1] * self.width))
+        size = max(1, self.row_numbers // (T.shape[1] * self.width))
         for start in range(0, len(T), size):
             yield mlp.Rows(T[start : start + size], 0, slice(start, start + size))
 
