@@ -205,7 +205,7 @@ def laplacian(layers, columns, g, w, blocks, ws, c_bar=None, bars=None, grads=No
     """
     pulls = c_bar is not None
     direct = [(2 * c_bar[:, None]) * w_l for w_l in w] if pulls else []
-    to_rows = direct[0].sum(0) if pulls else None
+    to_rows = direct[0].sum(0) if pulls else np.empty(0)
     Q = [np.zeros_like(w_l[:1] if l == 0 else w_l) for l, w_l in enumerate(w)]  # T_1 is the same for all samples
     Z = [np.zeros_like(w_l) for w_l in w[:-1]] if pulls else []
     for rows in blocks:

@@ -108,12 +108,10 @@ class EnergyMLP(MLP):
         R_bar = None if c_bar is None else call.once("R_bar", lambda: np.zeros_like(R))
         total = np.empty(len(columns[0][1]), call.dtype)
         for at in call.parts(len(total), len(R)):  # fewer samples and more rows at a time than the sweeps like
-            part = (mlp.part(columns, at), *mlp.part([g, w], at), call.rows(R, at.stop - at.start), call.ws)
-            if c_bar is None:
-                total[at] = mlp.laplacian(call.layers, *part)
-            else:
-                bars = mlp.Bars(*mlp.part(cot, at))
-                total[at] = mlp.laplacian(call.layers, *part, c_bar[at], bars, grads, R_bar)
+            here: list = [mlp.part(columns, at), *mlp.part([g, w], at), call.rows(R, at.stop - at.start), call.ws]
+            if c_bar is not None:
+                here += [c_bar[at], mlp.Bars(*mlp.part(cot, at)), grads, R_bar]
+            total[at] = mlp.laplacian(call.layers, *here)
         return total
 
     def _pull(self, call, block, columns, reverse, w, pull, cot, grads):
@@ -239,12 +237,10 @@ class ScoreMLP(MLP):
 
         total = np.empty(len(columns[0][1]), call.dtype)
         for at in call.parts(len(total), len(T_1)):
-            part = (mlp.part(columns, at), C[:, None], call.rows(T_1, at.stop - at.start), call.ws, True)
-            if c_bar is None:
-                total[at] = mlp.score_curvature(call.layers, *part)
-            else:
-                bars = mlp.Bars(*mlp.part(cot, at))
-                total[at] = mlp.score_curvature(call.layers, *part, c_bar[at], bars, grads, gather)
+            here: list = [mlp.part(columns, at), C[:, None], call.rows(T_1, at.stop - at.start), call.ws, True]
+            if c_bar is not None:
+                here += [c_bar[at], mlp.Bars(*mlp.part(cot, at)), grads, gather]
+            total[at] = mlp.score_curvature(call.layers, *here)
         return total
 
     def _finish(self, call, grads):
