@@ -8,6 +8,7 @@ import time
 from itertools import groupby
 
 from . import __version__, bench
+from .datasets import from_csv
 from .derivations import run, selected, studies
 
 FINE, DIFFERENCE, USAGE, INCONCLUSIVE, INTERRUPTED = 0, 1, 2, 3, 130
@@ -34,6 +35,7 @@ def _parser():
         epilog="exit codes: 0 all as it should be, 1 a difference was found, 2 usage or input error, 3 inconclusive",
     )
     verify.add_argument("data", nargs="?", metavar="DATA.csv", help="numeric columns, with or without a header")
+    verify.add_argument("--columns", type=_columns, metavar="A,B", help="columns of DATA.csv, by name or number from 0")
     verify.add_argument("--density", metavar="NAME", help="one closed form instead, by name")
     verify.add_argument("--only", metavar="STEP", help="one step or one chapter, by name")
     verify.add_argument("--json", action="store_true", help="records for machines")
@@ -48,6 +50,10 @@ def _parser():
     return parser
 
 
+def _columns(text):
+    return [int(name) if name.lstrip("-").isdecimal() else name for name in text.split(",")]
+
+
 def _seed(text):
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a seed; a whole number >= 0 was expected")
@@ -60,10 +66,13 @@ def _seed(text):
 def _verify(args):
     if args.data is not None and args.density is not None:
         raise ValueError("DATA.csv and --density exclude each other: give the one to be verified")
+    if args.data is None and args.columns is not None:
+        raise ValueError("--columns needs DATA.csv, the file whose columns these are")
+    target = args.data if args.columns is None else from_csv(args.data, columns=args.columns)
     start, verdicts = time.monotonic(), []
     steps = selected(args.only)
     progress = _Progress("training")
-    wanted = studies(args.data, density=args.density, seed=args.seed, progress=progress)
+    wanted = studies(target, density=args.density, seed=args.seed, progress=progress)
     for title, group in groupby(wanted, key=lambda study: study.title):
         part: list = []
         for study in group:
@@ -113,7 +122,7 @@ def _table(verdicts, every):
                 lines += [f"    {h}" for h in v.hypotheses if not h.holds]
                 if not v.expected:
                     lines.append(f"    gap foreseen: {v.predicted:.12g}, found: {v.gap:.12g}")
-            if v.note and not v.ok:
+            if v.note and (not v.ok or v.method == "monte carlo"):
                 lines.append(f"    {v.note}")
     return "\n".join(lines)
 
@@ -171,5 +180,6 @@ def main(argv=None):
         print("numpyscore: interrupted", file=sys.stderr)
         return INTERRUPTED
     except (ValueError, TypeError, OSError) as error:
-        print(f"numpyscore {args.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        said = " ".join(str(error).split()).removeprefix(f"{args.command}: ")
+        print(f"numpyscore {args.command}: {said}", file=sys.stderr)
         return USAGE

@@ -97,6 +97,7 @@ def test_a_bad_file_is_one_line_and_exit_2(capsys, tmp_path, name):
         ("verify", "--only", "stokes"),
         ("verify", "--seed", "-1"),
         ("verify", "--seed", "x"),
+        ("verify", "--columns", "a"),
         ("verify", "--unknown"),
         ("verify", "a.csv", "--density", "gaussian"),
         ("certify",),
@@ -121,6 +122,16 @@ def test_unusual_but_right_files_are_read(capsys, tmp_path, content):
     assert code == 0 and "holds" in out
     if "c\n" in content:
         assert "constant columns kept at scale 1: c" in out
+
+
+def test_columns_are_chosen_by_name_and_number(capsys, tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("day,a,b\nMon,1,5\nTue,2,4\nWed,4,7\nThu,3,1\n")
+    for columns in ("a,b", "1,2"):
+        code, out, _ = call(capsys, "verify", str(path), "--columns", columns, "--only", "boundary term")
+        assert code == 0 and "4 rows x 2 columns" in out
+    code, _, err = call(capsys, "verify", str(path))
+    assert code == 2 and "columns=" in err
 
 
 def test_as_a_module_with_a_closed_pipe_and_interrupted(tmp_path):

@@ -173,6 +173,15 @@ def test_digits_hold_by_monte_carlo_within_four_standard_errors():
     assert gap.bound < 0.05 * abs(gap.right)  # the bound says something
 
 
+def test_where_a_grid_cannot_decide_samples_do():
+    density = ns.StudentT(1.0, 0.0, 1.0)  # E|s|^2 of a linear score is infinite; s_0 and its sums are not
+    x = density.sample(4000, rng=0)
+    case = Case(density, ns.ScoreMLP.init(1, (4,), "tanh", rng=0), spare=x[np.abs(x[:, 0]) < 1e6])
+    case.moments.error.update(dict.fromkeys(case.moments.error, np.inf))
+    (v,) = run(ns.derivations.Study("", [case], ("expansion of the square",)), STEPS)
+    assert v.method == "monte carlo" and v.word == "holds" and "did not decide" in v.note
+
+
 def test_verify_takes_arrays_densities_names_and_steps():
     assert all(v.ok for v in verify(np.random.default_rng(0).standard_normal((50, 1)), only="energy and score"))
     assert all(v.ok for v in verify(ns.Gaussian(0.0, 1.0), only="Boundary TERM"))

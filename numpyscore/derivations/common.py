@@ -17,7 +17,7 @@ from ..quadrature import Integral, expectation, flux
 
 EPS = np.finfo(float).eps
 ENOUGH = 1e-6  # a bound above this share of the terms proves nothing: the verdict is "inconclusive"
-BUDGET = {1: 1 << 17, 2: 1 << 18, 3: 1 << 21}  # points of a grid: what a step may take, by dimension
+BUDGET = {1: 1 << 17, 2: 1 << 18, 3: 1 << 20}  # points of a grid: what a step may take, by dimension
 SIGMAS = 4.0  # half-width of a Monte Carlo bound in standard errors: one false alarm in 16 000
 
 
@@ -183,7 +183,7 @@ class Case:
 
     density : anything with dim, support, logpdf, score, sample. model : anything with score and trace (an energy or a score network,
     another density, a formula). breaks : per axis, points where the model is not smooth. samples : if given, means are
-    taken over them (Monte Carlo) instead of by quadrature.
+    taken over them (Monte Carlo) instead of by quadrature. spare : samples to fall back on where quadrature cannot decide.
     """
 
     density: Any
@@ -192,6 +192,7 @@ class Case:
     breaks: tuple = ()
     samples: np.ndarray | None = None
     seed: int = 0
+    spare: np.ndarray | None = None
     direction: Any = field(default=None, repr=False)
 
     @property
