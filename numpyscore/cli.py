@@ -122,7 +122,7 @@ def _table(verdicts, every):
                 lines += [f"    {h}" for h in v.hypotheses if not h.holds]
                 if not v.expected:
                     lines.append(f"    gap foreseen: {v.predicted:.12g}, found: {v.gap:.12g}")
-            if v.note and (not v.ok or v.method == "monte carlo"):
+            if v.note:
                 lines.append(f"    {v.note}")
     return "\n".join(lines)
 

@@ -173,6 +173,15 @@ def test_digits_hold_by_monte_carlo_within_four_standard_errors():
     assert gap.bound < 0.05 * abs(gap.right)  # the bound says something
 
 
+def test_a_bounded_energy_has_a_score_but_no_normaliser_and_the_verdict_says_so():
+    (s,) = selected("normaliser drops out")
+    bounded = ns.EnergyMLP.init(1, (6,), "tanh", rng=0)
+    v = s(Case(ns.Gaussian(0.0, 1.0), bounded))
+    assert v.ok and "Z is infinite" in v.note
+    v = s(Case(ns.Gaussian(0.0, 1.0), ns.EnergyMLP.from_arrays(bounded.layers, "tanh", confinement=1.0)))
+    assert v.ok and v.note == "" and v.hypotheses[0].holds and np.isfinite(v.hypotheses[0].value)
+
+
 def test_where_a_grid_cannot_decide_samples_do():
     density = ns.StudentT(1.0, 0.0, 1.0)  # E|s|^2 of a linear score is infinite; s_0 and its sums are not
     x = density.sample(4000, rng=0)

@@ -69,7 +69,9 @@ def normaliser(case):
         log_Z, relative = log_normaliser(model, case.density)
         finite = bool(np.isfinite(log_Z))
         hypotheses = (Hypothesis("Z is finite, log Z", log_Z, relative, finite),)
-        note = "" if finite else "exp(-f) has no finite integral: not a density, though it has a score"
+        note = (
+            "" if finite else "Z is infinite: exp(-f) is no density, though it has a score; confinement > 0 repairs it"
+        )
         log_Z = log_Z if finite else 0.0
     left, right = _path(case, lambda x: -model.energy(x) - log_Z, model.score)
     return Sides(left, right, tuple(h for h in hypotheses if h.holds), None, note)
