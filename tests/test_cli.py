@@ -140,7 +140,7 @@ def test_as_a_module_with_a_closed_pipe_and_interrupted(tmp_path):
     run = [sys.executable, "-m", "numpyscore", "verify", str(table)]
     piped = subprocess.run(f"{' '.join(run)} | head -n 1", shell=True, capture_output=True, text=True)
     assert piped.stdout.strip() == "rows.csv" and piped.stderr == ""
-    code = "import numpyscore.cli as c; c.studies = lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt); raise SystemExit(c.main(['verify']))"
+    code = "import numpyscore.cli as c, numpyscore.derivations as d; d.studies = lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt); raise SystemExit(c.main(['verify']))"
     stopped = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert stopped.returncode == 130 and stopped.stderr == "numpyscore: interrupted\n"
 

@@ -1,0 +1,45 @@
+"""What every command shares: exit codes, the progress line on stderr, emphasis, and types of arguments."""
+
+import argparse
+import os
+import sys
+
+FINE, DIFFERENCE, USAGE, INCONCLUSIVE, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+class Progress:
+    """A line on stderr that rewrites itself, on a terminal only."""
+
+    def __init__(self, what=""):
+        self.what, self.live = what, sys.stderr.isatty()
+
+    def __call__(self, iteration, loss):
+        self.say(f"{self.what}: step {iteration}, loss {loss:.4g}")
+
+    def say(self, text):
+        """Show `text` in place of what stood there."""
+        if self.live:
+            sys.stderr.write(f"\r\x1b[K{text}")
+            sys.stderr.flush()
+
+    def clear(self):
+        """Take the line away."""
+        self.say("")
+
+
+def bold(text):
+    """`text` in bold where stdout is a terminal and NO_COLOR is not set."""
+    plain = os.environ.get("NO_COLOR") or not sys.stdout.isatty()
+    return text if plain else f"\x1b[1m{text}\x1b[0m"
+
+
+def seed(text):
+    """The type of --seed: a whole number >= 0."""
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a seed; a whole number >= 0 was expected")
+    return int(text)
+
+
+def columns(text):
+    """The type of --columns: names, or numbers from 0, separated by commas."""
+    return [int(name) if name.lstrip("-").isdecimal() else name for name in text.split(",")]
