@@ -34,7 +34,7 @@ def test_each_displayed_equation_points_at_its_function_and_its_test():
 
 @pytest.mark.parametrize(
     "old, new",
-    [("energy.normaliser", "energy.normalizer"), ("test_derivations.py::test_", "test_derivations.py::best_")],
+    [("score.normaliser", "score.normalizer"), ("test_derivations.py::test_", "test_derivations.py::best_")],
 )
 def test_the_reader_of_equations_notices_a_name_that_is_gone(old, new):
     assert problems(README.read_text().replace(old, new)) != []

@@ -23,7 +23,8 @@ def arguments(parser):
     parser.add_argument("data", nargs="?", metavar="DATA.csv", help="numeric columns, with or without a header")
     parser.add_argument("--columns", type=columns, metavar="A,B", help="columns of DATA.csv, by name or number from 0")
     parser.add_argument("--density", metavar="NAME", help="one closed form instead, by name")
-    parser.add_argument("--only", metavar="STEP", help="one step or one chapter, by name")
+    parser.add_argument("--only", metavar="STEP", help="one step by name, or one chapter by name or number")
+    parser.add_argument("--list", action="store_true", help="name the chapters and steps, and stop")
     parser.add_argument("--json", action="store_true", help="records for machines")
     parser.add_argument("--all", action="store_true", help="a row for every case, not the worst of each step")
     parser.add_argument(
@@ -33,6 +34,8 @@ def arguments(parser):
 
 def run(args):
     """Print the verdicts; returns the exit code."""
+    if args.list:
+        return _list(args.json)
     if args.data is not None and args.density is not None:
         raise ValueError("DATA.csv and --density exclude each other: give the one to be verified")
     if args.data is None and args.columns is not None:
@@ -41,7 +44,7 @@ def run(args):
     start, verdicts = time.monotonic(), []
     steps = derivations.selected(args.only)
     progress = Progress("training")
-    wanted = derivations.studies(target, density=args.density, seed=args.seed, progress=progress)
+    wanted = derivations.studies(target, density=args.density, seed=args.seed, progress=progress, steps=steps)
     for title, group in groupby(wanted, key=lambda study: study.title):
         part: list = []
         for study in group:
@@ -51,7 +54,7 @@ def run(args):
             progress.say(f"{title} ...")
             part += derivations.run(study, steps)
             progress.clear()
-        if not args.json:
+        if part and not args.json:
             print(_table(part, args.all), flush=True)
         verdicts += part
     counts = {
@@ -73,16 +76,35 @@ def run(args):
     return INCONCLUSIVE if counts["inconclusive"] else FINE
 
 
+def _list(as_json):
+    """Every chapter with its steps: lines for any density, examples, counterexamples."""
+    fields = ("name", "kind", "equation", "words", "source", "code")
+    if as_json:
+        chapters = [
+            {"number": c.number, "title": c.title, "steps": [{f: getattr(s, f) for f in fields} for s in c.steps]}
+            for c in derivations.CHAPTERS
+        ]
+        print(json.dumps({"schema": "numpyscore-steps/1", "chapters": chapters}, indent=1))
+        return FINE
+    for chapter in derivations.CHAPTERS:
+        print(bold(f"{chapter.number}. {chapter.title}"))
+        print("\n".join(f"  {s.name:<52} {s.kind}" for s in chapter.steps))
+    return FINE
+
+
 def _table(verdicts, every):
     """Step, left, right, gap, bound, verdict: every case, or the worst of each step where there are many."""
-    lines = [f"  {'step':<37} {'left':>12} {'right':>12} {'gap':>9} {'bound':>8}  verdict"]
+    wide = max(len(v.step) for v in verdicts)
+    lines = [f"  {'step':<{wide}} {'left':>12}    {'right':>12} {'gap':>9} {'bound':>8}  verdict"]
     groups: dict[str, list] = {}
     for v in verdicts:
         groups.setdefault(v.step if not every else f"{v.step}/{v.subject}", []).append(v)
     for same in groups.values():
         many = len(same) > 1 and len({v.subject for v in same}) > 2
         for v in [max(same, key=_concern)] if many else same:
-            lines.append(f"  {v.step:<37} {v.left:>12.6g} {v.right:>12.6g} {v.gap:>9.1e} {v.bound:>8.0e}  {v.word}")
+            lines.append(
+                f"  {v.step:<{wide}} {v.left:>12.6g} {v.relation:<2} {v.right:>12.6g} {v.gap:>9.1e} {v.bound:>8.0e}  {v.word}"
+            )
             if many:
                 lines.append(f"    worst of {len(same)} cases: {v.subject}")
             elif len(groups) > 1 and len({w.subject for w in verdicts}) > 1:

@@ -4,6 +4,7 @@ r"""The derivation of score matching, line by line, each line computed on both s
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -16,13 +17,16 @@ from ..inputs import samples
 from ..models import EnergyMLP, ScoreMLP
 from ..objectives import implicit
 from ..training import minimise
-from . import energy, integration_by_parts
-from .common import STEPS, Case, Hypothesis, Step, Verdict
+from . import energy, integration_by_parts, score, two_terms
+from .case import Case
+from .steps import Chapter, Step
+from .verdict import Hypothesis, Verdict
 
 __all__ = [
     "CHAPTERS",
     "STEPS",
     "Case",
+    "Chapter",
     "Hypothesis",
     "Step",
     "Study",
@@ -32,7 +36,10 @@ __all__ = [
     "verify",
 ]
 
-CHAPTERS = (energy, integration_by_parts)
+CHAPTERS: tuple[Chapter, ...] = tuple(module.CHAPTER for module in (energy, score, integration_by_parts, two_terms))
+STEPS: tuple[Step, ...] = tuple(step for chapter in CHAPTERS for step in chapter.steps)
+LINES = tuple(step for step in STEPS if step.kind == "line")
+
 MONTE_CARLO = 4000  # samples where quadrature is out of reach
 TRAINING = 2000  # samples the demonstration network is trained on
 ROWS = {3: 200}  # of a longer table this many rows (else 2000), drawn at random, carry the Parzen density
@@ -40,11 +47,12 @@ DEMONSTRATION = {1: ((16, 16), 100), 2: ((16, 16), 100), 3: ((8,), 12)}  # width
 
 
 class Study(NamedTuple):
-    """A group of cases with the names of the steps to run (None: all that apply), and what to say of it."""
+    """A part of a run: the cases that lines are computed for, the steps in order, the seed of examples, and what to say of it."""
 
     title: str
-    cases: list
-    only: tuple | None = None
+    cases: Sequence[Case]
+    steps: Sequence[Step]
+    seed: int = 0
     notes: tuple = ()
 
 
@@ -59,7 +67,7 @@ def named_densities():
     """
     mean, cov = np.array([0.3, -0.5, 0.2]), np.array([[1.0, 0.5, 0.2], [0.5, 2.0, 0.3], [0.2, 0.3, 0.7]])
     far, near = np.array([-1.5, -1.0, -1.2]), np.array([1.0, 0.8, 0.6])
-    dims, df = (1, 2, 3), {1: 4.0, 2: 12.0, 3: 30.0}
+    dims, df = (1, 2, 3), {1: 8.0, 2: 12.0, 3: 30.0}
 
     def mixture(d):
         if d == 3:  # a grid in three dimensions cannot follow a sharp ridge between modes to 1e-12
@@ -93,11 +101,11 @@ def random_models(d, rng):
     )
 
 
-def closed_forms(names, seed):
-    """Every named density with a random energy network and a random score network on it."""
+def closed_forms(names, seed, dims=(1, 2, 3)):
+    """Every named density of these dimensions with a random energy network and a random score network on it."""
     rng, cases = np.random.default_rng(seed), []
     for name in names:
-        for density in named_densities()[name]:
+        for density in (density for density in named_densities()[name] if density.dim in dims):
             for model in random_models(density.dim, rng):
                 kind = "energy" if isinstance(model, EnergyMLP) else "score"
                 direction = rng.standard_normal(model.theta.size) if density.dim == 1 else None
@@ -143,69 +151,88 @@ def on_data(x, name, columns=None, *, seed=0, progress=None):
         notes.append(f"means over {MONTE_CARLO} samples; a bound is four standard errors")
     case = Case(density, trained, f"{name}: Parzen density, trained network", seed=seed, direction=direction)
     case.samples, case.spare = (points, None) if d > 3 else (None, points)
-    return Study(name, [case], None, tuple(notes))
+    return Study(name, [case], LINES, seed, tuple(notes))
 
 
 # ------------------------------------------------------------------------------- verify
 
 
-def studies(target=None, *, density=None, seed=0, progress=None):
+def studies(target=None, *, density=None, seed=0, progress=None, steps=STEPS):
     """What a call of `verify` looks at, one `Study` at a time (a generator: data are trained on when it comes to them)."""
+    wanted = set(steps)
+    if density is None and hasattr(target, "logpdf"):
+        target, density = None, target
     if density is not None:
-        known = named_densities()
-        if isinstance(density, str):
-            if density not in known:
-                raise ValueError(f"verify: density is {density!r}, expected one of {', '.join(known)}.")
-            cases = closed_forms([density], seed)
-        else:
-            rng = np.random.default_rng(seed)
-            name = type(density).__name__
-            cases = [
-                Case(density, model, f"{name}, random {model.kind}", seed=seed)
-                for model in random_models(density.dim, rng)
-            ]
-        yield Study("Closed forms", cases)
+        yield Study(
+            "Closed forms" if isinstance(density, str) else "Your density", on_density(density, seed), LINES, seed
+        )
         return
     if target is None:
-        yield Study("Closed forms", closed_forms(SMOOTH, seed))
-        for case, only in integration_by_parts.counterexamples():
-            yield Study("Counterexamples", [case], only)
-        yield on_data(old_faithful(), "Old Faithful", ("eruptions", "waiting"), seed=seed, progress=progress)
-    elif isinstance(target, str | os.PathLike):
-        table = from_csv(target)
-        yield on_data(table.x, os.path.basename(os.fspath(target)), table.columns, seed=seed, progress=progress)
-    elif isinstance(target, Table):
-        yield on_data(target.x, "data", target.columns, seed=seed, progress=progress)
-    elif hasattr(target, "logpdf"):
-        yield from studies(density=target, seed=seed)
+        cases = closed_forms(
+            SMOOTH, seed, dims=(1, 2, 3) if len(wanted) > 1 else (1, 2)
+        )  # one step alone is a quick look
+        for chapter in CHAPTERS:
+            if wanted.intersection(chapter.steps):
+                yield Study(
+                    f"{chapter.number}. {chapter.title[0].upper()}{chapter.title[1:]}", cases, chapter.steps, seed
+                )
+        if len(wanted) > 1 and wanted.intersection(LINES):
+            yield on_data(old_faithful(), "Old Faithful", ("eruptions", "waiting"), seed=seed, progress=progress)
     else:
-        yield on_data(target, "data", seed=seed, progress=progress)
+        yield on_target(target, seed=seed, progress=progress)
+
+
+def on_density(density, seed):
+    """Cases of one density, a closed form by name or somebody's own, with random networks."""
+    if not isinstance(density, str):
+        rng, name = np.random.default_rng(seed), type(density).__name__
+        return [
+            Case(density, model, f"{name}, random {model.kind}", seed=seed) for model in random_models(density.dim, rng)
+        ]
+    if density not in (known := named_densities()):
+        raise ValueError(f"verify: density is {density!r}, expected one of {', '.join(known)}.")
+    return closed_forms([density], seed)
+
+
+def on_target(target, **options):
+    """The study of a CSV file, a table, or an array."""
+    if isinstance(target, str | os.PathLike):
+        table = from_csv(target)
+        return on_data(table.x, os.path.basename(os.fspath(target)), table.columns, **options)
+    if isinstance(target, Table):
+        return on_data(target.x, "data", target.columns, **options)
+    return on_data(target, "data", **options)
 
 
 def selected(only):
-    """The steps called `only`, or of the chapter called so; all of them for None. Case and punctuation do not matter."""
+    """The steps called `only`, or of the chapter called or numbered so; all of them for None. Case and punctuation do not matter."""
     if only is None:
         return STEPS
     plain = lambda text: "".join(c for c in text.lower() if c.isalnum())
-    chosen = [s for s in STEPS if plain(only) in (plain(s.name), plain(s.chapter))]
+    chosen = [s for s in STEPS if plain(only) in (plain(s.name), plain(s.chapter.title), str(s.chapter.number))]
     chosen = chosen or [s for s in STEPS if plain(only) and plain(only) in plain(s.name)]
     if not chosen:
-        names = "; ".join(s.name for s in STEPS)
-        chapters = "; ".join(chapter.CHAPTER for chapter in CHAPTERS)
-        raise ValueError(f"verify: only is {only!r}, expected a step ({names}) or a chapter ({chapters}).")
+        chapters = "; ".join(f"{chapter.number} {chapter.title}" for chapter in CHAPTERS)
+        raise ValueError(
+            f"verify: only is {only!r}, expected a chapter ({chapters}) or a step; numpyscore verify --list names them all."
+        )
     return chosen
 
 
-def run(study, steps):
-    """The verdicts of one study."""
-    for case in study.cases:
-        for s in steps:
-            if s.needs(case) and (study.only is None or s.name in study.only):
-                verdict = s(case)
-                if verdict.holds is None and case.spare is not None:
-                    verdict = s(replace(case, samples=case.spare, spare=None))
-                    verdict = replace(verdict, note="a grid within the budget did not decide; by Monte Carlo")
-                yield verdict
+def run(study, steps=STEPS):
+    """The verdicts of one study, as far as its steps are among `steps`."""
+    for step in study.steps:
+        if step not in steps:
+            continue
+        if step.kind != "line":
+            yield from step.settings(study.seed)
+            continue
+        for case in filter(step.applies, study.cases):
+            verdict = step(case)
+            if verdict.holds is None and case.spare is not None:
+                verdict = step(replace(case, samples=case.spare, spare=None))
+                verdict = replace(verdict, note="a grid within the budget did not decide; by Monte Carlo")
+            yield verdict
 
 
 def verify(target=None, *, only=None, seed=0, density=None, progress=None):
@@ -214,10 +241,11 @@ def verify(target=None, *, only=None, seed=0, density=None, progress=None):
     Parameters
     ----------
     target : None, path of a CSV file, (n, d) array, Table, or a density
-        None: closed forms, counterexamples and the Old Faithful data. Data: their Parzen density and a network trained on
-        them. A density (anything with dim, support, logpdf, score, sample): random networks on it.
+        None: all chapters with their examples and counterexamples, and the Old Faithful data. Data: their Parzen density and a
+        network trained on them. A density (anything with dim, support, logpdf, score, sample): random networks on it.
     only : str, optional
-        Name of a step or of a chapter.
+        Name of a step, or name or number of a chapter. One step alone is a quick look: without a target, on closed forms in one
+        and two dimensions.
     seed : int
         Seed of networks, samples and training.
     density : str, optional
@@ -236,8 +264,5 @@ def verify(target=None, *, only=None, seed=0, density=None, progress=None):
         For an unknown name or unusable data; `datasets.CSVError` for an unusable file.
     """
     steps = selected(only)
-    return [
-        verdict
-        for study in studies(target, density=density, seed=seed, progress=progress)
-        for verdict in run(study, steps)
-    ]
+    wanted = studies(target, density=density, seed=seed, progress=progress, steps=steps)
+    return [verdict for study in wanted for verdict in run(study, steps)]

@@ -1,80 +1,18 @@
-r"""Chapter: energy, normaliser and score.
+r"""Energy and normaliser.
 
-p = exp(-f)/Z. The score, the gradient of log p in x, is -grad f: Z is a constant and drops out. A gradient can be told from its
-integral along a path, so both sides are computed without differencing anything.
+Any energy f gives a density p = exp(-f)/Z, if Z, the integral of exp(-f), is finite. Z is one number, but an expensive one:
+on a grid its cost grows with the power of the dimension. That is why one learns the score, in which Z drops out.
 """
 
 import numpy as np
 
+from ..models import EnergyMLP
 from ..quadrature import Frame, integrate
-from .common import EPS, Hypothesis, Sides, step
+from .means import EPS, integral, number
+from .steps import Chapter, Sides, failing, hypothesis
 
-CHAPTER = "energy and score"
-
-
-def _path(case, log_p, score):
-    """log p(b) - log p(a), and the line integral of the score from a to b, for the worst of 8 random pairs."""
-    from scipy.integrate import quad_vec
-
-    rng = np.random.default_rng(case.seed)
-    a, b = case.density.sample(16, rng=rng).reshape(2, 8, case.dim)
-    along = lambda t: np.sum(score(a + t * (b - a)) * (b - a), 1)
-    right, error = quad_vec(along, 0.0, 1.0, epsabs=1e-13, epsrel=1e-13, norm="max", limit=200)
-    ends = log_p(a), log_p(b)
-    left = ends[1] - ends[0]
-    worst = int(np.argmax(np.abs(left - right)))
-    rounding = 16 * EPS * max(np.abs(end).max() for end in ends)
-    return (
-        case.constant(left[worst], rounding),
-        case.constant(right[worst], error + 16 * EPS * abs(right[worst]) + rounding),
-    )
-
-
-@step(
-    "density integrates to one",
-    CHAPTER,
-    r"\int p_0(x)\,dx = 1",
-    "definition of a density",
-    needs=lambda case: case.samples is None,
-)
-def normalised(case):
-    """The closed-form normaliser of the data density against quadrature."""
-    return Sides(case.mean("one"), case.constant(1.0))
-
-
-@step(
-    "score is the gradient of log p",
-    CHAPTER,
-    r"\log p_0(b) - \log p_0(a) = \int_a^b s_0 \cdot dx",
-    "definition of the score",
-)
-def data_score(case):
-    """The closed-form score of the data against its log density, along a path."""
-    return Sides(*_path(case, case.density.logpdf, case.density.score))
-
-
-@step(
-    "normaliser drops out",
-    CHAPTER,
-    r"\nabla \log \tfrac{e^{-f}}{Z} = -\nabla f",
-    "Hyvarinen (2005), section 2",
-    needs=lambda case: hasattr(case.model, "energy"),
-)
-def normaliser(case):
-    """log p(b) - log p(a) with p = exp(-f)/Z normalised by quadrature, against the line integral of -grad f."""
-    model = case.model
-    log_Z, note = 0.0, "Z is out of reach of quadrature here, and is not needed"
-    hypotheses: tuple = ()
-    if case.samples is None:
-        log_Z, relative = log_normaliser(model, case.density)
-        finite = bool(np.isfinite(log_Z))
-        hypotheses = (Hypothesis("Z is finite, log Z", log_Z, relative, finite),)
-        note = (
-            "" if finite else "Z is infinite: exp(-f) is no density, though it has a score; confinement > 0 repairs it"
-        )
-        log_Z = log_Z if finite else 0.0
-    left, right = _path(case, lambda x: -model.energy(x) - log_Z, model.score)
-    return Sides(left, right, tuple(h for h in hypotheses if h.holds), None, note)
+CHAPTER = Chapter(1, "energy and normaliser")
+DEFINITION = "Boltzmann-Gibbs form; Hyvarinen (2005), JMLR 6:695-709, equation 1"
 
 
 def log_normaliser(model, density):
@@ -84,7 +22,185 @@ def log_normaliser(model, density):
     if lam > 0 and np.isinf(support).all():  # exp(-f) has the tail of its confinement, not that of the data
         frame = Frame(np.zeros(density.dim), np.eye(density.dim) / np.sqrt(lam))
     shift = float(np.min(model.energy(density.sample(64, rng=0))))
-    integral = integrate(lambda x: np.exp(shift - model.energy(x)), frame, support)
-    if not (np.isfinite(integral.value) and integral.value > 0):
+    found = integrate(lambda x: np.exp(shift - model.energy(x)), frame, support)
+    if not (np.isfinite(found.value) and found.value > 0):
         return np.inf, np.inf
-    return float(np.log(integral.value) - shift), float(integral.error / integral.value)
+    return float(np.log(found.value) - shift), float(found.error / found.value)
+
+
+def _line(a, b):
+    """The interval (a, b) as a support."""
+    return np.array([[a, b]], float)
+
+
+REAL_LINE = _line(-np.inf, np.inf)
+
+
+# ------------------------------------------------------------------------------- lines
+
+
+@CHAPTER.line(
+    "density integrates to one",
+    r"\int p_0(x)\,dx = 1",
+    "definition of a density",
+    needs=lambda case: case.samples is None,
+)
+def normalised(case):
+    """The closed-form normaliser of the data density, against quadrature."""
+    return Sides(case.mean("one"), number(1, 0))
+
+
+@CHAPTER.line(
+    "exp(-f)/Z integrates to one",
+    r"\int \frac{e^{-f(x)}}{Z}\,dx = 1, \quad \frac{e^{-f}}{Z} > 0",
+    DEFINITION,
+    needs=lambda case: case.dim == 1 and getattr(case.model, "confinement", 0.0) > 0,
+)
+def model_normalised(case):
+    """Z by the trapezoidal rule; the integral of exp(-f)/Z, which cannot be negative, by SciPy's adaptive Gauss-Kronrod rule."""
+    from scipy.integrate import quad
+
+    log_Z, relative = log_normaliser(case.model, case.density)
+    p = lambda x: float(np.exp(-case.model.energy(np.array([[x]]))[0] - log_Z))
+    ends, (center, *_) = case.density.support[0], np.sort(case.density.sample(1, rng=0)[:, 0])
+    parts = [
+        quad(p, *sorted(piece), epsabs=1e-13, epsrel=1e-13, limit=200)
+        for piece in ((ends[0], center), (center, ends[1]))
+    ]
+    return Sides(number(sum(v for v, _ in parts), sum(e for _, e in parts)), number(1, relative + 1e-14))
+
+
+# ------------------------------------------------------------------------------- examples
+
+
+@CHAPTER.example(
+    "Gaussian as an energy",
+    r"f = \frac{(x-\mu)^2}{2\sigma^2} \;\Rightarrow\; Z = \sqrt{2\pi\sigma^2}",
+    "Gauss's integral",
+)
+def gaussian_energy(seed):
+    """The one energy whose normaliser everybody knows: Z by quadrature against its closed form."""
+    for mu, sigma in ((0.0, 1.0), (3.0, 0.2), (-50.0, 7.0)):
+        frame = Frame(
+            np.array([mu + 0.3 * sigma]), np.array([[1.1 * sigma]])
+        )  # not the energy's own, which would flatter
+        Z = integrate(lambda x: np.exp(-((x[:, 0] - mu) ** 2) / (2 * sigma**2)), frame, REAL_LINE)
+        yield f"mu = {mu:g}, sigma = {sigma:g}", Sides(integral(Z), number(np.sqrt(2 * np.pi * sigma**2)))
+
+
+@CHAPTER.example(
+    "Gaussian normaliser in d dimensions",
+    r"f = \tfrac12 x^\top \Sigma^{-1} x \;\Rightarrow\; Z = (2\pi)^{d/2} |\Sigma|^{1/2}",
+    "Gauss's integral, after a change of variables",
+)
+def gaussian_energy_in_d(seed):
+    """The factor of sqrt(2 pi) stands once for each dimension: the d in the exponent is forgotten more often than one thinks."""
+    rng = np.random.default_rng(seed)
+    for d in (1, 2, 3):
+        A = rng.standard_normal((d, d)) + 2 * np.eye(d)
+        cov, frame = A @ A.T, Frame(np.zeros(d), 1.1 * A)
+        precision = np.linalg.inv(cov)
+        Z = integrate(
+            lambda x: np.exp(-0.5 * np.einsum("ni,ij,nj->n", x, precision, x)), frame, np.tile(REAL_LINE, (d, 1))
+        )
+        right = (2 * np.pi) ** (d / 2) * np.sqrt(np.linalg.det(cov))
+        yield f"d = {d}", Sides(integral(Z), number(right, 64 * EPS * right * np.linalg.cond(cov)))
+
+
+@CHAPTER.example("a constant in the energy", r"Z(f + c) = e^{-c}\, Z(f)", DEFINITION)
+def shifted_energy(seed):
+    """Raising the energy by c lowers exp(-f) everywhere, and Z with it: the density does not notice."""
+    net = EnergyMLP.init(1, (8, 8), "softplus", confinement=1.0, rng=seed)
+    frame = Frame(np.zeros(1), np.eye(1))
+    plain = integrate(lambda x: np.exp(-net.energy(x)), frame, REAL_LINE)
+    for c in (-3.0, 0.5, 20.0):
+        *layers, (w, b) = net.layers
+        raised = EnergyMLP.from_arrays([*layers, (w, b + c)], "softplus", confinement=1.0)
+        Z = integrate(lambda x: np.exp(-raised.energy(x)), frame, REAL_LINE)
+        yield f"random network, c = {c:g}", Sides(integral(Z), np.exp(-c) * integral(plain))
+
+
+@CHAPTER.example(
+    "cost of the normaliser", r"N_d \ge N_1^{\,d}", "tensor-product rules; the curse of dimension, Bellman (1957)"
+)
+def cost(seed):
+    """Points of the coarsest trapezoidal grid that gives Z of f = sum x^2/2 + x^4/10 to 1e-8, counted, against a power of those in 1-d."""
+    f = lambda axis: axis**2 / 2 + axis**4 / 10
+    Z_1 = float(integrate(lambda x: np.exp(-f(x[:, 0])), Frame(np.zeros(1), np.eye(1)), REAL_LINE).value)
+
+    def points(d):
+        for m in range(4, 64):
+            axis, h = np.linspace(-5.5, 5.5, m, retstep=True)
+            grid = f(axis)
+            for _ in range(d - 1):
+                grid = np.add.outer(grid, f(axis))
+            if abs(np.exp(-grid).sum() * h**d / Z_1**d - 1) < 1e-8:
+                return grid.size
+        raise ArithmeticError("no grid of up to 63 points an axis reaches 1e-8")
+
+    first = points(1)
+    for d in (2, 3, 4):
+        yield f"d = {d}: {points(d)} points", Sides(number(points(d), 0), number(first**d, 0), relation=">=")
+
+
+@CHAPTER.example(
+    "confinement bounds the normaliser",
+    r"Z \le e^{-\inf \mathrm{net}} \left(\frac{2\pi}{\lambda}\right)^{d/2}",
+    "net is bounded by its output weights where |phi| <= 1",
+)
+def confined(seed):
+    """A bounded network plus lambda |x|^2 / 2 has a Gaussian's tail: Z is finite, whatever the weights."""
+    for d, lam in ((1, 1.0), (1, 0.01), (2, 0.5)):
+        net = EnergyMLP.init(d, (6,), "tanh", confinement=lam, rng=seed)
+        (w, c) = net.layers[-1]
+        frame = Frame(np.zeros(d), np.eye(d) / np.sqrt(lam))
+        Z = integrate(lambda x: np.exp(-net.energy(x)), frame, np.tile(REAL_LINE, (d, 1)))
+        ceiling = np.exp(np.abs(w).sum() - c[0]) * (2 * np.pi / lam) ** (d / 2)
+        yield f"tanh network, d = {d}, lambda = {lam:g}", Sides(integral(Z), number(ceiling), relation="<=")
+
+
+# ------------------------------------------------------------------------------- counterexamples
+
+
+@CHAPTER.counterexample(
+    "a bounded energy has no normaliser",
+    r"\frac{d}{dR} \int_{-R}^{R} e^{-f}\,dx \to e^{-f(\infty)} + e^{-f(-\infty)} \ne 0",
+    "Z exists only if exp(-f) is integrable",
+)
+def bounded_energy(seed):
+    """tanh units saturate, so exp(-f) tends to a constant and the integral grows in proportion to the interval, for ever.
+
+    It would have to stop growing. With a confinement of 0.01 it does.
+    """
+    net = EnergyMLP.init(1, (6,), "tanh", rng=seed)
+    (W, _), (w, c) = net.layers
+    limits = [np.exp(-(sign * np.sign(W[0]) @ w + c)).item() for sign in (1, -1)]
+    R = 40.0 / np.abs(W).min()  # tanh(40) is 1 to the last bit
+
+    def growth(model):
+        p = lambda x: np.exp(-model.energy(x))
+        pieces = [
+            integrate(p, Frame(np.array([1.5 * s * R]), np.array([[R]])), _line(*sorted((s * R, 2 * s * R))))
+            for s in (1, -1)
+        ]
+        return sum(map(integral, pieces), number(0, 0)) * (1 / R)
+
+    whole = integrate(lambda x: np.exp(-net.energy(x)), Frame(np.zeros(1), np.eye(1)), REAL_LINE)
+    infinite = failing("Z is finite: growth of the integral per unit of R", sum(limits))
+    note = "" if np.isfinite(whole.value) else f"quadrature over the line: {whole.note}"
+    yield "tanh network, no confinement", Sides(growth(net), number(0, 0), (infinite,), number(sum(limits)), note)
+
+
+@CHAPTER.example(
+    "confinement repairs it",
+    r"\frac{d}{dR} \int_{-R}^{R} e^{-f - \lambda x^2/2}\,dx \to 0",
+    "Z exists only if exp(-f) is integrable",
+)
+def repaired(seed):
+    """The same network and the same interval, with lambda = 0.01."""
+    net = EnergyMLP.init(1, (6,), "tanh", confinement=0.01, rng=seed)
+    R = 40.0 / np.abs(net.layers[0][0]).min()
+    log_p = lambda r: -float(net.energy(np.array([[r]]))[0])
+    rate = np.exp(log_p(R)) + np.exp(log_p(-R))
+    finite = hypothesis("Z is finite: growth of the integral per unit of R", rate, 1e-12)
+    yield "tanh network, lambda = 0.01", Sides(number(rate), number(0, 1e-12), (finite,))

@@ -1,0 +1,170 @@
+r"""A case: a data density p_0 and a model of its score, with every mean that the lines of the derivation ask for.
+
+Everything a line needs is a mean under the data density, so a case evaluates all of them once, on the same nodes or the same
+samples, as columns of one integrand. A side is a linear combination of these means; the bound of a gap then knows how its
+terms depend on each other.
+"""
+
+import functools
+from dataclasses import dataclass
+from dataclasses import field as entry
+from typing import Any
+
+import numpy as np
+
+from ..losses import explicit_loss, implicit_loss
+from ..quadrature import Integral, expectation, flux
+from .means import Mean, MonteCarlo, Quadrature
+
+BUDGET = {1: 1 << 17, 2: 1 << 18, 3: 1 << 20}  # points of a grid: what a step may take, by dimension
+
+
+@dataclass
+class Case:
+    """A data density p_0 and a model of its score, with every mean the steps ask for.
+
+    density : anything with dim, support, logpdf, score, sample. model : anything with score and trace (an energy or a score network,
+    another density, a formula). breaks : per axis, points where the model is not smooth. samples : if given, means are
+    taken over them (Monte Carlo) instead of by quadrature. spare : samples to fall back on where quadrature cannot decide.
+    """
+
+    density: Any
+    model: Any
+    subject: str = ""
+    breaks: tuple = ()
+    samples: np.ndarray | None = None
+    seed: int = 0
+    spare: np.ndarray | None = None
+    direction: Any = entry(default=None, repr=False)
+
+    @property
+    def dim(self):
+        """Dimension d of x."""
+        return self.density.dim
+
+    @property
+    def method(self):
+        """How the means are taken: "quadrature" or "monte carlo"."""
+        return "quadrature" if self.samples is None else "monte carlo"
+
+    def columns(self, x):
+        """All integrands at x (n, d), by name; s_0 is the score of the data, s that of the model, g = sin(w . x) a test function."""
+        s_0, s = self.density.score(x), self.model.score(x)
+        trace = self.model.trace(x)
+        split = self.dim <= 3 and hasattr(self.model, "jacobian")
+        jacobian = self.model.jacobian(x) if split else np.zeros((len(x), 0, 0))
+        g, grad_g, laplacian_g = self.wave(x)
+        out = {
+            "one": np.ones(len(x)),
+            "fisher": 0.5 * np.sum(s_0**2, 1),
+            "square": 0.5 * np.sum(s**2, 1),
+            "cross": np.sum(s_0 * s, 1),
+            "trace": trace,
+            "data trace": self.density.trace(x),
+            "explicit": explicit_loss(s, s_0),
+            "implicit": implicit_loss(s, trace),
+            "score . w": s_0 @ self.w,
+            "score g": s_0 @ self.w * g,
+            "slope g": grad_g @ self.w,
+            "drift g": np.sum(s_0 * grad_g, 1),
+            "laplacian g": laplacian_g,
+        }
+        for i in range(jacobian.shape[1]):
+            out[f"cross {i}"] = s_0[:, i] * s[:, i]
+            out[f"slope {i}"] = jacobian[:, i, i]
+        return out
+
+    @functools.cached_property
+    def w(self):
+        """The direction (d,) of the test function g(x) = sin(w . x + 1): one radian per standard deviation, roughly."""
+        frame = getattr(self.density, "frame", None)
+        scale = np.ones(self.dim) if frame is None else np.sqrt(np.sum(frame.axes**2, 1))
+        return 1 / (scale * np.sqrt(self.dim))
+
+    def wave(self, x):
+        """g (n,), its gradient (n, d) and its Laplacian (n,) at x, for g(x) = sin(w . x + 1)."""
+        phase = x @ self.w + 1
+        return np.sin(phase), np.cos(phase)[:, None] * self.w, -np.sin(phase) * (self.w @ self.w)
+
+    def slopes(self, x):
+        """d/dtheta of both losses along `direction`, by a complex step through every pass."""
+        moved = self.model.with_theta(self.model.theta + 1e-30j * self.direction)
+        s, trace = moved.score(x), moved.trace(x)
+        explicit, implicit = explicit_loss(s, self.density.score(x)), implicit_loss(s, trace)
+        return {"d explicit": explicit.imag / 1e-30, "d implicit": implicit.imag / 1e-30}
+
+    def _means(self, columns, rtol):
+        """The mean of every column, all on the same points."""
+        if self.samples is not None:
+            found = columns(self.samples)
+            table = np.stack([*found.values()])
+            return MonteCarlo(dict(zip(found, table.mean(1), strict=True)), np.cov(table), table.shape[1])
+        names: list[str] = []
+
+        def integrand(x):
+            found = columns(x)
+            names[:] = found
+            return np.stack([*found.values()], 1)
+
+        integral = expectation(integrand, self.density, rtol=rtol, breaks=self.breaks, budget=BUDGET[self.dim])
+        return Quadrature(dict(zip(names, integral.value, strict=True)), dict(zip(names, integral.error, strict=True)))
+
+    @functools.cached_property
+    def moments(self):
+        """Every column's mean."""
+        return self._means(self.columns, 1e-12 if self.dim < 3 else 2e-10)
+
+    @functools.cached_property
+    def slope_moments(self):
+        """The means of `slopes`."""
+        return self._means(self.slopes, 1e-11)
+
+    def mean(self, name):
+        """E[column] as a side of an equation."""
+        return Mean(self.slope_moments if name.startswith("d ") else self.moments, {name: 1.0})
+
+    def flux(self, field):
+        """Flux of p_0 times a field (n, d) -> (n, d) through the boundary of the support; a bound of it by Monte Carlo."""
+        if self.samples is None:
+            return flux(field, self.density)
+        return far_flux(self.density, field, self.samples, self.seed)
+
+    @functools.cached_property
+    def boundary(self) -> Integral:
+        """Flux of p_0 s: the term that integration by parts leaves behind."""
+        return self.flux(self.model.score)
+
+    @functools.cached_property
+    def own_boundary(self) -> Integral:
+        """Flux of p_0 s_0, the data's own score."""
+        return self.flux(self.density.score)
+
+    @functools.cached_property
+    def wave_boundary(self) -> Integral:
+        """Flux of p_0 grad g; that of p_0 g w is the same but for the phase."""
+        return self.flux(lambda x: self.wave(x)[1])
+
+    @property
+    def smooth_data(self):
+        """Whether the data's score has no jumps: their frame names none."""
+        return not any(len(b) for b in getattr(getattr(self.density, "frame", None), "breaks", ()))
+
+
+def far_flux(density, field, x, seed):
+    """Bound of the flux of p v through a sphere far outside the samples, for dimensions beyond quadrature.
+
+    The mean of |p v . n| over random points of the sphere times its area, in logarithms, since both are extreme.
+    """
+    from scipy.special import gammaln
+
+    d = x.shape[1]
+    center = x.mean(0)
+    radius = 2 * np.sqrt(np.max(np.sum((x - center) ** 2, 1)))
+    n = np.random.default_rng(seed).standard_normal((64, d))
+    n /= np.linalg.norm(n, axis=1, keepdims=True)
+    points = center + radius * n
+    outward = np.abs(np.sum(field(points) * n, 1))
+    log_area = np.log(2) + d / 2 * np.log(np.pi) - gammaln(d / 2) + (d - 1) * np.log(radius)
+    logs = density.logpdf(points) + np.log(np.maximum(outward, np.finfo(float).tiny))
+    bound = np.exp(np.clip(log_area + logs.max(), -700.0, 700.0))
+    return Integral(0.0, bound, 64, True, f"at most {bound:.1e} through a sphere of radius {radius:.3g}")

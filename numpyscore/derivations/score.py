@@ -1,0 +1,296 @@
+r"""The score.
+
+Score means here the gradient of log p in x. For p = exp(-f)/Z it is -grad f, and Z has dropped out. It points uphill, knows the
+density up to its weights of far-apart modes, and not every vector field is one: its Jacobian must be symmetric.
+"""
+
+import numpy as np
+
+from ..densities import Exponential, GaussianMixture, Laplace
+from ..losses import half_square
+from ..models import ScoreMLP
+from ..quadrature import Frame, expectation, integrate
+from .case import Case
+from .energy import log_normaliser
+from .means import EPS, integral, number
+from .steps import Chapter, Sides, failing, hypothesis, vanishes
+
+CHAPTER = Chapter(2, "score")
+DEFINITION = "definition of the score; Hyvarinen (2005), JMLR 6:695-709, section 2"
+STEP = 1e-30  # of a complex step
+
+
+def _path(case, log_p, score):
+    """log p(b) - log p(a), and the line integral of the score from a to b, for the worst of 8 random pairs."""
+    from scipy.integrate import quad_vec
+
+    rng = np.random.default_rng(case.seed)
+    a, b = case.density.sample(16, rng=rng).reshape(2, 8, case.dim)
+    along = lambda t: np.sum(score(a + t * (b - a)) * (b - a), 1)
+    right, error = quad_vec(along, 0.0, 1.0, epsabs=1e-13, epsrel=1e-13, norm="max", limit=200)
+    ends = log_p(a), log_p(b)
+    left = ends[1] - ends[0]
+    worst = int(np.argmax(np.abs(left - right)))
+    rounding = 16 * EPS * max(np.abs(end).max() for end in ends)
+    return number(left[worst], rounding), number(right[worst], error + 16 * EPS * abs(right[worst]) + rounding)
+
+
+def _points(case, n=16):
+    return case.density.sample(n, rng=np.random.default_rng([case.seed, 2]))
+
+
+def _slope_scale(model, x):
+    """S of MATH section 6 for the score, (n, d): every weight by its size, every phi' by a bound of it (1.13 for gelu)."""
+    S = np.ones(1)
+    for l, (W, _) in enumerate(reversed(model.layers)):
+        S = np.abs(W) @ (S if l == 0 else 1.13 * S)
+    return S + model.confinement * np.abs(x)
+
+
+def _network(case):
+    """Energy networks without a noise level that take complex input."""
+    return getattr(case.model, "kind", "") == "EnergyMLP" and case.model.activation.analytic
+
+
+# ------------------------------------------------------------------------------- lines
+
+
+@CHAPTER.line("score is the gradient of log p", r"\log p_0(b) - \log p_0(a) = \int_a^b s_0 \cdot dx", DEFINITION)
+def data_score(case):
+    """The closed-form score of the data against their log density, along a path: nothing is differenced."""
+    return Sides(*_path(case, case.density.logpdf, case.density.score))
+
+
+@CHAPTER.line(
+    "normaliser drops out",
+    r"\nabla \log \frac{e^{-f}}{Z} = -\nabla f",
+    DEFINITION,
+    needs=lambda case: hasattr(case.model, "energy"),
+)
+def normaliser(case):
+    """log p(b) - log p(a) with p = exp(-f)/Z normalised by quadrature, against the line integral of -grad f."""
+    model = case.model
+    log_Z, note = 0.0, "Z is out of reach of quadrature here, and is not needed"
+    hypotheses: tuple = ()
+    if case.samples is None:
+        log_Z, relative = log_normaliser(model, case.density)
+        finite = bool(np.isfinite(log_Z))
+        hypotheses = (hypothesis("Z is finite, log Z", log_Z, relative, finite),) if finite else ()
+        note = (
+            "" if finite else "Z is infinite: exp(-f) is no density, though it has a score; confinement > 0 repairs it"
+        )
+        log_Z = log_Z if finite else 0.0
+    left, right = _path(case, lambda x: -model.energy(x) - log_Z, model.score)
+    return Sides(left, right, hypotheses, None, note)
+
+
+@CHAPTER.line("score of a network", r"s = -\nabla f", DEFINITION, needs=_network)
+def network_score(case):
+    """Reverse mode by hand against a complex step of the energy, at the worst of 16 points and of all coordinates."""
+    x = _points(case)
+    steps = np.stack([-case.model.energy(x + 1j * STEP * e).imag / STEP for e in np.eye(case.dim)], 1)
+    s, S = case.model.score(x), _slope_scale(case.model, x)
+    worst = np.unravel_index(np.argmax(np.abs(steps - s) / S), s.shape)
+    return Sides(number(s[worst], 32 * EPS * S[worst]), number(steps[worst], 32 * EPS * S[worst]))
+
+
+@CHAPTER.line("the score points uphill", r"\frac{d}{dt} \log p(x + t s)\Big|_{t=0} = |s|^2", DEFINITION, needs=_network)
+def uphill(case):
+    """Along the score log p rises, and no direction of the same length rises faster: the slope is |s|^2, never negative."""
+    x = _points(case)
+    s = case.model.score(x)
+    rise = -case.model.energy(x + 1j * STEP * s).imag / STEP
+    error = 32 * EPS * np.sum(np.abs(s) * _slope_scale(case.model, x), 1)
+    square = np.sum(s**2, 1)
+    worst = int(np.argmax(np.abs(rise - square) / error))
+    return Sides(number(rise[worst], error[worst]), number(square[worst], error[worst]))
+
+
+@CHAPTER.line(
+    "mean score is zero",
+    r"E[s_0] = \oint p_0\, n\,dS = 0",
+    "the integral of a gradient; Fisher's score of a location family",
+)
+def mean_score(case):
+    """The integral of grad p_0 is what crosses the boundary; along one direction w."""
+    rim = case.flux(lambda x: np.broadcast_to(case.w, x.shape))
+    return Sides(case.mean("score . w"), number(0, 0), (vanishes("boundary term p vanishes", rim),), integral(rim))
+
+
+@CHAPTER.line(
+    "information equality",
+    r"E|s_0|^2 = -E[\mathrm{tr}\,\partial_x s_0]",
+    "Fisher's information identity, for a location family",
+    needs=lambda case: case.smooth_data,
+)
+def information(case):
+    """Slope squared is curvature on average, if p_0 s_0 vanishes at the boundary."""
+    held = vanishes("boundary term p_0 s_0 vanishes", case.own_boundary)
+    return Sides(2.0 * case.mean("fisher"), -case.mean("data trace"), (held,), integral(case.own_boundary))
+
+
+@CHAPTER.line(
+    "the Jacobian of a gradient is symmetric",
+    r"\partial_j s_i = \partial_i s_j",
+    "Schwarz's theorem",
+    needs=lambda case: 1 < case.dim <= 3 and _network(case),
+)
+def symmetric(case):
+    """The first two coordinates, at the worst of 16 points: a column of forward mode against a column of reverse mode."""
+    x = _points(case)
+    e_0, e_1 = (np.broadcast_to(e, x.shape) for e in np.eye(case.dim)[:2])
+    forward, reverse = case.model.jvp(x, e_0)[:, 1], case.model.vjp(x, e_0)[:, 1]
+    size = np.abs(case.model.jacobian(x)).max((1, 2)) + np.abs(case.model.jvp(x, e_1)).max(1) + 1
+    worst = int(np.argmax(np.abs(forward - reverse) / size))
+    return Sides(number(forward[worst], 64 * EPS * size[worst]), number(reverse[worst], 64 * EPS * size[worst]))
+
+
+@CHAPTER.line(
+    "work around a loop is zero",
+    r"\oint s \cdot dx = 0",
+    "gradient theorem",
+    needs=lambda case: 1 < case.dim <= 3 and _network(case) and case.samples is None,
+)
+def loop(case):
+    """Carry a point once around a circle through the data: log p is what it was, so the score did no work."""
+    return Sides(_circulation(case.model.score, np.zeros(case.dim), 1.0), number(0, 0))
+
+
+def _circulation(field, center, radius, n=512):
+    """Integral of a field around a circle in the first two coordinates, by the trapezoidal rule and with half the points."""
+    angle = 2 * np.pi * np.arange(n) / n
+    along = np.zeros((n, len(center)))
+    along[:, 0], along[:, 1] = -np.sin(angle), np.cos(angle)
+    x = np.array(center, float) + np.zeros_like(along)
+    x[:, 0] += radius * np.cos(angle)
+    x[:, 1] += radius * np.sin(angle)
+    work = radius * np.sum(field(x) * along, 1)
+    whole, half = 2 * np.pi * work.mean(), 2 * np.pi * work[::2].mean()
+    return number(whole, abs(whole - half) + 64 * EPS * 2 * np.pi * np.abs(work).mean())
+
+
+# ------------------------------------------------------------------------------- examples
+
+
+@CHAPTER.example("a constant in the energy changes no score", r"\nabla (f + c) = \nabla f", DEFINITION)
+def constant_in_energy(seed):
+    """The energies differ by c at every point, the scores not in the last bit."""
+    from ..models import EnergyMLP
+
+    net = EnergyMLP.init(2, (8, 8), "softplus", rng=seed)
+    x = np.random.default_rng(seed).standard_normal((64, 2))
+    for c in (1.0, -1e3):
+        *layers, (w, b) = net.layers
+        raised = EnergyMLP.from_arrays([*layers, (w, b + c)], "softplus")
+        change = np.mean(raised.energy(x) - net.energy(x))
+        yield f"energies, c = {c:g}", Sides(number(change, 64 * EPS * abs(c)), number(c, 0))
+        s, raised_s = net.score(x), raised.score(x)
+        worst = np.unravel_index(np.argmax(np.abs(s - raised_s)), s.shape)
+        yield f"scores, c = {c:g}", Sides(number(raised_s[worst], 0), number(s[worst], 0))
+
+
+@CHAPTER.example(
+    "other units",
+    r"y = c\,x \;\Rightarrow\; s_y(cx) = \tfrac1c\, s_x(x), \quad t_y(cx) = \tfrac1{c^2}\, t_x(x)",
+    DEFINITION,
+)
+def units(seed):
+    """The score has the unit 1/[x], its trace 1/[x]^2: minutes or hours, a free test of any formula."""
+    rng = np.random.default_rng(seed)
+    means, covs = rng.standard_normal((3, 2)), np.array([np.eye(2) * k for k in (0.5, 1.0, 2.0)])
+    x = rng.standard_normal((32, 2))
+    for c in (60.0, 1e-3):
+        p, q = GaussianMixture(np.ones(3) / 3, means, covs), GaussianMixture(np.ones(3) / 3, c * means, c**2 * covs)
+        for name, power, a, b in (("score", 1, p.score(x), q.score(c * x)), ("trace", 2, p.trace(x), q.trace(c * x))):
+            scaled, size = b * c**power, np.abs(a).max()
+            worst = np.unravel_index(np.argmax(np.abs(scaled - a)), a.shape)
+            yield (
+                f"{name} of a mixture, c = {c:g}",
+                Sides(number(scaled[worst], 64 * EPS * size), number(a[worst], 64 * EPS * size)),
+            )
+
+
+def two_modes(m, weight):
+    """Unit Gaussians at -m and m, the first with this weight."""
+    return GaussianMixture([weight, 1 - weight], [[-m], [m]], 1.0)
+
+
+@CHAPTER.example(
+    "blindness to far modes",
+    r"s_p - s_q = (r_p - r_q)\,(\mu_1 - \mu_2), \quad J_E = \tfrac12\, (2m)^2\, E_p (r_p - r_q)^2",
+    "r is the responsibility of the first mode; Song & Ermon (2019), arXiv:1907.05600, section 3.2.2",
+)
+def blindness(seed):
+    """Unit modes at -m and m, weights .2/.8 against .5/.5. The scores differ only where both modes matter; far apart, nowhere."""
+    for m in (1.0, 2.0, 5 * np.sqrt(2)):
+        p, q = two_modes(m, 0.2), two_modes(m, 0.5)
+        share = lambda x, w, m=m: 1 / (1 + (1 - w) / w * np.exp(np.minimum(2 * m * x[:, 0], 700)))
+        scores = expectation(lambda x: half_square(p.score(x) - q.score(x)), p)
+        shares = expectation(lambda x, m=m: 2 * m**2 * (share(x, 0.2) - share(x, 0.5)) ** 2, p)
+        yield f"m = {m:.4g}", Sides(integral(scores), integral(shares), note=f"J_E = {scores.value:.2g}")
+
+
+# ------------------------------------------------------------------------------- counterexamples
+
+
+@CHAPTER.counterexample(
+    "equal scores need not mean equal densities",
+    r"J_E(p, q) \approx 0 \;\not\Rightarrow\; \mathrm{KL}(p|q) = 0: \quad \mathrm{KL} \to \textstyle\sum_k \pi_k \log \pi_k/\rho_k",
+    "Song & Ermon (2019), section 3.2.2; Wenliang & Kanagawa (2020), arXiv:2008.10087",
+)
+def blind(seed):
+    """Modes 10 standard deviations apart: the Fisher divergence is 1e-11, the Kullback-Leibler divergence that of the weights."""
+    m = 5 * np.sqrt(2)
+    p, q = two_modes(m, 0.2), two_modes(m, 0.5)
+    fisher = expectation(lambda x: half_square(p.score(x) - q.score(x)), p)
+    kl = expectation(lambda x: p.logpdf(x) - q.logpdf(x), p)
+    weights = 0.2 * np.log(0.2 / 0.5) + 0.8 * np.log(0.8 / 0.5)
+    overlap = 4 * m * np.exp(-(m**2) / 2)  # mass between the modes, where the responsibilities are not 0 or 1
+    note = f"J_E = {fisher.value:.2g}, yet the densities differ"
+    held = failing("p and q share their modes' weights, KL of the weights", weights)
+    yield f"m = {m:.4g}", Sides(integral(kl), number(0, 0), (held,), number(weights, overlap), note)
+
+
+@CHAPTER.counterexample(
+    "a field that is no score",
+    r"\oint s \cdot dx = \iint (\partial_1 s_2 - \partial_2 s_1)\, dx_1 dx_2",
+    "Stokes's theorem; nothing makes a score network a gradient, Salimans & Ho (2021)",
+)
+def rotating(seed):
+    """A score network is any vector field: around a circle its work is the curl inside, and no log p can have that score."""
+    for widths in ((6,), (6, 6)):
+        net = ScoreMLP.init(2, widths, "softplus", rng=seed)
+        disc = Frame(np.array([0.5, np.pi]), np.diag([0.5, np.pi]))
+
+        def curl(polar, net=net):
+            r, angle = polar.T
+            J = net.jacobian(np.stack([r * np.cos(angle), r * np.sin(angle)], 1))
+            return r * (J[:, 1, 0] - J[:, 0, 1])
+
+        inside = integrate(curl, disc, np.array([[0.0, 1.0], [0.0, 2 * np.pi]]))
+        held = hypothesis("Jacobian is symmetric, curl inside", inside.value, inside.error)
+        work = _circulation(net.score, np.zeros(2), 1.0)
+        yield f"random score network {widths}", Sides(work, number(0, 0), (held,), integral(inside))
+
+
+@CHAPTER.counterexample(
+    "mean score of the exponential", r"E[s_0] = -p_0(0) = -a", "the boundary term of the mean score"
+)
+def exponential_mean(seed):
+    """The density ends at 0 with the value a: grad p_0 integrates to -a, not to 0. Along w, the rate itself."""
+    for a in (0.5, 2.0):
+        case = Case(Exponential(a), Exponential(a))
+        yield f"rate {a:g}", mean_score.sides(case)._replace(predicted=number(-a * case.w[0]))
+
+
+@CHAPTER.counterexample(
+    "information equality of the Laplace",
+    r"E|s_0|^2 + E[s_0'] = \frac1{b^2}, \quad \text{the jump of } s_0 \text{ being } -\frac2b \text{ where } p_0 = \frac1{2b}",
+    "a density whose score jumps",
+)
+def laplace_information(seed):
+    """The score is -sign(x)/b: its derivative is 0 wherever it exists, and the jump at 0 holds all the curvature."""
+    for b in (0.6, 2.0):
+        case = Case(Laplace(0.0, b), Laplace(0.0, b))
+        held = failing("the score has no jumps, p(0) times the jump", -1 / b**2)
+        yield f"b = {b:g}", Sides(2.0 * case.mean("fisher"), -case.mean("data trace"), (held,), number(1 / b**2))
