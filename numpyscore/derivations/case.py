@@ -16,6 +16,7 @@ from ..losses import explicit_loss, implicit_loss
 from ..quadrature import Integral, expectation, flux
 from .means import Mean, MonteCarlo, Quadrature
 
+STEP = 1e-30  # of a complex step
 BUDGET = {1: 1 << 17, 2: 1 << 18, 3: 1 << 20}  # points of a grid: what a step may take, by dimension
 
 
@@ -48,12 +49,12 @@ class Case:
         return "quadrature" if self.samples is None else "monte carlo"
 
     def columns(self, x):
-        """All integrands at x (n, d), by name; s_0 is the score of the data, s that of the model, g = sin(w . x) a test function."""
+        """All integrands at x (n, d), by name; s_0 is the score of the data, s that of the model, g a test function, `bend`."""
         s_0, s = self.density.score(x), self.model.score(x)
         trace = self.model.trace(x)
         split = self.dim <= 3 and hasattr(self.model, "jacobian")
         jacobian = self.model.jacobian(x) if split else np.zeros((len(x), 0, 0))
-        g, grad_g, laplacian_g = self.wave(x)
+        g, grad_g, laplacian_g = self.bend(x)
         out = {
             "one": np.ones(len(x)),
             "fisher": 0.5 * np.sum(s_0**2, 1),
@@ -76,22 +77,34 @@ class Case:
 
     @functools.cached_property
     def w(self):
-        """The direction (d,) of the test function g(x) = sin(w . x + 1): one radian per standard deviation, roughly."""
+        """A direction (d,) along which a standard deviation of the data is about one quarter."""
         frame = getattr(self.density, "frame", None)
         scale = np.ones(self.dim) if frame is None else np.sqrt(np.sum(frame.axes**2, 1))
-        return 1 / (scale * np.sqrt(self.dim))
+        return 0.25 / (scale * np.sqrt(self.dim))
 
-    def wave(self, x):
-        """g (n,), its gradient (n, d) and its Laplacian (n,) at x, for g(x) = sin(w . x + 1)."""
-        phase = x @ self.w + 1
-        return np.sin(phase), np.cos(phase)[:, None] * self.w, -np.sin(phase) * (self.w @ self.w)
+    def bend(self, x):
+        """A test function g (n,), its gradient (n, d) and its Laplacian (n,): g = u / sqrt(1 + u^2), u = w . x + 1/2.
+
+        Bounded, and as smooth far out as near, so that heavy tails can be integrated.
+        """
+        u = x @ self.w + 0.5
+        r = 1 / np.sqrt(1 + u * u)
+        return u * r, (r**3)[:, None] * self.w, -3 * u * r**5 * (self.w @ self.w)
+
+    @functools.cached_property
+    def moved(self):
+        """The model a complex step along `direction` away, through every pass."""
+        return self.model.with_theta(self.model.theta + 1j * STEP * self.direction)
+
+    def score_slope(self, x):
+        """d s / d theta along `direction` (n, d)."""
+        return self.moved.score(x).imag / STEP
 
     def slopes(self, x):
-        """d/dtheta of both losses along `direction`, by a complex step through every pass."""
-        moved = self.model.with_theta(self.model.theta + 1e-30j * self.direction)
-        s, trace = moved.score(x), moved.trace(x)
+        """d/dtheta of both losses along `direction`."""
+        s, trace = self.moved.score(x), self.moved.trace(x)
         explicit, implicit = explicit_loss(s, self.density.score(x)), implicit_loss(s, trace)
-        return {"d explicit": explicit.imag / 1e-30, "d implicit": implicit.imag / 1e-30}
+        return {"d explicit": explicit.imag / STEP, "d implicit": implicit.imag / STEP}
 
     def _means(self, columns, rtol):
         """The mean of every column, all on the same points."""
@@ -140,9 +153,9 @@ class Case:
         return self.flux(self.density.score)
 
     @functools.cached_property
-    def wave_boundary(self) -> Integral:
-        """Flux of p_0 grad g; that of p_0 g w is the same but for the phase."""
-        return self.flux(lambda x: self.wave(x)[1])
+    def bend_boundary(self) -> Integral:
+        """Flux of p_0 grad g."""
+        return self.flux(lambda x: self.bend(x)[1])
 
     @property
     def smooth_data(self):

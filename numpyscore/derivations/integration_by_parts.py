@@ -39,8 +39,8 @@ def expansion(case):
     "Stein (1972); the log-derivative p_0 s_0 = grad p_0, and one integration by parts",
 )
 def stein(case):
-    """For any smooth g, here a sine, along one direction w: the unknown score is traded for a derivative of g."""
-    rim = case.flux(lambda x: case.wave(x)[0][:, None] * case.w)
+    """For any smooth g, here a bounded one, along one direction w: the unknown score is traded for a derivative of g."""
+    rim = case.flux(lambda x: case.bend(x)[0][:, None] * case.w)
     return Sides(case.mean("score g"), integral(rim) - case.mean("slope g"))
 
 
@@ -69,12 +69,12 @@ def by_parts(case):
     needs=lambda case: case.samples is None and 1 < case.dim <= 3 and hasattr(case.model, "jacobian"),
 )
 def by_components(case):
-    """The same one coordinate at a time; the worst component is shown. Its own boundary term is not kept."""
+    """The same one coordinate at a time; the worst component is shown, and what crosses the boundary along it is not added."""
     sides = [(case.mean(f"cross {i}"), -case.mean(f"slope {i}")) for i in range(case.dim)]
     gaps = [abs((left - right).value) for left, right in sides]
-    worst = int(np.argmax(gaps))
-    left, right = sides[worst]
-    return Sides(left, right, (boundary_vanishes(case),), left - right, f"worst component: {worst}")
+    i = int(np.argmax(gaps))
+    term = case.flux(lambda x: case.model.score(x) * (np.arange(case.dim) == i))
+    return Sides(*sides[i], (vanishes("boundary term p s_i vanishes", term),), integral(term), f"worst component: {i}")
 
 
 @CHAPTER.line("explicit minus implicit is a constant", r"J_E(s) - J_I(s) = \tfrac12 E|s_0|^2", HYVARINEN)
@@ -100,7 +100,9 @@ def constant(case):
 )
 def same_gradient(case):
     """Along a random direction in parameter space, by a complex step; the constant has no gradient."""
-    return Sides(case.mean("d explicit"), case.mean("d implicit"), (boundary_vanishes(case),))
+    term = case.flux(case.score_slope)
+    held = vanishes("boundary term p ds/dtheta vanishes", term)
+    return Sides(case.mean("d explicit"), case.mean("d implicit"), (held,), -integral(term))
 
 
 @CHAPTER.line(

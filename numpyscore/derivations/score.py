@@ -10,14 +10,13 @@ from ..densities import Exponential, GaussianMixture, Laplace
 from ..losses import half_square
 from ..models import ScoreMLP
 from ..quadrature import Frame, expectation, integrate
-from .case import Case
+from .case import STEP, Case
 from .energy import log_normaliser
 from .means import EPS, integral, number
 from .steps import Chapter, Sides, failing, hypothesis, vanishes
 
 CHAPTER = Chapter(2, "score")
 DEFINITION = "definition of the score; Hyvarinen (2005), JMLR 6:695-709, section 2"
-STEP = 1e-30  # of a complex step
 
 
 def _path(case, log_p, score):
@@ -27,12 +26,21 @@ def _path(case, log_p, score):
     rng = np.random.default_rng(case.seed)
     a, b = case.density.sample(16, rng=rng).reshape(2, 8, case.dim)
     along = lambda t: np.sum(score(a + t * (b - a)) * (b - a), 1)
-    right, error = quad_vec(along, 0.0, 1.0, epsabs=1e-13, epsrel=1e-13, norm="max", limit=200)
+    kinks = _crossings(case.density, a, b)
+    right, error = quad_vec(along, 0.0, 1.0, epsabs=1e-13, epsrel=1e-13, norm="max", limit=200, points=kinks)
     ends = log_p(a), log_p(b)
     left = ends[1] - ends[0]
     worst = int(np.argmax(np.abs(left - right)))
     rounding = 16 * EPS * max(np.abs(end).max() for end in ends)
     return number(left[worst], rounding), number(right[worst], error + 16 * EPS * abs(right[worst]) + rounding)
+
+
+def _crossings(density, a, b):
+    """Where the straight lines from a to b (n, d), with t from 0 to 1, cross the points at which the density is not smooth."""
+    breaks = getattr(getattr(density, "frame", None), "breaks", ())
+    t = [(c - a[:, j]) / (b[:, j] - a[:, j]) for j, axis in enumerate(breaks) for c in axis]
+    inside = np.concatenate([np.empty(0), *t])
+    return np.unique(inside[(inside > 0) & (inside < 1)])
 
 
 def _points(case, n=16):
