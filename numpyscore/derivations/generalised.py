@@ -49,8 +49,10 @@ def _kinks(density):
     )
 
 
-def weighted(density, model, h, h_prime, breaks):
+def weighted(density, model, pair, breaks):
     """E of the weighted explicit loss, of the weighted implicit one, and of the constant between them, on the same nodes."""
+
+    h, h_prime = pair
 
     def columns(x):
         s_0, s, w, slope = density.score(x), model.score(x), h(x), h_prime(x)
@@ -86,7 +88,7 @@ def killed(case):
 )
 def constant(case):
     """Theorem 1 again, for p_0 h in place of p_0: the derivative of h is what is new."""
-    explicit, implicit_, rest, _ = weighted(case.density, case.model, *weight(case.density), _kinks(case.density))
+    explicit, implicit_, rest, _ = weighted(case.density, case.model, weight(case.density), _kinks(case.density))
     return Sides(explicit, implicit_ + rest)
 
 
@@ -97,9 +99,9 @@ def constant(case):
 def three_weights(seed):
     """Exponential data, whose density is largest at the boundary itself; the two losses and their constant, for each weight."""
     net = EnergyMLP.init(1, (6,), "softplus", confinement=0.5, rng=seed)
-    for name, (h, h_prime) in WEIGHTS.items():
+    for name, pair in WEIGHTS.items():
         breaks = ((1.0,),) if "min" in name else ()
-        explicit, implicit_, rest, _ = weighted(Exponential(2.0), net, h, h_prime, breaks)
+        explicit, implicit_, rest, _ = weighted(Exponential(2.0), net, pair, breaks)
         yield name, Sides(explicit, implicit_ + rest)
 
 
@@ -109,7 +111,7 @@ def boxes(seed):
     for d in (1, 2):
         net = EnergyMLP.init(d, (6,), "softplus", confinement=0.5, rng=seed)
         for density in (TruncatedGaussian(0.3 * np.ones(d), np.eye(d), -1.0, 2.0), HalfNormal(np.ones(d))):
-            explicit, implicit_, rest, _ = weighted(density, net, *weight(density), _kinks(density))
+            explicit, implicit_, rest, _ = weighted(density, net, weight(density), _kinks(density))
             yield f"{type(density).__name__}, d = {d}", Sides(explicit, implicit_ + rest)
 
 
@@ -194,7 +196,7 @@ def unweighted(seed):
     """The minimum of the plain loss over the rate b is at 0, whatever the data: s = -b has no curvature to reward it."""
     one, zero = (lambda x: np.ones_like(x)), (lambda x: np.zeros_like(x))
     for a, b in ((2.0, 3.0), (1.0, 0.5)):
-        explicit, implicit_, rest, _ = weighted(Exponential(a), Exponential(b), one, zero, ())
+        explicit, implicit_, rest, _ = weighted(Exponential(a), Exponential(b), (one, zero), ())
         held = failing("h vanishes at the boundary, h(0)", 1.0)
         yield f"a = {a:g}, b = {b:g}", Sides(explicit, implicit_ + rest, (held,), number(-a * b))
 
@@ -207,7 +209,7 @@ def one_wall(seed):
     lower, upper = -1.0, 2.0
     density = TruncatedGaussian(0.3, 1.0, lower, upper)
     net = EnergyMLP.init(1, (6,), "softplus", confinement=0.5, rng=seed)
-    explicit, implicit_, rest, _ = weighted(density, net, *linear_weight(lower), ())
+    explicit, implicit_, rest, _ = weighted(density, net, linear_weight(lower), ())
     end = np.array([[upper]])
     flow = float(np.exp(density.logpdf(end))[0] * (upper - lower) * net.score(end)[0, 0])
     held = hypothesis("boundary term p h s vanishes", flow, 0.0)
@@ -222,6 +224,6 @@ def one_wall(seed):
 def no_slope(seed):
     """Weighting the summands of the implicit loss is not enough: p_0 h was integrated by parts, so h is differentiated too."""
     net = EnergyMLP.init(1, (6,), "softplus", confinement=0.5, rng=seed)
-    explicit, implicit_, rest, slope = weighted(Exponential(2.0), net, *linear_weight(), ())
+    explicit, implicit_, rest, slope = weighted(Exponential(2.0), net, linear_weight(), ())
     held = failing("h' s is kept, E[h' s]", slope.value)
     yield "exponential data, h = x", Sides(explicit, implicit_ - slope + rest, (held,), slope)
