@@ -14,11 +14,27 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import objectives
+from .foreign import dtype_name, to_numpy
 from .golden import SCHEMA, shipped
 from .inputs import positive
 from .models import EnergyMLP, ScoreMLP
 
 LIMIT = 64.0  # eps x S
+
+
+class Unit(NamedTuple):
+    """A dtype's relative spacing at 1, and its smallest normal number, below which results may be anything so small."""
+
+    eps: float
+    tiny: float
+
+
+UNITS = {
+    "float64": Unit(2.0**-52, 2.0**-1022),
+    "float32": Unit(2.0**-23, 2.0**-126),
+    "bfloat16": Unit(2.0**-7, 2.0**-126),
+    "float16": Unit(2.0**-10, 2.0**-14),
+}
 
 
 class Expected(NamedTuple):
@@ -317,34 +333,45 @@ def _known(what, names, known):
 
 
 def _row(vector, name, expected, given, limit, dtype):
-    row = lambda error, dtype, fault: Row(vector.id, name, vector.flags, error, dtype, fault)
+    came = _dtype(given)
+    row = lambda error, fault: Row(vector.id, name, vector.flags, error, came, fault)
     try:
         a = _array(name, given)
     except (TypeError, ValueError) as error:
-        return row(np.inf, "", f"cannot be read as numbers: {error}")
+        return row(np.inf, " ".join(str(error).split()))
     if a.shape != expected.value.shape:
-        return row(np.inf, str(a.dtype), f"has shape {a.shape}, expected {expected.value.shape}")
-    unit = np.finfo(dtype or (a.dtype if a.dtype.itemsize < 8 else float))
+        return row(np.inf, f"has shape {a.shape}, expected {expected.value.shape}")
+    unit = UNITS.get(dtype or came.rpartition(".")[2], UNITS["float64"])
     with np.errstate(invalid="ignore", over="ignore"):
-        off = np.abs(a.astype(float) - expected.value) / (float(unit.eps) * expected.scale + float(unit.tiny))
+        off = np.abs(a - expected.value) / (unit.eps * expected.scale + unit.tiny)
     off = np.where(np.isnan(off), np.inf, off)
     at = np.unravel_index(np.argmax(off), off.shape)
-    place = f"[{', '.join(map(str, at))}]" if at else ""
-    fault = f"{place} is {a[at]!s}, expected {expected.value[at]!r}" if off[at] > limit else ""
-    return row(float(off[at]), str(a.dtype), fault.strip())
+    place = f"[{', '.join(map(str, at))}] " if at else ""
+    fault = f"{place}is {a[at]}, expected {expected.value[at]}" if off[at] > limit else ""
+    return row(float(off[at]), fault)
 
 
-def _array(name, value):
-    """An ndarray of floats from an array, a tensor, nested lists of numbers or of their hex; a gradient also from a list of such."""
-    if isinstance(value, list | tuple) and name.endswith(".gradient"):
-        return np.concatenate([np.ravel(_array("", a)) for a in value]) if len(value) else np.empty(0)
-    if isinstance(value, list | tuple):
-        return np.array([_array(name, a) for a in value])
-    if isinstance(value, str):
-        return np.array(float.fromhex(value) if "x" in value else float(value))
-    if hasattr(value, "detach"):
-        value = value.detach().cpu().numpy()
-    a = np.array(value)
-    if a.dtype.kind not in "fiub":
-        raise TypeError(f"dtype {a.dtype}, expected real numbers")
-    return a if a.dtype.kind == "f" else a.astype(float)
+def _array(name, given):
+    """The float64 array of a quantity; a gradient may come in pieces, numbers as hex or decimal text."""
+    if name.endswith(".gradient") and isinstance(given, list | tuple):
+        return np.concatenate(
+            [np.ravel(_array(name.removesuffix(".gradient"), piece)) for piece in given] or [np.empty(0)]
+        )
+    a = to_numpy(_numbers(given), name)
+    if a.dtype.kind == "c":
+        raise TypeError(f"{name} is complex, expected real numbers")
+    return a.astype(float)
+
+
+def _numbers(a):
+    """Nested lists with text turned into numbers."""
+    if isinstance(a, list | tuple):
+        return [_numbers(b) for b in a]
+    return (float.fromhex(a) if "x" in a else float(a)) if isinstance(a, str) else a
+
+
+def _dtype(a):
+    """The name of the dtype of an array, or of the first one in nested lists; of plain numbers and texts that of Python's."""
+    while isinstance(a, list | tuple) and a:
+        a = a[0]
+    return "float64" if isinstance(a, str | list | tuple) else dtype_name(a)

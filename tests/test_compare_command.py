@@ -25,7 +25,9 @@ OURS = "from numpyscore.comparison import evaluate\n"
 def test_golden_writes_what_is_shipped(capsys, tmp_path):
     out = tmp_path / "deep" / "vectors"
     code, said, err = call(capsys, "golden", "--out", str(out))
-    assert (code, err) == (0, "") and said.startswith(f"44 reference vectors (numpyscore-vectors/1, 1.04 MB) in {out}")
+    assert (
+        (code, err) == (0, "") and said.startswith("44 reference vectors (numpyscore-vectors/1, ") and str(out) in said
+    )
     assert {path.name: path.read_bytes() for path in out.iterdir()} == golden.shipped()
     assert call(capsys, "golden", "--out", str(out))[0] == 0  # the same again does no harm
     (out / "README.md").write_text("my notes")

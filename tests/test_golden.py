@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpyscore
 from numpyscore import golden
 from numpyscore.activations import Activation
 from numpyscore.comparison import compare, evaluate, model, read_vectors
+from numpyscore.decimals import context
 
 PACKAGE = Path(numpyscore.__file__).parent
 CASES = golden.cases()
@@ -90,10 +92,54 @@ def test_inputs_are_exact_in_float32():
         assert (noisy.astype(np.float32) == noisy).all() and ((noisy - x) == sigma * noise).all()
 
 
+@pytest.mark.parametrize("id", ["energy-gelu-conditional", "score-silu", "energy-confined"])
+def test_derivatives_are_difference_quotients_to_35_digits(id):
+    """In theta of all nine objectives, and in x of energy and score: central differences of step 1e-25 at 100 digits, so truncation
+    near 1e-50 and rounding near 1e-75, times sizes up to 1e4 (second differences are divided by step^2)."""
+    case, h = next(case for case in CASES if case.id == id), Decimal("1e-25")
+    with context(100):
+        data = golden.draw(case)
+        told = data["sigma"] or [None] * case.samples
+        values = golden.expected(case, data)
+
+        def means(moved):
+            net = golden.Network(case, moved)
+            points = [net.at(x, sigma, 2) for x, sigma in zip(data["x"], told, strict=True)]
+            terms = [golden.losses(net, data, k, point) for k, point in enumerate(points)]
+            return {name: sum(t[name].value for t in terms) / case.samples for name in terms[0]}
+
+        last = len(values["implicit.gradient"]) - 1
+        for place in (0, last // 2, last):
+            up, down = (means(_moved(data["layers"], place, s * h)) for s in (1, -1))
+            for name in up:
+                difference = (up[name] - down[name]) / (2 * h)
+                assert abs(difference - values[f"{name}.gradient"][place][0]) < Decimal("1e-40"), (name, place)
+        net = golden.Network(case, data["layers"])
+        for i in range(case.dim):
+            step = [h * (i == j) for j in range(case.dim)]
+            plus, minus = (
+                net.at([Decimal(a) + s * e for a, e in zip(data["x"][0], step, strict=True)], told[0], 1)
+                for s in (1, -1)
+            )
+            for j in range(case.dim):
+                slope = (plus.score[j].value - minus.score[j].value) / (2 * h)
+                assert abs(slope - values["jacobian"][0][j][i][0]) < Decimal("1e-40")
+            if case.kind == "energy":
+                slope = (plus.energy.value - minus.energy.value) / (2 * h)
+                assert abs(slope + values["score"][0][i][0]) < Decimal("1e-40")
+
+
+def _moved(layers, place, h):
+    """The layers with one parameter, counted in the order of theta, moved by h."""
+    count = iter(range(10**6))
+    shift = lambda w: Decimal(w) + h * (next(count) == place)
+    return [([[shift(w) for w in row] for row in W], [shift(w) for w in b]) for W, b in layers]
+
+
 def test_a_value_that_does_not_settle_is_refused(monkeypatch):
     real = golden.expected
     jitter = iter(range(100))
-    wrong = lambda *a: real(*a) | {"trace": [(golden.Decimal(next(jitter)), golden.Decimal(1))]}
+    wrong = lambda *a: real(*a) | {"trace": [(Decimal(next(jitter)), Decimal(1))]}
     monkeypatch.setattr(golden, "expected", wrong)
     with pytest.raises(ArithmeticError, match="energy-one-unit has not settled to 50 digits within 300"):
         golden.generate(next(case for case in CASES if case.id == "energy-one-unit"))

@@ -21,7 +21,7 @@ PACKAGE = Path(numpyscore.__file__).parent
 FLOORS = {
     "inputs": -1,
     "trapezoid": -0.5,
-    "activations": 0, "quadrature": 0, "datasets": 0, "parameters": 0, "decimals": 0,
+    "activations": 0, "quadrature": 0, "datasets": 0, "parameters": 0, "decimals": 0, "foreign": 0,
     "density": 0.5,
     "mixtures": 0.7,
     "mlp": 1, "densities": 1,
