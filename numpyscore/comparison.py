@@ -149,7 +149,7 @@ def _parsed(name, content):
     """A JSON object of our schema."""
     try:
         document = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"read_vectors: {name} is not whole JSON ({error}): truncated? Write the vectors again."
         ) from None

@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import json
 import random
+import secrets
 from dataclasses import dataclass
 from decimal import Decimal
 from importlib import resources
@@ -362,8 +363,10 @@ def write(files, folder):
                 f"of yours is lost. Choose another --out, or remove it."
             )
     for name in sorted(files, key=lambda name: (name == "manifest.json", name)):
-        path = folder / name
+        path, temporary = folder / name, folder / f"{name}.{secrets.token_hex(4)}.tmp"
         if not path.exists():
-            temporary = path.with_name(f"{name}.tmp")
-            temporary.write_bytes(files[name])
-            temporary.replace(path)
+            try:
+                temporary.write_bytes(files[name])
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)

@@ -134,6 +134,7 @@ UNUSABLE = {
     "names.json": '{"energy-sin": {"tracee": [1]}}',
     "numbers.json": '{"energy-sin": 3}',
     "nothing.json": "{}",
+    "deep.json": "[" * 100_000,
     "syntax.py": "def evaluate(:\n",
     "raises.py": "raise RuntimeError('at import\\nsomehow')\n",
     "exits.py": "import sys; sys.exit(0)\n",
@@ -182,7 +183,10 @@ def test_a_spoilt_folder_is_one_line_and_exit_2(capsys, tmp_path):
 def test_what_their_code_prints_stays_out_of_the_results(capsys, vectors, tmp_path):
     path = tmp_path / "talks.py"
     (tmp_path / "beside.py").write_text(OURS)
-    path.write_text("print('hello')\nimport beside\ndef evaluate(v):\n    print(v.id)\n    return beside.evaluate(v)\n")
+    path.write_text(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\nclass P:\n    x: int\n"
+        "print('hello')\nimport beside\ndef evaluate(v):\n    print(v.id)\n    return beside.evaluate(v)\n"
+    )
     code, out, err = call(capsys, "compare", vectors, str(path), "--json")
     assert code == 0 and json.loads(out)["agree"] == 1346 and err.startswith("hello\nenergy-tanh\n")
 

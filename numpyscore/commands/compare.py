@@ -56,7 +56,7 @@ def _results(path):
     """{id: {quantity: numbers}} from a file."""
     try:
         results = json.loads(Path(path).read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON ({error}); expected {{vector id: {{quantity: numbers}}}}") from None
     if not isinstance(results, dict):
         raise ValueError(f"{path} holds a {type(results).__name__}, expected {{vector id: {{quantity: numbers}}}}")
@@ -65,13 +65,15 @@ def _results(path):
 
 def _function(target):
     """The function that path.py, module, path.py:function or module:function names."""
-    place, _, name = target.partition(":")
-    name, file = name or "evaluate", place.endswith(".py")
+    place, _, name = (
+        target.rpartition(":") if ":" in target and not target.endswith(".py") else (target, "", "evaluate")
+    )
+    file = place.endswith(".py")
     sys.path.insert(0, str(Path(place).parent) if file else "")  # what stands beside it can be imported
     try:
         if file:
-            source, module = Path(place).read_bytes(), types.ModuleType(Path(place).stem)
-            module.__file__ = place
+            source, module = Path(place).read_bytes(), types.ModuleType(f"theirs_{Path(place).stem}")
+            module.__file__, sys.modules[module.__name__] = place, module  # dataclasses look themselves up there
             exec(compile(source, place, "exec"), module.__dict__)
         else:
             module = importlib.import_module(place)
