@@ -2,7 +2,7 @@ r"""Reference vectors: small networks, points and noise, and what every quantity
 
 Nothing of the package's own passes is used. Values and derivatives in x come from jets, derivatives in the parameters from
 reverse accumulation, activations from their definitions, all in `decimals`; this file writes down the networks and the
-objectives as MATH states them, one sample at a time. Every vector is computed with more and more digits until 50 agree twice.
+objectives as vectors/README.md states them, one sample at a time. Every vector is computed with more and more digits until 50 agree twice.
 
 Inputs are multiples of 2^-10 below 2^5, so exact in float32, in float64, and as short decimals.
 """
@@ -64,7 +64,7 @@ def cases():
         every += [
             Case(f"{kind}-zero-weights", kind, "softplus", 2, (2,), gain=0.0, flags=("zero weights",)),
             Case(f"{kind}-one-unit", kind, "tanh", 3, (1,), flags=("one unit",)),
-            Case(f"{kind}-deep-wide-input", kind, "silu", 4, (2, 3, 2), flags=("deep",)),
+            Case(f"{kind}-deep", kind, "silu", 4, (2, 3, 2), flags=("deep",)),
             Case(f"{kind}-one-sample", kind, "softplus", 2, (3,), samples=1, flags=("one sample",)),
         ]
     every.append(Case("energy-confined", "energy", "sigmoid", 2, (3,), confinement=0.5, flags=("confined",)))
