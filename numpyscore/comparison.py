@@ -293,13 +293,17 @@ def compare(theirs, vectors=None, *, limit=LIMIT, without=(), dtype=None):
     ValueError
         If a quantity, vector or flag has a name that is not known: a misspelt one would silently count as missing.
     TypeError
-        If something else than a mapping comes back.
+        If theirs is neither, or something else than a mapping comes back.
     """
     vectors = read_vectors() if vectors is None else vectors
     limit = positive("compare", "limit", limit)
     ask: Callable = theirs if callable(theirs) else lambda vector: theirs.get(vector.id)
     known = dict.fromkeys(name for vector in vectors for name in vector.expected)
     _known("flag", without, dict.fromkeys(flag for vector in vectors for flag in vector.flags))
+    if not callable(theirs) and not isinstance(theirs, Mapping):
+        raise TypeError(
+            f"compare: theirs is a {type(theirs).__name__}, expected a function of a vector, or a mapping of ids."
+        )
     if not callable(theirs):
         _known("vector", theirs, [vector.id for vector in vectors])
     rows: list[Row] = []

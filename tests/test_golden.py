@@ -136,6 +136,14 @@ def _moved(layers, place, h):
     return [([[shift(w) for w in row] for row in W], [shift(w) for w in b]) for W, b in layers]
 
 
+def test_what_cancels_exactly_is_zero():
+    """A difference of energies does not know the output's bias; 60 digits leave 1e-57 of it, and the files say 0."""
+    for vector in VECTORS:
+        if vector.kind == "energy":
+            last = vector.expected["finite_difference_sliced.gradient"]
+            assert last.value[-1] == 0 and (last.scale[-1] > 0 or "zero weights" in vector.flags), vector.id
+
+
 def test_a_value_that_does_not_settle_is_refused(monkeypatch):
     real = golden.expected
     jitter = iter(range(100))
@@ -298,6 +306,7 @@ def test_code_that_raises_is_said_beside_its_vector_and_the_others_go_on():
         ({"energy-tahn": {}}, {}, ValueError, "'energy-tahn' is no vector"),
         (lambda v: {}, {"without": ["tails"]}, ValueError, "'tails' is no flag"),
         (lambda v: [1.0], {}, TypeError, "came back as a list, expected a mapping"),
+        ([{}], {}, TypeError, "theirs is a list, expected a function of a vector, or a mapping of ids"),
         (lambda v: {}, {"limit": 0}, ValueError, "limit is 0.0, expected a finite positive number"),
     ],
 )
@@ -434,18 +443,25 @@ def test_the_readme_reads_a_vector_with_the_standard_library_alone(folder, monke
     assert space["scale"] == vector.expected["trace"].scale.tolist()
 
 
-@pytest.mark.parametrize("framework", ["torch", "jax"])
-def test_the_example_for_a_framework_agrees(framework):
+FRAMEWORKS = {"torch": VECTORS, "jax": VECTORS[3:40:30]}  # jax compiles each vector for three seconds
+
+
+@pytest.mark.parametrize(
+    "framework, vectors",
+    [*FRAMEWORKS.items(), pytest.param("jax", VECTORS, marks=pytest.mark.nightly)],
+    ids=["torch", "some jax", "jax"],
+)
+def test_the_example_for_a_framework_agrees(framework, vectors):
+    """Everything, and to 64 eps x S outside the tails, where their derivatives of a saturated unit lose digits."""
     pytest.importorskip(framework)
     (block,) = [block for first, block in blocks().items() if first.startswith(f"# {framework}_vectors.py")]
     space = {}
     with np.errstate(all="ignore"):
         exec(block, space)
-        found = compare(space["evaluate"], VECTORS)
-    worst = max((row for row in found.rows if "tail" not in row.flags), key=lambda row: row.error)
-    print(f"{framework}: {len(found.rows)} quantities, worst outside the tails {worst}")
-    assert all("tail" in row.flags for row in found.faults), [row for row in found.faults if "tail" not in row.flags][
-        :5
-    ]
-    if framework == "torch":
-        assert not found.missing
+        found = compare(space["evaluate"], vectors)
+    inside = [row for row in found.rows if "tail" not in row.flags]
+    print(f"{framework}: {len(inside)} quantities, worst {max(inside, key=lambda row: row.error)}")
+    assert len(found.rows) == sum(len(vector.expected) for vector in vectors)
+    assert not [row for row in inside if row.fault]
+    if "energy-tanh-tail" in {row.id for row in found.rows}:
+        assert "energy-tanh-tail" in {row.id for row in found.faults}  # 1 - tanh^2, as long as they compute that

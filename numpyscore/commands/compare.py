@@ -106,8 +106,8 @@ def _report(found):
     if found.missing:
         lines.append("missing: " + ", ".join(f"{name} ({count})" for name, count in found.missing.items()))
     dtypes = sorted({row.dtype for row in found.rows if row.dtype})
-    if dtypes != ["float64"]:
-        lines.append(f"what came back is {', '.join(dtypes) or 'no number'}: errors in units of the eps of each")
+    if not all(name.endswith("float64") for name in dtypes):
+        lines.append(f"what came back is {', '.join(dtypes)}: errors in units of the eps of each")
     worst = max(found.rows, key=lambda row: row.error)
     lines.append(
         f"{len(found.rows) - len(found.faults)} of {len(found.rows)} agree to {found.limit:g} eps x S; "
