@@ -5,6 +5,8 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from numpyscore import decimals
 from numpyscore.activations import ACTIVATIONS
@@ -91,6 +93,20 @@ def test_gradient_is_the_difference_quotient():
         for k in range(2):
             moved = lambda s, k=k: _function(*[Number(a + s * h * (j == k)) for j, a in enumerate(at)]).value
             assert abs((moved(1) - moved(-1)) / (2 * h) - exact[k][0]) < Decimal("1e-45")
+
+
+@given(st.lists(st.integers(-999, 999), min_size=3, max_size=3))
+def test_sums_and_products_are_those_of_rational_numbers(v):
+    """f = (a b - c)(a - b c) + a and its gradient, exact in integers; the size is f of absolute values with plus for minus."""
+    inputs = [Number(Decimal(a)) for a in v]
+    f = lambda a, b, c: (a * b - c) * (a - b * c) + a
+    a, b, c = v
+    exact = [b * (a - b * c) + (a * b - c) + 1, a * (a - b * c) - c * (a * b - c), -(a - b * c) - b * (a * b - c)]
+    y = f(*inputs)
+    p, q, r = map(abs, v)
+    assert y.value == f(a, b, c) and y.size == (p * q + r) * (p + q * r) + p
+    found = gradient(y, inputs)
+    assert [bar for bar, _ in found] == exact and all(size >= abs(bar) for bar, size in found)
 
 
 def test_a_number_that_y_does_not_depend_on_has_derivative_zero():
