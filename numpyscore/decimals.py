@@ -36,9 +36,6 @@ class Series:
     def __sub__(self, other):
         return self + -1 * _series(other)
 
-    def __rsub__(self, other):
-        return _series(other) - self
-
     def __mul__(self, other):
         b = _series(other).c
         return Series([sum(self.c[j] * b[k - j] for j in range(k + 1)) for k in range(ORDER + 1)])
@@ -183,13 +180,8 @@ class Number:
     def __mul__(self, other):
         if isinstance(other, int) and other in (0, 1):
             return self if other else 0
-        if isinstance(other, Jet):
-            return NotImplemented
         a, b = self, number(other)
         return Number(a.value * b.value, a.size * b.size, ((a, b.value, b.size), (b, a.value, a.size)))
-
-    def __rsub__(self, other):
-        return -self + other
 
     __radd__, __rmul__ = __add__, __mul__
 
@@ -239,21 +231,17 @@ class Jet:
         return cls(value, first, [[0] * d] * d if order > 1 else [])
 
     def __add__(self, other):
-        other = (
-            other
-            if isinstance(other, Jet)
-            else Jet(other, [0] * len(self.first), [[0] * len(self.first)] * len(self.second))
-        )
+        if not isinstance(other, Jet):  # a constant, such as the 0 that sums begin with
+            other = Jet(other, [0] * len(self.first), [[0] * len(self.first)] * len(self.second))
         plus = lambda a, b: [p + q for p, q in zip(a, b, strict=True)]
         second = [plus(a, b) for a, b in zip(self.second, other.second, strict=True)]
         return Jet(self.value + other.value, plus(self.first, other.first), second)
 
     def __mul__(self, other):
         """Times a Number or constant, or the product rule."""
+        times = lambda a: [p * other for p in a]
         if not isinstance(other, Jet):
-            return Jet(
-                self.value * other, [a * other for a in self.first], [[a * other for a in row] for row in self.second]
-            )
+            return Jet(self.value * other, times(self.first), [times(row) for row in self.second])
         a, b, d = self, other, range(len(self.second))
         first = [a.value * q + b.value * p for p, q in zip(a.first, b.first, strict=True)]
         mixed = lambda i, j: a.first[i] * b.first[j] + a.first[j] * b.first[i]
@@ -269,7 +257,7 @@ class Jet:
         second = [[c2 * (self.first[i] * self.first[j]) + c1 * self.second[i][j] for j in d] for i in d]
         return Jet(c0, first, second)
 
-    __radd__, __rmul__ = __add__, __mul__
+    __radd__ = __add__
 
 
 def context(digits):
