@@ -5,6 +5,7 @@ Score means, everywhere, the gradient of log p with respect to x: not a likeliho
 
 from . import estimators
 from .activations import Activation
+from .comparison import compare, read_vectors
 from .datasets import (
     CSVError,
     checkerboard,
@@ -84,6 +85,7 @@ __all__ = [
     "box_weight",
     "capped_weight",
     "checkerboard",
+    "compare",
     "denoising",
     "denoising_loss",
     "digits",
@@ -106,6 +108,7 @@ __all__ = [
     "load",
     "multilevel_denoising",
     "old_faithful",
+    "read_vectors",
     "rings",
     "sliced",
     "sliced_loss",

@@ -21,7 +21,7 @@ PACKAGE = Path(numpyscore.__file__).parent
 FLOORS = {
     "inputs": -1,
     "trapezoid": -0.5,
-    "activations": 0, "quadrature": 0, "datasets": 0, "parameters": 0,
+    "activations": 0, "quadrature": 0, "datasets": 0, "parameters": 0, "decimals": 0,
     "density": 0.5,
     "mixtures": 0.7,
     "mlp": 1, "densities": 1,
@@ -30,6 +30,8 @@ FLOORS = {
     "arguments": 2.5,
     "objectives": 3, "noise": 3, "samplers": 3, "flow": 3,
     "training": 4, "estimators": 4, "diagnostics": 4, "golden": 4,
+    "foreign": 4.5,
+    "comparison": 4.7,
     "derivations": 5, "check": 5, "testing": 5,
     "plots": 6, "bench": 6,
     "terminal": 6,
