@@ -33,6 +33,7 @@ from .densities import (
     Uniform,
 )
 from .derivations import Verdict, verify
+from .diagnostics import effective_sample_size, energy_distance, kernel_stein_discrepancy, split_r_hat
 from .losses import (
     box_weight,
     capped_weight,
@@ -69,6 +70,7 @@ from .objectives import (
     sliced,
 )
 from .quadrature import Integral, expectation, flux, integrate
+from .samplers import Chains, annealed_langevin, langevin, predictor_corrector, reverse_diffusion
 
 __version__ = "0.1.0"
 
@@ -76,6 +78,7 @@ __all__ = [
     "Activation",
     "Banana",
     "CSVError",
+    "Chains",
     "EnergyMLP",
     "Exponential",
     "Gaussian",
@@ -92,6 +95,7 @@ __all__ = [
     "TruncatedGaussian",
     "Uniform",
     "Verdict",
+    "annealed_langevin",
     "bias",
     "box_weight",
     "capped_weight",
@@ -101,7 +105,9 @@ __all__ = [
     "denoising",
     "denoising_loss",
     "digits",
+    "effective_sample_size",
     "eight_gaussians",
+    "energy_distance",
     "estimators",
     "expectation",
     "explicit",
@@ -118,16 +124,21 @@ __all__ = [
     "implicit",
     "implicit_loss",
     "integrate",
+    "kernel_stein_discrepancy",
     "kl_divergence",
+    "langevin",
     "linear_weight",
     "load",
     "multilevel_denoising",
     "old_faithful",
     "perturb",
+    "predictor_corrector",
+    "reverse_diffusion",
     "rings",
     "sliced",
     "sliced_loss",
     "song_ermon_mixture",
+    "split_r_hat",
     "square_weight",
     "standardise",
     "suggest_levels",

@@ -17,7 +17,8 @@ import numpyscore
 PACKAGE = Path(numpyscore.__file__).parent
 
 # DESIGN.md, "Rooms and floors"; inputs is the ground below all, network is what the two models of models.py share. Between floors
-# stand what a room needs to be read in a sitting: the engine of quadrature, what densities share, mixtures, losses of arrays, arguments.
+# stand what a room needs to be read in a sitting: the engine of quadrature, what densities share, mixtures, losses of arrays, arguments,
+# and what samplers and flows ask of a target.
 FLOORS = {
     "inputs": -1,
     "files": -1,
@@ -28,10 +29,10 @@ FLOORS = {
     "mlp": 1, "densities": 1,
     "network": 1.5,
     "models": 2, "losses": 2,
-    "arguments": 2.5,
     "units": 2.5,
+    "arguments": 2.5, "targets": 2.5,
     "objectives": 3, "noise": 3, "samplers": 3, "flow": 3,
-    "training": 4, "estimators": 4, "diagnostics": 4, "golden": 4,
+    "training": 4, "estimators": 4, "diagnostics": 4, "normaliser": 4, "golden": 4,
     "derivations": 5, "check": 5, "testing": 5,
     "plots": 6, "bench": 6,
     "terminal": 6,
