@@ -5,6 +5,7 @@ Score means, everywhere, the gradient of log p with respect to x: not a likeliho
 
 from . import estimators
 from .activations import Activation
+from .annealing import annealed_importance_sampling, tempered_langevin
 from .datasets import (
     CSVError,
     checkerboard,
@@ -34,6 +35,7 @@ from .densities import (
 )
 from .derivations import Verdict, verify
 from .diagnostics import effective_sample_size, energy_distance, kernel_stein_discrepancy, split_r_hat
+from .flow import bits_per_dimension, log_likelihood, sample_flow, transport
 from .losses import (
     box_weight,
     capped_weight,
@@ -59,6 +61,7 @@ from .noise import (
     suggest_levels,
     visibility,
 )
+from .normaliser import log_normaliser
 from .objectives import (
     Loss,
     denoising,
@@ -95,8 +98,10 @@ __all__ = [
     "TruncatedGaussian",
     "Uniform",
     "Verdict",
+    "annealed_importance_sampling",
     "annealed_langevin",
     "bias",
+    "bits_per_dimension",
     "box_weight",
     "capped_weight",
     "checkerboard",
@@ -129,12 +134,15 @@ __all__ = [
     "langevin",
     "linear_weight",
     "load",
+    "log_likelihood",
+    "log_normaliser",
     "multilevel_denoising",
     "old_faithful",
     "perturb",
     "predictor_corrector",
     "reverse_diffusion",
     "rings",
+    "sample_flow",
     "sliced",
     "sliced_loss",
     "song_ermon_mixture",
@@ -143,6 +151,8 @@ __all__ = [
     "standardise",
     "suggest_levels",
     "swiss_roll",
+    "tempered_langevin",
+    "transport",
     "two_moons",
     "verify",
     "visibility",
