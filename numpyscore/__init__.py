@@ -35,7 +35,7 @@ from .densities import (
 )
 from .derivations import Verdict, verify
 from .diagnostics import effective_sample_size, energy_distance, kernel_stein_discrepancy, split_r_hat
-from .draw import draw
+from .drawing import draw
 from .flow import bits_per_dimension, log_likelihood, sample_flow, transport
 from .losses import (
     box_weight,

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from .inputs import finite, numeric, samples
+from .inputs import numeric, samples
 from .losses import deviations
 
 
@@ -103,7 +103,6 @@ def descending(where, sigmas):
 def starts(where, x0, name="x0"):
     """Where chains or paths start: a finite copy of x0 (n, d), float64 for integers."""
     x = samples(where, x0, name=name)
-    finite(where, name, x)
     if x.dtype.kind == "c":
         raise TypeError(f"{where}: {name} is complex, expected real numbers; pass {name}.real.")
     return x.astype(x.dtype if x.dtype.kind == "f" else float)

@@ -33,7 +33,7 @@ FLOORS = {
     "arguments": 2.5, "targets": 2.5,
     "objectives": 3, "noise": 3, "samplers": 3, "flow": 3,
     "normaliser": 3, "annealing": 3.5,
-    "training": 4, "estimators": 4, "diagnostics": 4, "draw": 4, "golden": 4,
+    "training": 4, "estimators": 4, "diagnostics": 4, "drawing": 4, "golden": 4,
     "derivations": 5, "check": 5, "testing": 5,
     "plots": 6, "bench": 6,
     "terminal": 6,

@@ -10,7 +10,7 @@ from ..annealing import annealed_importance_sampling
 from ..datasets import from_csv
 from ..densities import Gaussian
 from ..diagnostics import energy_distance, kernel_stein_discrepancy
-from ..draw import WIDE, draw
+from ..drawing import WIDE, draw
 from ..files import write_whole
 from ..flow import bits_per_dimension, log_likelihood
 from ..normaliser import log_normaliser

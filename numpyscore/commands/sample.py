@@ -8,7 +8,7 @@ import time
 import numpy as np
 
 from .. import __version__
-from ..draw import METHODS, draw
+from ..drawing import METHODS, draw
 from ..files import write_whole
 from ..inputs import count
 from ..terminal import FINE, Progress, levels, seed

@@ -60,7 +60,7 @@ def draw(model, n, *, sigmas=None, method="auto", n_steps=None, step=None, rng=N
     ValueError
         If the method is not one for this network, or a conditional network comes without sigmas.
 
-    Test: test_draw.py::test_every_method_draws_from_a_gaussian_family
+    Test: test_drawing.py::test_every_method_draws_from_a_gaussian_family
     """
     where, rng, n = "draw", generator("draw", rng), count("draw", "n", n, least=0)
     steps = None if n_steps is None else count(where, "n_steps", n_steps)

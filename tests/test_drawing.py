@@ -10,7 +10,7 @@ from scipy import stats
 
 from numpyscore.cli import main
 from numpyscore.densities import Gaussian
-from numpyscore.draw import METHODS, draw
+from numpyscore.drawing import METHODS, draw
 from numpyscore.models import EnergyMLP, ScoreMLP
 from numpyscore.units import Units, save_fitted
 
