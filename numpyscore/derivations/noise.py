@@ -73,7 +73,7 @@ def _posterior(case, *fields):
     return sigma, points, (q, q_error), *means
 
 
-def _worst(left, right):
+def worst(left, right):
     """Both sides, (values, errors) each, where they differ most, and that index."""
     j = int(np.argmax(np.abs(left[0] - right[0])))
     return number(left[0][j], left[1][j]), number(right[0][j], right[1][j]), j
@@ -89,7 +89,7 @@ def convolution(case):
     """The closed form of the noisy density against quadrature over the clean one, at the worst of four noisy points."""
     sigma, points, (q, error) = _posterior(case)
     log_q = case.density.perturbed(sigma).logpdf(points)
-    left, right, _ = _worst((log_q, 32 * EPS * (1 + np.abs(log_q))), (np.log(q), error / q))
+    left, right, _ = worst((log_q, 32 * EPS * (1 + np.abs(log_q))), (np.log(q), error / q))
     return Sides(left, right)
 
 
@@ -108,7 +108,7 @@ def posterior_score(case):
     slope = lambda x, back: (case.density.score(x) @ case.w)[:, None]
     way_back = lambda x, back: back @ case.w / sigma**2
     sigma, points, (q, _), *means = _posterior(case, slope, way_back)
-    left, right, j = _worst(*means)
+    left, right, j = worst(*means)
 
     def crossing(x):
         kernel = np.exp(-0.5 * np.sum((x - points[j]) ** 2, 1) / sigma**2)
@@ -130,7 +130,7 @@ def tweedie(case):
     step = sigma**2 * case.density.perturbed(sigma).score(points) @ case.w
     start = points @ case.w
     rounding = 32 * EPS * (np.abs(points) @ case.w + np.abs(step) + np.abs(start))
-    left, right, _ = _worst((mean, error), (start + step, rounding))
+    left, right, _ = worst((mean, error), (start + step, rounding))
     return Sides(left, right)
 
 
