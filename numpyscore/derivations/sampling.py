@@ -61,7 +61,7 @@ def stationary(case):
 def pointwise(case):
     """What diffuses away, by second differences of the density alone, is what the drift brings back. At the worst of four points."""
     x = case.density.sample(4, rng=np.random.default_rng([case.seed, 10]))
-    left = _relative_laplacian(case.density.logpdf, x, half_scale(case) * _detail(case))
+    left = _relative_laplacian(case.density.logpdf, x, 1.5 * half_scale(case) * _detail(case))
     s, trace = case.density.score(x), case.density.trace(x)
     right = trace + np.sum(s**2, 1)
     return Sides(*worst(left, (right, 64 * EPS * (np.abs(trace) + np.sum(s**2, 1))))[:2])
@@ -87,7 +87,7 @@ def _relative_laplacian(log_p, x, h, halvings=4):
         for j, coarse in enumerate(before):
             row.append(row[j] + (row[j] - coarse) / (4 ** (j + 1) - 1))
     rounding = 8 * d * EPS * (1 + np.abs(at)) * (2**halvings / h) ** 2
-    return row[-1], np.abs(row[-1] - before[-1]) + rounding
+    return row[-1], np.abs(row[-1] - before[-1]) + np.abs(row[-1] - row[-2]) + rounding
 
 
 @CHAPTER.line(
