@@ -421,8 +421,8 @@ def metropolis(seed):
         back = _log_flow(y, p.logpdf(y), p.score(y), x, step) + np.minimum(0.0, -rise)
         foreseen = ((2 - step) / 4 * (x**2 - y**2)).item()
         held = failing("proposals are symmetric, log g(y|x) - log g(x|y)", foreseen)
-        sides = [number(flow.item(), 64 * EPS * (1 + abs(flow.item()))) for flow in (forth, back)]
-        yield f"step {step:g}", Sides(*sides, (held,), number(foreseen, 32 * EPS))
+        left, right = (number(flow.item(), 64 * EPS * (1 + abs(flow.item()))) for flow in (forth, back))
+        yield f"step {step:g}", Sides(left, right, (held,), number(foreseen, 32 * EPS))
 
 
 @CHAPTER.counterexample(
