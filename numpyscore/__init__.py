@@ -5,6 +5,7 @@ Score means, everywhere, the gradient of log p with respect to x: not a likeliho
 
 from . import estimators
 from .activations import Activation
+from .annealing import annealed_importance_sampling, tempered_langevin
 from .comparison import compare, read_vectors
 from .datasets import (
     CSVError,
@@ -34,6 +35,9 @@ from .densities import (
     Uniform,
 )
 from .derivations import Verdict, verify
+from .diagnostics import effective_sample_size, energy_distance, kernel_stein_discrepancy, split_r_hat
+from .drawing import draw
+from .flow import bits_per_dimension, log_likelihood, sample_flow, transport
 from .losses import (
     box_weight,
     capped_weight,
@@ -48,6 +52,18 @@ from .losses import (
     square_weight,
 )
 from .models import EnergyMLP, ScoreMLP, load
+from .noise import (
+    bias,
+    cosine_levels,
+    coverage,
+    fisher_divergence,
+    geometric_levels,
+    kl_divergence,
+    perturb,
+    suggest_levels,
+    visibility,
+)
+from .normaliser import log_normaliser
 from .objectives import (
     Loss,
     denoising,
@@ -59,6 +75,7 @@ from .objectives import (
     sliced,
 )
 from .quadrature import Integral, expectation, flux, integrate
+from .samplers import Chains, annealed_langevin, langevin, predictor_corrector, reverse_diffusion
 
 __version__ = "0.1.0"
 
@@ -66,6 +83,7 @@ __all__ = [
     "Activation",
     "Banana",
     "CSVError",
+    "Chains",
     "EnergyMLP",
     "Exponential",
     "Gaussian",
@@ -82,14 +100,23 @@ __all__ = [
     "TruncatedGaussian",
     "Uniform",
     "Verdict",
+    "annealed_importance_sampling",
+    "annealed_langevin",
+    "bias",
+    "bits_per_dimension",
     "box_weight",
     "capped_weight",
     "checkerboard",
     "compare",
+    "cosine_levels",
+    "coverage",
     "denoising",
     "denoising_loss",
     "digits",
+    "draw",
+    "effective_sample_size",
     "eight_gaussians",
+    "energy_distance",
     "estimators",
     "expectation",
     "explicit",
@@ -97,25 +124,41 @@ __all__ = [
     "finite_difference_energy_loss",
     "finite_difference_score_loss",
     "finite_difference_sliced",
+    "fisher_divergence",
     "flux",
     "from_csv",
     "generalised",
     "generalised_loss",
+    "geometric_levels",
     "implicit",
     "implicit_loss",
     "integrate",
+    "kernel_stein_discrepancy",
+    "kl_divergence",
+    "langevin",
     "linear_weight",
     "load",
+    "log_likelihood",
+    "log_normaliser",
     "multilevel_denoising",
     "old_faithful",
+    "perturb",
+    "predictor_corrector",
     "read_vectors",
+    "reverse_diffusion",
     "rings",
+    "sample_flow",
     "sliced",
     "sliced_loss",
     "song_ermon_mixture",
+    "split_r_hat",
     "square_weight",
     "standardise",
+    "suggest_levels",
     "swiss_roll",
+    "tempered_langevin",
+    "transport",
     "two_moons",
     "verify",
+    "visibility",
 ]

@@ -5,10 +5,17 @@ import os
 import sys
 
 from . import __version__
-from .commands import bench, compare, golden, verify
+from .commands import bench, compare, evaluate, golden, sample, verify
 from .terminal import FINE, INTERRUPTED, USAGE
 
-COMMANDS = {"verify": verify, "bench": bench, "golden": golden, "compare": compare}
+COMMANDS = {
+    "verify": verify,
+    "sample": sample,
+    "evaluate": evaluate,
+    "golden": golden,
+    "compare": compare,
+    "bench": bench,
+}
 
 
 class _Parser(argparse.ArgumentParser):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import mlp
+from .files import read_npz, text
 from .network import MLP
 
 
@@ -300,28 +301,23 @@ def load(path, *, max_bytes=1 << 31):
     OSError
         If it cannot be read.
     """
-    import zipfile
 
     def refuse(why):
         return ValueError(f"load: {path} {why}; expected a file written by model.save(path).")
 
-    try:
-        with zipfile.ZipFile(path) as archive:
-            inflated = sum(member.file_size for member in archive.infolist())
-        if inflated > max_bytes:
-            raise MemoryError(f"it would unpack to {inflated} bytes, more than max_bytes = {max_bytes}")
-        with np.load(path, allow_pickle=False) as file:
-            data = {name: file[name] for name in file.files}
-    except OSError as error:
-        if error.filename is not None:  # missing, a folder, unreadable
-            raise
-        raise refuse(f"is damaged ({error})") from None
-    except Exception as error:  # zipfile, zlib and the npy reader have many ways to say so
-        raise refuse(f"is not a whole npz file of plain arrays ({error})") from None
-    if _text(data, "format") != "numpyscore-model":
+    return network_of(read_npz(path, refuse, max_bytes), refuse)
+
+
+def network_of(data, refuse):
+    """The network in the arrays that `to_arrays` made; `refuse(why)` makes the exception to raise.
+
+    Entries whose names begin with data_ say what the network was fitted to (see `units`), not what it is.
+    """
+    data = {name: a for name, a in data.items() if not name.startswith("data_")}
+    if text(data, "format") != "numpyscore-model":
         raise refuse("is an npz file, but not a numpyscore model")
-    if _text(data, "version") != "1":
-        raise refuse(f"has format version {_text(data, 'version')}, this program reads version 1")
+    if text(data, "version") != "1":
+        raise refuse(f"has format version {text(data, 'version')}, this program reads version 1")
     kinds = {cls.kind: cls for cls in (EnergyMLP, ScoreMLP)}
     depth = sum(name.startswith("W") for name in data)
     expected = {f"{a}{l}" for a in "Wb" for l in range(1, depth + 1)}
@@ -330,21 +326,16 @@ def load(path, *, max_bytes=1 << 31):
         raise refuse(
             f"lacks {sorted(expected - set(data))} and holds {sorted(set(data) - expected)} beyond a network's arrays"
         )
-    if _text(data, "kind") not in kinds:
-        raise refuse(f"is of kind {_text(data, 'kind')!r}, which this program does not know")
+    if text(data, "kind") not in kinds:
+        raise refuse(f"is of kind {text(data, 'kind')!r}, which this program does not know")
     conditional, confinement = data["conditional"], data["confinement"]
     if conditional.shape or conditional.dtype != bool or confinement.shape or confinement.dtype.kind != "f":
         raise refuse("has a conditional that is no truth value or a confinement that is no number")
-    cls: Any = kinds[_text(data, "kind")]
+    cls: Any = kinds[text(data, "kind")]
     options: dict[str, Any] = {"conditional": bool(conditional)}
     if cls is EnergyMLP:
         options["confinement"] = float(confinement)
     try:
-        return cls([(data[f"W{l}"], data[f"b{l}"]) for l in range(1, depth + 1)], _text(data, "activation"), **options)
+        return cls([(data[f"W{l}"], data[f"b{l}"]) for l in range(1, depth + 1)], text(data, "activation"), **options)
     except (TypeError, ValueError) as error:
         raise refuse(f"does not make a network ({error})") from None
-
-
-def _text(data, name):
-    """A scalar entry as text, "" if there is none."""
-    return str(data[name]) if name in data and data[name].shape == () else ""

@@ -14,6 +14,7 @@ import numpy as np
 
 from . import mlp
 from .activations import ACTIVATIONS, activation
+from .files import write_npz
 from .inputs import count, directions, finite, generator, numeric, samples
 
 SAMPLES = 1 << 15  # numbers in one (samples, width) array of a block: a handful of them stay in cache
@@ -516,31 +517,21 @@ class MLP:
 
     def save(self, path):
         """Write the network to a plain npz file (no pickle), whole or not at all; `numpyscore.load` reads it back."""
-        import contextlib
-        import os
-        import secrets
+        write_npz(path, self.to_arrays())
 
+    def to_arrays(self):
+        """What `save` writes: a dict of the layers and of the words and numbers that make the network again."""
         row = self.activation
         if row not in ACTIVATIONS.values():
             raise ValueError(
                 f"save: activation {row.name!r} is your own row; call activations.register(row) before saving, "
                 f"and before loading, so that the file means one function."
             )
-        path = os.fsdecode(path)
         header: dict[str, Any] = {"format": "numpyscore-model", "version": 1, "kind": self.kind}
         header |= {"activation": str(row.name), "confinement": self.confinement, "conditional": self.conditional}
-        arrays = {f"{name}{l}": a for l, pair in enumerate(self.layers, 1) for name, a in zip("Wb", pair, strict=True)}
-        temporary = f"{path}.{secrets.token_hex(4)}.tmp"
-        try:
-            with open(temporary, "xb") as file:  # with the permissions of any new file
-                np.savez(file, **dict[str, Any](**header, **arrays))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
-            raise
+        return header | {
+            f"{name}{l}": a for l, pair in enumerate(self.layers, 1) for name, a in zip("Wb", pair, strict=True)
+        }
 
 
 def _seed(rng):

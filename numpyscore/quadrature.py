@@ -80,7 +80,7 @@ def _support(where, support):
     return ends
 
 
-def _frame(density, ends):
+def frame_of(density, ends):
     """The density's own frame; else median and quartiles of a sample; else the unit frame (exponential tails, detail 1/4)."""
     if getattr(density, "frame", None) is not None:
         return density.frame
@@ -311,7 +311,7 @@ def expectation(g, density, *, rtol=1e-12, breaks=(), budget=None):
     """
     ends, rtol = _support("expectation", density.support), positive("expectation", "rtol", rtol)
     rows = _Rows("expectation", "g", g, mass=True)
-    frame, cuts = _frame(density, ends), _per_axis("expectation", breaks, len(ends))
+    frame, cuts = frame_of(density, ends), _per_axis("expectation", breaks, len(ends))
     whole = _over("expectation", rows, frame, ends, density.logpdf, rtol, cuts, budget)
     if whole is None:
         return _nothing("the density underflows at every node: give it a frame that says where it lives")
@@ -353,7 +353,7 @@ def flux(field, density, *, rtol=1e-12, breaks=(), budget=None):
     Test: test_quadrature.py::test_divergence_theorem
     """
     ends, rtol = _support("flux", density.support), positive("flux", "rtol", rtol)
-    d, frame, field_of = len(ends), _frame(density, ends), _Rows("flux", "field", field)
+    d, frame, field_of = len(ends), frame_of(density, ends), _Rows("flux", "field", field)
     field_of.trailing = (d,)
     known, told = _per_axis("flux", frame.breaks, d), _per_axis("flux", breaks, d)
     cuts = [sorted({*a, *b}) for a, b in zip(known, told, strict=True)]

@@ -43,3 +43,16 @@ def seed(text):
 def columns(text):
     """The type of --columns: names, or numbers from 0, separated by commas."""
     return [int(name) if name.lstrip("-").isdecimal() else name for name in text.split(",")]
+
+
+def levels(text):
+    """The type of --sigma: positive numbers separated by commas."""
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or not all(0 < s < float("inf") for s in numbers):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no list of noise levels; positive numbers such as 10,0.01 were expected"
+        )
+    return numbers

@@ -17,9 +17,11 @@ import numpyscore
 PACKAGE = Path(numpyscore.__file__).parent
 
 # DESIGN.md, "Rooms and floors"; inputs is the ground below all, network is what the two models of models.py share. Between floors
-# stand what a room needs to be read in a sitting: the engine of quadrature, what densities share, mixtures, losses of arrays, arguments.
+# stand what a room needs to be read in a sitting: the engine of quadrature, what densities share, mixtures, losses of arrays, arguments,
+# and what samplers and flows ask of a target.
 FLOORS = {
     "inputs": -1,
+    "files": -1,
     "trapezoid": -0.5,
     "activations": 0, "quadrature": 0, "datasets": 0, "parameters": 0, "decimals": 0,
     "density": 0.5,
@@ -27,9 +29,11 @@ FLOORS = {
     "mlp": 1, "densities": 1,
     "network": 1.5,
     "models": 2, "losses": 2,
-    "arguments": 2.5,
+    "units": 2.5,
+    "arguments": 2.5, "targets": 2.5,
     "objectives": 3, "noise": 3, "samplers": 3, "flow": 3,
-    "training": 4, "estimators": 4, "diagnostics": 4, "golden": 4,
+    "normaliser": 3, "annealing": 3.5,
+    "training": 4, "estimators": 4, "diagnostics": 4, "drawing": 4, "golden": 4,
     "foreign": 4.5,
     "comparison": 4.7,
     "derivations": 5, "check": 5, "testing": 5,

@@ -17,7 +17,7 @@ from ..inputs import samples
 from ..models import EnergyMLP, ScoreMLP
 from ..objectives import implicit
 from ..training import minimise
-from . import energy, generalised, integration_by_parts, score, trace, two_terms
+from . import energy, generalised, integration_by_parts, levels, sampling, score, trace, two_terms
 from .case import Case
 from .steps import Chapter, Step
 from .verdict import Hypothesis, Verdict
@@ -37,8 +37,8 @@ __all__ = [
 ]
 
 CHAPTERS: tuple[Chapter, ...] = tuple(
-    module.CHAPTER for module in (energy, score, integration_by_parts, two_terms, trace, generalised)
-)
+    module.CHAPTER for module in (energy, score, integration_by_parts, two_terms, trace, generalised, levels, sampling)
+)  # levels continues noise
 STEPS: tuple[Step, ...] = tuple(step for chapter in CHAPTERS for step in chapter.steps)
 LINES = tuple(step for step in STEPS if step.kind == "line")
 

@@ -20,6 +20,25 @@ STEP = 1e-30  # of a complex step
 BUDGET = {1: 1 << 17, 2: 1 << 18, 3: 1 << 20}  # points of a grid: what a step may take, by dimension
 
 
+def integrated(columns, density, *, rtol=1e-12, breaks=()):
+    """The means of columns(x), a dictionary of names, under a density, by quadrature on one grid."""
+    names: list[str] = []
+
+    def integrand(x):
+        found = columns(x)
+        names[:] = found
+        return np.stack([*found.values()], 1)
+
+    integral = expectation(integrand, density, rtol=rtol, breaks=breaks, budget=BUDGET[density.dim])
+    return Quadrature(dict(zip(names, integral.value, strict=True)), dict(zip(names, integral.error, strict=True)))
+
+
+def averaged(columns):
+    """The means of columns, a dictionary of names, each (n,), over the same n independent samples."""
+    table = np.stack([*columns.values()])
+    return MonteCarlo(dict(zip(columns, table.mean(1), strict=True)), np.cov(table), table.shape[1])
+
+
 @dataclass
 class Case:
     """A data density p_0 and a model of its score, with every mean the steps ask for.
@@ -109,18 +128,8 @@ class Case:
     def _means(self, columns, rtol):
         """The mean of every column, all on the same points."""
         if self.samples is not None:
-            found = columns(self.samples)
-            table = np.stack([*found.values()])
-            return MonteCarlo(dict(zip(found, table.mean(1), strict=True)), np.cov(table), table.shape[1])
-        names: list[str] = []
-
-        def integrand(x):
-            found = columns(x)
-            names[:] = found
-            return np.stack([*found.values()], 1)
-
-        integral = expectation(integrand, self.density, rtol=rtol, breaks=self.breaks, budget=BUDGET[self.dim])
-        return Quadrature(dict(zip(names, integral.value, strict=True)), dict(zip(names, integral.error, strict=True)))
+            return averaged(columns(self.samples))
+        return integrated(columns, self.density, rtol=rtol, breaks=self.breaks)
 
     @functools.cached_property
     def moments(self):

@@ -7,25 +7,13 @@ on a grid its cost grows with the power of the dimension. That is why one learns
 import numpy as np
 
 from ..models import EnergyMLP
+from ..normaliser import log_normaliser
 from ..quadrature import Frame, integrate
 from .means import EPS, integral, number
 from .steps import Chapter, Sides, failing, hypothesis
 
 CHAPTER = Chapter(1, "energy and normaliser")
 DEFINITION = "Boltzmann-Gibbs form; Hyvarinen (2005), JMLR 6:695-709, equation 1"
-
-
-def log_normaliser(model, density):
-    """log Z = log of the integral of exp(-f) over the support of `density`, and its relative error; inf if none."""
-    frame, support = getattr(density, "frame", None), density.support
-    lam = getattr(model, "confinement", 0.0)
-    if lam > 0 and np.isinf(support).all():  # exp(-f) has the tail of its confinement, not that of the data
-        frame = Frame(np.zeros(density.dim), np.eye(density.dim) / np.sqrt(lam))
-    shift = float(np.min(model.energy(density.sample(64, rng=0))))
-    found = integrate(lambda x: np.exp(shift - model.energy(x)), frame, support)
-    if not (np.isfinite(found.value) and found.value > 0):
-        return np.inf, np.inf
-    return float(np.log(found.value) - shift), float(found.error / found.value)
 
 
 def _line(a, b):

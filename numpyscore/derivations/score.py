@@ -9,9 +9,9 @@ import numpy as np
 from ..densities import Exponential, GaussianMixture, Laplace
 from ..losses import half_square
 from ..models import ScoreMLP
+from ..normaliser import log_normaliser
 from ..quadrature import Frame, expectation, integrate
 from .case import STEP, Case
-from .energy import log_normaliser
 from .means import EPS, integral, number
 from .steps import Chapter, Sides, failing, hypothesis, vanishes
 

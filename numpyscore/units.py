@@ -1,0 +1,117 @@
+r"""The user's units beside a network fitted in standardised ones: model.npz holds both.
+
+`fit` standardises every column, z = (x - mean) / scale, and trains the network on z. The file that it writes, model.npz, is a
+network's file with four entries more:
+
+    data_columns (d,) names     data_mean (d,) [x]     data_scale (d,) [x]
+    data_sigma   the noise the network was trained at, in units of z: one number, or (L,) levels, decreasing, if conditional
+
+`numpyscore.load(path)` gives the network alone, which answers for z; `load_fitted(path)` the network and its `Units`. A file
+written by `model.save` has no such entries: its units are those of its x, mean 0 and scale 1. So a command reads
+
+    model, units = load_fitted(path)
+    z = units.to_standard(table.x)            # evaluate: the user's rows, as the network knows them
+    x = units.to_data(z)                      # sample: what a sampler made, in the user's units
+    log_p = log_p_z - units.log_volume        # density per unit of x, from density per unit of z
+
+and `units.energy`, `units.score` and `units.trace` answer in the user's units at once.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .files import read_npz, write_npz
+from .inputs import samples
+from .models import network_of
+
+NUMBERS = 1 << 20  # in the directions of one block
+
+
+class Units(NamedTuple):
+    """Columns (d names), mean (d,) and scale (d,) in [x], and the noise sigma that the network was trained at, in scales."""
+
+    columns: tuple
+    mean: np.ndarray
+    scale: np.ndarray
+    sigma: Any = None
+
+    @property
+    def log_volume(self):
+        """log of the volume, in units of x, of a unit cube of z: sum of log scale."""
+        return float(np.log(self.scale).sum())
+
+    def to_standard(self, x):
+        """z = (x - mean) / scale of rows x (n, d) in the user's units."""
+        return (samples("to_standard", x, len(self.mean)) - self.mean) / self.scale
+
+    def to_data(self, z):
+        """x = mean + scale z of standardised rows z (n, d)."""
+        return self.mean + self.scale * samples("to_data", z, len(self.mean), name="z")
+
+    def energy(self, model, x, *, sigma=None):
+        """-log p(x) up to the network's log Z, per unit of x (n,)."""
+        return model.energy(self.to_standard(x), sigma=sigma) + self.log_volume
+
+    def score(self, model, x, *, sigma=None):
+        """Gradient of log p in x at rows x (n, d) in the user's units, 1/[x]: score_z / scale."""
+        return model.score(self.to_standard(x), sigma=sigma) / self.scale
+
+    def trace(self, model, x, *, sigma=None):
+        """Trace of that score's Jacobian (n,), 1/[x]^2: sum_i J_ii / scale_i^2, at the price of d tangent rows."""
+        z = self.to_standard(x)
+        n, d = z.shape
+        out, size = np.empty(n), max(1, NUMBERS // d**2)
+        for start in range(0, n, size):
+            at = slice(start, min(n, start + size))
+            rows = np.broadcast_to((np.eye(d) / self.scale)[:, None], (d, at.stop - at.start, d))
+            told = sigma if np.ndim(sigma) == 0 else sigma[at]
+            out[at] = model.evaluate(z[at], score=False, curvature=rows, sigma=told).curvature.sum(0)
+        return out
+
+
+def save_fitted(path, model, units):
+    """Write a network and its units to one plain npz file, whole or not at all."""
+    entries = {"columns": np.array(units.columns, str), "mean": units.mean, "scale": units.scale, "sigma": units.sigma}
+    write_npz(path, model.to_arrays() | {f"data_{name}": np.asarray(value) for name, value in entries.items()})
+
+
+def load_fitted(path, *, max_bytes=1 << 31):
+    """The network in a file written by `fit` or by `model.save`, and its `Units`.
+
+    Parameters
+    ----------
+    path : path of an npz file
+    max_bytes : int
+        Refuse a file whose contents would unpack to more than this.
+
+    Returns
+    -------
+    model, units
+
+    Raises
+    ------
+    ValueError
+        If the file is not a whole numpyscore model.
+    OSError
+        If it cannot be read.
+    """
+
+    def refuse(why):
+        return ValueError(f"load: {path} {why}; expected a file written by `numpyscore fit` or model.save(path).")
+
+    data = read_npz(path, refuse, max_bytes)
+    model = network_of(data, refuse)
+    d = model.dim
+    if not any(name.startswith("data_") for name in data):
+        return model, Units(tuple(f"x{i}" for i in range(1, d + 1)), np.zeros(d), np.ones(d))
+    try:
+        columns, mean, scale, sigma = (data[f"data_{name}"] for name in ("columns", "mean", "scale", "sigma"))
+    except KeyError as error:
+        raise refuse(f"lacks {error} beside the other entries of its units") from None
+    numbers = all(a.dtype.kind == "f" and np.isfinite(a).all() for a in (mean, scale, sigma))
+    if not numbers or not (mean.shape == scale.shape == columns.shape == (d,)) or sigma.ndim > 1:
+        raise refuse(f"has units that do not fit a network of dimension {d}")
+    if columns.dtype.kind != "U" or not ((scale > 0).all() and (sigma >= 0).all()):
+        raise refuse("has a scale or a noise level below 0, or columns that are not names")
+    return model, Units(tuple(map(str, columns)), mean, scale, sigma if sigma.ndim else float(sigma))
