@@ -5,6 +5,7 @@ Score means, everywhere, the gradient of log p with respect to x: not a likeliho
 
 from . import estimators
 from .activations import Activation
+from .check import CheckReport, check_conservative, check_loss, check_rows, check_score
 from .datasets import (
     CSVError,
     checkerboard,
@@ -65,6 +66,7 @@ __all__ = [
     "Activation",
     "Banana",
     "CSVError",
+    "CheckReport",
     "EnergyMLP",
     "Exponential",
     "Gaussian",
@@ -83,6 +85,10 @@ __all__ = [
     "Verdict",
     "box_weight",
     "capped_weight",
+    "check_conservative",
+    "check_loss",
+    "check_rows",
+    "check_score",
     "checkerboard",
     "denoising",
     "denoising_loss",
