@@ -5,7 +5,16 @@ Score means, everywhere, the gradient of log p with respect to x: not a likeliho
 
 from . import estimators
 from .activations import Activation
-from .check import CheckReport, check_conservative, check_loss, check_rows, check_score
+from .check import (
+    CheckReport,
+    check_conservative,
+    check_gradient,
+    check_loss,
+    check_rows,
+    check_sampler,
+    check_score,
+    check_trace,
+)
 from .datasets import (
     CSVError,
     checkerboard,
@@ -86,9 +95,12 @@ __all__ = [
     "box_weight",
     "capped_weight",
     "check_conservative",
+    "check_gradient",
     "check_loss",
     "check_rows",
+    "check_sampler",
     "check_score",
+    "check_trace",
     "checkerboard",
     "denoising",
     "denoising_loss",

@@ -158,21 +158,22 @@ def concrete(value):
         if inner is None:
             break
         value = inner
-    if hasattr(value, "detach"):
-        value = _under_vmap(value)
     try:
-        return to_numpy(value)
+        return _below_functorch(value) if hasattr(value, "detach") else to_numpy(value)
     except Exception:
         return None
 
 
-def _under_vmap(value):
-    """The tensor below torch.func's wrappers."""
-    tools = getattr(getattr(sys.modules.get("torch"), "_C", None), "_functorch", None)
-    with contextlib.suppress(Exception):
-        while tools is not None and tools.is_functorch_wrapped_tensor(value):
-            value = tools.get_unwrapped(value)
-    return value
+def _below_functorch(value):
+    """The numbers of a tensor below the wrappers of torch.func, whose own operations would wrap them again."""
+    torch: Any = sys.modules.get("torch")
+    tools = getattr(getattr(torch, "_C", None), "_functorch", None)
+    if tools is None or not tools.is_functorch_wrapped_tensor(value):
+        return to_numpy(value)
+    while tools.is_functorch_wrapped_tensor(value):
+        value = tools.get_unwrapped(value)
+    with torch._functorch.pyfunctorch.temporarily_clear_interpreter_stack():
+        return to_numpy(value)
 
 
 # ------------------------------------------------------------------------------- their randomness

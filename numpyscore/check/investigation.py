@@ -13,7 +13,9 @@ from .report import FAIL, INCONCLUSIVE, PASS, CheckReport
 from .slices import hidden_slices
 from .terms import LINEAR, right
 
-CALLS = 18  # probes in a setting
+CALLS = 14  # probes in a setting
+TRIED = 1  # the setting in which a loss is tried first
+HOPELESS = ("hidden", "unseen")  # numbers that no further call would show
 UNKNOWN = {
     "unseen": "its noise is drawn where the probe cannot see it (a compiled function); let the loss take noise= (unit normals)",
     "level": "each row's noise level is drawn inside and never shown to fn; call fn(x, sigma), or let the loss take noise=",
@@ -47,7 +49,7 @@ def gather(where, caller: LossCaller, settings, model, rng):
     for kind in [model] if model else ["energy", "score"]:
         caller.forget()
         try:
-            tried[kind] = ask(caller, kind, settings[1], rng), caller.way
+            tried[kind] = ask(caller, kind, settings[TRIED], rng), caller.way
         except Exception as error:
             errors[kind] = error
     if not tried:
@@ -57,15 +59,15 @@ def gather(where, caller: LossCaller, settings, model, rng):
             f"another interface put a function around it, for other arrays pass wrap=."
         ) from next(iter(errors.values()))
     kind = max(tried, key=lambda kind: (_sense(caller, tried[kind][0], kind), kind == "energy"))
-    (_, hidden), caller.way = tried[kind]
+    (first, hidden), caller.way = tried[kind]
     groups = []
-    for setting in settings:
-        group, now = ask(caller, kind, setting, rng)
+    for k, setting in enumerate([] if hidden in HOPELESS else settings):
+        group, now = tried[kind][0] if k == TRIED else ask(caller, kind, setting, rng)
         hidden = hidden or now
         groups.append(group)
     probe = random_probe(kind, settings[0].d, rng)
     repeatable = caller.ask(probe, settings[0]).value == caller.ask(probe, settings[0]).value
-    return Evidence(kind, groups, hidden, repeatable)
+    return Evidence(kind, groups or [first], hidden, repeatable)
 
 
 def _sense(caller, asked, kind):
@@ -110,13 +112,13 @@ def _judged(caller, evidence, rng):
     groups, kind, objective = evidence.groups, evidence.kind, caller.objective
     settings = [g.setting for g in groups]
     values = np.concatenate([g.values for g in groups])
+    if evidence.hidden == "hidden":
+        return hidden_slices(caller, kind, evidence.repeatable, rng)
     if not np.all(np.isfinite(values)):
         text = f"not finite: {np.sum(~np.isfinite(values))} of {values.size} values of the loss are NaN or infinite"
         return Naming(FAIL, text, f"value {values[~np.isfinite(values)][0]}"), np.nan, {}
     if all(np.ptp(g.values) <= 64 * g.eps * np.abs(g.values).max() for g in groups):
         return Naming(FAIL, "model not used: the loss does not depend on fn", f"always {values[0]:.6g}"), np.nan, {}
-    if evidence.hidden == "hidden":
-        return hidden_slices(caller, kind, evidence.repeatable, rng)
     if evidence.hidden == "clean" and not any(g.situations[0].shift is not None for g in groups):
         text = "clean point: the score is taken at the clean x, never at the noisy x + sigma eps"
         return Naming(FAIL, text, "fn was asked at x and nowhere else"), np.nan, {}

@@ -162,10 +162,11 @@ def _fewer_rows(caller, field):
 # ------------------------------------------------------------------------------- the verdict on a field
 
 
-def judge(where, field, summary, eps, rtol=None, notes=(), again=None, trace=()):
+def judge(where, field, summary, eps, rtol=None, notes=(), again=None, recognise=recognise):
     """PASS, FAIL or INCONCLUSIVE for a field (n, d) beside its reference, with the diagnosis.
 
-    `again` asks the user's function about half of the rows alone: what depends on n then tells itself from what does not.
+    `again` asks the user's function about half of the rows alone: what depends on n then tells itself from what does not;
+    `recognise` finds explanations of a field.
     """
     yours, reference, allowed = field.yours, field.reference, field.tolerance
     norm = np.linalg.norm(reference, axis=1, keepdims=True)

@@ -17,7 +17,7 @@ from .numbers import law
 from .probes import random_probe
 from .report import FAIL, INCONCLUSIVE, PASS
 
-ROWS = 6000
+ROWS = 3000
 SIGMAS = 6.0
 
 
