@@ -7,7 +7,7 @@ import numpy as np
 
 from .terms import right, variants, vocabulary
 
-UNITS = 4096.0  # eps of the terms' absolute sum: what summing them in another order may change, with room
+UNITS = 512.0  # eps of the terms' absolute sum: what summing them in another order may change, with room
 MOST = 3  # terms in an explanation
 
 
@@ -27,7 +27,7 @@ class Fit(NamedTuple):
     coefficients: np.ndarray
     exact: bool
     residual: float  # largest, relative to the terms
-    doubt: np.ndarray  # of each coefficient, from round-off
+    doubt: np.ndarray  # standard error of each coefficient, from what is left
 
 
 def solve(columns, group):
@@ -39,9 +39,11 @@ def solve(columns, group):
     c = np.linalg.lstsq(A / size, y, rcond=1e-12)[0] / size
     parts = np.abs(A * c).sum(1) + np.abs(y)
     allowed = UNITS * group.eps * parts.max() + group.floor
-    residual = np.abs(y - A @ c).max()
+    left = y - A @ c
+    residual = np.abs(left).max()
+    noise = np.sqrt(left @ left / max(1, n - A.shape[1])) + group.eps * np.sqrt(np.mean(parts**2))
     spread = np.sqrt(np.diag(np.linalg.pinv((A / size).T @ (A / size)))) / size
-    return Fit(c[1:], bool(residual <= allowed), float(residual / parts.max()), allowed * spread[1:])
+    return Fit(c[1:], bool(residual <= allowed), float(residual / parts.max()), noise * spread[1:])
 
 
 def right_terms(objective, group, form):

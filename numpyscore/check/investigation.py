@@ -50,6 +50,9 @@ def gather(where, caller: LossCaller, settings, model, rng):
         caller.forget()
         try:
             tried[kind] = ask(caller, kind, settings[TRIED], rng), caller.way
+            if tried[kind][0][1] == "unseen" and not caller.uncompiled:
+                caller.uncompiled = True
+                tried[kind] = ask(caller, kind, settings[TRIED], rng), caller.way
         except Exception as error:
             errors[kind] = error
     if not tried:
@@ -131,7 +134,7 @@ def _judged(caller, evidence, rng):
     if e is not None:
         a, b = e.coefficient("linear"), e.coefficient("square")
         doubt = float(np.max(e.doubt / np.maximum(np.abs(e.coefficients), 1e-300)))
-        naming = name_right(objective, e, settings, max(1e-9, 8 * doubt), **_as_added(noise, a / b))
+        naming = name_right(objective, e, settings, max(1e-9, SIGMAS * doubt), **_as_added(noise, a / b))
         details = {
             "linear": a,
             "square": b,
@@ -151,7 +154,7 @@ def _judged(caller, evidence, rng):
         return naming, doubt, details
     found = search(objective, groups, kind)
     if found:
-        rtol = max(1e-9, 8 * float(np.max(found[0].doubt / np.maximum(np.abs(found[0].coefficients), 1e-300))))
+        rtol = max(1e-9, SIGMAS * float(np.max(found[0].doubt / np.maximum(np.abs(found[0].coefficients), 1e-300))))
         details = {"terms": found[0].names, "coefficients": found[0].coefficients, "residual": found[0].residual}
         return name_wrong(objective, found, settings, rtol), rtol, details
     return _unexplained(objective, groups, kind)

@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .numbers import close, law, product, said
+from .numbers import PLAIN, close, law, product, said
 from .report import FAIL, PASS
 from .terms import LINEAR
 
 SQUARE = "square of the score"
+SHORT = {SQUARE: "square", "curvature v.J v": "curvature"}
 
 
 class Naming(NamedTuple):
@@ -71,6 +72,7 @@ def factor(values, settings, rtol):
         found = law(values / scales, known, max(rtol, 1e-8), odd=("sigma", "d", "n"))
         if found and (not name or sum(map(abs, found[1].values())) <= 1):
             c, powers = found
+            c = next((math.copysign(v, c) for v in PLAIN if close(abs(c), v, max(rtol, 1e-9))), c)
             text = product(c, powers, max(rtol, 1e-9))
             return Factor(c, powers, name if name and text == "1" else f"{text} {name}".strip(), True, max(rtol, 1e-6))
     return Factor(
@@ -112,6 +114,9 @@ def name_right(objective, e, settings, rtol, noise=None, error=0.0):
     it is as told.
     """
     a, b = e.coefficient("linear"), e.coefficient("square")
+    for name, mine, other in (("linear", a, b), ("square", b, a)):
+        if np.all(np.abs(mine) <= max(rtol, 1e-9) * np.abs(other)):
+            return Naming(FAIL, _missing(objective, name), f"loss has none of the {SQUARE if name == 'square' else LINEAR[objective]}")
     A, B = factor(a, settings, rtol), factor(b, settings, rtol)
     off = np.ones(len(settings)) if noise is None else noise
     R = factor(a / b * off, settings, max(rtol, error)) if np.all(b) else None
@@ -157,7 +162,7 @@ def _inverse(R, a, b, settings, rtol):
 
 def _off(objective, term, F, settings):
     """One term is F times what it should be beside the other."""
-    short = {"curvature v.J v": "curvature", SQUARE: "square"}.get(term, term)
+    short = SHORT.get(term, term)
     c, powers = said(F.c, 1e-6), tuple(F.powers.items())
     if F.known and not powers and close(F.c, -1, 1e-6):
         return f"sign of the {short}: the {term} enters with the wrong sign"
@@ -223,9 +228,7 @@ def _one(objective, e, settings, rtol):
     said_of = lambda n: f"{words[n].strip('[]')}{'' if F[n].one else f' times {F[n].text}'}"
     if not extra:
         missing = "square" if has["linear"] else "linear"
-        term = SQUARE if missing == "square" else linear
-        short = "square" if missing == "square" else {"curvature v.J v": "curvature"}.get(linear, linear)
-        return f"no {short}: the {term} is missing from your loss{_flat(missing)}", pattern
+        return _missing(objective, missing), pattern
     if all(has.values()):
         if math.isclose(F["linear"].c, F["square"].c, rel_tol=1e-6) and F["linear"].powers == F["square"].powers:
             return (
@@ -252,5 +255,8 @@ def _one(objective, e, settings, rtol):
     )
 
 
-def _flat(missing):
-    return "; it is minimised by a score of zero" if missing == "linear" else "; it has no minimum"
+def _missing(objective, name):
+    """The diagnosis of a loss without one of its two terms."""
+    term = SQUARE if name == "square" else LINEAR[objective]
+    after = "; it has no minimum" if name == "square" else "; it is minimised by a score of zero"
+    return f"no {SHORT.get(term, term)}: the {term} is missing from your loss{after}"

@@ -81,9 +81,9 @@ class _Chain:
         self.where, self.step, self.make = where, step, make
         self.kind = framework(make(np.zeros((1, 1))))
         try:
-            parameters = inspect.signature(step).parameters
+            parameters = list(inspect.signature(step).parameters)
         except (TypeError, ValueError):
-            parameters = {}
+            parameters = []
         self.name = next((name for name in SOURCES if name in parameters), None)
 
     def __call__(self, x, tau, seed):
@@ -145,7 +145,7 @@ def _unadjusted(where, parts, taus, n, summary):
         if np.any(np.abs(kurtosis - 3) > SIGMAS * np.sqrt(96 / (n * DIM))):
             return fail("noise not Gaussian: its variance is right, its fourth moment is not")
         named = "Euler-Maruyama" if right.all() else "an exact step of the linear process"
-        notes = (
+        notes: tuple[str, ...] = (
             f"this is {named}; at step {taus[0]:g} it settles at variance {stationary[0]:.4g} where the target has {VARIANCE}",
         )
         if D and right.all() and (abs(D[0] - 1) > 1e-3 or D[1] != {"step": 1}):

@@ -58,7 +58,7 @@ def hidden_slices(caller, kind, repeatable, rng):
             )
         found.append((N, M))
         settings.append(setting)
-    return _named(found, settings, 0 if repeatable else left, kind)
+    return _named(found, settings, 0 if repeatable else left, max(1e-8, 1e4 * caller.eps))
 
 
 def _symmetric(c, upper, d):
@@ -67,11 +67,11 @@ def _symmetric(c, upper, d):
     return S + S.T - np.diag(np.diag(S))
 
 
-def _named(found, settings, left, kind):
+def _named(found, settings, left, exact):
     """From the matrices to the coefficients of both terms."""
     coefficients, forms = [], []
     noise = max(SIGMAS * np.sqrt(2 / ROWS), SIGMAS * left)
-    exact = max(1e-8, SIGMAS * left)
+    exact = max(exact, SIGMAS * left)
     for N, M in found:
         d, size = len(N), np.abs(M).max()
         if size <= exact * np.abs(N).max():
@@ -160,7 +160,7 @@ def _named(found, settings, left, kind):
     if not reduced:  # both terms carry the size of v: its law is known to noise, their ratio exactly
         K = factor(a, settings, noise)
         ratio = b / a
-        e = Explanation(names, names, names, np.column_stack([np.ones(len(a)), ratio]), doubt, {}, exact)
+        e = Explanation(names, names, names, np.column_stack([np.sign(ratio), np.abs(ratio)]), doubt, {}, exact)
         naming = name_right("sliced", e, settings, exact)
         if naming.verdict == PASS and (K.powers or abs(K.c - 1) > noise):
             naming = (

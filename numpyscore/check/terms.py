@@ -130,6 +130,15 @@ def vocabulary(objective, q):
 
     diagonal = np.diagonal(J, axis1=-2, axis2=-1)
     trace = diagonal.sum(-1)
+    if objective in ("denoising", "multilevel_denoising"):
+        _noise_terms(add, q, s)
+    if objective == "explicit":
+        _target_terms(add, s, q.target, "target")
+        _target_terms(add, s, np.roll(q.target, 1, axis=0), "target of the next row", whole=False)
+    if q.h is not None:
+        _weight_terms(add, q, s, diagonal)
+    if q.v is not None:
+        _probe_terms(add, q, s, J)
     add("tr J", "linear", trace, "the trace of the Jacobian")
     add("1.J 1", "linear", J.sum((-2, -1)), "the sum of all entries of the Jacobian (the derivative of a summed score)")
     add("J_00", "linear", diagonal[..., 0], "the first diagonal entry of the Jacobian alone")
@@ -172,15 +181,6 @@ def vocabulary(objective, q):
     add("RMS s", "other", np.sqrt(_mean(_squares(s))), "the root of the mean squared score")
     add("|s|^4", "other", _squares(s) ** 2, "the fourth power of the score's norm")
     add("relu tr", "other", np.maximum(trace, 0), "the trace clipped at 0")
-    if objective in ("denoising", "multilevel_denoising"):
-        _noise_terms(add, q, s)
-    if objective == "explicit":
-        _target_terms(add, s, q.target, "target")
-        _target_terms(add, s, np.roll(q.target, 1, axis=0), "target of the next row", whole=False)
-    if q.h is not None:
-        _weight_terms(add, q, s, diagonal)
-    if q.v is not None:
-        _probe_terms(add, q, s, J)
     return out
 
 

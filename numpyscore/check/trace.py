@@ -93,9 +93,9 @@ class _Seeded:
             raise TypeError(f"{where}: trace is {trace!r}, expected a function of x (n, d).")
         self.trace, self.rng, self.kind = trace, rng, framework(make(np.zeros((1, 1))))
         try:
-            parameters = inspect.signature(trace).parameters
+            parameters = list(inspect.signature(trace).parameters)
         except (TypeError, ValueError):
-            parameters = {}
+            parameters = []
         self.name = next((name for name in SOURCES if name in parameters), None)
 
     def __call__(self, x):
