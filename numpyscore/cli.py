@@ -5,10 +5,10 @@ import os
 import sys
 
 from . import __version__
-from .commands import bench, verify
+from .commands import bench, check, verify
 from .terminal import FINE, INTERRUPTED, USAGE
 
-COMMANDS = {"verify": verify, "bench": bench}
+COMMANDS = {"verify": verify, "check": check, "bench": bench}
 
 
 class _Parser(argparse.ArgumentParser):

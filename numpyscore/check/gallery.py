@@ -109,7 +109,9 @@ def _projected(s, v):
 
 def probes_summed(fn, x, probes):
     """Several directions, summed and never divided by their number."""
-    return np.mean(_half_square(fn.score(x)) + sum(fn.curvature(x, v) for v in np.atleast_3d(probes).reshape(-1, *x.shape)))
+    return np.mean(
+        _half_square(fn.score(x)) + sum(fn.curvature(x, v) for v in np.atleast_3d(probes).reshape(-1, *x.shape))
+    )
 
 
 def _generalised(linear):

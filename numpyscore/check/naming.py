@@ -116,7 +116,11 @@ def name_right(objective, e, settings, rtol, noise=None, error=0.0):
     a, b = e.coefficient("linear"), e.coefficient("square")
     for name, mine, other in (("linear", a, b), ("square", b, a)):
         if np.all(np.abs(mine) <= max(rtol, 1e-9) * np.abs(other)):
-            return Naming(FAIL, _missing(objective, name), f"loss has none of the {SQUARE if name == 'square' else LINEAR[objective]}")
+            return Naming(
+                FAIL,
+                _missing(objective, name),
+                f"loss has none of the {SQUARE if name == 'square' else LINEAR[objective]}",
+            )
     A, B = factor(a, settings, rtol), factor(b, settings, rtol)
     off = np.ones(len(settings)) if noise is None else noise
     R = factor(a / b * off, settings, max(rtol, error)) if np.all(b) else None
