@@ -37,10 +37,9 @@ class Caller:
 
     def both(self, x):
         """Value, and the points as they arrived: rounded to the dtype that the function works in."""
-        value, sent = self._call(np.ascontiguousarray(x, float))
+        value, sent, seen = self._call(np.ascontiguousarray(x, float))
         self.evaluations += len(x)
         came = to_numpy(value, f"{self.where}: what {self.name} returned")
-        seen = to_numpy(sent)
         self.went, self.came = dtype_name(sent), dtype_name(value)
         for a in (came, seen):
             if a.dtype.kind == "f":
@@ -53,6 +52,7 @@ class Caller:
         errors = []
         for way in self._ways:
             sent = way(x)
+            seen = to_numpy(sent)  # before the call, which may change it
             try:
                 value = self.function(sent)
             except Exception as error:
@@ -62,7 +62,7 @@ class Caller:
                 continue
             if not self._settled:
                 self._ways, self._settled = [way], True
-            return value, sent
+            return value, sent, seen
         first, sent = errors[0]
         raise self._told(first, sent) from first
 

@@ -253,7 +253,9 @@ def _signature(where, loss, objective):
 
 
 def _first(value):
-    """A loss that comes with other things: the first of a tuple, "loss" of a dict."""
+    """A loss that comes with other things: the first of a tuple, `loss` of a record or dict."""
+    if hasattr(value, "loss") and not hasattr(value, "detach"):
+        return value.loss
     if isinstance(value, dict):
         return value.get("loss", next(iter(value.values()), None))
     return value[0] if isinstance(value, tuple | list) and len(value) else value

@@ -6,7 +6,7 @@ import numpy as np
 
 from .calling import LossCaller
 from .fitting import Group, as_it_should_be, search, solve
-from .naming import Naming, name_right, name_wrong
+from .naming import COARSEST, Naming, name_right, name_wrong
 from .noise import SIGMAS, noise_of
 from .probes import Probe, random_probe
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport
@@ -103,6 +103,8 @@ def investigate(where, caller, settings, model, rng):
         else f"{caller.objective} with fn a {evidence.kind}, "
     ) + f"n {n[0]}-{n[-1]}, d {d[0]}-{d[-1]}, {caller.came} out, {caller.calls} calls"
     notes = (*naming.notes, *sorted(caller.notes))
+    if caller.objective == "multilevel_denoising":
+        notes += ("each level was checked alone: the weights of the levels beside each other are yours to choose",)
     if "32" in caller.came or "16" in caller.came:
         notes += (f"the loss comes back in {caller.came}: errors below {resolution:.0e} stay unseen",)
     return CheckReport(
@@ -151,7 +153,7 @@ def _judged(caller, evidence, rng):
                     f"for lambda |x|^2/2 on standardised data your loss has its minimum at lambda = {yours:.6g}, the right one at {theirs:.6g}",
                 )
             )
-        return naming, doubt, details
+        return naming, max(SIGMAS * doubt, COARSEST), details
     found = search(objective, groups, kind)
     if found:
         rtol = max(1e-9, SIGMAS * float(np.max(found[0].doubt / np.maximum(np.abs(found[0].coefficients), 1e-300))))

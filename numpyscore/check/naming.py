@@ -10,6 +10,9 @@ from .report import FAIL, PASS
 from .terms import LINEAR
 
 SQUARE = "square of the score"
+COARSEST = (
+    1e-7  # two coefficients that agree to this are the same: single precision in a constant (a level, a 1/2) is no bug
+)
 SHORT = {SQUARE: "square", "curvature v.J v": "curvature"}
 
 
@@ -29,7 +32,8 @@ class Factor(NamedTuple):
     powers: dict
     text: str
     known: bool
-    rtol: float = 1e-6
+    rtol: float = COARSEST
+    form: str = ""
 
     @property
     def cost(self):
@@ -39,12 +43,13 @@ class Factor(NamedTuple):
             + 2 * sum(map(abs, self.powers.values()))
             + 5 * (not self.known)
             + (self.c < 0)
+            + bool(self.form)
         )
 
     @property
     def one(self):
         """Whether it is 1."""
-        return self.known and not self.powers and close(self.c, 1, self.rtol)
+        return self.known and not self.powers and not self.form and close(self.c, 1, self.rtol)
 
 
 def factor(values, settings, rtol):
@@ -69,12 +74,14 @@ def factor(values, settings, rtol):
         scales = [form(s) for s in settings]
         if any(v == 0 for v in scales):
             continue
-        found = law(values / scales, known, max(rtol, 1e-8), odd=("sigma", "d", "n"))
+        found = law(values / scales, known, max(rtol, COARSEST), odd=("sigma", "d", "n"))
         if found and (not name or sum(map(abs, found[1].values())) <= 1):
             c, powers = found
             c = next((math.copysign(v, c) for v in PLAIN if close(abs(c), v, max(rtol, 1e-9))), c)
             text = product(c, powers, max(rtol, 1e-9))
-            return Factor(c, powers, name if name and text == "1" else f"{text} {name}".strip(), True, max(rtol, 1e-6))
+            return Factor(
+                c, powers, name if name and text == "1" else f"{text} {name}".strip(), True, max(rtol, COARSEST), name
+            )
     return Factor(
         float(values[0]), {}, f"between {values.min():.4g} and {values.max():.4g} from setting to setting", False
     )
@@ -168,11 +175,11 @@ def _off(objective, term, F, settings):
     """One term is F times what it should be beside the other."""
     short = SHORT.get(term, term)
     c, powers = said(F.c, 1e-6), tuple(F.powers.items())
-    if F.known and not powers and close(F.c, -1, 1e-6):
+    if F.known and not powers and not F.form and close(F.c, -1, 1e-6):
         return f"sign of the {short}: the {term} enters with the wrong sign"
-    if F.known and not powers and c == "1/2":
+    if F.known and not powers and not F.form and c == "1/2":
         return f"{short} halved: the {term} is half of what it should be beside the other term"
-    if F.known and not powers and c == "2":
+    if F.known and not powers and not F.form and c == "2":
         missing = "; its 1/2 is missing" if term == SQUARE else "; or the square has a 1/2 too many"
         return f"{short} doubled: the {term} is twice what it should be beside the other term{missing}"
     why = {

@@ -132,6 +132,11 @@ def offset(field):
     sign = -1.0 if np.sum(field.yours * ref) < 0 else 1.0
     for a in (1.0, sign):
         shift = np.median(field.yours - a * ref, axis=0)
+        if field.explains(a * (ref - ref.mean(0)))[0]:
+            text = "the mean over the batch is subtracted from every row: rows depend on each other"
+            return Finding(
+                "batch mean removed", text, f"yours - reference = {np.array2string(shift, precision=6)} in every row"
+            )
         if field.explains(a * ref + shift)[0]:
             text = f"your {field.word} is {'minus ' * (a < 0)}the reference plus a constant vector: a linear term is in one and not in the other"
             return Finding(

@@ -60,11 +60,11 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
     value, points = yours.both(points)
     points = points.astype(float)
     bad = _misshapen(where, "score", value, points.shape, yours, points)
-    if bad:
+    if bad is not None:
         return bad
     one_each = lambda p: _one_each(where, name, *log_p.both(p))
     unfit = _unfit_energy(where, name, lambda p: one_each(p)[0], points, generator(where, rng))
-    if unfit:
+    if unfit is not None:
         return unfit
     d_dx, _ = differences(one_each, points, widths(points, step))
     reference = sign * d_dx.value
@@ -247,7 +247,7 @@ def differenced_jacobian(where, caller, x, step=None):
     """The Jacobian of a user's score by Romberg differences, or a report if the score is unfit for it."""
     score, seen = caller.both(x)
     bad = _misshapen(where, "score", score, x.shape, caller, x)
-    if bad:
+    if bad is not None:
         return bad
     seen = seen.astype(float)
     d_dx, _ = differences(caller.both, seen, widths(seen, step), shape=(x.shape[1],))

@@ -56,7 +56,7 @@ def check_trace(trace, *, score, x, wrap=None, rtol=None, rng=0, n_calls=200, st
     yours = Caller(where, "trace", seeded, wrap, x)
     first, second = (a[:, 0] if a.shape == (len(jac.x), 1) else a for a in (yours(jac.x), yours(jac.x)))
     bad = _misshapen(where, "trace", first, jac.x.shape[:1], yours, jac.x)
-    if bad:
+    if bad is not None:
         return bad
     n, d = points.shape
     summary = f"{n} points x {d} dims, {yours.went} in, {yours.came} out, {of_score.evaluations} score evaluations"
