@@ -6,6 +6,16 @@ Score means, everywhere, the gradient of log p with respect to x: not a likeliho
 from . import estimators
 from .activations import Activation
 from .annealing import annealed_importance_sampling, tempered_langevin
+from .check import (
+    CheckReport,
+    check_conservative,
+    check_gradient,
+    check_loss,
+    check_rows,
+    check_sampler,
+    check_score,
+    check_trace,
+)
 from .comparison import compare, read_vectors
 from .datasets import (
     CSVError,
@@ -84,6 +94,7 @@ __all__ = [
     "Banana",
     "CSVError",
     "Chains",
+    "CheckReport",
     "EnergyMLP",
     "Exponential",
     "Gaussian",
@@ -106,6 +117,13 @@ __all__ = [
     "bits_per_dimension",
     "box_weight",
     "capped_weight",
+    "check_conservative",
+    "check_gradient",
+    "check_loss",
+    "check_rows",
+    "check_sampler",
+    "check_score",
+    "check_trace",
     "checkerboard",
     "compare",
     "cosine_levels",

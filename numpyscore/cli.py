@@ -5,13 +5,14 @@ import os
 import sys
 
 from . import __version__
-from .commands import bench, compare, evaluate, golden, sample, verify
+from .commands import bench, check, compare, evaluate, golden, sample, verify
 from .terminal import FINE, INTERRUPTED, USAGE
 
 COMMANDS = {
     "verify": verify,
     "sample": sample,
     "evaluate": evaluate,
+    "check": check,
     "golden": golden,
     "compare": compare,
     "bench": bench,

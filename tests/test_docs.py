@@ -4,6 +4,7 @@ import importlib
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 README = Path(__file__).parent.parent / "README.md"
@@ -45,6 +46,17 @@ def test_the_code_of_the_readme_runs():
     assert blocks
     for block in blocks:
         exec(compile(block, str(README), "exec"), {})
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("framework", ["torch", "jax"])
+def test_the_code_for_a_framework_runs_where_it_is_installed(framework):
+    pytest.importorskip(framework)
+    blocks = re.findall(rf"^```python {framework}\n(.*?)^```", README.read_text(), re.M | re.S)
+    assert blocks
+    with np.errstate(all="ignore"):
+        for block in blocks:
+            exec(compile(block, str(README), "exec"), {})
 
 
 def test_the_two_commands_are_where_ci_looks_for_them():

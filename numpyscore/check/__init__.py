@@ -1,0 +1,19 @@
+"""A user's own code against the reference, with a diagnosis: is my score-matching code right, and if not, what is wrong with it?"""
+
+from .gradient import check_gradient
+from .loss import check_loss
+from .report import CheckReport
+from .sampler import check_sampler
+from .score import check_conservative, check_rows, check_score
+from .trace import check_trace
+
+__all__ = [
+    "CheckReport",
+    "check_conservative",
+    "check_gradient",
+    "check_loss",
+    "check_rows",
+    "check_sampler",
+    "check_score",
+    "check_trace",
+]

@@ -1,0 +1,328 @@
+"""Calling a user's loss on a probe: which extra arguments it takes, which random numbers it used, and what it returned."""
+
+import contextlib
+import inspect
+import sys
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..foreign import (
+    derivative_in,
+    dtype_name,
+    framework,
+    model_with_parameter,
+    same_randomness,
+    source,
+    to_numpy,
+    wrapper,
+)
+from .probes import Asked
+from .terms import Situation
+
+NOISE = ("noise", "eps", "epsilon", "z")
+NAMES = {  # what a parameter of a loss is called -> what it is given
+    "sigma": ("sigma", "std", "noise_std", "noise_scale", "noise_level", "sigma_n"),
+    "sigmas": ("sigmas", "levels", "noise_levels", "stds"),
+    "noise": NOISE,
+    "step": ("eps", "epsilon", "step", "step_size", "delta"),
+    "v": ("probes", "probe", "v", "vectors", "projections", "directions", "slices"),
+    "n_probes": ("n_probes", "num_probes", "n_projections", "num_projections", "n_slices", "num_slices", "n_vectors", "n_particles"),
+    "target": ("target_score", "target", "score_target", "data_score"),
+    "h": ("h",),
+    "h_prime": ("h_prime", "dh", "h_dash"),
+    "source": ("rng", "key", "generator", "seed"),
+}  # fmt: skip
+TAKES = {  # what each objective may hand over, the one it must know first
+    "explicit": ("target",),
+    "implicit": (),
+    "generalised": ("h", "h_prime"),
+    "denoising": ("sigma", "noise"),
+    "multilevel_denoising": ("sigmas", "noise"),
+    "sliced": ("v", "n_probes"),
+    "finite_difference_sliced": ("step", "v", "n_probes"),
+}  # fmt: skip
+NATURAL = {"explicit": 1, "generalised": 2, "denoising": 1, "multilevel_denoising": 1, "finite_difference_sliced": 1}
+
+
+class Setting(NamedTuple):
+    """One group of calls: sizes, level, data and random numbers stay, the probe changes."""
+
+    n: int
+    d: int
+    sigma: float
+    m: int
+    seed: int
+    x: np.ndarray
+    extras: dict
+
+
+class Answer(NamedTuple):
+    """What a loss said for one probe, and what the call was about."""
+
+    value: float
+    situation: Situation | None
+    noisy: str  # "", or why the random numbers of this call are not known
+    slope: float | None = None  # derivative in the scale of the probe, by the user's framework
+
+
+class LossCaller:
+    """The user's loss behind numbers."""
+
+    def __init__(self, where, loss, objective, wrap, known):
+        if not callable(loss):
+            raise TypeError(f"{where}: loss is {loss!r}, expected a function loss(fn, x, ...).")
+        self.where, self.loss, self.objective, self.known = where, loss, objective, known
+        self.make = wrapper(where, wrap)
+        self.kind = framework(self.make(np.zeros(1)))
+        self.takes = _signature(where, loss, objective)
+        self.way: Any = None
+        self.uncompiled = False  # jax without jit, where nothing else shows the probe its numbers
+        self.calls, self.came, self.notes = 0, "", set()
+        self.eps = float(np.finfo(float).eps)
+
+    def forget(self):
+        """Find out anew how the loss wants its arguments."""
+        self.way = None
+
+    # ---- one call
+
+    def ask(self, probe, setting, slope=False):
+        """The `Answer` of the loss for a probe; raises what the loss raises."""
+        errors = []
+        for way in [self.way] if self.way else _ways(self.kind):
+            try:
+                answer = self._ask(probe, setting, way, slope)
+            except Exception as error:
+                if self.way:
+                    raise
+                errors.append(error)
+                continue
+            self.way = way
+            return answer
+        raise errors[0]
+
+    def _ask(self, probe, setting, way, slope):
+        kind = self.kind
+        make = (lambda a: self.make(np.asarray(a, np.float32))) if way["single"] else self.make
+        given = self._given(setting, make, way)
+        asked = Asked(probe, make)
+
+        def run(scale):
+            asked.points.clear()
+            asked.told.clear()
+            x = make(setting.x)
+            if way["gradient"]:
+                x = x.requires_grad_(True)
+            asked.scale = scale
+            model = asked if kind not in ("torch",) else model_with_parameter(asked.of, scale, kind)
+            with same_randomness(setting.seed), _uncompiled(kind) if self.uncompiled else contextlib.nullcontext():
+                return model, _first(self.loss(model, x, *given[0], **given[1]))
+
+        one = make(np.asarray(1.0)) if kind in ("torch", "jax") else None
+        self.calls += 1
+        if slope and kind == "torch":
+            model, value = run(one)
+            return Answer(self._number(value, setting), None, "", _torch_slope(model, value))
+        if slope and kind == "jax":
+            return Answer(np.nan, None, "", derivative_in(lambda scale: _mean_of(run(scale)[1], setting.n), one, "jax"))
+        _, value = run(one)
+        situation, noisy = self._situation(probe, setting, asked)
+        return Answer(self._number(value, setting), situation, noisy)
+
+    def _given(self, setting, make, way):
+        """Positional and keyword arguments beyond fn and x."""
+        values = {name: value for name, value in setting.extras.items() if name in self.takes}
+        positional, named = [], {}
+        for name, (parameter, how) in self.takes.items():
+            if name == "source":
+                value = source(parameter, setting.seed, self.kind)
+            elif name == "n_probes":
+                value = setting.m
+            elif name == "sigma":
+                value = setting.sigma if way["plain"] else make(np.asarray(setting.sigma))
+            elif name == "step":
+                value = self.known["step"]
+            else:
+                value = make(values[name])
+                if name == "v" and setting.m == 1:
+                    value = make(values[name][0])
+            if how == "positional":
+                positional.append(value)
+            else:
+                named[parameter] = value
+        return positional, named
+
+    def _number(self, value, setting):
+        """The loss as one number: itself, or the mean of one number per sample."""
+        self.came = dtype_name(value)
+        a = to_numpy(value, f"{self.where}: what the loss returned").real
+        if a.dtype.kind == "f" and a.dtype.itemsize < 8:
+            self.eps = max(self.eps, float(np.finfo(a.dtype).eps))
+        if a.size != 1:
+            per_sample = a.shape in ((setting.n,), (setting.n, 1))
+            shape = "(n,)" if per_sample else str(a.shape)
+            self.notes.add(f"the loss returns an array {shape} instead of a number: its mean was checked")
+        return float(np.mean(a, dtype=float))
+
+    # ---- what it was about
+
+    def _situation(self, probe, setting, asked):
+        """The `Situation` of a call, from what was given and from where the probe was asked."""
+        x, extras = setting.x, setting.extras
+        q = Situation(probe, x, x[None])
+        if self.objective == "explicit":
+            return q._replace(target=extras["target"]), ""
+        if self.objective == "generalised":
+            return q._replace(h=extras["h"], h_prime=extras["h_prime"]), ""
+        blocks = _blocks(asked.points, x)
+        if self.objective in ("denoising", "multilevel_denoising"):
+            return self._noise(q, setting, asked, blocks)
+        if self.objective in ("sliced", "finite_difference_sliced"):
+            v = extras["v"] if "v" in self.takes else None
+            if self.objective == "finite_difference_sliced":
+                q = q._replace(step=self.known["step"])
+                v = _steps(blocks, x, self.known["step"]) if v is None else v
+            return q._replace(v=v), "" if v is not None else "hidden"
+        return q, ""
+
+    def _noise(self, q, setting, asked, blocks):
+        """Where the noisy points are and what was added to get there."""
+        x = setting.x
+        if blocks is None or not blocks:
+            if "noise" not in self.takes:
+                return q, "unseen"
+            shift = setting.sigma * setting.extras["noise"][None]
+            return q._replace(at=x + shift, shift=shift, sigma=setting.sigma), ""
+        moved = [b for b in blocks if np.abs(b - x).max() > 1e-3 * setting.sigma]
+        if not moved:
+            if "noise" in self.takes:
+                shift = setting.sigma * setting.extras["noise"][None]
+                return q._replace(at=x[None], shift=shift, sigma=setting.sigma), "clean"
+            return q, "clean"
+        at = np.stack(moved)
+        sigma: Any = setting.sigma
+        if self.objective == "multilevel_denoising" and len(setting.extras["sigmas"]) > 1:
+            sigma = _levels(asked, setting.extras["sigmas"], at, len(blocks) == len(moved))
+            if sigma is None:
+                return q, "level"
+        return q._replace(at=at, shift=at - x, sigma=sigma), ""
+
+
+def _ways(kind):
+    """How a loss may want its arguments: plain numbers or arrays of one; points that require a gradient; single precision."""
+    flags = (
+        [(False, True), (True, True), (False, False), (True, False)]
+        if kind == "torch"
+        else [(False, True), (False, False)]
+    )
+    ways = [{"gradient": g, "plain": p, "single": False} for g, p in flags]
+    return ways + ([{**way, "single": True} for way in ways] if kind != "numpy" else [])
+
+
+def _signature(where, loss, objective):
+    """{what: (parameter, "positional" or "named")} of the parameters beyond fn and x that a loss is to be given."""
+    try:
+        parameters = list(inspect.signature(loss).parameters.values())
+    except (TypeError, ValueError):
+        return {}
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(positional) < 2 and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        raise TypeError(
+            f"{where}: loss takes {len(positional)} positional arguments, expected loss(fn, x, ...): the model, and the data."
+        )
+    rest = positional[2:] + [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+    out: dict[str, tuple[str, str]] = {}
+    wanted = [*TAKES[objective], "source"]
+    natural = list(TAKES[objective][: NATURAL.get(objective, 0)])
+    for p in rest:
+        what = next((name for name in wanted if p.name in NAMES[name] and name not in out), None)
+        if what is None and natural and natural[0] not in out and p.default is p.empty and p.kind is not p.KEYWORD_ONLY:
+            what = natural[0]
+        if what is None and objective == "generalised" and p.default is p.empty:
+            what = next((name for name in natural if name not in out), None)
+        if what is None and p.default is p.empty:
+            known = ", ".join(name for key in wanted for name in NAMES[key])
+            raise TypeError(
+                f"{where}: loss has a parameter {p.name!r} that means nothing to the objective {objective!r}, expected loss(fn, x) and any of {known}. "
+                f"Put a function around it that fixes {p.name}: lambda fn, x: loss(fn, x, {p.name}=...)."
+            )
+        if what is not None:
+            out[what] = (p.name, "positional" if p.kind is p.POSITIONAL_ONLY else "named")
+    return out
+
+
+def _first(value):
+    """A loss that comes with other things: the first of a tuple, `loss` of a record or dict."""
+    if hasattr(value, "loss") and not hasattr(value, "detach"):
+        return value.loss
+    if isinstance(value, dict):
+        return value.get("loss", next(iter(value.values()), None))
+    return value[0] if isinstance(value, tuple | list) and len(value) else value
+
+
+def _mean_of(value, n):
+    return value if getattr(value, "ndim", 0) == 0 else value.mean()
+
+
+def _torch_slope(model, value):
+    """d value / d scale of the probe, 0 where no gradient arrives; None if the loss is a plain number."""
+    if not hasattr(value, "backward"):
+        return None
+    if not value.requires_grad:
+        return 0.0
+    model.scale.grad = None
+    value.mean().backward()
+    return 0.0 if model.scale.grad is None else float(model.scale.grad)
+
+
+def _uncompiled(kind):
+    """jax without jit, so that a probe sees numbers."""
+    jax = sys.modules.get("jax")
+    return jax.disable_jit() if kind == "jax" and jax is not None else contextlib.nullcontext()
+
+
+def _blocks(points, x):
+    """The distinct (n, d) blocks of points that a probe was asked at, in order; None if some were hidden or do not fit."""
+    n, d = x.shape
+    if any(p is None or p.shape[-1:] != (d,) for p in points):
+        return None
+    rows = [np.asarray(p.real, float).reshape(-1, d) for p in points]
+    if not rows:
+        return []
+    flat = np.concatenate(rows)
+    if len(flat) % n:
+        return None
+    out: list = []
+    for block in flat.reshape(-1, n, d):
+        if not any(np.array_equal(block, b) for b in out):
+            out.append(block)
+    return out
+
+
+def _steps(blocks, x, step):
+    """Directions v (m, n, d) of the points x + step v that were asked; one of each pair x +- step v."""
+    moved = [(b - x) / step for b in blocks or [] if np.abs(b - x).max() > 1e-9]
+    out: list = []
+    for v in moved:
+        if not any(np.allclose(v, -w, atol=1e-9 * np.abs(v).max()) for w in out):
+            out.append(v)
+    return np.stack(out) if out else None
+
+
+def _levels(asked, sigmas, at, every):
+    """The level of each noisy row (k, n, 1), from what the network was told beside x, or from the order of the blocks."""
+    k, n, _ = at.shape
+    told = [t[0] for t in asked.told if t and t[0] is not None]
+    if len(told) == len(asked.told) and told:
+        spread = [np.broadcast_to(np.asarray(t, float).reshape(-1), (n,)) for t in told if np.size(t) in (1, n)]
+        if len(spread) >= k:
+            table = np.stack(spread[:k])[:, :, None]
+            if np.all(np.isclose(table[..., None], sigmas).any(-1)):
+                return table
+            labels = table.astype(int)
+            if np.array_equal(labels, table) and labels.min() >= 0 and labels.max() < len(sigmas):
+                return np.asarray(sigmas)[labels]
+    if every and k == len(sigmas):  # a loop over the levels, in their order
+        return np.broadcast_to(np.asarray(sigmas)[:, None, None], (k, n, 1))
+    return None

@@ -1,0 +1,247 @@
+"""Wrong implementations that people have shipped, and some that nobody admits to, each with the diagnosis it must get.
+
+All in NumPy, so that `numpyscore check --self` shows the checks at work wherever the package is installed. A loss here is what a user would
+write: a function of a model and data; the model is used by `fn.score(x)`, `fn.trace(x)`, `fn.curvature(x, v)` and so on.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from ..models import EnergyMLP
+from .gradient import check_gradient
+from .loss import check_loss
+from .report import CheckReport
+from .sampler import check_sampler
+from .score import check_rows, check_score
+from .trace import check_trace
+
+
+class Case(NamedTuple):
+    """A wrong implementation: what is wrong with it, where it was seen, the check of it, and words its diagnosis must contain."""
+
+    name: str
+    seen: str
+    run: Callable[[], CheckReport]
+    says: str
+
+
+# ------------------------------------------------------------------------------- losses, as users write them
+
+
+def _half_square(s):
+    return 0.5 * np.sum(s**2, axis=1)
+
+
+def _implicit(trace=1.0, square=1.0, of_d=0, total=1.0):
+    return lambda fn, x: total * np.mean(square * _half_square(fn.score(x)) + trace * x.shape[1] ** of_d * fn.trace(x))
+
+
+def trace_of_summed_score(fn, x):
+    """The derivative of s.sum() is every column's sum, not the diagonal."""
+    return np.mean(_half_square(fn.score(x)) + fn.jacobian(x).sum((1, 2)))
+
+
+def square_of_mean(fn, x):
+    """The score is averaged over the batch before it is squared."""
+    return 0.5 * np.sum(fn.score(x).mean(0) ** 2) + np.mean(fn.trace(x))
+
+
+def norm_not_squared(fn, x):
+    """|s| in place of |s|^2."""
+    return np.mean(0.5 * np.linalg.norm(fn.score(x), axis=1) + fn.trace(x))
+
+
+def first_sample(fn, x):
+    """The trace of the first sample stands for all."""
+    return np.mean(_half_square(fn.score(x))) + fn.trace(x)[0]
+
+
+def energy_penalty(fn, x):
+    """A penalty on the energy was left in."""
+    return np.mean(_half_square(fn.score(x)) + fn.trace(x) + 0.01 * fn.energy(x) ** 2)
+
+
+def _denoising(target, *, clean=False, spread=lambda sigma: sigma):
+    """1/2 |s - target(eps, sigma)|^2."""
+
+    def loss(fn, x, sigma, rng):
+        eps = rng.standard_normal(x.shape)
+        s = fn.score(x if clean else x + spread(sigma) * eps)
+        return np.mean(_half_square(s - target(eps, sigma)))
+
+    return loss
+
+
+def one_noise_for_all(fn, x, sigma, rng):
+    """One row of noise for the whole batch."""
+    eps = rng.standard_normal(x.shape[1])
+    return np.mean(_half_square(fn.score(x + sigma * eps) + eps / sigma))
+
+
+def uniform_noise(fn, x, sigma, rng):
+    """Uniform noise of the right variance: the target belongs to Gaussian noise."""
+    eps = np.sqrt(12) * (rng.random(x.shape) - 0.5)
+    return np.mean(_half_square(fn.score(x + sigma * eps) + eps / sigma))
+
+
+def other_noise_in_the_target(fn, x, sigma, rng):
+    """The noise is drawn twice: once for the point, once for the target."""
+    noisy, eps = x + sigma * rng.standard_normal(x.shape), rng.standard_normal(x.shape)
+    return np.mean(_half_square(fn.score(noisy) + eps / sigma))
+
+
+def _sliced(square, *, unit=False, shared=False, term=1.0):
+    """v.J v + square(s, v)."""
+
+    def loss(fn, x, rng):
+        v = rng.standard_normal((1, x.shape[1]) if shared else x.shape) + np.zeros(x.shape)
+        v = v / np.linalg.norm(v, axis=1, keepdims=True) if unit else v
+        return np.mean(term * fn.curvature(x, v) + square(fn.score(x), v))
+
+    return loss
+
+
+def _projected(s, v):
+    return 0.5 * np.sum(v * s, axis=1) ** 2
+
+
+def probes_summed(fn, x, probes):
+    """Several directions, summed and never divided by their number."""
+    return np.mean(
+        _half_square(fn.score(x)) + sum(fn.curvature(x, v) for v in np.atleast_3d(probes).reshape(-1, *x.shape))
+    )
+
+
+def _generalised(linear):
+    return lambda fn, x, h, h_prime: np.mean(np.sum(0.5 * h * fn.score(x) ** 2 + linear(fn, x, h, h_prime), axis=1))
+
+
+def _diagonal(fn, x):
+    return np.diagonal(fn.jacobian(x), axis1=1, axis2=2)
+
+
+def _differences(curve=1.0, slope=8.0):
+    def loss(fn, x, eps, rng):
+        v = rng.standard_normal(x.shape)
+        up, mid, down = fn.energy(x + eps * v), fn.energy(x), fn.energy(x - eps * v)
+        return np.mean(-curve * (up - 2 * mid + down) / eps**2 + (up - down) ** 2 / (slope * eps**2))
+
+    return loss
+
+
+def _of(loss, objective):
+    return lambda: check_loss(loss, objective=objective)
+
+
+LOSSES = (
+    Case("trace halved", "a tutorial", _of(_implicit(trace=0.5), "implicit"), "trace halved"),
+    Case("trace with the wrong sign", "", _of(_implicit(trace=-1.0), "implicit"), "sign of the trace"),
+    Case("trace averaged over dimensions, square summed", "", _of(_implicit(of_d=-1), "implicit"), "trace divided by d"),
+    Case("square without its 1/2", "", _of(_implicit(square=2.0), "implicit"), "square doubled"),
+    Case("trace forgotten", "", _of(_implicit(trace=0.0), "implicit"), "no trace"),
+    Case("square forgotten", "", _of(_implicit(square=0.0), "implicit"), "no square"),
+    Case("whole loss negated", "", _of(_implicit(total=-1.0), "implicit"), "sign of the loss"),
+    Case("derivative of the summed score as trace", "many", _of(trace_of_summed_score, "implicit"), "sum of all entries"),
+    Case("score averaged before it is squared", "", _of(square_of_mean, "implicit"), "averaged before it is squared"),
+    Case("norm instead of its square", "", _of(norm_not_squared, "implicit"), "not squared"),
+    Case("trace of the first sample only", "", _of(first_sample, "implicit"), "first sample"),
+    Case("penalty left in", "", _of(energy_penalty, "implicit"), "squared energy"),
+    Case("target with the sign of grad E", "torchebm#318", _of(_denoising(lambda e, s: e / s), "denoising"), "sign of the target"),
+    Case("target -eps", "score_sde_pytorch#26", _of(_denoising(lambda e, s: -e), "denoising"), "instead of -eps/sigma"),
+    Case("target -eps/sigma^2", "acids-ircam#5", _of(_denoising(lambda e, s: -e / s**2), "denoising"), "-eps/sigma^2 instead"),
+    Case("score at the clean point", "pml2-book#253", _of(_denoising(lambda e, s: -e / s, clean=True), "denoising"), "clean point"),
+    Case("noise of size sigma^2", "", _of(_denoising(lambda e, s: -e / s, spread=lambda s: s**2), "denoising"), "scale of the noise"),
+    Case("one noise for the whole batch", "", _of(one_noise_for_all, "denoising"), "shared noise"),
+    Case("uniform noise", "", _of(uniform_noise, "denoising"), "not Gaussian"),
+    Case("noise drawn twice", "", _of(other_noise_in_the_target, "denoising"), "no product with the noise -- or -- unknown term"),
+    Case("slices of unit length beside |s|^2", "sliced_score_matching", _of(_sliced(lambda s, v: _half_square(s), unit=True), "sliced"), "divided by d"),
+    Case("one slice for the whole batch", "", _of(_sliced(_projected, shared=True), "sliced"), "shared probe"),
+    Case("projection not squared", "", _of(_sliced(lambda s, v: 0.5 * np.abs(np.sum(v * s, 1))), "sliced"), "unknown term"),
+    Case("projection without its 1/2", "", _of(_sliced(lambda s, v: np.sum(v * s, 1) ** 2), "sliced"), "square doubled"),
+    Case("curvature with the wrong sign", "", _of(_sliced(_projected, term=-1.0), "sliced"), "sign of the curvature"),
+    Case("h' forgotten", "", _of(_generalised(lambda fn, x, h, h1: h * _diagonal(fn, x)), "generalised"), "weighted trace"),
+    Case("h in place of h'", "", _of(_generalised(lambda fn, x, h, h1: h * fn.score(x) + h * _diagonal(fn, x)), "generalised"), "in place of its derivative"),
+    Case("second difference halved", "", _of(_differences(curve=0.5), "finite_difference_sliced"), "second difference halved"),
+    Case("slope without its 1/2", "", _of(_differences(slope=4.0), "finite_difference_sliced"), "square doubled"),
+    Case("target transposed sign", "", _of(lambda fn, x, t: np.mean(_half_square(fn.score(x) + t)), "explicit"), "sign of the target"),
+    Case("target of the next row", "", _of(lambda fn, x, t: np.mean(_half_square(fn.score(x) - np.roll(t, 1, 0))), "explicit"), "next row"),
+)  # fmt: skip
+
+
+# ------------------------------------------------------------------------------- scores, traces, steps, gradients
+
+
+def _net(activation="softplus"):
+    return EnergyMLP.init(3, (12, 12), activation, confinement=0.7, rng=0)
+
+
+def _x():
+    return 0.4 + np.random.default_rng(1).standard_normal((9, 3)) * [0.5, 1.0, 2.0]
+
+
+def _score_case(change):
+    return lambda: check_score(lambda x: change(_net(), x), energy=_net().energy, x=_x())
+
+
+def _trace_case(trace, activation="softplus"):
+    net = _net(activation)
+    return lambda: check_trace(lambda x: trace(net, x), score=net.score, x=_x())
+
+
+def _hutchinson(net, x, *, divide=True, unit=False, shared=False, m=3):
+    total = 0.0
+    for _ in range(m):
+        v = np.random.standard_normal((1, 3) if shared else x.shape) + np.zeros(x.shape)  # noqa: NPY002  as users do
+        total = total + net.curvature(x, v / np.linalg.norm(v, axis=1, keepdims=True) if unit else v)
+    return total / m if divide else total
+
+
+def _step_case(step, **options):
+    return lambda: check_sampler(step, **options)
+
+
+def _normal(x, rng):
+    return rng.standard_normal(x.shape)
+
+
+def _theta_case(change):
+    target = np.arange(6.0)
+    gradient = lambda theta: np.tanh(theta - target)
+    loss = lambda theta: float(np.sum(np.log(np.cosh(theta - target))))
+    return lambda: check_gradient(loss, lambda theta: change(gradient(theta), theta), np.linspace(-1, 2, 6))
+
+
+OTHERS = (
+    Case("grad E instead of -grad E", "many", _score_case(lambda net, x: -net.score(x)), "sign"),
+    Case("gradient of the batch mean", "many", _score_case(lambda net, x: net.score(x) / len(x)), "1/n"),
+    Case("gradient of p", "", _score_case(lambda net, x: net.score(x) * np.exp(-net.energy(x))[:, None]), "gradient of p"),
+    Case("standardisation without its chain rule", "", _score_case(lambda net, x: net.score(x) * x.std(0)), "standardisation"),
+    Case("confinement forgotten", "", _score_case(lambda net, x: net.score(x) + 0.7 * x), "quadratic term"),
+    Case("columns swapped", "", _score_case(lambda net, x: net.score(x)[:, [1, 0, 2]]), "columns permuted"),
+    Case("gradient clipped by norm", "", _score_case(lambda net, x: net.score(x) * np.minimum(1, 0.8 / np.linalg.norm(net.score(x), axis=1))[:, None]), "clipped"),
+    Case("single precision inside", "", _score_case(lambda net, x: net.score(x.astype(np.float32)).astype(float)), "float32"),
+    Case("one-sided difference", "", _score_case(lambda net, x: np.stack([-(net.energy(x + 1e-4 * e) - net.energy(x)) / 1e-4 for e in np.eye(3)], 1)), "one-sided"),
+    Case("batch statistics", "", lambda: check_rows(lambda x: _net().score((x - x.mean(0)) / x.std(0)), _x()), "batch statistics"),
+    Case("trace divided by d", "", _trace_case(lambda net, x: net.trace(x) / 3), "1/d"),
+    Case("one diagonal entry", "", _trace_case(lambda net, x: net.jacobian(x)[:, 0, 0]), "one diagonal entry"),
+    Case("ReLU energy, trace silently 0", "several", _trace_case(lambda net, x: np.full(len(x), -0.7 * 3), "relu"), "kink"),
+    Case("Hutchinson sum never divided", "bayesflow#772", _trace_case(lambda net, x: _hutchinson(net, x, divide=False, m=4)), "summed over probes"),
+    Case("unit-length probes", "", _trace_case(lambda net, x: _hutchinson(net, x, unit=True)), "unit-length"),
+    Case("one probe for the whole batch", "", _trace_case(lambda net, x: _hutchinson(net, x, shared=True, m=1)), "shared probe"),
+    Case("Langevin noise step z", "google-research/ibc#6", _step_case(lambda x, score, h, rng: x + h * score(x) + h * _normal(x, rng)), "it is step z"),
+    Case("Langevin noise without the 2", "", _step_case(lambda x, score, h, rng: x + h * score(x) + np.sqrt(h) * _normal(x, rng)), "factor 2"),
+    Case("Langevin downhill", "", _step_case(lambda x, score, h, rng: x - h * score(x) + np.sqrt(2 * h) * _normal(x, rng)), "sign of the drift"),
+    Case("Metropolis step left out", "", _step_case(lambda x, score, h, rng: x + h * score(x) + np.sqrt(2 * h) * _normal(x, rng), discretisation="adjusted", step_size=0.8), "not adjusted"),
+    Case("gradient ascends", "", _theta_case(lambda g, theta: -g), "sign"),
+    Case("parameters detached", "torchebm#340", _theta_case(lambda g, theta: np.where(np.arange(6) < 2, 0, g)), "no gradient for some"),
+    Case("weight decay in the gradient alone", "", _theta_case(lambda g, theta: g + 0.1 * theta), "weight decay"),
+)  # fmt: skip
+
+CASES = LOSSES + OTHERS
+
+
+def recognised(case, report):
+    """Whether a report is the FAIL that a case must get, with one of the words that name it."""
+    return report.verdict == "FAIL" and any(words in report.diagnosis for words in case.says.split(" -- or -- "))

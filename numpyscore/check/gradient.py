@@ -1,0 +1,251 @@
+"""Is a gradient in the parameters that of the loss?"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..foreign import dtype_name, same_randomness, to_numpy, wrapper
+from ..inputs import count, finite, generator, positive
+from .differences import STEPS, romberg, tolerance
+from .numbers import close, readings, said
+from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
+
+ENOUGH = {True: 1e-6, False: 2e-2}
+MIXED = 8  # random directions through all parameters
+
+
+def check_gradient(loss, gradient, theta, *, wrap=None, rtol=None, rng=0, step=None, coordinates=48):
+    r"""Is this the gradient of the loss in its parameters, at theta?
+
+    .. math:: g_k = \partial L / \partial \theta_k
+
+    The loss is differenced (Romberg) along some parameters and along random directions through all of them; and Taylor's
+    theorem is asked: \|L(theta + h v) - L(theta) - h g.v\| falls as h^2 if g is right, as h if it is not.
+
+    Parameters
+    ----------
+    loss : callable, theta -> number
+        Random losses are called with the same global seeds each time.
+    gradient : callable, theta -> array like theta, or that array itself
+    theta : array of any shape
+    wrap : None, "torch", "jax" or callable
+        As in `check_score`.
+    rtol : float, optional
+        Allowed error relative to the norm of the gradient.
+    rng : seed or numpy.random.Generator
+        Chooses parameters and directions.
+    step : float, optional
+        Largest half-width of the differences; half the spread of theta by default.
+    coordinates : int
+        Parameters looked at one by one; all, if there are no more.
+
+    Returns
+    -------
+    CheckReport
+
+    Raises
+    ------
+    TypeError, ValueError
+        If theta is empty or not finite, or the loss returns no number.
+    """
+    where = "check_gradient"
+    start = to_numpy(theta, f"{where}: theta")
+    if start.size == 0:
+        raise ValueError(f"{where}: theta is empty, expected at least one parameter.")
+    start = start.astype(float)
+    finite(where, "theta", start)
+    rng, p = generator(where, rng), start.size
+    function = _Loss(where, loss, wrapper(where, wrap, theta), start.shape)
+    value = gradient
+    if callable(gradient):
+        with same_randomness(0):
+            value = gradient(function.make(start))
+    came = dtype_name(value)
+    yours = to_numpy(value, f"{where}: gradient").astype(float)
+    summary = f"{p} parameters, {came} gradient"
+    if yours.size != p:
+        text = (
+            f"shape: the gradient has shape {yours.shape}, theta {start.shape}; expected one number for each parameter"
+        )
+        return CheckReport(where, FAIL, summary, diagnosis=text)
+    if not np.isfinite(yours).all():
+        k = int(np.argmin(np.isfinite(yours.reshape(-1))))
+        text = f"not finite: {np.sum(~np.isfinite(yours))} of {p} numbers of the gradient are NaN or infinite, the first is number {k}"
+        return CheckReport(where, FAIL, summary, diagnosis=text)
+    if function(start.reshape(-1)) != function(start.reshape(-1)):
+        text = "random loss: two calls with the same theta and the same global seeds differ; fix its random numbers"
+        return CheckReport(where, INCONCLUSIVE, summary, diagnosis=text)
+    spread = start.std() or np.abs(start).max() or 1.0
+    width = 0.5 * spread if step is None else positive(where, "step", step)
+    chosen = (
+        np.arange(p)
+        if p <= count(where, "coordinates", coordinates)
+        else np.sort(rng.choice(p, coordinates, replace=False))
+    )
+    single = np.zeros((len(chosen), p))
+    single[np.arange(len(chosen)), chosen] = 1.0
+    mixed = rng.choice([-1.0, 1.0], (MIXED, p)) / np.sqrt(p)
+    V = np.concatenate([single, mixed])
+    measured = _along(function, start.reshape(-1), V, width)
+    g = yours.reshape(-1)
+    norm = float(np.sqrt(np.mean(measured.value[: len(chosen)] ** 2) * p))
+    eps = max(function.eps, 2.0**-23 if "32" in came else 0.0)
+    allowed = tolerance(measured, norm, eps)
+    if rtol is not None:
+        allowed = np.maximum(allowed, positive(where, "rtol", rtol) * norm)
+    summary += f", {function.calls} loss evaluations"
+    return _verdict(
+        where,
+        summary,
+        _Seen(g, V, chosen, measured.value, allowed, norm, eps),
+        function,
+        start.reshape(-1),
+        width,
+        rtol,
+    )
+
+
+class _Seen(NamedTuple):
+    """The user's gradient (p,), directions (D, p), of which the first are the chosen parameters, and what was measured along them."""
+
+    g: np.ndarray
+    V: np.ndarray
+    chosen: np.ndarray
+    reference: np.ndarray
+    allowed: np.ndarray
+    norm: float
+    eps: float
+
+
+class _Loss:
+    """The loss as a function of a flat ndarray; the same global seeds in each call."""
+
+    def __init__(self, where, loss, make, shape):
+        if not callable(loss):
+            raise TypeError(f"{where}: loss is {loss!r}, expected a function of theta.")
+        self.where, self.loss, self.make, self.shape = where, loss, make, shape
+        self.calls, self.eps = 0, float(np.finfo(float).eps)
+
+    def __call__(self, theta):
+        self.calls += 1
+        with same_randomness(0):
+            value = to_numpy(
+                self.loss(self.make(np.ascontiguousarray(theta.reshape(self.shape)))), f"{self.where}: loss"
+            )
+        if value.size != 1:
+            raise ValueError(f"{self.where}: loss returned shape {value.shape}, expected one number; take its mean.")
+        if value.dtype.kind == "f":
+            self.eps = max(self.eps, float(np.finfo(value.dtype).eps))
+        return float(value.reshape(-1)[0].real)
+
+
+def _along(function, theta, V, width):
+    """Derivatives along each row of V (D, p): a `Derivative` of shape (D,)."""
+    h = width / 2.0 ** np.arange(STEPS)
+    values = np.array(
+        [[[function(theta + sign * step * v) for v in V] for step in h] for sign in (1, -1)]
+    )  # (2, STEPS, D)
+    half = np.broadcast_to(h[:, None, None], (STEPS, len(V), 1))
+    found = romberg(values[0][..., None], values[1][..., None], half)
+    return type(found)(*(a[:, 0] for a in found))
+
+
+def _verdict(where, summary, seen, function, theta, width, rtol):
+    """PASS, FAIL with a diagnosis, or INCONCLUSIVE."""
+    along = seen.V @ seen.g
+    gap = np.abs(along - seen.reference)
+    size = seen.norm or np.abs(along).max() or 1e-300
+    enough = max(rtol or 0.0, ENOUGH[seen.eps < 1e-10])
+    wrong, resolved = gap > seen.allowed, seen.allowed <= enough * size
+    i = int(np.argmax(gap / np.maximum(seen.allowed, 1e-300)))
+    place = f"theta[{seen.chosen[i]}]" if i < len(seen.chosen) else "a random direction"
+    worst = Worst(place, float(along[i]), float(seen.reference[i]), float(seen.allowed[i] / size))
+    slope = taylor_slope(function, theta, seen.V[-1], float(along[-1]), width)
+    common: dict[str, Any] = {
+        "worst": worst,
+        "resolution": float(np.max(seen.allowed) / size),
+        "details": {"along": along, "reference": seen.reference, "taylor slope": slope},
+    }
+    if np.any(wrong & (resolved | (gap > 32 * seen.allowed))):
+        pattern, diagnosis = _named(seen, along, wrong, theta)
+        told = f"{pattern}; Taylor slope {slope:.2f} (right: 2)" if np.isfinite(slope) else pattern
+        return CheckReport(where, FAIL, summary, pattern=told, diagnosis=diagnosis, **common)
+    if wrong.any() or not resolved.all():
+        text = f"unresolved: along {np.sum(~resolved)} of {len(gap)} directions the halvings disagree (a kink, or too few digits)"
+        return CheckReport(where, INCONCLUSIVE, summary, diagnosis=text, **common)
+    return CheckReport(
+        where, PASS, summary, pattern=f"Taylor slope {slope:.2f}" if np.isfinite(slope) else "", **common
+    )
+
+
+def taylor_slope(function, theta, v, derivative, width):
+    """Order in h of L(theta + h v) - L(theta) - h g.v, from the halvings that stand above round-off; NaN if none do.
+
+    Parameters
+    ----------
+    function : callable, theta (p,) -> number
+    theta, v : (p,) arrays
+    derivative : float, g.v
+    width : float, largest h
+    """
+    h = width / 2.0 ** np.arange(STEPS)
+    L = function(theta)
+    values = np.array([function(theta + step * v) for step in h])
+    left = np.abs(values - L - h * derivative)
+    clear = left > 1e3 * function.eps * np.maximum(np.abs(values), abs(L))
+    usable = np.flatnonzero(clear[:-1] & clear[1:])
+    if len(usable) == 0:
+        return np.nan
+    return float(np.median(np.log2(left[usable] / left[usable + 1])[-3:]))
+
+
+def _named(seen, along, wrong, theta):
+    """What is wrong with a gradient: pattern and diagnosis."""
+    m = len(seen.chosen)
+    ref, got, allowed = seen.reference, along, seen.allowed + 256 * seen.eps * seen.norm
+    c = float(np.sum(ref * got) / np.sum(ref * ref)) if ref.any() else 0.0
+    if np.all(np.abs(got - c * ref) <= 4 * allowed):
+        pattern = f"yours = {c:.12g} x reference"
+        rtol = max(1e-9, 8 * float(np.max(allowed) / seen.norm))
+        if abs(c) < rtol:
+            return pattern, "zero: no gradient reaches the parameters (detached graph?)"
+        if close(c, -1, rtol):
+            return pattern, "sign: this is minus the gradient; descending along it climbs"
+        text = (readings(c, {"p": len(theta)}, rtol) or [said(c, rtol)])[0]
+        return pattern, f"scale: your gradient is {text} times the reference"
+    part = seen.V @ theta
+    A = np.stack([ref, part], axis=1)
+    (a, b), *_ = np.linalg.lstsq(A, got, rcond=None)
+    if np.all(np.abs(got - A @ [a, b]) <= 4 * allowed) and close(a, 1, 1e-6):
+        return (
+            f"yours = reference {b:+.6g} theta",
+            f"weight decay: your gradient is the reference {'-' if b < 0 else '+'} {said(abs(b), 1e-6)} theta: a penalty is in one and not in the other",
+        )
+    bad = seen.chosen[wrong[:m]]
+    if len(bad) == 0:
+        return (
+            "single parameters are right, random directions are not",
+            "other parameters: the parameters looked at one by one are right, others are not; raise coordinates=",
+        )
+    names = ", ".join(map(str, bad[:8])) + " ..." * (len(bad) > 8)
+    k = np.flatnonzero(wrong[:m])
+    ratio = got[k] / np.where(ref[k] == 0, np.nan, ref[k])
+    pattern = f"{len(bad)} of {m} parameters differ"
+    if np.all(got[k] == 0):
+        return (
+            pattern,
+            f"no gradient for some parameters: that of parameters {names} is zero (detached, or never written)",
+        )
+    if len(k) > 1 and np.all(np.abs(got[k] - np.nanmedian(ratio) * ref[k]) <= 16 * allowed[k]):
+        return (
+            pattern,
+            f"scale of some parameters: that of parameters {names} is {said(float(np.nanmedian(ratio)), 1e-6)} times the reference",
+        )
+    if sorted(np.round(got[:m], 9)) == sorted(np.round(ref[:m], 9)):
+        return (
+            pattern,
+            f"order: the right numbers in another order (a transposed weight matrix?), at parameters {names}",
+        )
+    return pattern, f"some parameters: that of parameters {names} is wrong; those of the others are right" if len(
+        bad
+    ) < m else "different: this is not the gradient of that loss; no parameter is right"

@@ -1,0 +1,264 @@
+"""The order of questions about a loss: what is fn, are the numbers known, do the right terms explain them, which others do, is the graph whole?"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .calling import LossCaller
+from .fitting import Group, as_it_should_be, search, solve
+from .naming import COARSEST, Naming, name_right, name_wrong
+from .noise import SIGMAS, noise_of
+from .probes import Probe, random_probe
+from .report import FAIL, INCONCLUSIVE, PASS, CheckReport
+from .slices import hidden_slices
+from .terms import LINEAR, right
+
+CALLS = 14  # probes in a setting
+TRIED = 1  # the setting in which a loss is tried first
+HOPELESS = ("hidden", "unseen")  # numbers that no further call would show
+UNKNOWN = {
+    "unseen": "its noise is drawn where the probe cannot see it (a compiled function); let the loss take noise= (unit normals)",
+    "level": "each row's noise level is drawn inside and never shown to fn; call fn(x, sigma), or let the loss take noise=",
+}
+
+
+class Evidence(NamedTuple):
+    """The groups of calls, what fn is, and why random numbers are not known ("" if they are)."""
+
+    kind: str
+    groups: list
+    hidden: str
+    repeatable: bool
+
+
+def ask(caller, kind, setting, rng, calls=CALLS):
+    """The loss on random probes in one setting: a `Group`, and why its random numbers are hidden ("" if they are not)."""
+    answers = [caller.ask(random_probe(kind, setting.d, rng), setting) for _ in range(calls)]
+    hidden = next((a.noisy for a in answers if a.noisy), "")
+    values = np.array([a.value for a in answers])
+    floor = 0.0
+    if caller.objective == "finite_difference_sliced":  # round-off of an energy over the step's square
+        energies = max(np.abs(a.situation.probe.energy(setting.x)).max() for a in answers)
+        floor = 256 * caller.eps * energies / caller.known["step"] ** 2
+    return Group(setting, values, [a.situation for a in answers], caller.eps, floor), hidden
+
+
+def gather(where, caller: LossCaller, settings, model, rng):
+    """`Evidence` in all settings, with fn an energy or a score: what was said, or what the loss accepts and makes sense of."""
+    errors, tried = {}, {}
+    for kind in [model] if model else ["energy", "score"]:
+        caller.forget()
+        try:
+            tried[kind] = ask(caller, kind, settings[TRIED], rng), caller.way
+            if tried[kind][0][1] == "unseen" and not caller.uncompiled:
+                caller.uncompiled = True
+                tried[kind] = ask(caller, kind, settings[TRIED], rng), caller.way
+        except Exception as error:
+            errors[kind] = error
+    if not tried:
+        said = "; ".join(f"with fn an energy or a score ({k}): {type(e).__name__}: {e}" for k, e in errors.items())
+        raise ValueError(
+            f"{where}: loss could not be called {said}. It is called as loss(fn, x, ...) with fn(x) like a network and x (n, d); for "
+            f"another interface put a function around it, for other arrays pass wrap=."
+        ) from next(iter(errors.values()))
+    kind = max(tried, key=lambda kind: (_sense(caller, tried[kind][0], kind), kind == "energy"))
+    (first, hidden), caller.way = tried[kind]
+    groups = []
+    for k, setting in enumerate([] if hidden in HOPELESS else settings):
+        group, now = tried[kind][0] if k == TRIED else ask(caller, kind, setting, rng)
+        hidden = hidden or now
+        groups.append(group)
+    probe = random_probe(kind, settings[0].d, rng)
+    repeatable = caller.ask(probe, settings[0]).value == caller.ask(probe, settings[0]).value
+    return Evidence(kind, groups or [first], hidden, repeatable)
+
+
+def _sense(caller, asked, kind):
+    """How much sense a loss makes with fn of this kind: 2 right terms found, 1 other terms, 0 none, -1 not even numbers."""
+    group, hidden = asked
+    if not np.all(np.isfinite(group.values)) or np.ptp(group.values) == 0:
+        return -1
+    if hidden == "hidden":
+        return 1
+    if hidden:
+        return 0
+    found = search(caller.objective, [group], kind)
+    return 0 if not found else 1 + any(name in ("linear", "square") for name in found[0].names)
+
+
+# ------------------------------------------------------------------------------- the investigation
+
+
+def investigate(where, caller, settings, model, rng):
+    """The `CheckReport` of a loss."""
+    evidence = gather(where, caller, settings, model, rng)
+    naming, resolution, details = _judged(caller, evidence, rng)
+    if naming.verdict == PASS:
+        cut = graph(caller, evidence, rng)
+        naming = cut or naming
+    n, d = [sorted({getattr(s, size) for s in settings}) for size in ("n", "d")]
+    summary = (
+        f"{caller.objective} with fn an {evidence.kind}, "
+        if evidence.kind == "energy"
+        else f"{caller.objective} with fn a {evidence.kind}, "
+    ) + f"n {n[0]}-{n[-1]}, d {d[0]}-{d[-1]}, {caller.came} out, {caller.calls} calls"
+    notes = (*naming.notes, *sorted(caller.notes))
+    if caller.objective == "multilevel_denoising":
+        notes += ("each level was checked alone: the weights of the levels beside each other are yours to choose",)
+    if "32" in caller.came or "16" in caller.came:
+        notes += (f"the loss comes back in {caller.came}: errors below {resolution:.0e} stay unseen",)
+    return CheckReport(
+        where, naming.verdict, summary, None, naming.pattern, naming.diagnosis, resolution, notes, details
+    )
+
+
+def _judged(caller, evidence, rng):
+    """Naming, resolution and details of the value of a loss."""
+    groups, kind, objective = evidence.groups, evidence.kind, caller.objective
+    settings = [g.setting for g in groups]
+    values = np.concatenate([g.values for g in groups])
+    if evidence.hidden == "hidden":
+        return hidden_slices(caller, kind, evidence.repeatable, rng)
+    if not np.all(np.isfinite(values)):
+        text = f"not finite: {np.sum(~np.isfinite(values))} of {values.size} values of the loss are NaN or infinite"
+        return Naming(FAIL, text, f"value {values[~np.isfinite(values)][0]}"), np.nan, {}
+    if all(np.ptp(g.values) <= 64 * g.eps * np.abs(g.values).max() for g in groups):
+        return Naming(FAIL, "model not used: the loss does not depend on fn", f"always {values[0]:.6g}"), np.nan, {}
+    if evidence.hidden == "clean" and not any(g.situations[0].shift is not None for g in groups):
+        text = "clean point: the score is taken at the clean x, never at the noisy x + sigma eps"
+        return Naming(FAIL, text, "fn was asked at x and nowhere else"), np.nan, {}
+    if evidence.hidden in UNKNOWN:
+        return Naming(INCONCLUSIVE, f"hidden randomness: {UNKNOWN[evidence.hidden]}", ""), np.nan, {}
+    noise = noise_of(caller, evidence, rng) if objective in ("denoising", "multilevel_denoising") else None
+    if noise is not None and noise.naming is not None:
+        return noise.naming, np.nan, {}
+    e = as_it_should_be(objective, groups, kind)
+    if e is not None:
+        a, b = e.coefficient("linear"), e.coefficient("square")
+        doubt = float(np.max(e.doubt / np.maximum(np.abs(e.coefficients), 1e-300)))
+        naming = name_right(objective, e, settings, max(1e-9, SIGMAS * doubt), **_as_added(noise, a / b))
+        details = {
+            "linear": a,
+            "square": b,
+            "residual": e.residual,
+            "form": e.form,
+            "settings": [s._asdict() | {"x": None, "extras": None} for s in settings],
+        }
+        details |= oracle(caller, kind, settings[0], rng)
+        if naming.verdict == FAIL and "yours" in details.get("oracle", {}):
+            yours, theirs = details["oracle"]["yours"], details["oracle"]["right"]
+            naming = naming._replace(
+                notes=(
+                    *naming.notes,
+                    f"for lambda |x|^2/2 on standardised data your loss has its minimum at lambda = {yours:.6g}, the right one at {theirs:.6g}",
+                )
+            )
+        return naming, max(SIGMAS * doubt, COARSEST), details
+    found = search(objective, groups, kind)
+    if found:
+        rtol = max(1e-9, SIGMAS * float(np.max(found[0].doubt / np.maximum(np.abs(found[0].coefficients), 1e-300))))
+        details = {"terms": found[0].names, "coefficients": found[0].coefficients, "residual": found[0].residual}
+        return name_wrong(objective, found, settings, rtol), rtol, details
+    return _unexplained(objective, groups, kind)
+
+
+def _as_added(noise, ratio):
+    """The size of the noise, for `name_right`."""
+    return {} if noise is None else {"noise": noise.variance(ratio), "error": SIGMAS * noise.error}
+
+
+def _unexplained(objective, groups, kind):
+    """No combination of known terms: say how much of the loss the right terms leave."""
+    columns = [np.array([right(objective, q) for q in g.situations])[:, 1:] for g in groups]
+    fits = [solve(c, g) for c, g in zip(columns, groups, strict=True)]
+    left = max(f.residual for f in fits)
+    text = (
+        f"unknown term: no combination of the terms known here is your loss; the {LINEAR[objective]} and the square leave "
+        f"{left:.2g} of it unexplained. It is not quadratic in the score, or is taken at other points, or mixes the samples"
+    )
+    c = np.mean([f.coefficients for f in fits], axis=0)
+    return (
+        Naming(
+            FAIL,
+            text,
+            f"nearest: {c[1]:.4g} x [square] + {c[0]:.4g} x [{LINEAR[objective]}] + constant, off by {left:.2g}",
+        ),
+        left,
+        {},
+    )
+
+
+# ------------------------------------------------------------------------------- one number, and the graph
+
+
+def oracle(caller, kind, setting, rng):
+    """The minimiser in lambda of the loss for E = lambda |x|^2 / 2 on standardised data, yours and the right one."""
+    x = rng.standard_normal(setting.x.shape)
+    x = (x - x.mean(0)) / x.std(0)
+    if caller.objective in ("explicit", "generalised"):
+        return {}
+    setting = setting._replace(x=x)
+    scales = np.array([1.0, 2.0, 3.0])
+    answers = [caller.ask(Probe.isotropic(kind, setting.d, scale), setting) for scale in scales]
+    if any(a.situation is None or a.noisy for a in answers):
+        return {}
+    parabola = np.polyfit(scales, [a.value for a in answers], 2)
+    _, linear, square = right(caller.objective, answers[0].situation)
+    return {
+        "oracle": {
+            "yours": float(-parabola[1] / (2 * parabola[0])) if parabola[0] else np.inf,
+            "right": -linear / (2 * square),
+        }
+    }
+
+
+def graph(caller, evidence, rng):
+    """A FAIL if the derivative in the model's scale, by the user's framework, is not that of the value: a graph that is cut."""
+    if caller.kind not in ("torch", "jax") or evidence.hidden:
+        return None
+    settings = [g.setting for g in evidence.groups[:2]]
+    rows, slopes = [], []
+    for setting in settings:
+        for _ in range(4):
+            probe = random_probe(evidence.kind, setting.d, rng)
+            answer = caller.ask(probe, setting)
+            slope = caller.ask(probe, setting, slope=True).slope
+            if slope is None:
+                return None
+            form = as_it_should_be(caller.objective, evidence.groups, evidence.kind)
+            _, linear, square = right(caller.objective, answer.situation._replace(**form.form))
+            K = form.coefficients[evidence.groups.index(next(g for g in evidence.groups if g.setting is setting))]
+            rows.append((K[0] * linear, 2 * K[1] * square))
+            slopes.append(slope)
+    A, y = np.array(rows), np.array(slopes)
+    c = np.linalg.lstsq(A, y, rcond=None)[0]
+    allowed = 2e4 * caller.eps * np.abs(A).sum(1)  # row by row: a probe with large terms must not hide the others
+    if np.all(np.abs(y - A.sum(1)) <= allowed):
+        return None
+    linear, pattern = (
+        LINEAR[caller.objective],
+        f"d loss / d scale = {c[0]:.6g} x [{LINEAR[caller.objective]}] + {c[1]:.6g} x [square] of what the value says",
+    )
+    if np.any(np.abs(y - A @ c) > allowed):
+        return Naming(
+            FAIL, "wrong gradient: the value is right, its gradient in the parameters is not that of the value", pattern
+        )
+    off = [abs(v) < 1e-3 for v in c]
+    if all(off):
+        return Naming(
+            FAIL,
+            "graph detached: no gradient reaches the parameters; the loss has the right value and cannot be trained (detach, no_grad, stop_gradient, .item(), or create_graph=False)",
+            pattern,
+        )
+    if any(off):
+        term = linear if off[0] else "square"
+        return Naming(
+            FAIL,
+            f"graph detached: no gradient flows through the {term}; the value is right, training ignores that term (create_graph=True is missing, or something is detached)",
+            pattern,
+        )
+    return Naming(
+        FAIL,
+        f"wrong gradient: the value is right, but its gradient has {c[0]:.4g} times the {linear} and {c[1]:.4g} times the square (a factor of the score is detached)",
+        pattern,
+    )

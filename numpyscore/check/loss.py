@@ -1,0 +1,98 @@
+"""Is a loss the score-matching loss that it is meant to be, and if not, which of its terms is wrong?
+
+The user's loss is called on random probe models whose score, Jacobian and trace are closed forms, in half a dozen settings of n, d,
+sigma and the number of probes. Within a setting everything but the model stays, so the loss must be K (square + linear term) +
+constant with one K; linear regression finds the coefficients of both, and, where they do not explain the numbers to round-off, the
+terms that do. How a coefficient depends on n, d and sigma then says what it is.
+"""
+
+import numpy as np
+
+from ..inputs import generator, positive
+from ..losses import linear_weight
+from .calling import LossCaller, Setting
+from .investigation import investigate
+from .terms import ALIASES, OBJECTIVES
+
+SIZES = ((6, 2), (6, 3), (11, 3), (11, 4), (7, 4), (7, 4))  # (n, d): powers of n, d, sigma, m tell themselves apart
+LEVELS = (0.5, 0.8, 0.5, 1.25, 0.8, 0.8)
+COUNTS = (1, 2, 3, 1, 2, 2)
+
+
+def check_loss(loss, *, objective, wrap=None, sigma=None, rng=0, model=None, weight=None, step=0.05):
+    r"""Is this the loss that it is meant to be, up to a factor and a constant, and if not, what is wrong with it?
+
+    Parameters
+    ----------
+    loss : callable loss(fn, x, ...) -> number, or one number per sample
+        In the user's framework. fn is the model, an energy (..., d) -> (...) or a score (..., d) -> (..., d), to be called like a network;
+        x is (n, d). Whatever the objective needs beyond is passed by name if the loss takes it: target_score; h, h_prime; sigma,
+        noise (unit normals); sigmas; probes, n_probes; eps (the step of differences); rng, key, generator or seed. A loss may draw noise and
+        probes itself: the probe models see where they are asked.
+    objective : str
+        "explicit", "implicit", "generalised", "denoising", "multilevel_denoising", "sliced", "finite_difference_sliced".
+        "sliced" accepts the form with 1/2 |s|^2 and that with 1/2 (v.s)^2.
+    wrap : None, "torch", "jax" or callable
+        Makes the user's arrays from ndarrays.
+    sigma : float, optional
+        The level of a denoising loss that does not take sigma itself.
+    rng : seed or numpy.random.Generator
+        Draws probes, data and noise. The global generators that a loss may use are seeded, and restored.
+    model : None, "energy" or "score"
+        What fn is in this loss; by default whichever the loss takes, and makes sense of.
+    weight : (callable, callable), optional
+        h and h' of a generalised loss that does not take them, as functions of x (n, d); default x and 1.
+    step : float
+        Step that a finite-difference loss takes, or is told.
+
+    Returns
+    -------
+    CheckReport
+        PASS for the reference and for another convention of it (the conversion is in the notes): a factor or a constant does not move
+        the minimiser. INCONCLUSIVE where the loss hides its random numbers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the loss cannot be called, or the objective is unknown.
+
+    Notes
+    -----
+    With torch and jax the derivative in the model's scale is checked too: a detached graph has the right value and the wrong gradient.
+
+    Source: the objectives as in `numpyscore.objectives`.
+    """
+    where = "check_loss"
+    objective = ALIASES.get(objective, objective)
+    if objective not in OBJECTIVES:
+        raise ValueError(f"{where}: objective is {objective!r}, expected one of {', '.join(OBJECTIVES)}.")
+    if model not in (None, "energy", "score"):
+        raise ValueError(f"{where}: model is {model!r}, expected 'energy', 'score', or None to find out.")
+    known = {"step": positive(where, "step", step), "weight": weight or linear_weight()}
+    caller = LossCaller(where, loss, objective, wrap, known)
+    if objective == "denoising" and "sigma" not in caller.takes and sigma is None:
+        raise ValueError(
+            f"{where}: loss does not take sigma; say sigma=, the noise level that it uses, or let it take it: loss(fn, x, sigma)."
+        )
+    fixed = None if sigma is None else positive(where, "sigma", sigma)
+    rng = generator(where, rng)
+    counts = COUNTS if "n_probes" in caller.takes else (1,) * len(SIZES)
+    settings = [
+        _setting(objective, rng, n, d, fixed or s, m, known) for (n, d), s, m in zip(SIZES, LEVELS, counts, strict=True)
+    ]
+    return investigate(where, caller, settings, model, rng)
+
+
+def _setting(objective, rng, n, d, sigma, m, known):
+    """Data and everything else that a loss may take, for one group of calls."""
+    x = 0.3 + 1.2 * rng.standard_normal((n, d))
+    extras = {
+        "target": rng.standard_normal((n, d)),
+        "noise": rng.standard_normal((n, d)),
+        "v": rng.choice([-1.0, 1.0], (m, n, d)) * rng.uniform(0.5, 1.5, (m, n, d)),
+        "sigmas": np.array([sigma]),
+    }
+    if objective == "generalised":
+        x = np.abs(x) + 0.2
+        extras |= {"h": np.array(known["weight"][0](x)), "h_prime": np.array(known["weight"][1](x))}
+    return Setting(n, d, sigma, m, int(rng.integers(1 << 31)), x, extras)

@@ -1,0 +1,273 @@
+"""From coefficients to a sentence: which term of a loss is off, by which factor, and whether that is a bug or a convention."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from .numbers import PLAIN, close, law, product, said
+from .report import FAIL, PASS
+from .terms import LINEAR
+
+SQUARE = "square of the score"
+COARSEST = (
+    1e-7  # two coefficients that agree to this are the same: single precision in a constant (a level, a 1/2) is no bug
+)
+SHORT = {SQUARE: "square", "curvature v.J v": "curvature"}
+
+
+class Naming(NamedTuple):
+    """Verdict, "name: sentence", the numbers behind it, and what else to say."""
+
+    verdict: str
+    diagnosis: str
+    pattern: str
+    notes: tuple[str, ...] = ()
+
+
+class Factor(NamedTuple):
+    """A factor as a law in the settings: c times powers, in words; `known` if a law was found."""
+
+    c: float
+    powers: dict
+    text: str
+    known: bool
+    rtol: float = COARSEST
+    form: str = ""
+
+    @property
+    def cost(self):
+        """How far it is from 1, for choosing between two accounts of the same numbers."""
+        return (
+            (not close(abs(self.c), 1, 1e-6))
+            + 2 * sum(map(abs, self.powers.values()))
+            + 5 * (not self.known)
+            + (self.c < 0)
+            + bool(self.form)
+        )
+
+    @property
+    def one(self):
+        """Whether it is 1."""
+        return self.known and not self.powers and not self.form and close(self.c, 1, self.rtol)
+
+
+def factor(values, settings, rtol):
+    """The `Factor` behind one coefficient in each setting: powers of n, d, sigma, the number of probes, or n/(n-1) and the like."""
+    values = np.asarray(values, float)
+    if np.any(values == 0) or np.any(np.sign(values) != np.sign(values[0])):
+        return Factor(float(values[0]), {}, f"between {values.min():.4g} and {values.max():.4g}", False)
+    known = [{"n": s.n, "d": s.d, "sigma": s.sigma, "m": s.m} for s in settings]
+    forms = {
+        "": lambda s: 1.0,
+        "n/(n-1)": lambda s: s.n / (s.n - 1),
+        "(n-1)/n": lambda s: (s.n - 1) / s.n,
+        "(d-1)/d": lambda s: (s.d - 1) / s.d,
+        "d/(d-1)": lambda s: s.d / (s.d - 1),
+        "1/(d-1)": lambda s: 1 / (s.d - 1),
+        "1/(d+1)": lambda s: 1 / (s.d + 1),
+        "1/(1+sigma^2)": lambda s: 1 / (1 + s.sigma**2),
+        "(1+sigma^2)": lambda s: 1 + s.sigma**2,
+        "(1-sigma)": lambda s: 1 - s.sigma,
+    }
+    for name, form in forms.items():
+        scales = [form(s) for s in settings]
+        if any(v == 0 for v in scales):
+            continue
+        found = law(values / scales, known, max(rtol, COARSEST), odd=("sigma", "d", "n"))
+        if found and (not name or sum(map(abs, found[1].values())) <= 1):
+            c, powers = found
+            c = next((math.copysign(v, c) for v in PLAIN if close(abs(c), v, max(rtol, 1e-9))), c)
+            text = product(c, powers, max(rtol, 1e-9))
+            return Factor(
+                c, powers, name if name and text == "1" else f"{text} {name}".strip(), True, max(rtol, COARSEST), name
+            )
+    return Factor(
+        float(values[0]), {}, f"between {values.min():.4g} and {values.max():.4g} from setting to setting", False
+    )
+
+
+def conversion(K, objective):
+    """What a scale K of the whole loss means, and how to convert."""
+    reasons = {
+        ("2", ()): "no 1/2 in front of the square",
+        ("1", (("d", -1),)): "a mean over dimensions instead of a sum",
+        ("2", (("d", -1),)): "a mean over dimensions instead of a sum, and no 1/2",
+        ("1", (("n", 1),)): "a sum over samples instead of a mean",
+        ("2", (("n", 1),)): "a sum over samples instead of a mean, and no 1/2",
+        ("1", (("m", 1),)): "a sum over probes instead of a mean",
+        ("1", (("sigma", 2),)): "weighted by sigma^2",
+        (
+            "2",
+            (("sigma", 2),),
+        ): "weighted by sigma^2 without the 1/2: the mean of |eps_theta - eps|^2 of a noise-predicting network",
+        ("1", (("sigma", 4),)): "weighted by sigma^4: the loss of sigma^2 s",
+        ("2", (("sigma", 4),)): "weighted by sigma^4 without the 1/2",
+    }
+    why = reasons.get((said(K.c, 1e-6), tuple(K.powers.items())), "")
+    if objective == "sliced" and said(K.c, 1e-6) == "1" and K.powers == {"d": -1}:
+        why = "slices of unit length, or a mean over dimensions"
+    convert = f"divide yours by {K.text} to get the reference"
+    return f"another convention: your loss is {K.text} times the reference{f' ({why})' if why else ''}; the minimiser is the same; {convert}"
+
+
+# ------------------------------------------------------------------------------- both right terms are there
+
+
+def name_right(objective, e, settings, rtol, noise=None, error=0.0):
+    """The `Naming` of a loss made of the two right terms: right, another convention, or one of them off by a factor.
+
+    `noise` (G,) is the variance of the noise that was really added, in units of sigma^2, known to a relative `error`; None if
+    it is as told.
+    """
+    a, b = e.coefficient("linear"), e.coefficient("square")
+    for name, mine, other in (("linear", a, b), ("square", b, a)):
+        if np.all(np.abs(mine) <= max(rtol, 1e-9) * np.abs(other)):
+            return Naming(
+                FAIL,
+                _missing(objective, name),
+                f"loss has none of the {SQUARE if name == 'square' else LINEAR[objective]}",
+            )
+    A, B = factor(a, settings, rtol), factor(b, settings, rtol)
+    off = np.ones(len(settings)) if noise is None else noise
+    R = factor(a / b * off, settings, max(rtol, error)) if np.all(b) else None
+    pattern = (
+        f"loss = {B.text} x [{SQUARE}] + {A.text} x [{LINEAR[objective]}] + constant (right: the same factor for both)"
+    )
+    if R is not None and R.one:
+        if np.any(b < 0):
+            return Naming(
+                FAIL,
+                f"sign of the loss: your loss is {B.text} times the reference; minimising it drives the score away from the data",
+                pattern,
+            )
+        notes: tuple[str, ...] = () if B.one else (conversion(B, objective),)
+        if not np.all(off == 1):
+            size = factor(np.sqrt(off), settings, max(rtol, error))
+            convert = (
+                "; what it calls sigma is a variance: give it the square of a standard deviation"
+                if size.powers == {"sigma": -0.5}
+                else ""
+            )
+            notes += (f"another convention: noise and target are those of the level {size.text} x sigma{convert}",)
+        return Naming(PASS, "", pattern, notes)
+    linear, target = LINEAR[objective], objective in ("denoising", "multilevel_denoising", "explicit")
+    if target and R is not None and np.any(off != 1):
+        size, T = (
+            factor(np.sqrt(off), settings, max(rtol, error)),
+            factor(a / b * np.sqrt(off), settings, max(rtol, error)),
+        )
+        if T.one:
+            text = f"scale of the noise: the noise that is added has standard deviation {size.text} sigma, the target is that of sigma"
+            return Naming(FAIL, text, pattern)
+    if target and R is not None:
+        return Naming(FAIL, _target(objective, R, B), pattern)
+    K, off_name, F = (B, linear, R) if B.cost <= A.cost or R is None else (A, SQUARE, _inverse(R, a, b, settings, rtol))
+    whole = "" if K.one else f" (and the whole loss is {K.text} times the reference)"
+    return Naming(FAIL, _off(objective, off_name, F, settings) + whole, pattern)
+
+
+def _inverse(R, a, b, settings, rtol):
+    return factor(b / a, settings, rtol)
+
+
+def _off(objective, term, F, settings):
+    """One term is F times what it should be beside the other."""
+    short = SHORT.get(term, term)
+    c, powers = said(F.c, 1e-6), tuple(F.powers.items())
+    if F.known and not powers and not F.form and close(F.c, -1, 1e-6):
+        return f"sign of the {short}: the {term} enters with the wrong sign"
+    if F.known and not powers and not F.form and c == "1/2":
+        return f"{short} halved: the {term} is half of what it should be beside the other term"
+    if F.known and not powers and not F.form and c == "2":
+        missing = "; its 1/2 is missing" if term == SQUARE else "; or the square has a 1/2 too many"
+        return f"{short} doubled: the {term} is twice what it should be beside the other term{missing}"
+    why = {
+        (("d", -1),): "divided by d: a mean over dimensions where the other term has a sum",
+        (("d", 1),): "multiplied by d: a sum over dimensions where the other term has a mean",
+        (("n", -1),): "divided by n: averaged over the batch once more than the other term",
+        (("n", 1),): "multiplied by n: summed over the batch where the other term is averaged",
+        (("m", 1),): "multiplied by the number of probes: their sum is never divided by it",
+        (("m", -1),): "divided by the number of probes once too often",
+    }.get(powers if F.known else (), "")
+    sign = ", with the wrong sign" if F.c < 0 else ""
+    if objective == "sliced" and F.known and powers == (("d", -1),):
+        why += " (or slices of unit length, E[v v^T] = I/d)"
+    if why and close(abs(F.c), 1, 1e-6):
+        return f"{short} {why.split(':')[0]}: the {term} is {F.text} of what it should be beside the other term, {why.split(': ', 1)[1]}{sign}"
+    return f"scale of the {short}: the {term} is {F.text} times what it should be beside the other term{sign}"
+
+
+def _target(objective, R, B):
+    """The loss is B/2 |s - R target|^2."""
+    what = "-eps/sigma = (x - x~)/sigma^2" if "denoising" in objective else "s_0"
+    whole = "" if B.one else f" (and the whole loss is {B.text} times the reference)"
+    powers = tuple(R.powers.items())
+    if R.known and not powers and close(R.c, -1, 1e-6):
+        return f"sign of the target: the score is pulled towards minus the target, that is towards grad E; the target is {what}{whole}"
+    told = {
+        (("sigma", 1),): "-eps",
+        (("sigma", 2),): "-sigma eps = x - x~",
+        (("sigma", -1),): "-eps/sigma^2",
+        (("sigma", -2),): "-eps/sigma^3",
+    }.get(powers)
+    if "denoising" in objective and R.known and told and close(abs(R.c), 1, 1e-6):
+        sign = told if R.c > 0 else told.removeprefix("-") + " (and its sign is wrong)"
+        return f"scale of the target: the target is {sign} instead of {what}{whole}"
+    return f"scale of the target: the target is {R.text} times what it should be, {what}; the minimiser is {R.text} times the score{whole}"
+
+
+# ------------------------------------------------------------------------------- something else is there
+
+
+def name_wrong(objective, found, settings, rtol):
+    """The `Naming` of a loss that other terms explain; several explanations are all listed."""
+    named = [_one(objective, e, settings, rtol) for e in found[:3]]
+    first = named[0]
+    same = [n for n in named if n[0] != first[0]]
+    diagnosis = " -- or -- ".join([first[0], *dict.fromkeys(n[0] for n in same)])
+    return Naming(FAIL, diagnosis, first[1])
+
+
+def _one(objective, e, settings, rtol):
+    linear, F = LINEAR[objective], {name: factor(e.coefficient(name), settings, rtol) for name in e.names}
+    parts = {"linear": f"[{linear}]", "square": f"[{SQUARE}]"}
+    words = {name: parts.get(name, f"[{w}]") for name, w in zip(e.names, e.words, strict=True)}
+    pattern = "loss = " + " + ".join(f"{F[n].text} x {words[n]}" for n in e.names) + " + constant"
+    extra = [n for n in e.names if n not in ("linear", "square")]
+    has = {kind: kind in e.names for kind in ("linear", "square")}
+    said_of = lambda n: f"{words[n].strip('[]')}{'' if F[n].one else f' times {F[n].text}'}"
+    if not extra:
+        missing = "square" if has["linear"] else "linear"
+        return _missing(objective, missing), pattern
+    if all(has.values()):
+        if math.isclose(F["linear"].c, F["square"].c, rel_tol=1e-6) and F["linear"].powers == F["square"].powers:
+            return (
+                f"extra term: the right loss, and in it {' and '.join(map(said_of, extra))}, which does not belong there",
+                pattern,
+            )
+        return (
+            f"extra term: beside the {linear} times {F['linear'].text} and the square times {F['square'].text} there is {' and '.join(map(said_of, extra))}",
+            pattern,
+        )
+    kinds = dict(zip(e.names, e.kinds, strict=True))
+    if len(extra) == 1 and (has["linear"] or has["square"]):
+        term = SQUARE if has["linear"] else linear
+        return (
+            f"wrong {'square' if has['linear'] else 'linear term'}: in place of the {term} your loss has {said_of(extra[0])}",
+            pattern,
+        )
+    if len(e.names) == 1 and kinds[extra[0]] == "other":
+        return f"not a square: your loss is {said_of(extra[0])}", pattern
+    absent = [t for t, k in ((SQUARE, "square"), (linear, "linear")) if not has[k]]
+    return (
+        f"wrong terms: in place of the {' and the '.join(absent)} your loss has {' and '.join(map(said_of, extra))}",
+        pattern,
+    )
+
+
+def _missing(objective, name):
+    """The diagnosis of a loss without one of its two terms."""
+    term = SQUARE if name == "square" else LINEAR[objective]
+    after = "; it has no minimum" if name == "square" else "; it is minimised by a score of zero"
+    return f"no {SHORT.get(term, term)}: the {term} is missing from your loss{after}"

@@ -1,0 +1,195 @@
+"""`numpyscore check`: a user's own score, trace or loss against the reference. It runs the user's code."""
+
+import contextlib
+import importlib
+import importlib.util
+import json
+import os
+import sys
+
+import numpy as np
+
+from .. import check
+from ..check.gallery import CASES, recognised
+from ..check.terms import OBJECTIVES
+from ..datasets import from_csv
+from ..terminal import DIFFERENCE, FINE, INCONCLUSIVE, Progress, bold, seed
+
+HELP = "your own score, trace or loss against the reference, with a diagnosis; runs your code"
+
+
+def arguments(parser):
+    """The options of `numpyscore check`."""
+    parser.description = (
+        "Is your score-matching code right, and if not, what is wrong with it? TARGET, module:function or path.py:function, is a score, "
+        "function of points (n, d); with --objective it is a loss(fn, x, ...). THIS RUNS YOUR CODE: the module is imported and its functions are called."
+    )
+    parser.epilog = "exit codes: 0 pass, 1 fail, 2 usage or input error, 3 inconclusive"
+    parser.add_argument("target", nargs="?", metavar="TARGET", help="module:function or path.py:function")
+    parser.add_argument("--energy", metavar="M:F", help="the energy whose score TARGET should be")
+    parser.add_argument("--logpdf", metavar="M:F", help="the log density whose score TARGET should be")
+    parser.add_argument("--trace", metavar="M:F", help="a function that should be the trace of TARGET's Jacobian")
+    parser.add_argument("--loss", metavar="M:F", help="a loss(fn, x, ...); the same as TARGET with --objective")
+    parser.add_argument("--objective", metavar="NAME", help=f"what the loss is meant to be: {', '.join(OBJECTIVES)}")
+    parser.add_argument(
+        "--sigma", type=float, metavar="X", help="noise level of a denoising loss that does not take it"
+    )
+    parser.add_argument("--model", choices=("energy", "score"), help="what fn is in the loss (default: found out)")
+    parser.add_argument("--wrap", metavar="W", help="numpy, torch, jax, or M:F from an ndarray to your array type")
+    parser.add_argument("--at", metavar="FILE", help="points: .npz (array x, or the only one), .npy or .csv")
+    parser.add_argument("--dim", type=int, metavar="D", help="without --at: random normal points of dimension D")
+    parser.add_argument("--rtol", type=float, metavar="X", help="allowed relative error of scores and traces")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of points and probes (default 0)")
+    parser.add_argument(
+        "--self", action="store_true", help="no TARGET: the checks on a gallery of wrong implementations"
+    )
+    parser.add_argument("--json", action="store_true", help="records for machines")
+
+
+def run(args):
+    """Print the reports; returns the exit code."""
+    if args.self:
+        return _demonstrate(args)
+    with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints is no result
+        reports = _checked(args)
+    if args.json:
+        print(json.dumps([r.to_dict() for r in reports], indent=1, allow_nan=False))
+    else:
+        for report in reports:
+            head, *rest = str(report).split("\n")
+            print("\n".join([bold(head), *rest]))
+    verdicts = {r.verdict for r in reports}
+    return DIFFERENCE if "FAIL" in verdicts else INCONCLUSIVE if "INCONCLUSIVE" in verdicts else FINE
+
+
+def _checked(args):
+    """The reports that the options ask for."""
+    if args.target is None and args.loss is None:
+        raise ValueError("nothing to check: give TARGET (module:function or path.py:function), or --self")
+    if args.energy and args.logpdf:
+        raise ValueError("--energy and --logpdf exclude each other: give the one that TARGET is the score of")
+    wrap = load(args.wrap, "--wrap") if args.wrap and ":" in args.wrap else args.wrap
+    reports = []
+    loss = args.loss or (args.target if args.objective else None)
+    if loss is not None:
+        if not args.objective:
+            raise ValueError(f"--loss needs --objective, one of {', '.join(OBJECTIVES)}")
+        function = load(loss, "the loss")
+        options = {"objective": args.objective, "sigma": args.sigma, "model": args.model}
+        reports.append(_theirs(check.check_loss, function, wrap=wrap, rng=args.seed, **options))
+        if loss == args.target:
+            return reports
+    if args.target is None:
+        return reports
+    score, x = load(args.target, "TARGET"), _points(args)
+    if args.energy or args.logpdf:
+        of = {"energy": load(args.energy, "--energy")} if args.energy else {"logpdf": load(args.logpdf, "--logpdf")}
+        reports.append(_theirs(check.check_score, score, x=x, wrap=wrap, rtol=args.rtol, rng=args.seed, **of))
+    if args.trace:
+        trace = load(args.trace, "--trace")
+        reports.append(_theirs(check.check_trace, trace, score=score, x=x, wrap=wrap, rtol=args.rtol, rng=args.seed))
+    if not reports or (args.energy is None and args.logpdf is None and args.trace is None):
+        reports.append(_theirs(check.check_conservative, score, x=x, wrap=wrap, rtol=args.rtol))
+    if len(x) > 1:
+        reports.append(_theirs(check.check_rows, score, x, wrap=wrap, rng=args.seed))
+    return reports
+
+
+def _theirs(function, *args, **options):
+    """A check, in which whatever the user's code raises becomes one line."""
+    try:
+        return function(*args, **options)
+    except (ValueError, TypeError, OSError):
+        raise
+    except Exception as error:
+        raise ValueError(f"your code raised {type(error).__name__}: {error}") from error
+
+
+def load(name, what):
+    """The object that module:function or path.py:function names.
+
+    Parameters
+    ----------
+    name : str
+    what : str
+        What to call it in an error.
+
+    Raises
+    ------
+    ValueError
+        If there is no such module, file or function, or if importing it fails.
+    """
+    module, colon, attribute = name.rpartition(":")
+    if not colon or not module or not attribute:
+        raise ValueError(f"{what} is {name!r}, expected module:function or path.py:function")
+    try:
+        if module.endswith(".py"):
+            if not os.path.isfile(module):
+                raise ValueError(f"{what}: no file {module}")
+            spec = importlib.util.spec_from_file_location(os.path.splitext(os.path.basename(module))[0], module)
+            assert spec is not None and spec.loader is not None
+            found = importlib.util.module_from_spec(spec)
+            sys.path.insert(0, os.path.dirname(os.path.abspath(module)))
+            spec.loader.exec_module(found)
+        else:
+            if os.getcwd() not in sys.path:
+                sys.path.insert(0, os.getcwd())
+            found = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except ValueError:
+        raise
+    except AttributeError as error:
+        raise ValueError(f"{what}: {module} has no {attribute} ({error})") from error
+    except Exception as error:
+        raise ValueError(f"{what}: importing {module} raised {type(error).__name__}: {error}") from error
+    return found
+
+
+def _points(args):
+    """Points (n, d) from --at, or random ones."""
+    if args.at is None:
+        if args.dim is None:
+            raise ValueError("where to check? give --at FILE, or --dim D for random points")
+        if args.dim < 1:
+            raise ValueError(f"--dim is {args.dim}, expected at least 1")
+        return np.random.default_rng(args.seed).standard_normal((8, args.dim))
+    if args.at.endswith(".csv"):
+        return from_csv(args.at)
+    try:
+        found = np.load(args.at, allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            return found
+        with found:
+            names = found.files
+            if "x" not in names and len(names) != 1:
+                raise ValueError(f"it holds {', '.join(names) or 'nothing'}, expected an array x")
+            return found["x" if "x" in names else names[0]]
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise ValueError(f"--at {args.at} is damaged ({error})") from None
+    except Exception as error:
+        raise ValueError(f"--at {args.at} cannot be read: {error}") from None
+
+
+def _demonstrate(args):
+    """Each wrong implementation of the gallery, and what the checks say of it."""
+    progress, records, missed = Progress("check"), [], 0
+    for case in CASES:
+        progress.say(f"{case.name} ...")
+        report = case.run()
+        progress.clear()
+        good = recognised(case, report)
+        missed += not good
+        records.append({"case": case.name, "seen": case.seen, "recognised": good, "report": report.to_dict()})
+        if not args.json:
+            seen = f" ({case.seen})" if case.seen else ""
+            print(
+                f"{bold(case.name)}{seen}\n  {report.check} {report.verdict}{'' if good else '  NOT RECOGNISED'}: {report.diagnosis}"
+            )
+    if args.json:
+        print(json.dumps(records, indent=1, allow_nan=False))
+    else:
+        print(f"{len(CASES)} wrong implementations, {len(CASES) - missed} detected and named.")
+    return DIFFERENCE if missed else FINE
