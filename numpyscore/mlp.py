@@ -11,6 +11,7 @@ far as it is needed. A bar is a cotangent; T is a tangent; g_l and h_l are the a
 Everything here is linear algebra on one block of samples. `models` gives it blocks and meaning.
 """
 
+import functools
 import math
 import threading
 from typing import NamedTuple
@@ -72,8 +73,20 @@ class Workspace:
 _threads = threading.local()
 
 
+@functools.cache
+def keep_freed_memory():
+    """Let the C library keep the temporaries of a block when they are freed, instead of handing them to the kernel.
+
+    glibc returns a freed array above a threshold at once, so every fresh temporary costs its page faults again: five times
+    the arithmetic of an activation row. The threshold follows the largest array freed so far (at most 32 MiB), so freeing
+    one, never touched and therefore of no cost, raises it for the process. Elsewhere this does nothing.
+    """
+    np.empty(31 << 20, np.uint8)
+
+
 def workspace(dtype):
     """This thread's workspace for a dtype, kept from call to call: at most a few blocks, and no page faults the next time."""
+    keep_freed_memory()
     spaces = _threads.__dict__.setdefault("spaces", {})
     return spaces.setdefault(np.dtype(dtype), Workspace(dtype))
 
