@@ -12,13 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from . import mlp
 from .activations import ACTIVATIONS, activation
+from .blocks import ROWS, Call
 from .inputs import count, directions, finite, generator, numeric, samples
-
-SAMPLES = 1 << 15  # numbers in one (samples, width) array of a block: a handful of them stay in cache
-ROWS = 1 << 17  # numbers in one (rows, samples, width) array of a block
-
+from .lanes import Gradient, abreast
 
 # ------------------------------------------------------------------------------- probes
 
@@ -100,7 +97,8 @@ class MLP:
 
     kind = "MLP"
 
-    _block: Any  # one block of samples; _finish: what is gathered over blocks; _jacobian, _jvp, _vjp: on one block
+    _prepare: Any  # what all blocks of a trace share; _block: one block; _finish: what was gathered; _jacobian, _jvp, _vjp: on one block
+    _block: Any
     _finish: Any
     _jacobian: Any
     _jvp: Any
@@ -366,8 +364,9 @@ class MLP:
         call = self._call("jacobian", x, sigma)
         out = np.empty((len(x), self.dim, self.dim), call.dtype)
         size = max(1, ROWS // (self.dim * call.width))
-        for at, block in call.blocks(size):
-            out[at] = self._jacobian(call, block)
+        with call.lane() as lane:
+            for at, block in call.blocks(lane, size):
+                out[at] = self._jacobian(call, block, lane)
         return out
 
     def jvp(self, x, v, *, sigma=None):
@@ -386,8 +385,9 @@ class MLP:
         self._twice(where)
         call = self._call(where, x, sigma, v)
         out = np.empty(x.shape, call.dtype)
-        for at, block in call.blocks():
-            out[at] = getattr(self, f"_{where}")(call, block, v[at].astype(call.dtype, copy=False))
+        with call.lane() as lane:
+            for at, block in call.blocks(lane):
+                out[at] = getattr(self, f"_{where}")(call, block, v[at].astype(call.dtype, copy=False), lane)
         return out
 
     def _textbook(self, x, sigma):
@@ -396,11 +396,12 @@ class MLP:
         self._twice("trace")
         call = self._call("trace", x, sigma)
         out = np.zeros(len(x), call.dtype)
-        for at, block in call.blocks():
-            for i in range(self.dim):
-                e_i = np.zeros(block.x.shape, call.dtype)
-                e_i[:, i] = 1
-                out[at] += self._vjp(call, block, e_i)[:, i]
+        with call.lane() as lane:
+            for at, block in call.blocks(lane):
+                for i in range(self.dim):
+                    e_i = np.zeros(block.x.shape, call.dtype)
+                    e_i[:, i] = 1
+                    out[at] += self._vjp(call, block, e_i, lane)[:, i]
         return out
 
     # ---- one sweep over blocks
@@ -416,34 +417,35 @@ class MLP:
         trace and curvature must not depend on their values (every objective is affine in them), so that the rows are
         visited once, forward and back. Returns the results as a dict and the gradient (or None).
         """
-        second = trace or curvature is not None
-        if second or (gradient and self.kind == "EnergyMLP"):
+        if trace or curvature is not None or (gradient and self.kind == "EnergyMLP"):
             self._twice(where)
-        call = self._call(where, x, sigma, curvature if isinstance(curvature, np.ndarray) else None)
+        given = isinstance(curvature, np.ndarray)
+        call = self._call(where, x, sigma, curvature if given else None)
+        draw = (lambda at, d, dtype: curvature[:, at].astype(dtype)) if given else curvature
         n, d = x.shape
-        out = {}
-        if energy:
-            out["energy"] = np.empty(n, call.dtype)
-        if score:
-            out["score"] = np.empty((n, d), call.dtype)
-        if trace:
-            out["trace"] = np.empty(n, call.dtype)
-        theta_bar = np.zeros(self.theta.size, call.dtype) if gradient else None
-        grads = call.gradient(self.unflatten(theta_bar)) if gradient else None
-        curvatures = []
-        for at, block in call.blocks():
-            v = None
-            if curvature is not None:
-                v = curvature(at, d, call.dtype) if callable(curvature) else curvature[:, at].astype(call.dtype)
-            block_out = self._block(call, block, at, v, out, local, grads)
-            if curvature is not None:
-                curvatures.append(block_out)
-        if curvature is not None:
-            m = len(curvature) if isinstance(curvature, np.ndarray) else len(curvature(slice(0, 0), d, call.dtype))
-            out["curvature"] = np.concatenate([np.empty((m, 0), call.dtype), *curvatures], axis=1)
-        if grads is not None:
-            self._finish(call, grads)
-        return out, theta_bar
+        m = None if draw is None else len(draw(slice(0, 0), d, call.dtype))
+        shapes = {"energy": energy and (n,), "score": score and (n, d), "trace": trace and (n,)}
+        shapes["curvature"] = m is not None and (m, n)
+        out = {name: np.empty(shape, call.dtype) for name, shape in shapes.items() if shape}
+        lanes = call.lanes(self._prepare(call) if trace else m or 0)
+
+        def visit(lane):
+            if gradient:
+                theta_bar = np.zeros(self.theta.size, call.dtype)
+                lane.grads = Gradient(theta_bar, self.unflatten(theta_bar), self.conditional, lane)
+            with lane:
+                for at, block in call.blocks(lane):
+                    v = None if draw is None else draw(at, d, call.dtype)
+                    self._block(call, block, at, v, out, local, lane)
+
+        abreast(visit, lanes)
+        if not gradient:
+            return out, None
+        first, *others = lanes
+        for lane in others:
+            first.add(lane)
+        self._finish(call, first)
+        return out, first.grads.theta
 
     def _pullback(self, where, x, sigma, v, bars):
         """Gradient in theta for given arrays of cotangents."""
@@ -552,85 +554,3 @@ def _drawn(where, probe, m, seed, at, d, dtype):
     """The probes (m, n, d) of the samples `at`, the same ones each time."""
     n = at.stop - at.start
     return draw_probes(where, probe, (m, n, d), np.random.default_rng((seed, at.start)), dtype)
-
-
-# ------------------------------------------------------------------------------- one call, one block
-
-
-class Call:
-    """One call's constants, the parameters in its dtype, and its blocks of samples."""
-
-    def __init__(self, x, sigma, dtype, layers, conditional, confinement):
-        self.x, self.sigma, self.dtype, self.layers = x, sigma, dtype, layers
-        self.confinement = confinement
-        self.d = x.shape[1]
-        self.w_sigma = None
-        if conditional:
-            (W, b), *rest = layers
-            self.w_sigma, self.layers = W[-1], [(W[:-1], b), *rest]
-        self.width = max(len(b) for _, b in layers[:-1])
-        self.L = len(layers) - 1
-        self.row_numbers = max(ROWS, min(1024 * self.width, 4 * ROWS))  # a product with fewer than 1024 rows is slow
-        self.kept: dict = {}
-        self.ws = mlp.workspace(dtype)
-        self.sigma_bar: Any = None
-
-    def once(self, name, make):
-        """`make()`, computed once in this call and kept under `name`."""
-        if name not in self.kept:
-            self.kept[name] = make()
-        return self.kept[name]
-
-    def gradient(self, pairs):
-        """Where the cotangents of the parameters are gathered; the row of W_1 that multiplies log sigma goes apart."""
-        if self.w_sigma is not None:
-            (W, b), *rest = pairs
-            self.sigma_bar, pairs = W[-1], [(W[:-1], b), *rest]
-        return mlp.Gradient(pairs, self.ws)
-
-    def blocks(self, size=None):
-        """(slice, Block) over the samples."""
-        n = len(self.x)
-        size = size or max(16, min(SAMPLES // self.width, (1 << 20) // self.d))
-        for start in range(0, n, size):
-            at = slice(start, min(n, start + size))
-            yield at, Block(self, at)
-
-    def parts(self, n, r):
-        """Slices of n samples: as many as leave room for 16 of the r rows that they share."""
-        size = max(1, self.row_numbers // (min(r, 16) * self.width))
-        return [slice(start, min(n, start + size)) for start in range(0, n, size)]
-
-    def rows(self, R, n):
-        """Row blocks of the rows R (r, n_1) that n samples share."""
-        return mlp.row_blocks(R, max(1, self.row_numbers // (n * self.width)))
-
-    def probe_rows(self, T):
-        """Row blocks of rows T (m, n, n_1) that belong to one sample each."""
-        size = max(1, self.row_numbers // (T.shape[1] * self.width))
-        for start in range(0, len(T), size):
-            yield mlp.Rows(T[start : start + size], 0, slice(start, start + size))
-
-
-class Block:
-    """A block of samples in the call's dtype, with the factors that its noise levels bring."""
-
-    def __init__(self, call, at):
-        self.x = np.ascontiguousarray(call.x[at], call.dtype)
-        self.shift, self.log_sigma, self.scale, self.pull = None, None, None, None
-        lam = call.confinement
-        if call.w_sigma is not None:
-            sigma = np.broadcast_to(call.sigma, len(call.x))[at].astype(call.dtype)
-            self.log_sigma = np.log(sigma)
-            self.shift = self.log_sigma[:, None] * call.w_sigma
-            self.scale = 1 / sigma
-            lam = lam / (1 + sigma**2)
-        self.lam = np.asarray(lam, call.dtype)  # () or (n,), the confinement's curvature
-
-    def per_row(self, a):
-        """a (n, d) of the network part times the 1/sigma that it carries."""
-        return a if self.scale is None else a * self.scale[:, None]
-
-    def per_sample(self, a):
-        """a (..., n) of the network part times the 1/sigma that it carries."""
-        return a if self.scale is None else a * self.scale

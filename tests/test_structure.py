@@ -19,12 +19,13 @@ PACKAGE = Path(numpyscore.__file__).parent
 # DESIGN.md, "Rooms and floors"; inputs is the ground below all, network is what the two models of models.py share. Between floors
 # stand what a room needs to be read in a sitting: the engine of quadrature, what densities share, mixtures, losses of arrays, arguments.
 FLOORS = {
-    "inputs": -1,
+    "inputs": -1, "products": -1,
     "trapezoid": -0.5,
     "activations": 0, "quadrature": 0, "datasets": 0, "parameters": 0,
-    "density": 0.5,
+    "density": 0.5, "lanes": 0.5,
     "mixtures": 0.7,
     "mlp": 1, "densities": 1,
+    "blocks": 1.3,
     "network": 1.5,
     "models": 2, "losses": 2,
     "arguments": 2.5,

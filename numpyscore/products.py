@@ -1,0 +1,66 @@
+r"""Matrix products in pieces, each so small that BLAS computes it in the thread that asks for it.
+
+OpenBLAS hands a product of more than 2^18 multiplications to threads of its own, one product at a time, so that threads of ours
+would wait for each other at its door. Smaller ones it computes on the spot. A large product cut into a stack of those (the
+leading axes of `np.matmul`) runs as fast on each core as the whole product does, and beside other stacks on other cores.
+
+How a product is cut depends on its shape alone. Where no cut fits, the whole product is computed: right, only slower in company.
+"""
+
+import functools
+from typing import Any
+
+import numpy as np
+
+PIECE = 1 << 18  # multiplications in one piece
+VECTOR = 1 << 13  # in one piece of a matrix times a vector
+FEW = 8  # fewer rows or columns in a piece are slow
+
+
+@functools.cache
+def _tile(k, most):
+    """The largest divisor of k up to `most`, how many of k columns belong to one piece; all of them if that is small."""
+    t = max(t for t in range(1, max(1, min(k, most)) + 1) if k % t == 0)
+    return t if t >= FEW else k
+
+
+def _stacks(n, rows):
+    """Slices of n rows that are stacks of pieces of equal height: the whole pieces, and the rest; with that height."""
+    whole = n - n % rows
+    return [(part, height) for part, height in ((slice(0, whole), rows), (slice(whole, n), n - whole)) if n and height]
+
+
+def product(A, W, out=None):
+    """A @ W for A (n, k) and W (k, m), in pieces of some rows of A and some columns of W."""
+    (n, k), m = A.shape, W.shape[1]
+    limit = VECTOR if m == 1 else PIECE
+    t = _tile(m, limit // (k * FEW))
+    rows = min(n, limit // (k * t))
+    if n * k * m <= limit or rows == 0:
+        return np.matmul(A, W, out=out)
+    out = np.empty((n, m), A.dtype) if out is None else out
+    tiles = W.reshape(k, m // t, t).transpose(1, 0, 2)
+    for part, height in _stacks(n, rows):
+        a = A[part].reshape(-1, 1, height, k)
+        np.matmul(a, tiles, out=out[part].reshape(-1, height, m // t, t).transpose(0, 2, 1, 3))
+    return out
+
+
+def outer(A, B):
+    """A^T B for A (n, i) and B (n, j), in pieces of some samples, columns of A and columns of B."""
+    (n, i), j = A.shape, B.shape[1]
+    s, t = _tile(i, 4 * FEW), _tile(j, 4 * FEW)
+    rows = min(n, (VECTOR if 1 in (i, j) else PIECE) // (s * t))
+    if n * i * j <= PIECE or rows < FEW:
+        return A.T @ B
+    total: Any = 0
+    for part, height in _stacks(n, rows):
+        a = A[part].reshape(-1, height, i // s, 1, s).transpose(0, 2, 3, 4, 1)
+        b = B[part].reshape(-1, height, 1, j // t, t).transpose(0, 2, 3, 1, 4)
+        total = total + np.matmul(a, b).sum(0)
+    return total.transpose(0, 2, 1, 3).reshape(i, j)
+
+
+def turned(W):
+    """W^T for products in pieces: a copy in its own order if it is small, where a view would cost half the speed."""
+    return np.ascontiguousarray(W.T) if W.size <= 1 << 15 else W.T
