@@ -14,6 +14,7 @@ from .products import turned
 SAMPLES = 1 << 15  # numbers in one (samples, width) array of a block: a handful of them stay in cache
 ROWS = 1 << 17  # numbers in one (rows, samples, width) array of a block
 LANES = 4  # at most
+FEW = 16  # samples in a lane, at least
 WORK = 1 << 24  # multiplications that are worth a lane of their own
 SUMS = 1 << 24  # bytes in the lanes' gradients
 
@@ -30,7 +31,7 @@ class Call:
         if conditional:
             (W, b), *rest = layers
             self.w_sigma, layers = W[-1], [(W[:-1], b), *rest]
-        self.layers = [mlp.Layer(W, b, turned(W)) for W, b in layers]
+        self.layers = [mlp.Layer(W, b, W.T) for W, b in layers]
         self.width = max(len(b) for _, b in layers[:-1])
         self.L = len(layers) - 1
 
@@ -39,13 +40,19 @@ class Call:
     def lanes(self, rows):
         """The samples in lanes for a sweep with so many tangent rows: as many as the work is worth and memory allows."""
         n = len(self.x)
+        if n < 2 * FEW:
+            return [self.lane()]
         hidden, units = sum(W.size for W, *_ in self.layers[1:-1]), sum(len(b) for _, b, _ in self.layers[:-1])
         work = n * (
             self.size + rows * hidden + 64 * units
         )  # an activation row costs about as much as 64 multiplications
-        number = max(1, min(LANES, work // WORK, n // 16, SUMS // (self.size * np.dtype(self.dtype).itemsize)))
+        memory = SUMS // (self.size * np.dtype(self.dtype).itemsize)
+        number = min(LANES, work // WORK, n // FEW, memory)
+        if number <= 1:
+            return [self.lane()]
+        self.layers = [mlp.Layer(W, b, turned(W)) for W, b, _ in self.layers]
         cuts = [n * i // number for i in range(number + 1)]
-        return [Lane(slice(*ends), self.dtype, number == 1) for ends in itertools.pairwise(cuts)]
+        return [Lane(slice(*ends), self.dtype, alone=False) for ends in itertools.pairwise(cuts)]
 
     def lane(self):
         """All samples in one lane."""

@@ -14,7 +14,7 @@ from collections import deque
 
 import numpy as np
 
-from .products import outer, product
+from .products import add_outer, product
 
 KEPT = 8  # workspaces of a dtype that wait for the next call
 
@@ -64,13 +64,8 @@ class Gradient:
 
     def add_product(self, l, A, B, first=0):
         """W_bar_l[first:] += A^T B for A (m, i), B (m, j); alone, the very first product goes straight to its place."""
-        target = self.W[l][first:]
-        if first == 0 and self.lane.alone and id(self.W[l]) in self.fresh:
-            np.matmul(A.T, B, out=target)
-        elif self.lane.alone:
-            target += np.matmul(A.T, B, out=self.lane.array("product", *target.shape))
-        else:
-            target += outer(A, B)
+        fresh = first == 0 and id(self.W[l]) in self.fresh
+        self.lane.add_outer(self.W[l][first:], A, B, fresh)
         self.fresh.discard(id(self.W[l]))
 
 
@@ -104,9 +99,14 @@ class Lane:
         """A @ W for A (n, k), W (k, m)."""
         return np.matmul(A, W, out=out) if self.alone else product(A, W, out)
 
-    def outer(self, A, B):
-        """A^T B for A (n, i), B (n, j)."""
-        return A.T @ B if self.alone else outer(A, B)
+    def add_outer(self, target, A, B, fresh=False):
+        """target (i, j) += A^T B for A (n, i), B (n, j); a fresh one is zero and is written over."""
+        if not self.alone:
+            add_outer(target, A, B, fresh)
+        elif fresh:
+            np.matmul(A.T, B, out=target)
+        else:
+            target += np.matmul(A.T, B, out=self.array("product", *target.shape))
 
     def sum(self, name, like):
         """The array, zero at first, in which this lane gathers what is called `name`."""

@@ -275,30 +275,24 @@ def cyclic_ends(W_1, W_out):
     return (W_1, W_out.T, False) if d < n_1 else (np.eye(n_1, dtype=W_1.dtype), (W_out @ W_1).T, True)
 
 
-def cyclic_trace(layers, columns, MT, lane, c_bar, MT_bar, bars):
+def cyclic_trace(columns, K, lane, c_bar=None, bars=None):
     """The trace without any rows, for one or two hidden layers; with p_l = phi'(z_l) and M = W_{L+1} W_1:
 
-    L = 1:  tr J = sum_k p_1k M_kk                      L = 2:  tr J = p_1^T K p_2,  K = W_2 * M^T
+    L = 1:  tr J = p_1 . K,  K_k = M_kk                 L = 2:  tr J = p_1^T K p_2,  K = W_2 * M^T
 
-    With c_bar (n,): z_bar_l += p_bar_l phi'' (in `bars`), W_2_bar += K_bar * M^T, MT_bar += K_bar * W_2.
+    With c_bar (n,): z_bar_l += p_bar_l phi'' (in `bars`), and K_bar in the lane's sums.
     """
+    p_1, p_2 = columns[0][1], columns[-1][1]
     if len(columns) == 1:
-        p_1, M_kk = columns[0][1], np.diag(MT)
         if c_bar is not None:
-            bars.z[0][...] += c_bar[:, None] * M_kk * columns[0][2]
-            MT_bar[np.diag_indices_from(MT_bar)] += np.einsum("n,nk->k", c_bar, p_1)
-        return np.einsum("nk,k->n", p_1, M_kk)
-    p_1, p_2 = columns[0][1], columns[1][1]
-    W_2 = layers[1].W
-    K = W_2 * MT
+            bars.z[0][...] += c_bar[:, None] * K * columns[0][2]
+            lane.sum("K_bar", K)[...] += np.einsum("n,nk->k", c_bar, p_1)
+        return np.einsum("nk,k->n", p_1, K)
     p_1K = lane.product(p_1, K)
     if c_bar is not None:
         bars.z[0][...] += c_bar[:, None] * lane.product(p_2, turned(K)) * columns[0][2]
         bars.z[1][...] += c_bar[:, None] * p_1K * columns[1][2]
-        K_bar = lane.outer(c_bar[:, None] * p_1, p_2)
-        lane.grads.W[1][...] += K_bar * MT
-        lane.grads.fresh.discard(id(lane.grads.W[1]))
-        MT_bar += K_bar * W_2
+        lane.add_outer(lane.sum("K_bar", K), c_bar[:, None] * p_1, p_2)
     return np.einsum("nk,nk->n", p_1K, p_2)
 
 

@@ -191,10 +191,11 @@ class ScoreMLP(MLP):
             raise ValueError(f"{where}: the output layer has {outputs} units, expected {dim}, one per dimension of x.")
 
     def _prepare(self, call):
-        """M = W_out W_1, transposed, or the two ends of the cyclic trace; how many rows (or one product) it takes."""
+        """The matrix K of the bilinear form, or the two ends of the cyclic trace; how many rows (or one product) it takes."""
         W_1, W_out = call.layers[0].W, call.layers[-1].W
         if call.L <= 2:
             call.MT = (W_out @ W_1).T
+            call.K = np.diag(call.MT) if call.L == 1 else call.layers[1].W * call.MT
             return call.L - 1
         call.ends = mlp.cyclic_ends(W_1, W_out)
         return len(call.ends[0])
@@ -234,8 +235,7 @@ class ScoreMLP(MLP):
             T, C = _times(v, call.layers[0].W, lane), _times(v, call.layers[-1].WT, lane)
             return mlp.score_curvature(call.layers, columns, C, call.probe_rows(lane, T), lane, False, c_bar, cot, back)
         if call.L <= 2:
-            MT_bar = None if c_bar is None else lane.sum("MT_bar", call.MT)
-            return mlp.cyclic_trace(call.layers, columns, call.MT, lane, c_bar, MT_bar, cot)
+            return mlp.cyclic_trace(columns, call.K, lane, c_bar, cot)
         T_1, C, triangular = call.ends
 
         def gather(place, T_bar, C_bar):
@@ -252,17 +252,24 @@ class ScoreMLP(MLP):
         return total
 
     def _finish(self, call, lane):
-        """The ends' cotangents, gathered over all blocks, brought to W_1 and W_out."""
+        """The cotangents of K or of the ends, gathered over all blocks, brought to W_1, W_2 and W_out."""
         W_1, W_out = call.layers[0].W, call.layers[-1].W
-        W_1_bar, W_out_bar = lane.grads.W[0], lane.grads.W[-1]
+        W_1_bar, W_2_bar, W_out_bar = (lane.grads.W[l] for l in (0, 1, -1))
         if "T_bar" in lane.sums and call.d < W_1.shape[1]:  # the rows were those of W_1 and of W_out^T
             W_1_bar += lane.sums["T_bar"]
             W_out_bar += lane.sums["C_bar"].T
             return
-        MT_bar = lane.sums.get("C_bar", lane.sums.get("MT_bar"))
-        if MT_bar is not None:
-            W_out_bar += MT_bar.T @ W_1.T
-            W_1_bar += W_out.T @ MT_bar.T
+        if "K_bar" in lane.sums and call.L == 1:
+            MT_bar = np.diag(lane.sums["K_bar"])
+        elif "K_bar" in lane.sums:
+            W_2_bar += lane.sums["K_bar"] * call.MT
+            MT_bar = lane.sums["K_bar"] * call.layers[1].W
+        elif "C_bar" in lane.sums:
+            MT_bar = lane.sums["C_bar"]
+        else:
+            return
+        W_out_bar += MT_bar.T @ W_1.T
+        W_1_bar += W_out.T @ MT_bar.T
 
     def _jacobian(self, call, block, lane):
         T = self._pushed(call, block, call.layers[0].W[:, None], lane)

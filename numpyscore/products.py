@@ -8,7 +8,6 @@ How a product is cut depends on its shape alone. Where no cut fits, the whole pr
 """
 
 import functools
-from typing import Any
 
 import numpy as np
 
@@ -46,19 +45,29 @@ def product(A, W, out=None):
     return out
 
 
-def outer(A, B):
-    """A^T B for A (n, i) and B (n, j), in pieces of some samples, columns of A and columns of B."""
+def add_outer(target, A, B, fresh=False):
+    """target (i, j) += A^T B for A (n, i) and B (n, j), in pieces of some samples, columns of A and columns of B.
+
+    With `fresh` the target is known to be zero.
+    """
     (n, i), j = A.shape, B.shape[1]
-    s, t = _tile(i, 4 * FEW), _tile(j, 4 * FEW)
-    rows = min(n, (VECTOR if 1 in (i, j) else PIECE) // (s * t))
-    if n * i * j <= PIECE or rows < FEW:
-        return A.T @ B
-    total: Any = 0
+    limit = VECTOR if 1 in (i, j) else PIECE
+    s = _tile(i, 4 * FEW)
+    t = _tile(j, limit // (s * max(1, min(n, limit // (4 * FEW) ** 2))))
+    rows = min(n, limit // (s * t))
+    if n * i * j <= limit or rows < FEW:
+        target += A.T @ B
+        return
+    tiles = target.reshape(i // s, s, j // t, t).transpose(0, 2, 1, 3)
     for part, height in _stacks(n, rows):
         a = A[part].reshape(-1, height, i // s, 1, s).transpose(0, 2, 3, 4, 1)
         b = B[part].reshape(-1, height, 1, j // t, t).transpose(0, 2, 3, 1, 4)
-        total = total + np.matmul(a, b).sum(0)
-    return total.transpose(0, 2, 1, 3).reshape(i, j)
+        if fresh and len(a) == 1:
+            np.matmul(a[0], b[0], out=tiles)
+        else:
+            pieces = np.matmul(a, b)
+            tiles += pieces.sum(0) if len(a) > 1 else pieces[0]
+        fresh = False
 
 
 def turned(W):
