@@ -8,14 +8,12 @@ import itertools
 import numpy as np
 
 from . import mlp
-from .lanes import Lane
+from .lanes import LANES, WORK, Lane
 from .products import turned
 
 SAMPLES = 1 << 15  # numbers in one (samples, width) array of a block: a handful of them stay in cache
 ROWS = 1 << 17  # numbers in one (rows, samples, width) array of a block
-LANES = 4  # at most
 FEW = 16  # samples in a lane, at least
-WORK = 1 << 24  # multiplications that are worth a lane of their own
 SUMS = 1 << 24  # bytes in the lanes' gradients
 
 

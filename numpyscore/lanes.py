@@ -16,6 +16,8 @@ import numpy as np
 
 from .products import add_outer, product
 
+LANES = 4  # at most
+WORK = 1 << 24  # multiplications that are worth a thread of their own
 KEPT = 8  # workspaces of a dtype that wait for the next call
 
 
@@ -163,3 +165,26 @@ def abreast(visit, lanes):
         helper.join()
     if failed:
         raise failed[min(failed)]
+
+
+# ------------------------------------------------------------------------------- products that all lanes share
+
+
+def _shares(n, work):
+    """Slices of n rows, one for each thread that so many multiplications are worth."""
+    number = max(1, min(LANES, work // WORK))
+    return [slice(n * i // number, n * (i + 1) // number) for i in range(number)]
+
+
+def shared_product(A, W):
+    """A @ W in pieces on all cores. BLAS's own threads, once woken, wait for more work in our threads' way for milliseconds."""
+    out = np.empty((len(A), W.shape[1]), A.dtype)
+    abreast(lambda at: product(A[at], W, out[at]), _shares(len(A), A.size * W.shape[1]))
+    return out
+
+
+def shared_outer(A, B):
+    """A^T B, likewise."""
+    out = np.zeros((A.shape[1], B.shape[1]), A.dtype)
+    abreast(lambda at: add_outer(out[at], A[:, at], B, True), _shares(len(out), A.size * B.shape[1]))
+    return out

@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .products import turned
+from .lanes import shared_outer, shared_product
+from .products import product, turned
 
 LEAF = 32  # where halving a triangle stops
 
@@ -272,7 +273,7 @@ def cyclic_ends(W_1, W_out):
     those of the identity against those of M^T.
     """
     d, n_1 = W_1.shape
-    return (W_1, W_out.T, False) if d < n_1 else (np.eye(n_1, dtype=W_1.dtype), (W_out @ W_1).T, True)
+    return (W_1, W_out.T, False) if d < n_1 else (np.eye(n_1, dtype=W_1.dtype), shared_product(W_out, W_1).T, True)
 
 
 def cyclic_trace(columns, K, lane, c_bar=None, bars=None):
@@ -351,14 +352,14 @@ def row_factor(W):
     d, n_1 = W.shape
     if d <= n_1 or W.dtype not in (np.float32, np.float64):
         return W, lambda R_bar: R_bar, False
-    gram = W.T @ W
+    gram = shared_outer(W, W)
     try:
         R = _cholesky(gram)
         independent = np.diag(R) > 0.1 * np.sqrt(np.diag(gram))  # each column against those before it
     except np.linalg.LinAlgError:
         independent = np.zeros(1, bool)
     if independent.all():
-        return R, lambda R_bar: W @ _solve_symmetric(R, R_bar), True
+        return R, lambda R_bar: shared_product(W, _solve_symmetric(R, R_bar)), True
     Q, R = np.linalg.qr(W)
     return R, lambda R_bar: Q @ R_bar, False
 
@@ -374,9 +375,9 @@ def _solve_symmetric(R, B):
     m = LEAF * (-(-n // LEAF) // 2)
     S = np.empty_like(B)
     S[m:, m:] = _solve_symmetric(R[m:, m:], B[m:, m:])
-    S[:m, m:] = _solve_upper(R[:m, :m], B[:m, m:] - R[:m, m:] @ S[m:, m:])
+    S[:m, m:] = _solve_upper(R[:m, :m], B[:m, m:] - product(R[:m, m:], S[m:, m:]))
     S[m:, :m] = S[:m, m:].T
-    S[:m, :m] = _solve_symmetric(R[:m, :m], B[:m, :m] - R[:m, m:] @ S[m:, :m])
+    S[:m, :m] = _solve_symmetric(R[:m, :m], B[:m, :m] - product(R[:m, m:], S[m:, :m]))
     return S
 
 
@@ -384,10 +385,10 @@ def _solve_upper(R, B):
     """R^-1 B for a well-conditioned upper triangular R, by halves: a general solver takes eight times as long at 512."""
     m = len(R) // 2
     if m < LEAF:
-        return np.linalg.inv(R) @ B
+        return product(np.linalg.inv(R), B)
     X = np.empty_like(B)
     X[m:] = _solve_upper(R[m:, m:], B[m:])
-    X[:m] = _solve_upper(R[:m, :m], B[:m] - R[:m, m:] @ X[m:])
+    X[:m] = _solve_upper(R[:m, :m], B[:m] - product(R[:m, m:], X[m:]))
     return X
 
 
@@ -400,7 +401,7 @@ def _cholesky(G):
     R[:m, :m] = _cholesky(G[:m, :m])
     flip = slice(None, None, -1)  # R_11^T is lower triangular: solved upside down
     R[:m, m:] = _solve_upper(R[:m, :m].T[flip, flip], G[:m, m:][flip])[flip]
-    R[m:, m:] = _cholesky(G[m:, m:] - R[:m, m:].T @ R[:m, m:])
+    R[m:, m:] = _cholesky(G[m:, m:] - product(R[:m, m:].T, R[:m, m:]))
     return R
 
 

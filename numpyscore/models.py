@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import mlp
+from .lanes import shared_product
 from .network import MLP
 
 
@@ -194,7 +195,7 @@ class ScoreMLP(MLP):
         """The matrix K of the bilinear form, or the two ends of the cyclic trace; how many rows (or one product) it takes."""
         W_1, W_out = call.layers[0].W, call.layers[-1].W
         if call.L <= 2:
-            call.MT = (W_out @ W_1).T
+            call.MT = shared_product(W_out, W_1).T
             call.K = np.diag(call.MT) if call.L == 1 else call.layers[1].W * call.MT
             return call.L - 1
         call.ends = mlp.cyclic_ends(W_1, W_out)
@@ -268,8 +269,8 @@ class ScoreMLP(MLP):
             MT_bar = lane.sums["C_bar"]
         else:
             return
-        W_out_bar += MT_bar.T @ W_1.T
-        W_1_bar += W_out.T @ MT_bar.T
+        W_out_bar += shared_product(W_1, MT_bar).T
+        W_1_bar += shared_product(MT_bar, W_out).T
 
     def _jacobian(self, call, block, lane):
         T = self._pushed(call, block, call.layers[0].W[:, None], lane)

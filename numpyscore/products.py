@@ -14,6 +14,7 @@ import numpy as np
 PIECE = 1 << 18  # multiplications in one piece
 VECTOR = 1 << 13  # in one piece of a matrix times a vector
 FEW = 8  # fewer rows or columns in a piece are slow
+DEEP = 1 << 10  # terms of the sums in one piece, at most
 
 
 @functools.cache
@@ -32,6 +33,11 @@ def _stacks(n, rows):
 def product(A, W, out=None):
     """A @ W for A (n, k) and W (k, m), in pieces of some rows of A and some columns of W."""
     (n, k), m = A.shape, W.shape[1]
+    if k > DEEP and n * m * k > PIECE:
+        out = product(A[:, :DEEP], W[:DEEP], out)
+        for start in range(DEEP, k, DEEP):
+            out += product(A[:, start : start + DEEP], W[start : start + DEEP])
+        return out
     limit = VECTOR if m == 1 else PIECE
     t = _tile(m, limit // (k * FEW))
     rows = min(n, limit // (k * t))
@@ -64,10 +70,12 @@ def add_outer(target, A, B, fresh=False):
         b = B[part].reshape(-1, height, 1, j // t, t).transpose(0, 2, 3, 1, 4)
         if fresh and len(a) == 1:
             np.matmul(a[0], b[0], out=tiles)
-        else:
-            pieces = np.matmul(a, b)
-            tiles += pieces.sum(0) if len(a) > 1 else pieces[0]
-        fresh = False
+            fresh = False
+            continue
+        fresh, some = False, max(1, (1 << 20) // (i * j))  # so that the stack of results stays small
+        for start in range(0, len(a), some):
+            pieces = np.matmul(a[start : start + some], b[start : start + some])
+            tiles += pieces.sum(0) if len(pieces) > 1 else pieces[0]
 
 
 def turned(W):

@@ -242,7 +242,7 @@ def test_a_fork_after_use_works_on():
 
 # ------------------------------------------------------------------------------- products in pieces
 
-SIZES = st.sampled_from([1, 2, 3, 7, 16, 31, 32, 48, 64, 97, 128, 130, 255, 512])
+SIZES = st.sampled_from([1, 2, 3, 7, 16, 31, 32, 48, 64, 97, 128, 130, 255, 512, 1024, 1300, 2050])
 
 
 def exact(A, W):
@@ -283,6 +283,24 @@ def test_outer_products_in_pieces_are_outer_products(n, i, j, seed):
     check_outer(n, i, j, seed)
 
 
+@pytest.mark.parametrize("shape", [(3, 4, 5), (2000, 300, 64), (700, 2500, 40)], ids=str)
+def test_shared_products_are_products_on_any_number_of_cores(shape, monkeypatch):
+    n, k, m = shape
+    rng = np.random.default_rng(0)
+    A, W, B = rng.standard_normal((n, k)), rng.standard_normal((k, m)), rng.standard_normal((n, m))
+    found = []
+    for several in (1, 2):
+        monkeypatch.setattr(lanes, "cores", lambda: several)  # noqa: B023
+        found.append((lanes.shared_product(A, W), lanes.shared_outer(A, B)))
+    (product, outer), (again, again_outer) = found
+    assert_array_equal(product, again)
+    assert_array_equal(outer, again_outer)
+    want, bound = exact(A[-4:], W)
+    assert np.all(np.abs(product[-4:] - want) <= bound)
+    want, bound = exact(A[:, -4:].T, B)
+    assert np.all(np.abs(outer[-4:] - want) <= bound)
+
+
 @pytest.mark.parametrize("check", [check_product, check_outer])
 def test_control_a_lost_remainder_is_seen(check, monkeypatch):
     check(1000, 128, 64)
@@ -293,7 +311,8 @@ def test_control_a_lost_remainder_is_seen(check, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "shape", [(4096, 128, 128), (1000, 64, 64), (300, 784, 128), (700, 2, 128), (512, 512, 512), (999, 128, 1)]
+    "shape",
+    [(4096, 128, 128), (1000, 64, 64), (300, 784, 128), (700, 2, 128), (512, 512, 512), (64, 3072, 128), (999, 128, 1)],
 )
 def test_every_piece_is_small_enough_for_one_thread(shape, monkeypatch):
     """What the pieces are for: OpenBLAS starts its threads above 2^18 multiplications."""
