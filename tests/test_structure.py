@@ -25,7 +25,7 @@ FLOORS = {
     "density": 0.5, "lanes": 0.5,
     "mixtures": 0.7,
     "mlp": 1, "densities": 1,
-    "blocks": 1.3,
+    "blocks": 1.3, "layers": 1.3,
     "network": 1.5,
     "models": 2, "losses": 2,
     "arguments": 2.5,
