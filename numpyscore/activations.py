@@ -52,11 +52,14 @@ class Activation:
         return tuple(column.reshape(z.shape) for column in self.columns(np.atleast_1d(z), order))
 
 
+def _size(z):
+    """|z|, continued analytically from the real line on either side of Re z = 0."""
+    return np.where(z.real >= 0, z, -z) if z.dtype.kind == "c" else np.abs(z)
+
+
 def _decay(z):
-    """exp(-|z|), continued analytically from the real line on either side of Re z = 0; never overflows."""
-    if z.dtype.kind == "c":
-        return np.exp(np.where(z.real >= 0, -z, z))
-    e = np.abs(z)
+    """exp(-|z|), continued analytically as |z| is; never overflows."""
+    e = _size(z)
     np.negative(e, out=e)
     return np.exp(e, out=e)
 
@@ -81,12 +84,11 @@ def _tanh(z, order):
     t = np.tanh(z)
     if order == 0:
         return (t,)
-    r = _decay(z)  # sech^2 = 4 e^2 / (1 + e^2)^2 : 1 - t*t is exactly 0 from |z| = 19
+    r = _decay(z)  # sech z = exp(-|z|) (1 + |tanh z|), squared; 1 - t*t is exactly 0 from |z| = 19
+    w = _size(t)
+    w += 1
+    r *= w
     r *= r
-    w = r + 1
-    w *= w
-    r /= w
-    r *= 4
     if order == 1:
         return t, r
     d2 = t * r

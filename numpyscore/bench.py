@@ -81,7 +81,7 @@ class Case(NamedTuple):
 
         - forward, adjoint: 2 n n_l n_{l+1} per layer, the adjoint down to the input for the loss only;
         - rows: 2 n (numbers in R) n_2 + sum_{l >= 2} 2 n r n_l n_{l+1}, three times that with the gradient;
-        - factor, if d > n_1: d n_1^2 for the symmetric W_1^T W_1 and n_1^3/3; 2 d n_1^2 + 2 n_1^3 to lift R's cotangent;
+        - factor, if d > n_1: d n_1^2 for the symmetric W_1^T W_1 and n_1^3/3; 2 d n_1^2 + 5 n_1^3/6 to lift R's cotangent;
         - pullback of adjoint and forward pass: two products per layer each, none for a cotangent of x.
 
         Elementwise work is not counted.
@@ -96,7 +96,7 @@ class Case(NamedTuple):
             "forward": bottom + middle + top,
             "adjoint": middle + top + loss * bottom,
             "rows": rows * (3 if loss else 1),
-            "factor": factored * ((1 + 2 * loss) * d * first**2 + (1 / 3 + 2 * loss) * first**3),
+            "factor": factored * ((1 + 2 * loss) * d * first**2 + (1 / 3 + 5 / 6 * loss) * first**3),
             "pullback": loss * (3 * bottom + 4 * middle + top),
         }
 

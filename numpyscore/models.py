@@ -11,6 +11,7 @@ import numpy as np
 
 from . import mlp
 from .files import read_npz, text
+from .lanes import shared_product
 from .network import MLP
 
 
@@ -57,23 +58,28 @@ class EnergyMLP(MLP):
 
     # ---- one block
 
-    def _reverse(self, call, block, order, to_input=True):
-        columns, y = mlp.forward(call.layers, self.activation, block.x, order, block.shift)
-        return columns, y, mlp.adjoint(call.layers, columns, None, to_input)
+    def _prepare(self, call):
+        """The rows whose squares make the trace, shared by all samples; how many go through the hidden layers."""
+        call.R, call.lift, call.triangular = mlp.row_factor(call.layers[0].W)
+        return len(call.R) if call.L > 1 else 0
 
-    def _block(self, call, block, at, v, out, local, grads):
+    def _reverse(self, call, block, lane):
+        columns, _ = mlp.forward(call.layers, self.activation, block.x, 2, lane, block.shift)
+        return columns, mlp.adjoint(call.layers, columns, lane, None, False)
+
+    def _block(self, call, block, at, v, out, local, lane):
         x, lam = block.x, block.lam
         second = v is not None or "trace" in out
-        pulls = grads is not None
+        pulls = lane.grads is not None
         first = "score" in out or second or local is not None
-        columns, y = mlp.forward(call.layers, self.activation, x, first + second + pulls, block.shift)
+        columns, y = mlp.forward(call.layers, self.activation, x, first + second + pulls, lane, block.shift)
         here = {}
         if "energy" in out or local is not None:
             here["energy"] = block.per_sample(y[:, 0]) + 0.5 * lam * np.einsum("nd,nd->n", x, x)
         if not first:
             out["energy"][at] = here["energy"]
-            return None
-        reverse = mlp.adjoint(call.layers, columns, None, "score" in out or local is not None)
+            return
+        reverse = mlp.adjoint(call.layers, columns, lane, None, "score" in out or local is not None)
         if reverse.u is not None:
             here["score"] = -block.per_row(reverse.u)
             if call.confinement:
@@ -89,53 +95,51 @@ class EnergyMLP(MLP):
                 c_bar = block.per_sample(-bar).astype(call.dtype, copy=False)
         w = mlp.weights(columns, reverse.g) if second or pulls else None
         if second:
-            K = self._rows(call, columns, reverse.g, w, v, c_bar, cot, grads)
+            K = self._rows(call, columns, reverse.g, w, v, c_bar, cot, lane)
             spread = call.d if v is None else np.einsum("mnd,mnd->mn", v, v)
-            K = -(block.per_sample(K) + lam * spread)
-            if v is None:
-                out["trace"][at] = K
+            out["trace" if v is None else "curvature"][..., at] = -(block.per_sample(K) + lam * spread)
         if pulls:
-            self._pull(call, block, columns, reverse, w, pull, cot, grads)
-        return K if v is not None else None
+            self._pull(call, block, columns, reverse, w, pull, cot, lane)
 
-    def _rows(self, call, columns, g, w, v, c_bar, cot, grads):
+    def _rows(self, call, columns, g, w, v, c_bar, cot, lane):
         """Curvature of the network part, summed over the shared rows (n,) or for each direction (m, n); pulled back."""
-        W_1 = call.layers[0][0]
         if v is not None:
-            back = lambda place, T_bar: grads.add_product(0, _flat(v[place]), _flat(T_bar))
-            blocks = call.probe_rows(v @ W_1)
-            return mlp.energy_curvature(call.layers, columns, g, w, blocks, call.ws, c_bar, cot, grads, back)
-        R, _ = call.once("factor", lambda: mlp.row_factor(W_1))
-        R_bar = None if c_bar is None else call.once("R_bar", lambda: np.zeros_like(R))
+            back = lambda place, T_bar: lane.grads.add_product(0, _flat(v[place]), _flat(T_bar))
+            blocks = call.probe_rows(lane, _times(v, call.layers[0].W, lane))
+            return mlp.energy_curvature(call.layers, columns, g, w, blocks, lane, c_bar, cot, back)
+        R_bar = None if c_bar is None else lane.sum("R_bar", call.R)
         total = np.empty(len(columns[0][1]), call.dtype)
-        for at in call.parts(len(total), len(R)):  # fewer samples and more rows at a time than the sweeps like
-            here: list = [mlp.part(columns, at), *mlp.part([g, w], at), call.rows(R, at.stop - at.start), call.ws]
+        for at in call.parts(
+            lane, len(total), len(call.R)
+        ):  # fewer samples and more rows at a time than the sweeps like
+            blocks = call.rows(lane, call.R, at.stop - at.start, call.triangular)
+            here: list = [mlp.part(columns, at), *mlp.part([g, w], at), blocks, lane]
             if c_bar is not None:
-                here += [c_bar[at], mlp.Bars(*mlp.part(cot, at)), grads, R_bar]
+                here += [c_bar[at], mlp.Bars(*mlp.part(cot, at)), R_bar]
             total[at] = mlp.laplacian(call.layers, *here)
         return total
 
-    def _pull(self, call, block, columns, reverse, w, pull, cot, grads):
+    def _pull(self, call, block, columns, reverse, w, pull, cot, lane):
         """Cotangents of energy and score, and what the rows left in `cot`, down to the parameters."""
         y_bar = u_bar = None
         if "energy" in pull:
             y_bar = block.per_sample(pull["energy"])[:, None].astype(call.dtype)
         if "score" in pull:
             u_bar = -block.per_row(pull["score"]).astype(call.dtype)
-        g_bar = mlp.adjoint_pullback(call.layers, columns, reverse, w, u_bar, cot, grads)
-        mlp.backprop(call.layers, columns, block.x, y_bar, cot, grads)
-        grads.W[-1][:, 0] += g_bar.sum(0)
+        g_bar = mlp.adjoint_pullback(call.layers, columns, reverse, w, u_bar, cot, lane)
+        mlp.backprop(call.layers, columns, block.x, y_bar, cot, lane)
+        lane.grads.W[-1][:, 0] += g_bar.sum(0)
         if block.log_sigma is not None:
-            call.sigma_bar += block.log_sigma @ cot.z[0]
+            lane.grads.sigma += np.einsum("n,nk->k", block.log_sigma, cot.z[0])
 
-    def _finish(self, call, grads):
+    def _finish(self, call, lane):
         """The shared rows' cotangent, gathered over all blocks, lifted to W_1."""
-        if "R_bar" in call.kept:
-            grads.W[0][...] += call.kept["factor"][1](call.kept["R_bar"])
+        if "R_bar" in lane.sums:
+            lane.grads.W[0][...] += call.lift(lane.sums["R_bar"])
 
-    def _jacobian(self, call, block):
-        columns, _, reverse = self._reverse(call, block, 2, False)
-        T, _ = mlp.tangent(call.layers, columns, mlp.Rows(call.layers[0][0][:, None], 0, slice(None)), call.ws)
+    def _jacobian(self, call, block, lane):
+        columns, reverse = self._reverse(call, block, lane)
+        T, _ = mlp.tangent(call.layers, columns, mlp.Rows(call.layers[0].W[:, None], 0, slice(None)), lane)
         hess = 0
         for (_, _, d2, *_), g, T_l in zip(columns, reverse.g, T, strict=True):
             hess = hess + np.einsum("ink,nk->nik", T_l, g * d2) @ np.broadcast_to(
@@ -145,19 +149,19 @@ class EnergyMLP(MLP):
             hess *= block.scale[:, None, None]
         return -(hess + block.lam[..., None, None] * np.eye(call.d, dtype=call.dtype))
 
-    def _jvp(self, call, block, v):
+    def _jvp(self, call, block, v, lane):
         """Forward mode over the reverse sweep: the adjoints are differentiated along v."""
-        columns, _, reverse = self._reverse(call, block, 2, False)
-        T, _ = mlp.tangent(call.layers, columns, mlp.Rows((v @ call.layers[0][0])[None], 0, slice(None)), call.ws)
-        u_dot = mlp.adjoint_tangent(call.layers, columns, reverse, T)
+        columns, reverse = self._reverse(call, block, lane)
+        T, _ = mlp.tangent(call.layers, columns, mlp.Rows((v @ call.layers[0].W)[None], 0, slice(None)), lane)
+        u_dot = mlp.adjoint_tangent(call.layers, columns, reverse, T, lane)
         return -(block.per_row(u_dot) + block.lam[..., None] * v)
 
-    def _vjp(self, call, block, v):
+    def _vjp(self, call, block, v, lane):
         """Reverse mode over the reverse sweep: the gradient of v . grad f in x."""
-        columns, _, reverse = self._reverse(call, block, 2, False)
+        columns, reverse = self._reverse(call, block, lane)
         cot = mlp.Bars.zeros(columns)
-        mlp.adjoint_pullback(call.layers, columns, reverse, mlp.weights(columns, reverse.g), v, cot)
-        x_bar = mlp.backprop(call.layers, columns, block.x, None, cot, to_input=True)
+        mlp.adjoint_pullback(call.layers, columns, reverse, mlp.weights(columns, reverse.g), v, cot, lane)
+        x_bar = mlp.backprop(call.layers, columns, block.x, None, cot, lane, to_input=True)
         return -(block.per_row(x_bar) + block.lam[..., None] * v)
 
 
@@ -188,88 +192,104 @@ class ScoreMLP(MLP):
         if outputs != dim:
             raise ValueError(f"{where}: the output layer has {outputs} units, expected {dim}, one per dimension of x.")
 
-    def _block(self, call, block, at, v, out, local, grads):
-        second, pulls = v is not None or "trace" in out, grads is not None
-        columns, y = mlp.forward(
-            call.layers, self.activation, block.x, max(second, pulls) + (second and pulls), block.shift
-        )
+    def _prepare(self, call):
+        """The matrix K of the bilinear form, or the two ends of the cyclic trace; how many rows (or one product) it takes."""
+        W_1, W_out = call.layers[0].W, call.layers[-1].W
+        if call.L <= 2:
+            call.MT = shared_product(W_out, W_1).T
+            call.K = np.diag(call.MT) if call.L == 1 else call.layers[1].W * call.MT
+            return call.L - 1
+        call.ends = mlp.cyclic_ends(W_1, W_out)
+        return len(call.ends[0])
+
+    def _block(self, call, block, at, v, out, local, lane):
+        second, pulls = v is not None or "trace" in out, lane.grads is not None
+        order = max(second, pulls) + (second and pulls)
+        columns, y = mlp.forward(call.layers, self.activation, block.x, order, lane, block.shift)
         here = {"score": block.per_row(y)}
         if "score" in out:
             out["score"][at] = here["score"]
         pull: Any = None if local is None else local(at, here)
         cot: Any = None
-        c_bar = K = None
+        c_bar = None
         if pulls:
             cot = mlp.Bars.zeros(columns)
             if second:
                 bar = pull["trace"] if v is None else np.atleast_2d(pull["curvature"])
                 c_bar = block.per_sample(bar).astype(call.dtype, copy=False)
         if second:
-            K = block.per_sample(self._rows(call, columns, v, c_bar, cot, grads))
-            if v is None:
-                out["trace"][at] = K
+            K = self._rows(call, columns, v, c_bar, cot, lane)
+            out["trace" if v is None else "curvature"][..., at] = block.per_sample(K)
         if pulls:
             y_bar = block.per_row(pull["score"]).astype(call.dtype) if "score" in pull else None
-            mlp.backprop(call.layers, columns, block.x, y_bar, cot, grads)
+            mlp.backprop(call.layers, columns, block.x, y_bar, cot, lane)
             if block.log_sigma is not None:
-                call.sigma_bar += block.log_sigma @ cot.z[0]
-        return K if v is not None else None
+                lane.grads.sigma += np.einsum("n,nk->k", block.log_sigma, cot.z[0])
 
-    def _rows(self, call, columns, v, c_bar, cot, grads):
+    def _rows(self, call, columns, v, c_bar, cot, lane):
         """Trace (n,) or v^T J v (m, n) of the network part; pulled back if c_bar is given."""
-        W_1, W_out = call.layers[0][0], call.layers[-1][0]
         if v is not None:
 
             def back(place, T_bar, C_bar):
-                grads.add_product(0, _flat(v[place]), _flat(T_bar))
-                grads.add_product(-1, _flat(C_bar), _flat(v[place]))
+                lane.grads.add_product(0, _flat(v[place]), _flat(T_bar))
+                lane.grads.add_product(-1, _flat(C_bar), _flat(v[place]))
 
-            blocks, C = call.probe_rows(v @ W_1), v @ W_out.T
-            return mlp.score_curvature(call.layers, columns, C, blocks, call.ws, False, c_bar, cot, grads, back)
+            T, C = _times(v, call.layers[0].W, lane), _times(v, call.layers[-1].WT, lane)
+            return mlp.score_curvature(call.layers, columns, C, call.probe_rows(lane, T), lane, False, c_bar, cot, back)
         if call.L <= 2:
-            MT = call.once("MT", lambda: (W_out @ W_1).T)
-            MT_bar = None if c_bar is None else call.once("MT_bar", lambda: np.zeros_like(MT))
-            return mlp.cyclic_trace(call.layers, columns, MT, c_bar, MT_bar, cot, grads)
-        T_1, C = call.once("ends", lambda: mlp.cyclic_ends(W_1, W_out))
+            return mlp.cyclic_trace(columns, call.K, lane, c_bar, cot)
+        T_1, C, triangular = call.ends
 
         def gather(place, T_bar, C_bar):
-            call.once("T_bar", lambda: np.zeros_like(T_1))[place] += T_bar.sum(1)
-            call.once("C_bar", lambda: np.zeros_like(C))[place] += C_bar.sum(1)
+            lane.sum("T_bar", T_1)[place, -T_bar.shape[2] :] += T_bar.sum(1)
+            lane.sum("C_bar", C)[place] += C_bar.sum(1)
 
         total = np.empty(len(columns[0][1]), call.dtype)
-        for at in call.parts(len(total), len(T_1)):
-            here: list = [mlp.part(columns, at), C[:, None], call.rows(T_1, at.stop - at.start), call.ws, True]
+        for at in call.parts(lane, len(total), len(T_1)):
+            blocks = call.rows(lane, T_1, at.stop - at.start, triangular)
+            here: list = [mlp.part(columns, at), C[:, None], blocks, lane, True]
             if c_bar is not None:
-                here += [c_bar[at], mlp.Bars(*mlp.part(cot, at)), grads, gather]
+                here += [c_bar[at], mlp.Bars(*mlp.part(cot, at)), gather]
             total[at] = mlp.score_curvature(call.layers, *here)
         return total
 
-    def _finish(self, call, grads):
-        """The ends' cotangents, gathered over all blocks, brought to W_1 and W_out."""
-        W_1, W_out = call.layers[0][0], call.layers[-1][0]
-        if "T_bar" in call.kept and call.d < W_1.shape[1]:  # the rows were those of W_1 and of W_out^T
-            grads.W[0][...] += call.kept["T_bar"]
-            grads.W[-1][...] += call.kept["C_bar"].T
+    def _finish(self, call, lane):
+        """The cotangents of K or of the ends, gathered over all blocks, brought to W_1, W_2 and W_out."""
+        W_1, W_out = call.layers[0].W, call.layers[-1].W
+        W_1_bar, W_2_bar, W_out_bar = (lane.grads.W[l] for l in (0, 1, -1))
+        if "T_bar" in lane.sums and call.d < W_1.shape[1]:  # the rows were those of W_1 and of W_out^T
+            W_1_bar += lane.sums["T_bar"]
+            W_out_bar += lane.sums["C_bar"].T
             return
-        MT_bar = call.kept.get("C_bar", call.kept.get("MT_bar"))
-        if MT_bar is not None:
-            grads.W[-1][...] += MT_bar.T @ W_1.T
-            grads.W[0][...] += W_out.T @ MT_bar.T
+        if "K_bar" in lane.sums and call.L == 1:
+            MT_bar = np.diag(lane.sums["K_bar"])
+        elif "K_bar" in lane.sums:
+            W_2_bar += lane.sums["K_bar"] * call.MT
+            MT_bar = lane.sums["K_bar"] * call.layers[1].W
+        elif "C_bar" in lane.sums:
+            MT_bar = lane.sums["C_bar"]
+        else:
+            return
+        W_out_bar += shared_product(W_1, MT_bar).T
+        W_1_bar += shared_product(MT_bar, W_out).T
 
-    def _jacobian(self, call, block):
-        columns, _ = mlp.forward(call.layers, self.activation, block.x, 1, block.shift)
-        T, _ = mlp.tangent(call.layers, columns, mlp.Rows(call.layers[0][0][:, None], 0, slice(None)), call.ws)
-        jac = ((T[-1] * columns[-1][1]) @ call.layers[-1][0]).transpose(1, 2, 0)
+    def _jacobian(self, call, block, lane):
+        T = self._pushed(call, block, call.layers[0].W[:, None], lane)
+        jac = (T @ call.layers[-1].W).transpose(1, 2, 0)
         return jac if block.scale is None else jac * block.scale[:, None, None]
 
-    def _jvp(self, call, block, v):
-        columns, _ = mlp.forward(call.layers, self.activation, block.x, 1, block.shift)
-        T, _ = mlp.tangent(call.layers, columns, mlp.Rows((v @ call.layers[0][0])[None], 0, slice(None)), call.ws)
-        return block.per_row((T[-1][0] * columns[-1][1]) @ call.layers[-1][0])
+    def _jvp(self, call, block, v, lane):
+        T = self._pushed(call, block, (v @ call.layers[0].W)[None], lane)
+        return block.per_row(T[0] @ call.layers[-1].W)
 
-    def _vjp(self, call, block, v):
-        columns, _ = mlp.forward(call.layers, self.activation, block.x, 1, block.shift)
-        return block.per_row(mlp.adjoint(call.layers, columns, v).u)
+    def _pushed(self, call, block, T, lane):
+        """Rows at z_1, pushed through to a_L."""
+        columns, _ = mlp.forward(call.layers, self.activation, block.x, 1, lane, block.shift)
+        return mlp.tangent(call.layers, columns, mlp.Rows(T, 0, slice(None)), lane)[0][-1] * columns[-1][1]
+
+    def _vjp(self, call, block, v, lane):
+        columns, _ = mlp.forward(call.layers, self.activation, block.x, 1, lane, block.shift)
+        return block.per_row(mlp.adjoint(call.layers, columns, lane, v).u)
 
 
 def _check_dim(where, dim, conditional):
@@ -283,6 +303,11 @@ def _check_dim(where, dim, conditional):
 def _flat(A):
     """(r, n, i) as (r n, i)."""
     return A.reshape(-1, A.shape[-1])
+
+
+def _times(v, W, lane):
+    """v W for v (m, n, d)."""
+    return lane.product(_flat(v), W).reshape(*v.shape[:2], W.shape[1])
 
 
 def load(path, *, max_bytes=1 << 31):

@@ -1,4 +1,4 @@
-r"""What energy and score networks have in common: parameters, blocks of samples, probes, input checks, files.
+r"""What energy and score networks have in common: quantities, the sweep over blocks of samples, probes, input checks, files.
 
 Both answer through one loop, `MLP._sweep`: a block of samples goes forward, back, and once through the tangent rows,
 and, if cotangents are given, back again to the parameters. So memory is bounded for any number of samples, and an
@@ -6,20 +6,17 @@ objective gets its value and its gradient from one visit to each sample.
 """
 
 import functools
-import itertools
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from . import mlp
-from .activations import ACTIVATIONS, activation
+from .activations import ACTIVATIONS
+from .blocks import ROWS, Call
 from .files import write_npz
 from .inputs import count, directions, finite, generator, numeric, samples
-
-SAMPLES = 1 << 15  # numbers in one (samples, width) array of a block: a handful of them stay in cache
-ROWS = 1 << 17  # numbers in one (rows, samples, width) array of a block
-
+from .lanes import Gradient, abreast
+from .layers import Layers
 
 # ------------------------------------------------------------------------------- probes
 
@@ -96,196 +93,17 @@ class Evaluation:
 # ------------------------------------------------------------------------------- the common part
 
 
-class MLP:
-    """What both kinds of network share: parameters, blocks of samples, input checks, files."""
+class MLP(Layers):
+    """What both kinds of network share: quantities, the sweep over blocks of samples, input checks, files."""
 
     kind = "MLP"
 
-    _block: Any  # one block of samples; _finish: what is gathered over blocks; _jacobian, _jvp, _vjp: on one block
+    _prepare: Any  # what all blocks of a trace share; _block: one block; _finish: what was gathered; _jacobian, _jvp, _vjp: on one block
+    _block: Any
     _finish: Any
     _jacobian: Any
     _jvp: Any
     _vjp: Any
-
-    def __init__(self, layers, activation_name, *, conditional=False, confinement=0.0):
-        where = type(self).__name__
-        self.activation = activation(where, activation_name)
-        self.conditional = bool(conditional)
-        try:
-            self.confinement = float(confinement)
-        except (TypeError, ValueError):
-            raise TypeError(f"{where}: confinement is {confinement!r}, expected a finite number >= 0.") from None
-        if not (np.isfinite(self.confinement) and self.confinement >= 0):
-            raise ValueError(
-                f"{where}: confinement is {confinement}, expected a finite number >= 0; below 0, exp(-f) has no integral."
-            )
-        pairs = self._checked(where, layers)
-        self._shapes = tuple((W.shape, b.shape) for W, b in pairs)
-        self.theta = np.concatenate([a.ravel() for pair in pairs for a in pair])
-        self.theta.flags.writeable = False
-        self.dim = pairs[0][0].shape[0] - self.conditional
-
-    def _checked(self, where, layers):
-        """The layers as arrays of one dtype whose shapes fit each other."""
-        try:
-            layers = [(W, b) for W, b in layers]
-        except (TypeError, ValueError):
-            raise TypeError(
-                f"{where}: layers is not a sequence of pairs, expected [(W1, b1), (W2, b2), ...]."
-            ) from None
-        pairs = [(numeric(where, f"W{l}", W), numeric(where, f"b{l}", b)) for l, (W, b) in enumerate(layers, 1)]
-        if len(pairs) < 2:
-            raise ValueError(
-                f"{where}: {len(pairs)} layers came, expected at least 2: one hidden layer and the output."
-            )
-        for l, (W, b) in enumerate(pairs, 1):
-            if W.ndim != 2 or b.shape != W.shape[1:]:
-                raise ValueError(
-                    f"{where}: layer {l} has W of shape {W.shape} and b of shape {b.shape}, expected (in, out) and (out,). "
-                    f"Torch and others store (out, in): use from_torch, or pass W.T."
-                )
-            if l > 1 and W.shape[0] != pairs[l - 2][0].shape[1]:
-                raise ValueError(
-                    f"{where}: W{l} has shape {W.shape}, expected {pairs[l - 2][0].shape[1]} rows, the width of layer "
-                    f"{l - 1}. W is (in, out): use from_torch, or pass W.T, if yours is (out, in)."
-                )
-            if 0 in W.shape:
-                raise ValueError(f"{where}: W{l} has shape {W.shape}; every layer needs at least one unit.")
-            finite(where, f"W{l}", W)
-            finite(where, f"b{l}", b)
-        self._check_ends(where, pairs[0][0].shape[0] - self.conditional, pairs[-1][0].shape[1])
-        dtype = np.result_type(*(a for pair in pairs for a in pair))
-        self._allowed(where, dtype if dtype.kind in "fc" else np.dtype(float))
-        return [(W.astype(dtype if dtype.kind in "fc" else float), b.astype(W.dtype)) for W, b in pairs]
-
-    def _check_ends(self, where, dim, outputs):
-        raise TypeError(f"{where} is the common part of EnergyMLP and ScoreMLP; use one of these.")
-
-    def _allowed(self, where, dtype):
-        """Refuse dtypes whose result would be wrong or of less accuracy than it looks."""
-        if dtype in (np.float32, np.float64):
-            return
-        if dtype == np.float16:
-            raise TypeError(f"{where}: dtype float16 is not supported (3 digits); convert to float32 or float64.")
-        if not self.activation.analytic:
-            fine = ", ".join(name for name, row in ACTIVATIONS.items() if row.analytic)
-            raise TypeError(
-                f"{where}: dtype {dtype} with activation {self.activation.name!r} is refused: its accurate form exists for "
-                f"real float32 and float64 only. Complex and longdouble work with {fine}."
-            )
-
-    # ---- making one
-
-    @classmethod
-    def init(cls, dim, widths, activation="softplus", *, conditional=False, rng=None, dtype=float, **options):
-        """A random network: W ~ N(0, 1/fan_in), b uniform in +-1/sqrt(fan_in).
-
-        Parameters
-        ----------
-        dim : int
-            Dimension d of x.
-        widths : sequence of int
-            Units of each hidden layer, at least one layer.
-        activation : str or Activation
-            See `numpyscore.activations`.
-        confinement : float, `EnergyMLP` only
-            lambda of the term lambda |x|^2 / 2. Without it a bounded activation has Z = infinity.
-        conditional : bool
-            Take a noise level: an input log sigma is added, and every call needs sigma=.
-        rng : seed or numpy.random.Generator
-        dtype : float32 or float64 (others as oracles, see DESIGN)
-        """
-        where = f"{cls.__name__}.init"
-        count(where, "dim", dim)
-        try:
-            widths = [count(where, "widths", int(k) if isinstance(k, np.integer) else k) for k in widths]
-        except TypeError as error:
-            if "not iterable" in str(error):
-                raise TypeError(f"{where}: widths is {widths!r}, expected a sequence such as (64, 64).") from None
-            raise
-        if not widths:
-            raise ValueError(f"{where}: widths is empty, expected at least one hidden layer, for example (64, 64).")
-        if np.dtype(dtype).kind not in "fc":
-            raise TypeError(
-                f"{where}: dtype is {np.dtype(dtype)}, expected float32 or float64; others would lose the weights."
-            )
-        rng = generator(where, rng)
-        sizes = [dim + bool(conditional), *widths, 1 if cls.kind == "EnergyMLP" else dim]
-        layers = [
-            (
-                (rng.standard_normal((k, m)) / np.sqrt(k)).astype(dtype),
-                (rng.uniform(-1, 1, m) / np.sqrt(k)).astype(dtype),
-            )
-            for k, m in itertools.pairwise(sizes)
-        ]
-        return cls(layers, activation, conditional=conditional, **options)
-
-    @classmethod
-    def from_arrays(cls, layers, activation="softplus", **options):
-        """The network with these [(W1, b1), ..., (W_out, b_out)]; W is (in, out), z = a @ W + b. Arrays are copied."""
-        return cls(layers, activation, **options)
-
-    @classmethod
-    def from_torch(cls, mapping, activation="softplus", **options):
-        """The network of a torch state dict (or any mapping of names to arrays): weights are (out, in) there.
-
-        Names are taken in their order: every "...weight" (2-d) is a layer, the "...bias" of the same prefix its b
-        (zero if it is missing). Nothing is imported: whatever has .detach() or converts by np.asarray will do.
-        """
-        where = f"{cls.__name__}.from_torch"
-        if not hasattr(mapping, "items"):
-            raise TypeError(
-                f"{where}: mapping is a {type(mapping).__name__}, expected names and arrays, for example module.state_dict()."
-            )
-        arrays = {}
-        for name, value in mapping.items():
-            value = value.detach().cpu().numpy() if hasattr(value, "detach") else value
-            arrays[name] = np.array(numeric(where, name, value))
-        weights = {name[: -len("weight")]: a for name, a in arrays.items() if name.endswith("weight")}
-        extra = set(arrays) - {prefix + end for prefix in weights for end in ("weight", "bias")}
-        if not weights or extra or any(a.ndim != 2 for a in weights.values()):
-            raise ValueError(
-                f"{where}: the names are {list(arrays)}, expected '<layer>.weight' (2-d) and '<layer>.bias' of plain "
-                f"linear layers, and nothing else; pass only those, or use from_arrays."
-            )
-        layers = [(W.T, arrays.get(prefix + "bias", np.zeros(len(W), W.dtype))) for prefix, W in weights.items()]
-        return cls(layers, activation, **options)
-
-    # ---- parameters
-
-    @property
-    def layers(self):
-        """((W1, b1), ..., (W_out, b_out)), read-only views into theta."""
-        return self.unflatten(self.theta)
-
-    def unflatten(self, theta):
-        """((W1, b1), ...) as views of a flat vector (p,) in the order W1, b1, W2, b2, ..., each row-major."""
-        theta = np.asarray(theta)
-        if theta.shape != self.theta.shape:
-            raise ValueError(
-                f"unflatten: theta has shape {theta.shape}, expected {self.theta.shape}, all parameters in one vector."
-            )
-        parts, start = [], 0
-        for shape in (shape for pair in self._shapes for shape in pair):
-            stop = start + int(np.prod(shape))
-            parts.append(theta[start:stop].reshape(shape))
-            start = stop
-        return tuple(zip(parts[::2], parts[1::2], strict=True))
-
-    def with_theta(self, theta):
-        """The same network with other parameters, a flat vector (p,); its dtype is kept, so complex steps pass."""
-        return type(self)(self.unflatten(numeric("with_theta", "theta", theta)), self.activation, **self._options())
-
-    def _options(self):
-        return {"conditional": self.conditional}
-
-    def __repr__(self):
-        widths = ", ".join(str(b[0]) for _, b in self._shapes[:-1])
-        options = ", ".join(f"{k}={v}" for k, v in self._options().items() if v)
-        return (
-            f"{type(self).__name__}(dim={self.dim}, widths=({widths}), {self.activation.name}"
-            f"{', ' + options if options else ''}, {self.theta.dtype}, {self.theta.size} parameters)"
-        )
 
     # ---- the quantities
 
@@ -367,8 +185,9 @@ class MLP:
         call = self._call("jacobian", x, sigma)
         out = np.empty((len(x), self.dim, self.dim), call.dtype)
         size = max(1, ROWS // (self.dim * call.width))
-        for at, block in call.blocks(size):
-            out[at] = self._jacobian(call, block)
+        with call.lane() as lane:
+            for at, block in call.blocks(lane, size):
+                out[at] = self._jacobian(call, block, lane)
         return out
 
     def jvp(self, x, v, *, sigma=None):
@@ -387,8 +206,9 @@ class MLP:
         self._twice(where)
         call = self._call(where, x, sigma, v)
         out = np.empty(x.shape, call.dtype)
-        for at, block in call.blocks():
-            out[at] = getattr(self, f"_{where}")(call, block, v[at].astype(call.dtype, copy=False))
+        with call.lane() as lane:
+            for at, block in call.blocks(lane):
+                out[at] = getattr(self, f"_{where}")(call, block, v[at].astype(call.dtype, copy=False), lane)
         return out
 
     def _textbook(self, x, sigma):
@@ -397,11 +217,12 @@ class MLP:
         self._twice("trace")
         call = self._call("trace", x, sigma)
         out = np.zeros(len(x), call.dtype)
-        for at, block in call.blocks():
-            for i in range(self.dim):
-                e_i = np.zeros(block.x.shape, call.dtype)
-                e_i[:, i] = 1
-                out[at] += self._vjp(call, block, e_i)[:, i]
+        with call.lane() as lane:
+            for at, block in call.blocks(lane):
+                for i in range(self.dim):
+                    e_i = np.zeros(block.x.shape, call.dtype)
+                    e_i[:, i] = 1
+                    out[at] += self._vjp(call, block, e_i, lane)[:, i]
         return out
 
     # ---- one sweep over blocks
@@ -413,38 +234,40 @@ class MLP:
 
         ``curvature`` is (m, n, d), or a function of (slice, d, dtype) that draws a block of directions.
         ``local`` is a function of (slice, block of results) that sees the block's energy and score and returns the
-        cotangents of energy, score, trace and curvature as a dict; with ``gradient`` they are pulled back. Those of
+        cotangents of energy, score, trace and curvature as a dict; with ``gradient`` they are pulled back. Lanes call it and
+        ``curvature`` from several threads, in any order, so either may write at its slice and keep nothing else. Cotangents of
         trace and curvature must not depend on their values (every objective is affine in them), so that the rows are
         visited once, forward and back. Returns the results as a dict and the gradient (or None).
         """
-        second = trace or curvature is not None
-        if second or (gradient and self.kind == "EnergyMLP"):
+        if trace or curvature is not None or (gradient and self.kind == "EnergyMLP"):
             self._twice(where)
-        call = self._call(where, x, sigma, curvature if isinstance(curvature, np.ndarray) else None)
+        given = isinstance(curvature, np.ndarray)
+        call = self._call(where, x, sigma, curvature if given else None)
+        draw = (lambda at, d, dtype: curvature[:, at].astype(dtype)) if given else curvature
         n, d = x.shape
-        out = {}
-        if energy:
-            out["energy"] = np.empty(n, call.dtype)
-        if score:
-            out["score"] = np.empty((n, d), call.dtype)
-        if trace:
-            out["trace"] = np.empty(n, call.dtype)
-        theta_bar = np.zeros(self.theta.size, call.dtype) if gradient else None
-        grads = call.gradient(self.unflatten(theta_bar)) if gradient else None
-        curvatures = []
-        for at, block in call.blocks():
-            v = None
-            if curvature is not None:
-                v = curvature(at, d, call.dtype) if callable(curvature) else curvature[:, at].astype(call.dtype)
-            block_out = self._block(call, block, at, v, out, local, grads)
-            if curvature is not None:
-                curvatures.append(block_out)
-        if curvature is not None:
-            m = len(curvature) if isinstance(curvature, np.ndarray) else len(curvature(slice(0, 0), d, call.dtype))
-            out["curvature"] = np.concatenate([np.empty((m, 0), call.dtype), *curvatures], axis=1)
-        if grads is not None:
-            self._finish(call, grads)
-        return out, theta_bar
+        m = None if draw is None else len(draw(slice(0, 0), d, call.dtype))
+        shapes = {"energy": energy and (n,), "score": score and (n, d), "trace": trace and (n,)}
+        shapes["curvature"] = m is not None and (m, n)
+        out = {name: np.empty(shape, call.dtype) for name, shape in shapes.items() if shape}
+        lanes = call.lanes(self._prepare(call) if trace else m or 0)
+
+        def visit(lane):
+            if gradient:
+                theta_bar = np.zeros(self.theta.size, call.dtype)
+                lane.grads = Gradient(theta_bar, self.unflatten(theta_bar), self.conditional, lane)
+            with lane:
+                for at, block in call.blocks(lane):
+                    v = None if draw is None else draw(at, d, call.dtype)
+                    self._block(call, block, at, v, out, local, lane)
+
+        abreast(visit, lanes)
+        if not gradient:
+            return out, None
+        first, *others = lanes
+        for lane in others:
+            first.add(lane)
+        self._finish(call, first)
+        return out, first.grads.theta
 
     def _pullback(self, where, x, sigma, v, bars):
         """Gradient in theta for given arrays of cotangents."""
@@ -543,85 +366,3 @@ def _drawn(where, probe, m, seed, at, d, dtype):
     """The probes (m, n, d) of the samples `at`, the same ones each time."""
     n = at.stop - at.start
     return draw_probes(where, probe, (m, n, d), np.random.default_rng((seed, at.start)), dtype)
-
-
-# ------------------------------------------------------------------------------- one call, one block
-
-
-class Call:
-    """One call's constants, the parameters in its dtype, and its blocks of samples."""
-
-    def __init__(self, x, sigma, dtype, layers, conditional, confinement):
-        self.x, self.sigma, self.dtype, self.layers = x, sigma, dtype, layers
-        self.confinement = confinement
-        self.d = x.shape[1]
-        self.w_sigma = None
-        if conditional:
-            (W, b), *rest = layers
-            self.w_sigma, self.layers = W[-1], [(W[:-1], b), *rest]
-        self.width = max(len(b) for _, b in layers[:-1])
-        self.L = len(layers) - 1
-        self.row_numbers = max(ROWS, min(1024 * self.width, 4 * ROWS))  # a product with fewer than 1024 rows is slow
-        self.kept: dict = {}
-        self.ws = mlp.workspace(dtype)
-        self.sigma_bar: Any = None
-
-    def once(self, name, make):
-        """`make()`, computed once in this call and kept under `name`."""
-        if name not in self.kept:
-            self.kept[name] = make()
-        return self.kept[name]
-
-    def gradient(self, pairs):
-        """Where the cotangents of the parameters are gathered; the row of W_1 that multiplies log sigma goes apart."""
-        if self.w_sigma is not None:
-            (W, b), *rest = pairs
-            self.sigma_bar, pairs = W[-1], [(W[:-1], b), *rest]
-        return mlp.Gradient(pairs, self.ws)
-
-    def blocks(self, size=None):
-        """(slice, Block) over the samples."""
-        n = len(self.x)
-        size = size or max(16, min(SAMPLES // self.width, (1 << 20) // self.d))
-        for start in range(0, n, size):
-            at = slice(start, min(n, start + size))
-            yield at, Block(self, at)
-
-    def parts(self, n, r):
-        """Slices of n samples: as many as leave room for 16 of the r rows that they share."""
-        size = max(1, self.row_numbers // (min(r, 16) * self.width))
-        return [slice(start, min(n, start + size)) for start in range(0, n, size)]
-
-    def rows(self, R, n):
-        """Row blocks of the rows R (r, n_1) that n samples share."""
-        return mlp.row_blocks(R, max(1, self.row_numbers // (n * self.width)))
-
-    def probe_rows(self, T):
-        """Row blocks of rows T (m, n, n_1) that belong to one sample each."""
-        size = max(1, self.row_numbers // (T.shape[1] * self.width))
-        for start in range(0, len(T), size):
-            yield mlp.Rows(T[start : start + size], 0, slice(start, start + size))
-
-
-class Block:
-    """A block of samples in the call's dtype, with the factors that its noise levels bring."""
-
-    def __init__(self, call, at):
-        self.x = np.ascontiguousarray(call.x[at], call.dtype)
-        self.shift, self.log_sigma, self.scale, self.pull = None, None, None, None
-        lam = call.confinement
-        if call.w_sigma is not None:
-            sigma = np.broadcast_to(call.sigma, len(call.x))[at].astype(call.dtype)
-            self.log_sigma = np.log(sigma)
-            self.shift = self.log_sigma[:, None] * call.w_sigma
-            self.scale = 1 / sigma
-            lam = lam / (1 + sigma**2)
-        self.lam = np.asarray(lam, call.dtype)  # () or (n,), the confinement's curvature
-
-    def per_row(self, a):
-        """a (n, d) of the network part times the 1/sigma that it carries."""
-        return a if self.scale is None else a * self.scale[:, None]
-
-    def per_sample(self, a):
-        """a (..., n) of the network part times the 1/sigma that it carries."""
-        return a if self.scale is None else a * self.scale

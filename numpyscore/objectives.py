@@ -24,9 +24,9 @@ from .arguments import (
     seed_from,
     working_dtype,
 )
+from .blocks import SAMPLES
 from .inputs import finite, generator, numeric, samples
 from .losses import column, deviations, energy_curvature, half_square
-from .network import SAMPLES
 
 NUMBERS = 1 << 20  # in the directions of one block
 
@@ -79,11 +79,11 @@ def _visit(where, model, x, sigma, local, gradient, *, trace=False, rows=None, s
     of the score (n, d). To the term come the trace, or ``share`` times the sum of the curvatures v^T J v along ``rows``, a
     function of (slice, d, dtype) that returns directions (m, n, d).
     """
-    terms = []
+    terms = {}  # by first sample: lanes come in any order
 
     def bars(at, here):
         term, score_bar = local(at, here["score"])
-        terms.append(term)
+        terms[at.start] = term
         if not gradient:
             return None
         n = term.dtype.type(len(x))
@@ -93,7 +93,7 @@ def _visit(where, model, x, sigma, local, gradient, *, trace=False, rows=None, s
 
     m = 0 if rows is None else len(rows(slice(0, 0), model.dim, np.dtype(float)))
     out, theta_bar = model._sweep(where, x, sigma, trace=trace, curvature=rows, local=bars, gradient=gradient)
-    per_sample = np.concatenate(terms)
+    per_sample = np.concatenate([terms[start] for start in sorted(terms)])
     if trace:
         per_sample = per_sample + out["trace"]
     if rows is not None:

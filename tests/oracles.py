@@ -10,8 +10,8 @@ import itertools
 import numpy as np
 
 from numpyscore.activations import Activation
+from numpyscore.blocks import Block, Call
 from numpyscore.mlp import forward
-from numpyscore.network import Block, Call
 
 H = 1e-30  # complex step: its truncation error is H^2
 
@@ -76,7 +76,7 @@ def absolute(model, x, sigma=None):
         x, sigma if sigma is None else np.asarray(sigma), np.dtype(float), list(model.layers), model.conditional, 0.0
     )
     block = Block(call, slice(0, len(x)))
-    columns, _ = forward(call.layers, model.activation, block.x, 3, block.shift)
+    columns, _ = forward(call.layers, model.activation, block.x, 3, call.lane(), block.shift)
     layerwise = itertools.cycle([tuple(np.abs(c) for c in layer) for layer in columns])
     row = Activation("absolute", lambda z, order: next(layerwise)[: order + 1])
     return type(model)([(np.abs(W), np.abs(b)) for W, b in model.layers], row, **model._options())

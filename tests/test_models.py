@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from oracles import absolute, extended, random_network, scales
 from test_accuracy import LIMITS, SMOOTH, scaled
 
-from numpyscore import mlp, network
+from numpyscore import blocks, mlp, network, products
 from numpyscore.activations import ACTIVATIONS, Activation
 from numpyscore.models import EnergyMLP, ScoreMLP, load
 from numpyscore.network import MLP
@@ -152,15 +152,15 @@ def test_the_gradient_of_the_exact_trace(cls, d):
 def test_cholesky_and_qr_are_both_reached_and_give_one_trace():
     model, *_ = network_of(EnergyMLP, 30, (6, 5), seed=3)
     (W, _), *_ = model.layers
-    R, lift = mlp.row_factor(W)
-    assert R.shape == (6, 6) and np.all(np.diag(R) > 0)  # Cholesky's, QR's diagonal has any sign
+    R, lift, triangular = mlp.row_factor(W)
+    assert triangular and R.shape == (6, 6) and np.all(np.diag(R) > 0)  # Cholesky's, QR's diagonal has any sign
     Q, R_qr = np.linalg.qr(W)
     bar = np.random.default_rng(0).standard_normal((6, 6))
     np.testing.assert_allclose(R.T @ R, W.T @ W, rtol=0, atol=64 * EPS * np.abs(W.T @ W).max())
     # cotangents of the form R Gbar (only W^T W enters) lift to W Gbar either way; condition number of W here is about 3
     np.testing.assert_allclose(lift(R @ (bar + bar.T)), Q @ (R_qr @ (bar + bar.T)), rtol=0, atol=1e-13)
     rank_one = np.outer(np.arange(1.0, 31), np.ones(6))
-    R, lift = mlp.row_factor(rank_one)
+    R, lift, _triangular = mlp.row_factor(rank_one)
     np.testing.assert_allclose(lift(R @ (bar + bar.T)), rank_one @ (bar + bar.T), rtol=0, atol=1e-12 * 30 * 36)
 
 
@@ -234,7 +234,7 @@ def test_control_a_product_off_by_a_part_in_a_billion_is_seen(what, monkeypatch)
 
     def wrong(layers, *rest):
         if what == "adjoint_pullback":
-            layers = [(W * (1 + 1e-9), b) for W, b in layers]
+            layers = [layer._replace(W=layer.W * (1 + 1e-9)) for layer in layers]
         out = right(layers, *rest)
         return out if what == "adjoint_pullback" else out * (1 + 1e-9)
 
@@ -367,7 +367,7 @@ def gradients(model, x, sigma, v, several):
     return loss.value, loss.gradient, ev.pullback(score_bar=v, curvature_bar=1.0)
 
 
-@pytest.mark.parametrize("constants", [(1, 1), (64, 1), (1, 1 << 17), (200, 50)], ids=str)
+@pytest.mark.parametrize("constants", [(1, 1, 1), (64, 1, 99999), (1, 1 << 17, 1), (200, 50, 1)], ids=str)
 @pytest.mark.parametrize("widths", [(7,), (7, 6), (4, 6, 5)], ids=str)
 @BOTH
 def test_results_do_not_depend_on_the_block_constants(cls, widths, constants, monkeypatch):
@@ -379,8 +379,10 @@ def test_results_do_not_depend_on_the_block_constants(cls, widths, constants, mo
         S, S_gradient = size_of(*case)
         whole, (value, gradient, other) = everything(*case), gradients(*case)
         with monkeypatch.context() as small:
-            small.setattr(network, "SAMPLES", constants[0])
-            small.setattr(network, "ROWS", constants[1])
+            small.setattr(blocks, "SAMPLES", constants[0])
+            small.setattr(blocks, "ROWS", constants[1])
+            small.setattr(blocks, "WORK", constants[2])  # for a lane of its own
+            small.setattr(products, "PIECE", 64)
             parts, (value_parts, gradient_parts, other_parts) = everything(*case), gradients(*case)
         # the same sums in another order: two computations within 8 eps S of each other in all trials, 32 allowed
         for name, want in whole.items():
@@ -412,12 +414,12 @@ def test_a_thousand_samples_at_once_are_a_thousand_samples_one_by_one(cls):
 def test_control_a_block_that_forgets_its_place_is_seen(cls, monkeypatch):
     model, x, sigma = network_of(cls, 5, (4, 6, 5), n=50)
     whole, S = model.trace(x), trace_scale(model, x, sigma)
-    monkeypatch.setattr(network, "SAMPLES", 1)
-    right = network.Call.blocks
+    monkeypatch.setattr(blocks, "SAMPLES", 1)
+    right = blocks.Call.blocks
     monkeypatch.setattr(
-        network.Call,
+        blocks.Call,
         "blocks",
-        lambda self, size=None: ((at, network.Block(self, slice(0, at.stop - at.start))) for at, _ in right(self)),
+        lambda self, lane: ((at, blocks.Block(self, slice(0, at.stop - at.start))) for at, _ in right(self, lane)),
     )
     with pytest.raises(AssertionError):
         assert_within(32, model.trace(x), whole, S)

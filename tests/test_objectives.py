@@ -799,7 +799,7 @@ def test_probes_do_not_depend_on_how_a_sweep_cuts_its_blocks(monkeypatch):
     net, x = EnergyMLP.init(3, (5, 4), "tanh", rng=0), np.random.default_rng(1).standard_normal((1000, 3))
     whole = sliced(net, x, rng=0, n_probes=5, variance_reduced=False)
     pair = whole.per_sample, whole.gradient
-    monkeypatch.setattr("numpyscore.network.SAMPLES", 1 << 9)
+    monkeypatch.setattr("numpyscore.blocks.SAMPLES", 1 << 9)
     monkeypatch.setattr(objectives, "NUMBERS", 1 << 9)
     cut = sliced(net, x, rng=0, n_probes=5, variance_reduced=False)
     np.testing.assert_allclose(cut.per_sample, pair[0], rtol=1e-12, atol=1e-13)

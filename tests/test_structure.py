@@ -20,13 +20,13 @@ PACKAGE = Path(numpyscore.__file__).parent
 # stand what a room needs to be read in a sitting: the engine of quadrature, what densities share, mixtures, losses of arrays, arguments,
 # and what samplers and flows ask of a target.
 FLOORS = {
-    "inputs": -1,
-    "files": -1,
+    "inputs": -1, "products": -1, "files": -1,
     "trapezoid": -0.5,
     "activations": 0, "quadrature": 0, "datasets": 0, "parameters": 0, "decimals": 0,
-    "density": 0.5,
+    "density": 0.5, "lanes": 0.5,
     "mixtures": 0.7,
     "mlp": 1, "densities": 1,
+    "blocks": 1.3, "layers": 1.3,
     "network": 1.5,
     "models": 2, "losses": 2,
     "units": 2.5,
