@@ -115,7 +115,7 @@ def collapsed(seed):
     for d in (60, 500):
         net = EnergyMLP.init(d, (8, 8), "softplus", rng=seed)
         W = net.layers[0][0]
-        R, _ = row_factor(W)
+        R, *_ = row_factor(W)
         size = np.abs(W).T @ np.abs(W)
         yield f"d = {d}: rows", Sides(number(len(R), 0), number(8, 0))
         yield f"d = {d}: squares of the rows", _worst(R.T @ R, W.T @ W, 64 * EPS * size.max())
