@@ -5,10 +5,10 @@ import os
 import sys
 
 from . import __version__
-from .commands import bench, evaluate, sample, verify
+from .commands import bench, evaluate, fit, sample, verify
 from .terminal import FINE, INTERRUPTED, USAGE
 
-COMMANDS = {"verify": verify, "sample": sample, "evaluate": evaluate, "bench": bench}
+COMMANDS = {"verify": verify, "fit": fit, "sample": sample, "evaluate": evaluate, "bench": bench}
 
 
 class _Parser(argparse.ArgumentParser):
