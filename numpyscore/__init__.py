@@ -86,6 +86,8 @@ from .objectives import (
 )
 from .quadrature import Integral, expectation, flux, integrate
 from .samplers import Chains, annealed_langevin, langevin, predictor_corrector, reverse_diffusion
+from .training import Fit, fit
+from .units import Units, load_fitted
 
 __version__ = "0.1.0"
 
@@ -97,6 +99,7 @@ __all__ = [
     "CheckReport",
     "EnergyMLP",
     "Exponential",
+    "Fit",
     "Gaussian",
     "GaussianMixture",
     "HalfNormal",
@@ -110,6 +113,7 @@ __all__ = [
     "StudentT",
     "TruncatedGaussian",
     "Uniform",
+    "Units",
     "Verdict",
     "annealed_importance_sampling",
     "annealed_langevin",
@@ -143,6 +147,7 @@ __all__ = [
     "finite_difference_score_loss",
     "finite_difference_sliced",
     "fisher_divergence",
+    "fit",
     "flux",
     "from_csv",
     "generalised",
@@ -156,6 +161,7 @@ __all__ = [
     "langevin",
     "linear_weight",
     "load",
+    "load_fitted",
     "log_likelihood",
     "log_normaliser",
     "multilevel_denoising",

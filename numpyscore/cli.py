@@ -5,11 +5,12 @@ import os
 import sys
 
 from . import __version__
-from .commands import bench, check, compare, evaluate, golden, sample, verify
+from .commands import bench, check, compare, evaluate, fit, golden, sample, verify
 from .terminal import FINE, INTERRUPTED, USAGE
 
 COMMANDS = {
     "verify": verify,
+    "fit": fit,
     "sample": sample,
     "evaluate": evaluate,
     "check": check,

@@ -55,9 +55,15 @@ def _flush_folder(folder):
 
 
 def write_npz(path, arrays):
-    """Write a dict of arrays to a plain npz file (no pickle), whole or not at all; see `write_whole` for what is raised."""
+    """Write a dict of arrays to a plain npz file (no pickle), whole or not at all; see `write_whole` for what is raised.
+
+    Unlike np.savez it leaves out the time, so that the same arrays are the same bytes.
+    """
     stream = io.BytesIO()
-    np.savez(stream, **arrays)
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, value in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(value), allow_pickle=False)
     write_whole(path, stream.getvalue())
 
 

@@ -1,58 +1,432 @@
-"""Minimising a loss over a network's parameters."""
+r"""Learning a score from rows of data: `fit` chooses the noise and the stopping point by rows that were not trained on.
 
-import contextlib
-import time
+The training points carry noise, x~ = x + sigma eps; the exact implicit loss of clean rows that were held out,
+
+.. math:: E[\tfrac12 |s(x)|^2 + \mathrm{tr}\, \partial_x s(x)] = \tfrac12 E|s - s_0|^2 - \tfrac12 E|s_0|^2,
+
+is the Fisher divergence to the data up to a constant that no model changes, so networks, noise levels and stopping points can be
+compared by it. A score of zero has 0. A training is a sequence of steps, State -> State, each of which depends on the
+state before, the data and the settings alone: so one that was stopped continues as if it had not been.
+"""
+
+import json
+import math
+import os
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from .appraisal import appraise
+from .checkpoints import NAME, Checkpoint, State
+from .datasets import Table, from_csv, standardise
+from .files import digest, write_whole
+from .inputs import count, finite, generator, numeric, positive, samples
+from .losses import denoising_loss, implicit_loss
+from .models import EnergyMLP, ScoreMLP
+from .noise import geometric_levels, perturb, suggest_levels
+from .objectives import denoising, finite_difference_sliced, implicit, multilevel_denoising, sliced
+from .optimisers import Adam, adam_start, adam_step, learning_rate, minimise
+from .splits import NestedFolds, Snapshot, ThreeWay
+from .units import Units, save_fitted
 
-class _Enough(Exception):
-    """Time is up: raised inside SciPy's optimiser to leave it with the best parameters so far."""
+SMALL = 1000  # rows up to which a table is cross-validated
+LEVELS = 6  # noise levels tried where sigma is "auto"
+SNAPSHOTS = 6  # of each level
+SHOWN = 1000  # rows of those trained on that a snapshot looks at
+FILES = ("model.npz", "metrics.csv", "summary.json")
 
 
-def minimise(model, loss, *, max_iterations=200, seconds=None, progress=None):
-    """The network with the parameters at which SciPy's L-BFGS left ``loss(model)``, and the loss per iteration.
+# ------------------------------------------------------------------------------- objectives by name
+
+
+def _noisy(x, sigma, rng):
+    return perturb(x, sigma, rng=rng)[0] if sigma else x
+
+
+def _multilevel(net, x, sigma, rng):
+    """Each row at one level, drawn at random."""
+    return multilevel_denoising(net, x, sigma, level=rng.integers(len(sigma), size=len(x)), rng=rng)
+
+
+def _differences(net, x, sigma, rng):
+    eps = 1e-3 if x.dtype == np.float64 else 0.05
+    return finite_difference_sliced(net, _noisy(x, sigma, rng), eps, rng=rng)
+
+
+# name -> (net, rows x, sigma, generator) -> Loss
+OBJECTIVES = {
+    "implicit": lambda net, x, sigma, rng: implicit(net, _noisy(x, sigma, rng)),
+    "sliced": lambda net, x, sigma, rng: sliced(net, _noisy(x, sigma, rng), rng=rng),
+    "finite_difference_sliced": _differences,
+    "denoising": lambda net, x, sigma, rng: denoising(net, x, sigma, rng=rng),
+    "multilevel_denoising": _multilevel,
+}
+
+
+# ------------------------------------------------------------------------------- fit
+
+
+class Fit(NamedTuple):
+    """What `fit` returns: the network, in standardised units; the history, Snapshots; the summary, as in summary.json."""
+
+    model: Any
+    history: tuple
+    summary: dict
+
+    @property
+    def units(self):
+        """The columns' names, mean, scale, and sigma: `Units`."""
+        u = self.summary["units"]
+        sigma = u["sigma"] if np.ndim(u["sigma"]) == 0 else np.array(u["sigma"])
+        return Units(tuple(u["columns"]), np.array(u["mean"]), np.array(u["scale"]), sigma)
+
+
+def fit(
+    data, *, objective="implicit", sigma="auto", model=None, rng=0, out=None, resume=False, overwrite=False,
+    optimiser="adam", steps=None, batch=256, rate=0.01, progress=None,
+):  # fmt: skip
+    """Learn the score of the density that rows of data came from; see the module for how sigma and the stopping point are chosen.
+
+    Columns are standardised with the mean and scale of the whole table: a choice of units, which all that is compared shares.
+    A constant column stays at scale 1. Up to 1000 rows are cross-validated, more are split in three: see `splits`.
 
     Parameters
     ----------
-    model : EnergyMLP or ScoreMLP
-    loss : callable, model -> Loss
-        For example ``lambda net: implicit(net, x)``.
-    max_iterations : int
-    seconds : float, optional
-        Stop after this time. Where the clock stops it, two runs need not agree to the bit.
+    data : (n, d) array, n >= 10, [x]; Table; or path of a CSV file
+    objective : str or callable
+        "implicit", "sliced", "finite_difference_sliced" (on noisy rows), "denoising", or for conditional networks
+        "multilevel_denoising"; or (model, x, sigma, generator) -> Loss, for example `explicit` towards the score of
+        ``Parzen(rows, sigma)``. `generalised` needs a support that a table does not tell.
+    sigma : "auto", a number >= 0, or (L,) array
+        Noise on the training points in standardised units, a standard deviation. "auto" trains from 0.4 down to 0.07 (both higher
+        where the rows are further apart), each level from where the one before stopped, and the held-out rows choose. For
+        "multilevel_denoising" the levels; "auto" is `suggest_levels`.
+    model : EnergyMLP or ScoreMLP, optional
+        Where training starts, dim d. By default an EnergyMLP (a conditional one for "multilevel_denoising").
+    rng : seed or numpy.random.Generator
+        Same seed, data and options, same bits: on one machine, with one build of NumPy and its BLAS and one number of threads.
+    out : path of a folder, optional
+        Gets model.npz, metrics.csv, summary.json and, every two seconds, checkpoint.npz, each written whole or not at all.
+    resume : bool
+        Continue from the checkpoint in `out`; with Adam the result is that of a run never stopped, bit for bit, and with L-BFGS too,
+        since it starts anew at every snapshot, stopped or not. Where there is no checkpoint yet, begin.
+    overwrite : bool
+        Begin anew in a folder that holds a fit.
+    optimiser : "adam" or "lbfgs"
+        Adam draws fresh noise at each step, warms up, decays, and hands out an average of its weights. L-BFGS keeps the noise of a level.
+    steps : int, optional
+        Steps at each noise level; by default 120 for a table that is cross-validated, 1000 for a larger one; 800 and 5000 for "multilevel_denoising".
+    batch : int
+        Rows in a step of Adam; all where there are no more.
+    rate : float
+        Largest learning rate of Adam.
     progress : callable, optional
-        Called as progress(iteration, value) after each iteration.
+        Called as progress(share of the work done, state) after each step.
 
     Returns
     -------
-    model, history
-        history is the list of loss values, the first before training.
+    Fit
+        model, history, summary.
 
-    Source: Byrd, Lu, Nocedal & Zhu (1995), SIAM J. Sci. Comput. 16:1190-1208, as in SciPy.
+    Raises
+    ------
+    ValueError
+        For data that cannot be learned from, unknown names, a checkpoint that is damaged or of another fit, a loss that is no longer
+        finite. `datasets.CSVError` for an unusable file.
+    OSError
+        If `out` cannot be written, or holds a fit already. The last checkpoint stays as it was.
     """
-    from scipy.optimize import minimize
+    task = Task(data, objective, sigma, model, rng, optimiser, steps, batch, rate)
+    if out is not None:
+        out = os.fsdecode(out)
+        _free(out, resume or overwrite)
+    checkpoint = Checkpoint(out, task.seal)
+    state = checkpoint.read() if out is not None and resume else None
+    if state is None:
+        state = task.start()
+        checkpoint.write(state)  # what cannot be written is found out now
+    try:
+        while state.run < task.split.runs:
+            state = task.next(state)
+            checkpoint.keep(state)
+            if progress is not None:
+                progress(task.share(state), state)
+    except KeyboardInterrupt:
+        checkpoint.write(state)
+        raise
+    checkpoint.write(state)
+    result = task.result(state)
+    if out is not None:
+        write_results(out, result)
+    return result
 
-    start, best = time.monotonic(), [np.inf, model.theta]
-    history: list[float] = []
 
-    def objective(theta):
-        result = loss(model.with_theta(theta.astype(model.theta.dtype)))
-        gradient, value = result.gradient, float(result.value)
-        if value < best[0]:
-            best[:] = value, theta.copy()
-        if not history:
-            history.append(value)
-        return value, gradient.astype(float)
+def _free(out, known):
+    """Make the folder; refuse one that holds a fit, unless that is `known`."""
+    os.makedirs(out, exist_ok=True)
+    there = [name for name in (NAME, *FILES) if os.path.exists(os.path.join(out, name))]
+    if there and not known:
+        raise FileExistsError(
+            f"fit: the folder {out} holds a fit already ({', '.join(there)}); continue it with resume, begin anew with "
+            f"overwrite, or choose another folder."
+        )
 
-    def callback(intermediate_result):
-        history.append(float(intermediate_result.fun))
-        if progress is not None:
-            progress(len(history) - 1, history[-1])
-        if seconds is not None and time.monotonic() - start > seconds:
-            raise _Enough
 
-    options = {"maxiter": max_iterations, "maxcor": 20}
-    with contextlib.suppress(_Enough):
-        minimize(objective, model.theta.astype(float), jac=True, method="L-BFGS-B", callback=callback, options=options)
-    return model.with_theta(best[1].astype(model.theta.dtype)), history
+def write_results(out, result):
+    """model.npz, metrics.csv and summary.json in the folder `out`, each whole or not at all."""
+    save_fitted(os.path.join(out, "model.npz"), result.model, result.units)
+    lines = [",".join(Snapshot._fields)]
+    lines += [",".join("" if math.isnan(value) else repr(value) for value in line) for line in result.history]
+    write_whole(os.path.join(out, "metrics.csv"), "\n".join([*lines, ""]).encode())
+    text = json.dumps(result.summary, indent=1, allow_nan=False)
+    write_whole(os.path.join(out, "summary.json"), f"{text}\n".encode())
+
+
+# ------------------------------------------------------------------------------- one fit as steps from state to state
+
+
+class Task:
+    """What stays the same during a fit: rows, settings, splits; and `next`, from one State to the following."""
+
+    def __init__(self, data, objective, sigma, model, rng, optimiser, steps, batch, rate):
+        z, self.units, self.notes = _rows(data)
+        self.objective, self.rule = _objective(objective)
+        self.seed = (
+            int(rng) if isinstance(rng, int | np.integer) and rng >= 0 else int(generator("fit", rng).integers(1 << 63))
+        )
+        self.model = _network(model, z.shape[1], self.objective, self.seed)
+        self.z = z.astype(self.model.theta.dtype)
+        n = len(z)
+        if optimiser not in ("adam", "lbfgs"):
+            raise ValueError(f"fit: optimiser is {optimiser!r}, expected 'adam' or 'lbfgs'.")
+        self.optimiser, self.batch = optimiser, count("fit", "batch", batch)
+        self.rate = positive("fit", "rate", rate)
+        self.sigmas = _sigmas(sigma, self.objective, self.model.conditional, self.z)
+        usual = (800, 5000) if self.model.conditional else (120, 1000)
+        self.steps = usual[n > SMALL] if steps is None else count("fit", "steps", steps)
+        self.every = max(1, self.steps // SNAPSHOTS)
+        split: Any = NestedFolds if n <= SMALL else ThreeWay
+        self.split = split(n, self.steps * len(self.sigmas), np.random.default_rng((self.seed, n)))
+        self._now: Any = (None, None)
+        self.noise: Any = (
+            np.random.default_rng((self.seed, n, 1)).standard_normal(self.z.shape) if self.model.conditional else None
+        )
+
+    @property
+    def seal(self):
+        """A digest of all that the states depend on."""
+        words = [
+            self.objective,
+            self.optimiser,
+            self.steps,
+            self.batch,
+            self.rate,
+            self.seed,
+            self.model,
+            *self.units.columns,
+        ]
+        arrays = {"z": self.z, "mean": self.units.mean, "scale": self.units.scale, "theta": self.model.theta}
+        arrays |= {
+            "sigmas": np.concatenate([np.atleast_1d(s) for s in self.sigmas]),
+            "words": np.array(list(map(str, words))),
+        }
+        return digest(arrays)
+
+    def start(self):
+        """The first state."""
+        return State(0, 0, None, 0.0, 0, (), np.full(len(self.z), np.nan), self._nothing)
+
+    def share(self, state):
+        """The share of all steps that is done, counting every training at its full length."""
+        return (state.run + state.step / (self.steps * len(self.sigmas))) / self.split.runs
+
+    def next(self, state):
+        """The state after one step more, or after the end of a training."""
+        run = self._run(state.run, state.history)
+        if state.step >= run.stop:
+            return self._finish(run, state)
+        level, k = divmod(state.step, self.steps)
+        adam = state.adam or adam_start(self.model.theta)
+        if k == 0 and state.adam:
+            adam = adam_start(adam.average)
+        advance = self._adam if self.optimiser == "adam" else self._lbfgs
+        adam, done, value = advance(run, state, adam, level, k)
+        if not math.isfinite(value):
+            raise ValueError(
+                f"fit: the training loss is {value} at step {state.step + done} (sigma = {self.sigmas[level]}), expected a "
+                f"finite number: training diverged. Lower the rate, now {self.rate:g}, or raise sigma."
+            )
+        state = state._replace(step=state.step + done, adam=adam, total=state.total + value, terms=state.terms + 1)
+        at_snapshot = state.step % self.steps % self.every == 0
+        return self._snapshot(run, state, level) if at_snapshot else state
+
+    def _run(self, index, history):
+        """The training `index`, looked up once."""
+        if self._now[0] != index:
+            self._now = (index, self.split.run(index, history))
+        return self._now[1]
+
+    def _adam(self, run, state, adam, level, k):
+        """One step of Adam on fresh noise, drawn from (seed, run, step)."""
+        rng = np.random.default_rng((self.seed, state.run, state.step, 2))
+        rows = run.rows if len(run.rows) <= self.batch else rng.choice(run.rows, self.batch, replace=False)
+        loss = self.rule(self.model.with_theta(adam.theta), self.z[rows], self.sigmas[level], rng)
+        gradient, value = loss.gradient, float(loss.value)
+        now = learning_rate(k + 1, self.steps, self.rate)
+        return adam_step(adam, gradient, now, memory=max(0.0, 1 - 10 / self.steps)), 1, value
+
+    def _lbfgs(self, run, state, adam, level, k):
+        """L-BFGS up to the next snapshot, anew from where the last one stopped, on the noise of this level."""
+        copies = (
+            max(1, 2000 // len(run.rows)) if np.any(self.sigmas[level]) else 1
+        )  # of each row, each with its own noise
+        x = np.tile(self.z[run.rows], (copies, 1))
+        draw = lambda: np.random.default_rng((self.seed, state.run, level, 3))
+        iterations = min(self.every, self.steps - k)
+        net, history = minimise(
+            self.model.with_theta(adam.average),
+            lambda net: self.rule(net, x, self.sigmas[level], draw()),
+            max_iterations=iterations,
+        )
+        zero = np.zeros_like(net.theta)
+        return Adam(net.theta, zero, zero, net.theta, k + iterations), iterations, history[-1]
+
+    def _snapshot(self, run, state, level):
+        """The averaged network scored, and kept if it is the best of this training."""
+        net = self.model.with_theta(state.adam.average)
+        train = float(self.criterion(net, run.rows[:SHOWN]).mean())
+        sigma = 0.0 if np.ndim(self.sigmas[level]) else float(self.sigmas[level])
+        held = {fold: float(self.criterion(net, rows).mean()) for fold, rows in run.folds.items()} or {-1: math.nan}
+        lines = tuple(
+            Snapshot(state.run, fold, sigma, state.step, state.total / state.terms, train, value)
+            for fold, value in held.items()
+        )
+        mean, best = float(np.mean(list(held.values()))), state.best
+        if mean < best[1]:
+            best = (net.theta, mean, state.step)
+        return state._replace(total=0.0, terms=0, history=state.history + lines, best=best)
+
+    def _finish(self, run, state):
+        """The rows that this training reports on, and the start of the next; the last one's parameters stay in `best`."""
+        best = state.best if run.folds else (state.adam.average, math.nan, state.step)
+        scores = state.scores.copy()
+        if len(run.report):
+            scores[run.report] = self.criterion(self.model.with_theta(best[0]), run.report)
+        last = state.run + 1 == self.split.runs
+        return State(state.run + 1, 0, None, 0.0, 0, state.history, scores, best if last else self._nothing)
+
+    @property
+    def _nothing(self):
+        return np.empty(0, self.model.theta.dtype), math.inf, 0
+
+    # ---- what is compared
+
+    def criterion(self, net, rows):
+        """The loss of clean rows by which networks are compared (n,): exact implicit; of a conditional one, denoising at all levels."""
+        if not net.conditional:
+            return implicit(net, self.z[rows]).per_sample
+        return multilevel_denoising(net, self.z[rows], self.sigmas[0], noise=self.noise[rows]).per_sample
+
+    def density_criterion(self, density, rows):
+        """The same of a density in closed form."""
+        z = self.z[rows].astype(float)
+        if not self.model.conditional:
+            return implicit_loss(density.score(z), density.trace(z))
+        eps, total = self.noise[rows], 0
+        for sigma in self.sigmas[0]:
+            total = total + sigma**2 * denoising_loss(density.perturbed(sigma).score(z + sigma * eps), eps, sigma)
+        return total / len(self.sigmas[0])
+
+    def compared(self, make):
+        """The held-out loss of make(rows trained on), a density, at the rows that were tested (n,); NaN at the others."""
+        out = np.full(len(self.z), np.nan)
+        for tested, trained in self.split.tested():
+            out[tested] = self.density_criterion(make(self.z[trained].astype(float)), tested)
+        return out
+
+    def result(self, state):
+        """The Fit of the last state."""
+        theta, _, step = state.best
+        summary = appraise(self, state, step)
+        return Fit(self.model.with_theta(theta), state.history, summary)
+
+
+# ------------------------------------------------------------------------------- what comes in
+
+
+def _rows(data):
+    """Standardised rows (n, d), Units without sigma, and what is to be said of the columns."""
+    if isinstance(data, str | os.PathLike):
+        data = from_csv(data)
+    names = data.columns if isinstance(data, Table) else None
+    x = samples("fit", data.x if isinstance(data, Table) else data, name="data")
+    if x.dtype.kind == "c" or len(x) < 10 or x.shape[1] == 0:
+        raise ValueError(
+            f"fit: data are {x.dtype} of shape {x.shape}, expected real numbers, at least 10 rows and a column: some rows train, "
+            f"some choose, some report."
+        )
+    z, mean, scale, constant = standardise(x, names)
+    columns = names or tuple(f"x{i}" for i in range(1, x.shape[1] + 1))
+    notes = []
+    if constant:
+        what = ", ".join(str(c) if names else columns[c] for c in constant)
+        notes.append(
+            f"constant columns kept at scale 1: {what}. Only the noise gives them a density, so the least noise will look best; "
+            f"leave them out, or add to them the rounding that they lost."
+        )
+    return z, Units(tuple(map(str, columns)), mean.astype(float), scale.astype(float)), notes
+
+
+def _objective(objective):
+    """Its name and its rule."""
+    if callable(objective):
+        return getattr(objective, "__name__", "objective"), objective
+    if objective not in OBJECTIVES:
+        raise ValueError(f"fit: objective is {objective!r}, expected one of {', '.join(OBJECTIVES)}, or a callable.")
+    return objective, OBJECTIVES[objective]
+
+
+def _network(model, d, objective, seed):
+    """Where training starts; a conditional network for several levels, and only for these."""
+    several = objective == "multilevel_denoising"
+    if model is None:
+        widths = (32, 32) if d <= 3 else (128, 128)
+        return EnergyMLP.init(d, widths, "silu", confinement=0.1, conditional=several, rng=seed)
+    if not isinstance(model, EnergyMLP | ScoreMLP):
+        raise TypeError(f"fit: model is a {type(model).__name__}, expected an EnergyMLP or a ScoreMLP.")
+    if model.dim != d or model.theta.dtype.kind != "f" or model.theta.dtype.itemsize > 8:
+        raise ValueError(f"fit: model is {model!r}, expected dim {d}, the columns of the data, and float32 or float64.")
+    if model.conditional != several and objective in OBJECTIVES:
+        raise ValueError(
+            f"fit: the network is {'' if model.conditional else 'not '}conditional and the objective is {objective!r}; a network that "
+            f"is told the noise level is trained by 'multilevel_denoising', and only such a one."
+        )
+    return model
+
+
+def _sigmas(sigma, objective, conditional, z):
+    """The noise levels one after the other; of a conditional network one entry, the array of levels that it sees at once."""
+    auto = isinstance(sigma, str)
+    if auto and sigma != "auto":
+        raise ValueError(f"fit: sigma is {sigma!r}, expected 'auto', a number or an array of levels.")
+    if conditional:
+        levels = suggest_levels(z) if auto else np.asarray(numeric("fit", "sigma", sigma), float)
+        finite("fit", "sigma", levels)
+        if levels.ndim != 1 or not (levels > 0).all() or len(levels) < 2 or not (np.diff(levels) < 0).all():
+            raise ValueError(
+                f"fit: sigma is {levels}, expected at least two levels, positive and decreasing, for {objective!r}."
+            )
+        return [levels]
+    if auto:
+        low = max(0.07, suggest_levels(z)[-1])
+        return [float(s) for s in geometric_levels(max(0.4, 4 * low), low, LEVELS)]
+    value = np.asarray(numeric("fit", "sigma", sigma))
+    if value.ndim or not np.isfinite(value) or value < 0:
+        raise ValueError(
+            f"fit: sigma is {sigma}, expected 'auto' or one number >= 0; several levels need a conditional network."
+        )
+    if value == 0 and objective == "denoising":
+        raise ValueError(
+            "fit: sigma is 0, expected a positive number: denoising has the target -eps/sigma. See 'implicit'."
+        )
+    return [float(value)]

@@ -16,7 +16,7 @@ from ..densities import Parzen
 from ..inputs import samples
 from ..models import EnergyMLP, ScoreMLP
 from ..objectives import implicit
-from ..training import minimise
+from ..optimisers import minimise
 from . import energy, generalised, integration_by_parts, levels, sampling, score, trace, two_terms
 from .case import Case
 from .steps import Chapter, Step

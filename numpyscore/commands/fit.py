@@ -1,0 +1,165 @@
+"""`numpyscore fit`: learn the score of a table of numbers, with the noise and the stopping point chosen by rows held out."""
+
+import json
+import os
+import time
+
+from .. import __version__
+from ..datasets import from_csv
+from ..drawing import draw
+from ..files import write_whole
+from ..inputs import count
+from ..models import EnergyMLP, ScoreMLP
+from ..plots import fit_picture
+from ..terminal import FINE, Progress, bold, columns, seed
+from ..training import OBJECTIVES, fit
+
+HELP = "learn the score of a table, noise and stopping point chosen by rows held out"
+DRAWN = 1000  # samples in the picture
+
+
+def arguments(parser):
+    """The options of `numpyscore fit`."""
+    parser.description = (
+        "Trains a network on the rows of a table, standardised, with noise on them, and writes model.npz, metrics.csv, summary.json "
+        "and fit.png. Sigma and the stopping point are those at which rows that were held out have the least exact implicit loss; "
+        "other rows again report it, beside a Gaussian's."
+    )
+    parser.epilog = "exit codes: 0 done, 2 usage or input error, 130 interrupted (continue with --resume)"
+    parser.add_argument("data", metavar="DATA.csv", help="numeric columns, with or without a header")
+    parser.add_argument("--columns", type=columns, metavar="A,B", help="columns of DATA.csv, by name or number from 0")
+    parser.add_argument(
+        "--objective", default="implicit", metavar="NAME", help=f"{', '.join(OBJECTIVES)} (default implicit)"
+    )
+    parser.add_argument(
+        "--sigma", default="auto", metavar="X", help="noise in standard deviations of a column, or auto (default)"
+    )
+    parser.add_argument("--out", metavar="DIR", help="folder for the results (default: DATA-fit)")
+    parser.add_argument("--resume", action="store_true", help="continue the fit that was stopped in DIR")
+    parser.add_argument("--overwrite", action="store_true", help="begin anew in a DIR that holds a fit")
+    parser.add_argument(
+        "--network", choices=("energy", "score"), default="energy", help="what the network gives (default energy)"
+    )
+    parser.add_argument(
+        "--widths", metavar="32,32", help="units of the hidden layers (default 32,32 in 1 to 3 columns, else 128,128)"
+    )
+    parser.add_argument("--optimiser", choices=("adam", "lbfgs"), default="adam", help="default adam")
+    parser.add_argument("--steps", type=int, metavar="N", help="steps at each noise level")
+    parser.add_argument("--batch", type=int, default=256, metavar="N", help="rows in a step of Adam (default 256)")
+    parser.add_argument(
+        "--rate", type=float, default=0.01, metavar="X", help="largest learning rate of Adam (default 0.01)"
+    )
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of splits, network and noise (default 0)")
+    parser.add_argument("--json", action="store_true", help="summary.json on stdout")
+
+
+def run(args):
+    """Fit, write the folder, print what was found; returns the exit code."""
+    table = from_csv(args.data, columns=args.columns)
+    out = args.out or f"{os.path.basename(args.data).split('.')[0] or 'data'}-fit"
+    watch = _Watch()
+    try:
+        result = fit(
+            table, objective=args.objective, sigma=_sigma(args.sigma), model=_network(args, table.x.shape[1]), rng=args.seed,
+            out=out, resume=args.resume, overwrite=args.overwrite, optimiser=args.optimiser, steps=args.steps, batch=args.batch,
+            rate=args.rate, progress=watch,
+        )  # fmt: skip
+    finally:
+        watch.clear()
+    picture = _picture(out, result, table.x, args.seed)
+    if args.json:
+        print(json.dumps({"version": __version__, "out": out} | result.summary, indent=1, allow_nan=False))
+    else:
+        print(_words(args.data, result.summary))
+        print(f"wrote model.npz, metrics.csv, summary.json{picture} in {out}")
+    return FINE
+
+
+def _sigma(text):
+    """auto, a number, or levels separated by commas."""
+    if text == "auto":
+        return text
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"--sigma is {text!r}, expected auto, a number, or levels separated by commas") from None
+    return numbers if len(numbers) > 1 else numbers[0]
+
+
+def _network(args, dim):
+    """The network asked for; None leaves the choice to fit."""
+    if args.widths is None and args.network == "energy":
+        return None
+    try:
+        widths = [count("--widths", "a layer", int(part)) for part in (args.widths or "64,64").split(",")]
+    except ValueError:
+        raise ValueError(f"--widths is {args.widths!r}, expected positive whole numbers separated by commas") from None
+    conditional = args.objective == "multilevel_denoising"
+    if args.network == "score":
+        return ScoreMLP.init(dim, widths, "silu", conditional=conditional, rng=args.seed)
+    return EnergyMLP.init(dim, widths, "silu", confinement=0.1, conditional=conditional, rng=args.seed)
+
+
+class _Watch(Progress):
+    """The progress line: share of the work, training, step, losses, time left."""
+
+    def __init__(self):
+        super().__init__("fit")
+        self.start = self.shown = time.monotonic()
+        self.first = None
+
+    def __call__(self, share, state):
+        now = time.monotonic()
+        if not self.live or now - self.shown < 0.1:
+            return
+        self.first = share if self.first is None else self.first
+        left = (now - self.start) * (1 - share) / max(share - self.first, 1e-9)
+        loss = f", loss {state.total / state.terms:.4g}" if state.terms else ""
+        held = [line.held_out for line in state.history[-2:] if line.fold >= 0]
+        said = f", held out {held[-1]:.4g}" if held else ""
+        guess = f", {left:.0f} s left" if share > self.first else ""
+        self.say(f"fit {share:4.0%}: training {state.run + 1}, step {state.step}{loss}{said}{guess}")
+        self.shown = now
+
+
+# ------------------------------------------------------------------------------- what is said
+
+
+def _words(name, s):
+    """The summary for a reader."""
+    number = lambda q: f"{q['mean']:9.3f} +- {q['se']:.3f}" if q["se"] is not None else f"{q['mean']:9.3f}"
+    sigma = s["units"]["sigma"]
+    lines = [bold(f"{os.path.basename(name)}: {s['rows']} rows x {len(s['units']['columns'])} columns, standardised")]
+    lines += [
+        f"  {s['network']}",
+        f"  objective {s['objective']}, {s['optimiser']}, seed {s['seed']}",
+        f"  {s['protocol']}",
+        "",
+    ]
+    if isinstance(sigma, list):
+        lines.append(f"  {len(sigma)} noise levels from {sigma[0]:.3g} to {sigma[-1]:.3g}, stopped at step {s['step']}")
+    else:
+        lines += [f"  {'sigma':>9}  {'held-out loss, at best':>22}  step"]
+        for level in s["levels"]:
+            mark = "  <- chosen" if level["sigma"] == sigma else ""
+            lines.append(f"  {level['sigma']:9.3g}  {level['held_out']:22.3f}  {level['step']:4d}{mark}")
+    lines += ["", f"  {s['criterion']}, rows that chose nothing ({s['held_out']['rows']}), with its standard error:"]
+    lines.append(f"    this network          {number(s['held_out'])}")
+    if s["gaussian"]:
+        lines += [
+            f"    a Gaussian            {number(s['gaussian'])}",
+            f"    difference, paired    {number(s['difference'])}",
+        ]
+    return "\n".join(lines + [f"  note: {note}" for note in s["notes"]] + [""])
+
+
+def _picture(out, result, x, rng):
+    """Write fit.png; how the list of files goes on."""
+    from importlib.util import find_spec
+
+    if find_spec("matplotlib") is None:
+        return "; no fit.png, for that install matplotlib;"
+    units = result.units
+    drawn = draw(result.model, DRAWN, sigmas=units.sigma if result.model.conditional or units.sigma else None, rng=rng)
+    write_whole(os.path.join(out, "fit.png"), fit_picture(result, x, units.to_data(drawn.samples)))
+    return ", fit.png"

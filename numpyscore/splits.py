@@ -1,0 +1,121 @@
+r"""Which rows train, which choose sigma and the stopping point, which are kept for the report: never the same ones.
+
+The best of many held-out values flatters itself, so the rows that chose cannot report. A large table is split in three. A
+small one is cross-validated twice, one inside the other, so that every row is tested once by a network that never saw
+it, at a sigma and a stopping point that it had no part in choosing:
+
+- for each pair of folds {i, j} a network is trained on the other folds and scored on both at every snapshot;
+- fold i is tested by a network trained on all others, stopped where their folds, scored by the networks that saw neither
+  them nor i, were best;
+- the network that is handed out is trained on all rows, stopped where all folds were best.
+
+Pairs serve both orders, so F folds need F (F - 1) / 2 + F + 1 trainings, 16 for five.
+
+Source: Stone (1974), J. R. Statist. Soc. B 36:111-147, for choice and assessment by cross-validation, one inside the other.
+"""
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Snapshot(NamedTuple):
+    """One line of a history: the averaged network of training `run` after `step` steps, scored on one fold.
+
+    objective : mean training loss of the steps since the snapshot before, on noisy rows. train, held_out : the criterion on (up
+    to 1000 of) the rows it was trained on and on fold `fold`; fold is -1, and held_out NaN, where no fold was kept from it.
+    sigma is the noise of the level, 0 for a network that was told several.
+    """
+
+    run: int
+    fold: int
+    sigma: float
+    step: int
+    objective: float
+    train: float
+    held_out: float
+
+
+class Run(NamedTuple):
+    """One training: the rows it sees, the folds scored at each snapshot, its last step, the rows scored at its end."""
+
+    rows: np.ndarray
+    folds: dict
+    stop: int
+    report: np.ndarray
+
+
+NOBODY = np.empty(0, int)
+
+
+def best_step(history, scored):
+    """The step at which the mean of held_out over (run, fold) pairs is least, and the means by step, in order."""
+    values: dict = {}
+    for line in history:
+        if (line.run, line.fold) in scored:
+            values.setdefault(line.step, []).append(line.held_out)
+    means = {step: float(np.mean(values[step])) for step in sorted(values)}
+    return min(means, key=lambda step: (means[step], step)), means
+
+
+class NestedFolds:
+    """Nested cross-validation: every row tested once."""
+
+    def __init__(self, n, steps, rng, folds=5):
+        self.n, self.steps = n, steps
+        self.folds = [np.sort(part) for part in np.array_split(rng.permutation(n), folds)]
+        self.pairs = list(itertools.combinations(range(folds), 2))
+        self.runs = len(self.pairs) + folds + 1
+        self.words = (
+            f"nested {folds}-fold cross-validation: every row tested once, by a network that never saw it, at a sigma and a "
+            f"stopping point chosen on other rows; the network handed out is trained on all rows"
+        )
+
+    def scored(self, without=None):
+        """The (run, fold) pairs that choose; those of networks that never saw fold `without`."""
+        pairs = [(run, pair) for run, pair in enumerate(self.pairs) if without is None or without in pair]
+        return {(run, fold) for run, pair in pairs for fold in pair if fold != without}
+
+    def run(self, index, history):
+        """The training `index`, whose stopping point may depend on the history of those before."""
+        if index < len(self.pairs):
+            pair = self.pairs[index]
+            return Run(self._others(*pair), {fold: self.folds[fold] for fold in pair}, self.steps, NOBODY)
+        fold = index - len(self.pairs)
+        if fold < len(self.folds):
+            return Run(self._others(fold), {}, best_step(history, self.scored(fold))[0], self.folds[fold])
+        return Run(np.arange(self.n), {}, best_step(history, self.scored())[0], NOBODY)
+
+    def tested(self):
+        """(rows that are tested, rows the network testing them was trained on), one pair for each test."""
+        return [(fold, self._others(k)) for k, fold in enumerate(self.folds)]
+
+    def _others(self, *out):
+        return np.sort(np.concatenate([fold for k, fold in enumerate(self.folds) if k not in out]))
+
+
+class ThreeWay:
+    """Seven tenths train, the rest chooses and reports in halves; the network handed out is the one that is reported."""
+
+    def __init__(self, n, steps, rng):
+        self.n, self.steps, self.runs = n, steps, 1
+        rows = rng.permutation(n)
+        first, second = n - 2 * (3 * n // 20), n - 3 * n // 20
+        self.train, self.choose, self.report = (np.sort(part) for part in np.split(rows, [first, second]))
+        self.words = (
+            f"three-way split: {len(self.train)} rows train, {len(self.choose)} choose sigma and the stopping point, "
+            f"{len(self.report)} are used for nothing but the report"
+        )
+
+    def scored(self):
+        """The (run, fold) pair that chooses."""
+        return {(0, 0)}
+
+    def run(self, index, history):
+        """The one training."""
+        return Run(self.train, {0: self.choose}, self.steps, self.report)
+
+    def tested(self):
+        """(rows that are tested, rows the network testing them was trained on)."""
+        return [(self.report, self.train)]
