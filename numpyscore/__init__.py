@@ -32,7 +32,7 @@ from .densities import (
     TruncatedGaussian,
     Uniform,
 )
-from .derivations import Verdict, verify
+from .derivations import Verdict, Verdicts, verify
 from .losses import (
     box_weight,
     capped_weight,
@@ -81,6 +81,7 @@ __all__ = [
     "TruncatedGaussian",
     "Uniform",
     "Verdict",
+    "Verdicts",
     "box_weight",
     "capped_weight",
     "checkerboard",

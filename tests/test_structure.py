@@ -20,6 +20,7 @@ PACKAGE = Path(numpyscore.__file__).parent
 # stand what a room needs to be read in a sitting: the engine of quadrature, what densities share, mixtures, losses of arrays, arguments.
 FLOORS = {
     "inputs": -1,
+    "files": -1,
     "trapezoid": -0.5,
     "activations": 0, "quadrature": 0, "datasets": 0, "parameters": 0,
     "density": 0.5,
@@ -31,8 +32,9 @@ FLOORS = {
     "objectives": 3, "noise": 3, "samplers": 3, "flow": 3,
     "training": 4, "estimators": 4, "diagnostics": 4, "golden": 4,
     "derivations": 5, "check": 5, "testing": 5,
-    "plots": 6, "bench": 6,
+    "plots": 6, "bench": 6, "mathml": 6,
     "terminal": 6,
+    "gallery": 6.5,
     "report": 7,
     "commands": 7.5,
     "cli": 8,

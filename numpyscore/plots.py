@@ -1,0 +1,154 @@
+"""Axes in, artists out: what the figures are drawn with. Matplotlib is imported where it is used.
+
+The palette is that of Okabe and Ito, which colour-blind readers can tell apart; every line differs from the others in its dashes and
+markers too, so that a grey print will do. Ink is one colour throughout, so that a dark page can exchange it.
+"""
+
+import contextlib
+import io
+from itertools import cycle, islice
+from typing import Any
+
+import numpy as np
+
+INK = "#1b1f24"
+PALETTE = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+)  # blue, vermilion, green, purple, orange, sky
+DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (9, 3)), (0, (3, 1, 1, 1, 1, 1)))
+MARKERS = ("o", "s", "^", "D", "v", "P")
+RC: Any = {
+    "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9, "legend.fontsize": 8.5,
+    "xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "mathtext.fontset": "dejavusans",
+    "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8, "axes.titlelocation": "left",
+    "legend.frameon": False, "legend.handlelength": 2.6, "lines.linewidth": 1.8, "lines.markersize": 4.5,
+    "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none",
+    "svg.hashsalt": "numpyscore", "svg.fonttype": "path", "path.simplify_threshold": 0.5,
+}  # fmt: skip
+
+
+@contextlib.contextmanager
+def style():
+    """The style of the figures, for as long as the block lasts; nobody's own settings play a part, or are changed."""
+    import matplotlib as mpl
+
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(RC)
+        yield
+
+
+def panels(n, *, width=7.2, height=3.0, **options):
+    """A figure of n panels side by side; returns (figure, list of axes). Sizes in inches."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, list(np.atleast_1d(figure.subplots(1, n, **options)).flat)
+
+
+def svg(figure):
+    """A figure as SVG text: no date, and the same bytes for the same figure."""
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    return stream.getvalue()
+
+
+def looks(n):
+    """n looks that differ in colour, dashes and marker: keywords of `Axes.plot`."""
+    found = zip(cycle(PALETTE), cycle(DASHES), cycle(MARKERS), strict=False)
+    return [{"color": c, "linestyle": d, "marker": m} for c, d, m in islice(found, n)]
+
+
+def curves(ax, x, ys, *, points=False, **options):
+    """One line for each label -> values (m,) of `ys` over x (m,), with markers where `points` says so, and a legend if there are several."""
+    artists = []
+    for (label, y), look in zip(ys.items(), looks(len(ys)), strict=True):
+        look = look if points else look | {"marker": ""}
+        artists += ax.plot(x, y, label=label, **(look | options))
+    if len(ys) > 1:
+        ax.legend()
+    return artists
+
+
+def labels(ax, x, y, title=""):
+    """What the axes are, with units where they have some; what the panel shows."""
+    return [ax.set_xlabel(x), ax.set_ylabel(y), ax.set_title(title)]
+
+
+def rule(ax, *, x=None, y=None, text=""):
+    """A thin line across the axes at x or y, with a word at its end."""
+    if x is not None:
+        line = ax.axvline(x, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
+        return [
+            line,
+            ax.annotate(
+                text,
+                (x, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(4, -9),
+                textcoords="offset points",
+                fontsize=8.5,
+            ),
+        ]
+    line = ax.axhline(y, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
+    return [
+        line,
+        ax.annotate(
+            text,
+            (1, y),
+            xycoords=("axes fraction", "data"),
+            xytext=(-2, 3),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8.5,
+        ),
+    ]
+
+
+def mark(ax, x, y, text, *, offset=(8, 8), **options):
+    """A ring around a point, and what it is."""
+    ring = ax.plot([x], [y], marker="o", markersize=9, markerfacecolor="none", markeredgecolor=INK, linestyle="")
+    return [*ring, ax.annotate(text, (x, y), xytext=offset, textcoords="offset points", fontsize=8.5, **options)]
+
+
+def grid(window, n):
+    """n x n points of a window ((x_low, x_high), (y_low, y_high)): the two axes, and the points (n * n, 2)."""
+    (a, b), (c, d) = window
+    x, y = np.linspace(a, b, n), np.linspace(c, d, n)
+    return x, y, np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
+
+
+def score_field(ax, density, window, *, arrows=15, levels=7):
+    """Level lines of a density in two dimensions, and arrows along its score, their length its square root so that far ones fit."""
+    x, y, points = grid(window, 120)
+    p = np.exp(density.logpdf(points)).reshape(120, 120)
+    lines = ax.contour(x, y, p, np.geomspace(p.max() * 1e-3, p.max() * 0.9, levels), colors=PALETTE[0], linewidths=0.9)
+    _, _, tails = grid(window, arrows)
+    s = density.score(tails)
+    s = s / np.sqrt(np.maximum(np.linalg.norm(s, axis=1, keepdims=True), 1e-300))
+    return [lines, ax.quiver(*tails.T, *s.T, color=PALETTE[1], angles="xy", width=0.0045, pivot="tail")]
+
+
+def intervals(ax, x, values, errors, **options):
+    """Measured values (m,) with their bounds (m,) as bars."""
+    look = {"fmt": "o", "color": PALETTE[1], "capsize": 3, "markersize": 4.5, "linewidth": 1.2}
+    return [ax.errorbar(x, values, yerr=errors, **(look | options))]
+
+
+def gaps(ax, verdicts):
+    """The worst gap of each step, less what theory foresees, and its bound, on a logarithmic axis; steps from top to bottom."""
+    worst = [same.worst for same in verdicts.by_step().values()]
+    rows = np.arange(len(worst))
+    seen = lambda values: np.maximum(np.abs(values), 1e-17)
+    bound = ax.barh(rows, [seen(v.bound) for v in worst], left=1e-18, color=PALETTE[5], alpha=0.5, height=0.7)
+    miss = ax.plot([seen(v.gap - v.predicted) for v in worst], rows, "D", color=PALETTE[1], markersize=4)
+    ax.set_xscale("log")
+    ax.set_yticks(rows, [v.step for v in worst])
+    ax.invert_yaxis()
+    return [bound, *miss]
