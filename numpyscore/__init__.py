@@ -44,7 +44,7 @@ from .densities import (
     TruncatedGaussian,
     Uniform,
 )
-from .derivations import Verdict, verify
+from .derivations import Verdict, Verdicts, verify
 from .diagnostics import effective_sample_size, energy_distance, kernel_stein_discrepancy, split_r_hat
 from .drawing import draw
 from .flow import bits_per_dimension, log_likelihood, sample_flow, transport
@@ -115,6 +115,7 @@ __all__ = [
     "Uniform",
     "Units",
     "Verdict",
+    "Verdicts",
     "annealed_importance_sampling",
     "annealed_langevin",
     "bias",

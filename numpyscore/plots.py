@@ -1,214 +1,154 @@
-"""Pictures, axes in, artists out: densities, score fields, samples beside data, loss curves, sheets of images.
+"""Axes in, artists out: what the figures are drawn with. Matplotlib is imported where it is used.
 
-matplotlib is loaded inside the functions that need it. Colours are told apart by the colour-blind and in grey: blue for what was
-learned, orange for data, black lines.
+The palette is that of Okabe and Ito, which colour-blind readers can tell apart; every line differs from the others in its dashes and
+markers too, so that a grey print will do. Ink is one colour throughout, so that a dark page can exchange it.
 """
 
+import contextlib
 import io
+from itertools import cycle, islice
+from typing import Any
 
 import numpy as np
 
-LEARNED, DATA, INK = (
-    "#0072B2",
-    "#E69F00",
-    "black",
-)  # of the palette of Okabe & Ito (2008), told apart without red and green
+INK = "#1b1f24"
+PALETTE = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+)  # blue, vermilion, green, purple, orange, sky
+DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (9, 3)), (0, (3, 1, 1, 1, 1, 1)))
+MARKERS = ("o", "s", "^", "D", "v", "P")
+RC: Any = {
+    "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9, "legend.fontsize": 8.5,
+    "xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "mathtext.fontset": "dejavusans",
+    "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8, "axes.titlelocation": "left",
+    "legend.frameon": False, "legend.handlelength": 2.6, "lines.linewidth": 1.8, "lines.markersize": 4.5,
+    "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none",
+    "svg.hashsalt": "numpyscore", "svg.fonttype": "path", "path.simplify_threshold": 0.5,
+}  # fmt: skip
 
 
-def grid(box, n=161):
-    """Points (n * n, 2) of a regular grid over box ((low, high), (low, high)), and its two axes (n,)."""
-    axes = [np.linspace(low, high, n) for low, high in box]
-    return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2), axes
+@contextlib.contextmanager
+def style():
+    """The style of the figures, for as long as the block lasts; nobody's own settings play a part, or are changed."""
+    import matplotlib as mpl
+
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(RC)
+        yield
 
 
-def mass_levels(p, shares=(0.5, 0.9, 0.99)):
-    """The values of p above which these shares of its sum lie, increasing: levels for contour lines."""
-    ordered = np.sort(p.ravel())[::-1]
-    total = np.cumsum(ordered)
-    levels = [ordered[min(len(ordered) - 1, int(np.searchsorted(total, share * total[-1])))] for share in shares]
-    return sorted(set(levels))
-
-
-def density_map(ax, energy, box, shares=(0.5, 0.9, 0.99)):
-    """exp(-energy) over box, darker where there is more, with lines around 50, 90 and 99 per cent of it; energy: (n, 2) -> (n,)."""
-    points, (a, b) = grid(box)
-    f = energy(points)
-    p = np.exp(f.min() - f).reshape(len(a), len(b)).T
-    image = ax.imshow(
-        np.sqrt(p),
-        origin="lower",
-        extent=[a[0], a[-1], b[0], b[-1]],
-        aspect="auto",
-        cmap="Blues",
-        interpolation="bilinear",
-    )
-    levels = mass_levels(p, shares)
-    names = {level: f"{share:.0%}" for level, share in zip(levels, sorted(shares, reverse=True), strict=False)}
-    lines = ax.contour(a, b, p, levels=levels, colors=INK, linewidths=0.8)
-    ax.clabel(lines, fmt=names, fontsize=7)
-    return image, lines
-
-
-def score_field(ax, score, box, n=15):
-    """Arrows of a score: (n, 2) -> (n, 2) over box; their length grows as the fourth root, so that small ones are seen."""
-    points, _ = grid([(low + (high - low) / (2 * n), high - (high - low) / (2 * n)) for low, high in box], n)
-    s = score(points) * [box[0][1] - box[0][0], box[1][1] - box[1][0]]  # in units of the box, as it is drawn
-    length = np.maximum(np.linalg.norm(s, axis=1, keepdims=True), 1e-300)
-    s = s / length**0.75
-    s /= np.abs(s).max() * n
-    return ax.quiver(
-        *points.T, *s.T, angles="uv", scale=1.1, scale_units="width", units="width", width=0.004, color=LEARNED
-    )
-
-
-def scatter(ax, x, data, names):
-    """Samples x (n, 2) as points, data (m, 2) as crosses over them, columns named."""
-    artists = [
-        ax.scatter(*x.T, s=4, color=LEARNED, alpha=0.35, linewidths=0, label="samples", rasterized=True),
-        ax.scatter(*data.T, s=14, color=DATA, marker="x", linewidths=0.8, label="data", rasterized=True),
-    ]
-    ax.set_xlabel(names[0])
-    ax.set_ylabel(names[1])
-    return artists
-
-
-def histograms(ax, x, data, name, bins=40):
-    """Samples x (n,) filled and data (m,) as a line, both normalised."""
-    edges = np.histogram_bin_edges(np.concatenate([x, data]), bins)
-    learned = ax.hist(x, edges, density=True, color=LEARNED, alpha=0.5, label="samples")
-    given = ax.hist(data, edges, density=True, histtype="step", color=INK, linewidth=1.2, label="data")
-    ax.set_xlabel(name)
-    ax.set_ylabel(f"density [1/{name}]")
-    return learned, given
-
-
-def loss_curves(ax, history, chosen):
-    """Train and held-out loss by step, mean over trainings, of lines with run, fold, sigma, step, train and held_out; and the choice."""
-    scored = [line for line in history if line.fold >= 0]
-    steps = sorted({line.step for line in scored})
-    mean = lambda name: [np.mean([getattr(line, name) for line in scored if line.step == step]) for step in steps]
-    held = mean("held_out")
-    artists = ax.plot(steps, mean("train"), color=LEARNED, linestyle="--", label="rows trained on")
-    artists += ax.plot(steps, held, color=LEARNED, label="rows held out")
-    at = min(steps, key=lambda step: abs(step - chosen))
-    artists += ax.plot(at, held[steps.index(at)], "o", color=INK, fillstyle="none", markersize=9, label="chosen")
-    low, high = min(held), max(held[0], held[-1], 0.0)
-    ax.set_ylim(low - 0.6 * (high - low), high + 0.25 * (high - low))  # a collapse leaves the picture at the bottom
-    sigmas = list(dict.fromkeys(line.sigma for line in scored))
-    if len(sigmas) > 1:
-        ends = [max(line.step for line in scored if line.sigma == sigma) for sigma in sigmas]
-        for start, end, sigma in zip([0, *ends], ends, sigmas, strict=False):
-            artists.append(ax.axvline(end, color="0.8", linewidth=0.8, zorder=0))
-            place = (0.5 * (start + end), 0.98)
-            artists.append(
-                ax.text(*place, f"{sigma:.2g}", transform=ax.get_xaxis_transform(), ha="center", va="top", fontsize=7)
-            )
-        ax.set_title("loss by step, at noise sigma (top)")
-    else:
-        ax.set_title("loss by step")
-    ax.set_xlabel("step")
-    return artists
-
-
-def image_sheet(ax, images, columns):
-    """Images (n, h, w), values from 0 (white) to 1 (black), as one sheet with this many columns."""
-    n, h, w = images.shape
-    rows = -(-n // columns)
-    sheet = np.zeros((rows * (h + 1) + 1, columns * (w + 1) + 1))
-    for k, image in enumerate(images):
-        i, j = divmod(k, columns)
-        sheet[i * (h + 1) + 1 : (i + 1) * (h + 1), j * (w + 1) + 1 : (j + 1) * (w + 1)] = image
-    ax.set_axis_off()
-    return ax.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
-
-
-# ------------------------------------------------------------------------------- the picture of a fit
-
-
-def fit_picture(result, x, drawn):
-    """The picture of a `training.Fit`, as the bytes of a PNG: density, score field, samples, loss by step.
-
-    Parameters
-    ----------
-    result : training.Fit
-    x : (n, d) array
-        The data in their own units.
-    drawn : (m, d) array
-        Samples of the network in the same units.
-
-    In more than two columns the first three are shown in pairs in place of density and field.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+def panels(n, *, width=7.2, height=3.0, **options):
+    """A figure of n panels side by side; returns (figure, list of axes). Sizes in inches."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 8), layout="constrained", dpi=110)
-    axes = figure.subplots(2, 2).ravel()
-    units, model = result.units, result.model
-    told = {"sigma": float(units.sigma[-1])} if model.conditional else {}
-    names = [name if len(name) < 30 else f"{name[:27]}..." for name in units.columns]
-    if model.dim > 2:
-        for ax, pair in zip(axes, ([0, 1], [0, 2], [1, 2]), strict=False):
-            scatter(ax, drawn[:, pair], x[:, pair], [names[i] for i in pair])
-        axes[0].legend(loc="best", fontsize=8)
-        axes[0].set_title("samples and data")
-    else:
-        panels = _one_column if model.dim == 1 else _two_columns
-        panels(axes, model, units, told, x, drawn, names)
-    loss_curves(axes[3], result.history, result.summary["step"])
-    axes[3].set_ylabel(result.summary["criterion"])
-    axes[3].legend(loc="lower left", fontsize=8)
-    canvas, stream = FigureCanvasAgg(figure), io.BytesIO()
-    canvas.print_png(stream)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, list(np.atleast_1d(figure.subplots(1, n, **options)).flat)
+
+
+def svg(figure):
+    """A figure as SVG text: no date, and the same bytes for the same figure."""
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
     return stream.getvalue()
 
 
-def _box(x, margin=0.25):
-    low, high = x.min(0), x.max(0)
-    wide = np.where(high > low, high - low, 1.0)
-    return list(zip(low - margin * wide, high + margin * wide, strict=True))
+def looks(n):
+    """n looks that differ in colour, dashes and marker: keywords of `Axes.plot`."""
+    found = zip(cycle(PALETTE), cycle(DASHES), cycle(MARKERS), strict=False)
+    return [{"color": c, "linestyle": d, "marker": m} for c, d, m in islice(found, n)]
 
 
-def _one_column(axes, model, units, told, x, drawn, names):
-    (low, high), *_ = _box(x)
-    t = np.linspace(low, high, 801)[:, None]
-    histograms(axes[0], drawn[:, 0], x[:, 0], names[0])
-    if model.kind == "EnergyMLP":
-        f = units.energy(model, t, **told)
-        p = np.exp(f.min() - f)
-        axes[0].plot(t, p / np.trapezoid(p, t[:, 0]), color=LEARNED, label="density learned")
-    axes[0].set_xlim(low, high)
-    axes[0].legend(fontsize=8)
-    axes[0].set_title("density, samples, data")
-    axes[1].plot(t, units.score(model, t, **told), color=LEARNED)
-    axes[1].axhline(0, color="0.8", linewidth=0.8)
-    axes[1].set_xlabel(names[0])
-    axes[1].set_ylabel(f"score [1/{names[0]}]")
-    axes[1].set_title("score learned")
-    ordered = np.sort(drawn[:, 0]), np.sort(x[:, 0])
-    for values, colour, label, style in zip(ordered, (LEARNED, INK), ("samples", "data"), ("-", "--"), strict=True):
-        axes[2].step(values, np.arange(1, len(values) + 1) / len(values), color=colour, label=label, linestyle=style)
-    axes[2].set_xlabel(names[0])
-    axes[2].set_ylabel("share below")
-    axes[2].legend(fontsize=8)
-    axes[2].set_title("distribution of samples and data")
+def curves(ax, x, ys, *, points=False, **options):
+    """One line for each label -> values (m,) of `ys` over x (m,), with markers where `points` says so, and a legend if there are several."""
+    artists = []
+    for (label, y), look in zip(ys.items(), looks(len(ys)), strict=True):
+        look = look if points else look | {"marker": ""}
+        artists += ax.plot(x, y, label=label, **(look | options))
+    if len(ys) > 1:
+        ax.legend()
+    return artists
 
 
-def _two_columns(axes, model, units, told, x, drawn, names):
-    box = _box(x)
-    if model.kind == "EnergyMLP":
-        density_map(axes[0], lambda p: units.energy(model, p, **told), box)
-        axes[0].set_title("density learned, and what holds 50, 90, 99 % of it")
-    else:
-        axes[0].set_title("data (a score network has no density)")
-    axes[0].scatter(*x.T, s=10, color=DATA, marker="x", linewidths=0.7, label="data")
-    score_field(axes[1], lambda p: units.score(model, p, **told), box)
-    axes[1].scatter(*x.T, s=6, color=DATA, marker="x", linewidths=0.5, zorder=0)
-    axes[1].set_title("score learned (length: fourth root)")
-    scatter(axes[2], drawn, x, names)
-    axes[2].set_title("samples and data")
-    for ax in axes[:3]:
-        ax.set_xlim(*box[0])
-        ax.set_ylim(*box[1])
-        ax.set_xlabel(names[0])
-        ax.set_ylabel(names[1])
-    axes[2].legend(loc="best", fontsize=8)
+def labels(ax, x, y, title=""):
+    """What the axes are, with units where they have some; what the panel shows."""
+    return [ax.set_xlabel(x), ax.set_ylabel(y), ax.set_title(title)]
+
+
+def rule(ax, *, x=None, y=None, text=""):
+    """A thin line across the axes at x or y, with a word at its end."""
+    if x is not None:
+        line = ax.axvline(x, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
+        return [
+            line,
+            ax.annotate(
+                text,
+                (x, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(4, -9),
+                textcoords="offset points",
+                fontsize=8.5,
+            ),
+        ]
+    line = ax.axhline(y, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
+    return [
+        line,
+        ax.annotate(
+            text,
+            (1, y),
+            xycoords=("axes fraction", "data"),
+            xytext=(-2, 3),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8.5,
+        ),
+    ]
+
+
+def mark(ax, x, y, text, *, offset=(8, 8), **options):
+    """A ring around a point, and what it is."""
+    ring = ax.plot([x], [y], marker="o", markersize=9, markerfacecolor="none", markeredgecolor=INK, linestyle="")
+    return [*ring, ax.annotate(text, (x, y), xytext=offset, textcoords="offset points", fontsize=8.5, **options)]
+
+
+def grid(window, n):
+    """n x n points of a window ((x_low, x_high), (y_low, y_high)): the two axes, and the points (n * n, 2)."""
+    (a, b), (c, d) = window
+    x, y = np.linspace(a, b, n), np.linspace(c, d, n)
+    return x, y, np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
+
+
+def score_field(ax, density, window, *, arrows=15, levels=7):
+    """Level lines of a density in two dimensions, and arrows along its score, their length its square root so that far ones fit."""
+    x, y, points = grid(window, 120)
+    p = np.exp(density.logpdf(points)).reshape(120, 120)
+    lines = ax.contour(x, y, p, np.geomspace(p.max() * 1e-3, p.max() * 0.9, levels), colors=PALETTE[0], linewidths=0.9)
+    _, _, tails = grid(window, arrows)
+    s = density.score(tails)
+    s = s / np.sqrt(np.maximum(np.linalg.norm(s, axis=1, keepdims=True), 1e-300))
+    return [lines, ax.quiver(*tails.T, *s.T, color=PALETTE[1], angles="xy", width=0.0045, pivot="tail")]
+
+
+def intervals(ax, x, values, errors, **options):
+    """Measured values (m,) with their bounds (m,) as bars."""
+    look = {"fmt": "o", "color": PALETTE[1], "capsize": 3, "markersize": 4.5, "linewidth": 1.2}
+    return [ax.errorbar(x, values, yerr=errors, **(look | options))]
+
+
+def gaps(ax, verdicts):
+    """The worst gap of each step, less what theory foresees, and its bound, on a logarithmic axis; steps from top to bottom."""
+    worst = [same.worst for same in verdicts.by_step().values()]
+    rows = np.arange(len(worst))
+    seen = lambda values: np.maximum(np.abs(values), 1e-17)
+    bound = ax.barh(rows, [seen(v.bound) for v in worst], left=1e-18, color=PALETTE[5], alpha=0.5, height=0.7)
+    miss = ax.plot([seen(v.gap - v.predicted) for v in worst], rows, "D", color=PALETTE[1], markersize=4)
+    ax.set_xscale("log")
+    ax.set_yticks(rows, [v.step for v in worst])
+    ax.invert_yaxis()
+    return [bound, *miss]

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import tempfile
 
 FINE, DIFFERENCE, USAGE, INCONCLUSIVE, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -56,3 +57,21 @@ def levels(text):
             f"{text!r} is no list of noise levels; positive numbers such as 10,0.01 were expected"
         )
     return numbers
+
+
+def may_be_written(path):
+    """Whether a file could be put at `path` once there is one: found out before the work, not after it.
+
+    Raises
+    ------
+    OSError
+        If the folder is missing or may not be written to, or something that is no file stands at `path`.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(f"{path} is there and is no file; name a file to be written")
+    folder = os.path.dirname(os.fspath(path)) or "."
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(f"{path} cannot be written: {error.strerror} ({folder})") from None

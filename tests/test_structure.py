@@ -40,8 +40,9 @@ FLOORS = {
     "comparison": 4.7,
     "derivations": 5, "check": 5,
     "testing": 5.5,
-    "plots": 6, "bench": 6,
+    "plots": 6, "portrait": 6, "bench": 6, "mathml": 6,
     "terminal": 6,
+    "gallery": 6.5,
     "report": 7,
     "commands": 7.5,
     "cli": 8,
@@ -50,7 +51,7 @@ FLOORS = {
 EVERYWHERE = {"numpy", "scipy"}
 # inside functions only, and only in these rooms
 WHERE_INSTALLED = {
-    "matplotlib": {"plots", "report"},
+    "matplotlib": {"plots", "portrait"},
     "hypothesis": {"testing"},
     "torch": {"bench", "foreign"},
     "jax": {"bench", "foreign"},
@@ -168,7 +169,7 @@ def test_every_module_imports_lower_floors_only():
         (
             "models.py",
             "def f():\n    import matplotlib.pyplot as plt",
-            "models imports matplotlib, which only plots, report may",
+            "models imports matplotlib, which only plots, portrait may",
         ),
         ("plots.py", "import matplotlib", "plots imports matplotlib at the top of the file"),
         ("models.py", "import pandas as pd", "models imports pandas; only NumPy, SciPy"),

@@ -10,7 +10,7 @@ from ..drawing import draw
 from ..files import write_whole
 from ..inputs import count
 from ..models import EnergyMLP, ScoreMLP
-from ..plots import fit_picture
+from ..portrait import fit_picture
 from ..terminal import FINE, Progress, bold, columns, seed
 from ..training import OBJECTIVES, fit
 

@@ -6,7 +6,9 @@ from itertools import groupby
 
 from .. import __version__, derivations
 from ..datasets import from_csv
-from ..terminal import DIFFERENCE, FINE, INCONCLUSIVE, Progress, bold, columns, seed
+from ..files import write_whole
+from ..report import report
+from ..terminal import DIFFERENCE, FINE, INCONCLUSIVE, Progress, bold, columns, may_be_written, seed
 
 HELP = "verify the derivation of score matching, line by line"
 
@@ -26,6 +28,9 @@ def arguments(parser):
     parser.add_argument("--only", metavar="STEP", help="one step by name, or one chapter by name or number")
     parser.add_argument("--list", action="store_true", help="name the chapters and steps, and stop")
     parser.add_argument("--json", action="store_true", help="records for machines")
+    parser.add_argument(
+        "--report", metavar="FILE.html", help="a page to read: equations, verdicts, figures, in one file"
+    )
     parser.add_argument("--all", action="store_true", help="a row for every case, not the worst of each step")
     parser.add_argument(
         "--seed", type=seed, default=0, metavar="N", help="of networks, samples and training (default 0)"
@@ -41,39 +46,39 @@ def run(args):
     if args.data is None and args.columns is not None:
         raise ValueError("--columns needs DATA.csv, the file whose columns these are")
     target = args.data if args.columns is None else from_csv(args.data, columns=args.columns)
-    start, verdicts = time.monotonic(), []
+    if args.report is not None:
+        may_be_written(args.report)
+    start, verdicts = time.monotonic(), derivations.Verdicts(seed=args.seed)
     steps = derivations.selected(args.only)
     progress = Progress("training")
     wanted = derivations.studies(target, density=args.density, seed=args.seed, progress=progress, steps=steps)
     for title, group in groupby(wanted, key=lambda study: study.title):
-        part: list = []
+        part = derivations.Verdicts()
         for study in group:
             progress.clear()
             if not args.json and not part:
                 print(bold(title) + "".join(f"\n  {note}" for note in study.notes))
             progress.say(f"{title} ...")
-            part += derivations.run(study, steps)
+            part.add(study, derivations.run(study, steps))
             progress.clear()
         if part and not args.json:
-            print(_table(part, args.all), flush=True)
-        verdicts += part
-    counts = {
-        word: sum(v.word == word for v in verdicts)
-        for word in ("holds", "fails as predicted", "DIFFERS", "inconclusive")
-    }
-    if args.json:
-        record = {"schema": "numpyscore-verify/1", "version": __version__, "seed": args.seed, "counts": counts}
-        print(json.dumps(record | {"verdicts": [v.to_dict() for v in verdicts]}, indent=1, allow_nan=False))
-    else:
-        print(
-            f"{len(verdicts)} verdicts: {counts['holds']} hold, {counts['fails as predicted']} fail as predicted, "
-            f"{counts['DIFFERS']} differ, {counts['inconclusive']} inconclusive. {time.monotonic() - start:.1f} s"
-        )
+            print(part.table(args.all), flush=True)
+        verdicts.extend(part)
+        verdicts.notes += part.notes
     if not verdicts:
         raise ValueError(f"no step called {args.only!r} applies here")
-    if counts["DIFFERS"]:
+    if args.json:
+        record = {"schema": "numpyscore-verify/1", "version": __version__} | verdicts.to_dict()
+        print(json.dumps(record, indent=1, allow_nan=False))
+    else:
+        print(f"{verdicts.summary} {time.monotonic() - start:.1f} s")
+    if args.report is not None:
+        progress.say("drawing the page ...")
+        write_whole(args.report, report(verdicts).encode())
+        progress.clear()
+    if verdicts.counts["DIFFERS"]:
         return DIFFERENCE
-    return INCONCLUSIVE if counts["inconclusive"] else FINE
+    return INCONCLUSIVE if verdicts.counts["inconclusive"] else FINE
 
 
 def _list(as_json):
@@ -87,37 +92,6 @@ def _list(as_json):
         print(json.dumps({"schema": "numpyscore-steps/1", "chapters": chapters}, indent=1))
         return FINE
     for chapter in derivations.CHAPTERS:
-        print(bold(f"{chapter.number}. {chapter.title}"))
+        print(bold(chapter.heading))
         print("\n".join(f"  {s.name:<52} {s.kind}" for s in chapter.steps))
     return FINE
-
-
-def _table(verdicts, every):
-    """Step, left, right, gap, bound, verdict: every case, or the worst of each step where there are many."""
-    wide = max(len(v.step) for v in verdicts)
-    lines = [f"  {'step':<{wide}} {'left':>12}    {'right':>12} {'gap':>9} {'bound':>8}  verdict"]
-    groups: dict[str, list] = {}
-    for v in verdicts:
-        groups.setdefault(v.step if not every else f"{v.step}/{v.subject}", []).append(v)
-    for same in groups.values():
-        many = len(same) > 1 and len({v.subject for v in same}) > 2
-        for v in [max(same, key=_concern)] if many else same:
-            lines.append(
-                f"  {v.step:<{wide}} {v.left:>12.6g} {v.relation:<2} {v.right:>12.6g} {v.gap:>9.1e} {v.bound:>8.0e}  {v.word}"
-            )
-            if many:
-                lines.append(f"    worst of {len(same)} cases: {v.subject}")
-            elif len(groups) > 1 and len({w.subject for w in verdicts}) > 1:
-                lines.append(f"    {v.subject}")
-            if not v.expected or not v.ok:
-                lines += [f"    {h}" for h in v.hypotheses if not h.holds]
-                if not v.expected:
-                    lines.append(f"    gap foreseen: {v.predicted:.12g}, found: {v.gap:.12g}")
-            if v.note:
-                lines.append(f"    {v.note}")
-    return "\n".join(lines)
-
-
-def _concern(v):
-    """Differences first, then what could not be decided, then the largest gap for its bound."""
-    return (v.ok is False, v.ok is None, abs(v.gap - v.predicted) / max(v.bound, 1e-300))

@@ -20,7 +20,7 @@ from ..optimisers import minimise
 from . import energy, generalised, integration_by_parts, levels, sampling, score, trace, two_terms
 from .case import Case
 from .steps import Chapter, Step
-from .verdict import Hypothesis, Verdict
+from .verdict import Hypothesis, Verdict, Verdicts
 
 __all__ = [
     "CHAPTERS",
@@ -31,6 +31,7 @@ __all__ = [
     "Step",
     "Study",
     "Verdict",
+    "Verdicts",
     "named_densities",
     "studies",
     "verify",
@@ -175,9 +176,7 @@ def studies(target=None, *, density=None, seed=0, progress=None, steps=STEPS):
         )  # one step alone is a quick look
         for chapter in CHAPTERS:
             if wanted.intersection(chapter.steps):
-                yield Study(
-                    f"{chapter.number}. {chapter.title[0].upper()}{chapter.title[1:]}", cases, chapter.steps, seed
-                )
+                yield Study(chapter.heading, cases, chapter.steps, seed)
         if len(wanted) > 1 and wanted.intersection(LINES):
             yield on_data(old_faithful(), "Old Faithful", ("eruptions", "waiting"), seed=seed, progress=progress)
     else:
@@ -257,8 +256,8 @@ def verify(target=None, *, only=None, seed=0, density=None, progress=None):
 
     Returns
     -------
-    list of Verdict
-        Step by step; ``all(v.ok for v in verdicts)`` if everything is as it should be.
+    Verdicts
+        A list of `Verdict`, step by step, that prints as a table; ``all(v.ok for v in verdicts)`` if everything is as it should be.
 
     Raises
     ------
@@ -266,5 +265,7 @@ def verify(target=None, *, only=None, seed=0, density=None, progress=None):
         For an unknown name or unusable data; `datasets.CSVError` for an unusable file.
     """
     steps = selected(only)
-    wanted = studies(target, density=density, seed=seed, progress=progress, steps=steps)
-    return [verdict for study in wanted for verdict in run(study, steps)]
+    verdicts = Verdicts(seed=seed)
+    for study in studies(target, density=density, seed=seed, progress=progress, steps=steps):
+        verdicts.add(study, run(study, steps))
+    return verdicts

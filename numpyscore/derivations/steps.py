@@ -6,6 +6,7 @@ own settings. A *counterexample* takes a hypothesis away and says by how much th
 """
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -114,6 +115,17 @@ class Chapter:
     number: int
     title: str
     steps: list = field(default_factory=list)
+
+    @property
+    def heading(self):
+        """Number and title, as a heading."""
+        return f"{self.number}. {self.title[0].upper()}{self.title[1:]}"
+
+    @property
+    def text(self):
+        """What a reader is told about it: the docstring of its file, below the first line."""
+        doc = inspect.cleandoc(sys.modules[self.steps[0].sides.__module__].__doc__ or "")
+        return doc.partition("\n\n")[2]
 
     def _register(self, kind, name, equation, source, needs=None):
         def register(sides):

@@ -1,0 +1,108 @@
+"""The figures: one script each, found, run, and written as SVG with a text alternative, the same bytes every time.
+
+A script states its claim in its docstring, names its CHAPTER, asserts the claim in numbers (`measure`) and draws them (`draw`).
+In a checkout the scripts stand in figures/ beside the package, in an installed package within it.
+"""
+
+import importlib.util
+import inspect
+import re
+import runpy
+import sys
+from html import escape
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
+
+from . import plots
+
+NO_MATPLOTLIB = "Figures need matplotlib: pip install 'numpyscore[figures]'"
+PACKAGE = Path(__file__).parent
+
+
+class Picture(NamedTuple):
+    """A drawn figure: its name, its title, what it claims, and the SVG, to be put into a page or into a file of its own.
+
+    Within a page, ink is the page's `currentColor` and there is no background, so that light and dark suit it.
+    """
+
+    name: str
+    title: str
+    claim: str
+    svg: str
+
+    @property
+    def file(self):
+        """The SVG as a file, on white."""
+        return self.svg.replace("<svg ", f'<svg style="background: #fff; color: {plots.INK}" ', 1) + "\n"
+
+
+def scripts():
+    """name -> path of every figure's script, in the order of the names."""
+    folder = PACKAGE / "figures"
+    if not folder.is_dir():
+        folder = PACKAGE.parent / "figures"
+    return {path.stem: path for path in sorted(folder.glob("[a-z]*.py"))}
+
+
+def load(name):
+    """The script of a figure as a module.
+
+    Raises
+    ------
+    ValueError
+        If there is no figure of this name.
+    """
+    if name not in (known := scripts()):
+        raise ValueError(f"figures: there is no figure {name!r}, expected one of {', '.join(known)}.")
+    return SimpleNamespace(**runpy.run_path(str(known[name]), run_name=name))
+
+
+def draw(name):
+    """The picture of a figure, its claim asserted on the way.
+
+    Raises
+    ------
+    ValueError
+        If there is no figure of this name.
+    AssertionError
+        If what the figure claims is not so.
+    """
+    script = load(name)
+    title, _, claim = inspect.cleandoc(script.__doc__).partition("\n\n")
+    title, claim = (" ".join(text.split()) for text in (title, claim))
+    with plots.style():
+        figure = script.draw()
+        written = plots.svg(figure)
+    return Picture(name, title, claim, _dressed(name, title, claim, written))
+
+
+def pictures_of(chapters):
+    """chapter number -> pictures of these chapters, drawn now; None where matplotlib is not installed."""
+    if importlib.util.find_spec("matplotlib") is None:
+        return None
+    found: dict[int, list[Picture]] = {}
+    for name in scripts():
+        number = load(name).CHAPTER
+        if number in chapters:
+            found.setdefault(number, []).append(draw(name))
+    return found
+
+
+def _dressed(name, title, claim, svg):
+    """Matplotlib's SVG made fit for a page: names that cannot clash, ink that follows the page, a text alternative, no fixed size."""
+    svg = svg[svg.index("<svg") :].rstrip()
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.S)
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
+    svg = svg.replace(plots.INK, "currentColor").replace("*{stroke", f"#{name} *{{stroke")
+    box = re.findall(r'viewBox="[^"]*"', svg)[0]
+    head = f'<svg id="{name}" role="img" aria-labelledby="{name}-title {name}-desc" xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {box}>'
+    words = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(claim)}</desc>'
+    return re.sub(r"<svg.*?>", lambda _: head + words, svg, count=1, flags=re.S)
+
+
+def write_beside(script):
+    """What `python figures/NAME.py` does: draw it, and put the picture beside the script."""
+    path = Path(script)
+    path.with_suffix(".svg").write_text(draw(path.stem).file, encoding="utf-8")
+    print(path.with_suffix(".svg"), file=sys.stderr)
