@@ -69,7 +69,7 @@ def weighted(density, model, pair, breaks):
 
 @CHAPTER.line(
     "weights kill the boundary term",
-    r"\oint p_0\, h \odot s \cdot n\,dS = 0 \quad \text{if } h \to 0 \text{ there}",
+    r"\oint p_0 \sum_i h_i s_i n_i\,dS = 0 \quad \text{if } h \to 0 \text{ there}",
     SOURCE,
     needs=_bounded,
 )
