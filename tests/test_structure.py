@@ -22,7 +22,7 @@ PACKAGE = Path(numpyscore.__file__).parent
 FLOORS = {
     "inputs": -1, "products": -1, "files": -1,
     "trapezoid": -0.5,
-    "activations": 0, "quadrature": 0, "datasets": 0, "parameters": 0, "decimals": 0,
+    "activations": 0, "differences": 0, "quadrature": 0, "datasets": 0, "parameters": 0, "decimals": 0,
     "density": 0.5, "lanes": 0.5,
     "mixtures": 0.7,
     "mlp": 1, "densities": 1,
@@ -41,7 +41,7 @@ FLOORS = {
     "derivations": 5, "check": 5,
     "testing": 5.5,
     "plots": 6, "portrait": 6, "bench": 6, "mathml": 6,
-    "terminal": 6,
+    "terminal": 6, "loading": 6,
     "gallery": 6.5,
     "report": 7,
     "commands": 7.5,

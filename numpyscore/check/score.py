@@ -4,10 +4,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..differences import SAFETY, differences, tolerance, widths
 from ..foreign import to_numpy
 from ..inputs import generator, positive, samples
 from .caller import Caller
-from .differences import SAFETY, differences, tolerance, widths
 from .patterns import Field, located, recognise
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from ..differences import widths
 from ..foreign import framework, same_randomness, source, wrapper
 from ..inputs import count, generator
 from .caller import Caller
-from .differences import widths
 from .numbers import close, said
 from .patterns import ONE_EACH, Field, Finding, recognise
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst

@@ -1,10 +1,7 @@
 """`numpyscore check`: a user's own score, trace or loss against the reference. It runs the user's code."""
 
 import contextlib
-import importlib
-import importlib.util
 import json
-import os
 import sys
 
 import numpy as np
@@ -13,6 +10,7 @@ from .. import check
 from ..check.gallery import CASES, recognised
 from ..check.terms import OBJECTIVES
 from ..datasets import from_csv
+from ..loading import load_object
 from ..terminal import DIFFERENCE, FINE, INCONCLUSIVE, Progress, bold, seed
 
 HELP = "your own score, trace or loss against the reference, with a diagnosis; runs your code"
@@ -68,25 +66,29 @@ def _checked(args):
         raise ValueError("nothing to check: give TARGET (module:function or path.py:function), or --self")
     if args.energy and args.logpdf:
         raise ValueError("--energy and --logpdf exclude each other: give the one that TARGET is the score of")
-    wrap = load(args.wrap, "--wrap") if args.wrap and ":" in args.wrap else args.wrap
+    wrap = load_object(args.wrap, "--wrap") if args.wrap and ":" in args.wrap else args.wrap
     reports = []
     loss = args.loss or (args.target if args.objective else None)
     if loss is not None:
         if not args.objective:
             raise ValueError(f"--loss needs --objective, one of {', '.join(OBJECTIVES)}")
-        function = load(loss, "the loss")
+        function = load_object(loss, "the loss")
         options = {"objective": args.objective, "sigma": args.sigma, "model": args.model}
         reports.append(_theirs(check.check_loss, function, wrap=wrap, rng=args.seed, **options))
         if loss == args.target:
             return reports
     if args.target is None:
         return reports
-    score, x = load(args.target, "TARGET"), _points(args)
+    score, x = load_object(args.target, "TARGET"), _points(args)
     if args.energy or args.logpdf:
-        of = {"energy": load(args.energy, "--energy")} if args.energy else {"logpdf": load(args.logpdf, "--logpdf")}
+        of = (
+            {"energy": load_object(args.energy, "--energy")}
+            if args.energy
+            else {"logpdf": load_object(args.logpdf, "--logpdf")}
+        )
         reports.append(_theirs(check.check_score, score, x=x, wrap=wrap, rtol=args.rtol, rng=args.seed, **of))
     if args.trace:
-        trace = load(args.trace, "--trace")
+        trace = load_object(args.trace, "--trace")
         reports.append(_theirs(check.check_trace, trace, score=score, x=x, wrap=wrap, rtol=args.rtol, rng=args.seed))
     if not reports or (args.energy is None and args.logpdf is None and args.trace is None):
         reports.append(_theirs(check.check_conservative, score, x=x, wrap=wrap, rtol=args.rtol))
@@ -105,47 +107,6 @@ def _theirs(function, *args, **options):
         raise ValueError(f"your code raised {type(error).__name__}: {error}") from error
 
 
-def load(name, what):
-    """The object that module:function or path.py:function names.
-
-    Parameters
-    ----------
-    name : str
-    what : str
-        What to call it in an error.
-
-    Raises
-    ------
-    ValueError
-        If there is no such module, file or function, or if importing it fails.
-    """
-    module, colon, attribute = name.rpartition(":")
-    if not colon or not module or not attribute:
-        raise ValueError(f"{what} is {name!r}, expected module:function or path.py:function")
-    try:
-        if module.endswith(".py"):
-            if not os.path.isfile(module):
-                raise ValueError(f"{what}: no file {module}")
-            spec = importlib.util.spec_from_file_location(os.path.splitext(os.path.basename(module))[0], module)
-            assert spec is not None and spec.loader is not None
-            found = importlib.util.module_from_spec(spec)
-            sys.path.insert(0, os.path.dirname(os.path.abspath(module)))
-            spec.loader.exec_module(found)
-        else:
-            if os.getcwd() not in sys.path:
-                sys.path.insert(0, os.getcwd())
-            found = importlib.import_module(module)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except ValueError:
-        raise
-    except AttributeError as error:
-        raise ValueError(f"{what}: {module} has no {attribute} ({error})") from error
-    except Exception as error:
-        raise ValueError(f"{what}: importing {module} raised {type(error).__name__}: {error}") from error
-    return found
-
-
 def _points(args):
     """Points (n, d) from --at, or random ones."""
     if args.at is None:
@@ -155,7 +116,7 @@ def _points(args):
             raise ValueError(f"--dim is {args.dim}, expected at least 1")
         return np.random.default_rng(args.seed).standard_normal((8, args.dim))
     if args.at.endswith(".csv"):
-        return from_csv(args.at)
+        return from_csv(args.at).x
     try:
         found = np.load(args.at, allow_pickle=False)
         if isinstance(found, np.ndarray):

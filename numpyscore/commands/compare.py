@@ -1,16 +1,15 @@
 """`numpyscore compare`: somebody's numbers against the reference vectors."""
 
 import contextlib
-import importlib
 import json
 import math
 import sys
-import types
 from dataclasses import asdict
 from pathlib import Path
 
 from .. import comparison
 from ..golden import SCHEMA
+from ..loading import load_object
 from ..terminal import DIFFERENCE, FINE
 
 HELP = "somebody's module or file of results against the reference vectors"
@@ -64,26 +63,10 @@ def _results(path):
 
 
 def _function(target):
-    """The function that path.py, module, path.py:function or module:function names."""
-    place, _, name = (
-        target.rpartition(":") if ":" in target and not target.endswith(".py") else (target, "", "evaluate")
-    )
-    file = place.endswith(".py")
-    sys.path.insert(0, str(Path(place).parent) if file else "")  # what stands beside it can be imported
-    try:
-        if file:
-            source, module = Path(place).read_bytes(), types.ModuleType(f"theirs_{Path(place).stem}")
-            module.__file__, sys.modules[module.__name__] = place, module  # dataclasses look themselves up there
-            exec(compile(source, place, "exec"), module.__dict__)
-        else:
-            module = importlib.import_module(place)
-    except OSError:
-        raise
-    except (Exception, SystemExit) as error:  # their code, at import
-        raise ValueError(f"{place} cannot be imported: {type(error).__name__}: {error}") from None
-    function = getattr(module, name, None)
+    """The function that path.py, module, path.py:function or module:function names; `evaluate` where none is named."""
+    function = load_object(target, "THEIRS", "evaluate")
     if not callable(function):
-        raise ValueError(f"{place} has no function {name}; expected {name}(vector) -> {{quantity: array}}")
+        raise ValueError(f"{target} is no function; expected evaluate(vector) -> {{quantity: array}}")
     return function
 
 

@@ -7,6 +7,7 @@ from itertools import groupby
 from .. import __version__, derivations
 from ..datasets import from_csv
 from ..files import write_whole
+from ..loading import load_object
 from ..report import report
 from ..terminal import DIFFERENCE, FINE, INCONCLUSIVE, Progress, bold, columns, may_be_written, seed
 
@@ -24,7 +25,9 @@ def arguments(parser):
     )
     parser.add_argument("data", nargs="?", metavar="DATA.csv", help="numeric columns, with or without a header")
     parser.add_argument("--columns", type=columns, metavar="A,B", help="columns of DATA.csv, by name or number from 0")
-    parser.add_argument("--density", metavar="NAME", help="one closed form instead, by name")
+    parser.add_argument(
+        "--density", metavar="NAME", help="one closed form by name, or your own: path.py:object (runs that file)"
+    )
     parser.add_argument("--only", metavar="STEP", help="one step by name, or one chapter by name or number")
     parser.add_argument("--list", action="store_true", help="name the chapters and steps, and stop")
     parser.add_argument("--json", action="store_true", help="records for machines")
@@ -51,7 +54,8 @@ def run(args):
     start, verdicts = time.monotonic(), derivations.Verdicts(seed=args.seed)
     steps = derivations.selected(args.only)
     progress = Progress("training")
-    wanted = derivations.studies(target, density=args.density, seed=args.seed, progress=progress, steps=steps)
+    density = load_object(args.density, "--density") if args.density and ":" in args.density else args.density
+    wanted = derivations.studies(target, density=density, seed=args.seed, progress=progress, steps=steps)
     for title, group in groupby(wanted, key=lambda study: study.title):
         part = derivations.Verdicts()
         for study in group:

@@ -13,12 +13,14 @@ import numpy as np
 from .. import densities
 from ..datasets import Table, from_csv, old_faithful, standardise
 from ..densities import Parzen
+from ..density import Density
 from ..inputs import samples
 from ..models import EnergyMLP, ScoreMLP
 from ..objectives import implicit
 from ..optimisers import minimise
 from . import energy, generalised, integration_by_parts, levels, sampling, score, trace, two_terms
 from .case import Case
+from .own import Own
 from .steps import Chapter, Step
 from .verdict import Hypothesis, Verdict, Verdicts
 
@@ -165,10 +167,13 @@ def studies(target=None, *, density=None, seed=0, progress=None, steps=STEPS):
     wanted = set(steps)
     if density is None and hasattr(target, "logpdf"):
         target, density = None, target
+    if isinstance(density, str):
+        yield Study("Closed forms", on_density(density, seed), LINES, seed)
+        return
     if density is not None:
-        yield Study(
-            "Closed forms" if isinstance(density, str) else "Your density", on_density(density, seed), LINES, seed
-        )
+        density = density if isinstance(density, Density) else Own(density)
+        cases = on_density(density, seed)
+        yield Study("Your density", cases, LINES, seed, tuple(getattr(density, "notes", ())))
         return
     if target is None:
         cases = closed_forms(
@@ -186,7 +191,7 @@ def studies(target=None, *, density=None, seed=0, progress=None, steps=STEPS):
 def on_density(density, seed):
     """Cases of one density, a closed form by name or somebody's own, with random networks."""
     if not isinstance(density, str):
-        rng, name = np.random.default_rng(seed), type(density).__name__
+        rng, name = np.random.default_rng(seed), getattr(density, "name", type(density).__name__)
         return [
             Case(density, model, f"{name}, random {model.kind}", seed=seed) for model in random_models(density.dim, rng)
         ]

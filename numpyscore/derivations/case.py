@@ -80,7 +80,7 @@ class Case:
             "square": 0.5 * np.sum(s**2, 1),
             "cross": np.sum(s_0 * s, 1),
             "trace": trace,
-            "data trace": self.density.trace(x),
+            "data trace": self.density.trace(x) if self.knows_trace else np.zeros(len(x)),
             "explicit": explicit_loss(s, s_0),
             "implicit": implicit_loss(s, trace),
             "score . w": s_0 @ self.w,
@@ -89,6 +89,10 @@ class Case:
             "drift g": np.sum(s_0 * grad_g, 1),
             "laplacian g": laplacian_g,
         }
+        if hasattr(self.density, "slack"):
+            e, e_trace = self.density.slack(x)
+            sizes = 1 + np.sqrt(np.sum(s_0**2, 1)) + np.sqrt(np.sum(s**2, 1)) + e
+            out["slack"] = 2 * e * sizes + e_trace  # bounds what any of the columns may be off by
         for i in range(jacobian.shape[1]):
             out[f"cross {i}"] = s_0[:, i] * s[:, i]
             out[f"slope {i}"] = jacobian[:, i, i]
@@ -167,9 +171,19 @@ class Case:
         return self.flux(lambda x: self.bend(x)[1])
 
     @property
+    def knows_trace(self):
+        """Whether the trace of the data's score can be had; somebody's own density may have log p alone."""
+        return getattr(self.density, "has_trace", True)
+
+    @property
+    def slack(self):
+        """What the data's score, where it had to be differenced, may add to the error of a line; 0 for the densities here."""
+        return 8 * self.moments.value["slack"] if hasattr(self.density, "slack") else 0.0
+
+    @property
     def smooth_data(self):
-        """Whether the data's score has no jumps: their frame names none."""
-        return not any(len(b) for b in getattr(getattr(self.density, "frame", None), "breaks", ()))
+        """Whether the data's score has a trace and no jumps: their frame names none."""
+        return self.knows_trace and not any(len(b) for b in getattr(getattr(self.density, "frame", None), "breaks", ()))
 
 
 def far_flux(density, field, x, seed):

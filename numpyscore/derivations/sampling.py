@@ -43,7 +43,7 @@ def stationary(case):
 
     If the density ends somewhere, p_0 grad g must vanish at the wall, or what arrives there would have to be turned back.
     """
-    rim = case.wave_boundary
+    rim = case.bend_boundary
     return Sides(
         case.mean("drift g"),
         -case.mean("laplacian g"),

@@ -100,7 +100,10 @@ class Step:
 
     def __call__(self, case):
         """The verdict of this line on a case."""
-        return judge(self, self.sides(case), subject=case.subject, method=case.method)
+        sides = self.sides(case)
+        if case.slack:
+            sides = sides._replace(left=sides.left + number(0, case.slack))
+        return judge(self, sides, subject=case.subject, method=case.method)
 
     def settings(self, seed=0) -> Iterator[Verdict]:
         """The verdicts of an example or a counterexample, one for each of its settings."""

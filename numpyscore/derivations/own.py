@@ -1,0 +1,143 @@
+"""Somebody's own density, as far as it is given: log p at least. What is missing is differenced or drawn, and said so."""
+
+import functools
+
+import numpy as np
+
+from ..differences import SAFETY, differences, widths
+from ..inputs import count, generator
+
+PROPOSALS = 1 << 14  # for samples of a density that brings none
+
+
+class Own:
+    """A density made of an object with `dim` and `logpdf`, and with what else it has: support, score, trace, sample, frame.
+
+    A missing score is differenced from logpdf (Romberg), a missing trace from a given score, and their errors are kept: see
+    `slack`. Missing samples are drawn around the highest point of log p and weighted.
+    """
+
+    def __init__(self, given):
+        name = type(given).__name__
+        if not callable(getattr(given, "logpdf", None)):
+            raise TypeError(f"verify: {name} has no logpdf; expected an object with dim and logpdf(x (n, d)) -> (n,).")
+        if getattr(given, "dim", None) is None:
+            raise TypeError(
+                f"verify: {name} has no dim, expected the number of columns of x that its logpdf takes; set .dim = d."
+            )
+        self.given, self.name, self.dim = given, name, count("verify", "dim", given.dim)
+        self.support = np.asarray(getattr(given, "support", np.tile([-np.inf, np.inf], (self.dim, 1))), float)
+        if callable(getattr(given, "support", None)) or self.support.shape != (self.dim, 2):
+            raise ValueError(
+                f"verify: {name}.support has shape {self.support.shape}, expected ({self.dim}, 2), ends per axis."
+            )
+        self.has = {part: callable(getattr(given, part, None)) for part in ("score", "trace", "sample")}
+        if getattr(given, "frame", None) is not None:
+            self.frame = given.frame
+        self._width = widths(self.sample(256, rng=0))
+
+    @property
+    def notes(self):
+        """What was missing, and what stands in for it."""
+        out = []
+        if not self.has["score"]:
+            out.append(f"{self.name} has no score: log p is differenced, the error is part of every bound")
+        if not self.has_trace:
+            out.append(
+                f"{self.name} has neither trace nor score: lines that need the trace of the data's score are left out"
+            )
+        elif not self.has["trace"]:
+            out.append(f"{self.name} has no trace: the score is differenced, the error is part of every bound")
+        if not self.has["sample"]:
+            out.append(f"{self.name} has no sample: points are drawn around the highest point of log p, and weighted")
+        return out
+
+    @property
+    def has_trace(self):
+        """Whether the trace of its score can be had without differencing twice."""
+        return self.has["trace"] or self.has["score"]
+
+    def _ask(self, part, x, shape):
+        a = np.asarray(getattr(self.given, part)(x))
+        a = (
+            a.reshape(shape) if len(x) == 1 and a.size == np.prod(shape) else a
+        )  # SciPy's densities drop the axis of one row
+        if a.shape != shape or a.dtype.kind not in "fiu":
+            raise ValueError(
+                f"verify: {self.name}.{part} returned {a.dtype} of shape {a.shape} for x of shape {x.shape}, expected real "
+                f"numbers of shape {shape}; rows are samples."
+            )
+        return a.astype(float, copy=False)
+
+    def logpdf(self, x):
+        """Its log p (n,)."""
+        return self._ask("logpdf", x, x.shape[:1])
+
+    def _differenced(self, part, x, shape):
+        """Derivatives (n, *shape, d) of a part at x, and their errors; steps stay inside the support."""
+        seen = lambda y: (self._ask(part, y, (len(y), *shape)), y)
+        room = np.minimum(x - self.support[:, 0], self.support[:, 1] - x)
+        if np.isinf(room).all():
+            return differences(seen, x, self._width, shape)[0]
+        each = [
+            differences(seen, row[None], np.minimum(self._width, r / 2), shape)[0]
+            for row, r in zip(x, room, strict=True)
+        ]
+        return type(each[0])(*(np.concatenate(entry) for entry in zip(*each, strict=True)))
+
+    def score(self, x):
+        """Its own score (n, d), or log p differenced."""
+        return self._ask("score", x, x.shape) if self.has["score"] else self._differenced("logpdf", x, ()).value
+
+    def trace(self, x):
+        """Its own trace (n,), or its score differenced."""
+        if self.has["trace"]:
+            return self._ask("trace", x, x.shape[:1])
+        return np.einsum("nii->n", self._differenced("score", x, (self.dim,)).value)
+
+    def slack(self, x):
+        """Bounds of the errors of score and trace at x, (n,) and (n,); 0 for what is given."""
+        zero = np.zeros(len(x))
+        score = zero if self.has["score"] else SAFETY * self._differenced("logpdf", x, ()).error.sum(1)
+        if self.has["trace"] or not self.has_trace:
+            return score, zero
+        return score, SAFETY * np.einsum("nii->n", self._differenced("score", x, (self.dim,)).error)
+
+    # ---- samples
+
+    def sample(self, n, *, rng=None):
+        """n of its own samples (n, d), or points drawn around the highest point of log p, chosen by their weights."""
+        if self.has["sample"]:
+            try:
+                x = self.given.sample(n, rng=rng)
+            except TypeError:
+                x = self.given.sample(n)
+            return np.asarray(x, float).reshape(n, self.dim)
+        rng, (points, p) = generator("verify", rng), self._weighted
+        return points[rng.choice(len(points), n, p=p)]
+
+    @functools.cached_property
+    def _weighted(self):
+        """Points from a Student-t (4 degrees of freedom) around the highest point of log p, and their weights p/q."""
+        from scipy.optimize import minimize
+        from scipy.stats import multivariate_t
+
+        lower, upper = self.support.T
+        boxed = np.isfinite(self.support).all(1)
+        start = np.clip(0.0, lower + 1, upper - 1)  # 0, or one unit inside a half-line
+        start[boxed] = self.support[boxed].mean(1)
+        height = lambda y: self.logpdf(y[None])[0] if ((lower <= y) & (y <= upper)).all() else -np.inf
+        with np.errstate(all="ignore"):
+            mode = minimize(lambda y: -max(height(y), -1e300), start, method="Nelder-Mead").x
+            step = 1e-3 * np.maximum(1.0, np.abs(mode))
+            bend = [
+                2 * height(mode) - height(mode + s * e) - height(mode - s * e)
+                for s, e in zip(step, np.eye(self.dim), strict=True)
+            ]
+        width = np.where(np.isfinite(bend) & (np.array(bend) > 0), step / np.sqrt(np.maximum(bend, 1e-12)), 1.0)
+        law = multivariate_t(mode, np.diag((1.5 * width) ** 2), df=4, seed=0)
+        x = np.asarray(law.rvs(PROPOSALS)).reshape(PROPOSALS, self.dim)
+        x = x[((lower < x) & (x < upper)).all(1)]
+        log_w = self.logpdf(x) - law.logpdf(x).reshape(len(x))
+        w = np.exp(log_w - log_w.max())
+        return x, w / w.sum()
