@@ -24,7 +24,7 @@ class Snapshot(NamedTuple):
     """One line of a history: the averaged network of training `run` after `step` steps, scored on one fold.
 
     objective : mean training loss of the steps since the snapshot before, on noisy rows. train, held_out : the criterion on (up
-    to 1000 of) the rows it was trained on and on fold `fold`; fold is -1, and held_out NaN, where no fold was kept from it.
+    to 300 of) the rows it was trained on and on fold `fold`; fold is -1, and held_out NaN, where no fold was kept from it.
     sigma is the noise of the level, 0 for a network that was told several.
     """
 

@@ -32,7 +32,7 @@ from .units import Units, save_fitted
 SMALL = 1000  # rows up to which a table is cross-validated
 LEVELS = 6  # noise levels tried where sigma is "auto"
 SNAPSHOTS = 6  # of each level
-SHOWN = 1000  # rows of those trained on that a snapshot looks at
+SHOWN = 300  # rows of those trained on that a snapshot looks at
 FILES = ("model.npz", "metrics.csv", "summary.json")
 
 
@@ -391,7 +391,8 @@ def _network(model, d, objective, seed):
     several = objective == "multilevel_denoising"
     if model is None:
         widths = (32, 32) if d <= 3 else (128, 128)
-        return EnergyMLP.init(d, widths, "silu", confinement=0.1, conditional=several, rng=seed)
+        lam = 1.0 if several else 0.1  # lambda/(1 + sigma^2) is the precision of noisy standardised columns
+        return EnergyMLP.init(d, widths, "silu", confinement=lam, conditional=several, rng=seed)
     if not isinstance(model, EnergyMLP | ScoreMLP):
         raise TypeError(f"fit: model is a {type(model).__name__}, expected an EnergyMLP or a ScoreMLP.")
     if model.dim != d or model.theta.dtype.kind != "f" or model.theta.dtype.itemsize > 8:

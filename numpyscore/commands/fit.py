@@ -97,7 +97,9 @@ def _network(args, dim):
     conditional = args.objective == "multilevel_denoising"
     if args.network == "score":
         return ScoreMLP.init(dim, widths, "silu", conditional=conditional, rng=args.seed)
-    return EnergyMLP.init(dim, widths, "silu", confinement=0.1, conditional=conditional, rng=args.seed)
+    return EnergyMLP.init(
+        dim, widths, "silu", confinement=1.0 if conditional else 0.1, conditional=conditional, rng=args.seed
+    )
 
 
 class _Watch(Progress):
