@@ -102,7 +102,8 @@ def _dressed(name, title, claim, svg):
     svg = svg.replace(plots.INK, "currentColor").replace("*{stroke", f"#{name} *{{stroke")
     svg = re.sub(r'\b(d|x|y)="[^"]*"', lambda found: re.sub(r"\.\d+", _two_digits, found[0]), svg)
     box, width = re.findall(r'(viewBox="\S+ \S+ (\S+) [^"]*")', svg)[0]
-    head = f'<svg id="{name}" role="img" aria-labelledby="{name}-title {name}-desc" xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {box} style="max-width: {SCALE * float(width):.0f}px">'
+    wide = ' class="wide"' if float(width) > 450 else ""  # two panels: not to be squeezed into the width of a phone
+    head = f'<svg id="{name}"{wide} role="img" aria-labelledby="{name}-title {name}-desc" xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {box} style="max-width: {SCALE * float(width):.0f}px">'
     words = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(claim)}</desc>'
     return re.sub(r"<svg.*?>", lambda _: head + words, svg, count=1, flags=re.S)
 
