@@ -1,7 +1,7 @@
 """The normaliser gets exponentially more expensive with the dimension, the score does not.
 
 A trapezoidal grid needs a power of the dimension in points: to reach Z of sum x^2/2 + x^4/10 to 1e-8 it takes N points in one dimension
-and N^d in d. Counted up to d = 4 (dots), and continued as N^d: in ten dimensions it is more than 1e13.
+and N^d in d. Counted up to d = 4 (squares), and continued as N^d: in ten dimensions it is more than 1e13.
 """
 
 import numpy as np
@@ -49,9 +49,3 @@ def draw():
     ax.legend()
     plots.labels(ax, "dimension d", "points of the grid", "Cost of Z to eight digits")
     return figure
-
-
-if __name__ == "__main__":
-    from numpyscore.gallery import write_beside
-
-    write_beside(__file__)

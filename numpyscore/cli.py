@@ -5,7 +5,7 @@ import os
 import sys
 
 from . import __version__
-from .commands import bench, check, compare, evaluate, fit, golden, sample, verify
+from .commands import bench, check, compare, evaluate, figures, fit, golden, sample, verify
 from .terminal import FINE, INTERRUPTED, USAGE
 
 COMMANDS = {
@@ -16,6 +16,7 @@ COMMANDS = {
     "check": check,
     "golden": golden,
     "compare": compare,
+    "figures": figures,
     "bench": bench,
 }
 

@@ -8,7 +8,6 @@ import importlib.util
 import inspect
 import re
 import runpy
-import sys
 from html import escape
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +16,7 @@ from typing import NamedTuple
 from . import plots
 
 NO_MATPLOTLIB = "Figures need matplotlib: pip install 'numpyscore[figures]'"
+SCALE = 1.55  # pixels of a page for a point of a figure: all figures have letters of one size
 PACKAGE = Path(__file__).parent
 
 
@@ -34,7 +34,7 @@ class Picture(NamedTuple):
     @property
     def file(self):
         """The SVG as a file, on white."""
-        return self.svg.replace("<svg ", f'<svg style="background: #fff; color: {plots.INK}" ', 1) + "\n"
+        return self.svg.replace('style="', f'style="background: #fff; color: {plots.INK}; ', 1) + "\n"
 
 
 def scripts():
@@ -77,9 +77,14 @@ def draw(name):
     return Picture(name, title, claim, _dressed(name, title, claim, written))
 
 
+def drawable():
+    """Whether matplotlib is installed."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
 def pictures_of(chapters):
     """chapter number -> pictures of these chapters, drawn now; None where matplotlib is not installed."""
-    if importlib.util.find_spec("matplotlib") is None:
+    if not drawable():
         return None
     found: dict[int, list[Picture]] = {}
     for name in scripts():
@@ -95,14 +100,14 @@ def _dressed(name, title, claim, svg):
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.S)
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
     svg = svg.replace(plots.INK, "currentColor").replace("*{stroke", f"#{name} *{{stroke")
-    box = re.findall(r'viewBox="[^"]*"', svg)[0]
-    head = f'<svg id="{name}" role="img" aria-labelledby="{name}-title {name}-desc" xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {box}>'
+    svg = re.sub(r'\b(d|x|y)="[^"]*"', lambda found: re.sub(r"\.\d+", _two_digits, found[0]), svg)
+    box, width = re.findall(r'(viewBox="\S+ \S+ (\S+) [^"]*")', svg)[0]
+    wide = ' class="wide"' if float(width) > 450 else ""  # two panels: not to be squeezed into the width of a phone
+    head = f'<svg id="{name}"{wide} role="img" aria-labelledby="{name}-title {name}-desc" xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {box} style="max-width: {SCALE * float(width):.0f}px">'
     words = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(claim)}</desc>'
     return re.sub(r"<svg.*?>", lambda _: head + words, svg, count=1, flags=re.S)
 
 
-def write_beside(script):
-    """What `python figures/NAME.py` does: draw it, and put the picture beside the script."""
-    path = Path(script)
-    path.with_suffix(".svg").write_text(draw(path.stem).file, encoding="utf-8")
-    print(path.with_suffix(".svg"), file=sys.stderr)
+def _two_digits(fraction):
+    """A hundredth of a point is fine enough."""
+    return fraction[0][:3]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 GREEK = {
     "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ϵ", "varepsilon": "ε", "zeta": "ζ", "eta": "η", "theta": "θ",
-    "iota": "ι", "kappa": "κ", "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ",
+    "iota": "ι", "kappa": "κ", "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "pi": "π", "rho": "ρ", "sigma": "σ", "varsigma": "ς", "tau": "τ",
     "upsilon": "υ", "phi": "ϕ", "varphi": "φ", "chi": "χ", "psi": "ψ", "omega": "ω",
     "Gamma": "Γ", "Delta": "Δ", "Theta": "Θ", "Lambda": "Λ", "Xi": "Ξ", "Pi": "Π", "Sigma": "Σ", "Phi": "Φ", "Psi": "Ψ", "Omega": "Ω",
 }  # fmt: skip
@@ -41,7 +41,7 @@ PREFIX = {"nabla": "∇", "partial": "∂", "forall": "∀", "exists": "∃"}
 INTEGRALS = {"int": "∫", "iint": "∬", "iiint": "∭", "oint": "∮"}  # limits beside them
 SUMS = {"sum": "∑", "prod": "∏"}  # limits below and above, where there is room
 FUNCTIONS = {"log", "ln", "exp", "sin", "cos", "tan", "sinh", "cosh", "tanh", "det", "dim", "arg", "deg", "ker"}
-LIMITS = {"min", "max", "inf", "sup", "lim", "argmin", "argmax"}  # functions with their limits below
+LIMITS = {"min", "max", "inf", "sup", "lim", "argmin", "argmax", "Pr"}  # functions with their limits below
 OPEN = {"(": "(", "[": "[", r"\{": "{", r"\langle": "⟨", r"\lfloor": "⌊", r"\lceil": "⌈"}
 CLOSE = {")": ")", "]": "]", r"\}": "}", r"\rangle": "⟩", r"\rfloor": "⌋", r"\rceil": "⌉"}
 BARS = {"|": "|", r"\|": "‖", r"\lvert": "|", r"\rvert": "|", r"\lVert": "‖", r"\rVert": "‖"}
@@ -344,6 +344,10 @@ class _Reader:
         inside = self.row(r"\right")
         return Atom("letter", _mrow(left + inside + self.delimiter()))
 
+    def bar(self):
+        """A delimiter between two others that grows with them."""
+        return Atom("relation", self.delimiter())
+
     def delimiter(self, **size):
         """A delimiter that grows; nothing for a point."""
         token = self.next()
@@ -364,6 +368,7 @@ COMMANDS = {
     r"\underbrace": _Reader.brace,
     r"\not": _Reader.negated,
     r"\left": _Reader.fenced,
+    r"\middle": _Reader.bar,
 }
 
 

@@ -81,8 +81,8 @@ def labels(ax, x, y, title=""):
     return [ax.set_xlabel(x), ax.set_ylabel(y), ax.set_title(title)]
 
 
-def rule(ax, *, x=None, y=None, text=""):
-    """A thin line across the axes at x or y, with a word at its end."""
+def rule(ax, *, x=None, y=None, text="", below=False):
+    """A thin line across the axes at x or y, with a word at its end; `below` a horizontal line, not above it."""
     if x is not None:
         line = ax.axvline(x, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
         return [
@@ -97,18 +97,17 @@ def rule(ax, *, x=None, y=None, text=""):
             ),
         ]
     line = ax.axhline(y, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
-    return [
-        line,
-        ax.annotate(
-            text,
-            (1, y),
-            xycoords=("axes fraction", "data"),
-            xytext=(-2, 3),
-            textcoords="offset points",
-            ha="right",
-            fontsize=8.5,
-        ),
-    ]
+    word = ax.annotate(
+        text,
+        (1, y),
+        xycoords=("axes fraction", "data"),
+        xytext=(-2, -3 if below else 3),
+        textcoords="offset points",
+        ha="right",
+        va="top" if below else "bottom",
+        fontsize=8.5,
+    )
+    return [line, word]
 
 
 def mark(ax, x, y, text, *, offset=(8, 8), **options):
@@ -126,8 +125,8 @@ def grid(window, n):
 
 def score_field(ax, density, window, *, arrows=15, levels=7):
     """Level lines of a density in two dimensions, and arrows along its score, their length its square root so that far ones fit."""
-    x, y, points = grid(window, 120)
-    p = np.exp(density.logpdf(points)).reshape(120, 120)
+    x, y, points = grid(window, 80)
+    p = np.exp(density.logpdf(points)).reshape(80, 80)
     lines = ax.contour(x, y, p, np.geomspace(p.max() * 1e-3, p.max() * 0.9, levels), colors=PALETTE[0], linewidths=0.9)
     _, _, tails = grid(window, arrows)
     s = density.score(tails)

@@ -165,7 +165,7 @@ def _chapter(chapter, groups, pictures):
 def _figure(picture):
     """A figure and what it claims."""
     words = f"<b>{_inline(picture.title)}</b> {_inline(picture.claim)}"
-    return f"<figure>{picture.svg}<figcaption>{words}</figcaption></figure>\n"
+    return f"<figure><div>{picture.svg}</div><figcaption>{words}</figcaption></figure>\n"
 
 
 def _step(step, same):

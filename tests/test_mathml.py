@@ -77,6 +77,7 @@ def test_log_p_has_a_space_where_log_of_p_has_none():
 def test_delimiters_grow_where_they_are_told_to():
     assert 'stretchy="false"' in body("(x)") and 'stretchy="true"' in body(r"\left(\frac12\right)")
     assert body(r"\left.x\right|").count("<mo") == 1
+    assert body(r"\left[x \,\middle|\, y\right]").count('stretchy="true"') == 3
     assert 'minsize="1.8em"' in body(r"\Big|_{t=0}")
 
 
