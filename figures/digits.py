@@ -12,7 +12,7 @@ import sys
 import numpy as np
 
 import numpyscore as ns
-from numpyscore.plots import image_sheet
+from numpyscore.portrait import image_sheet
 
 SHOWN = 80
 HIGH, LOW = (

@@ -138,7 +138,7 @@ class Case:
     @functools.cached_property
     def moments(self):
         """Every column's mean."""
-        return self._means(self.columns, 1e-12 if self.dim < 3 else 2e-10)
+        return self._means(self.columns, 1e-12 if self.dim < 3 and not hasattr(self.density, "slack") else 2e-10)
 
     @functools.cached_property
     def slope_moments(self):
