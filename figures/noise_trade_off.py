@@ -12,34 +12,27 @@ from numpyscore import plots
 
 CHAPTER = 7
 NAMED = {2: 5.2e-4, 4: 2.7e-3, 5: 2.3e-3, 10: 4.8e-4}
-HALF = 3.5  # of the box's side, in standard deviations
+BOX = np.array([[-3.5, 3.5], [-3.5, 3.5]])  # in standard deviations
 
 
-def visibility(sigma):
+def seen_at(sigma):
     """The explicit loss between both mixtures with noise."""
     m = 5 * np.sqrt(2)
-    p, q = (ns.GaussianMixture([w, 1 - w], [[-m], [m]], 1.0).perturbed(sigma) for w in (0.2, 0.5))
-    return ns.expectation(lambda x: ns.explicit_loss(q.score(x), p.score(x)), p).value
-
-
-def covered(density, rng):
-    """Share of the box where the density is at least what 99 % of its own samples have."""
-    level = np.quantile(density.logpdf(density.sample(4000, rng=rng)), 0.01)
-    inside = density.logpdf(rng.uniform(-HALF, HALF, (4000, 2))) >= level
-    return inside.mean()
+    p, q = (ns.GaussianMixture([w, 1 - w], [[-m], [m]], 1.0) for w in (0.2, 0.5))
+    return ns.visibility(p, q, sigma).value
 
 
 def measure():
     """Noise levels with visibility, coverage and bias; asserted: the named numbers, an interior optimum, and that both others rise."""
     sigmas = np.geomspace(0.5, 20, 33)
-    seen = np.array([visibility(s) for s in sigmas])
+    seen = np.array([seen_at(s) for s in sigmas])
     for sigma, value in NAMED.items():
-        assert abs(visibility(sigma) / value - 1) < 0.02, sigma
+        assert abs(seen_at(sigma) / value - 1) < 0.02, sigma
     assert 3 < sigmas[np.argmax(seen)] < 5
     clean = ns.Parzen(ns.standardise(ns.old_faithful()).x[::2], 0.15)
     levels, rng = np.geomspace(0.05, 2, 12), np.random.default_rng(0)
     x = clean.sample(4000, rng=rng)
-    coverage = np.array([covered(clean.perturbed(s), rng) for s in levels])
+    coverage = np.array([ns.coverage(clean, s, BOX, n=4000, rng=0).share for s in levels])
     bias = np.array([np.mean(clean.logpdf(x) - clean.perturbed(s).logpdf(x)) for s in levels])
     assert np.all(np.diff(coverage) > -0.03) and coverage[-1] > 3 * coverage[0] and np.all(np.diff(bias) > 0)
     return sigmas, seen, levels, coverage, bias
@@ -50,7 +43,7 @@ def draw():
     sigmas, seen, levels, coverage, bias = measure()
     figure, (left, right) = plots.panels(2)
     plots.curves(left, sigmas, {"J$_E$": seen})
-    left.plot(list(NAMED), [visibility(s) for s in NAMED], **(plots.looks(2)[1] | {"linestyle": ""}))
+    left.plot(list(NAMED), [seen_at(s) for s in NAMED], **(plots.looks(2)[1] | {"linestyle": ""}))
     best = np.argmax(seen)
     plots.rule(left, x=sigmas[best], text=f"best, {sigmas[best]:.2g}")
     left.set(xscale="log", yscale="log", ylim=(1e-8, 1e-2))

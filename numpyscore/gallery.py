@@ -38,11 +38,12 @@ class Picture(NamedTuple):
 
 
 def scripts():
-    """name -> path of every figure's script, in the order of the names."""
+    """name -> path of every figure's script, in the order of the names; a script without a CHAPTER is none of them."""
     folder = PACKAGE / "figures"
     if not folder.is_dir():
         folder = PACKAGE.parent / "figures"
-    return {path.stem: path for path in sorted(folder.glob("[a-z]*.py"))}
+    found = sorted(folder.glob("[a-z]*.py"))
+    return {path.stem: path for path in found if "\nCHAPTER = " in path.read_text(encoding="utf-8")}
 
 
 def load(name):
