@@ -99,11 +99,15 @@ class Case:
         return out
 
     @functools.cached_property
+    def scale(self):
+        """About a standard deviation of the data along each axis (d,), from the density's frame; 1 without one."""
+        frame = getattr(self.density, "frame", None)
+        return np.ones(self.dim) if frame is None else np.sqrt(np.sum(frame.axes**2, 1))
+
+    @functools.cached_property
     def w(self):
         """A direction (d,) along which a standard deviation of the data is about one quarter."""
-        frame = getattr(self.density, "frame", None)
-        scale = np.ones(self.dim) if frame is None else np.sqrt(np.sum(frame.axes**2, 1))
-        return 0.25 / (scale * np.sqrt(self.dim))
+        return 0.25 / (self.scale * np.sqrt(self.dim))
 
     def bend(self, x):
         """A test function g (n,), its gradient (n, d) and its Laplacian (n,): g = u / sqrt(1 + u^2), u = w . x + 1/2.

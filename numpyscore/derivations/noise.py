@@ -38,7 +38,7 @@ def closed(case):
 
 def half_scale(case):
     """A noise level for the case: half of its smallest standard deviation along an axis, roughly."""
-    return float(0.5 / (case.w.max() * np.sqrt(case.dim)))
+    return float(0.5 * case.scale.min())
 
 
 def with_signs(x):
