@@ -1,24 +1,22 @@
 """Handwritten digits learned from 1437 of them, with no derivative but those written by hand, and judged on the other 360.
 
-Claim: a network that knows noise levels, trained by multilevel denoising, codes held-out digits, 8 x 8 pixels dequantised as
+A network that knows noise levels, trained by multilevel denoising, codes held-out digits, 8 x 8 pixels dequantised as
 (pixel + u)/17, with at least 0.2 bits per dimension less than a Gaussian of full covariance; its likelihood is exact, because the
 trace in the probability flow is. Beside it an energy with one hidden layer, trained by the exact implicit loss.
 
-    python figures/digits.py [digits.png]
+It takes two minutes and no chapter waits for it: ``python figures/digits.py`` writes digits.png beside itself.
 """
 
-import sys
+from pathlib import Path
 
 import numpy as np
 
 import numpyscore as ns
-from numpyscore.portrait import image_sheet
+from numpyscore import plots, portrait
 
 SHOWN = 80
-HIGH, LOW = (
-    10.0,
-    0.1,
-)  # levels in standard deviations of a pixel; a pixel that is always paper has 1/17/sqrt(12) in grey levels
+# noise levels, in standard deviations of a pixel; where it is always paper, that of u/17
+HIGH, LOW = 10.0, 0.1
 
 
 def bits(log_p, units):
@@ -60,36 +58,34 @@ def numbers(steps=2000, held_out=360, shown=SHOWN):
     return pictures, bits(log_p, units), bits(gaussian.logpdf(z), units), flow, energy
 
 
-def draw(path, pictures, network, gaussian):
-    """Three sheets: digits, samples of the network, samples of the energy."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+def measure(**small):
+    """The three sheets and the bits per dimension of network and Gaussian, the claim asserted."""
+    pictures, network, gaussian, _, _ = numbers(**small)
+    gain = gaussian - network
+    error = gain.std(ddof=1) / len(gain) ** 0.5
+    assert gain.mean() - 2 * error > 0.2, (network.mean(), gaussian.mean(), error)
+    return pictures, network, gaussian
 
-    figure = Figure(figsize=(10, 5), layout="constrained", dpi=150)
-    axes = figure.subplots(1, 3)
+
+def draw(measured=None):
+    """Three sheets: digits, samples of the network, samples of the energy."""
+    pictures, network, gaussian = measured or measure()
+    figure, axes = plots.panels(3, width=10, height=4.8)
     titles = (
         f"digits\nGaussian: {gaussian.mean():.2f} bits per dimension, held out",
         f"samples, multilevel denoising\n{network.mean():.2f} bits per dimension, held out",
         "samples, energy with one hidden layer\nexact implicit loss",
     )
     for ax, images, title in zip(axes, pictures, titles, strict=True):
-        image_sheet(ax, np.clip(images, 0, 1).reshape(-1, 8, 8), 8)
+        portrait.image_sheet(ax, np.clip(images, 0, 1).reshape(-1, 8, 8), 8)
         ax.set_title(title, fontsize=10)
-    FigureCanvasAgg(figure).print_png(path)
-
-
-def main(path="digits.png"):
-    """Assert the claim in numbers, then draw."""
-    pictures, network, gaussian, _, _ = numbers()
-    gain = gaussian - network
-    error = gain.std(ddof=1) / len(gain) ** 0.5
-    print(
-        f"bits per dimension, {len(gain)} held-out digits: network {network.mean():.3f}, Gaussian {gaussian.mean():.3f}"
-    )
-    print(f"gain {gain.mean():.3f} +- {error:.3f}")
-    assert gain.mean() - 2 * error > 0.2
-    draw(path, pictures, network, gaussian)
+    return figure
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    measured = measure()
+    print(
+        f"bits per dimension of {len(measured[1])} digits: network {measured[1].mean():.3f}, Gaussian {measured[2].mean():.3f}"
+    )
+    with plots.style():
+        draw(measured).savefig(Path(__file__).with_suffix(".png"), dpi=150)

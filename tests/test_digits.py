@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import numpyscore as ns
 
@@ -27,8 +28,13 @@ def test_the_figure_runs_small_and_its_gaussian_is_scipys(tmp_path):
     np.testing.assert_allclose(
         gaussian, -log_p / 64 / np.log(2), rtol=1e-9
     )  # eps times the condition number, about 1e4
-    figure.draw(tmp_path / "digits.png", pictures, network, gaussian)
+    figure.draw((pictures, network, gaussian)).savefig(tmp_path / "digits.png")
     assert (tmp_path / "digits.png").stat().st_size > 10000
+
+
+def test_control_the_claim_fails_for_a_network_that_has_learned_nothing():
+    with pytest.raises(AssertionError):
+        figure.measure(steps=1, held_out=20, shown=4)
 
 
 def test_pixels_are_dequantised_anew_and_keep_their_grey_level():
