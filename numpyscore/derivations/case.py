@@ -184,6 +184,13 @@ class Case:
         """What the data's score, where it had to be differenced, may add to the error of a line; 0 for the densities here."""
         return 8 * self.moments.value["slack"] if hasattr(self.density, "slack") else 0.0
 
+    @functools.cached_property
+    def slack_at_points(self):
+        """The same for a line that is computed at points: the largest error of the data's score at 64 samples."""
+        if not hasattr(self.density, "slack"):
+            return 0.0
+        return 8 * float(self.density.slack_of_score(self.density.sample(64, rng=self.seed)).max())
+
     @property
     def smooth_data(self):
         """Whether the data's score has a trace and no jumps: their frame names none."""

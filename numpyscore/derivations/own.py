@@ -116,11 +116,16 @@ class Own:
 
     def slack(self, x):
         """Bounds of the errors of score and trace at x, (n,) and (n,); 0 for what is given."""
-        zero = np.zeros(len(x))
-        score = zero if self.has["score"] else SAFETY * self._differenced("logpdf", x, ()).error.sum(1)
+        score = self.slack_of_score(x)
         if self.has["trace"] or not self.has_trace:
-            return score, zero
+            return score, np.zeros(len(x))
         return score, SAFETY * np.einsum("nii->n", self._differenced("score", x, (self.dim,)).error)
+
+    def slack_of_score(self, x):
+        """A bound of the error of the score at x (n,), 0 if it is given."""
+        if self.has["score"]:
+            return np.zeros(len(x))
+        return SAFETY * self._differenced("logpdf", x, ()).error.sum(1)
 
     # ---- samples
 

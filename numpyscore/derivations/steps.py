@@ -101,8 +101,9 @@ class Step:
     def __call__(self, case):
         """The verdict of this line on a case."""
         sides = self.sides(case)
-        if case.slack:
-            sides = sides._replace(left=sides.left + number(0, case.slack))
+        slack = case.slack if sides.left.weights or sides.right.weights else case.slack_at_points
+        if slack:
+            sides = sides._replace(left=sides.left + number(0, slack))
         return judge(self, sides, subject=case.subject, method=case.method)
 
     def settings(self, seed=0) -> Iterator[Verdict]:
