@@ -88,7 +88,7 @@ def test_killed_at_random_times_a_fit_ends_in_the_same_bits(kills, data, tmp_pat
 
 
 def test_interrupted_it_saves_says_so_and_goes_on(data, tmp_path, capsys):
-    options = ("--widths", "8", "--steps", "40")
+    options = ("--widths", "8", "--steps", "120", "--sigma", "0.3")
     process = start(data, tmp_path / "out", *options, seconds=1e9)  # only the first checkpoint, and that of Ctrl-C
     while not (tmp_path / "out" / NAME).exists():
         time.sleep(0.01)
@@ -107,7 +107,7 @@ def test_interrupted_it_saves_says_so_and_goes_on(data, tmp_path, capsys):
 @pytest.mark.parametrize("limit", [2000, 12000], ids=["at once", "on the way"])
 def test_a_full_disk_is_one_line_and_the_last_checkpoint_is_kept(limit, data, tmp_path, capsys):
     """RLIMIT_FSIZE: no file may grow beyond the limit; the checkpoint does, as its history grows."""
-    options, out = ("--widths", "8", "--steps", "24"), tmp_path / "out"
+    options, out = ("--widths", "8", "--steps", "24", "--sigma", "0.3"), tmp_path / "out"
     code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY)); {OFTEN.format(0.0)}"
     argv = [sys.executable, "-c", code, "fit", str(data), "--out", str(out), *options]
     done = subprocess.run(argv, capture_output=True, text=True)
@@ -123,7 +123,7 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_is_kept(limit, data, tm
 
 # ------------------------------------------------------------------------------- what it prints and writes
 
-QUICK = ("--widths", "8", "--steps", "6")
+QUICK = ("--widths", "8", "--steps", "12", "--sigma", "0.3")
 
 
 def test_it_writes_the_folder_and_says_what_it_found(data, tmp_path, capsys):

@@ -33,7 +33,7 @@ ROWS = GaussianMixture([0.4, 0.6], [[-2.0, 0.0], [2.0, 1.0]], [[0.5, 0.1], [0.1,
     20.0,
 ] + [0, 300]
 SMALL = EnergyMLP.init(2, (6,), "silu", confinement=0.1, rng=0)
-QUICK = {"steps": 6, "model": SMALL}
+QUICK = {"steps": 12, "model": SMALL, "sigma": 0.3}
 
 
 def contents(folder):
@@ -56,7 +56,7 @@ class Stop:
 
 
 VARIETIES = {
-    "adam": {},
+    "adam": {"sigma": "auto", "steps": 6},
     "lbfgs": {"optimiser": "lbfgs"},
     "batches": {"batch": 7, "sigma": 0.3},
     "sliced": {"objective": "sliced", "sigma": 0.3},
@@ -65,6 +65,7 @@ VARIETIES = {
         "objective": "multilevel_denoising",
         "model": ScoreMLP.init(2, (6,), "silu", conditional=True, rng=0),
         "steps": 12,
+        "sigma": "auto",
     },
 }
 
@@ -329,7 +330,7 @@ def test_a_damaged_checkpoint_is_one_value_error_and_stays_as_it_is(how, tmp_pat
 
 @pytest.mark.parametrize(
     "other",
-    [{"rng": 1}, {"steps": 7}, {"rate": 0.02}, {"sigma": 0.3}, {"optimiser": "lbfgs"}, {"objective": "sliced"}, {"batch": 9},
+    [{"rng": 1}, {"steps": 7}, {"rate": 0.02}, {"sigma": 0.2}, {"optimiser": "lbfgs"}, {"objective": "sliced"}, {"batch": 9},
      {"model": SMALL.with_theta(SMALL.theta * 1.1)}, {"data": ROWS + [0, 1e-9]}],
     ids=lambda other: next(iter(other)),
 )  # fmt: skip
