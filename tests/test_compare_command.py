@@ -156,7 +156,7 @@ def test_what_cannot_be_compared_is_one_line_and_exit_2(capsys, vectors, tmp_pat
     "argv, said",
     [
         (("{v}", "no_such_module_here"), "raised ModuleNotFoundError"),
-        (("{v}", "no such file.py"), "No such file"),
+        (("{v}", "no such file.py"), "there is no file"),
         (("{v}", "no such file.json"), "No such file"),
         (("{v}", "numpyscore.comparison:evaluat"), "has no evaluat "),
         (("{v}", "numpyscore.comparison", "--limit", "nan"), "limit is nan"),
