@@ -168,6 +168,7 @@ def wrong_cases():
         "density integrates to one": Case(Twin(density, logpdf=lambda a: a + 1e-7), net),
         "exp(-f)/Z integrates to one": Case(line, Jumpy(thin)),
         "score is the gradient of log p": Case(Twin(density, score=off), net),
+        "score at points": Case(Twin(density, score=off), net),
         "normaliser drops out": Case(density, Twin(net, score=off)),
         "score of a network": Case(density, Twin(net, score=off)),
         "the score points uphill": Case(density, Twin(net, score=off)),
