@@ -238,10 +238,10 @@ def test_the_expansion_of_the_square_notices_a_minus_that_became_a_plus():
 
 
 def sides_of(step):
-    """(step, sides, method) of everything that a step computes, on the closed forms of the default run and on a half-line."""
+    """(step, sides, method) of everything that a step computes, on Gaussians, mixtures and a half-line."""
     if step.kind != "line":
         return [(step, sides, "quadrature") for _, sides in step.sides(0)]
-    cases = closed_forms([*SMOOTH, "exponential"], 0, dims=(1, 2))
+    cases = closed_forms(["gaussian", "mixture", "exponential"], 0, dims=(1, 2))
     return [(step, step.sides(case), case.method) for case in cases if step.applies(case)]
 
 
