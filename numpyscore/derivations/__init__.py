@@ -95,6 +95,7 @@ def named_densities():
 
 
 SMOOTH = ("gaussian", "mixture", "student-t", "logistic")  # of the default run
+QUICK = ("gaussian", "mixture", "logistic")  # heavy tails take the largest grids
 
 
 def random_models(d, rng):
@@ -176,9 +177,8 @@ def studies(target=None, *, density=None, seed=0, progress=None, steps=STEPS):
         yield Study("Your density", cases, LINES, seed, tuple(getattr(density, "notes", ())))
         return
     if target is None:
-        cases = closed_forms(
-            SMOOTH, seed, dims=(1, 2, 3) if len(wanted) > 1 else (1, 2)
-        )  # one step alone is a quick look
+        quick = len(wanted) == 1  # one step alone is a quick look
+        cases = closed_forms(QUICK if quick else SMOOTH, seed, dims=(1, 2) if quick else (1, 2, 3))
         for chapter in CHAPTERS:
             if wanted.intersection(chapter.steps):
                 yield Study(chapter.heading, cases, chapter.steps, seed)
