@@ -48,7 +48,8 @@ LINES = tuple(step for step in STEPS if step.kind == "line")
 MONTE_CARLO = 4000  # samples where quadrature is out of reach
 TRAINING = 2000  # samples the demonstration network is trained on
 ROWS = {3: 200}  # of a longer table this many rows (else 2000), drawn at random, carry the Parzen density
-DEMONSTRATION = {1: ((16, 16), 100), 2: ((16, 16), 100), 3: ((8,), 12)}  # widths and steps that a grid can follow
+# widths and steps: what a grid can follow, and no longer, since at 100 steps the network collapses onto the samples it is trained on
+DEMONSTRATION = {1: ((16, 16), 40), 2: ((16, 16), 40), 3: ((8,), 12)}
 
 
 class Study(NamedTuple):
