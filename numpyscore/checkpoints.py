@@ -11,6 +11,7 @@ from .optimisers import Adam
 from .splits import Snapshot
 
 NAME = "checkpoint.npz"
+VERSION = 2  # of the format
 SECONDS = 2.0  # between checkpoints: what a kill may cost
 
 
@@ -20,6 +21,7 @@ class State(NamedTuple):
     run, step : the training and its steps so far. adam : the optimiser (None before its first step). total, terms : sum and
     number of training losses since the last snapshot. history : Snapshots. scores : (n,) held-out loss of the rows that were tested,
     NaN elsewhere. best : parameters of the snapshot with the least held-out loss of this training, its value, its step.
+    ladder : (levels done, p), the averaged parameters at the end of each noise level of this training.
 
     There is no generator among them: the random numbers of a step are drawn from (seed, run, step).
     """
@@ -32,16 +34,17 @@ class State(NamedTuple):
     history: tuple
     scores: np.ndarray
     best: tuple
+    ladder: np.ndarray
 
 
 def to_arrays(state, seal):
     """A State as a dict of arrays; `seal` says of which data and settings."""
     adam = state.adam
     theta, value, step = state.best
-    arrays: dict[str, Any] = {"format": "numpyscore-checkpoint", "version": 1, "seal": seal}
+    arrays: dict[str, Any] = {"format": "numpyscore-checkpoint", "version": VERSION, "seal": seal}
     arrays |= {"run": state.run, "step": state.step, "total": state.total, "terms": state.terms, "scores": state.scores}
     arrays |= {"history": np.array(state.history, float).reshape(-1, len(Snapshot._fields))}
-    arrays |= {"best_theta": theta, "best_value": value, "best_step": step}
+    arrays |= {"best_theta": theta, "best_value": value, "best_step": step, "ladder": state.ladder}
     if adam is not None:
         arrays |= {f"adam_{name}": value for name, value in adam._asdict().items()}
     arrays = {name: np.asarray(value) for name, value in arrays.items()}
@@ -60,7 +63,7 @@ def from_arrays(data):
     )
     best = (data["best_theta"], float(data["best_value"]), int(data["best_step"]))
     counts = (int(data["run"]), int(data["step"]))
-    return State(*counts, adam, float(data["total"]), int(data["terms"]), history, data["scores"], best)
+    return State(*counts, adam, float(data["total"]), int(data["terms"]), history, data["scores"], best, data["ladder"])
 
 
 class Checkpoint:
@@ -90,8 +93,8 @@ class Checkpoint:
             return None
         if text(data, "format") != "numpyscore-checkpoint":
             raise refuse("is an npz file, but not a numpyscore checkpoint")
-        if text(data, "version") != "1":
-            raise refuse(f"has format version {text(data, 'version')}, this program reads version 1")
+        if text(data, "version") != str(VERSION):
+            raise refuse(f"has format version {text(data, 'version')}, this program reads version {VERSION}")
         if text(data, "sha256") != digest({name: a for name, a in data.items() if name != "sha256"}):
             raise refuse("is damaged: its contents do not have the checksum that stands in it")
         if text(data, "seal") != self.seal:

@@ -29,7 +29,7 @@ class Drawn(NamedTuple):
     note: str = ""
 
 
-def draw(model, n, *, sigmas=None, method="auto", n_steps=None, step=None, rng=None):
+def draw(model, n, *, sigmas=None, ladder=None, method="auto", n_steps=None, step=None, rng=None):
     """n samples of a network, (n, d), by a method that its kind allows.
 
     Parameters
@@ -39,14 +39,17 @@ def draw(model, n, *, sigmas=None, method="auto", n_steps=None, step=None, rng=N
     sigmas : (L,) array, decreasing, in units of the standardised data
         The levels a conditional network was trained at. For a network without levels None, or the one number that it was
         trained at, which only sets the step of "langevin".
+    ladder : Ladder, optional
+        For a network without levels: those that training passed at larger noise, and itself last; see `fit`.
     method : str
         For conditional networks "flow" (the default: samples of just the density of `log_likelihood`), "predictor-corrector",
-        "reverse" and "annealed". For energies without levels "tempered" (the default), which gives far modes the weights they
-        have in exp(-f)/Z; what these are, a score learned at little noise hardly knows. "langevin", for all, leaves modes the
-        weights that the starts had.
+        "reverse" and "annealed". For networks that come with a ladder "annealed" (the default): chains are drawn from the first network
+        and come down through all; far modes get the weights they have at the largest noise, where the score knows them. For energies
+        without levels "tempered", which gives far modes the weights they have in exp(-f)/Z; what these are, a score learned at
+        little noise hardly knows. "langevin", for all, leaves modes the weights that the starts had.
     n_steps : int, optional
-        Levels of "reverse", "predictor-corrector" (200) and "tempered" (100); steps at each level of "annealed" (100) and in all of
-        "langevin" (2000).
+        Levels of "reverse", "predictor-corrector" (200) and "tempered" (100); steps at each level of "annealed" (100) and in
+        all of "langevin" (2000).
     step : positive float, optional
         Of "langevin" and, at the last level, "annealed"; default 0.2 and 0.1 of the square of the least sigma.
     rng : seed or numpy.random.Generator
@@ -65,7 +68,7 @@ def draw(model, n, *, sigmas=None, method="auto", n_steps=None, step=None, rng=N
     where, rng, n = "draw", generator("draw", rng), count("draw", "n", n, least=0)
     steps = None if n_steps is None else count(where, "n_steps", n_steps)
     step = None if step is None else positive(where, "step", step)
-    method = _method(where, model, method)
+    method = _method(where, model, ladder, method)
     if (steps and method == "flow") or (step and method not in ("annealed", "langevin")):
         raise ValueError(
             f"{where}: n_steps is {n_steps} and step {step}, but {method!r} chooses its own; leave them out."
@@ -78,6 +81,8 @@ def draw(model, n, *, sigmas=None, method="auto", n_steps=None, step=None, rng=N
         down = reverse_diffusion if method == "reverse" else predictor_corrector
         fine = geometric_levels(levels[0], levels[-1], max(2, steps or LEVELS))
         return Drawn(down(model, levels[0] * x0, fine, rng=rng).samples, method)
+    if method == "annealed" and ladder is not None:
+        return _down(ladder, n, steps, step, rng)
     if method == "annealed":
         found = annealed_langevin(model, levels[0] * x0, levels, steps or 100, step=step, rng=rng)
         return Drawn(found.samples, method)
@@ -91,10 +96,20 @@ def draw(model, n, *, sigmas=None, method="auto", n_steps=None, step=None, rng=N
     return Drawn(found.samples, method, found.acceptance, "far modes keep the weights of the starts, N(0, I)")
 
 
-def _method(where, model, method):
+def _down(ladder, n, steps, step, rng):
+    """From the first network of a ladder through the others, with a Metropolis test where they are energies."""
+    first, sigmas = ladder.networks[0], ladder.sigmas
+    x0 = draw(first, n, sigmas=sigmas[:1], rng=rng).samples
+    options = {"step": step, "adjusted": first.kind == "EnergyMLP", "rng": rng}
+    found = annealed_langevin(ladder, x0, sigmas[1:], steps or 100, **options)
+    note = "far modes have the weights of the larger noise; those in exp(-f)/Z of the last energy (method tempered) may differ"
+    return Drawn(found.samples, "annealed", found.acceptance, note)
+
+
+def _method(where, model, ladder, method):
     """The method's name, fit for this network; the first of those that are is the default."""
-    down = METHODS[:4] if model.conditional else ()
-    fit = [*down, *(["tempered"] if model.kind == "EnergyMLP" and not down else []), "langevin"]
+    down = METHODS[:4] if model.conditional else METHODS[3:4] if ladder is not None else ()
+    fit = [*down, *(["tempered"] if model.kind == "EnergyMLP" and not model.conditional else []), "langevin"]
     if method == "auto":
         return fit[0]
     if method not in fit:

@@ -6,11 +6,26 @@ is a conditional model, whose calls take `sigma=`, or a function sigma -> densit
 
 import functools
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 
 from .inputs import numeric, samples
 from .losses import deviations
+
+
+class Ladder(NamedTuple):
+    """A family of targets: networks without levels, one for each of the noise levels that training came down by.
+
+    networks : L of them, of one shape. sigmas : (L,) array, decreasing. Called with a level it gives the network that was trained
+    nearest to it.
+    """
+
+    networks: tuple
+    sigmas: np.ndarray
+
+    def __call__(self, sigma):
+        return self.networks[int(np.argmin(np.abs(np.log(self.sigmas / sigma))))]
 
 
 def at_level(where, family, sigma):

@@ -27,11 +27,13 @@ from .noise import geometric_levels, perturb, suggest_levels
 from .objectives import denoising, finite_difference_sliced, implicit, multilevel_denoising, sliced
 from .optimisers import Adam, adam_start, adam_step, learning_rate, minimise
 from .splits import NestedFolds, Snapshot, ThreeWay
+from .targets import Ladder
 from .units import Units, save_fitted
 
 SMALL = 1000  # rows up to which a table is cross-validated
-LEVELS = 6  # noise levels tried where sigma is "auto"
+WIDEST, LEAST, LEVELS = 0.8, 0.07, 7  # noise levels tried where sigma is "auto", from where modes overlap
 SNAPSHOTS = 6  # of each level
+AVERAGED = 3  # the weights handed out are averaged over about this part of the steps of a level
 SHOWN = 300  # rows of those trained on that a snapshot looks at
 FILES = ("model.npz", "metrics.csv", "summary.json")
 
@@ -66,12 +68,20 @@ OBJECTIVES = {
 # ------------------------------------------------------------------------------- fit
 
 
-class Fit(NamedTuple):
-    """What `fit` returns: the network, in standardised units; the history, Snapshots; the summary, as in summary.json."""
-
+class _Fit(NamedTuple):
     model: Any
     history: tuple
     summary: dict
+
+
+class Fit(_Fit):
+    """What `fit` returns: the network, in standardised units; the history, Snapshots; the summary, as in summary.json.
+
+    Beside these three it has the attribute `ladder`, the `Ladder` of the networks that training passed at larger noise, ending
+    with `model`; None if there was one level.
+    """
+
+    ladder: Any = None
 
     @property
     def units(self):
@@ -98,7 +108,7 @@ def fit(
         "multilevel_denoising"; or (model, x, sigma, generator) -> Loss, for example `explicit` towards the score of
         ``Parzen(rows, sigma)``. `generalised` needs a support that a table does not tell.
     sigma : "auto", a number >= 0, or (L,) array
-        Noise on the training points in standardised units, a standard deviation. "auto" trains from 0.4 down to 0.07 (both higher
+        Noise on the training points in standardised units, a standard deviation. "auto" trains from 0.8 down to 0.07 (both higher
         where the rows are further apart), each level from where the one before stopped, and the held-out rows choose. For
         "multilevel_denoising" the levels; "auto" is `suggest_levels`.
     model : EnergyMLP or ScoreMLP, optional
@@ -174,7 +184,7 @@ def _free(out, known):
 
 def write_results(out, result):
     """model.npz, metrics.csv and summary.json in the folder `out`, each whole or not at all."""
-    save_fitted(os.path.join(out, "model.npz"), result.model, result.units)
+    save_fitted(os.path.join(out, "model.npz"), result.model, result.units, result.ladder)
     lines = [",".join(Snapshot._fields)]
     lines += [",".join("" if math.isnan(value) else repr(value) for value in line) for line in result.history]
     write_whole(os.path.join(out, "metrics.csv"), "\n".join([*lines, ""]).encode())
@@ -234,7 +244,7 @@ class Task:
 
     def start(self):
         """The first state."""
-        return State(0, 0, None, 0.0, 0, (), np.full(len(self.z), np.nan), self._nothing)
+        return State(0, 0, None, 0.0, 0, (), np.full(len(self.z), np.nan), self._nothing, self._no_ladder)
 
     def share(self, state):
         """The share of all steps that is done, counting every training at its full length."""
@@ -273,7 +283,7 @@ class Task:
         loss = self.rule(self.model.with_theta(adam.theta), self.z[rows], self.sigmas[level], rng)
         gradient, value = loss.gradient, float(loss.value)
         now = learning_rate(k + 1, self.steps, self.rate)
-        return adam_step(adam, gradient, now, memory=max(0.0, 1 - 10 / self.steps)), 1, value
+        return adam_step(adam, gradient, now, memory=max(0.0, 1 - AVERAGED / self.steps)), 1, value
 
     def _lbfgs(self, run, state, adam, level, k):
         """L-BFGS up to the next snapshot, anew from where the last one stopped, on the noise of this level."""
@@ -304,7 +314,9 @@ class Task:
         mean, best = float(np.mean(list(held.values()))), state.best
         if mean < best[1]:
             best = (net.theta, mean, state.step)
-        return state._replace(total=0.0, terms=0, history=state.history + lines, best=best)
+        done = state.step % self.steps == 0
+        ladder = np.vstack([state.ladder, net.theta]) if done else state.ladder
+        return state._replace(total=0.0, terms=0, history=state.history + lines, best=best, ladder=ladder)
 
     def _finish(self, run, state):
         """The rows that this training reports on, and the start of the next; the last one's parameters stay in `best`."""
@@ -313,11 +325,16 @@ class Task:
         if len(run.report):
             scores[run.report] = self.criterion(self.model.with_theta(best[0]), run.report)
         last = state.run + 1 == self.split.runs
-        return State(state.run + 1, 0, None, 0.0, 0, state.history, scores, best if last else self._nothing)
+        kept = (best, state.ladder) if last else (self._nothing, self._no_ladder)
+        return State(state.run + 1, 0, None, 0.0, 0, state.history, scores, *kept)
 
     @property
     def _nothing(self):
         return np.empty(0, self.model.theta.dtype), math.inf, 0
+
+    @property
+    def _no_ladder(self):
+        return np.empty((0, len(self.model.theta)), self.model.theta.dtype)
 
     # ---- what is compared
 
@@ -347,8 +364,12 @@ class Task:
     def result(self, state):
         """The Fit of the last state."""
         theta, _, step = state.best
-        summary = appraise(self, state, step)
-        return Fit(self.model.with_theta(theta), state.history, summary)
+        net, summary = self.model.with_theta(theta), appraise(self, state, step)
+        result, above = Fit(net, state.history, summary), (step - 1) // self.steps
+        if above > 0:
+            networks = (*map(self.model.with_theta, state.ladder[:above]), net)
+            result.ladder = Ladder(networks, np.array(self.sigmas[: above + 1]))
+        return result
 
 
 # ------------------------------------------------------------------------------- what comes in
@@ -419,8 +440,8 @@ def _sigmas(sigma, objective, conditional, z):
             )
         return [levels]
     if auto:
-        low = max(0.07, suggest_levels(z)[-1])
-        return [float(s) for s in geometric_levels(max(0.4, 4 * low), low, LEVELS)]
+        low = max(LEAST, suggest_levels(z)[-1])
+        return [float(s) for s in geometric_levels(max(WIDEST, 4 * low), low, LEVELS)]
     value = np.asarray(numeric("fit", "sigma", sigma))
     if value.ndim or not np.isfinite(value) or value < 0:
         raise ValueError(

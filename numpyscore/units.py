@@ -6,6 +6,8 @@ network's file with four entries more:
     data_columns (d,) names     data_mean (d,) [x]     data_scale (d,) [x]
     data_sigma   the noise the network was trained at, in units of z: one number, or (L,) levels, decreasing, if conditional
 
+and, where training came down through larger noise, data_ladder_sigma (k,) and data_ladder_theta (k, p), what it was there.
+
 `numpyscore.load(path)` gives the network alone, which answers for z; `load_fitted(path)` the network and its `Units`. A file
 written by `model.save` has no such entries: its units are those of its x, mean 0 and scale 1. So a command reads
 
@@ -24,6 +26,7 @@ import numpy as np
 from .files import read_npz, write_npz
 from .inputs import samples
 from .models import network_of
+from .targets import Ladder
 
 NUMBERS = 1 << 20  # in the directions of one block
 
@@ -70,14 +73,17 @@ class Units(NamedTuple):
         return out
 
 
-def save_fitted(path, model, units):
-    """Write a network and its units to one plain npz file, whole or not at all."""
+def save_fitted(path, model, units, ladder=None):
+    """Write a network, its units and the `Ladder` that ends with it, if any, to one plain npz file, whole or not at all."""
     entries = {"columns": np.array(units.columns, str), "mean": units.mean, "scale": units.scale, "sigma": units.sigma}
+    if ladder is not None:
+        above = np.array([net.theta for net in ladder.networks[:-1]])
+        entries |= {"ladder_theta": above, "ladder_sigma": ladder.sigmas[:-1]}
     write_npz(path, model.to_arrays() | {f"data_{name}": np.asarray(value) for name, value in entries.items()})
 
 
 def load_fitted(path, *, max_bytes=1 << 31):
-    """The network in a file written by `fit` or by `model.save`, and its `Units`.
+    """The network in a file written by `fit` or by `model.save`, and its `Units`; `load_ladder` gives what else is in it.
 
     Parameters
     ----------
@@ -96,12 +102,7 @@ def load_fitted(path, *, max_bytes=1 << 31):
     OSError
         If it cannot be read.
     """
-
-    def refuse(why):
-        return ValueError(f"load: {path} {why}; expected a file written by `numpyscore fit` or model.save(path).")
-
-    data = read_npz(path, refuse, max_bytes)
-    model = network_of(data, refuse)
+    data, model, refuse = _read(path, max_bytes)
     d = model.dim
     if not any(name.startswith("data_") for name in data):
         return model, Units(tuple(f"x{i}" for i in range(1, d + 1)), np.zeros(d), np.ones(d))
@@ -115,3 +116,33 @@ def load_fitted(path, *, max_bytes=1 << 31):
     if columns.dtype.kind != "U" or not ((scale > 0).all() and (sigma >= 0).all()):
         raise refuse("has a scale or a noise level below 0, or columns that are not names")
     return model, Units(tuple(map(str, columns)), mean, scale, sigma if sigma.ndim else float(sigma))
+
+
+def load_ladder(path, *, max_bytes=1 << 31):
+    """The `Ladder` in a file written by `fit`: the network and those that training passed at larger noise; None if there is none.
+
+    Parameters, exceptions: see `load_fitted`.
+    """
+    data, model, refuse = _read(path, max_bytes)
+    if "data_ladder_theta" not in data:
+        return None
+    missing = [name for name in ("data_ladder_sigma", "data_sigma") if name not in data]
+    if missing:
+        raise refuse(f"has a ladder of networks without {', '.join(missing)}")
+    theta, above, sigma = data["data_ladder_theta"], data["data_ladder_sigma"], data["data_sigma"]
+    numbers = all(a.dtype.kind == "f" and np.isfinite(a).all() for a in (theta, above, sigma))
+    shapes = above.ndim == 1 and sigma.ndim == 0 and theta.shape == (*above.shape, len(model.theta))
+    sigmas = np.append(above, sigma) if numbers and shapes else np.zeros(2)
+    if not ((sigmas > 0).all() and (np.diff(sigmas) < 0).all()):
+        raise refuse("has a ladder that is not one network for each of several decreasing noise levels")
+    return Ladder((*(model.with_theta(t.astype(model.theta.dtype)) for t in theta), model), sigmas)
+
+
+def _read(path, max_bytes):
+    """The arrays of a model's file, the network in it, and what makes the exception to raise."""
+
+    def refuse(why):
+        return ValueError(f"load: {path} {why}; expected a file written by `numpyscore fit` or model.save(path).")
+
+    data = read_npz(path, refuse, max_bytes)
+    return data, network_of(data, refuse), refuse

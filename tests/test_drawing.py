@@ -12,6 +12,7 @@ from numpyscore.cli import main
 from numpyscore.densities import Gaussian
 from numpyscore.drawing import METHODS, draw
 from numpyscore.models import EnergyMLP, ScoreMLP
+from numpyscore.targets import Ladder
 from numpyscore.units import Units, save_fitted
 
 SE = 4.0
@@ -77,6 +78,37 @@ def test_an_energy_without_levels_is_tempered(confinement):
         np.abs(x.var(0) / variance - 1) < SE * math.sqrt((kurtosis - 1) / 1500)
     )  # resampled: half as many count
     assert np.all(np.abs(x.mean(0)) < SE * math.sqrt(variance / 1500))
+
+
+def ladder(sigmas, kind=EnergyMLP):
+    """Energies lambda |x|^2 / 2 with lambda = 1 / (1 + sigma^2): what noise makes of N(0, I), without the network being told."""
+    if kind is EnergyMLP:
+        nets = [EnergyMLP.init(2, (4,), confinement=1 / (1 + s**2), rng=0) for s in sigmas]
+        return Ladder(tuple(net.with_theta(np.zeros_like(net.theta)) for net in nets), np.array(sigmas))
+    a = 1e-3  # sin(a x) / a is x to 1e-6 of it
+    nets = [
+        ScoreMLP.from_arrays([(a * np.eye(2), np.zeros(2)), (-np.eye(2) / a / (1 + s**2), np.zeros(2))], "sin")
+        for s in sigmas
+    ]
+    return Ladder(tuple(nets), np.array(sigmas))
+
+
+@pytest.mark.parametrize("kind, slack", [(EnergyMLP, 0.0), (ScoreMLP, 0.01)], ids=["energies", "scores"])
+def test_a_ladder_is_come_down_by_annealing(kind, slack):
+    """Each step of 0.1 sigma^2 forgets little of N(0, 1 + 4): 400 of them at sigma = 0.7, 0.5 forget all but exp(-16) of it."""
+    steps = {"n_steps": 400, "step": 0.1}
+    family = ladder([2.0, 0.7, 0.5], kind)
+    assert family(0.51) is family.networks[2] and family(1.9) is family.networks[0]
+    drawn = draw(family.networks[-1], 3000, sigmas=0.5, ladder=family, rng=0, **steps)
+    assert drawn.method == "annealed" and "larger noise" in drawn.note
+    assert (drawn.acceptance is None) == (kind is ScoreMLP)
+    # unadjusted, N(0, v) settles at v / (1 - step / (2 v))
+    v = 1.25 if kind is EnergyMLP else 1.25 / (1 - 0.1 / 2.5)
+    assert_standard(drawn.samples, v, slack)
+    with pytest.raises(AssertionError):
+        assert_standard(draw(family.networks[0], 3000, sigmas=2.0, rng=0, method="langevin").samples, v, slack)
+    with pytest.raises(ValueError, match="expected annealed, "):
+        draw(family.networks[-1], 5, ladder=family, method="flow")
 
 
 def test_a_score_alone_walks_and_says_what_that_is_worth():

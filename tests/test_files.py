@@ -10,7 +10,8 @@ import pytest
 
 from numpyscore import EnergyMLP, ScoreMLP, load
 from numpyscore.files import digest, read_npz, write_npz, write_whole
-from numpyscore.units import Units, load_fitted, save_fitted
+from numpyscore.targets import Ladder
+from numpyscore.units import Units, load_fitted, load_ladder, save_fitted
 
 EPS = np.finfo(float).eps
 resource = pytest.importorskip("resource")  # POSIX
@@ -134,6 +135,38 @@ def test_a_network_and_its_units_survive_the_file(sigma, tmp_path):
     assert units.columns == UNITS.columns and type(units.sigma) is type(sigma)
     for name in ("mean", "scale", "sigma"):
         np.testing.assert_array_equal(getattr(units, name), getattr(UNITS._replace(sigma=sigma), name))
+
+
+def rungs():
+    first, model = (EnergyMLP.init(3, (5,), rng=seed) for seed in (1, 0))
+    return Ladder((first, model), np.array([0.8, 0.14]))
+
+
+def test_a_ladder_survives_the_file_and_does_not_disturb_who_does_not_ask(tmp_path):
+    path, ladder = tmp_path / "model.npz", rungs()
+    save_fitted(path, ladder.networks[-1], UNITS, ladder)
+    again = load_ladder(path)
+    assert [net.theta.tobytes() for net in again.networks] == [net.theta.tobytes() for net in ladder.networks]
+    np.testing.assert_array_equal(again.sigmas, ladder.sigmas)
+    assert load_fitted(path)[0].theta.tobytes() == load(path).theta.tobytes() == ladder.networks[-1].theta.tobytes()
+    save_fitted(path, ladder.networks[-1], UNITS)
+    assert load_ladder(path) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"ladder_sigma": np.array([0.1])}, {"ladder_sigma": np.ones((1, 1))}, {"ladder_sigma": None}, {"sigma": None},
+     {"ladder_theta": np.zeros((1, 3))}, {"ladder_theta": np.full((1, 26), np.nan)}, {"ladder_theta": np.array([["a"] * 26])}],
+    ids=range(7),
+)  # fmt: skip
+def test_a_wrong_ladder_is_one_value_error(change, tmp_path):
+    path, ladder = tmp_path / "model.npz", rungs()
+    save_fitted(path, ladder.networks[-1], UNITS, ladder)
+    with np.load(path) as file:
+        data = dict(file) | {f"data_{name}": value for name, value in change.items()}
+    write_npz(path, {name: value for name, value in data.items() if value is not None})
+    with pytest.raises(ValueError, match=r"^load: .*ladder.*expected a file written by"):
+        load_ladder(path)
 
 
 def test_a_network_saved_alone_has_the_units_of_its_x(tmp_path):

@@ -216,7 +216,7 @@ def test_the_progress_line_tells_step_losses_and_time_left(monkeypatch, capsys):
 
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     watch = _Watch()
-    state = State(2, 40, None, -12.0, 4, (Snapshot(2, 0, 0.1, 36, -3.0, -3.5, -2.25),), np.empty(0), ())
+    state = State(2, 40, None, -12.0, 4, (Snapshot(2, 0, 0.1, 36, -3.0, -3.5, -2.25),), np.empty(0), (), np.empty(0))
     watch.shown = watch.start = time.monotonic() - 10
     watch(0.2, state)
     watch.shown -= 1

@@ -16,7 +16,7 @@ from ..flow import bits_per_dimension, log_likelihood
 from ..normaliser import log_normaliser
 from ..targets import at_level
 from ..terminal import FINE, Progress, bold, columns, levels, seed
-from ..units import load_fitted
+from ..units import load_fitted, load_ladder
 from .sample import noise_levels, table
 
 HELP = "energy, score, trace and log-likelihood of rows; tests of samples against them"
@@ -55,7 +55,7 @@ def run(args):
     sigmas = noise_levels(model, units, args.sigma)
     progress = Progress("evaluate")
     try:
-        found, record = evaluate(model, units, x, sigmas, args.seed, progress.say)
+        found, record = evaluate(model, units, x, sigmas, args.seed, progress.say, load_ladder(args.model))
     finally:
         progress.clear()
     if args.out is not None:
@@ -89,7 +89,7 @@ def _rows(args, units):
     return read.x
 
 
-def evaluate(model, units, x, sigmas, seed, say):
+def evaluate(model, units, x, sigmas, seed, say, ladder=None):
     """Columns of numbers for each row of x, by name, and the record of their means and of both tests."""
     sigma = float(np.atleast_1d(sigmas)[-1]) if model.conditional else None
     found = {} if model.kind == "ScoreMLP" else {"energy": units.energy(model, x, sigma=sigma)}
@@ -110,7 +110,7 @@ def evaluate(model, units, x, sigmas, seed, say):
     record["implicit_loss_standardised"] = _mean(_implicit(model, z, sigma))
     record["likelihood"] = how
     say("tests ...")
-    return found, record | _tests(model, z, sigmas, sigma, rng)
+    return found, record | _tests(model, z, sigmas, sigma, rng, ladder)
 
 
 def _implicit(model, z, sigma):
@@ -154,12 +154,12 @@ def _log_likelihood(model, z, sigmas, rng):
     return -model.energy(z) - log_Z, how
 
 
-def _tests(model, z, sigmas, sigma, rng):
+def _tests(model, z, sigmas, sigma, rng, ladder):
     """Both tests, on at most ROWS rows."""
     some = z if len(z) <= ROWS else z[np.sort(rng.choice(len(z), ROWS, replace=False))]
     target = model if sigma is None else at_level("evaluate", model, sigma)
     stein = kernel_stein_discrepancy(target, some, n_bootstrap=RESAMPLED, rng=rng)
-    drawn = draw(model, ROWS, sigmas=sigmas, rng=rng)
+    drawn = draw(model, ROWS, sigmas=sigmas, ladder=ladder, rng=rng)
     energy = energy_distance(some, drawn.samples, n_permutations=RESAMPLED, rng=rng)
     return {
         "stein": {"value": stein.value, "p_value": stein.p_value, "bandwidth": stein.bandwidth, "rows": len(some)},

@@ -162,6 +162,7 @@ def _picture(out, result, x, rng):
     if find_spec("matplotlib") is None:
         return "; no fit.png, for that install matplotlib;"
     units = result.units
-    drawn = draw(result.model, DRAWN, sigmas=units.sigma if result.model.conditional or units.sigma else None, rng=rng)
+    sigmas = units.sigma if result.model.conditional or units.sigma else None
+    drawn = draw(result.model, DRAWN, sigmas=sigmas, ladder=result.ladder, rng=rng)
     write_whole(os.path.join(out, "fit.png"), fit_picture(result, x, units.to_data(drawn.samples)))
     return ", fit.png"

@@ -12,7 +12,7 @@ from ..drawing import METHODS, draw
 from ..files import write_whole
 from ..inputs import count
 from ..terminal import FINE, Progress, levels, seed
-from ..units import load_fitted
+from ..units import load_fitted, load_ladder
 
 HELP = "samples of a fitted network, as a table"
 
@@ -50,8 +50,8 @@ def run(args):
     progress.say(f"{args.n} samples ...")
     try:
         drawn = draw(
-            model, args.n, sigmas=noise_levels(model, units, args.sigma), method=args.method, n_steps=args.steps, step=args.step,
-            rng=args.seed,
+            model, args.n, sigmas=noise_levels(model, units, args.sigma), ladder=load_ladder(args.model), method=args.method,
+            n_steps=args.steps, step=args.step, rng=args.seed,
         )  # fmt: skip
     finally:
         progress.clear()
