@@ -1,24 +1,15 @@
 """The picture of a fitted network: densities, score fields, samples beside data, loss curves, sheets of images.
 
-matplotlib is loaded inside the functions that need it. Colours are told apart by the colour-blind and in grey: blue for what was
-learned, orange for data, black lines.
+matplotlib is loaded inside the functions that need it. Of the palette of `plots`, blue is what was learned, orange are data.
 """
 
 import io
 
 import numpy as np
 
-LEARNED, DATA, INK = (
-    "#0072B2",
-    "#E69F00",
-    "black",
-)  # of the palette of Okabe & Ito (2008), told apart without red and green
+from .plots import INK, PALETTE, grid
 
-
-def grid(box, n=161):
-    """Points (n * n, 2) of a regular grid over box ((low, high), (low, high)), and its two axes (n,)."""
-    axes = [np.linspace(low, high, n) for low, high in box]
-    return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2), axes
+LEARNED, DATA = PALETTE[0], PALETTE[4]
 
 
 def mass_levels(p, shares=(0.5, 0.9, 0.99)):
@@ -31,9 +22,9 @@ def mass_levels(p, shares=(0.5, 0.9, 0.99)):
 
 def density_map(ax, energy, box, shares=(0.5, 0.9, 0.99)):
     """exp(-energy) over box, darker where there is more, with lines around 50, 90 and 99 per cent of it; energy: (n, 2) -> (n,)."""
-    points, (a, b) = grid(box)
+    a, b, points = grid(box, 161)
     f = energy(points)
-    p = np.exp(f.min() - f).reshape(len(a), len(b)).T
+    p = np.exp(f.min() - f).reshape(161, 161)
     image = ax.imshow(
         np.sqrt(p),
         origin="lower",
@@ -51,7 +42,7 @@ def density_map(ax, energy, box, shares=(0.5, 0.9, 0.99)):
 
 def score_field(ax, score, box, n=15):
     """Arrows of a score: (n, 2) -> (n, 2) over box; their length grows as the fourth root, so that small ones are seen."""
-    points, _ = grid([(low + (high - low) / (2 * n), high - (high - low) / (2 * n)) for low, high in box], n)
+    _, _, points = grid([(low + (high - low) / (2 * n), high - (high - low) / (2 * n)) for low, high in box], n)
     s = score(points) * [box[0][1] - box[0][0], box[1][1] - box[1][0]]  # in units of the box, as it is drawn
     length = np.maximum(np.linalg.norm(s, axis=1, keepdims=True), 1e-300)
     s = s / length**0.75

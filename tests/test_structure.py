@@ -40,7 +40,7 @@ FLOORS = {
     "comparison": 4.7,
     "derivations": 5, "check": 5,
     "testing": 5.5,
-    "plots": 6, "portrait": 6, "bench": 6, "mathml": 6,
+    "plots": 6, "portrait": 6.2, "bench": 6, "mathml": 6,
     "terminal": 6, "loading": 6,
     "gallery": 6.5,
     "report": 7,
