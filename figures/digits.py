@@ -53,8 +53,9 @@ def numbers(steps=2000, held_out=360, shown=SHOWN):
     log_p = ns.log_likelihood(flow.model, z, sigma_min=LOW, sigma_max=HIGH, rtol=1e-4)
     gaussian = ns.Gaussian(*ns.estimators.gaussian(z_train))
     drawn = ns.draw(flow.model, shown, sigmas=levels, method="predictor-corrector", rng=0).samples
-    modes = ns.draw(energy.model, 8 * shown, rng=0).samples[::8]  # neighbours descend from one another
-    pictures = x[rows[:shown]], units.to_data(drawn), energy.units.to_data(modes)
+    noisy = ns.draw(energy.model, shown, ladder=energy.ladder, rng=0).samples
+    clean = ns.tweedie(noisy, energy.model.score(noisy), energy.units.sigma)
+    pictures = x[rows[:shown]], units.to_data(drawn), energy.units.to_data(clean)
     return pictures, bits(log_p, units), bits(gaussian.logpdf(z), units), flow, energy
 
 
@@ -74,7 +75,7 @@ def draw(measured=None):
     titles = (
         f"digits\nGaussian: {gaussian.mean():.2f} bits per dimension, held out",
         f"samples, multilevel denoising\n{network.mean():.2f} bits per dimension, held out",
-        "samples, energy with one hidden layer\nexact implicit loss",
+        "samples, energy with one hidden layer\nexact implicit loss, the noise taken off",
     )
     for ax, images, title in zip(axes, pictures, titles, strict=True):
         portrait.image_sheet(ax, np.clip(images, 0, 1).reshape(-1, 8, 8), 8)

@@ -85,9 +85,10 @@ from .objectives import (
     sliced,
 )
 from .quadrature import Integral, expectation, flux, integrate
-from .samplers import Chains, annealed_langevin, langevin, predictor_corrector, reverse_diffusion
+from .samplers import Chains, annealed_langevin, langevin, predictor_corrector, reverse_diffusion, tweedie
+from .targets import Ladder
 from .training import Fit, fit
-from .units import Units, load_fitted
+from .units import Units, load_fitted, load_ladder
 
 __version__ = "0.1.0"
 
@@ -104,6 +105,7 @@ __all__ = [
     "GaussianMixture",
     "HalfNormal",
     "Integral",
+    "Ladder",
     "Laplace",
     "Logistic",
     "Loss",
@@ -163,6 +165,7 @@ __all__ = [
     "linear_weight",
     "load",
     "load_fitted",
+    "load_ladder",
     "log_likelihood",
     "log_normaliser",
     "multilevel_denoising",
@@ -183,6 +186,7 @@ __all__ = [
     "swiss_roll",
     "tempered_langevin",
     "transport",
+    "tweedie",
     "two_moons",
     "verify",
     "visibility",
