@@ -3,9 +3,11 @@
 import json
 
 import numpy as np
+import pytest
 
-
+import numpyscore as ns
 from numpyscore.cli import main
+from numpyscore.differences import ROWS, STEPS, differences, widths
 
 
 def call(capsys, *argv):
@@ -58,3 +60,82 @@ def test_code_that_leaves_the_program_is_no_pass(tmp_path, capsys):
     file.write_text(UNSEEDED)
     code, out, err = call(capsys, "check", f"{file}:leaves", "--energy", f"{file}:energy", "--dim", "3")
     assert code == 2 and out == "" and "SystemExit" in err and err.count("\n") == 1
+
+
+# ------------------------------------------------------------------------------- points whose spread is not the energy's scale
+
+
+def square(x):
+    return np.sum(x**2, axis=1)
+
+
+class Cauchy:
+    """log p = -2 log(1 + |x|^2): a scale of 1, and samples anywhere."""
+
+    logpdf = staticmethod(lambda x: -2 * np.log1p(square(x)))
+    score = staticmethod(lambda x: -4 * x / (1 + square(x))[:, None])
+    trace = staticmethod(lambda x: -4 * x.shape[1] / (1 + square(x)) + 8 * square(x) / (1 + square(x)) ** 2)
+
+
+def thrown(places):
+    """Eight points of size 1, each thrown out by its own factor."""
+    return np.random.default_rng(21).standard_normal((8, 3)) * np.asarray(places, float)[:, None]
+
+
+SPREADS = {"one outlier": [1, 1, 1, 1e6, 1, 1, 1, 1], "nine decades": np.logspace(-3, 6, 8), "two outliers": [1, -1e5, 1, 1e7, 1, 1, 1, 1]}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPREADS)
+def test_a_wide_spread_of_the_points_accuses_no_right_code(name):
+    """The first steps, half a standard deviation, stepped over the bulk: relative errors of 1e9 were reported."""
+    p, x = Cauchy, thrown(SPREADS[name])
+    reports = (
+        ns.check_score(p.score, logpdf=p.logpdf, x=x),
+        ns.check_trace(p.trace, score=p.score, x=x),
+        ns.check_conservative(p.score, x=x),
+    )
+    for report in reports:
+        assert report.verdict == "PASS" and report.resolution < 1e-6, report
+
+
+def test_with_an_outlier_a_wrong_factor_is_found_and_named():
+    p, x = Cauchy, thrown(SPREADS["one outlier"])
+    score = ns.check_score(lambda y: 1.01 * p.score(y), logpdf=p.logpdf, x=x)
+    trace = ns.check_trace(lambda y: 1.01 * p.trace(y), score=p.score, x=x)
+    twist = lambda y: p.score(y) + 1e-3 * np.roll(p.score(y), 1, axis=1)
+    for report, words in (
+        (score, "1.01 times"),
+        (trace, "1.01 times"),
+        (ns.check_conservative(twist, x=x), "gradient"),
+    ):
+        assert report.verdict == "FAIL" and words in report.diagnosis, report
+
+
+def test_smaller_steps_clear_a_row_and_never_hide_an_error():
+    """Ripples finer than half a standard deviation were unresolved; an error of one part in a million of the row stays one."""
+    x = thrown(np.ones(8))
+    energy, score = lambda y: 0.01 * np.sin(40 * y).sum(1) + 0.5 * square(y), lambda y: -0.4 * np.cos(40 * y) - y
+    assert ns.check_score(score, energy=energy, x=x).verdict == "PASS"
+    assert ns.check_score(lambda y: (1 + 1e-6) * score(y), energy=energy, x=x).verdict == "FAIL"
+
+
+def test_widths_are_those_of_the_rows_that_lie_together():
+    x = thrown(np.ones(8))
+    np.testing.assert_array_equal(widths(x), 0.5 * x.std(axis=0))  # no outlier: as ever
+    assert np.all(widths(thrown(SPREADS["one outlier"])) < 1)
+
+
+def test_a_thousand_dimensions_are_differenced_in_calls_of_bounded_size():
+    """3072 dimensions took 8 GB in one call of 221194 rows."""
+    d, largest = 1000, 0
+    x = np.random.default_rng(0).standard_normal((2, d))
+
+    def function(points):
+        nonlocal largest
+        largest = max(largest, points.size)
+        return np.cosh(points).sum(1), points
+
+    found, evaluations = differences(function, x, np.full(d, 0.5))
+    # the sum of a thousand terms loses 1e3 eps, differenced at steps of 1e-2 or more: 1e-11 of it
+    np.testing.assert_allclose(found.value, np.sinh(x), rtol=0, atol=1e-11 * np.cosh(x).sum())
+    assert largest <= ROWS and evaluations == 2 * 2 * STEPS * d

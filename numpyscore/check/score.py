@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..differences import SAFETY, differences, tolerance, widths
+from ..differences import SAFETY, differences, other_widths, settled, tolerance, widths
 from ..foreign import to_numpy
 from ..inputs import generator, positive, samples
 from .caller import Caller
@@ -67,12 +67,21 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
     if unfit is not None:
         return unfit
     d_dx, _ = differences(one_each, points, widths(points, step))
-    reference = sign * d_dx.value
-    E = -sign * one_each(points)[0]
     eps = max(yours.eps, log_p.eps)
-    allowed = tolerance(d_dx, np.linalg.norm(reference, axis=1, keepdims=True), eps) + _input_rounding(
-        d_dx.second, points, eps
-    )
+
+    def allowance(d_dx):
+        """What a right score may differ by, (n, d)."""
+        size = np.linalg.norm(d_dx.value, axis=1, keepdims=True)
+        return tolerance(d_dx, size, eps) + _input_rounding(d_dx.second, points, eps)
+
+    def doubtful(d_dx):
+        """Rows that no PASS could be said of."""
+        gap, allowed = np.abs(value - sign * d_dx.value), allowance(d_dx)
+        return ~np.all((gap <= allowed) & (allowed <= ENOUGH[eps < 1e-10] * _sizes(d_dx.value, value)), axis=1)
+
+    d_dx = settled(one_each, points, other_widths(points, step), d_dx, doubtful, allowance)
+    reference, allowed = sign * d_dx.value, allowance(d_dx)
+    E = -sign * one_each(points)[0]
     n, d = points.shape
     summary = f"{n} point{'s' * (n > 1)} x {d} dim{'s' * (d > 1)}, {yours.went} in, {yours.came} out, {log_p.evaluations} {name} evaluations"
     notes = yours.notes()
@@ -169,12 +178,10 @@ def judge(where, field, summary, eps, rtol=None, notes=(), again=None, recognise
     `recognise` finds explanations of a field.
     """
     yours, reference, allowed = field.yours, field.reference, field.tolerance
-    norm = np.linalg.norm(reference, axis=1, keepdims=True)
-    size = np.maximum(norm, np.sqrt(np.mean(norm**2)))
-    size = np.where(size > 0, size, np.maximum(np.abs(yours).max(), 1e-300))
+    size = _sizes(reference, yours)
     if rtol is not None:
         rtol = positive(where, "rtol", rtol)
-        allowed = np.maximum(allowed, rtol * norm)
+        allowed = np.maximum(allowed, rtol * np.linalg.norm(reference, axis=1, keepdims=True))
     gap = np.abs(yours - reference)
     wrong = gap > allowed
     resolved = allowed <= size * max(rtol or 0.0, ENOUGH[eps < 1e-10])
@@ -211,6 +218,13 @@ def judge(where, field, summary, eps, rtol=None, notes=(), again=None, recognise
     return CheckReport(where, PASS, summary, **common)
 
 
+def _sizes(reference, yours):
+    """What a relative error of each row is relative to (n, 1): the norm of the row, at least that of the field."""
+    norm = np.linalg.norm(reference, axis=1, keepdims=True)
+    size = np.maximum(norm, np.sqrt(np.mean(norm**2)))
+    return np.where(size > 0, size, np.maximum(np.abs(yours).max(), 1e-300))
+
+
 def _settle_n(found, field, again):
     """Of the readings of a factor, those that agree with what fewer rows give."""
     if len(found) == 0 or found[0].name != "scale" or again is None or len(field.x) < 2:
@@ -243,16 +257,29 @@ class Jacobian(NamedTuple):
     x: np.ndarray
 
 
-def differenced_jacobian(where, caller, x, step=None):
-    """The Jacobian of a user's score by Romberg differences, or a report if the score is unfit for it."""
+def differenced_jacobian(where, caller, x, step=None, suspect=None):
+    """The Jacobian of a user's score by Romberg differences, or a report if the score is unfit for it.
+
+    Rows that it does not resolve, and rows that `suspect` (of a `Jacobian`) points at, are looked at with other steps.
+    """
     score, seen = caller.both(x)
     bad = _misshapen(where, "score", score, x.shape, caller, x)
     if bad is not None:
         return bad
     seen = seen.astype(float)
-    d_dx, _ = differences(caller.both, seen, widths(seen, step), shape=(x.shape[1],))
-    size = np.linalg.norm(d_dx.value, axis=(1, 2), keepdims=True)
-    return Jacobian(d_dx.value, tolerance(d_dx, size, caller.eps), score, seen)
+    shape = (x.shape[1],)
+    size = lambda value: np.linalg.norm(value, axis=(1, 2), keepdims=True)
+    of = lambda d_dx: Jacobian(d_dx.value, tolerance(d_dx, size(d_dx.value), caller.eps), score, seen)
+
+    def doubtful(d_dx):
+        jac = of(d_dx)
+        unresolved = ~np.all(jac.tolerance <= ENOUGH[caller.eps < 1e-10] * size(jac.value), axis=(1, 2))
+        return unresolved if suspect is None else unresolved | suspect(jac)
+
+    d_dx, _ = differences(caller.both, seen, widths(seen, step), shape)
+    return of(
+        settled(caller.both, seen, other_widths(seen, step), d_dx, doubtful, lambda d_dx: of(d_dx).tolerance, shape)
+    )
 
 
 def check_conservative(score, *, x, wrap=None, rtol=None, step=None):
@@ -276,7 +303,9 @@ def check_conservative(score, *, x, wrap=None, rtol=None, step=None):
     where = "check_conservative"
     points = _points(where, x)
     caller = Caller(where, "score", score, wrap, x)
-    jac = differenced_jacobian(where, caller, points, step)
+    flip = lambda a: a.transpose(0, 2, 1)
+    symmetric = lambda jac: np.abs(jac.value - flip(jac.value)) <= jac.tolerance + flip(jac.tolerance)
+    jac = differenced_jacobian(where, caller, points, step, lambda jac: ~np.all(symmetric(jac), axis=(1, 2)))
     if isinstance(jac, CheckReport):
         return jac
     n, d = points.shape
@@ -286,8 +315,8 @@ def check_conservative(score, *, x, wrap=None, rtol=None, step=None):
             where, PASS, summary, diagnosis="", notes=("in one dimension every score is a gradient", *caller.notes())
         )
     upper = np.triu_indices(d, 1)
-    above, below = jac.value[:, *upper], jac.value.transpose(0, 2, 1)[:, *upper]
-    allowed = (jac.tolerance + jac.tolerance.transpose(0, 2, 1))[:, *upper]
+    above, below = jac.value[:, *upper], flip(jac.value)[:, *upper]
+    allowed = (jac.tolerance + flip(jac.tolerance))[:, *upper]
     size = np.linalg.norm(jac.value, axis=(1, 2))[:, None]
     size = np.maximum(size, np.sqrt(np.mean(size**2)) or 1e-300)
     if rtol is not None:
