@@ -188,7 +188,7 @@ def _off(objective, term, F, settings):
         (("n", -1),): "divided by n: averaged over the batch once more than the other term",
         (("n", 1),): "multiplied by n: summed over the batch where the other term is averaged",
         (("m", 1),): "multiplied by the number of probes: their sum is never divided by it",
-        (("m", -1),): "divided by the number of probes once too often",
+        (("m", -1),): "divided by the number of probes: once too often, or the other term is never divided by it",
     }.get(powers if F.known else (), "")
     sign = ", with the wrong sign" if F.c < 0 else ""
     if objective == "sliced" and F.known and powers == (("d", -1),):
