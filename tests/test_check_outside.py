@@ -177,3 +177,51 @@ def test_a_mean_over_probes_in_one_term_alone_is_named():
 
     report = ns.check_loss(loss, objective="sliced")
     assert report.verdict == "FAIL" and "number of probes" in report.diagnosis, report
+
+
+# ------------------------------------------------------------------------------- samplers
+
+
+def langevin(noise, drift=lambda h: h):
+    """An unadjusted step with this noise (rng, shape) and drift."""
+    return lambda x, score, h, rng: x + drift(h) * score(x) + np.sqrt(2 * h) * noise(rng, x.shape)
+
+
+def metropolis(decide):
+    """A Metropolis-adjusted step in which `decide` (log ratio, rng) says who is accepted."""
+
+    def step(x, score, h, rng):
+        y = x + h * score(x) + np.sqrt(2 * h) * rng.standard_normal(x.shape)
+        log_q = lambda a, b: -square(a - b - h * score(b)) / (4 * h)
+        log_ratio = np.sum((score(x) + score(y)) * (y - x), axis=1) / 2 + log_q(x, y) - log_q(y, x)
+        return np.where(decide(log_ratio, rng)[:, None], y, x)
+
+    return step
+
+
+def rule(log_ratio, rng):
+    return np.log(rng.random(len(log_ratio))) < log_ratio
+
+
+SAMPLERS = {
+    "repeated noise": (langevin(lambda rng, shape: np.random.default_rng(0).standard_normal(shape)), "euler"),
+    "correlated noise": (langevin(lambda rng, shape: rng.standard_normal((shape[0], 1))), "euler"),
+    "scale of the drift": (langevin(lambda rng, shape: rng.standard_normal(shape), lambda h: h**2), "euler"),
+    "not adjusted": (metropolis(lambda log_ratio, rng: np.ones(len(log_ratio), bool)), "adjusted"),
+    "acceptance reversed": (metropolis(lambda log_ratio, rng: ~rule(log_ratio, rng)), "adjusted"),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_wrong_samplers_are_called_by_their_name(name):
+    """Noise that repeats in every step, and noise shared by the dimensions, passed; the others were a 'wrong law' or a wrong noise."""
+    step, discretisation = SAMPLERS[name]
+    report = ns.check_sampler(step, discretisation=discretisation)
+    assert report.verdict == "FAIL" and report.name == name, report
+
+
+@pytest.mark.parametrize("step_size", [0.1, 0.5, 1.0])
+def test_right_samplers_pass_at_any_step(step_size):
+    right = langevin(lambda rng, shape: rng.standard_normal(shape))
+    assert ns.check_sampler(right, step_size=step_size)
+    assert ns.check_sampler(metropolis(rule), discretisation="adjusted", step_size=step_size)
