@@ -119,11 +119,12 @@ def settled(function, x, others, found, doubtful, allowance, shape=()):
 
     Parameters
     ----------
-    function, x, shape : as in `differences`
+    function, x : as in `differences`
     others : list of (d,) arrays, half-widths
     found : Derivative
     doubtful : callable Derivative -> (n,) mask of the rows in doubt
     allowance : callable Derivative -> what each number may be off by, of the shape of its value
+    shape : as in `differences`
     """
     for width in others:
         rows = doubtful(found)

@@ -225,3 +225,87 @@ def test_right_samplers_pass_at_any_step(step_size):
     right = langevin(lambda rng, shape: rng.standard_normal(shape))
     assert ns.check_sampler(right, step_size=step_size)
     assert ns.check_sampler(metropolis(rule), discretisation="adjusted", step_size=step_size)
+
+
+# ------------------------------------------------------------------------------- a function that is none of its rows
+
+
+class Gaussian:
+    """E = |x|^2 / 2."""
+
+    energy = staticmethod(lambda x: 0.5 * square(x))
+    score = staticmethod(lambda x: -x)
+
+
+def accumulating():
+    total = {}
+
+    def score(x):
+        total[x.shape] = total.get(x.shape, 0) - x
+        return total[x.shape]
+
+    return score
+
+
+def late():
+    results = []
+
+    def score(x):
+        results.append(-x)
+        return results[-2] if len(results) > 1 and results[-2].shape == x.shape else results[-1]
+
+    return score
+
+
+STATES = {"gradients accumulate": accumulating, "call before": late}
+
+
+@pytest.mark.parametrize("words", STATES)
+def test_a_score_that_is_right_in_its_first_call_alone_is_no_pass(words):
+    report = ns.check_score(STATES[words](), energy=Gaussian.energy, x=thrown(np.ones(8)))
+    assert report.verdict == "FAIL" and report.name == "state" and words in report.diagnosis, report
+
+
+def test_a_score_that_changes_its_points_is_told_so():
+    def score(x):
+        x *= -1
+        return x
+
+    report = ns.check_score(score, energy=Gaussian.energy, x=thrown(np.ones(8)))
+    assert report and any("in place" in note for note in report.notes), report
+    report = ns.check_score(Gaussian.score, energy=Gaussian.energy, x=thrown(np.ones(8)))
+    assert report and not report.notes
+
+
+def test_where_rows_depend_on_each_other_the_score_is_not_said_to_belong_to_another_energy():
+    mixed = lambda x: Gaussian.score(np.sort(x, axis=0))
+    report = ns.check_score(mixed, energy=Gaussian.energy, x=thrown(np.ones(8)))
+    assert report.verdict == "FAIL" and report.name == "rows mixed", report
+    fixed = np.random.default_rng(0).standard_normal((8, 3))
+    probe = lambda x: np.sum(fixed[: len(x)] ** 2 * np.cos(x), axis=1)  # Hutchinson with the same directions for ever
+    report = ns.check_trace(probe, score=np.sin, x=thrown(np.ones(8)))
+    assert report.verdict == "FAIL" and report.name == "position", report
+    other = ns.check_score(lambda x: -np.sinh(x), energy=Gaussian.energy, x=thrown(np.ones(8)))
+    assert other.name == "different"  # where rows are independent, as before
+
+
+def test_with_as_many_rows_as_dimensions_a_trace_over_the_wrong_axis_is_named():
+    def trace(x):
+        return np.trace(-np.cosh(x)[:, :, None] * np.eye(x.shape[1]) + x[:, None, :] * 0.1)  # axes 0 and 1 by default
+
+    score = lambda x: -np.sinh(x)
+    report = ns.check_trace(trace, score=score, x=thrown(np.ones(8))[:3])
+    assert report.verdict == "FAIL" and report.name == "axes", report
+
+    def needs_a_square(x):
+        return np.einsum("nii->n", (x @ x)[:, :, None] * np.eye(3))
+
+    report = ns.check_trace(needs_a_square, score=score, x=thrown(np.ones(8))[:3])
+    assert report.verdict == "FAIL" and report.name == "axes", report
+
+
+def test_rows_with_infinite_results_are_not_called_random():
+    """inf - inf is no change; it was one, with a RuntimeWarning from inside."""
+    infinite = lambda x: np.where(x > 1, np.inf, x)
+    assert ns.check_rows(infinite, thrown(np.ones(8)))
+    assert ns.check_rows(lambda x: infinite(x - x.mean(0)), thrown(np.ones(8))).verdict == "FAIL"

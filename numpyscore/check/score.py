@@ -1,15 +1,15 @@
-"""Is a score minus the gradient of its energy, is it a gradient at all, and does row i depend on row i alone?"""
+"""Is a score minus the gradient of its energy, and is it a gradient at all?"""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..differences import SAFETY, differences, other_widths, settled, tolerance, widths
-from ..foreign import to_numpy
-from ..inputs import generator, positive, samples
-from .caller import Caller
+from ..inputs import generator, positive
+from .caller import Caller, points_of
 from .patterns import Field, located, recognise
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
+from .rows import by_rows, unsteady
 
 ENOUGH = {True: 1e-6, False: 2e-2}  # relative resolution that a PASS needs, in float64 and below
 
@@ -53,7 +53,7 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
     where = "check_score"
     if (energy is None) == (logpdf is None):
         raise ValueError(f"{where}: expected one of energy= and logpdf=, got {'none' if energy is None else 'both'}.")
-    points = _points(where, x)
+    points = points_of(where, x)
     name, sign = ("energy", -1.0) if logpdf is None else ("logpdf", 1.0)
     log_p = Caller(where, name, energy if logpdf is None else logpdf, wrap, x)
     yours = Caller(where, "score", score, wrap, x)
@@ -62,6 +62,9 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
     bad = _misshapen(where, "score", value, points.shape, yours, points)
     if bad is not None:
         return bad
+    restless = unsteady(where, yours, value, points)
+    if restless is not None:
+        return restless
     one_each = lambda p: _one_each(where, name, *log_p.both(p))
     unfit = _unfit_energy(where, name, lambda p: one_each(p)[0], points, generator(where, rng))
     if unfit is not None:
@@ -86,17 +89,8 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
     summary = f"{n} point{'s' * (n > 1)} x {d} dim{'s' * (d > 1)}, {yours.went} in, {yours.came} out, {log_p.evaluations} {name} evaluations"
     notes = yours.notes()
     field = Field(value, reference, allowed, points, E, -sign * d_dx.second, eps)
-    return judge(where, field, summary, eps, rtol, notes, again=lambda: _fewer_rows(yours, field))
-
-
-def _points(where, x):
-    """Points of any framework as a finite (n, d) array, n >= 1."""
-    points = samples(where, to_numpy(x, f"{where}: x"))
-    if points.dtype.kind == "c":
-        raise TypeError(f"{where}: x is complex, expected real points (n, d).")
-    if points.size == 0:
-        raise ValueError(f"{where}: x has shape {points.shape}, expected at least one row and one column.")
-    return points.astype(float)
+    report = judge(where, field, summary, eps, rtol, notes, again=lambda: _fewer_rows(yours, field))
+    return by_rows(report, yours, points)
 
 
 def _misshapen(where, name, value, shape, caller, x):
@@ -301,7 +295,7 @@ def check_conservative(score, *, x, wrap=None, rtol=None, step=None):
     CheckReport
     """
     where = "check_conservative"
-    points = _points(where, x)
+    points = points_of(where, x)
     caller = Caller(where, "score", score, wrap, x)
     flip = lambda a: a.transpose(0, 2, 1)
     symmetric = lambda jac: np.abs(jac.value - flip(jac.value)) <= jac.tolerance + flip(jac.tolerance)
@@ -357,98 +351,3 @@ def check_conservative(score, *, x, wrap=None, rtol=None, step=None):
             **common,
         )
     return CheckReport(where, PASS, summary, **common)
-
-
-# ------------------------------------------------------------------------------- does row i depend on row i alone?
-
-
-def check_rows(score, x, *, wrap=None, rtol=None, rng=0):
-    """Does row i of the result depend on row i of x alone?
-
-    The rows are asked again in another order, in half a batch, and with all other rows replaced; up to a few units of
-    round-off (a matrix product sums in another order) nothing may change.
-
-    Parameters
-    ----------
-    score : callable (n, d) -> (n, ...)
-        Or an energy, a trace: anything with one result per row.
-    x : (n, d) array, n >= 2
-    wrap : as in `check_score`
-    rtol : float, optional
-        Allowed change relative to the largest result; 4096 eps by default.
-    rng : seed or numpy.random.Generator
-        Draws the order and the other rows.
-
-    Returns
-    -------
-    CheckReport
-    """
-    where = "check_rows"
-    points, rng = _points(where, x), generator(where, rng)
-    n, d = points.shape
-    if n < 2:
-        raise ValueError(
-            f"{where}: x has {n} row, expected at least two: with one there is nothing it could depend on."
-        )
-    caller = Caller(where, "score", score, wrap, x)
-    whole = caller(points)
-    summary = f"{n} rows x {d} dims, {caller.went} in, {caller.came} out"
-    if whole.shape[:1] != (n,):
-        text = f"shape: the result has shape {whole.shape} for {n} rows; expected one result per row"
-        return CheckReport(where, FAIL, summary, diagnosis=text)
-    scale = np.abs(whole[np.isfinite(whole)]).max(initial=0.0)
-    allowed = (4096 * caller.eps if rtol is None else positive(where, "rtol", rtol)) * scale
-    change = lambda now, i: np.nan_to_num(np.abs(now - whole[i]), nan=np.inf).reshape(len(now), -1).max(axis=1)
-    order, half = rng.permutation(n), np.arange((n + 1) // 2)
-    others = np.concatenate([points[:1], points[1:].mean(0) + 3 * points.std(0) * rng.standard_normal((n - 1, d))])
-    again = caller(points)
-    trials = {
-        "two calls": change(again, np.arange(n)),
-        "another order": change(caller(points[order]), order),
-        "half the batch": change(caller(points[half]), half),
-        "other rows": change(caller(others)[:1], np.arange(1)),
-    }
-    top = {name: float(gap.max()) for name, gap in trials.items()}
-    name = max(top, key=lambda key: top[key])
-    resolution = float(allowed / scale) if scale else np.nan
-    common: dict[str, Any] = {
-        "resolution": resolution,
-        "notes": tuple(caller.notes()),
-        "details": {"largest change": top},
-    }
-    if max(top.values()) <= allowed:
-        return CheckReport(where, PASS, summary, **common)
-    i = int(trials[name].argmax())
-    if top["two calls"] > allowed:
-        text = "random: two calls with the same rows differ (dropout, random probes); nothing can be said about rows"
-        return CheckReport(
-            where, INCONCLUSIVE, summary, pattern=f"changes by {top['two calls'] / scale:.2g}", diagnosis=text, **common
-        )
-    pattern = (
-        ", ".join(f"{key}: {value / scale:.1e}" for key, value in top.items() if key != "two calls")
-        + " of the largest result"
-    )
-    return CheckReport(
-        where,
-        FAIL,
-        summary,
-        pattern=pattern,
-        diagnosis=_mixed(caller(points[half]), whole, top, allowed, n),
-        **common | {"worst": Worst(f"row {i}, {name}", top[name], 0.0, resolution)},
-    )
-
-
-def _mixed(halved, whole, top, allowed, n):
-    """In which way rows depend on each other."""
-    m = len(halved)
-    for c, text in (
-        (n / m, "1/n: rows are divided by their number, as in the gradient of a mean over the batch"),
-        (m / n, "n: rows are multiplied by their number"),
-    ):
-        if m != n and np.allclose(halved, c * whole[:m], rtol=1e-5, atol=1e-9 * np.abs(whole).max()):
-            return text
-    if top["another order"] <= allowed:
-        return "batch statistics: the result of a row changes with the other rows, not with their order (batch normalisation, centring, a mean or sum over the wrong axis)"
-    if top["other rows"] <= allowed:
-        return "position: the result of a row changes with its place in the batch (an index, a fixed noise array, a cumulative sum)"
-    return "rows mixed: the result of a row changes with the other rows and with their order"

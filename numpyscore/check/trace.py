@@ -8,11 +8,12 @@ import numpy as np
 from ..differences import widths
 from ..foreign import framework, same_randomness, source, wrapper
 from ..inputs import count, generator
-from .caller import Caller
+from .caller import Caller, points_of
 from .numbers import close, said
 from .patterns import ONE_EACH, Field, Finding, recognise
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
-from .score import Jacobian, _misshapen, _points, differenced_jacobian, judge
+from .rows import by_rows
+from .score import Jacobian, _misshapen, differenced_jacobian, judge
 
 SIGMAS = 5.0  # pooled over all rows; each row alone must be within SIGMAS + 1
 SOURCES = ("rng", "key", "generator", "seed")
@@ -47,7 +48,7 @@ def check_trace(trace, *, score, x, wrap=None, rtol=None, rng=0, n_calls=200, st
     """
     where = "check_trace"
     count(where, "n_calls", n_calls, 2)
-    points, rng = _points(where, x), generator(where, rng)
+    points, rng = points_of(where, x), generator(where, rng)
     n, d = points.shape
     of_score = Caller(where, "score", score, wrap, x)
     seeded = _Seeded(where, trace, wrapper(where, wrap, x), rng)
@@ -84,7 +85,7 @@ def check_trace(trace, *, score, x, wrap=None, rtol=None, rng=0, n_calls=200, st
             tuple(notes),
             report.details,
         )
-    return report
+    return by_rows(report, yours, jac.x) if exact else report
 
 
 class _Seeded:
