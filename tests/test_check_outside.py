@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import numpyscore as ns
+from numpyscore.check.numbers import readings
 from numpyscore.cli import main
 from numpyscore.differences import ROWS, STEPS, differences, widths
 
@@ -309,3 +310,69 @@ def test_rows_with_infinite_results_are_not_called_random():
     infinite = lambda x: np.where(x > 1, np.inf, x)
     assert ns.check_rows(infinite, thrown(np.ones(8)))
     assert ns.check_rows(lambda x: infinite(x - x.mean(0)), thrown(np.ones(8))).verdict == "FAIL"
+
+
+# ------------------------------------------------------------------------------- numbers, and traces
+
+
+def test_of_the_readings_of_a_factor_the_simple_ones_are_said_and_n_settles_itself():
+    """1/6 of six points in three dimensions was "2 d/n^2", 1/4 of eight parameters "2/p", 1/4 in four dimensions "1/(2 sqrt(d))" as well."""
+    assert readings(1 / 6, {"n": 6, "d": 3})[0] == "1/n"
+    assert readings(1 / 4, {"p": 8})[0] == "1/4" and readings(1 / 2, {"n": 6, "d": 3}) == ["1/2"]
+    assert readings(1 / 4, {"n": 9, "d": 4}) == ["1/d", "1/4"]
+    x = thrown(np.ones(8))[:6]
+    mean = ns.check_score(lambda y: Gaussian.score(y) / len(y), energy=Gaussian.energy, x=x)
+    assert mean.diagnosis.startswith("scale: your score is 1/n of") and "or --" not in mean.diagnosis, mean
+    over = ns.check_score(lambda y: Gaussian.score(y) / (2 * y.shape[1]), energy=Gaussian.energy, x=x)
+    assert over.diagnosis.startswith("scale: your score is 1/(2 d) of") and "1/n" not in over.diagnosis, over
+
+
+B = np.random.default_rng(5).standard_normal((4, 4))
+TANH = {"score": lambda x: np.tanh(x @ B), "x": np.random.default_rng(6).standard_normal((9, 4))}
+
+
+def hutchinson(draw):
+    """v.J v of the score tanh(x B) with directions draw(rng, shape)."""
+
+    def trace(x, rng):
+        v = draw(rng, x.shape)
+        return np.sum((v @ B) * (1 - np.tanh(x @ B) ** 2) * v, axis=1)
+
+    return trace
+
+
+def test_a_trace_that_cancels_is_relative_to_its_terms():
+    score = lambda x: np.stack([np.sin(x[:, 1]), np.cos(x[:, 0])], axis=1)
+    x = thrown(np.ones(8))[:, :2]
+    assert ns.check_trace(lambda x: np.zeros(len(x)), score=score, x=x)
+    assert ns.check_trace(lambda x: 1e-6 * x[:, 0], score=score, x=x).verdict == "FAIL"
+
+
+def test_a_right_estimator_makes_the_calls_that_it_needs_or_says_how_many():
+    rademacher = hutchinson(lambda rng, shape: rng.choice([-1.0, 1.0], shape))
+    few = ns.check_trace(rademacher, n_calls=20, **TANH)
+    more = ns.check_trace(rademacher, n_calls=200, **TANH)
+    assert more and more.resolution <= 0.25, more
+    if not few:
+        needed = int(few.diagnosis.split("n_calls=")[1])
+        assert ns.check_trace(rademacher, n_calls=needed, **TANH), few
+
+
+@pytest.mark.parametrize(
+    "draw", [lambda rng, shape: rng.integers(0, 2, shape) * 1.0, lambda rng, shape: rng.random(shape)]
+)
+def test_directions_that_are_not_centred_are_named(draw):
+    """0 and 1 for the signs, and numbers from 0 to 1, were "halved" or "biased"."""
+    report = ns.check_trace(hutchinson(draw), n_calls=2000, **TANH)
+    assert report.verdict == "FAIL" and report.name == "directions not centred", report
+
+
+def test_uniform_directions_are_not_only_unit_length_where_d_is_three():
+    trace = lambda x, rng: np.sum(rng.uniform(-1, 1, x.shape) ** 2 * -np.cosh(x), axis=1)
+    report = ns.check_trace(trace, score=lambda x: -np.sinh(x), x=thrown(np.ones(8)))
+    assert report.verdict == "FAIL" and "uniform" in report.diagnosis and "unit-length" in report.diagnosis, report
+
+
+def test_a_constant_is_no_sign():
+    report = ns.check_trace(lambda x: -np.ones(len(x)), score=lambda x: -np.sinh(x), x=thrown(np.ones(8)))
+    assert report.verdict == "FAIL" and report.name == "constant", report

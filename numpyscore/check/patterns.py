@@ -312,6 +312,12 @@ def entries(field):
     """A function applied to each entry, or a sum or mean along an axis."""
     yours, ref = field.yours, field.reference
     gap = np.abs(yours - ref)
+    if len(yours) > 1 and np.ptp(yours) <= 64 * field.eps * np.abs(yours).max():
+        return Finding(
+            "constant",
+            f"your {field.word} is {said(yours.flat[0], 1e-9)} everywhere, whatever x is",
+            "the same number in every entry",
+        )
     for name, candidate, sentence in (
         ("absolute value", np.abs(ref), "each entry is its absolute value"),
         ("signs only", np.sign(ref), "only the sign of each entry is left"),

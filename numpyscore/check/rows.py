@@ -109,7 +109,9 @@ def _mixed(halved, whole, top, allowed, n):
         (n / m, "1/n: rows are divided by their number, as in the gradient of a mean over the batch"),
         (m / n, "n: rows are multiplied by their number"),
     ):
-        if m != n and np.allclose(halved, c * whole[:m], rtol=1e-5, atol=1e-9 * np.abs(whole[np.isfinite(whole)]).max(initial=0.0)):
+        if m != n and np.allclose(
+            halved, c * whole[:m], rtol=1e-5, atol=1e-9 * np.abs(whole[np.isfinite(whole)]).max(initial=0.0)
+        ):
             return text
     if top["another order"] <= allowed:
         return "batch statistics: the result of a row changes with the other rows, not with their order (batch normalisation, centring, a mean or sum over the wrong axis)"

@@ -7,7 +7,8 @@ import numpy as np
 from ..differences import SAFETY, differences, other_widths, settled, tolerance, widths
 from ..inputs import generator, positive
 from .caller import Caller, points_of
-from .patterns import Field, located, recognise
+from .numbers import readings
+from .patterns import Field, fitted, located, recognise
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
 from .rows import by_rows, unsteady
 
@@ -165,14 +166,15 @@ def _fewer_rows(caller, field):
 # ------------------------------------------------------------------------------- the verdict on a field
 
 
-def judge(where, field, summary, eps, rtol=None, notes=(), again=None, recognise=recognise):
+def judge(where, field, summary, eps, rtol=None, notes=(), again=None, recognise=recognise, size=None):
     """PASS, FAIL or INCONCLUSIVE for a field (n, d) beside its reference, with the diagnosis.
 
+    `size` (n, 1) is what a relative error is relative to: the norm of a row, or for a sum of terms that cancel their absolute sum;
     `again` asks the user's function about half of the rows alone: what depends on n then tells itself from what does not;
     `recognise` finds explanations of a field.
     """
     yours, reference, allowed = field.yours, field.reference, field.tolerance
-    size = _sizes(reference, yours)
+    size = _sizes(reference if size is None else size, yours)
     if rtol is not None:
         rtol = positive(where, "rtol", rtol)
         allowed = np.maximum(allowed, rtol * np.linalg.norm(reference, axis=1, keepdims=True))
@@ -220,23 +222,15 @@ def _sizes(reference, yours):
 
 
 def _settle_n(found, field, again):
-    """Of the readings of a factor, those that agree with what fewer rows give."""
+    """Of the readings of a factor, those that read the factor of fewer rows as well: 1/n is no 1/(2 d) there."""
     if len(found) == 0 or found[0].name != "scale" or again is None or len(field.x) < 2:
         return found
-    change, n, m = again(), len(field.x), (len(field.x) + 1) // 2
+    change, (n, d) = again(), field.x.shape
     if change is None:
         return found
-    with_n = lambda f: (
-        m / n if "n" in _letters(f.sentence) else 1.0,
-        n / m if "1/n" in f.sentence or "/n" in f.sentence else 1.0,
-    )
-    kept = [f for f in found if any(abs(change - c) < 1e-3 for c in (np.prod(with_n(f)),))] or found
-    return kept
-
-
-def _letters(sentence):
-    """The quantities that a reading names."""
-    return set(sentence.split(" of the reference")[0].replace("/", " ").replace("(", " ").replace(")", " ").split())
+    (c,) = fitted(field, field.reference)
+    fewer = readings(abs(c * change), {"n": (n + 1) // 2, "d": d}, 1e-6)
+    return [f for f in found if any(f"is {text} of the reference" in f.sentence for text in fewer)] or found
 
 
 # ------------------------------------------------------------------------------- is it a gradient?
