@@ -376,3 +376,56 @@ def test_uniform_directions_are_not_only_unit_length_where_d_is_three():
 def test_a_constant_is_no_sign():
     report = ns.check_trace(lambda x: -np.ones(len(x)), score=lambda x: -np.sinh(x), x=thrown(np.ones(8)))
     assert report.verdict == "FAIL" and report.name == "constant", report
+
+
+def test_rounded_numbers_are_told_apart():
+    """int64 came back as 'another energy', float32 points far from the origin as bfloat16."""
+    x = thrown(np.ones(8))
+    energy, score = lambda y: np.cosh(y).sum(1), lambda y: -np.sinh(y)
+    cut = ns.check_score(lambda y: score(y).astype(int), energy=energy, x=2 * x)
+    assert cut.verdict == "FAIL" and cut.name == "whole numbers", cut
+    far = lambda y: 0.5 * square(y - 1e6)
+    near = lambda y: -(y.astype(np.float32) - np.float32(1e6)).astype(float)
+    rounded = ns.check_score(near, energy=far, x=x + 1e6)
+    assert rounded.name == "precision" and "rounding x to float32" in rounded.diagnosis, rounded
+    single = ns.check_score(lambda y: score(y.astype(np.float32)).astype(float), energy=energy, x=x)
+    assert single.name == "precision" and "pass through float32" in single.diagnosis, single
+
+
+# ------------------------------------------------------------------------------- parameter gradients
+
+DATA = np.random.default_rng(7).standard_normal((30, 5))
+THETA = np.linspace(-1, 2, 20)
+
+
+def fit_loss(theta):
+    return (
+        np.mean((np.tanh(DATA @ theta[:15].reshape(5, 3)) @ theta[15:18] + theta[18] * DATA[:, 0]) ** 2)
+        + theta[19] ** 2
+    )
+
+
+def fit_gradient(theta, h=1e-30):
+    """By complex steps."""
+    return np.array([fit_loss(theta + 1j * h * e).imag / h for e in np.eye(20)])
+
+
+def clip(g, limit):
+    return g * min(1.0, limit / (np.linalg.norm(g) + 1e-6))
+
+
+GRADIENTS = {
+    "clipped": (lambda t: clip(fit_gradient(t), 0.5), "norm 0.5"),
+    "gradient of log L": (lambda t: fit_gradient(t) / fit_loss(t), "log L"),
+    "gradient of the root of L": (lambda t: 0.5 * fit_gradient(t) / np.sqrt(fit_loss(t)), "root of L"),
+    "no gradient for some parameters": (lambda t: fit_gradient(t) * (np.arange(20) % 17 > 2), "parameters 0-2, 17-19 is"),
+    "scale": (lambda t: fit_gradient(t) * 0.5, "1/2 times"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_wrong_gradients_are_called_by_their_name(name):
+    wrong, words = GRADIENTS[name]
+    report = ns.check_gradient(fit_loss, wrong, THETA)
+    assert report.verdict == "FAIL" and report.name == name and words in report.diagnosis, report
+    assert ns.check_gradient(fit_loss, fit_gradient, THETA)

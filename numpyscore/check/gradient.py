@@ -167,7 +167,7 @@ def _verdict(where, summary, seen, function, theta, width, rtol):
         "details": {"along": along, "reference": seen.reference, "taylor slope": slope},
     }
     if np.any(wrong & (resolved | (gap > 32 * seen.allowed))):
-        pattern, diagnosis = _named(seen, along, wrong, theta)
+        pattern, diagnosis = _named(seen, along, wrong, theta, function(theta))
         told = f"{pattern}; Taylor slope {slope:.2f} (right: 2)" if np.isfinite(slope) else pattern
         return CheckReport(where, FAIL, summary, pattern=told, diagnosis=diagnosis, **common)
     if wrong.any() or not resolved.all():
@@ -199,7 +199,14 @@ def taylor_slope(function, theta, v, derivative, width):
     return float(np.median(np.log2(left[usable] / left[usable + 1])[-3:]))
 
 
-def _named(seen, along, wrong, theta):
+def _ranges(numbers):
+    """Ascending numbers as ranges: "0-14, 20, 22-24", the first eight of them."""
+    breaks = np.flatnonzero(np.diff(numbers) > 1) + 1
+    runs = np.split(np.asarray(numbers), breaks)
+    return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs[:8]) + " ..." * (len(runs) > 8)
+
+
+def _named(seen, along, wrong, theta, loss):
     """What is wrong with a gradient: pattern and diagnosis."""
     m = len(seen.chosen)
     ref, got, allowed = seen.reference, along, seen.allowed + 256 * seen.eps * seen.norm
@@ -211,7 +218,18 @@ def _named(seen, along, wrong, theta):
             return pattern, "zero: no gradient reaches the parameters (detached graph?)"
         if close(c, -1, rtol):
             return pattern, "sign: this is minus the gradient; descending along it climbs"
+        long = float(np.linalg.norm(seen.g))
+        limit = float(f"{long:.0e}")
         text = (readings(c, {"p": len(theta)}, rtol) or [said(c, rtol)])[0]
+        laws = {"log L": 1 / loss, "the root of L": 0.5 / np.sqrt(loss), "L^2": 2 * loss} if loss > 0 else {}
+        for law, slope in laws.items():
+            if close(c, slope, 8 * rtol) and not close(c, round(c), 1e-6):
+                return pattern, f"gradient of {law}: your gradient is that of {law}, not of the loss L = {loss:.6g}"
+        if 0 < c < 1 and text == said(c, rtol) and "/" not in text and close(long, limit, 1e-5):
+            return (
+                f"{pattern}, norm {long:.9g}",
+                f"clipped: your gradient has norm {limit:g} and the right direction; it is clipped to that norm, or normalised",
+            )
         return pattern, f"scale: your gradient is {text} times the reference"
     part = seen.V @ theta
     A = np.stack([ref, part], axis=1)
@@ -227,7 +245,7 @@ def _named(seen, along, wrong, theta):
             "single parameters are right, random directions are not",
             "other parameters: the parameters looked at one by one are right, others are not; raise coordinates=",
         )
-    names = ", ".join(map(str, bad[:8])) + " ..." * (len(bad) > 8)
+    names = _ranges(bad)
     k = np.flatnonzero(wrong[:m])
     ratio = got[k] / np.where(ref[k] == 0, np.nan, ref[k])
     pattern = f"{len(bad)} of {m} parameters differ"

@@ -323,6 +323,8 @@ def entries(field):
         ("signs only", np.sign(ref), "only the sign of each entry is left"),
         ("square", ref**2, "each entry is squared"),
         ("tanh", np.tanh(ref), "each entry went through tanh"),
+        ("whole numbers", np.trunc(ref), "each entry is cut to a whole number (an integer dtype?)"),
+        ("whole numbers", np.rint(ref), "each entry is rounded to a whole number"),
         ("batch mean", np.broadcast_to(ref.mean(0), ref.shape), "every row is the mean over the batch"),
         ("batch mean removed", ref - ref.mean(0), "the mean over the batch is subtracted: rows depend on each other"),
         ("batch sum", np.broadcast_to(ref.sum(0), ref.shape), "every row is the sum over the batch"),
@@ -370,9 +372,19 @@ def rounded(field):
     unit_of = {"float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
     size = np.linalg.norm(field.reference, axis=1, keepdims=True)
     everywhere = np.mean(gap > field.tolerance) > 0.7
+    root = np.sqrt(np.abs(field.second))
+    moved = root * np.sum(root * np.abs(field.x), axis=1, keepdims=True)  # by a relative rounding of x
     for name, unit in unit_of.items():
         if field.eps < unit and everywhere and np.all(gap <= 16 * unit * size) and np.median(gap / size) > unit / 64:
             text = f"the differences have the size of {name} round-off: somewhere your numbers pass through {name}"
+            return Finding("precision", text, f"relative differences up to {np.max(gap / size):.0e}")
+        if (
+            field.eps < unit
+            and everywhere
+            and np.all(gap <= unit * moved)
+            and np.median(gap / np.maximum(moved, 1e-300)) > unit / 64
+        ):
+            text = f"the differences have the size of rounding x to {name}: x is far from the origin beside its spread; subtract the offset before it is rounded"
             return Finding("precision", text, f"relative differences up to {np.max(gap / size):.0e}")
     return None
 
