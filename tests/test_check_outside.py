@@ -429,3 +429,40 @@ def test_wrong_gradients_are_called_by_their_name(name):
     report = ns.check_gradient(fit_loss, wrong, THETA)
     assert report.verdict == "FAIL" and report.name == name and words in report.diagnosis, report
     assert ns.check_gradient(fit_loss, fit_gradient, THETA)
+
+
+# ------------------------------------------------------------------------------- losses, once more
+
+
+def implicit(fn, x):
+    return np.mean(0.5 * square(fn.score(x)) + fn.trace(x))
+
+
+@pytest.mark.parametrize("clip", [lambda v: max(v, 0.0), lambda v: max(v, -0.5), lambda v: min(v, 3.0)])
+def test_a_loss_that_is_clamped_is_no_pass(clip):
+    """Random models stay above its minimum: it had the right coefficients, and passed."""
+    report = ns.check_loss(lambda fn, x: clip(implicit(fn, x)), objective="implicit")
+    assert report.verdict == "FAIL" and ("stands still" in report.diagnosis or report.name == "unknown term"), report
+    assert ns.check_loss(implicit, objective="implicit")
+
+
+def test_noise_of_variance_sigma_is_named_by_its_size():
+    """It was 'the target is -eps/sigma^2', beside a note that the minimum is right."""
+
+    def loss(fn, x, sigma, rng):
+        noise = np.sqrt(sigma) * rng.standard_normal(x.shape)
+        return np.mean(0.5 * square(fn.score(x + noise) + noise / sigma**2))
+
+    report = ns.check_loss(loss, objective="denoising")
+    assert report.verdict == "FAIL" and "standard deviation sqrt(sigma)," in report.diagnosis, report
+
+
+def test_a_loss_that_changes_x_is_told_so_and_its_resolution_is_a_number():
+    def loss(fn, x, sigma, rng):
+        noisy = x
+        noisy += sigma * rng.standard_normal(x.shape)
+        return np.mean(0.5 * square(fn.score(noisy) + (noisy - x) / sigma**2))
+
+    report = ns.check_loss(loss, objective="denoising")
+    assert report.verdict == "FAIL" and any("in place" in note for note in report.notes), report
+    assert report.resolution < 1, report  # it was 1e287: relative to a coefficient of zero

@@ -8,6 +8,7 @@ from .calling import LossCaller
 from .fitting import Group, as_it_should_be, search, solve
 from .naming import COARSEST, Naming, name_right, name_wrong
 from .noise import SIGMAS, noise_of
+from .parabola import bent
 from .probes import Probe, random_probe
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport
 from .slices import hidden_slices
@@ -108,6 +109,8 @@ def investigate(where, caller, settings, model, rng):
     """The `CheckReport` of a loss."""
     evidence = gather(where, caller, settings, model, rng)
     naming, resolution, details = _judged(caller, evidence, rng)
+    if naming.verdict == PASS and evidence.repeatable:
+        naming = bent(caller, evidence.kind, evidence.groups[0].setting, rng) or naming
     if naming.verdict == PASS:
         cut = graph(caller, evidence, rng)
         naming = cut or naming
@@ -150,7 +153,7 @@ def _judged(caller, evidence, rng):
     e = as_it_should_be(objective, groups, kind)
     if e is not None:
         a, b = e.coefficient("linear"), e.coefficient("square")
-        doubt = float(np.max(e.doubt / np.maximum(np.abs(e.coefficients), 1e-300)))
+        doubt = float(np.max(e.doubt / np.maximum(np.abs(e.coefficients).max(1, keepdims=True), 1e-300)))
         naming = name_right(objective, e, settings, max(1e-9, SIGMAS * doubt), **_as_added(noise, a / b))
         details = {
             "linear": a,
@@ -162,12 +165,9 @@ def _judged(caller, evidence, rng):
         details |= oracle(caller, kind, settings[0], rng)
         if naming.verdict == FAIL and "yours" in details.get("oracle", {}):
             yours, theirs = details["oracle"]["yours"], details["oracle"]["right"]
-            naming = naming._replace(
-                notes=(
-                    *naming.notes,
-                    f"for lambda |x|^2/2 on standardised data your loss has its minimum at lambda = {yours:.6g}, the right one at {theirs:.6g}",
-                )
-            )
+            if abs(yours - theirs) > 1e-6 * abs(theirs):
+                note = f"for lambda |x|^2/2 on standardised data your loss has its minimum at lambda = {yours:.6g}, the right one at {theirs:.6g}"
+                naming = naming._replace(notes=(*naming.notes, note))
         return naming, max(SIGMAS * doubt, COARSEST), details
     found = search(objective, groups, kind)
     if found:

@@ -157,14 +157,22 @@ def name_right(objective, e, settings, rtol, noise=None, error=0.0):
             factor(np.sqrt(off), settings, max(rtol, error)),
             factor(a / b * np.sqrt(off), settings, max(rtol, error)),
         )
-        if T.one:
-            text = f"scale of the noise: the noise that is added has standard deviation {size.text} sigma, the target is that of sigma"
+        if T.one or factor(a / b, settings, rtol).one:
+            text = f"scale of the noise: the noise that is added has standard deviation {_times_sigma(size)}, the target is that of sigma"
             return Naming(FAIL, text, pattern)
     if target and R is not None:
         return Naming(FAIL, _target(objective, R, B), pattern)
     K, off_name, F = (B, linear, R) if B.cost <= A.cost or R is None else (A, SQUARE, _inverse(R, a, b, settings, rtol))
     whole = "" if K.one else f" (and the whole loss is {K.text} times the reference)"
     return Naming(FAIL, _off(objective, off_name, F, settings) + whole, pattern)
+
+
+def _times_sigma(size):
+    """A factor of sigma with sigma: "2 sigma", "sqrt(sigma)"."""
+    if not size.known or size.form:
+        return f"{size.text} sigma"
+    powers = size.powers | {"sigma": size.powers.get("sigma", 0) + 1}
+    return product(size.c, {name: e for name, e in powers.items() if e}, max(size.rtol, 1e-9))
 
 
 def _inverse(R, a, b, settings, rtol):

@@ -1,0 +1,34 @@
+r"""A score-matching loss is a parabola in the scale of the model, down to its minimum and below zero.
+
+For a model lambda s every loss here is a lambda^2 + b lambda + c. Random models rarely come near the minimum, where implicit and sliced
+losses are negative; one that is clamped there looks right everywhere else.
+"""
+
+import numpy as np
+
+from .naming import Naming
+from .probes import Probe
+from .report import FAIL
+
+BEND = 1e-9  # of the range of the loss: what its own differences leave
+SCALES = np.array([-2.0, -1.0, -0.5, 0.25, 0.5, 1.0, 1.5, 2.5, 4.0])
+
+
+def bent(caller, kind, setting, rng):
+    """A FAIL if the loss of the models lambda |x|^2 / 2, on standardised data, is no parabola in lambda; None if it is."""
+    x = setting.x if caller.objective == "generalised" else rng.standard_normal(setting.x.shape)
+    x = x if caller.objective == "generalised" else (x - x.mean(0)) / x.std(0)
+    setting = setting._replace(x=x)
+    values = np.array([caller.ask(Probe.isotropic(kind, setting.d, scale), setting).value for scale in SCALES])
+    if not np.all(np.isfinite(values)):
+        return None
+    curve = np.polyfit(SCALES, values, 2)
+    left = np.abs(values - np.polyval(curve, SCALES)).max()
+    if left <= 1e5 * caller.eps * np.abs(values).max() + BEND * np.ptp(values):
+        return None
+    low, high = values.min(), values.max()
+    stands = next((v for v in (low, high) if np.sum(values == v) > 1), None)
+    where = "" if stands is None else f": it stands still at {stands:.6g}"
+    text = f"clipped loss: in the scale of the model the loss is no parabola{where}; it is clamped, or a term of it is (clamp, relu, maximum, clip)"
+    points = ", ".join(f"{v:.4g}" for v in values)
+    return Naming(FAIL, text, f"loss of lambda |x|^2/2 at lambda = -2 ... 4: {points}")
