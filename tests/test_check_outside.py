@@ -466,3 +466,47 @@ def test_a_loss_that_changes_x_is_told_so_and_its_resolution_is_a_number():
     report = ns.check_loss(loss, objective="denoising")
     assert report.verdict == "FAIL" and any("in place" in note for note in report.notes), report
     assert report.resolution < 1, report  # it was 1e287: relative to a coefficient of zero
+
+
+def curved(u, J, v):
+    """u.J v of each row."""
+    return np.einsum("ni,nij,nj->n", u, J, v)
+
+
+def sliced(draw, curvature=curved, projection=lambda v, s: 0.5 * np.sum(v * s, axis=1) ** 2):
+    """A sliced loss with hidden directions draw(rng, shape)."""
+
+    def loss(fn, x, rng):
+        v = draw(rng, x.shape)
+        return np.mean(curvature(v, fn.jacobian(x), v) + projection(v, fn.score(x)))
+
+    return loss
+
+
+def normal(rng, shape):
+    return rng.standard_normal(shape)
+
+
+SLICED = {
+    "two directions": sliced(normal, lambda u, J, v: curved(np.roll(u, 1, 0), J, v)),
+    "projection not squared": sliced(normal, projection=lambda v, s: 0.5 * np.sum(v * s, axis=1)),
+    "fixed directions": sliced(lambda rng, shape: np.ones(shape)),
+    "shared probe": sliced(lambda rng, shape: np.broadcast_to(rng.standard_normal(shape[1]), shape)),
+}
+
+
+@pytest.mark.parametrize("model", ["energy", "score"])
+@pytest.mark.parametrize("name", SLICED)
+def test_hidden_directions_that_are_wrong_are_called_by_their_name(name, model):
+    """They were 'unknown term: not quadratic in the score', and a direction of ones 'shared', with a mean that is right."""
+    report = ns.check_loss(SLICED[name], objective="sliced", model=model)
+    assert report.verdict == "FAIL" and report.name == name, report
+
+
+@pytest.mark.parametrize("model", ["energy", "score"])
+def test_the_same_hidden_directions_in_every_call_are_noted_and_no_mistake(model):
+    fixed = sliced(lambda rng, shape: np.random.default_rng(0).standard_normal(shape))
+    report = ns.check_loss(fixed, objective="sliced", model=model)
+    assert report and any("same in every call" in note for note in report.notes), report
+    report = ns.check_loss(sliced(normal), objective="sliced", model=model)
+    assert report and not any("same in every call" in note for note in report.notes), report
