@@ -510,3 +510,39 @@ def test_the_same_hidden_directions_in_every_call_are_noted_and_no_mistake(model
     assert report and any("same in every call" in note for note in report.notes), report
     report = ns.check_loss(sliced(normal), objective="sliced", model=model)
     assert report and not any("same in every call" in note for note in report.notes), report
+
+
+def generalised(trace=1.0, slope=1.0):
+    def loss(fn, x, h, h_prime):
+        s, J = fn.score(x), np.diagonal(fn.jacobian(x), axis1=1, axis2=2)
+        return np.mean(np.sum(0.5 * h * s**2 + slope * h_prime * s + trace * h * J, axis=1))
+
+    return loss
+
+
+WEIGHTED = {
+    "no derivative term": generalised(slope=0),
+    "sign of the derivative term": generalised(slope=-1),
+    "scale of the derivative term": generalised(slope=2),
+    "no weighted trace": generalised(trace=0),
+    "sign of the weighted trace": generalised(trace=-1),
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_terms_of_a_generalised_loss_are_named_once(name):
+    """A wrong sign of h' s had three readings side by side, 'extra term ... which does not belong there' the first of them."""
+    report = ns.check_loss(WEIGHTED[name], objective="generalised")
+    assert report.verdict == "FAIL" and report.name == name and "or --" not in report.diagnosis, report
+    assert ns.check_loss(generalised(), objective="generalised")
+
+
+def test_a_trace_without_its_weight_is_told_from_one_with_the_derivative():
+    """With h = x the derivative is 1, and the two were the same; a loss that takes both is told another weight."""
+
+    def loss(fn, x, h, h_prime):
+        s, J = fn.score(x), np.diagonal(fn.jacobian(x), axis1=1, axis2=2)
+        return np.mean(np.sum(0.5 * h * s**2 + h_prime * s + J, axis=1))
+
+    report = ns.check_loss(loss, objective="generalised")
+    assert report.verdict == "FAIL" and "the trace of the Jacobian" in report.diagnosis, report

@@ -162,7 +162,7 @@ LOSSES = (
     Case("projection not squared", "", _of(_sliced(lambda s, v: 0.5 * np.abs(np.sum(v * s, 1))), "sliced"), "unknown term"),
     Case("projection without its 1/2", "", _of(_sliced(lambda s, v: np.sum(v * s, 1) ** 2), "sliced"), "square doubled"),
     Case("curvature with the wrong sign", "", _of(_sliced(_projected, term=-1.0), "sliced"), "sign of the curvature"),
-    Case("h' forgotten", "", _of(_generalised(lambda fn, x, h, h1: h * _diagonal(fn, x)), "generalised"), "weighted trace"),
+    Case("h' forgotten", "", _of(_generalised(lambda fn, x, h, h1: h * _diagonal(fn, x)), "generalised"), "no derivative term"),
     Case("h in place of h'", "", _of(_generalised(lambda fn, x, h, h1: h * fn.score(x) + h * _diagonal(fn, x)), "generalised"), "in place of its derivative"),
     Case("second difference halved", "", _of(_differences(curve=0.5), "finite_difference_sliced"), "second difference halved"),
     Case("slope without its 1/2", "", _of(_differences(slope=4.0), "finite_difference_sliced"), "square doubled"),

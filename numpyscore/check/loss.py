@@ -16,6 +16,10 @@ from .terms import ALIASES, OBJECTIVES
 
 SIZES = ((6, 2), (6, 3), (11, 3), (11, 4), (7, 4), (7, 4))  # (n, d): powers of n, d, sigma, m tell themselves apart
 LEVELS = (0.5, 0.8, 0.5, 1.25, 0.8, 0.8)
+CURVED = (
+    (lambda x: x + x**2 / 4),
+    (lambda x: 1 + x / 2),
+)  # a weight whose derivative is no constant, for losses that are told both
 COUNTS = (1, 2, 3, 1, 2, 2)
 
 
@@ -41,7 +45,7 @@ def check_loss(loss, *, objective, wrap=None, sigma=None, rng=0, model=None, wei
     model : None, "energy" or "score"
         What fn is in this loss; by default whichever the loss takes, and makes sense of.
     weight : (callable, callable), optional
-        h and h' of a generalised loss that does not take them, as functions of x (n, d); default x and 1.
+        h and h' of a generalised loss, as functions of x (n, d); default x and 1, and x + x^2/4 for a loss that takes both.
     step : float
         Step that a finite-difference loss takes, or is told.
 
@@ -70,6 +74,8 @@ def check_loss(loss, *, objective, wrap=None, sigma=None, rng=0, model=None, wei
         raise ValueError(f"{where}: model is {model!r}, expected 'energy', 'score', or None to find out.")
     known = {"step": positive(where, "step", step), "weight": weight or linear_weight()}
     caller = LossCaller(where, loss, objective, wrap, known)
+    if weight is None and {"h", "h_prime"} <= set(caller.takes):
+        known["weight"] = CURVED
     if objective == "denoising" and "sigma" not in caller.takes and sigma is None:
         raise ValueError(
             f"{where}: loss does not take sigma; say sigma=, the noise level that it uses, or let it take it: loss(fn, x, sigma)."

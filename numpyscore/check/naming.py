@@ -248,6 +248,8 @@ def _one(objective, e, settings, rtol):
     if not extra:
         missing = "square" if has["linear"] else "linear"
         return _missing(objective, missing), pattern
+    if objective == "generalised" and (text := _weighted(F)):
+        return text, pattern
     if all(has.values()):
         if math.isclose(F["linear"].c, F["square"].c, rel_tol=1e-6) and F["linear"].powers == F["square"].powers:
             return (
@@ -272,6 +274,34 @@ def _one(objective, e, settings, rtol):
         f"wrong terms: in place of the {' and the '.join(absent)} your loss has {' and '.join(map(said_of, extra))}",
         pattern,
     )
+
+
+def _weighted(F):
+    """The diagnosis of b [square] + p [sum h_i J_ii] + q [sum h_i' s_i] where p or q is not b; "" of any other terms.
+
+    The right linear term is the sum of both, so that one loss has several explanations; p and q are the same in all of them.
+    """
+    trace, slope = "h.J", "h'.s"
+    if "square" not in F or not set(F) <= {"linear", "square", trace, slope}:
+        return ""
+    if not all(f.known and not f.powers and not f.form for f in F.values()):
+        return ""
+    of = lambda name: F[name].c if name in F else 0.0
+    b, p, q = of("square"), of("linear") + of(trace), of("linear") + of(slope)
+    for name, sentence, here, other in (
+        ("derivative term", "sum h_i' s_i, the term with the derivative of the weight,", q, p),
+        ("weighted trace", "sum h_i J_ii, the weighted trace,", p, q),
+    ):
+        if not close(other, b, 1e-6):
+            continue
+        if abs(here) <= 1e-6 * abs(b):
+            return f"no {name}: {sentence} is missing from your loss"
+        if close(here, -b, 1e-6):
+            return f"sign of the {name}: {sentence} enters with the wrong sign"
+        return (
+            f"scale of the {name}: {sentence} is {said(here / b, 1e-6)} times what it should be beside the other terms"
+        )
+    return ""
 
 
 def _missing(objective, name):
