@@ -376,6 +376,10 @@ def test_uniform_directions_are_not_only_unit_length_where_d_is_three():
 def test_a_constant_is_no_sign():
     report = ns.check_trace(lambda x: -np.ones(len(x)), score=lambda x: -np.sinh(x), x=thrown(np.ones(8)))
     assert report.verdict == "FAIL" and report.name == "constant", report
+    whole = ns.check_trace(
+        lambda x: np.full(len(x), -np.cosh(x).sum()), score=lambda x: -np.sinh(x), x=thrown(np.ones(8))
+    )
+    assert whole.name == "batch sum", whole  # the same number in every row, and one that says what it is
 
 
 def test_rounded_numbers_are_told_apart():

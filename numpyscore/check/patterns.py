@@ -312,12 +312,6 @@ def entries(field):
     """A function applied to each entry, or a sum or mean along an axis."""
     yours, ref = field.yours, field.reference
     gap = np.abs(yours - ref)
-    if len(yours) > 1 and np.ptp(yours) <= 64 * field.eps * np.abs(yours).max():
-        return Finding(
-            "constant",
-            f"your {field.word} is {said(yours.flat[0], 1e-9)} everywhere, whatever x is",
-            "the same number in every entry",
-        )
     for name, candidate, sentence in (
         ("absolute value", np.abs(ref), "each entry is its absolute value"),
         ("signs only", np.sign(ref), "only the sign of each entry is left"),
@@ -335,6 +329,8 @@ def entries(field):
             "every entry is the sum over dimensions",
         ),
     ):
+        if name == "signs only" and np.ptp(candidate) == 0:
+            continue  # that is a constant
         for sign in (1, -1):
             if field.explains(sign * candidate)[0]:
                 return Finding(
@@ -342,6 +338,12 @@ def entries(field):
                     sentence + ", and the sign is wrong" * (sign < 0),
                     f"residual {field.explains(sign * candidate)[1]:.0e}",
                 )
+    if len(yours) > 1 and np.ptp(yours) <= 64 * field.eps * np.abs(yours).max():
+        return Finding(
+            "constant",
+            f"your {field.word} is {said(yours.flat[0], 1e-9)} everywhere, whatever x is",
+            "the same number in every entry",
+        )
     top, bottom = yours.max(), yours.min()
     if top > bottom and field.explains(np.clip(ref, bottom, top))[0]:
         text = f"entries are clipped to [{bottom:.6g}, {top:.6g}]"
