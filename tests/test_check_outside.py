@@ -550,3 +550,23 @@ def test_a_trace_without_its_weight_is_told_from_one_with_the_derivative():
 
     report = ns.check_loss(loss, objective="generalised")
     assert report.verdict == "FAIL" and "the trace of the Jacobian" in report.diagnosis, report
+
+
+def test_a_target_made_of_other_noise_is_named():
+    """It was an unknown term; a constant score has its minimum at the mean target, which is compared with the noise added."""
+
+    def loss(fn, x, sigma, rng, again=True):
+        noise = rng.standard_normal(x.shape)
+        noisy, target = x + sigma * noise, rng.standard_normal(x.shape) if again else noise
+        return np.mean(0.5 * square(fn.score(noisy) + target / sigma))
+
+    for model in ("energy", "score"):
+        report = ns.check_loss(loss, objective="denoising", model=model)
+        assert report.verdict == "FAIL" and report.name == "other noise", report
+    assert ns.check_loss(lambda fn, x, sigma, rng: loss(fn, x, sigma, rng, again=False), objective="denoising")
+
+    def cubed(fn, x, sigma, rng):  # the right target, and another power
+        noise = rng.standard_normal(x.shape)
+        return np.mean(square(fn.score(x + sigma * noise) + noise / sigma) ** 1.5)
+
+    assert ns.check_loss(cubed, objective="denoising").name == "unknown term"

@@ -156,7 +156,7 @@ LOSSES = (
     Case("noise of size sigma^2", "", _of(_denoising(lambda e, s: -e / s, spread=lambda s: s**2), "denoising"), "scale of the noise"),
     Case("one noise for the whole batch", "", _of(one_noise_for_all, "denoising"), "shared noise"),
     Case("uniform noise", "", _of(uniform_noise, "denoising"), "not Gaussian"),
-    Case("noise drawn twice", "", _of(other_noise_in_the_target, "denoising"), "no product with the noise -- or -- unknown term"),
+    Case("noise drawn twice", "", _of(other_noise_in_the_target, "denoising"), "other noise"),
     Case("slices of unit length beside |s|^2", "sliced_score_matching", _of(_sliced(lambda s, v: _half_square(s), unit=True), "sliced"), "divided by d"),
     Case("one slice for the whole batch", "", _of(_sliced(_projected, shared=True), "sliced"), "shared probe"),
     Case("projection not squared", "", _of(_sliced(lambda s, v: 0.5 * np.abs(np.sum(v * s, 1))), "sliced"), "unknown term"),

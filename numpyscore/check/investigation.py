@@ -8,7 +8,7 @@ from .calling import LossCaller
 from .fitting import Group, as_it_should_be, search, solve
 from .naming import COARSEST, Naming, name_right, name_wrong
 from .noise import SIGMAS, noise_of
-from .parabola import bent
+from .parabola import bent, strange_target
 from .probes import Probe, random_probe
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport
 from .slices import hidden_slices
@@ -174,7 +174,8 @@ def _judged(caller, evidence, rng):
         rtol = max(1e-9, SIGMAS * float(np.max(found[0].doubt / np.maximum(np.abs(found[0].coefficients), 1e-300))))
         details = {"terms": found[0].names, "coefficients": found[0].coefficients, "residual": found[0].residual}
         return name_wrong(objective, found, settings, rtol), rtol, details
-    return _unexplained(objective, groups, kind)
+    strange = strange_target(caller, kind, settings[0]) if objective == "denoising" else None
+    return (strange, np.nan, {}) if strange else _unexplained(objective, groups, kind)
 
 
 def _as_added(noise, ratio):

@@ -1,7 +1,8 @@
-r"""A score-matching loss is a parabola in the scale of the model, down to its minimum and below zero.
+r"""A score-matching loss is a parabola in the scale of the model; where its minimum lies says what the model is pulled to.
 
-For a model lambda s every loss here is a lambda^2 + b lambda + c. Random models rarely come near the minimum, where implicit and sliced
-losses are negative; one that is clamped there looks right everywhere else.
+For a model lambda s every loss here is a lambda^2 + b lambda + c, down to its minimum and below zero. Random models rarely come near the
+minimum, where implicit and sliced losses are negative; one that is clamped there looks right everywhere else. For constant scores c e_j the
+minimum of a denoising loss is the batch mean of its target: the noise that it was drawn from is the noise that was added, or is not.
 """
 
 import numpy as np
@@ -32,3 +33,34 @@ def bent(caller, kind, setting, rng):
     text = f"clipped loss: in the scale of the model the loss is no parabola{where}; it is clamped, or a term of it is (clamp, relu, maximum, clip)"
     points = ", ".join(f"{v:.4g}" for v in values)
     return Naming(FAIL, text, f"loss of lambda |x|^2/2 at lambda = -2 ... 4: {points}")
+
+
+def strange_target(caller, kind, setting):
+    """A FAIL if the mean target of a denoising loss is not that of the noise that was added; None if it is, or cannot be told."""
+    sizes, d = np.array([-1.0, 0.0, 1.0, 2.0]), setting.d
+    targets, situation = np.empty(d), None
+    for j, e in enumerate(np.eye(d)):
+        answers = [caller.ask(_constant(kind, c * e), setting) for c in sizes]
+        values, situation = np.array([a.value for a in answers]), answers[0].situation
+        curve = np.polyfit(sizes, values, 2)
+        if (
+            situation is None
+            or curve[0] <= 0
+            or np.abs(values - np.polyval(curve, sizes)).max() > 1e-9 * np.ptp(values)
+        ):
+            return None
+        targets[j] = -curve[1] / (2 * curve[0])
+    wanted = -situation.shift / np.asarray(situation.sigma) ** 2
+    added = wanted.mean(axis=(0, 1))
+    if np.abs(targets - added).max() <= 1e-6 * np.abs(wanted).max():
+        return None
+    show = lambda a: np.array2string(a, precision=3)
+    text = "other noise: the target is not made of the noise that was added; it is drawn anew (another key, a second call of randn), or belongs to other points"
+    return Naming(FAIL, text, f"mean target {show(targets)}, mean of -(x~ - x)/sigma^2 {show(added)}")
+
+
+def _constant(kind, value):
+    """The model with this score everywhere."""
+    out = Probe.isotropic(kind, len(value), 0.0)
+    out.b = -value
+    return out
