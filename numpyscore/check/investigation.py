@@ -15,6 +15,7 @@ from .slices import hidden_slices
 from .terms import LINEAR, right
 
 CALLS = 14  # probes in a setting
+PRONOUN = {"energy": "an", "score": "a"}
 ROUNDOFF = 16.0  # what a handful of its samples may fall short of the largest
 TRIED = 1  # the setting in which a loss is tried first
 HOPELESS = ("hidden", "unseen")  # numbers that no further call would show
@@ -70,9 +71,11 @@ def gather(where, caller: LossCaller, settings, model, rng):
         except Exception as error:
             errors[kind] = error
     if not tried:
-        said = "; ".join(f"with fn an energy or a score ({k}): {type(e).__name__}: {e}" for k, e in errors.items())
+        said = "; ".join(
+            f"with fn {PRONOUN[k]} {k}, {type(e).__name__}: {str(e).rstrip('.')}" for k, e in errors.items()
+        )
         raise ValueError(
-            f"{where}: loss could not be called {said}. It is called as loss(fn, x, ...) with fn(x) like a network and x (n, d); for "
+            f"{where}: loss could not be called: {said}. It is called as loss(fn, x, ...) with fn(x) like a network and x (n, d); for "
             f"another interface put a function around it, for other arrays pass wrap=."
         ) from next(iter(errors.values()))
     kind = max(tried, key=lambda kind: (_sense(caller, tried[kind][0], kind), kind == "energy"))
@@ -115,11 +118,7 @@ def investigate(where, caller, settings, model, rng):
         cut = graph(caller, evidence, rng)
         naming = cut or naming
     n, d = [sorted({getattr(s, size) for s in settings}) for size in ("n", "d")]
-    summary = (
-        f"{caller.objective} with fn an {evidence.kind}, "
-        if evidence.kind == "energy"
-        else f"{caller.objective} with fn a {evidence.kind}, "
-    ) + f"n {n[0]}-{n[-1]}, d {d[0]}-{d[-1]}, {caller.came} out, {caller.calls} calls"
+    summary = f"{caller.objective} with fn {PRONOUN[evidence.kind]} {evidence.kind}, n {n[0]}-{n[-1]}, d {d[0]}-{d[-1]}, {caller.came} out, {caller.calls} calls"
     notes = (*naming.notes, *sorted(caller.notes))
     if caller.objective == "multilevel_denoising":
         notes += ("each level was checked alone: the weights of the levels beside each other are yours to choose",)

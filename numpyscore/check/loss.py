@@ -29,8 +29,8 @@ def check_loss(loss, *, objective, wrap=None, sigma=None, rng=0, model=None, wei
     Parameters
     ----------
     loss : callable loss(fn, x, ...) -> number, or one number per sample
-        In the user's framework. fn is the model, an energy (..., d) -> (...) or a score (..., d) -> (..., d), to be called like a network;
-        x is (n, d). Whatever the objective needs beyond is passed by name if the loss takes it: target_score; h, h_prime; sigma,
+        In the user's framework. fn is the model, an energy (..., d) -> (...) or a score (..., d) -> (..., d), to be called like a network
+        (in NumPy also fn.energy(x), fn.score(x), fn.trace(x), fn.jacobian(x), fn.curvature(x, v), fn.jvp(x, v)); x is (n, d). Whatever the objective needs beyond is passed by name if the loss takes it: target_score; h, h_prime; sigma,
         noise (unit normals); sigmas; probes, n_probes; eps (the step of differences); rng, key, generator or seed. A loss may draw noise and
         probes itself: the probe models see where they are asked.
     objective : str

@@ -5,6 +5,8 @@ minimum, where implicit and sliced losses are negative; one that is clamped ther
 minimum of a denoising loss is the batch mean of its target: the noise that it was drawn from is the noise that was added, or is not.
 """
 
+from typing import Any
+
 import numpy as np
 
 from .naming import Naming
@@ -37,9 +39,9 @@ def bent(caller, kind, setting, rng):
 
 def strange_target(caller, kind, setting):
     """A FAIL if the mean target of a denoising loss is not that of the noise that was added; None if it is, or cannot be told."""
-    sizes, d = np.array([-1.0, 0.0, 1.0, 2.0]), setting.d
-    targets, situation = np.empty(d), None
-    for j, e in enumerate(np.eye(d)):
+    sizes, targets = np.array([-1.0, 0.0, 1.0, 2.0]), np.empty(setting.d)
+    situation: Any = None
+    for j, e in enumerate(np.eye(setting.d)):
         answers = [caller.ask(_constant(kind, c * e), setting) for c in sizes]
         values, situation = np.array([a.value for a in answers]), answers[0].situation
         curve = np.polyfit(sizes, values, 2)

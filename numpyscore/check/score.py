@@ -21,7 +21,8 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
     .. math:: s(x) = -\nabla E(x) = \nabla \log p(x)
 
     The energy is differenced (Romberg, nine halved steps), with all points in one call of it; so nothing of the user's
-    differentiation is trusted.
+    differentiation is trusted. Rows that differ are looked at with other steps before anything is said of them, and the score is asked
+    again after other points: it must not depend on what was asked before.
 
     Parameters
     ----------
