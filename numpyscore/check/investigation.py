@@ -15,6 +15,7 @@ from .slices import hidden_slices
 from .terms import LINEAR, right
 
 CALLS = 14  # probes in a setting
+NEARLY = 1e-3  # what a loss may be off by, of its terms, to be called inaccurate rather than another
 PRONOUN = {"energy": "an", "score": "a"}
 ROUNDOFF = 16.0  # what a handful of its samples may fall short of the largest
 TRIED = 1  # the setting in which a loss is tried first
@@ -113,7 +114,7 @@ def investigate(where, caller, settings, model, rng):
     evidence = gather(where, caller, settings, model, rng)
     naming, resolution, details = _judged(caller, evidence, rng)
     if naming.verdict == PASS and evidence.repeatable:
-        naming = bent(caller, evidence.kind, evidence.groups[0].setting, rng) or naming
+        naming = bent(caller, evidence.kind, evidence.groups[0], rng) or naming
     if naming.verdict == PASS:
         cut = graph(caller, evidence, rng)
         naming = cut or naming
@@ -192,6 +193,8 @@ def _unexplained(objective, groups, kind):
         f"{left:.2g} of it unexplained. It is not quadratic in the score, or is taken at other points, or mixes the samples"
     )
     c = np.mean([f.coefficients for f in fits], axis=0)
+    if left < NEARLY and all(abs(f.coefficients[0] / f.coefficients[1] - 1) < NEARLY for f in fits):
+        text = f"inaccurate: your loss is the right one up to {left:.0e} of its terms: a finite difference of its own, an epsilon, or a small regulariser"
     return (
         Naming(
             FAIL,

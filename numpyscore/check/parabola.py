@@ -17,17 +17,18 @@ BEND = 1e-9  # of the range of the loss: what its own differences leave
 SCALES = np.array([-2.0, -1.0, -0.5, 0.25, 0.5, 1.0, 1.5, 2.5, 4.0])
 
 
-def bent(caller, kind, setting, rng):
+def bent(caller, kind, group, rng):
     """A FAIL if the loss of the models lambda |x|^2 / 2, on standardised data, is no parabola in lambda; None if it is."""
-    x = setting.x if caller.objective == "generalised" else rng.standard_normal(setting.x.shape)
-    x = x if caller.objective == "generalised" else (x - x.mean(0)) / x.std(0)
-    setting = setting._replace(x=x)
+    setting = group.setting
+    if caller.objective != "generalised":  # whose weights belong to its data
+        x = rng.standard_normal(setting.x.shape)
+        setting = setting._replace(x=(x - x.mean(0)) / x.std(0))
     values = np.array([caller.ask(Probe.isotropic(kind, setting.d, scale), setting).value for scale in SCALES])
     if not np.all(np.isfinite(values)):
         return None
     curve = np.polyfit(SCALES, values, 2)
     left = np.abs(values - np.polyval(curve, SCALES)).max()
-    if left <= 1e5 * caller.eps * np.abs(values).max() + BEND * np.ptp(values):
+    if left <= 1e5 * caller.eps * np.abs(values).max() + BEND * np.ptp(values) + 4 * group.floor:
         return None
     low, high = values.min(), values.max()
     stands = next((v for v in (low, high) if np.sum(values == v) > 1), None)
