@@ -3,9 +3,9 @@
 from .gradient import check_gradient
 from .loss import check_loss
 from .report import CheckReport
-from .rows import check_rows
 from .sampler import check_sampler
 from .score import check_conservative, check_score
+from .steady import check_rows
 from .trace import check_trace
 
 __all__ = [

@@ -10,7 +10,7 @@ from .caller import Caller, points_of
 from .numbers import readings
 from .patterns import Field, fitted, located, recognise
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
-from .rows import by_rows, unsteady
+from .steady import by_rows, unsteady
 
 ENOUGH = {True: 1e-6, False: 2e-2}  # relative resolution that a PASS needs, in float64 and below
 

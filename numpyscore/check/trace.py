@@ -12,8 +12,8 @@ from .caller import Caller, points_of
 from .numbers import close, said
 from .patterns import ONE_EACH, Field, Finding, recognise
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
-from .rows import by_rows
 from .score import Jacobian, _misshapen, differenced_jacobian, judge
+from .steady import by_rows
 
 SIGMAS = 5.0  # pooled over all rows; each row alone must be within SIGMAS + 1
 SOURCES = ("rng", "key", "generator", "seed")

@@ -1,4 +1,4 @@
-"""Does row i of a result depend on row i of x alone, and is it the same each time?"""
+"""Is a function one of its rows, and steady: does row i of a result depend on row i of x alone, and is it the same each time?"""
 
 from dataclasses import replace
 from typing import Any
