@@ -201,8 +201,7 @@ def taylor_slope(function, theta, v, derivative, width):
 
 def _ranges(numbers):
     """Ascending numbers as ranges: "0-14, 20, 22-24", the first eight of them."""
-    breaks = np.flatnonzero(np.diff(numbers) > 1) + 1
-    runs = np.split(np.asarray(numbers), breaks)
+    runs = np.split(np.asarray(numbers), np.flatnonzero(np.diff(numbers) > 1) + 1) if len(numbers) else []
     return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs[:8]) + " ..." * (len(runs) > 8)
 
 
