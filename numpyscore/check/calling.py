@@ -22,6 +22,8 @@ from .terms import Situation
 
 NOISE = ("noise", "eps", "epsilon", "z")
 NAMES = {  # what a parameter of a loss is called -> what it is given
+    "alpha": ("alpha", "alpha_bar", "alphas_bar", "alpha_cumprod", "alphas_cumprod", "abar", "a_bar"),
+    "t": ("t", "time", "times"),
     "sigma": ("sigma", "std", "noise_std", "noise_scale", "noise_level", "sigma_n"),
     "sigmas": ("sigmas", "levels", "noise_levels", "stds"),
     "noise": NOISE,
@@ -37,7 +39,7 @@ TAKES = {  # what each objective may hand over, the one it must know first
     "explicit": ("target",),
     "implicit": (),
     "generalised": ("h", "h_prime"),
-    "denoising": ("sigma", "noise"),
+    "denoising": ("sigma", "noise", "alpha", "t"),
     "multilevel_denoising": ("sigmas", "noise"),
     "sliced": ("v", "n_probes"),
     "finite_difference_sliced": ("step", "v", "n_probes"),
@@ -46,15 +48,21 @@ NATURAL = {"explicit": 1, "generalised": 2, "denoising": 1, "multilevel_denoisin
 
 
 class Setting(NamedTuple):
-    """One group of calls: sizes, level, data and random numbers stay, the probe changes."""
+    """One group of calls: sizes, level, data and random numbers stay, the probe changes.
+
+    A loss is told `level`; the noisy points of a denoising loss are scale x + sigma eps, as far as that is known.
+    """
 
     n: int
     d: int
-    sigma: float
+    sigma: Any  # () or (k, n, 1)
     m: int
     seed: int
     x: np.ndarray
     extras: dict
+    level: float = 1.0
+    scale: Any = 1.0  # () or (k, n, 1)
+    measured: bool = False  # sigma is known by statistics alone
 
 
 class Answer(NamedTuple):
@@ -79,6 +87,7 @@ class LossCaller:
         self.way: Any = None
         self.uncompiled = False  # jax without jit, where nothing else shows the probe its numbers
         self.calls, self.came, self.notes = 0, "", set()
+        self.as_score = False  # the loss calls fn.score(x), so fn is no prediction of something else
         self.eps = float(np.finfo(float).eps)
 
     def forget(self):
@@ -128,6 +137,7 @@ class LossCaller:
             return Answer(np.nan, None, "", derivative_in(lambda scale: _mean_of(run(scale)[1], setting.n), one, "jax"))
         _, value = run(one)
         situation, noisy = self._situation(probe, setting, asked)
+        self.as_score = asked.as_score
         return Answer(self._number(value, setting), situation, noisy)
 
     def _given(self, setting, make, way):
@@ -139,8 +149,9 @@ class LossCaller:
                 value = source(parameter, setting.seed, self.kind)
             elif name == "n_probes":
                 value = setting.m
-            elif name == "sigma":
-                value = setting.sigma if way["plain"] else make(np.asarray(setting.sigma))
+            elif name in ("sigma", "alpha", "t"):
+                value = 1 - setting.level**2 if name == "alpha" else setting.level
+                value = value if way["plain"] else make(np.asarray(value))
             elif name == "step":
                 value = self.known["step"]
             else:
@@ -193,8 +204,8 @@ class LossCaller:
             if "noise" not in self.takes:
                 return q, "unseen"
             shift = setting.sigma * setting.extras["noise"][None]
-            return q._replace(at=x + shift, shift=shift, sigma=setting.sigma), ""
-        moved = [b for b in blocks if np.abs(b - x).max() > 1e-3 * setting.sigma]
+            return q._replace(at=setting.scale * x + shift, shift=shift, sigma=setting.sigma), ""
+        moved = [b for b in blocks if np.abs(b - x).max() > 1e-3 * np.min(setting.sigma)]
         if not moved:
             if "noise" in self.takes:
                 shift = setting.sigma * setting.extras["noise"][None]
@@ -206,7 +217,7 @@ class LossCaller:
             sigma = _levels(asked, setting.extras["sigmas"], at, len(blocks) == len(moved))
             if sigma is None:
                 return q, "level"
-        return q._replace(at=at, shift=at - x, sigma=sigma), ""
+        return q._replace(at=at, shift=at - setting.scale * x, sigma=sigma), ""
 
 
 def _ways(kind):

@@ -57,7 +57,7 @@ def factor(values, settings, rtol):
     values = np.asarray(values, float)
     if np.any(values == 0) or np.any(np.sign(values) != np.sign(values[0])):
         return Factor(float(values[0]), {}, f"between {values.min():.4g} and {values.max():.4g}", False)
-    known = [{"n": s.n, "d": s.d, "sigma": s.sigma, "m": s.m} for s in settings]
+    known = [{"n": s.n, "d": s.d, "sigma": s.sigma, "m": s.m, "c": s.scale} for s in settings]
     forms = {
         "": lambda s: 1.0,
         "n/(n-1)": lambda s: s.n / (s.n - 1),
@@ -129,6 +129,7 @@ def name_right(objective, e, settings, rtol, noise=None, error=0.0):
                 f"loss has none of the {SQUARE if name == 'square' else LINEAR[objective]}",
             )
     A, B = factor(a, settings, rtol), factor(b, settings, rtol)
+    A = A if A.known else factor(a, settings, max(rtol, error))
     off = np.ones(len(settings)) if noise is None else noise
     R = factor(a / b * off, settings, max(rtol, error)) if np.all(b) else None
     pattern = (
@@ -144,6 +145,8 @@ def name_right(objective, e, settings, rtol, noise=None, error=0.0):
         notes: tuple[str, ...] = () if B.one else (conversion(B, objective),)
         if not np.all(off == 1):
             size = factor(np.sqrt(off), settings, max(rtol, error))
+            if size.one:
+                return Naming(PASS, "", pattern, (*notes, f"sigma was measured, to {error / 2:.1%}"))
             convert = (
                 "; what it calls sigma is a variance: give it the square of a standard deviation"
                 if size.powers == {"sigma": -0.5}

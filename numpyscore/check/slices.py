@@ -27,7 +27,7 @@ def hidden_slices(caller, kind, repeatable, rng):
     for d, m in ((2, 1), (3, 2), (4, 3)):
         x = np.tile(0.3 + rng.standard_normal(d), (ROWS, 1))
         m = m if "n_probes" in caller.takes else 1
-        setting = Setting(ROWS, d, 1.0, m, int(rng.integers(1 << 31)), x, {})
+        setting = Setting(ROWS, d, 1.0, m, int(rng.integers(1 << 31)), x, {}, 1.0)
         upper = np.triu_indices(d)
         rows, values = [], []
         for _ in range(3 * len(upper[0])):
