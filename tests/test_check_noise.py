@@ -136,3 +136,219 @@ def test_the_count_of_alarms_counts():
 @pytest.mark.nightly
 def test_no_false_alarm_on_many_right_losses_of_other_kernels_and_predictions():
     assert alarms(1000, 1) == []
+
+
+# ------------------------------------------------------------------------------- several levels at once
+
+
+def looped(
+    *, weight=lambda s: s**2, target=lambda e, k, S: -e / S[k], which=slice(None), total=np.mean, tell=lambda k, S: S[k]
+):
+    """A loss that goes through the levels one by one."""
+
+    def loss(fn, x, sigmas, rng):
+        out = []
+        for k in range(len(sigmas))[which]:
+            e = rng.standard_normal(x.shape)
+            s = fn(x + sigmas[k] * e, tell(k, sigmas))
+            out.append(weight(sigmas[k]) * np.mean(half(s - target(e, k, sigmas))))
+        return total(out)
+
+    return loss
+
+
+def drawn(
+    *,
+    weight=lambda s: s**2,
+    target=lambda e, k, S: -e / S[k][:, None],
+    index=lambda rng, L, n: rng.integers(L, size=n),
+    tell=lambda k, S: S[k],
+):
+    """A loss that draws a level for each row."""
+
+    def loss(fn, x, sigmas, rng):
+        k, e = index(rng, len(sigmas), len(x)), rng.standard_normal(x.shape)
+        s = fn(x + sigmas[k][:, None] * e, tell(k, sigmas))
+        return np.mean(weight(sigmas[k]) * half(s - target(e, k, sigmas)))
+
+    return loss
+
+
+def stacked(repeat, columns=False):
+    """All levels in one call: the batch again and again, every row several times, or three axes."""
+
+    def loss(fn, x, sigmas, rng):
+        n, L = len(x), len(sigmas)
+        if columns:
+            e = rng.standard_normal((L, *x.shape))
+            return np.mean(np.sum((sigmas[:, None, None] * fn(x + sigmas[:, None, None] * e) + e) ** 2, -1))
+        X, S = (np.repeat(x, L, 0), np.tile(sigmas, n)) if repeat else (np.tile(x, (L, 1)), np.repeat(sigmas, n))
+        e = rng.standard_normal(X.shape)
+        return np.mean(S**2 * half(fn(X + S[:, None] * e, S) + e / S[:, None]))
+
+    return loss
+
+
+def with_level(fn, x, sigmas, noise, level):
+    """The level of each row is told."""
+    s = sigmas[level]
+    return np.mean(s**2 * half(fn(x + s[:, None] * noise, s) + noise / s[:, None]))
+
+
+def one_noise(fn, x, sigmas, noise):
+    """The same unit noise at every level."""
+    return np.mean([s**2 * np.mean(half(fn.score(x + s * noise) + noise / s)) for s in sigmas])
+
+
+def noise_of_each(fn, x, sigmas, noise):
+    """Unit noise (L, n, d), one for each level."""
+    return np.mean([s**2 * np.mean(half(fn.score(x + s * e) + e / s)) for s, e in zip(sigmas, noise, strict=True)])
+
+
+def ddpm(fn, x, alphas_cumprod, rng):
+    """A time for each row, and a network that predicts noise."""
+    t, e = rng.integers(len(alphas_cumprod), size=len(x)), rng.standard_normal(x.shape)
+    a = alphas_cumprod[t][:, None]
+    return np.mean((fn(np.sqrt(a) * x + np.sqrt(1 - a) * e, t) - e) ** 2)
+
+
+JOINTLY = {  # loss, words among the notes
+    "loop": (looped(), ""),
+    "sum over levels": (looped(total=np.sum), "a sum over levels instead of a mean"),
+    "weight one": (looped(weight=lambda s: 1.0), "the weight of a level is 1, the reference's is sigma^2"),
+    "weight sigma": (looped(weight=lambda s: s), "the weight of a level is sigma,"),
+    "weight 1/sigma^2": (drawn(weight=lambda s: s**-2), "the weight of a level is 1/sigma^2,"),
+    "weight of no law": (drawn(weight=np.exp), "follow no law"),
+    "drawn": (drawn(), ""),
+    "drawn, told a number": (drawn(tell=lambda k, S: k), ""),
+    "drawn, told from one": (drawn(tell=lambda k, S: k + 1), ""),
+    "drawn, told backwards": (drawn(tell=lambda k, S: len(S) - 1 - k), ""),
+    "drawn, told a logarithm": (drawn(tell=lambda k, S: np.log(S[k]) / 4), ""),
+    "told nothing of use": (drawn(tell=lambda k, S: None), "not told"),
+    "one level for the batch": (drawn(index=lambda rng, L, n: np.full(n, rng.integers(L))), "share one level"),
+    "predicting noise": (drawn(weight=lambda s: 1.0, target=lambda e, k, S: e), "fn predicts the noise eps"),
+    "stacked": (stacked(False), ""),
+    "repeated": (stacked(True), ""),
+    "three axes": (stacked(True, columns=True), "no 1/2"),
+    "level told": (with_level, ""),
+    "one noise": (one_noise, ""),
+    "noise of each level": (noise_of_each, ""),
+    "ddpm": (ddpm, "variance preserving"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", JOINTLY)
+def test_right_losses_over_several_levels_pass_and_their_weights_are_told(name):
+    loss, words = JOINTLY[name]
+    report = check_loss(loss, objective="multilevel_denoising")
+    assert report and "levels" in report.summary and words in " ".join(report.notes), report
+
+
+def test_the_weights_of_the_levels_are_recovered():
+    weight = lambda s: 0.3 + np.sin(5 * s) ** 2
+    report = check_loss(drawn(weight=weight), objective="multilevel_denoising")
+    sigma, b, p = (np.array(report.details[name]) for name in ("sigma", "b", "p"))
+    # a regression in float64 on some thirty numbers of order ten, of condition 1e4 at most
+    np.testing.assert_allclose(b, weight(sigma), rtol=1e-9)
+    np.testing.assert_allclose(p, -1 / sigma, rtol=1e-9)
+
+
+def one_sided_weight(fn, x, sigmas, rng):
+    """The weight stands at the square alone."""
+    out = 0.0
+    for sigma in sigmas:
+        e = rng.standard_normal(x.shape)
+        s = fn(x + sigma * e, sigma)
+        out += np.mean(sigma**2 * half(s) + np.sum(s * e, axis=1) / sigma)
+    return out / len(sigmas)
+
+
+def hardest_level(fn, x, sigmas, rng):
+    """The largest of the losses of the levels."""
+    return max(looped(total=lambda a: a[0])(fn, x, sigmas[k:], rng) for k in range(len(sigmas)))
+
+
+def noise_of_another_index(fn, x, sigmas, noise, level):
+    """Rows get the noise of the level before the one that fn is told."""
+    s = sigmas[level - 1]
+    return np.mean(s**2 * half(fn(x + s[:, None] * noise, level) + noise / s[:, None]))
+
+
+MISTAKEN = {  # loss, words of the diagnosis
+    "weight at the square alone": (one_sided_weight, "weight at one term: the weight of a level is sigma^2 at the square of the score, 1 at"),
+    "sigma of the next level": (looped(target=lambda e, k, S: -e / S[min(k + 1, len(S) - 1)]), "the sigma of the next level"),
+    "sigma of the previous level": (drawn(target=lambda e, k, S: -e / S[k - 1][:, None]), "the sigma of the previous level"),
+    "squared sigma of another level": (looped(target=lambda e, k, S: -e * S[k] / S[k - 1] ** 2), "(x - x~)/sigma^2 is made with the sigma of the previous"),
+    "one sigma in all targets": (looped(target=lambda e, k, S: -e / S[0]), "one sigma for all levels, the first"),
+    "sigmas reversed": (looped(target=lambda e, k, S: -e / S[::-1][k]), "reversed"),
+    "sigma of another row": (drawn(target=lambda e, k, S: -e / S[np.roll(k, 1)][:, None]), "the sigma of another row"),
+    "last level forgotten": (looped(which=slice(0, -1)), "level forgotten: the last"),
+    "first level forgotten": (looped(which=slice(1, None)), "level forgotten: the first"),
+    "randint excludes its end": (drawn(index=lambda rng, L, n: rng.integers(L - 1, size=n)), "level forgotten: the last"),
+    "one level without weight": (looped(weight=lambda s: s**2 * (s < 0.8)), "its weight is zero"),
+    "fn told the next level": (drawn(tell=lambda k, S: (k + 1) % len(S)), "level told: fn is told the number of the next level"),
+    "fn told the sigma before": (drawn(tell=lambda k, S: S[k - 1]), "level told: fn is told the sigma of the previous level"),
+    "fn told another row's level": (drawn(tell=lambda k, S: S[np.roll(k, 1)]), "the sigma of another row"),
+    "noise of another index": (noise_of_another_index, "level told"),
+    "target -eps": (drawn(target=lambda e, k, S: -e), "-eps instead"),
+    "sign": (drawn(target=lambda e, k, S: e / S[k][:, None]), "sign of the target"),
+    "hardest level only": (hardest_level, "levels mixed"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISTAKEN)
+def test_mistakes_between_levels_are_caught_and_named(name):
+    loss, words = MISTAKEN[name]
+    report = check_loss(loss, objective="multilevel_denoising")
+    assert report.verdict == "FAIL" and words in report.diagnosis, report
+
+
+def joint_alarms(count, seed, mistaken=False):
+    """Reports other than PASS among `count` losses over levels drawn at random: form, weight, what fn is told, prediction."""
+    rng, found = np.random.default_rng(seed), []
+    weights = (
+        lambda s: s**2,
+        lambda s: 1.0 + 0 * s,
+        lambda s: s,
+        lambda s: 1 / s,
+        lambda s: s**-2,
+        lambda s: 2 * s**2,
+        lambda s: s**2 / (1 + s**2),
+    )
+    tells = (
+        lambda k, S: S[k],
+        lambda k, S: k,
+        lambda k, S: k + 1,
+        lambda k, S: np.log(S[k]),
+        lambda k, S: 1 / S[k],
+        lambda k, S: 0.0,
+    )
+    for _ in range(count):
+        options = {"weight": weights[rng.integers(len(weights))], "tell": tells[rng.integers(len(tells))]}
+        factor = 1.001 if mistaken else 1.0
+        if rng.random() < 0.3:
+            options["target"] = lambda e, k, S, c=factor: c * e
+        else:
+            options["target"] = lambda e, k, S, c=factor: -c * e / (S[k] if np.ndim(k) == 0 else S[k][:, None])
+        if rng.random() < 0.5:
+            loss = looped(total=(np.mean, np.sum)[rng.integers(2)], **options)
+        else:
+            at = (lambda r, L, n: r.integers(L, size=n), lambda r, L, n: np.full(n, r.integers(L)))[rng.integers(2)]
+            loss = drawn(index=at, **options)
+        report = check_loss(loss, objective="multilevel_denoising", rng=int(rng.integers(1 << 30)))
+        if not report:
+            found.append(str(report))
+    return found
+
+
+def test_no_false_alarm_on_right_losses_over_levels():
+    assert joint_alarms(30, 0) == []
+
+
+def test_the_count_of_alarms_over_levels_counts():
+    assert len(joint_alarms(6, 1, mistaken=True)) == 6
+
+
+@pytest.mark.nightly
+def test_no_false_alarm_on_many_right_losses_over_levels():
+    assert joint_alarms(500, 2) == []

@@ -7,7 +7,9 @@ import numpy as np
 from .calling import LossCaller
 from .fitting import Group, as_it_should_be, search, solve
 from .graph import graph, oracle
+from .joint import by_rows, joint, named
 from .kernel import with_kernel
+from .levels import Unseen
 from .naming import COARSEST, Naming, name_right, name_wrong
 from .noise import SIGMAS, noise_of
 from .prediction import convention, kernel_note, mistake, prediction
@@ -24,6 +26,9 @@ UNKNOWN = {
     "level": "each row's noise level is drawn inside and never shown to fn; call fn(x, sigma), or let the loss take noise=",
     "rows": "each row draws a level of its own inside; let the loss take sigma, alpha or t, or check it as multilevel_denoising with sigmas",
 }
+
+
+MIXED = "levels mixed: alone each level is right, together they are not the weighted sum of their losses; something joins levels or rows"
 
 
 class Evidence(NamedTuple):
@@ -100,8 +105,16 @@ def _sense(caller, asked, kind):
 
 def investigate(where, caller, settings, model, rng):
     """The `CheckReport` of a loss."""
+    alone: tuple[str, ...] = ()
+    if caller.objective == "multilevel_denoising" and {"sigmas", "alphas"} & caller.takes.keys():
+        report, reason = _jointly(where, caller, model, rng)
+        if report is not None:
+            return report
+        alone = (f"each level was checked alone{f', as {reason}' if reason else ''}",)
     evidence = gather(where, caller, settings, model, rng)
     naming, resolution, details = _judged(caller, evidence, rng)
+    if alone and naming.verdict == PASS and not reason:
+        naming = by_rows(caller, [evidence.kind], rng) or Naming(FAIL, MIXED, "alone each level is right")
     if naming.verdict == PASS and not evidence.hidden:
         naming = (
             graph(caller, evidence.kind, [g.setting for g in evidence.groups], _parts(caller, evidence), rng) or naming
@@ -115,13 +128,38 @@ def investigate(where, caller, settings, model, rng):
     notes = (*naming.notes, *sorted(caller.notes))
     if "denoising" in caller.objective:
         notes += kernel_note([g.setting for g in evidence.groups])
-    if caller.objective == "multilevel_denoising":
-        notes += ("each level was checked alone: the weights of the levels beside each other are yours to choose",)
+    notes += alone
     if "32" in caller.came or "16" in caller.came:
         notes += (f"the loss comes back in {caller.came}: errors below {resolution:.0e} stay unseen",)
     return CheckReport(
         where, naming.verdict, summary, None, naming.pattern, naming.diagnosis, resolution, notes, details
     )
+
+
+def _jointly(where, caller, model, rng):
+    """(the report of a multilevel loss with its levels at once or None, why there is none: "" where it was seen and not explained)."""
+    try:
+        try:
+            seen = joint(caller, model, rng)
+        except Unseen:
+            if caller.kind != "jax" or caller.uncompiled:
+                raise
+            caller.uncompiled = True
+            seen = joint(caller, model, rng)
+        naming = named(caller, seen, rng)
+    except Unseen as unseen:
+        return None, str(unseen)
+    settings = [g.setting for g in seen.groups]
+    if naming.verdict == PASS:
+        naming = graph(caller, seen.kind, settings, seen.parts, rng) or naming
+    summary = f"multilevel_denoising with fn {'an energy' if seen.kind == 'energy' else 'a score'}, 3-4 levels, n 12-19, d 2-3, {caller.came} out, {caller.calls} calls"
+    notes = (*naming.notes, *sorted(caller.notes), *kernel_note(seen.levels))
+    if "32" in caller.came or "16" in caller.came:
+        notes += (f"the loss comes back in {caller.came}: errors below {max(seen.rtol, COARSEST):.0e} stay unseen",)
+    details = dict(zip("bpq", seen.coefficients.T, strict=True)) | {"sigma": [level.sigma for level in seen.levels]}
+    return CheckReport(
+        where, naming.verdict, summary, None, naming.pattern, naming.diagnosis, max(seen.rtol, COARSEST), notes, details
+    ), ""
 
 
 def _judged(caller, evidence, rng):

@@ -22,7 +22,7 @@ def with_kernel(caller, kind, setting, rng, seen):
 
 def _kernel(caller, kind, setting, rng):
     """(c, sigma, whether sigma is only measured) at the level of a setting."""
-    told = "sigma" in caller.takes or not ({"alpha", "t"} & caller.takes.keys())
+    told = "sigma" in caller.takes or not ({"alpha", "t", "alphas"} & caller.takes.keys())
     as_told = 1.0, setting.level, False
     probe = random_probe(kind, setting.d, rng)
     scale = scale_of(caller, probe, setting, rng)

@@ -57,7 +57,7 @@ def factor(values, settings, rtol):
     values = np.asarray(values, float)
     if np.any(values == 0) or np.any(np.sign(values) != np.sign(values[0])):
         return Factor(float(values[0]), {}, f"between {values.min():.4g} and {values.max():.4g}", False)
-    known = [{"n": s.n, "d": s.d, "sigma": s.sigma, "m": s.m, "c": s.scale} for s in settings]
+    known = [{"n": s.n, "d": s.d, "sigma": s.sigma, "m": s.m, "c": s.scale, "L": s.levels} for s in settings]
     forms = {
         "": lambda s: 1.0,
         "n/(n-1)": lambda s: s.n / (s.n - 1),
@@ -95,6 +95,8 @@ def conversion(K, objective):
         ("2", (("d", -1),)): "a mean over dimensions instead of a sum, and no 1/2",
         ("1", (("n", 1),)): "a sum over samples instead of a mean",
         ("2", (("n", 1),)): "a sum over samples instead of a mean, and no 1/2",
+        ("1", (("L", 1),)): "a sum over levels instead of a mean",
+        ("2", (("L", 1),)): "a sum over levels instead of a mean, and no 1/2",
         ("1", (("m", 1),)): "a sum over probes instead of a mean",
         ("1", (("sigma", 2),)): "weighted by sigma^2",
         (

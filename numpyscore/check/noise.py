@@ -54,7 +54,7 @@ def noise_of(caller, evidence, rng):
         if shift is None:
             return Noise(None, np.ones(len(settings)), 0.0)
         eps = shift[0] / base.sigma
-        wrong = _law(eps, x)
+        wrong = law(eps, x)
         if wrong is not None:
             return Noise(wrong, np.ones(len(settings)), 0.0)
         by_level[base.level] = float(np.mean(eps**2))
@@ -63,7 +63,7 @@ def noise_of(caller, evidence, rng):
     return Noise(None, measured, error * measured.max(), any(s.measured for s in settings))
 
 
-def _law(eps, x):
+def law(eps, x):
     """A FAIL if the noise is shared by rows or dimensions, biased, correlated with x, or not Gaussian."""
     z = eps / eps.std()
     if np.allclose(eps, eps[:1], atol=1e-9 * np.abs(eps).max()):

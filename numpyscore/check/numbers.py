@@ -1,5 +1,6 @@
 """Recognising a number: 0.125 is 1/8, which is 1/n where there are eight points."""
 
+import functools
 import itertools
 import math
 from fractions import Fraction
@@ -89,6 +90,12 @@ def readings(c, known, rtol=1e-9):
     return [text for _, text in sorted(found)]
 
 
+@functools.cache
+def _exponents(choices):
+    """All combinations of exponents (C, names)."""
+    return np.array(list(itertools.product(*choices)), float).reshape(-1, len(choices))
+
+
 def law(values, settings, rtol=1e-8, odd=()):
     """(c, {name: exponent}) with values[g] = c prod settings[g][name]^exponent for all g, simplest first; None if there is none.
 
@@ -104,7 +111,7 @@ def law(values, settings, rtol=1e-8, odd=()):
     values = np.asarray(values, float)
     if np.any(values == 0) or np.any(np.sign(values) != np.sign(values[0])):
         return None
-    exponents = np.array(list(itertools.product(*choices)), float).reshape(-1, len(names))
+    exponents = _exponents(tuple(choices))
     sizes = np.log(np.array([[s[name] for name in names] for s in settings], float).reshape(len(settings), -1))
     left = np.log(np.abs(values)) - exponents @ sizes.T  # (choices, settings): log c, if the same in all of them
     fits = np.flatnonzero(np.all(np.abs(left - left[:, :1]) <= rtol, axis=1))

@@ -71,21 +71,21 @@ def prediction(groups, error=0.0):
     return Prediction(b, -a / b, -e / b, rtol)
 
 
-def convention(found, settings):
+def convention(found, settings, objective="denoising", more=()):
     """The PASS of a loss whose fn predicts something that the score follows from, or None."""
     for name, form, kernel, score in FORMS:
         sizes = [kernel(s.scale, s.sigma) for s in settings]
         if not np.allclose(sizes, 1, atol=found.rtol, rtol=0) or not _is(found, settings, form) or np.any(found.b < 0):
             continue
         c, sigma = np.array([s.scale for s in settings]), np.array([s.sigma for s in settings])
-        K = factor(found.b * sigma**2 * (found.q * sigma - found.p * c) ** 2 / c**2, settings, found.rtol)
+        weight = sigma**2 if objective == "multilevel_denoising" else 1.0
+        K = factor(found.b * sigma**2 / weight * (found.q * sigma - found.p * c) ** 2 / c**2, settings, found.rtol)
         text = f"another convention: fn predicts {name}, and the score is {score}; if your fn is meant to be the score itself, the target is wrong"
         pattern = (
             f"loss = {factor(found.b, settings, found.rtol).text} x [1/2 |fn - target|^2] + constant, target {name}"
         )
-        return Naming(
-            PASS, "", pattern, (text, *(() if K.one else (f"with that score, {conversion(K, 'denoising')}",)))
-        )
+        scaled = () if K.one else (f"with that score, {conversion(K, objective)}",)
+        return Naming(PASS, "", pattern, (text, *scaled, *more))
     return None
 
 
