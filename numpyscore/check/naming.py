@@ -166,7 +166,7 @@ def name_right(objective, e, settings, rtol, noise=None, error=0.0):
             text = f"scale of the noise: the noise that is added has standard deviation {size.text} sigma, the target is that of sigma"
             return Naming(FAIL, text, pattern)
     if target and R is not None:
-        return Naming(FAIL, _target(objective, R, B), pattern)
+        return Naming(FAIL, _target(objective, R, B, any(np.any(s.scale != 1) for s in settings)), pattern)
     K, off_name, F = (B, linear, R) if B.cost <= A.cost or R is None else (A, SQUARE, _inverse(R, a, b, settings, rtol))
     whole = "" if K.one else f" (and the whole loss is {K.text} times the reference)"
     return Naming(FAIL, _off(objective, off_name, F, settings) + whole, pattern)
@@ -203,9 +203,9 @@ def _off(objective, term, F, settings):
     return f"scale of the {short}: the {term} is {F.text} times what it should be beside the other term{sign}"
 
 
-def _target(objective, R, B):
+def _target(objective, R, B, scaled):
     """The loss is B/2 |s - R target|^2."""
-    what = "-eps/sigma = (x - x~)/sigma^2" if "denoising" in objective else "s_0"
+    what = f"-eps/sigma = ({'c ' * scaled}x - x~)/sigma^2" if "denoising" in objective else "s_0"
     whole = "" if B.one else f" (and the whole loss is {B.text} times the reference)"
     powers = tuple(R.powers.items())
     if R.known and not powers and close(R.c, -1, 1e-6):

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 
 from .. import check
-from ..check.gallery import CASES, recognised
+from ..check.gallery import CASES, RIGHT, recognised
 from ..check.terms import OBJECTIVES
 from ..datasets import from_csv
 from ..loading import load_object
@@ -47,7 +47,9 @@ def arguments(parser):
     parser.add_argument("--rtol", type=float, metavar="X", help="allowed relative error of scores and traces")
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of points and probes (default 0)")
     parser.add_argument(
-        "--self", action="store_true", help="no TARGET: the checks on a gallery of wrong implementations"
+        "--self",
+        action="store_true",
+        help="no TARGET: the checks on a gallery of wrong implementations, and of right ones in other conventions",
     )
     parser.add_argument("--json", action="store_true", help="records for machines")
 
@@ -169,22 +171,25 @@ def _points(args):
 
 
 def _demonstrate(args):
-    """Each wrong implementation of the gallery, and what the checks say of it."""
-    progress, records, missed = Progress("check"), [], 0
-    for case in CASES:
+    """Each implementation of the gallery, wrong ones and right ones in other conventions, and what the checks say of it."""
+    progress, records, missed = Progress("check"), [], {"FAIL": 0, "PASS": 0}
+    for case in (*CASES, *RIGHT):
         progress.say(f"{case.name} ...")
         report = case.run()
         progress.clear()
         good = recognised(case, report)
-        missed += not good
+        missed[case.verdict] += not good
         records.append({"case": case.name, "seen": case.seen, "recognised": good, "report": report.to_dict()})
         if not args.json:
             seen = f" ({case.seen})" if case.seen else ""
             print(
-                f"{bold(case.name)}{seen}\n  {report.check} {report.verdict}{'' if good else '  NOT RECOGNISED'}: {report.diagnosis}"
+                f"{bold(case.name)}{seen}\n  {report.check} {report.verdict}{'' if good else '  NOT RECOGNISED'}: {report.diagnosis or next(iter(report.notes), '')}"
             )
     if args.json:
         print(json.dumps(records, indent=1, allow_nan=False))
     else:
-        print(f"{len(CASES)} wrong implementations, {len(CASES) - missed} detected and named.")
-    return DIFFERENCE if missed else FINE
+        print(f"{len(CASES)} wrong implementations, {len(CASES) - missed['FAIL']} detected and named.")
+        print(
+            f"{len(RIGHT)} right ones in other conventions, {len(RIGHT) - missed['PASS']} passed with the conversion."
+        )
+    return DIFFERENCE if any(missed.values()) else FINE
