@@ -28,6 +28,7 @@ UNKNOWN = {
 }
 
 
+UNHELD = "the loss draws noise that no seed holds: its gradient was not compared with its value; let it take rng= (or key, generator, noise)"
 MIXED = "levels mixed: alone each level is right, together they are not the weighted sum of their losses; something joins levels or rows"
 
 
@@ -49,7 +50,16 @@ def ask(caller, kind, setting, rng, calls=CALLS):
     if caller.objective == "finite_difference_sliced":  # round-off of an energy over the step's square
         energies = max(np.abs(a.situation.probe.energy(setting.x)).max() for a in answers)
         floor = 256 * caller.eps * energies / caller.known["step"] ** 2
-    return Group(setting, values, [a.situation for a in answers], caller.eps, floor), hidden
+    situations = [a.situation for a in answers]
+    return Group(setting, values, situations, caller.eps, floor, _drift(situations)), hidden
+
+
+def _drift(situations):
+    """E|eps|^2 and E[eps.x] of every call, as columns, if noise changes from call to call; None if it is held by the seed."""
+    shifts = [q.shift for q in situations]
+    if any(e is None for e in shifts) or all(np.array_equal(e, shifts[0]) for e in shifts):
+        return None
+    return np.array([[np.mean(np.sum(e * f, -1)) for f in (e, q.x)] for e, q in zip(shifts, situations, strict=True)])
 
 
 def gather(where, caller: LossCaller, settings, model, rng):
@@ -115,7 +125,9 @@ def investigate(where, caller, settings, model, rng):
     naming, resolution, details = _judged(caller, evidence, rng)
     if alone and naming.verdict == PASS and not reason:
         naming = by_rows(caller, [evidence.kind], rng) or Naming(FAIL, MIXED, "alone each level is right")
-    if naming.verdict == PASS and not evidence.hidden:
+    if naming.verdict == PASS and not evidence.repeatable:
+        naming = naming._replace(notes=(*naming.notes, UNHELD))
+    elif naming.verdict == PASS and not evidence.hidden:
         naming = (
             graph(caller, evidence.kind, [g.setting for g in evidence.groups], _parts(caller, evidence), rng) or naming
         )
@@ -211,7 +223,7 @@ def _judged(caller, evidence, rng):
             "form": e.form,
             "settings": [s._asdict() | {"x": None, "extras": None} for s in settings],
         }
-        details |= oracle(caller, kind, settings[0], rng)
+        details |= oracle(caller, kind, settings[0], rng) if evidence.repeatable else {}
         if naming.verdict == FAIL and "yours" in details.get("oracle", {}):
             yours, theirs = details["oracle"]["yours"], details["oracle"]["right"]
             naming = naming._replace(

@@ -51,6 +51,8 @@ def rows_of(caller, kind, setting, rng):
     if scale is None:  # rows repeated one by one, not the batch as a whole?
         caller.interleaved = True
         scale = scale_of(caller, probe, setting, rng)
+    if scale is None and not _held(caller, probe, setting):
+        raise Unseen("it draws noise that no seed holds; let the loss take rng= (or key, generator, noise)")
     if scale is None:
         raise Unseen("the noisy points are not seen, or are not c x + noise")
     answer = caller.ask(probe, setting)
@@ -69,6 +71,12 @@ def rows_of(caller, kind, setting, rng):
     scale = np.where(np.abs(scale - 1) <= tolerance(caller), 1.0, scale)
     told = None if told is None or told.shape != level.shape else told
     return Rows(level, scale, sigmas[level][..., None], told)
+
+
+def _held(caller, probe, setting):
+    """Whether the noisy points of two calls with the same seed are the same."""
+    once, again = (caller.ask(probe, setting).situation.at for _ in range(2))
+    return np.array_equal(once, again)
 
 
 def with_rows(setting, rows, size):

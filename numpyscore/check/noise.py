@@ -6,7 +6,7 @@ import numpy as np
 
 from .naming import Naming
 from .probes import random_probe
-from .report import FAIL
+from .report import FAIL, INCONCLUSIVE
 
 ROWS = 2000
 SIGMAS = 5.0  # a difference of this many standard errors is one
@@ -55,6 +55,9 @@ def noise_of(caller, evidence, rng):
             return Noise(None, np.ones(len(settings)), 0.0)
         eps = shift[0] / base.sigma
         wrong = law(eps, x)
+        if wrong is not None and not evidence.repeatable and wrong.diagnosis.startswith(("biased", "x is scaled")):
+            text = "hidden randomness: the noise comes from a generator that cannot be seeded, and x is scaled or shifted; let the loss take rng= or noise="
+            wrong = Naming(INCONCLUSIVE, text, wrong.pattern)
         if wrong is not None:
             return Noise(wrong, np.ones(len(settings)), 0.0)
         by_level[base.level] = float(np.mean(eps**2))
