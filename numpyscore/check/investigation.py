@@ -216,7 +216,11 @@ def _judged(caller, evidence, rng):
             return known, fn_is.rtol, {"eps": fn_is.p, "x": fn_is.q}
     e = as_it_should_be(objective, groups, kind)
     if e is None and fn_is is not None:
-        return mistake(fn_is, settings), fn_is.rtol, {"eps": fn_is.p, "x": fn_is.q}
+        return (
+            mistake(fn_is, settings, kind == "score" and not caller.as_score),
+            fn_is.rtol,
+            {"eps": fn_is.p, "x": fn_is.q},
+        )
     if e is not None:
         a, b = e.coefficient("linear"), e.coefficient("square")
         doubt = float(np.max(e.doubt / np.maximum(np.abs(e.coefficients), 1e-300)))

@@ -160,11 +160,10 @@ def named(caller, seen, rng):
     notes = (*told_notes, *_shared(seen))
     if np.all(b != 0) and np.all(np.isfinite(p)) and np.any(np.abs(q) > seen.rtol * np.maximum(np.abs(p), np.abs(q))):
         found = Prediction(b, p, q, seen.rtol)
-        return _predicts(caller, seen, found, levels, notes) or mistake(found, levels)
-    if not caller.as_score and seen.kind == "score":
-        known = _predicts(caller, seen, Prediction(b, p, 0 * p, seen.rtol), levels, notes)
-        if known is not None:
-            return known
+        return _predicts(caller, seen, found, levels, notes) or mistake(found, levels, _free(caller, seen))
+    known = _predicts(caller, seen, Prediction(b, p, 0 * p, seen.rtol), levels, notes)
+    if known is not None:
+        return known
     ratio = -p * sigma
     if not np.allclose(ratio, 1, rtol=max(seen.rtol, COARSEST), atol=0):
         other = _other_level(seen, p)
@@ -216,9 +215,14 @@ def _sigmas(levels):
     return ", ".join(f"{level.sigma:.4g}" for level in levels[: levels[0].levels])
 
 
+def _free(caller, seen):
+    """Whether fn may be a model of something else than the score: it is called as fn(x)."""
+    return seen.kind == "score" and not caller.as_score
+
+
 def _predicts(caller, seen, found, levels, notes):
     """The PASS of a network that predicts something that the score follows from."""
-    if caller.as_score or seen.kind != "score":
+    if not _free(caller, seen):
         return None
     return convention(found, levels, "multilevel_denoising", notes)
 

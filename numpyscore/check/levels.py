@@ -11,10 +11,11 @@ from .probes import random_probe
 
 CHANGE = 0.8  # of one sigma; levels stay in order
 ROWS = 2000
-SIZES = (  # standard deviation of the noise, from what is told and the scale c of the data
+SIZES = (  # variance exploding, preserving, straight line, and c (x + sigma eps): standard deviation of the noise, from what is told and the scale c of the data
     lambda sigma, c: sigma,
     lambda sigma, c: np.sqrt(np.maximum(1 - c * c, 0)),
     lambda sigma, c: 1 - c,
+    lambda sigma, c: c * sigma,
 )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from .fitting import solve
 from .naming import COARSEST, Naming, conversion, factor
-from .report import FAIL, PASS
+from .report import FAIL, INCONCLUSIVE, PASS
 
 
 class Prediction(NamedTuple):
@@ -33,12 +33,19 @@ class Prediction(NamedTuple):
         return -self.b[k] * (self.p[k] * eps + self.q[k] * x), self.b[k] * square
 
 
-FORMS = (  # name, (p, q) of c and sigma, which kernels it belongs to, the score in terms of fn
-    ("the noise eps", lambda c, s: (1, 0), lambda c, s: True, "-fn/sigma"),
-    ("the clean x", lambda c, s: (0, 1), lambda c, s: True, "(c fn - x~)/sigma^2"),
+FORMS = (  # name, (p, q) of c and sigma, a number that is 1 for the kernels it belongs to, the score in terms of fn
+    ("the noise eps", lambda c, s: (1, 0), lambda c, s: 1, "-fn/sigma"),
+    ("the noise sigma eps", lambda c, s: (s, 0), lambda c, s: 1, "-fn/sigma^2"),
+    ("the clean x", lambda c, s: (0, 1), lambda c, s: 1, "(c fn - x~)/sigma^2"),
     ("v = c eps - sigma x", lambda c, s: (c, -s), lambda c, s: c * c + s * s, "-x~ - (c/sigma) fn"),
     ("the velocity eps - x", lambda c, s: (1, -1), lambda c, s: c + s, "-(x~ + c fn)/sigma"),
     ("the velocity x - eps", lambda c, s: (-1, 1), lambda c, s: c + s, "-(x~ - c fn)/sigma"),
+    (
+        "sigma x/r - r c eps with r = sqrt(1 - sigma^2)/c (-v if r = 1; EDM's network inside its preconditioning)",
+        lambda c, s: (-np.sqrt(1 - s * s), s * c / np.sqrt(1 - s * s)),
+        lambda c, s: s < 1,
+        "-x~ + (r c/sigma) fn",
+    ),
 )
 MISTAKES = (
     ("-(x~ - x)/sigma^2: x is not scaled there as it is in x~ = c x + sigma eps, and the target should be (c x - x~)/sigma^2", lambda c, s: (-1 / s, (1 - c) / s**2)),
@@ -46,7 +53,6 @@ MISTAKES = (
     ("x - x~: the scale c of x and the division by sigma^2 are missing", lambda c, s: (-s, 1 - c)),
     ("x~ - x: the scale c of x, the division by sigma^2 and the sign are wrong", lambda c, s: (s, c - 1)),
     ("-x", lambda c, s: (0, -1)),
-    ("-v = sigma x - c eps", lambda c, s: (-c, s)),
 )  # fmt: skip
 
 
@@ -77,7 +83,7 @@ def convention(found, settings, objective="denoising", more=()):
         sizes = [kernel(s.scale, s.sigma) for s in settings]
         if not np.allclose(sizes, 1, atol=found.rtol, rtol=0) or not _is(found, settings, form) or np.any(found.b < 0):
             continue
-        c, sigma = np.array([s.scale for s in settings]), np.array([s.sigma for s in settings])
+        c, sigma = _scale(settings), _sigma(settings)
         weight = sigma**2 if objective == "multilevel_denoising" else 1.0
         K = factor(found.b * sigma**2 / weight * (found.q * sigma - found.p * c) ** 2 / c**2, settings, found.rtol)
         text = f"another convention: fn predicts {name}, and the score is {score}; if your fn is meant to be the score itself, the target is wrong"
@@ -89,14 +95,25 @@ def convention(found, settings, objective="denoising", more=()):
     return None
 
 
-def mistake(found, settings):
-    """The FAIL of a loss whose target is something else."""
+def mistake(found, settings, free):
+    """The `Naming` of a loss whose target is something else: FAIL, or INCONCLUSIVE if fn is `free` to be a model of something unknown here."""
     target = _target(found, settings)
     pattern = f"target = {target}"
     for text, form in MISTAKES:
         if _is(found, settings, form):
             return Naming(FAIL, f"wrong target: the target is {text}", pattern)
+    if free and not np.any(np.abs(found.q * _sigma(settings) - found.p * _scale(settings)) <= 1e-6 * np.abs(found.q)):
+        text = f"unknown target: fn predicts {target}; the score follows from that, but if fn is meant to be the score itself, the target is wrong"
+        return Naming(INCONCLUSIVE, text, pattern)
     return Naming(FAIL, f"wrong target: the target is {target}, it should be -eps/sigma", pattern)
+
+
+def _scale(settings):
+    return np.array([s.scale for s in settings], float)
+
+
+def _sigma(settings):
+    return np.array([s.sigma for s in settings], float)
 
 
 def _is(found, settings, form):
@@ -118,7 +135,7 @@ def _target(found, settings):
 
 def kernel_note(settings):
     """What the noisy points are, if they are not x + sigma eps with the sigma that was told, and how scores convert; () otherwise."""
-    c, sigma = (np.array([getattr(s, name) for s in settings], float) for name in ("scale", "sigma"))
+    c, sigma = _scale(settings), _sigma(settings)
     if np.all(c == 1):
         return ()
     if np.allclose(c**2 + sigma**2, 1, atol=1e-6):
