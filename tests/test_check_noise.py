@@ -109,13 +109,44 @@ def test_data_that_never_reach_fn_and_noise_of_another_size_are_named():
     assert report.verdict == "FAIL" and "scale of the" in report.diagnosis, report
 
 
-def test_a_level_drawn_for_each_row_inside_is_no_accusation():
-    def loss(fn, x, rng):
-        t = rng.uniform(0.1, 1.4, (len(x), 1))
-        eps = rng.standard_normal(x.shape)
-        return np.mean(half(fn(np.cos(t) * x + np.sin(t) * eps) - eps))
+def times(target, *, c=np.cos, spread=np.sin, weight=lambda t: 1.0):
+    """A time for each row, drawn inside and told to nobody but fn."""
 
-    report = check_loss(loss, objective="denoising", sigma=0.5)
+    def loss(fn, x, rng):
+        t, eps = rng.uniform(0.05, 0.95, (len(x), 1)), rng.standard_normal(x.shape)
+        f = fn(c(t) * x + spread(t) * eps, t)
+        return np.mean(weight(t) * half(f - target(eps, x, c(t), spread(t)))[:, None])
+
+    return loss
+
+
+STRAIGHT = {"c": lambda t: 1 - t, "spread": lambda t: t}
+TIMES = {  # loss, words among the notes
+    "score": (times(TARGETS["score"]), "variance preserving"),
+    "weighted score": (times(TARGETS["score"], weight=lambda t: np.sin(t) ** 2), "weighted by sigma^2"),
+    "eps": (times(TARGETS["eps"]), "fn predicts the noise eps"),
+    "x": (times(TARGETS["x"], weight=np.exp), "fn predicts the clean x"),
+    "velocity": (times(TARGETS["velocity"], **STRAIGHT), "fn predicts the velocity eps - x"),
+}
+
+
+@pytest.mark.parametrize("objective", ["denoising", "multilevel_denoising"])
+@pytest.mark.parametrize("name", TIMES)
+def test_a_time_drawn_for_each_row_inside_is_seen_by_the_scale_of_x(name, objective):
+    loss, words = TIMES[name]
+    report = check_loss(loss, objective=objective, sigma=0.5)
+    assert report and words in " ".join(report.notes), report
+
+
+@pytest.mark.parametrize("name", ["-eps", "-eps/sigma^2", "+eps/sigma", "x - x~ over sigma^2", "-x"])
+def test_wrong_targets_are_named_where_every_row_draws_its_time(name):
+    target, words = WRONG[name]
+    report = check_loss(times(target), objective="denoising", sigma=0.5)
+    assert report.verdict == "FAIL" and words in report.diagnosis, report
+
+
+def test_a_level_that_nothing_tells_is_no_accusation():
+    report = check_loss(times(TARGETS["score"], spread=lambda t: 1.3 * np.sin(t)), objective="denoising", sigma=0.5)
     assert report.verdict == "INCONCLUSIVE" and "multilevel_denoising" in report.diagnosis, report
 
 
@@ -251,6 +282,8 @@ JOINTLY = {  # loss, words among the notes
     "drawn, told a logarithm": (drawn(tell=lambda k, S: np.log(S[k]) / 4), ""),
     "told nothing of use": (drawn(tell=lambda k, S: None), "not told"),
     "one level for the batch": (drawn(index=lambda rng, L, n: np.full(n, rng.integers(L))), "share one level"),
+    "one level for the batch, from one": (drawn(index=lambda rng, L, n: np.full(n, rng.integers(L)), tell=lambda k, S: k + 1), "share one level"),
+    "told a constant": (drawn(tell=lambda k, S: 0.0), "told the same at every level"),
     "predicting noise": (drawn(weight=lambda s: 1.0, target=lambda e, k, S: e), "fn predicts the noise eps"),
     "stacked": (stacked(False), ""),
     "repeated": (stacked(True), ""),

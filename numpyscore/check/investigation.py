@@ -7,7 +7,7 @@ import numpy as np
 from .calling import LossCaller
 from .fitting import Group, as_it_should_be, search, solve
 from .graph import graph, oracle
-from .joint import by_rows, joint, named
+from .joint import joint, named
 from .kernel import with_kernel
 from .levels import Unseen
 from .naming import COARSEST, Naming, name_right, name_wrong
@@ -15,6 +15,7 @@ from .noise import SIGMAS, noise_of
 from .prediction import convention, kernel_note, mistake, prediction
 from .probes import random_probe
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport
+from .rows import by_rows, own_levels
 from .slices import hidden_slices
 from .terms import LINEAR, right
 
@@ -28,6 +29,7 @@ UNKNOWN = {
 }
 
 
+EACH = "every row draws a level of its own, which was told by the scale of x"
 UNHELD = "the loss draws noise that no seed holds: its gradient was not compared with its value; let it take rng= (or key, generator, noise)"
 MIXED = "levels mixed: alone each level is right, together they are not the weighted sum of their losses; something joins levels or rows"
 
@@ -129,7 +131,7 @@ def investigate(where, caller, settings, model, rng):
     evidence = gather(where, caller, settings, model, rng)
     naming, resolution, details = _judged(caller, evidence, rng)
     if alone and naming.verdict == PASS and not reason:
-        naming = by_rows(caller, [evidence.kind], rng) or Naming(FAIL, MIXED, "alone each level is right")
+        naming = by_rows(caller, evidence.kind, rng) or Naming(FAIL, MIXED, "alone each level is right")
     if naming.verdict == PASS and not evidence.repeatable:
         naming = naming._replace(notes=(*naming.notes, UNHELD))
     elif naming.verdict == PASS and not evidence.hidden:
@@ -200,6 +202,9 @@ def _judged(caller, evidence, rng):
     if evidence.hidden == "clean" and not any(g.situations[0].shift is not None for g in groups):
         text = "clean point: the score is taken at the clean x, never at the noisy x + sigma eps"
         return Naming(FAIL, text, "fn was asked at x and nowhere else"), np.nan, {}
+    if evidence.hidden == "rows" and (found := own_levels(caller, kind, rng)) is not None:
+        naming, rtol, levels = found
+        return naming._replace(notes=(*naming.notes, EACH, *kernel_note(levels))), rtol, {}
     if evidence.hidden in UNKNOWN:
         return Naming(INCONCLUSIVE, f"hidden randomness: {UNKNOWN[evidence.hidden]}", ""), np.nan, {}
     noise = noise_of(caller, evidence, rng) if objective in ("denoising", "multilevel_denoising") else None

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .fitting import UNITS, Explanation, Group, solve
+from .fitting import Explanation, Group, solve
 from .levels import Unseen, given_noise_is_used, joint_setting, noise_size, rows_of, with_rows
 from .naming import COARSEST, Factor, Naming, conversion, factor, name_right
 from .prediction import Prediction, convention, mistake
@@ -21,7 +21,6 @@ from .report import FAIL, PASS
 
 SIZES = ((12, 2, 3), (12, 3, 4), (19, 3, 3))  # n, d, levels: 19 is prime, so powers of n, d and L are told apart
 BATCHES = 60  # in which a level must turn up
-FEW = (8, 3, 3)  # for a look at every row
 
 
 class Level(NamedTuple):
@@ -101,7 +100,7 @@ def _seen(caller, kind, rng, per_level):
         rows = rows_of(caller, kind, setting, rng)
         setting = with_rows(setting, rows, size)
         present = np.unique(rows.level)
-        situations, values = _asked(caller, kind, setting, rng, 6 + 3 * (3 * len(present) + 1))
+        situations, values = asked(caller, kind, setting, rng, 6 + 3 * (3 * len(present) + 1))
         if "noise" in caller.takes and not given_noise_is_used(setting, rows, size, situations[0].shift):
             raise Unseen("the noise that is added is not the one that was given")
         table = [_terms(q, rows.level) for q in situations]
@@ -131,7 +130,7 @@ def _fitted(columns, group):
     return fit._replace(coefficients=without(fit.coefficients), doubt=without(fit.doubt))
 
 
-def _asked(caller, kind, setting, rng, calls):
+def asked(caller, kind, setting, rng, calls):
     """Situations and values of a loss on random probes."""
     answers = [caller.ask(random_probe(kind, setting.d, rng), setting) for _ in range(calls)]
     return [a.situation for a in answers], np.array([a.value for a in answers])
@@ -154,7 +153,7 @@ def named(caller, seen, rng):
     forgotten = _forgotten(caller, seen, rng)
     if forgotten is not None:
         return forgotten
-    told, told_notes = _told(caller, seen)
+    told, told_notes = _told(seen)
     if told is not None:
         return told
     notes = (*told_notes, *_shared(seen))
@@ -313,84 +312,40 @@ def _which(pairs):
     return "the sigma of another level"
 
 
-def _told(caller, seen):
+def _told(seen):
     """(a FAIL if fn is told the level of other rows, notes)."""
     if any(rows.told is None for rows in seen.rows):
         return None, (
             "fn is not told the noise level in a form that was recognised: right only for one model that serves all levels",
         )
-    blind = False
-    for group, rows in zip(seen.groups, seen.rows, strict=True):
-        sigmas, told = group.setting.extras["sigmas"], rows.told
-        blind |= np.ptp(told) == 0 and np.ptp(rows.level) > 0
-        for values, what in ((sigmas, "sigma"), (np.arange(len(sigmas)), "number")):
-            number = np.abs(told[..., None] - values).argmin(-1)
-            if np.abs(told - values[number]).max() > 1e-5 * np.abs(values).max() or np.ptp(told) == 0:
-                continue
-            wrong = number != rows.level
-            pairs = [(int(a), int(b), len(sigmas)) for a, b in zip(rows.level[wrong], number[wrong], strict=True)]
-            one_to_one = len({(a, b) for a, b, _ in pairs}) == len({a for a, _, _ in pairs})
-            backwards = what == "number" and all(b == L - 1 - a for a, b, L in pairs)
-            counts_from_one = what == "number" and told.max() == len(sigmas)
-            if not pairs or backwards or counts_from_one:
-                break
-            which = (
-                _which(pairs).replace("the sigma of", f"the {what} of") if one_to_one else f"the {what} of another row"
-            )
-            text = f"level told: fn is told {which}, not that of the noise which its point has"
-            return Naming(FAIL, text, f"{wrong.mean():.0%} of the rows are told another level"), ()
-    return None, (
-        ("fn is told the same at every level: right only for one model that serves all levels",) if blind else ()
-    )
-
-
-# ------------------------------------------------------------------------------- row by row
-
-
-def by_rows(caller, seen_kinds, rng):
-    """A `Naming` where every row has coefficients of its own, as when a target takes the level of another row; None if it has none."""
-    for kind in seen_kinds:
-        caller.forget()
-        try:
-            found = _each_row(caller, kind, rng)
-        except Exception:
+    if len({float(t) for rows in seen.rows for t in rows.told.ravel()}) == 1:
+        return None, ("fn is told the same at every level: right only for one model that serves all levels",)
+    for what in ("sigma", "number"):
+        pairs = _said(seen, what)
+        if pairs is None:
             continue
-        if found is not None:
-            return found
-    return None
+        steps = {b - a for a, b, _ in pairs}
+        counted = what == "number" and (
+            len(steps) == 1 or all(b == L - 1 - a for a, b, L in pairs)
+        )  # from 1, or backwards
+        if steps == {0} or counted:
+            break
+        wrong = [pair for pair in pairs if pair[0] != pair[1]]
+        one_to_one = len(set(pairs)) == len({(a, L) for a, _, L in pairs})
+        which = _which(wrong).replace("the sigma of", f"the {what} of") if one_to_one else f"the {what} of another row"
+        text = f"level told: fn is told {which}, not that of the noise which its point has"
+        return Naming(FAIL, text, f"{len(wrong) / len(pairs):.0%} of the rows are told another level"), ()
+    return None, ()
 
 
-def _each_row(caller, kind, rng):
-    size = noise_size(caller, kind, rng, False)
-    setting = joint_setting(caller, rng, *FEW, False)
-    rows = rows_of(caller, kind, setting, rng)
-    setting = with_rows(setting, rows, size)
-    M = rows.level.size
-    situations, values = _asked(caller, kind, setting, rng, 3 * M + 10)
-    columns = np.array([_row_terms(q) for q in situations])
-    fit = solve(columns, Group(setting, values, situations, caller.eps * max(1, 64 / UNITS)))
-    if not fit.exact:
-        return None
-    a, b = fit.coefficients.reshape(2, M)
-    level, sigma = rows.level.ravel(), setting.sigma.ravel()
-    if np.any(np.abs(b) <= 1e-9 * np.abs(b).max()):
-        return None
-    sigmas = setting.extras["sigmas"]
-    with np.errstate(all="ignore"):
-        used = (b / a, np.sqrt(sigma * np.abs(b / a)))
-    if np.allclose(used[0], sigma, rtol=1e-6):
-        text = "rows of the same level are weighted differently: by another row's level, or by something else"
-        return Naming(PASS, "", "target -eps/sigma of every row's own level", (f"another convention: {text}",))
-    for words, other in zip(("-eps/sigma", "(x - x~)/sigma^2"), used, strict=True):
-        near = np.abs(other[:, None] - sigmas).argmin(1)
-        if np.allclose(other, sigmas[near], rtol=1e-6) and np.any(near != level):
-            text = f"level of the target: the target {words} of a row is made with the sigma of another row"
-            return Naming(FAIL, text, f"{np.mean(near != level):.0%} of the rows")
-    return None
-
-
-def _row_terms(q):
-    """s.eps and 1/2 |s|^2 of every row."""
-    s = q.probe.score(q.at)
-    rows = [np.sum(s * f, -1).ravel() / (s.size / s.shape[-1]) for f in (q.shift / q.sigma, 0.5 * s)]
-    return np.concatenate(rows)
+def _said(seen, what):
+    """(level, level that fn is told, number of levels) of all rows, if what it is told are numbers of levels or sigmas; None if not."""
+    pairs = []
+    for group, rows in zip(seen.groups, seen.rows, strict=True):
+        sigmas = group.setting.extras["sigmas"]
+        L, values = len(sigmas), sigmas if what == "sigma" else np.arange(len(sigmas) + 1)
+        number = np.abs(rows.told[..., None] - values).argmin(-1)
+        if np.abs(rows.told - values[number]).max() > 1e-5 * values.max():
+            return None
+        pairs += [(int(a), int(b), L) for a, b in zip(rows.level.ravel(), number.ravel(), strict=True)]
+    return pairs

@@ -17,6 +17,7 @@ SIZES = (  # variance exploding, preserving, straight line, and c (x + sigma eps
     lambda sigma, c: 1 - c,
     lambda sigma, c: c * sigma,
 )
+BY_SCALE = SIZES[1:3]  # those that c alone tells
 
 
 class Unseen(Exception):
@@ -93,7 +94,7 @@ def noise_size(caller, kind, rng, noise_per_level):
     for size in SIZES:
         with np.errstate(all="ignore"):
             eps = (at - rows.scale * setting.x) / size(rows.sigma, rows.scale)
-        if np.all(np.isfinite(eps)) and all(_unit(eps[rows.level == k]) for k in np.unique(rows.level)):
+        if np.all(np.isfinite(eps)) and all(unit(eps[rows.level == k]) for k in np.unique(rows.level)):
             wrong = next((w for e in eps if (w := law(e, setting.x)) is not None), None)
             if wrong is not None:
                 raise Unseen(wrong.diagnosis)
@@ -101,7 +102,7 @@ def noise_size(caller, kind, rng, noise_per_level):
     raise Unseen("the noise is not of the size that sigmas say")
 
 
-def _unit(eps):
+def unit(eps):
     """Whether the mean square of eps is 1 within its standard error."""
     return abs(np.mean(eps**2) - 1) <= SIGMAS * np.sqrt(2 / eps.size)
 
