@@ -322,6 +322,15 @@ def one_sided_weight(fn, x, sigmas, rng):
     return out / len(sigmas)
 
 
+def product_alone(fn, x, sigmas, rng):
+    """The square was forgotten."""
+    out = 0.0
+    for sigma in sigmas:
+        e = rng.standard_normal(x.shape)
+        out += sigma * np.mean(np.sum(fn(x + sigma * e, sigma) * e, axis=1))
+    return out
+
+
 def hardest_level(fn, x, sigmas, rng):
     """The largest of the losses of the levels."""
     return max(looped(total=lambda a: a[0])(fn, x, sigmas[k:], rng) for k in range(len(sigmas)))
@@ -351,6 +360,7 @@ MISTAKEN = {  # loss, words of the diagnosis
     "noise of another index": (noise_of_another_index, "level told"),
     "target -eps": (drawn(target=lambda e, k, S: -e), "-eps instead"),
     "sign": (drawn(target=lambda e, k, S: e / S[k][:, None]), "sign of the target"),
+    "no square": (product_alone, "no square"),
     "hardest level only": (hardest_level, "levels mixed"),
 }  # fmt: skip
 

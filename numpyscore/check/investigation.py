@@ -175,7 +175,7 @@ def _jointly(where, caller, model, rng):
     notes = (*naming.notes, *sorted(caller.notes), *kernel_note(seen.levels))
     if "32" in caller.came or "16" in caller.came:
         notes += (f"the loss comes back in {caller.came}: errors below {max(seen.rtol, COARSEST):.0e} stay unseen",)
-    details = dict(zip("bpq", seen.coefficients.T, strict=True)) | {"sigma": [level.sigma for level in seen.levels]}
+    details = dict(zip("bpq", seen.prediction, strict=False)) | {"sigma": [level.sigma for level in seen.levels]}
     return CheckReport(
         where, naming.verdict, summary, None, naming.pattern, naming.diagnosis, max(seen.rtol, COARSEST), notes, details
     ), ""

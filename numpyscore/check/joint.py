@@ -41,7 +41,7 @@ class Joint(NamedTuple):
     groups: list
     rows: list
     size: Any
-    coefficients: np.ndarray  # (V, 3), b, p, q of every level of every setting
+    coefficients: np.ndarray  # (V, 3), of s.eps, s.x and 1/2 |s|^2, for every level of every setting
     of: list  # V of (setting's number, level)
     rtol: float
 
@@ -60,11 +60,18 @@ class Joint(NamedTuple):
         """Linear and square part of the loss in setting g."""
         terms = _terms(situation, self.rows[g].level)
         linear = square = 0.0
-        for (group, k), (b, p, q) in zip(self.of, self.coefficients, strict=True):
+        for (group, k), (a, e, b) in zip(self.of, self.coefficients, strict=True):
             if group == g:
                 eps, x, half = terms[k]
-                linear, square = linear - b * (p * eps + q * x), square + b * half
+                linear, square = linear + a * eps + e * x, square + b * half
         return linear, square
+
+    @property
+    def prediction(self):
+        """b, p and q of every level; p and q are infinite or NaN where a level has no square."""
+        a, e, b = self.coefficients.T
+        with np.errstate(all="ignore"):
+            return Prediction(b, -a / b, -e / b, self.rtol)
 
 
 def joint(caller, model, rng):
@@ -109,11 +116,10 @@ def _seen(caller, kind, rng, per_level):
         fit = _fitted(columns, group)
         if not fit.exact:
             return None
-        a, e, b = fit.coefficients.reshape(-1, 3).T
         of += [(len(groups), int(k)) for k in present]
-        with np.errstate(all="ignore"):
-            coefficients.append(np.column_stack([b, -a / b, -e / b]))
-        doubts.append(fit.doubt.reshape(-1, 3) / np.maximum(np.maximum(np.abs(a), np.abs(b)), 1e-300)[:, None])
+        coefficients.append(fit.coefficients.reshape(-1, 3))
+        size_of = np.abs(coefficients[-1]).max(axis=1, keepdims=True)
+        doubts.append(fit.doubt.reshape(-1, 3) / np.where(size_of > 0, size_of, np.inf))
         groups.append(group)
         all_rows.append(rows)
     rtol = max(1e-9, 5 * float(np.max(np.concatenate(doubts))))
@@ -148,8 +154,8 @@ def _terms(q, level):
 
 def named(caller, seen, rng):
     """The `Naming` of a loss whose levels were seen and explained."""
-    b, p, q = seen.coefficients.T
-    levels, sigma = seen.levels, np.array([level.sigma for level in seen.levels])
+    fn_is, levels = seen.prediction, seen.levels
+    sigma = np.array([level.sigma for level in levels])
     forgotten = _forgotten(caller, seen, rng)
     if forgotten is not None:
         return forgotten
@@ -157,21 +163,24 @@ def named(caller, seen, rng):
     if told is not None:
         return told
     notes = (*told_notes, *_shared(seen))
-    if np.all(b != 0) and np.all(np.isfinite(p)) and np.any(np.abs(q) > seen.rtol * np.maximum(np.abs(p), np.abs(q))):
-        found = Prediction(b, p, q, seen.rtol)
-        return _predicts(caller, seen, found, levels, notes) or mistake(found, levels, _free(caller, seen))
-    known = _predicts(caller, seen, Prediction(b, p, 0 * p, seen.rtol), levels, notes)
-    if known is not None:
-        return known
+    b, p, q, _ = fn_is
+    if np.all(np.isfinite(p)):
+        known = convention(fn_is, levels, "multilevel_denoising", notes) if _free(caller, seen) else None
+        if known is not None:
+            return known
+        if np.any(np.abs(q) > seen.rtol * np.maximum(np.abs(p), np.abs(q))):
+            return mistake(fn_is, levels, _free(caller, seen))
     ratio = -p * sigma
     if not np.allclose(ratio, 1, rtol=max(seen.rtol, COARSEST), atol=0):
         other = _other_level(seen, p)
         if other is not None:
             return other
     names = ("linear", "square")
-    K = b / sigma**2
-    doubt = np.full((len(b), 2), seen.rtol)
-    e = Explanation(names, names, names, np.column_stack([ratio * K, K]), doubt, {}, seen.rtol)
+    table, doubt = (
+        np.column_stack([seen.coefficients[:, 0] * sigma, b]) / sigma[:, None] ** 2,
+        np.full((len(b), 2), seen.rtol),
+    )
+    e = Explanation(names, names, names, table, doubt, {}, seen.rtol)
     naming = name_right("multilevel_denoising", e, levels, max(seen.rtol, 1e-9))
     if naming.verdict == PASS:
         pattern = f"loss = mean over levels of {factor(b, levels, seen.rtol).text} x [1/2 |s + eps/sigma|^2] + constant"
@@ -219,13 +228,6 @@ def _free(caller, seen):
     return seen.kind == "score" and not caller.as_score
 
 
-def _predicts(caller, seen, found, levels, notes):
-    """The PASS of a network that predicts something that the score follows from."""
-    if not _free(caller, seen):
-        return None
-    return convention(found, levels, "multilevel_denoising", notes)
-
-
 def _shared(seen):
     """A note if all rows of a batch have one level, drawn anew for every batch."""
     alone = all(rows.level.shape[0] == 1 and np.ptp(rows.level) == 0 for rows in seen.rows)
@@ -245,10 +247,8 @@ def _forgotten(caller, seen, rng):
             break
         setting = setting._replace(seed=int(rng.integers(1 << 31)), scale=1.0, sigma=setting.extras["sigmas"].min())
         met |= set(np.unique(rows_of(caller, seen.kind, setting, rng).level))
-    b = seen.coefficients[:, 0]
-    weightless = [
-        k for (group, k), weight in zip(seen.of, b, strict=True) if group == g and abs(weight) <= 1e-9 * np.abs(b).max()
-    ]
+    weight = np.abs(seen.coefficients).max(axis=1)
+    weightless = [k for (group, k), w in zip(seen.of, weight, strict=True) if group == g and w <= 1e-9 * weight.max()]
     missing = sorted((set(range(L)) - met) | set(weightless))
     if not missing:
         return None
