@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .between import named
 from .calling import LossCaller
 from .fitting import Group, as_it_should_be, search, solve
 from .graph import graph, oracle
-from .joint import joint, named
+from .joint import joint
 from .kernel import with_kernel
 from .levels import Unseen
 from .naming import COARSEST, Naming, name_right, name_wrong
