@@ -87,12 +87,14 @@ def gather(where, caller: LossCaller, settings, model, rng):
     (first, hidden), caller.way = tried[kind]
     groups: list[Group] = []
     seen: dict = {}
-    for setting in [] if hidden in HOPELESS else settings:
+    for k, plain in enumerate([] if hidden in HOPELESS else settings):
+        setting = plain
         if "denoising" in caller.objective and not hidden:
             setting = with_kernel(caller, kind, setting, rng, seen)
             if np.ndim(setting.scale):
                 hidden, setting = "rows", setting._replace(scale=1.0)
-        group, now = ask(caller, kind, setting, rng)
+        known = k == TRIED and (setting.scale, setting.sigma) == (plain.scale, plain.sigma)
+        group, now = tried[kind][0] if known else ask(caller, kind, setting, rng)
         hidden = hidden or now
         groups.append(group)
     return Evidence(kind, groups or [first], hidden, _repeatable(caller, kind, settings, rng))
