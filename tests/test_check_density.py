@@ -103,13 +103,13 @@ def alarms(count, seed, shift=0.0):
 
 
 def test_no_false_alarm_on_random_densities():
-    found = alarms(8, 0)
-    assert not [f for f in found if f[0] == "FAIL"] and len(found) <= 2, found
+    found = alarms(4, 0)
+    assert not [f for f in found if f[0] == "FAIL"] and len(found) <= 1, found
 
 
 def test_a_constant_of_one_part_in_a_million_is_no_one():
-    found = alarms(3, 1, shift=1e-6)
-    assert [f[0] for f in found] == ["FAIL"] * 3, found
+    found = alarms(2, 1, shift=1e-6)
+    assert [f[0] for f in found] == ["FAIL"] * 2, found
 
 
 @pytest.mark.nightly
@@ -145,7 +145,7 @@ def test_single_precision_is_no_mistake():
 def test_importance_sampling_covers_its_truth():
     """|log mass| <= 5 standard errors: an independent second opinion, whose error bar is its own."""
     density = ns.GaussianMixture([0.2, 0.8], [[-5.0, -5.0], [5.0, 5.0]], np.stack([np.eye(2)] * 2))
-    for seed in range(8):
+    for seed in range(4):
         found = find(density.logpdf, np.array([[-np.inf, np.inf]] * 2), None, np.random.default_rng(seed))
         assert abs(found.log_mass) <= 5 * found.error < 0.1 and len(found.means) == 2
 

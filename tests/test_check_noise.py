@@ -173,11 +173,11 @@ def alarms(count, seed, factor=1.0):
 
 
 def test_no_false_alarm_on_right_losses_of_other_kernels_and_predictions():
-    assert alarms(60, 0) == []
+    assert alarms(24, 0) == []
 
 
 def test_the_count_of_alarms_counts():
-    assert len(alarms(10, 2, factor=1.2)) == 10  # where sigma is measured, 5 % may pass
+    assert len(alarms(5, 2, factor=1.2)) == 5  # where sigma is measured, 5 % may pass
 
 
 @pytest.mark.nightly
@@ -411,11 +411,11 @@ def joint_alarms(count, seed, mistaken=False):
 
 
 def test_no_false_alarm_on_right_losses_over_levels():
-    assert joint_alarms(30, 0) == []
+    assert joint_alarms(14, 0) == []
 
 
 def test_the_count_of_alarms_over_levels_counts():
-    assert len(joint_alarms(6, 1, mistaken=True)) == 6
+    assert len(joint_alarms(4, 1, mistaken=True)) == 4
 
 
 @pytest.mark.nightly

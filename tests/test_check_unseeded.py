@@ -46,7 +46,7 @@ def verdicts(count, seed):
 
 def test_right_means_are_neither_accused_nor_acquitted():
     """|a/b - 1| <= 6 standard errors of a mean over 200 calls of 1000 rows: about 5 %."""
-    assert verdicts(3, 0) == ["INCONCLUSIVE"] * 3
+    assert verdicts(2, 0) == ["INCONCLUSIVE"] * 2
     report = check_loss(sliced(9), objective="sliced")
     assert "rng=" in report.diagnosis and report.resolution < 0.15, report
 
