@@ -8,7 +8,9 @@ from ..differences import SAFETY, differences, tolerance, widths
 from ..foreign import to_numpy
 from ..inputs import generator, positive, samples
 from .caller import Caller
-from .patterns import Field, located, recognise
+from .field import Field
+from .patterns import recognise
+from .places import located
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
 
 ENOUGH = {True: 1e-6, False: 2e-2}  # relative resolution that a PASS needs, in float64 and below
