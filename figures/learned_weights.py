@@ -94,8 +94,8 @@ def numbers(seeds=range(5), n=20_000, schedules=SCHEDULES, **training):
 def measure(**small):
     """The Numbers, the claim asserted."""
     found = numbers(**small)
-    for short, long, plain in (found.true, *found.learned):
-        assert abs(long - 0.2) < 0.02 and abs(plain - 0.5) < 0.05, (short, long, plain)
+    for *_, long, plain in (found.true, *found.learned):
+        assert abs(long - 0.2) < 0.02 and abs(plain - 0.5) < 0.05, (long, plain)
     joined = found.exact > 0.201  # as long as noise joins the modes, it mixes them up as well
     assert np.abs(found.energies - found.exact)[:, joined].max() < 0.02
     return found
@@ -110,7 +110,7 @@ def draw(measured=None):
     ):
         ax.scatter(*samples[-2][:4000].T, s=2, color=plots.PALETTE[0], linewidths=0, rasterized=True)
         ax.set(xlim=(-11, 11), ylim=(-11, 11), aspect="equal")
-        plots.labels(ax, "x1", "x2", f"{whose}: {shares[-2]:.3f} in the smaller mode")
+        plots.labels(ax, "x1", "x2", f"{whose}: share {shares[-2]:.3f}")
     names = [f"{k} steps\na level" for k in SCHEDULES] + ["plain\nLangevin"]
     at = np.arange(len(names))
     plots.intervals(right, at - 0.12, found.true, 4 * np.sqrt(found.true * (1 - found.true) / len(found.samples[0][0])))
