@@ -153,14 +153,17 @@ def fit_picture(result, x, drawn):
     return stream.getvalue()
 
 
-def _box(x, margin=0.25):
+def _box(x, support, margin=0.25):
     low, high = x.min(0), x.max(0)
     wide = np.where(high > low, high - low, 1.0)
-    return list(zip(low - margin * wide, high + margin * wide, strict=True))
+    low, high = low - margin * wide, high + margin * wide
+    if support is not None:
+        low, high = np.maximum(low, support.lower), np.minimum(high, support.upper)
+    return list(zip(low, high, strict=True))
 
 
 def _one_column(axes, model, units, told, x, drawn, names):
-    (low, high), *_ = _box(x)
+    (low, high), *_ = _box(x, units.support)
     t = np.linspace(low, high, 801)[:, None]
     histograms(axes[0], drawn[:, 0], x[:, 0], names[0])
     if model.kind == "EnergyMLP":
@@ -185,7 +188,7 @@ def _one_column(axes, model, units, told, x, drawn, names):
 
 
 def _two_columns(axes, model, units, told, x, drawn, names):
-    box = _box(x)
+    box = _box(x, units.support)
     if model.kind == "EnergyMLP":
         density_map(axes[0], lambda p: units.energy(model, p, **told), box)
         axes[0].set_title("density learned, and what holds 50, 90, 99 % of it")

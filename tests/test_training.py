@@ -23,8 +23,9 @@ from numpyscore import (
 )
 from numpyscore.checkpoints import Checkpoint, from_arrays, to_arrays
 from numpyscore.files import read_npz, write_npz
+from numpyscore.settings import OBJECTIVES
 from numpyscore.splits import NestedFolds
-from numpyscore.training import OBJECTIVES, Task
+from numpyscore.training import Task
 from numpyscore.units import load_fitted, load_ladder
 
 EPS = np.finfo(float).eps
@@ -60,6 +61,7 @@ VARIETIES = {
     "lbfgs": {"optimiser": "lbfgs"},
     "batches": {"batch": 7, "sigma": 0.3},
     "sliced": {"objective": "sliced", "sigma": 0.3},
+    "ends": {"objective": "generalised", "support": ([-np.inf, 250], [6, np.inf]), "sigma": 0.3},
     "float32": {"model": EnergyMLP.init(2, (6,), "silu", confinement=0.1, rng=0, dtype=np.float32)},
     "levels": {
         "objective": "multilevel_denoising",
@@ -357,6 +359,7 @@ def test_a_damaged_checkpoint_is_one_value_error_and_stays_as_it_is(how, tmp_pat
 @pytest.mark.parametrize(
     "other",
     [{"rng": 1}, {"steps": 7}, {"rate": 0.02}, {"sigma": 0.2}, {"optimiser": "lbfgs"}, {"objective": "sliced"}, {"batch": 9},
+     {"objective": "generalised", "support": (-9, np.inf)},
      {"model": SMALL.with_theta(SMALL.theta * 1.1)}, {"data": ROWS + [0, 1e-9]}],
     ids=lambda other: next(iter(other)),
 )  # fmt: skip
