@@ -10,6 +10,7 @@ import numpy as np
 from .plots import INK, PALETTE, grid
 
 LEARNED, DATA = PALETTE[0], PALETTE[4]
+CROSSES = 500  # rows of data in a picture
 
 
 def mass_levels(p, shares=(0.5, 0.9, 0.99)):
@@ -127,7 +128,8 @@ def fit_picture(result, x, drawn):
     drawn : (m, d) array
         Samples of the network in the same units.
 
-    In more than two columns the first three are shown in pairs in place of density and field.
+    In more than two columns the first three are shown in pairs in place of density and field. Of many rows some are shown as
+    crosses, lest they hide the samples.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -139,7 +141,7 @@ def fit_picture(result, x, drawn):
     names = [name if len(name) < 30 else f"{name[:27]}..." for name in units.columns]
     if model.dim > 2:
         for ax, pair in zip(axes, ([0, 1], [0, 2], [1, 2]), strict=False):
-            scatter(ax, drawn[:, pair], x[:, pair], [names[i] for i in pair])
+            scatter(ax, drawn[:, pair], _some(x)[:, pair], [names[i] for i in pair])
         axes[0].legend(loc="best", fontsize=8)
         axes[0].set_title("samples and data")
     else:
@@ -160,6 +162,11 @@ def _box(x, support, margin=0.25):
     if support is not None:
         low, high = np.maximum(low, support.lower), np.minimum(high, support.upper)
     return list(zip(low, high, strict=True))
+
+
+def _some(x):
+    """At most CROSSES rows, at equal distances in the table."""
+    return x[:: -(-len(x) // CROSSES)]
 
 
 def _one_column(axes, model, units, told, x, drawn, names):
@@ -194,6 +201,7 @@ def _two_columns(axes, model, units, told, x, drawn, names):
         axes[0].set_title("density learned, and what holds 50, 90, 99 % of it")
     else:
         axes[0].set_title("data (a score network has no density)")
+    x = _some(x)
     axes[0].scatter(*x.T, s=10, color=DATA, marker="x", linewidths=0.7, label="data")
     score_field(axes[1], lambda p: units.score(model, p, **told), box)
     axes[1].scatter(*x.T, s=6, color=DATA, marker="x", linewidths=0.5, zorder=0)

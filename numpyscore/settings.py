@@ -12,7 +12,8 @@ from .objectives import denoising, finite_difference_sliced, generalised, implic
 from .support import support_of
 from .units import Units
 
-WIDEST, LEAST, LEVELS = 0.8, 0.07, 7  # noise levels tried where sigma is "auto", from where modes overlap
+WIDEST = 0.8  # noise tried first where sigma is "auto": modes overlap there
+LEAST_AND_LEVELS = {True: (0.07, 7), False: (0.035, 9)}  # of a small table; of a large one, which bears less noise
 
 # ------------------------------------------------------------------------------- objectives by name
 
@@ -123,7 +124,7 @@ def network_for(model, d, objective, seed):
     return model
 
 
-def levels_for(sigma, objective, conditional, z):
+def levels_for(sigma, objective, conditional, z, small):
     """The noise levels one after the other; of a conditional network one entry, the array of levels that it sees at once."""
     auto = isinstance(sigma, str)
     if auto and sigma != "auto":
@@ -137,8 +138,9 @@ def levels_for(sigma, objective, conditional, z):
             )
         return [levels]
     if auto:
-        low = max(LEAST, suggest_levels(z)[-1])
-        return [float(s) for s in geometric_levels(max(WIDEST, 4 * low), low, LEVELS)]
+        least, n = LEAST_AND_LEVELS[small]
+        low = max(least, suggest_levels(z)[-1])
+        return [float(s) for s in geometric_levels(max(WIDEST, 4 * low), low, n)]
     value = np.asarray(numeric("fit", "sigma", sigma))
     if value.ndim or not np.isfinite(value) or value < 0:
         raise ValueError(

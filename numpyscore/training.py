@@ -76,8 +76,9 @@ def fit(
         "multilevel_denoising"; or (model, x, sigma, generator) -> Loss, for example `explicit` towards the score of
         ``Parzen(rows, sigma)``. "generalised" is "implicit" for half-lines and boxes: see support.
     sigma : "auto", a number >= 0, or (L,) array
-        Noise on the training points in standardised units, a standard deviation. "auto" trains from 0.8 down to 0.07 (both higher
-        where the rows are further apart), each level from where the one before stopped, and the held-out rows choose. For
+        Noise on the training points in standardised units, a standard deviation. "auto" trains from 0.8 down to 0.07, to 0.035 where a
+        table is split in three (higher where the rows are further apart), each level from where the one before stopped, and the
+        held-out rows choose. For
         "multilevel_denoising" the levels; "auto" is `suggest_levels`. For "generalised" sigma h, which vanishes at the ends.
     support : (lower, upper), for "generalised" and only for it, [x]
         Ends of the columns, each one number or (d,), infinite where there is none. The weight h is the distance to the nearer end, at
@@ -184,7 +185,7 @@ class Task:
             raise ValueError(f"fit: optimiser is {optimiser!r}, expected 'adam' or 'lbfgs'.")
         self.optimiser, self.batch = optimiser, count("fit", "batch", batch)
         self.rate = positive("fit", "rate", rate)
-        self.sigmas = levels_for(sigma, self.objective, self.model.conditional, self.z)
+        self.sigmas = levels_for(sigma, self.objective, self.model.conditional, self.z, n <= SMALL)
         usual = (800, 5000) if self.model.conditional else (120, 1000)
         self.steps = usual[n > SMALL] if steps is None else count("fit", "steps", steps)
         self.every = max(1, self.steps // SNAPSHOTS)
