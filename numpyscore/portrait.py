@@ -120,6 +120,8 @@ def image_sheet(ax, images, columns):
 def fit_picture(result, x, drawn):
     """The picture of a `training.Fit`, as the bytes of a PNG: density, score field, samples, loss by step.
 
+    Of many rows 500 are shown, lest they hide the samples.
+
     Parameters
     ----------
     result : training.Fit
@@ -128,8 +130,7 @@ def fit_picture(result, x, drawn):
     drawn : (m, d) array
         Samples of the network in the same units.
 
-    In more than two columns the first three are shown in pairs in place of density and field. Of many rows some are shown as
-    crosses, lest they hide the samples.
+    In more than two columns the first three are shown in pairs in place of density and field.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

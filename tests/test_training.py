@@ -14,6 +14,7 @@ from numpyscore import (
     Parzen,
     ScoreMLP,
     draw,
+    eight_gaussians,
     explicit,
     fit,
     implicit,
@@ -205,6 +206,23 @@ def test_on_gaussian_data_the_held_out_loss_is_that_of_the_true_score():
     s = result.summary
     assert abs(s["gaussian"]["mean"] + 1) < 4 * s["gaussian"]["se"]
     assert -4 * s["difference"]["se"] - 1e-3 < s["difference"]["mean"] < 0.15
+
+
+def test_less_noise_must_be_better_by_more_than_chance(monkeypatch):
+    """165 rows of N(0, 1) choose: a network at the least noise has followed its rows, and its losses scatter so that their mean may look
+    good. The Gaussian is the truth, so a difference beyond 0.1 either way is chance; the control takes the least mean."""
+    rows = np.random.default_rng(1).standard_normal((1100, 1))
+    careful = fit(rows, rng=1, steps=150).summary
+    monkeypatch.setattr(Task, "_worth", lambda *_: True)
+    hasty = fit(rows, rng=1, steps=150).summary
+    assert careful["units"]["sigma"] == 0.4 and abs(careful["difference"]["mean"]) < 0.1
+    assert hasty["units"]["sigma"] < 0.1 and abs(hasty["difference"]["mean"]) > 0.3
+
+
+def test_less_noise_is_taken_where_there_is_detail():
+    """Eight Gaussians of standard deviation 0.17 in standardised units: at 0.4 of noise half of the loss is missing."""
+    s = fit(eight_gaussians(1100, rng=0), steps=150).summary
+    assert s["units"]["sigma"] < 0.2 and s["difference"]["mean"] < -15
 
 
 @pytest.mark.parametrize("objective", [*OBJECTIVES, "callable"])

@@ -25,7 +25,7 @@ def arguments(parser):
     """The options of `numpyscore fit`."""
     parser.description = (
         "Trains a network on the rows of a table, standardised, with noise on them, and writes model.npz, metrics.csv, summary.json "
-        "and fit.png. Sigma and the stopping point are those at which rows that were held out have the least exact implicit loss; "
+        "and fit.png. Sigma and the stopping point are those at which rows that were held out have the least exact implicit loss (generalised, if the columns have ends); "
         "other rows again report it, beside a Gaussian's."
     )
     parser.epilog = "exit codes: 0 done, 2 usage or input error, 130 interrupted (continue with --resume)"
