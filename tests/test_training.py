@@ -208,15 +208,25 @@ def test_on_gaussian_data_the_held_out_loss_is_that_of_the_true_score():
     assert -4 * s["difference"]["se"] - 1e-3 < s["difference"]["mean"] < 0.15
 
 
-def test_less_noise_must_be_better_by_more_than_chance(monkeypatch):
-    """165 rows of N(0, 1) choose: a network at the least noise has followed its rows, and its losses scatter so that their mean may look
-    good. The Gaussian is the truth, so a difference beyond 0.1 either way is chance; the control takes the least mean."""
-    rows = np.random.default_rng(1).standard_normal((1100, 1))
-    careful = fit(rows, rng=1, steps=150).summary
-    monkeypatch.setattr(Task, "_worth", lambda *_: True)
-    hasty = fit(rows, rng=1, steps=150).summary
-    assert careful["units"]["sigma"] == 0.4 and abs(careful["difference"]["mean"]) < 0.1
-    assert hasty["units"]["sigma"] < 0.1 and abs(hasty["difference"]["mean"]) > 0.3
+def test_less_noise_must_be_better_by_two_standard_errors():
+    """The losses of both networks row by row, on the rows that choose; z scores on both sides of 2, and of 0."""
+    task = Task(
+        np.random.default_rng(0).standard_normal((1100, 2)), "implicit", "auto", SMALL, 0, "adam", 10, 256, 0.01
+    )
+    run = task.split.run(0, ())
+    loss = lambda net: 0.5 * (net.score(task.z[run.folds[0]]) ** 2).sum(1) + net.trace(task.z[run.folds[0]])
+    seen = []
+    for scale in (0.5, 0.9, 0.99, 1.01, 1.1, 2.0):
+        net = SMALL.with_theta(scale * SMALL.theta)
+        gain = loss(SMALL) - loss(net)
+        z = gain.mean() / (gain.std(ddof=1) / len(gain) ** 0.5)
+        best = (SMALL.theta, 0.0, 10)  # the last step of the first level
+        assert task._worth(run, net, 1, best) == (z > 2) and task._worth(run, net, 0, best)
+        assert task._worth(
+            run._replace(report=run.report[:0]), net, 1, best
+        )  # cross-validation chooses by the mean over folds
+        seen.append(z)
+    assert len(run.folds[0]) == 165 and min(seen) < 0 and max(seen) > 2
 
 
 def test_less_noise_is_taken_where_there_is_detail():
