@@ -21,6 +21,7 @@ from numpyscore import (
 )  # fmt: skip
 from numpyscore.cli import main
 from numpyscore.support import Support, support_of
+from numpyscore.targets import Ladder
 from numpyscore.training import Task
 from numpyscore.units import Units, save_fitted
 
@@ -224,6 +225,14 @@ def test_samples_lie_within_and_have_the_density(method):
             < 2.5 / math.sqrt(len(x))
             < stats.kstest(column, "norm").statistic / 3
         )
+
+
+def test_samples_that_come_down_a_ladder_stay_within():
+    """Two equal networks: whatever the level, the law is N(0, 1) above 0.5, kept by the Metropolis test."""
+    ladder = Ladder((normal(), normal()), np.array([1.0, 0.5]))
+    drawn = draw(normal(), 2000, ladder=ladder, support=(0.5, INF), rng=0)
+    assert drawn.method == "annealed" and drawn.samples.min() >= 0.5
+    assert stats.kstest(drawn.samples[:, 0], stats.truncnorm(0.5, INF).cdf).statistic < 2.5 / math.sqrt(2000)
 
 
 def test_a_score_without_energy_and_one_with_levels_are_refused():

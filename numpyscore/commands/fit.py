@@ -25,8 +25,8 @@ def arguments(parser):
     """The options of `numpyscore fit`."""
     parser.description = (
         "Trains a network on the rows of a table, standardised, with noise on them, and writes model.npz, metrics.csv, summary.json "
-        "and fit.png. Sigma and the stopping point are those at which rows that were held out have the least exact implicit loss (generalised, if the columns have ends); "
-        "other rows again report it, beside a Gaussian's."
+        "and fit.png. Sigma and the stopping point are those at which rows that were held out have the least exact implicit loss "
+        "(generalised, where columns have ends); other rows again report it, beside a Gaussian's."
     )
     parser.epilog = "exit codes: 0 done, 2 usage or input error, 130 interrupted (continue with --resume)"
     parser.add_argument("data", metavar="DATA.csv", help="numeric columns, with or without a header")
@@ -72,8 +72,8 @@ def run(args):
     watch = _Watch()
     try:
         result = fit(
-            table, objective=args.objective, sigma=_sigma(args.sigma), support=_support(args), model=_network(args, table.x.shape[1]), rng=args.seed,
-            out=out, resume=args.resume, overwrite=args.overwrite, optimiser=args.optimiser, steps=args.steps, batch=args.batch,
+            table, objective=args.objective, sigma=_sigma(args.sigma), support=_support(args),
+            model=_network(args, table.x.shape[1]), rng=args.seed, out=out, resume=args.resume, overwrite=args.overwrite, optimiser=args.optimiser, steps=args.steps, batch=args.batch,
             rate=args.rate, progress=watch,
         )  # fmt: skip
     finally:
