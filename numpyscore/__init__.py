@@ -9,6 +9,7 @@ from .annealing import annealed_importance_sampling, tempered_langevin
 from .check import (
     CheckReport,
     check_conservative,
+    check_density,
     check_gradient,
     check_loss,
     check_rows,
@@ -125,6 +126,7 @@ __all__ = [
     "box_weight",
     "capped_weight",
     "check_conservative",
+    "check_density",
     "check_gradient",
     "check_loss",
     "check_rows",

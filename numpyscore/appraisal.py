@@ -28,18 +28,19 @@ def appraise(task, state, step):
     tested = ~np.isnan(state.scores)
     gaussian = _gaussian(task, notes)
     trained, held_out = _at_the_end(state.history, pairs, (level + 1) * task.steps)
-    collapsed = not task.model.conditional and held_out > 0.5 * min(means.values()) and trained < min(means.values())
+    best = min(means.values())
+    away = best - max(1.0, abs(best))  # further than the loss itself, and than twice the -1/2 of a Gaussian column
+    collapsed = not task.model.conditional and held_out > 0.5 * best and trained < away
     if collapsed:
         notes.append(_collapse(task, sigma, trained, held_out, step))
-    units = task.units
-    words = {"columns": list(units.columns), "mean": units.mean.tolist(), "scale": units.scale.tolist()}
+    units = task.units._replace(sigma=sigma)
     return {
         "schema": "numpyscore-fit/1",
         "rows": len(task.z),
-        "units": words | {"sigma": np.asarray(sigma, float).tolist()},
+        "units": units.to_dict(),
         "network": repr(task.model),
         "objective": task.objective,
-        "criterion": "denoising at all levels" if task.model.conditional else "exact implicit loss of clean rows",
+        "criterion": _criterion(task),
         "optimiser": task.optimiser,
         "seed": task.seed,
         "protocol": task.split.words,
@@ -52,6 +53,12 @@ def appraise(task, state, step):
         "collapsed": bool(collapsed),
         "notes": notes,
     }
+
+
+def _criterion(task):
+    if task.support is not None:
+        return "exact generalised loss of clean rows"
+    return "denoising at all levels" if task.model.conditional else "exact implicit loss of clean rows"
 
 
 def _mean(values):
@@ -73,10 +80,17 @@ def _levels(task, means):
 def _gaussian(task, notes):
     """The held-out loss of a Gaussian fitted to the same rows; None, and a note why, where there is none."""
     try:
-        return task.compared(lambda rows: Gaussian(*estimators.gaussian(rows)))
+        return task.compared(lambda rows: _fitted(task, rows))
     except ValueError as error:
         notes.append(f"no Gaussian to compare with: {error}")
         return None
+
+
+def _fitted(task, rows):
+    """The Gaussian with the least loss on these rows, of those within the support if there is one, where its score is the same."""
+    if task.support is None:
+        return Gaussian(*estimators.gaussian(rows))
+    return Gaussian(*estimators.truncated_gaussian(rows, *task.support, *task.support.weight))
 
 
 def _at_the_end(history, pairs, step):
@@ -87,12 +101,19 @@ def _at_the_end(history, pairs, step):
 
 def _collapse(task, sigma, trained, held_out, step):
     """What happened, in plain words, and the noise that would prevent it."""
-    levels = geometric_levels(0.8, 0.05, 9)
-    losses = [np.nanmean(task.compared(lambda rows, s=s: Parzen(rows, s))) for s in levels]
-    best = levels[int(np.argmin(losses))]
+    better = "--sigma auto"
+    if task.support is None:
+        better += f", or --sigma {_recommended(task):.2g}, at which a Gaussian on every row does best on unseen rows"
     return (
         f"the network collapses onto the samples: trained to the end with sigma = {sigma:g} its loss is {trained:.3g} on the rows it "
         f"was trained on and {held_out:.3g} on rows it never saw (a score of zero has 0). The trace runs to minus infinity at "
         f"the samples, and nothing is learned between them. It was stopped at step {step}, before the worst; better, train with "
-        f"noise: --sigma auto, or --sigma {best:.2g}, at which a Gaussian on every row does best on unseen rows"
+        f"noise: {better}"
     )
+
+
+def _recommended(task):
+    """The noise at which Parzen's density of the rows trained on has the least loss on the rows tested."""
+    levels = geometric_levels(0.8, 0.05, 9)
+    losses = [np.nanmean(task.compared(lambda rows, s=s: Parzen(rows, s))) for s in levels]
+    return levels[int(np.argmin(losses))]

@@ -20,7 +20,7 @@ class State(NamedTuple):
 
     run, step : the training and its steps so far. adam : the optimiser (None before its first step). total, terms : sum and
     number of training losses since the last snapshot. history : Snapshots. scores : (n,) held-out loss of the rows that were tested,
-    NaN elsewhere. best : parameters of the snapshot with the least held-out loss of this training, its value, its step.
+    NaN elsewhere. best : parameters of the snapshot that the held-out rows chose in this training, its value, its step.
     ladder : (levels done, p), the averaged parameters at the end of each noise level of this training.
 
     There is no generator among them: the random numbers of a step are drawn from (seed, run, step).

@@ -8,11 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from .annealing import tempered_langevin
-from .densities import Gaussian
+from .densities import Gaussian, TruncatedGaussian
 from .flow import sample_flow
 from .inputs import count, generator, positive
 from .noise import geometric_levels
 from .samplers import annealed_langevin, langevin, predictor_corrector, reverse_diffusion
+from .support import support_of
 from .targets import descending
 
 METHODS = ("flow", "predictor-corrector", "reverse", "annealed", "tempered", "langevin")
@@ -29,7 +30,9 @@ class Drawn(NamedTuple):
     note: str = ""
 
 
-def draw(model, n, *, sigmas=None, ladder=None, method="auto", n_steps=None, step=None, rng=None):
+def draw(
+    model, n, *, sigmas=None, ladder=None, support=None, method="auto", n_steps=None, step=None, rng=None,
+):  # fmt: skip
     """n samples of a network, (n, d), by a method that its kind allows.
 
     Parameters
@@ -41,6 +44,8 @@ def draw(model, n, *, sigmas=None, ladder=None, method="auto", n_steps=None, ste
         trained at, which only sets the step of "langevin".
     ladder : Ladder, optional
         For a network without levels: those that training passed at larger noise, and itself last; see `fit`.
+    support : (lower, upper), optional, in units of the standardised data
+        Ends of the columns, each one number or (d,), infinite where there is none: samples lie within. For energies without levels.
     method : str
         For conditional networks "flow" (the default: samples of just the density of `log_likelihood`), "predictor-corrector",
         "reverse" and "annealed". For networks that come with a ladder "annealed" (the default): chains are drawn from the first network
@@ -61,14 +66,16 @@ def draw(model, n, *, sigmas=None, ladder=None, method="auto", n_steps=None, ste
     Raises
     ------
     ValueError
-        If the method is not one for this network, or a conditional network comes without sigmas.
+        If the method is not one for this network, a conditional network comes without sigmas, or a support with a network that has
+        no energy, without which nothing is refused at an end.
 
     Test: test_drawing.py::test_every_method_draws_from_a_gaussian_family
     """
     where, rng, n = "draw", generator("draw", rng), count("draw", "n", n, least=0)
     steps = None if n_steps is None else count(where, "n_steps", n_steps)
     step = None if step is None else positive(where, "step", step)
-    method = _method(where, model, ladder, method)
+    support = None if support is None else support_of(where, support, model.dim)
+    method = _method(where, model, ladder, method, support)
     if (steps and method == "flow") or (step and method not in ("annealed", "langevin")):
         raise ValueError(
             f"{where}: n_steps is {n_steps} and step {step}, but {method!r} chooses its own; leave them out."
@@ -82,32 +89,47 @@ def draw(model, n, *, sigmas=None, ladder=None, method="auto", n_steps=None, ste
         fine = geometric_levels(levels[0], levels[-1], max(2, steps or LEVELS))
         return Drawn(down(model, levels[0] * x0, fine, rng=rng).samples, method)
     if method == "annealed" and ladder is not None:
-        return _down(ladder, n, steps, step, rng)
+        return _down(ladder, n, support, steps, step, rng)
     if method == "annealed":
         found = annealed_langevin(model, levels[0] * x0, levels, steps or 100, step=step, rng=rng)
         return Drawn(found.samples, method)
     if method == "tempered":
-        start = None if model.confinement > 0 else Gaussian(np.zeros(model.dim), WIDE**2)
-        found = tempered_langevin(model, n, start, n_levels=steps or 100, rng=rng)
+        target = model if support is None else support.restricted(model)
+        found = tempered_langevin(target, n, wide(model, support), n_levels=steps or 100, rng=rng)
         return Drawn(found.samples, method, found.acceptance)
     least = levels[-1] if levels is not None else 0.1
     options = {"adjusted": model.kind == "EnergyMLP", "sigma": levels[-1] if model.conditional else None, "rng": rng}
+    if support is not None:
+        model, x0 = support.restricted(model), TruncatedGaussian(np.zeros(model.dim), 1.0, *support).sample(n, rng=rng)
     found = langevin(model, x0, step or 0.2 * least**2, steps or 2000, **options)
     return Drawn(found.samples, method, found.acceptance, "far modes keep the weights of the starts, N(0, I)")
 
 
-def _down(ladder, n, steps, step, rng):
+def _down(ladder, n, support, steps, step, rng):
     """From the first network of a ladder through the others, with a Metropolis test where they are energies."""
     first, sigmas = ladder.networks[0], ladder.sigmas
-    x0 = draw(first, n, sigmas=sigmas[:1], rng=rng).samples
+    x0 = draw(first, n, sigmas=sigmas[:1], support=support, rng=rng).samples
+    family = ladder if support is None else lambda sigma: support.restricted(ladder(sigma))
     options = {"step": step, "adjusted": first.kind == "EnergyMLP", "rng": rng}
-    found = annealed_langevin(ladder, x0, sigmas[1:], steps or 100, **options)
+    found = annealed_langevin(family, x0, sigmas[1:], steps or 100, **options)
     note = "far modes have the weights of the larger noise; those in exp(-f)/Z of the last energy (method tempered) may differ"
     return Drawn(found.samples, "annealed", found.acceptance, note)
 
 
-def _method(where, model, ladder, method):
+def wide(model, support):
+    """A density from which chains may start: wider than standardised data, within their support. None, the confinement's, will do without."""
+    if support is not None:
+        return TruncatedGaussian(np.zeros(model.dim), WIDE**2, *support)
+    return None if model.confinement > 0 else Gaussian(np.zeros(model.dim), WIDE**2)
+
+
+def _method(where, model, ladder, method, support):
     """The method's name, fit for this network; the first of those that are is the default."""
+    if support is not None and (model.conditional or model.kind != "EnergyMLP"):
+        raise ValueError(
+            f"{where}: a support was given and {model!r}, expected an EnergyMLP without noise levels: its energy tells a "
+            f"Metropolis test what to refuse at an end, where a score alone walks through."
+        )
     down = METHODS[:4] if model.conditional else METHODS[3:4] if ladder is not None else ()
     fit = [*down, *(["tempered"] if model.kind == "EnergyMLP" and not model.conditional else []), "langevin"]
     if method == "auto":

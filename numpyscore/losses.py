@@ -167,21 +167,26 @@ def capped_weight(c, lower=0.0):
     return (lambda x: np.minimum(x - np.asarray(lower), c)), (lambda x: np.where(x - np.asarray(lower) < c, 1.0, 0.0))
 
 
-def box_weight(lower, upper):
+def box_weight(lower, upper, cap=np.inf):
     """h = distance to the nearer end of each side of a box, h' = +-1 (0 half way). A pair for `generalised`.
 
     Parameters
     ----------
     lower, upper : scalars or (d,) arrays, [x]
         Ends of the box; infinite where there is none. A side without ends has h = 1, h' = 0, as in `implicit`.
+    cap : positive float, [x]
+        Largest h of a side with ends, where h' is 0: far samples count equally, see `capped_weight`.
     """
     a, b = (np.asarray(numeric("box_weight", name, end), float) for name, end in (("lower", lower), ("upper", upper)))
     if not np.all(a < b):
         raise ValueError(f"box_weight: lower is {a}, upper {b}, expected lower < upper on every side, no NaN.")
+    if not cap > 0:
+        raise ValueError(f"box_weight: cap is {cap}, expected a positive number, or inf for none.")
     free = np.isinf(a) & np.isinf(b)
     middle = 0.5 * np.where(free, 0, a) + 0.5 * np.where(free, 0, b)
-    h = lambda x: np.where(free, 1.0, np.minimum(x - a, b - x))
-    return h, (lambda x: np.where(free, 0.0, np.sign(middle - x)))
+    distance = lambda x: np.minimum(x - a, b - x)
+    h = lambda x: np.where(free, 1.0, np.minimum(distance(x), cap))
+    return h, (lambda x: np.where(free | (distance(x) >= cap), 0.0, np.sign(middle - x)))
 
 
 # ------------------------------------------------------------------------------- noise levels

@@ -10,6 +10,7 @@ import numpy as np
 from .plots import INK, PALETTE, grid
 
 LEARNED, DATA = PALETTE[0], PALETTE[4]
+CROSSES = 500  # rows of data in a picture
 
 
 def mass_levels(p, shares=(0.5, 0.9, 0.99)):
@@ -119,6 +120,8 @@ def image_sheet(ax, images, columns):
 def fit_picture(result, x, drawn):
     """The picture of a `training.Fit`, as the bytes of a PNG: density, score field, samples, loss by step.
 
+    Of many rows 500 are shown, lest they hide the samples.
+
     Parameters
     ----------
     result : training.Fit
@@ -139,7 +142,7 @@ def fit_picture(result, x, drawn):
     names = [name if len(name) < 30 else f"{name[:27]}..." for name in units.columns]
     if model.dim > 2:
         for ax, pair in zip(axes, ([0, 1], [0, 2], [1, 2]), strict=False):
-            scatter(ax, drawn[:, pair], x[:, pair], [names[i] for i in pair])
+            scatter(ax, drawn[:, pair], _some(x)[:, pair], [names[i] for i in pair])
         axes[0].legend(loc="best", fontsize=8)
         axes[0].set_title("samples and data")
     else:
@@ -153,14 +156,22 @@ def fit_picture(result, x, drawn):
     return stream.getvalue()
 
 
-def _box(x, margin=0.25):
+def _box(x, support, margin=0.25):
     low, high = x.min(0), x.max(0)
     wide = np.where(high > low, high - low, 1.0)
-    return list(zip(low - margin * wide, high + margin * wide, strict=True))
+    low, high = low - margin * wide, high + margin * wide
+    if support is not None:
+        low, high = np.maximum(low, support.lower), np.minimum(high, support.upper)
+    return list(zip(low, high, strict=True))
+
+
+def _some(x):
+    """At most CROSSES rows, at equal distances in the table."""
+    return x[:: -(-len(x) // CROSSES)]
 
 
 def _one_column(axes, model, units, told, x, drawn, names):
-    (low, high), *_ = _box(x)
+    (low, high), *_ = _box(x, units.support)
     t = np.linspace(low, high, 801)[:, None]
     histograms(axes[0], drawn[:, 0], x[:, 0], names[0])
     if model.kind == "EnergyMLP":
@@ -185,12 +196,13 @@ def _one_column(axes, model, units, told, x, drawn, names):
 
 
 def _two_columns(axes, model, units, told, x, drawn, names):
-    box = _box(x)
+    box = _box(x, units.support)
     if model.kind == "EnergyMLP":
         density_map(axes[0], lambda p: units.energy(model, p, **told), box)
         axes[0].set_title("density learned, and what holds 50, 90, 99 % of it")
     else:
         axes[0].set_title("data (a score network has no density)")
+    x = _some(x)
     axes[0].scatter(*x.T, s=10, color=DATA, marker="x", linewidths=0.7, label="data")
     score_field(axes[1], lambda p: units.score(model, p, **told), box)
     axes[1].scatter(*x.T, s=6, color=DATA, marker="x", linewidths=0.5, zorder=0)

@@ -59,6 +59,17 @@ def levels(text):
     return numbers
 
 
+def ends(text):
+    """The type of --lower and --upper: one number or several, separated by commas, inf and -inf among them."""
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no end; a number, or several separated by commas, was expected"
+        ) from None
+    return numbers if len(numbers) > 1 else numbers[0]
+
+
 def may_be_written(path):
     """Whether a file could be put at `path` once there is one: found out before the work, not after it.
 

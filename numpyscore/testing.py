@@ -20,6 +20,7 @@ from .models import EnergyMLP, ScoreMLP
 
 __all__ = [
     "assert_conservative",
+    "assert_density",
     "assert_gradient",
     "assert_loss",
     "assert_rows",
@@ -53,6 +54,7 @@ def _asserted(function):
 assert_score = _asserted(check.check_score)
 assert_trace = _asserted(check.check_trace)
 assert_conservative = _asserted(check.check_conservative)
+assert_density = _asserted(check.check_density)
 assert_loss = _asserted(check.check_loss)
 assert_gradient = _asserted(check.check_gradient)
 assert_sampler = _asserted(check.check_sampler)

@@ -18,51 +18,21 @@ import numpy as np
 
 from .appraisal import appraise
 from .checkpoints import NAME, Checkpoint, State
-from .datasets import Table, from_csv, standardise
 from .files import digest, write_whole
-from .inputs import count, finite, generator, numeric, positive, samples
-from .losses import denoising_loss, implicit_loss
-from .models import EnergyMLP, ScoreMLP
-from .noise import geometric_levels, perturb, suggest_levels
-from .objectives import denoising, finite_difference_sliced, implicit, multilevel_denoising, sliced
+from .inputs import count, generator, positive
+from .losses import denoising_loss, generalised_loss, implicit_loss
+from .objectives import generalised, implicit, multilevel_denoising
 from .optimisers import Adam, adam_start, adam_step, learning_rate, minimise
+from .settings import levels_for, network_for, objective_of, rows_of, support_within
 from .splits import NestedFolds, Snapshot, ThreeWay
 from .targets import Ladder
 from .units import Units, save_fitted
 
 SMALL = 1000  # rows up to which a table is cross-validated
-WIDEST, LEAST, LEVELS = 0.8, 0.07, 7  # noise levels tried where sigma is "auto", from where modes overlap
 SNAPSHOTS = 6  # of each level
 AVERAGED = 3  # the weights handed out are averaged over about this part of the steps of a level
 SHOWN = 300  # rows of those trained on that a snapshot looks at
 FILES = ("model.npz", "metrics.csv", "summary.json")
-
-
-# ------------------------------------------------------------------------------- objectives by name
-
-
-def _noisy(x, sigma, rng):
-    return perturb(x, sigma, rng=rng)[0] if sigma else x
-
-
-def _multilevel(net, x, sigma, rng):
-    """Each row at one level, drawn at random."""
-    return multilevel_denoising(net, x, sigma, level=rng.integers(len(sigma), size=len(x)), rng=rng)
-
-
-def _differences(net, x, sigma, rng):
-    eps = 1e-3 if x.dtype == np.float64 else 0.05
-    return finite_difference_sliced(net, _noisy(x, sigma, rng), eps, rng=rng)
-
-
-# name -> (net, rows x, sigma, generator) -> Loss
-OBJECTIVES = {
-    "implicit": lambda net, x, sigma, rng: implicit(net, _noisy(x, sigma, rng)),
-    "sliced": lambda net, x, sigma, rng: sliced(net, _noisy(x, sigma, rng), rng=rng),
-    "finite_difference_sliced": _differences,
-    "denoising": lambda net, x, sigma, rng: denoising(net, x, sigma, rng=rng),
-    "multilevel_denoising": _multilevel,
-}
 
 
 # ------------------------------------------------------------------------------- fit
@@ -85,14 +55,12 @@ class Fit(_Fit):
 
     @property
     def units(self):
-        """The columns' names, mean, scale, and sigma: `Units`."""
-        u = self.summary["units"]
-        sigma = u["sigma"] if np.ndim(u["sigma"]) == 0 else np.array(u["sigma"])
-        return Units(tuple(u["columns"]), np.array(u["mean"]), np.array(u["scale"]), sigma)
+        """The columns' names, mean, scale, sigma and support: `Units`."""
+        return Units.from_dict(self.summary["units"])
 
 
 def fit(
-    data, *, objective="implicit", sigma="auto", model=None, rng=0, out=None, resume=False, overwrite=False,
+    data, *, objective="implicit", sigma="auto", support=None, model=None, rng=0, out=None, resume=False, overwrite=False,
     optimiser="adam", steps=None, batch=256, rate=0.01, progress=None,
 ):  # fmt: skip
     """Learn the score of the density that rows of data came from; see the module for how sigma and the stopping point are chosen.
@@ -106,11 +74,15 @@ def fit(
     objective : str or callable
         "implicit", "sliced", "finite_difference_sliced" (on noisy rows), "denoising", or for conditional networks
         "multilevel_denoising"; or (model, x, sigma, generator) -> Loss, for example `explicit` towards the score of
-        ``Parzen(rows, sigma)``. `generalised` needs a support that a table does not tell.
+        ``Parzen(rows, sigma)``. "generalised" is "implicit" for half-lines and boxes: see support.
     sigma : "auto", a number >= 0, or (L,) array
-        Noise on the training points in standardised units, a standard deviation. "auto" trains from 0.8 down to 0.07 (both higher
-        where the rows are further apart), each level from where the one before stopped, and the held-out rows choose. For
-        "multilevel_denoising" the levels; "auto" is `suggest_levels`.
+        Noise on the training points in standardised units, a standard deviation. "auto" trains from 0.8 down to 0.07, to 0.035 where a
+        table is split in three (higher where the rows are further apart), each level from where the one before stopped, and the
+        held-out rows choose; in three parts, less noise only where it is better by two standard errors. For
+        "multilevel_denoising" the levels; "auto" is `suggest_levels`. For "generalised" sigma h, which vanishes at the ends.
+    support : (lower, upper), for "generalised" and only for it, [x]
+        Ends of the columns, each one number or (d,), infinite where there is none. The weight h is the distance to the nearer end, at
+        most one standard deviation, and 1 in a column without ends; each step costs d tangent rows a row, one for each column.
     model : EnergyMLP or ScoreMLP, optional
         Where training starts, dim d. By default an EnergyMLP (a conditional one for "multilevel_denoising").
     rng : seed or numpy.random.Generator
@@ -146,7 +118,7 @@ def fit(
     OSError
         If `out` cannot be written, or holds a fit already. The last checkpoint stays as it was.
     """
-    task = Task(data, objective, sigma, model, rng, optimiser, steps, batch, rate)
+    task = Task(data, objective, sigma, model, rng, optimiser, steps, batch, rate, support)
     if out is not None:
         out = os.fsdecode(out)
         _free(out, resume or overwrite)
@@ -198,20 +170,22 @@ def write_results(out, result):
 class Task:
     """What stays the same during a fit: rows, settings, splits; and `next`, from one State to the following."""
 
-    def __init__(self, data, objective, sigma, model, rng, optimiser, steps, batch, rate):
-        z, self.units, self.notes = _rows(data)
-        self.objective, self.rule = _objective(objective)
+    def __init__(self, data, objective, sigma, model, rng, optimiser, steps, batch, rate, support=None):
+        x, z, units, self.notes = rows_of(data)
+        self.units = units._replace(support=support_within(support, objective, x))
+        self.support = self.units.standard_support
+        self.objective, self.rule = objective_of(objective, self.support)
         self.seed = (
             int(rng) if isinstance(rng, int | np.integer) and rng >= 0 else int(generator("fit", rng).integers(1 << 63))
         )
-        self.model = _network(model, z.shape[1], self.objective, self.seed)
+        self.model = network_for(model, z.shape[1], self.objective, self.seed)
         self.z = z.astype(self.model.theta.dtype)
         n = len(z)
         if optimiser not in ("adam", "lbfgs"):
             raise ValueError(f"fit: optimiser is {optimiser!r}, expected 'adam' or 'lbfgs'.")
         self.optimiser, self.batch = optimiser, count("fit", "batch", batch)
         self.rate = positive("fit", "rate", rate)
-        self.sigmas = _sigmas(sigma, self.objective, self.model.conditional, self.z)
+        self.sigmas = levels_for(sigma, self.objective, self.model.conditional, self.z, n <= SMALL)
         usual = (800, 5000) if self.model.conditional else (120, 1000)
         self.steps = usual[n > SMALL] if steps is None else count("fit", "steps", steps)
         self.every = max(1, self.steps // SNAPSHOTS)
@@ -236,6 +210,8 @@ class Task:
             *self.units.columns,
         ]
         arrays = {"z": self.z, "mean": self.units.mean, "scale": self.units.scale, "theta": self.model.theta}
+        if self.support is not None:
+            arrays |= {"lower": self.support.lower, "upper": self.support.upper}
         arrays |= {
             "sigmas": np.concatenate([np.atleast_1d(s) for s in self.sigmas]),
             "words": np.array(list(map(str, words))),
@@ -312,11 +288,23 @@ class Task:
             for fold, value in held.items()
         )
         mean, best = float(np.mean(list(held.values()))), state.best
-        if mean < best[1]:
+        if mean < best[1] and self._worth(run, net, level, best):
             best = (net.theta, mean, state.step)
         done = state.step % self.steps == 0
         ladder = np.vstack([state.ladder, net.theta]) if done else state.ladder
         return state._replace(total=0.0, terms=0, history=state.history + lines, best=best, ladder=ladder)
+
+    def _worth(self, run, net, level, best):
+        """Whether a level with less noise than that of the best so far is better by two standard errors, row by row.
+
+        Trainings that report only: the others leave the choice to the mean over all of them.
+        """
+        theta, _, step = best
+        if not len(run.report) or not len(theta) or (step - 1) // self.steps == level:
+            return True
+        (rows,) = run.folds.values()
+        gain = self.criterion(self.model.with_theta(theta), rows) - self.criterion(net, rows)
+        return gain.mean() > 2 * gain.std(ddof=1) / math.sqrt(len(rows))
 
     def _finish(self, run, state):
         """The rows that this training reports on, and the start of the next; the last one's parameters stay in `best`."""
@@ -339,7 +327,9 @@ class Task:
     # ---- what is compared
 
     def criterion(self, net, rows):
-        """The loss of clean rows by which networks are compared (n,): exact implicit; of a conditional one, denoising at all levels."""
+        """The loss of clean rows by which networks are compared (n,): exact implicit, or generalised; of a conditional one, denoising."""
+        if self.support is not None:
+            return generalised(net, self.z[rows], *self.support.weight).per_sample
         if not net.conditional:
             return implicit(net, self.z[rows]).per_sample
         return multilevel_denoising(net, self.z[rows], self.sigmas[0], noise=self.noise[rows]).per_sample
@@ -347,6 +337,9 @@ class Task:
     def density_criterion(self, density, rows):
         """The same of a density in closed form."""
         z = self.z[rows].astype(float)
+        if self.support is not None:
+            diagonal = np.diagonal(density.jacobian(z), axis1=1, axis2=2)
+            return generalised_loss(density.score(z), diagonal, *(w(z) for w in self.support.weight))
         if not self.model.conditional:
             return implicit_loss(density.score(z), density.trace(z))
         eps, total = self.noise[rows], 0
@@ -370,85 +363,3 @@ class Task:
             networks = (*map(self.model.with_theta, state.ladder[:above]), net)
             result.ladder = Ladder(networks, np.array(self.sigmas[: above + 1]))
         return result
-
-
-# ------------------------------------------------------------------------------- what comes in
-
-
-def _rows(data):
-    """Standardised rows (n, d), Units without sigma, and what is to be said of the columns."""
-    if isinstance(data, str | os.PathLike):
-        data = from_csv(data)
-    names = data.columns if isinstance(data, Table) else None
-    x = samples("fit", data.x if isinstance(data, Table) else data, name="data")
-    if x.dtype.kind == "c" or len(x) < 10 or x.shape[1] == 0:
-        raise ValueError(
-            f"fit: data are {x.dtype} of shape {x.shape}, expected real numbers, at least 10 rows and a column: some rows train, "
-            f"some choose, some report."
-        )
-    z, mean, scale, constant = standardise(x, names)
-    columns = names or tuple(f"x{i}" for i in range(1, x.shape[1] + 1))
-    notes = []
-    if constant:
-        what = ", ".join(str(c) if names else columns[c] for c in constant)
-        notes.append(
-            f"constant columns kept at scale 1: {what}. Only the noise gives them a density, so the least noise will look best; "
-            f"leave them out, or add to them the rounding that they lost."
-        )
-    return z, Units(tuple(map(str, columns)), mean.astype(float), scale.astype(float)), notes
-
-
-def _objective(objective):
-    """Its name and its rule."""
-    if callable(objective):
-        return getattr(objective, "__name__", "objective"), objective
-    if objective not in OBJECTIVES:
-        raise ValueError(f"fit: objective is {objective!r}, expected one of {', '.join(OBJECTIVES)}, or a callable.")
-    return objective, OBJECTIVES[objective]
-
-
-def _network(model, d, objective, seed):
-    """Where training starts; a conditional network for several levels, and only for these."""
-    several = objective == "multilevel_denoising"
-    if model is None:
-        widths = (32, 32) if d <= 3 else (128, 128)
-        lam = 1.0 if several else 0.1  # lambda/(1 + sigma^2) is the precision of noisy standardised columns
-        return EnergyMLP.init(d, widths, "silu", confinement=lam, conditional=several, rng=seed)
-    if not isinstance(model, EnergyMLP | ScoreMLP):
-        raise TypeError(f"fit: model is a {type(model).__name__}, expected an EnergyMLP or a ScoreMLP.")
-    if model.dim != d or model.theta.dtype.kind != "f" or model.theta.dtype.itemsize > 8:
-        raise ValueError(f"fit: model is {model!r}, expected dim {d}, the columns of the data, and float32 or float64.")
-    if model.conditional != several and objective in OBJECTIVES:
-        raise ValueError(
-            f"fit: the network is {'' if model.conditional else 'not '}conditional and the objective is {objective!r}; a network that "
-            f"is told the noise level is trained by 'multilevel_denoising', and only such a one."
-        )
-    return model
-
-
-def _sigmas(sigma, objective, conditional, z):
-    """The noise levels one after the other; of a conditional network one entry, the array of levels that it sees at once."""
-    auto = isinstance(sigma, str)
-    if auto and sigma != "auto":
-        raise ValueError(f"fit: sigma is {sigma!r}, expected 'auto', a number or an array of levels.")
-    if conditional:
-        levels = suggest_levels(z) if auto else np.asarray(numeric("fit", "sigma", sigma), float)
-        finite("fit", "sigma", levels)
-        if levels.ndim != 1 or not (levels > 0).all() or len(levels) < 2 or not (np.diff(levels) < 0).all():
-            raise ValueError(
-                f"fit: sigma is {levels}, expected at least two levels, positive and decreasing, for {objective!r}."
-            )
-        return [levels]
-    if auto:
-        low = max(LEAST, suggest_levels(z)[-1])
-        return [float(s) for s in geometric_levels(max(WIDEST, 4 * low), low, LEVELS)]
-    value = np.asarray(numeric("fit", "sigma", sigma))
-    if value.ndim or not np.isfinite(value) or value < 0:
-        raise ValueError(
-            f"fit: sigma is {sigma}, expected 'auto' or one number >= 0; several levels need a conditional network."
-        )
-    if value == 0 and objective == "denoising":
-        raise ValueError(
-            "fit: sigma is 0, expected a positive number: denoising has the target -eps/sigma. See 'implicit'."
-        )
-    return [float(value)]

@@ -1,10 +1,11 @@
 r"""The user's units beside a network fitted in standardised ones: model.npz holds both.
 
 `fit` standardises every column, z = (x - mean) / scale, and trains the network on z. The file that it writes, model.npz, is a
-network's file with four entries more:
+network's file with four to six entries more:
 
     data_columns (d,) names     data_mean (d,) [x]     data_scale (d,) [x]
     data_sigma   the noise the network was trained at, in units of z: one number, or (L,) levels, decreasing, if conditional
+    data_lower (d,), data_upper (d,) [x]   the ends of the columns, where they were told; infinite where there is none
 
 and, where training came down through larger noise, data_ladder_sigma (k,) and data_ladder_theta (k, p), what it was there.
 
@@ -26,18 +27,43 @@ import numpy as np
 from .files import read_npz, write_npz
 from .inputs import samples
 from .models import network_of
+from .support import Support
 from .targets import Ladder
 
 NUMBERS = 1 << 20  # in the directions of one block
 
 
 class Units(NamedTuple):
-    """Columns (d names), mean (d,) and scale (d,) in [x], and the noise sigma that the network was trained at, in scales."""
+    """Columns (d names), mean (d,) and scale (d,) in [x], the noise sigma that the network was trained at, in scales, and the `Support`
+    of the data in [x], None where they have no ends."""
 
     columns: tuple
     mean: np.ndarray
     scale: np.ndarray
     sigma: Any = None
+    support: Any = None
+
+    @classmethod
+    def from_dict(cls, words):
+        """The Units of what `to_dict` gave."""
+        sigma, support = np.array(words["sigma"]), words["support"]
+        if support is not None:
+            support = Support(
+                *(np.array(_numbers(end, no)) for end, no in zip(support, (-np.inf, np.inf), strict=True))
+            )
+        numbers = np.array(words["mean"]), np.array(words["scale"]), sigma if sigma.ndim else float(sigma)
+        return cls(tuple(words["columns"]), *numbers, support)
+
+    def to_dict(self):
+        """Lists and numbers for JSON, which knows no infinity: None where a column has no end."""
+        support = None if self.support is None else [_words(end) for end in self.support]
+        numbers = {"mean": self.mean.tolist(), "scale": self.scale.tolist(), "sigma": np.asarray(self.sigma).tolist()}
+        return {"columns": list(self.columns)} | numbers | {"support": support}
+
+    @property
+    def standard_support(self):
+        """The support in units of z; None without one."""
+        return None if self.support is None else self.support.standardised(self.mean, self.scale)
 
     @property
     def log_volume(self):
@@ -73,9 +99,19 @@ class Units(NamedTuple):
         return out
 
 
+def _words(end):
+    return [float(a) if np.isfinite(a) else None for a in end]
+
+
+def _numbers(end, none):
+    return [none if a is None else a for a in end]
+
+
 def save_fitted(path, model, units, ladder=None):
     """Write a network, its units and the `Ladder` that ends with it, if any, to one plain npz file, whole or not at all."""
     entries = {"columns": np.array(units.columns, str), "mean": units.mean, "scale": units.scale, "sigma": units.sigma}
+    if units.support is not None:
+        entries |= {"lower": units.support.lower, "upper": units.support.upper}
     if ladder is not None:
         above = np.array([net.theta for net in ladder.networks[:-1]])
         entries |= {"ladder_theta": above, "ladder_sigma": ladder.sigmas[:-1]}
@@ -115,7 +151,18 @@ def load_fitted(path, *, max_bytes=1 << 31):
         raise refuse(f"has units that do not fit a network of dimension {d}")
     if columns.dtype.kind != "U" or not ((scale > 0).all() and (sigma >= 0).all()):
         raise refuse("has a scale or a noise level below 0, or columns that are not names")
-    return model, Units(tuple(map(str, columns)), mean, scale, sigma if sigma.ndim else float(sigma))
+    support = _support(data, d, refuse)
+    return model, Units(tuple(map(str, columns)), mean, scale, sigma if sigma.ndim else float(sigma), support)
+
+
+def _support(data, d, refuse):
+    """The Support in a file, None if it has none."""
+    ends = [data[name] for name in ("data_lower", "data_upper") if name in data]
+    if not ends:
+        return None
+    if len(ends) < 2 or not all(a.shape == (d,) and a.dtype.kind == "f" for a in ends) or not (ends[0] < ends[1]).all():
+        raise refuse(f"has ends of columns that do not fit a network of dimension {d}")
+    return Support(*ends)
 
 
 def load_ladder(path, *, max_bytes=1 << 31):

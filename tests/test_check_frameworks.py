@@ -50,6 +50,22 @@ def torch_losses():
         curve = (torch.autograd.grad((s * v).sum(), x, create_graph=True)[0] * v).sum(1)
         return (curve + 0.5 * ((s**2).sum(1) if reduced else (s * v).sum(1) ** 2)).mean()
 
+    def ddpm(fn, x, alphas_cumprod, target=lambda eps, std: eps, keep=lambda f: f):
+        t, eps = torch.randint(0, len(alphas_cumprod), (len(x),)), torch.randn_like(x)
+        a = alphas_cumprod[t][:, None]
+        f, aim = fn(a.sqrt() * x + (1 - a).sqrt() * eps, t), target(eps, (1 - a).sqrt())
+        return (f * keep(f) - 2 * f * aim + aim**2).mean()
+
+    def preserving(fn, x, alpha_bar, power=1):
+        a, eps = torch.as_tensor(alpha_bar), torch.randn_like(x)
+        at = (a.sqrt() * x + (1 - a).sqrt() * eps).requires_grad_()
+        return 0.5 * ((score(fn, at) + eps / (1 - a).sqrt() ** power) ** 2).sum(1).mean()
+
+    def ncsn(fn, x, sigmas, told=lambda k, L: k, ends=0):
+        k, L = torch.randint(0, len(sigmas) - ends, (len(x),)), len(sigmas)
+        sigma, eps = sigmas[k][:, None], torch.randn_like(x)
+        return 0.5 * ((sigma * fn(x + sigma * eps, told(k, L)) + eps) ** 2).sum(1).mean()
+
     def item(fn, x):
         return implicit(fn, x).detach()
 
@@ -75,6 +91,34 @@ def torch_losses():
         "clean": (lambda fn, x, sigma: denoising(fn, x, sigma, clean=True), "denoising", "clean point"),
         "network sign": (lambda fn, x, sigma: network(fn, x, sigma, -1.0), "denoising", "sign of the target"),
         "shared": (lambda fn, x: sliced(fn, x, shared=True), "sliced", "shared probe"),
+        "ddpm": (ddpm, "multilevel_denoising", None),
+        "ddpm sign": (
+            lambda fn, x, alphas_cumprod: ddpm(fn, x, alphas_cumprod, lambda e, std: e / std),
+            "multilevel_denoising",
+            "sign of the target",
+        ),
+        "ddpm detached": (
+            lambda fn, x, alphas_cumprod: ddpm(fn, x, alphas_cumprod, keep=lambda f: f.detach()),
+            "multilevel_denoising",
+            "0.5 times the square",
+        ),
+        "preserving": (preserving, "denoising", None),
+        "preserving power": (
+            lambda fn, x, alpha_bar: preserving(fn, x, alpha_bar, 2),
+            "denoising",
+            "-eps/sigma^2 instead",
+        ),
+        "ncsn": (ncsn, "multilevel_denoising", None),
+        "ncsn told": (
+            lambda fn, x, sigmas: ncsn(fn, x, sigmas, lambda k, L: (k + 1) % L),
+            "multilevel_denoising",
+            "level told",
+        ),
+        "ncsn last": (
+            lambda fn, x, sigmas: ncsn(fn, x, sigmas, ends=1),
+            "multilevel_denoising",
+            "level forgotten: the last",
+        ),
         "unit": (lambda fn, x: sliced(fn, x, unit=True, reduced=True), "sliced", "unit length"),
     }
 
@@ -82,6 +126,7 @@ def torch_losses():
 TORCH = (
     "implicit", "functional", "denoising", "network", "sliced", "reduced", "trace halved", "trace detached", "half detached",
     "all detached", "summed", "functional sign", "sign", "power", "clean", "network sign", "shared", "unit",
+    "ddpm", "ddpm sign", "ddpm detached", "preserving", "preserving power", "ncsn", "ncsn told", "ncsn last",
 )  # fmt: skip
 
 
@@ -127,6 +172,8 @@ def test_torch_modules_and_their_outputs_as_they_are():
         ("half", "trace halved"),
         ("stop", "no gradient flows through the trace"),
         ("dsm", None),
+        ("ddpm", None),
+        ("ddpm sign", "-eps instead"),
         ("sign", "sign of the target"),
     ],
 )
@@ -143,11 +190,17 @@ def test_jax_losses(name, words):
         eps = jax.random.normal(key, x.shape)
         return 0.5 * jnp.mean(jnp.sum((score(fn)(x + sigma * eps) + sign * eps / sigma) ** 2, -1))
 
+    def ddpm(fn, x, alpha_bar, key, sign=1.0):
+        eps = jax.random.normal(key, x.shape)
+        return jnp.mean((fn(jnp.sqrt(alpha_bar) * x + jnp.sqrt(1 - alpha_bar) * eps) - sign * eps) ** 2)
+
     losses = {
         "right": (implicit, "implicit"),
         "half": (lambda fn, x: implicit(fn, x, 0.5), "implicit"),
         "stop": (lambda fn, x: implicit(fn, x, keep=jax.lax.stop_gradient), "implicit"),
         "dsm": (denoising, "denoising"),
+        "ddpm": (ddpm, "denoising"),
+        "ddpm sign": (lambda fn, x, alpha_bar, key: ddpm(fn, x, alpha_bar, key, -1.0), "denoising"),
         "sign": (lambda fn, x, sigma, key: denoising(fn, x, sigma, key, -1.0), "denoising"),
     }
     with np.errstate(all="ignore"):

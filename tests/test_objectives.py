@@ -744,6 +744,7 @@ def test_with_weight_one_generalised_is_implicit(cls):
         capped_weight(0.7, 0.1),
         box_weight(0.1, 3),
         box_weight([0.1, -np.inf], [np.inf, 3]),
+        box_weight([0.1, -np.inf], [np.inf, 3], cap=0.7),
         box_weight(-np.inf, np.inf),
     ],
 )
@@ -889,6 +890,7 @@ REFUSED = [
     (lambda net: finite_difference_sliced(net, X, -1e-3), "eps is -0.001, expected a finite positive number"),
     (lambda net: finite_difference_sliced(net, X, np.nan), "eps is nan"),
     (lambda net: capped_weight(0), "capped_weight: c is 0.0"),
+    (lambda net: box_weight(0, 1, cap=0), "box_weight: cap is 0, expected a positive number"),
     (lambda net: box_weight(1, 1), "box_weight: lower is 1.0, upper 1.0, expected lower < upper"),
     (lambda net: denoising_loss(X, X, -1), "denoising_loss: sigma has the value -1"),
     (lambda net: denoising_loss(X, X[0], 1), "denoising_loss: noise has shape"),

@@ -114,12 +114,13 @@ def test_help_says_that_it_runs_code(call):
 
 
 def test_the_gallery_is_shown(call, monkeypatch):
-    from numpyscore.check.gallery import CASES
+    from numpyscore.check.gallery import CASES, RIGHT
     from numpyscore.commands import check
 
     monkeypatch.setattr(check, "CASES", CASES[:3])
+    monkeypatch.setattr(check, "RIGHT", RIGHT[:2])
     code, out, _ = call("--self")
-    assert code == 0 and "3 wrong implementations, 3 detected and named." in out
+    assert code == 0 and "3 wrong implementations, 3 detected and named." in out and "2 right ones" in out
     monkeypatch.setattr(check, "CASES", (CASES[0]._replace(says="something else"),))  # control
     code, out, _ = call("--self")
     assert code == 1 and "NOT RECOGNISED" in out

@@ -14,6 +14,7 @@ from numpyscore import (
     Parzen,
     ScoreMLP,
     draw,
+    eight_gaussians,
     explicit,
     fit,
     implicit,
@@ -23,8 +24,9 @@ from numpyscore import (
 )
 from numpyscore.checkpoints import Checkpoint, from_arrays, to_arrays
 from numpyscore.files import read_npz, write_npz
+from numpyscore.settings import OBJECTIVES
 from numpyscore.splits import NestedFolds
-from numpyscore.training import OBJECTIVES, Task
+from numpyscore.training import Task
 from numpyscore.units import load_fitted, load_ladder
 
 EPS = np.finfo(float).eps
@@ -60,6 +62,7 @@ VARIETIES = {
     "lbfgs": {"optimiser": "lbfgs"},
     "batches": {"batch": 7, "sigma": 0.3},
     "sliced": {"objective": "sliced", "sigma": 0.3},
+    "ends": {"objective": "generalised", "support": ([-np.inf, 250], [6, np.inf]), "sigma": 0.3},
     "float32": {"model": EnergyMLP.init(2, (6,), "silu", confinement=0.1, rng=0, dtype=np.float32)},
     "levels": {
         "objective": "multilevel_denoising",
@@ -203,6 +206,33 @@ def test_on_gaussian_data_the_held_out_loss_is_that_of_the_true_score():
     s = result.summary
     assert abs(s["gaussian"]["mean"] + 1) < 4 * s["gaussian"]["se"]
     assert -4 * s["difference"]["se"] - 1e-3 < s["difference"]["mean"] < 0.15
+
+
+def test_less_noise_must_be_better_by_two_standard_errors():
+    """The losses of both networks row by row, on the rows that choose; z scores on both sides of 2, and of 0."""
+    task = Task(
+        np.random.default_rng(0).standard_normal((1100, 2)), "implicit", "auto", SMALL, 0, "adam", 10, 256, 0.01
+    )
+    run = task.split.run(0, ())
+    loss = lambda net: 0.5 * (net.score(task.z[run.folds[0]]) ** 2).sum(1) + net.trace(task.z[run.folds[0]])
+    seen = []
+    for scale in (0.5, 0.9, 0.99, 1.01, 1.1, 2.0):
+        net = SMALL.with_theta(scale * SMALL.theta)
+        gain = loss(SMALL) - loss(net)
+        z = gain.mean() / (gain.std(ddof=1) / len(gain) ** 0.5)
+        best = (SMALL.theta, 0.0, 10)  # the last step of the first level
+        assert task._worth(run, net, 1, best) == (z > 2) and task._worth(run, net, 0, best)
+        assert task._worth(
+            run._replace(report=run.report[:0]), net, 1, best
+        )  # cross-validation chooses by the mean over folds
+        seen.append(z)
+    assert len(run.folds[0]) == 165 and min(seen) < 0 and max(seen) > 2
+
+
+def test_less_noise_is_taken_where_there_is_detail():
+    """Eight Gaussians of standard deviation 0.17 in standardised units: at 0.4 of noise half of the loss is missing."""
+    s = fit(eight_gaussians(1100, rng=0), steps=150).summary
+    assert s["units"]["sigma"] < 0.2 and s["difference"]["mean"] < -15
 
 
 @pytest.mark.parametrize("objective", [*OBJECTIVES, "callable"])
@@ -357,6 +387,7 @@ def test_a_damaged_checkpoint_is_one_value_error_and_stays_as_it_is(how, tmp_pat
 @pytest.mark.parametrize(
     "other",
     [{"rng": 1}, {"steps": 7}, {"rate": 0.02}, {"sigma": 0.2}, {"optimiser": "lbfgs"}, {"objective": "sliced"}, {"batch": 9},
+     {"objective": "generalised", "support": (-9, np.inf)},
      {"model": SMALL.with_theta(SMALL.theta * 1.1)}, {"data": ROWS + [0, 1e-9]}],
     ids=lambda other: next(iter(other)),
 )  # fmt: skip

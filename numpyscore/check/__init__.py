@@ -2,6 +2,7 @@
 
 from .gradient import check_gradient
 from .loss import check_loss
+from .mass import check_density
 from .report import CheckReport
 from .sampler import check_sampler
 from .score import check_conservative, check_score
@@ -11,6 +12,7 @@ from .trace import check_trace
 __all__ = [
     "CheckReport",
     "check_conservative",
+    "check_density",
     "check_gradient",
     "check_loss",
     "check_rows",

@@ -22,7 +22,11 @@ from .terms import Situation
 
 NOISE = ("noise", "eps", "epsilon", "z")
 NAMES = {  # what a parameter of a loss is called -> what it is given
+    "alpha": ("alpha", "alpha_bar", "alphas_bar", "alpha_cumprod", "alphas_cumprod", "abar", "a_bar"),
+    "t": ("t", "time", "times"),
     "sigma": ("sigma", "std", "noise_std", "noise_scale", "noise_level", "sigma_n"),
+    "alphas": ("alphas", "alpha_bars", "alphas_cumprod", "alphas_bar", "alpha_bar", "abar"),
+    "level": ("level", "labels", "label", "idx", "indices", "index"),
     "sigmas": ("sigmas", "levels", "noise_levels", "stds"),
     "noise": NOISE,
     "step": ("eps", "epsilon", "step", "step_size", "delta"),
@@ -37,8 +41,8 @@ TAKES = {  # what each objective may hand over, the one it must know first
     "explicit": ("target",),
     "implicit": (),
     "generalised": ("h", "h_prime"),
-    "denoising": ("sigma", "noise"),
-    "multilevel_denoising": ("sigmas", "noise"),
+    "denoising": ("sigma", "noise", "alpha", "t"),
+    "multilevel_denoising": ("sigmas", "noise", "level", "alphas"),
     "sliced": ("v", "n_probes"),
     "finite_difference_sliced": ("step", "v", "n_probes"),
 }  # fmt: skip
@@ -46,15 +50,22 @@ NATURAL = {"explicit": 1, "generalised": 2, "denoising": 1, "multilevel_denoisin
 
 
 class Setting(NamedTuple):
-    """One group of calls: sizes, level, data and random numbers stay, the probe changes."""
+    """One group of calls: sizes, level, data and random numbers stay, the probe changes.
+
+    A loss is told `level`; the noisy points of a denoising loss are scale x + sigma eps, as far as that is known.
+    """
 
     n: int
     d: int
-    sigma: float
+    sigma: Any  # () or (k, n, 1)
     m: int
     seed: int
     x: np.ndarray
     extras: dict
+    level: float = 1.0
+    scale: Any = 1.0  # () or (k, n, 1)
+    measured: bool = False  # sigma is known by statistics alone
+    levels: int = 1
 
 
 class Answer(NamedTuple):
@@ -79,6 +90,11 @@ class LossCaller:
         self.way: Any = None
         self.uncompiled = False  # jax without jit, where nothing else shows the probe its numbers
         self.calls, self.came, self.notes = 0, "", set()
+        self.interleaved = (
+            False  # several noisy points of a row follow each other, instead of the batch again and again
+        )
+        self.told: np.ndarray | None = None  # (k, n), what fn was told beside its points in the last call
+        self.as_score = False  # the loss calls fn.score(x), so fn is no prediction of something else
         self.eps = float(np.finfo(float).eps)
 
     def forget(self):
@@ -132,6 +148,7 @@ class LossCaller:
             return Answer(np.nan, None, "", derivative_in(lambda scale: _mean_of(run(scale)[1], setting.n), one, "jax"))
         _, value = run(one)
         situation, noisy = self._situation(probe, setting, asked)
+        self.as_score = asked.as_score
         return Answer(self._number(value, setting), situation, noisy)
 
     def _given(self, setting, make, way):
@@ -143,10 +160,15 @@ class LossCaller:
                 value = source(parameter, setting.seed, self.kind)
             elif name == "n_probes":
                 value = setting.m
-            elif name == "sigma":
-                value = setting.sigma if way["plain"] else make(np.asarray(setting.sigma))
+            elif name in ("sigma", "alpha", "t"):
+                value = 1 - setting.level**2 if name == "alpha" else setting.level
+                value = value if way["plain"] else make(np.asarray(value))
             elif name == "step":
                 value = self.known["step"]
+            elif name == "level":
+                value = self.make(values[name])  # integers, in single precision too
+            elif name == "alphas":
+                value = make(1 - setting.extras["sigmas"] ** 2)
             else:
                 value = make(values[name])
                 if name == "v" and setting.m == 1:
@@ -179,7 +201,7 @@ class LossCaller:
             return q._replace(target=extras["target"]), ""
         if self.objective == "generalised":
             return q._replace(h=extras["h"], h_prime=extras["h_prime"]), ""
-        blocks = _blocks(asked.points, x)
+        blocks = _blocks(asked.points, x, self.interleaved)
         if self.objective in ("denoising", "multilevel_denoising"):
             return self._noise(q, setting, asked, blocks)
         if self.objective in ("sliced", "finite_difference_sliced"):
@@ -197,20 +219,21 @@ class LossCaller:
             if "noise" not in self.takes:
                 return q, "unseen"
             shift = setting.sigma * setting.extras["noise"][None]
-            return q._replace(at=x + shift, shift=shift, sigma=setting.sigma), ""
-        moved = [b for b in blocks if np.abs(b - x).max() > 1e-3 * setting.sigma]
+            return q._replace(at=setting.scale * x + shift, shift=shift, sigma=setting.sigma), ""
+        noisy = [k for k, b in enumerate(blocks) if np.abs(b - x).max() > 1e-3 * np.min(setting.sigma)]
+        moved, told = [blocks[k] for k in noisy], _told(asked, x, self.interleaved)
+        self.told = None if told is None or len(told) <= max(noisy, default=-1) else told[noisy]
         if not moved:
             if "noise" in self.takes:
                 shift = setting.sigma * setting.extras["noise"][None]
                 return q._replace(at=x[None], shift=shift, sigma=setting.sigma), "clean"
             return q, "clean"
         at = np.stack(moved)
-        sigma: Any = setting.sigma
-        if self.objective == "multilevel_denoising" and len(setting.extras["sigmas"]) > 1:
-            sigma = _levels(asked, setting.extras["sigmas"], at, len(blocks) == len(moved))
-            if sigma is None:
-                return q, "level"
-        return q._replace(at=at, shift=at - x, sigma=sigma), ""
+        fits = np.ndim(setting.scale) == 0 or setting.scale.shape[:1] == at.shape[:1]
+        if not fits:
+            return q, "unseen"
+        weight = setting.sigma**2 if self.objective == "multilevel_denoising" and np.ndim(setting.sigma) == 0 else 1.0
+        return q._replace(at=at, shift=at - setting.scale * x, sigma=setting.sigma, weight=weight), ""
 
 
 def _ways(kind):
@@ -286,8 +309,11 @@ def _uncompiled(kind):
     return jax.disable_jit() if kind == "jax" and jax is not None else contextlib.nullcontext()
 
 
-def _blocks(points, x):
-    """The distinct (n, d) blocks of points that a probe was asked at, in order; None if some were hidden or do not fit."""
+def _blocks(points, x, interleaved=False):
+    """The distinct (n, d) blocks of points that a probe was asked at, in order; None if some were hidden or do not fit.
+
+    Several points for each row may come as the batch again and again, or `interleaved`: all points of the first row, of the second, ...
+    """
     n, d = x.shape
     if any(p is None or p.shape[-1:] != (d,) for p in points):
         return None
@@ -298,7 +324,7 @@ def _blocks(points, x):
     if len(flat) % n:
         return None
     out: list = []
-    for block in flat.reshape(-1, n, d):
+    for block in flat.reshape(n, -1, d).swapaxes(0, 1) if interleaved else flat.reshape(-1, n, d):
         if not any(np.array_equal(block, b) for b in out):
             out.append(block)
     return out
@@ -314,19 +340,23 @@ def _steps(blocks, x, step):
     return np.stack(out) if out else None
 
 
-def _levels(asked, sigmas, at, every):
-    """The level of each noisy row (k, n, 1), from what the network was told beside x, or from the order of the blocks."""
-    k, n, _ = at.shape
-    told = [t[0] for t in asked.told if t and t[0] is not None]
-    if len(told) == len(asked.told) and told:
-        spread = [np.broadcast_to(np.asarray(t, float).reshape(-1), (n,)) for t in told if np.size(t) in (1, n)]
-        if len(spread) >= k:
-            table = np.stack(spread[:k])[:, :, None]
-            if np.all(np.isclose(table[..., None], sigmas).any(-1)):
-                return table
-            labels = table.astype(int)
-            if np.array_equal(labels, table) and labels.min() >= 0 and labels.max() < len(sigmas):
-                return np.asarray(sigmas)[labels]
-    if every and k == len(sigmas):  # a loop over the levels, in their order
-        return np.broadcast_to(np.asarray(sigmas)[:, None, None], (k, n, 1))
-    return None
+def _told(asked, x, interleaved):
+    """What fn was told beside each distinct block of points (k, n); None if nothing, or nothing with one number per row."""
+    n, d = x.shape
+    points, told = [], []
+    for p, more in zip(asked.points, asked.told, strict=True):
+        if p is None or p.shape[-1:] != (d,):
+            return None
+        rows = p.size // d
+        value = next((np.asarray(t).reshape(-1) for t in more if t is not None and np.size(t) in (1, rows)), None)
+        if value is None or value.dtype.kind not in "fiu":
+            return None
+        points.append(np.asarray(p.real, float).reshape(rows, d))
+        told.append(np.broadcast_to(value.astype(float), (rows,)))
+    if not points or sum(map(len, points)) % n:
+        return None
+    flat, values = np.concatenate(points), np.concatenate(told)
+    blocks = flat.reshape(n, -1, d).swapaxes(0, 1) if interleaved else flat.reshape(-1, n, d)
+    table = values.reshape(n, -1).T if interleaved else values.reshape(-1, n)
+    first = [k for k, b in enumerate(blocks) if not any(np.array_equal(b, e) for e in blocks[:k])]
+    return table[first]

@@ -19,6 +19,9 @@ class Group(NamedTuple):
     situations: list
     eps: float
     floor: float = 0.0  # round-off beyond eps of the terms, as of a second difference
+    drift: np.ndarray | None = (
+        None  # (N, c), parts of the constant that change from call to call, where noise cannot be held
+    )
 
 
 class Fit(NamedTuple):
@@ -33,7 +36,9 @@ class Fit(NamedTuple):
 def solve(columns, group):
     """Least squares of the group's values on a constant and `columns` (N, c)."""
     y, n = group.values, len(group.values)
-    A = np.column_stack([np.ones(n), *columns.T]) if columns.size else np.ones((n, 1))
+    drift = () if group.drift is None else group.drift.T
+    A = np.column_stack([np.ones(n), *columns.T, *drift])
+    wanted = slice(1, 1 + columns.shape[1])
     size = np.linalg.norm(A, axis=0)
     size[size == 0] = 1.0
     c = np.linalg.lstsq(A / size, y, rcond=1e-12)[0] / size
@@ -43,7 +48,7 @@ def solve(columns, group):
     residual = np.abs(left).max()
     noise = np.sqrt(left @ left / max(1, n - A.shape[1])) + group.eps * np.sqrt(np.mean(parts**2))
     spread = np.sqrt(np.diag(np.linalg.pinv((A / size).T @ (A / size)))) / size
-    return Fit(c[1:], bool(residual <= allowed), float(residual / parts.max()), noise * spread[1:])
+    return Fit(c[wanted], bool(residual <= allowed), float(residual / parts.max()), noise * spread[wanted])
 
 
 def right_terms(objective, group, form):
@@ -139,9 +144,11 @@ def _parallel(a, b, rtol):
 def _screened(columns, group, combinations):
     """The combinations of columns whose least squares residual in one group is round-off, all solved at once."""
     y = group.values
-    centred = columns - columns.mean(0)
+    centred, off = columns - columns.mean(0), y - y.mean()
+    if group.drift is not None:
+        D = np.linalg.qr(group.drift - group.drift.mean(0))[0]
+        centred, off = centred - D @ (D.T @ centred), off - D @ (D.T @ off)
     centred = centred / np.maximum(np.linalg.norm(centred, axis=0), 1e-300)
-    off = y - y.mean()
     Q = np.linalg.qr(centred[:, combinations].transpose(1, 0, 2))[0]  # (C, N, size)
     left = off - np.einsum("cnk,ck->cn", Q, np.einsum("cnk,n->ck", Q, off))
     allowed = 64 * UNITS * group.eps * (np.abs(y).max() + np.abs(off).max()) + group.floor

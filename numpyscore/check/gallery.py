@@ -1,4 +1,5 @@
-"""Wrong implementations that people have shipped, and some that nobody admits to, each with the diagnosis it must get.
+"""Wrong implementations that people have shipped, and some that nobody admits to, each with the diagnosis it must get; and right ones
+in other conventions, that must pass with the conversion.
 
 All in NumPy, so that `numpyscore check --self` shows the checks at work wherever the package is installed. A loss here is what a user would
 write: a function of a model and data; the model is used by `fn.score(x)`, `fn.trace(x)`, `fn.curvature(x, v)` and so on.
@@ -12,7 +13,8 @@ import numpy as np
 from ..models import EnergyMLP
 from .gradient import check_gradient
 from .loss import check_loss
-from .report import CheckReport
+from .mass import check_density
+from .report import FAIL, PASS, CheckReport
 from .sampler import check_sampler
 from .score import check_score
 from .steady import check_rows
@@ -26,6 +28,7 @@ class Case(NamedTuple):
     seen: str
     run: Callable[[], CheckReport]
     says: str
+    verdict: str = FAIL
 
 
 # ------------------------------------------------------------------------------- losses, as users write them
@@ -130,6 +133,56 @@ def _differences(curve=1.0, slope=8.0):
         return np.mean(-curve * (up - 2 * mid + down) / eps**2 + (up - down) ** 2 / (slope * eps**2))
 
     return loss
+
+
+def _perturbed(target, c=lambda sigma: np.sqrt(1 - sigma**2)):
+    """1/2 |fn(x~) - target|^2 at x~ = c x + sigma eps."""
+
+    def loss(fn, x, sigma, rng):
+        eps = rng.standard_normal(x.shape)
+        noisy = c(sigma) * x + sigma * eps
+        return np.mean(_half_square(fn(noisy) - target(eps, x, noisy, c(sigma), sigma)))
+
+    return loss
+
+
+def ddpm(fn, x, alphas_cumprod, rng):
+    """A time for each row, and a network that predicts the noise."""
+    t, eps = rng.integers(len(alphas_cumprod), size=len(x)), rng.standard_normal(x.shape)
+    a = alphas_cumprod[t][:, None]
+    return np.mean((fn(np.sqrt(a) * x + np.sqrt(1 - a) * eps, t) - eps) ** 2)
+
+
+def _levels(
+    *, weight=lambda s: s**2, target=lambda e, k, S: -e / S[k][:, None], told=lambda k, S: S[k], draw=lambda rng, L, n: rng.integers(L, size=n)
+):  # fmt: skip
+    """A level for each row, the loss weighted by it."""
+
+    def loss(fn, x, sigmas, rng):
+        k, eps = draw(rng, len(sigmas), len(x)), rng.standard_normal(x.shape)
+        s = fn(x + sigmas[k][:, None] * eps, told(k, sigmas))
+        return np.mean(weight(sigmas[k]) * _half_square(s - target(eps, k, sigmas)))
+
+    return loss
+
+
+def sum_over_levels(fn, x, sigmas, rng):
+    """One level after the other, summed."""
+    total = 0.0
+    for sigma in sigmas:
+        eps = rng.standard_normal(x.shape)
+        total += np.mean(_half_square(sigma * fn(x + sigma * eps, sigma) + eps))
+    return total
+
+
+def weight_at_the_square_alone(fn, x, sigmas, rng):
+    """sigma^2 stands in front of the square and not in front of the product."""
+    total = 0.0
+    for sigma in sigmas:
+        eps = rng.standard_normal(x.shape)
+        s = fn(x + sigma * eps, sigma)
+        total += np.mean(sigma**2 * _half_square(s) + np.sum(s * eps, axis=1) / sigma)
+    return total / len(sigmas)
 
 
 def _of(loss, objective):
@@ -240,9 +293,74 @@ OTHERS = (
     Case("weight decay in the gradient alone", "", _theta_case(lambda g, theta: g + 0.1 * theta), "weight decay"),
 )  # fmt: skip
 
-CASES = LOSSES + OTHERS
+# ------------------------------------------------------------------------------- kernels, levels, densities, blocks of a gradient
+
+
+def _many(loss):
+    return _of(loss, "multilevel_denoising")
+
+
+def _gaussians(two_pi, of_sigma=2, weights=(0.2, 0.8), sigma=1.5):
+    """log of two Gaussians in the plane at -5 and 5, with the exponents of 2 pi (halved) and sigma in the normaliser."""
+
+    def logpdf(x):
+        parts = [
+            np.log(w) - 0.5 * np.sum((x - m) ** 2, axis=1) / sigma**2 for w, m in zip(weights, (-5, 5), strict=True)
+        ]
+        return np.logaddexp(*parts) - 0.5 * two_pi * np.log(2 * np.pi) - of_sigma * np.log(sigma)
+
+    return logpdf
+
+
+def _density(logpdf, **options):
+    return lambda: check_density(logpdf, **options)
+
+
+def _blocks_case(change):
+    """A gradient in parameters that are a matrix (3, 4) and two vectors of 4."""
+    rng = np.random.default_rng(0)
+    M, theta = rng.standard_normal((20, 20)) / 4, rng.standard_normal(20)
+    loss = lambda t: float(np.sum(np.log(np.cosh(M @ t))))
+    gradient = lambda t: change(*np.split(M.T @ np.tanh(M @ t), [12, 16]))
+    return lambda: check_gradient(loss, gradient, theta)
+
+
+BETWEEN = (
+    Case("target -eps, data scaled", "", _of(_perturbed(lambda e, x, y, c, s: -e), "denoising"), "-eps instead of -eps/sigma"),
+    Case("target -eps/sigma^2, data scaled", "", _of(_perturbed(lambda e, x, y, c, s: -e / s**2), "denoising"), "-eps/sigma^2 instead"),
+    Case("target (x - x~)/sigma^2 without the scale of x", "", _of(_perturbed(lambda e, x, y, c, s: (x - y) / s**2), "denoising"), "x is not scaled there"),
+    Case("weight of the levels at the square alone", "", _many(weight_at_the_square_alone), "weight at one term"),
+    Case("sigma of the previous level in the target", "", _many(_levels(target=lambda e, k, S: -e / S[k - 1][:, None])), "sigma of the previous level"),
+    Case("sigma of another row in the target", "", _many(_levels(target=lambda e, k, S: -e / S[np.roll(k, 1)][:, None])), "sigma of another row"),
+    Case("last level never drawn", "", _many(_levels(draw=lambda rng, L, n: rng.integers(L - 1, size=n))), "level forgotten: the last"),
+    Case("network told the next level", "", _many(_levels(told=lambda k, S: (k + 1) % len(S))), "level told"),
+    Case("normalising constant without d", "ncsn", _density(_gaussians(1, 2, sigma=1.0), dim=2), "normaliser without d: p integrates to sqrt(2 pi)"),
+    Case("log sigma without d", "", _density(_gaussians(2, 1), dim=2), "sigma where (2 pi) sigma^2 belongs"),
+    Case("no normaliser", "", _density(_gaussians(0, 0), dim=2), "unnormalised"),
+    Case("weights of a mixture that sum to two", "", _density(_gaussians(2, weights=(1, 1)), dim=2), "weights"),
+    Case("half-line without its factor 2", "", _density(lambda x: -0.5 * x[:, 0] ** 2 - 0.5 * np.log(2 * np.pi), support=[[0, np.inf]]), "half of it"),
+    Case("weight matrix transposed", "", _blocks_case(lambda W, b, c: np.r_[W.reshape(3, 4).T.ravel(), b, c]), "transposed block: the gradient of theta[0:12], a matrix (3, 4)"),
+    Case("two biases exchanged", "", _blocks_case(lambda W, b, c: np.r_[W, c, b]), "swapped blocks"),
+    Case("one bias summed twice", "", _blocks_case(lambda W, b, c: np.r_[W, 2 * b, c]), "scale of blocks: the gradient of theta[12:16] is 2 times"),
+)  # fmt: skip
+
+CASES = LOSSES + OTHERS + BETWEEN
+
+RIGHT = (
+    Case("variance preserving, target -eps/sigma", "", _of(_perturbed(lambda e, x, y, c, s: -e / s), "denoising"), "variance preserving", PASS),
+    Case("network that predicts the noise", "ddpm", _of(_perturbed(lambda e, x, y, c, s: e), "denoising"), "fn predicts the noise eps", PASS),
+    Case("network that predicts x", "edm", _of(_perturbed(lambda e, x, y, c, s: x), "denoising"), "fn predicts the clean x", PASS),
+    Case("network that predicts v", "", _of(_perturbed(lambda e, x, y, c, s: c * e - s * x), "denoising"), "fn predicts v", PASS),
+    Case("velocity of a straight line", "flow matching", _of(_perturbed(lambda e, x, y, c, s: e - x, lambda s: 1 - s), "denoising"), "fn predicts the velocity", PASS),
+    Case("a time for each row, noise predicted", "ddpm", _many(ddpm), "variance preserving", PASS),
+    Case("levels of equal weight", "", _many(_levels(weight=lambda s: 1.0)), "the weight of a level is 1,", PASS),
+    Case("levels summed", "", _many(sum_over_levels), "a sum over levels instead of a mean", PASS),
+    Case("one level for the whole batch", "", _many(_levels(draw=lambda rng, L, n: np.full(n, rng.integers(L)))), "share one level", PASS),
+    Case("no 1/2", "", _of(_implicit(square=1.0, trace=1.0, total=2.0), "implicit"), "no 1/2", PASS),
+)  # fmt: skip
 
 
 def recognised(case, report):
-    """Whether a report is the FAIL that a case must get, with one of the words that name it."""
-    return report.verdict == "FAIL" and any(words in report.diagnosis for words in case.says.split(" -- or -- "))
+    """Whether a report has the verdict that a case must get, with one of the words that name it: in the diagnosis, or in the notes of a PASS."""
+    said = report.diagnosis if case.verdict == FAIL else " ".join(report.notes)
+    return report.verdict == case.verdict and any(words in said for words in case.says.split(" -- or -- "))

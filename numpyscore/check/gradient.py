@@ -7,10 +7,12 @@ import numpy as np
 from ..differences import STEPS, romberg, tolerance
 from ..foreign import dtype_name, same_randomness, to_numpy, wrapper
 from ..inputs import count, finite, generator, positive
+from .blocks import Blocks, explained
 from .numbers import close, readings, said
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
 
 ENOUGH = {True: 1e-6, False: 2e-2}
+WHOLE = 600  # parameters, up to which a wrong gradient is looked at as a whole
 MIXED = 8  # random directions through all parameters
 
 
@@ -167,7 +169,8 @@ def _verdict(where, summary, seen, function, theta, width, rtol):
         "details": {"along": along, "reference": seen.reference, "taylor slope": slope},
     }
     if np.any(wrong & (resolved | (gap > 32 * seen.allowed))):
-        pattern, diagnosis = _named(seen, along, wrong, theta, function(theta))
+        each = lambda: _each(function, theta, seen, width)
+        pattern, diagnosis = _named(seen, along, wrong, theta, function(theta), each)
         told = f"{pattern}; Taylor slope {slope:.2f} (right: 2)" if np.isfinite(slope) else pattern
         return CheckReport(where, FAIL, summary, pattern=told, diagnosis=diagnosis, **common)
     if wrong.any() or not resolved.all():
@@ -205,7 +208,19 @@ def _ranges(numbers):
     return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs[:8]) + " ..." * (len(runs) > 8)
 
 
-def _named(seen, along, wrong, theta, loss):
+def _each(function, theta, seen, width):
+    """The `Blocks` of all parameters, None if there are too many to look at one by one."""
+    p, m = len(theta), len(seen.chosen)
+    if p > WHOLE:
+        return None
+    reference, allowed = seen.reference[:m], seen.allowed[:m]
+    if m < p:
+        found = _along(function, theta, np.eye(p), width)
+        reference, allowed = found.value, tolerance(found, seen.norm, seen.eps)
+    return Blocks(reference, seen.g, 4 * (allowed + 64 * seen.eps * seen.norm))
+
+
+def _named(seen, along, wrong, theta, loss, each):
     """What is wrong with a gradient: pattern and diagnosis."""
     m = len(seen.chosen)
     ref, got, allowed = seen.reference, along, seen.allowed + 256 * seen.eps * seen.norm
@@ -239,19 +254,23 @@ def _named(seen, along, wrong, theta, loss):
             f"weight decay: your gradient is the reference {'-' if b < 0 else '+'} {said(abs(b), 1e-6)} theta: a penalty is in one and not in the other",
         )
     bad = seen.chosen[wrong[:m]]
-    if len(bad) == 0:
-        return (
-            "single parameters are right, random directions are not",
-            "other parameters: the parameters looked at one by one are right, others are not; raise coordinates=",
-        )
     names = _ranges(bad)
     k = np.flatnonzero(wrong[:m])
     ratio = got[k] / np.where(ref[k] == 0, np.nan, ref[k])
     pattern = f"{len(bad)} of {m} parameters differ"
-    if np.all(got[k] == 0):
+    if len(k) and np.all(got[k] == 0):
         return (
             pattern,
             f"no gradient for some parameters: that of parameters {names} is zero (detached, or never written)",
+        )
+    every = each()
+    known = None if every is None else explained(every)
+    if known is not None:
+        return known
+    if len(bad) == 0:
+        return (
+            "single parameters are right, random directions are not",
+            "other parameters: the parameters looked at one by one are right, others are not; raise coordinates=",
         )
     if len(k) > 1 and np.all(np.abs(got[k] - np.nanmedian(ratio) * ref[k]) <= 16 * allowed[k]):
         return (

@@ -4,13 +4,20 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .between import named
 from .calling import LossCaller
 from .fitting import Group, as_it_should_be, search, solve
+from .graph import graph, oracle
+from .joint import joint
+from .kernel import with_kernel
+from .levels import Unseen
 from .naming import COARSEST, Naming, name_right, name_wrong
 from .noise import SIGMAS, noise_of
 from .parabola import bent, strange_target
-from .probes import Probe, random_probe
+from .prediction import convention, kernel_note, mistake, prediction
+from .probes import random_probe
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport
+from .rows import by_rows, own_levels
 from .slices import hidden_slices
 from .terms import LINEAR, right
 
@@ -23,7 +30,13 @@ HOPELESS = ("hidden", "unseen")  # numbers that no further call would show
 UNKNOWN = {
     "unseen": "its noise is drawn where the probe cannot see it (a compiled function); let the loss take noise= (unit normals)",
     "level": "each row's noise level is drawn inside and never shown to fn; call fn(x, sigma), or let the loss take noise=",
+    "rows": "each row draws a level of its own inside; let the loss take sigma, alpha or t, or check it as multilevel_denoising with sigmas",
 }
+
+
+EACH = "every row draws a level of its own, which was told by the scale of x"
+UNHELD = "the loss draws noise that no seed holds: its gradient was not compared with its value; let it take rng= (or key, generator, noise)"
+MIXED = "levels mixed: alone each level is right, together they are not the weighted sum of their losses; something joins levels or rows"
 
 
 class Evidence(NamedTuple):
@@ -44,7 +57,16 @@ def ask(caller, kind, setting, rng, calls=CALLS):
     if caller.objective == "finite_difference_sliced":  # round-off of an energy over the step's square
         energies = max(np.abs(a.situation.probe.energy(setting.x)).max() for a in answers)
         floor = 256 * caller.eps * energies / caller.known["step"] ** 2
-    return Group(setting, values, [a.situation for a in answers], caller.eps, floor), hidden
+    situations = [a.situation for a in answers]
+    return Group(setting, values, situations, caller.eps, floor, _drift(situations)), hidden
+
+
+def _drift(situations):
+    """E|eps|^2 and E[eps.x] of every call, as columns, if noise changes from call to call; None if it is held by the seed."""
+    shifts = [q.shift for q in situations]
+    if any(e is None for e in shifts) or all(np.array_equal(e, shifts[0]) for e in shifts):
+        return None
+    return np.array([[np.mean(np.sum(e * f, -1)) for f in (e, q.x)] for e, q in zip(shifts, situations, strict=True)])
 
 
 def _with_roundoff(caller, group, calls=4):
@@ -81,16 +103,28 @@ def gather(where, caller: LossCaller, settings, model, rng):
         ) from next(iter(errors.values()))
     kind = max(tried, key=lambda kind: (_sense(caller, tried[kind][0], kind), kind == "energy"))
     (first, hidden), caller.way = tried[kind]
-    groups = []
-    for k, setting in enumerate([] if hidden in HOPELESS else settings):
-        group, now = tried[kind][0] if k == TRIED else ask(caller, kind, setting, rng)
+    groups: list[Group] = []
+    seen: dict = {}
+    for k, plain in enumerate([] if hidden in HOPELESS else settings):
+        setting = plain
+        if "denoising" in caller.objective and not hidden:
+            setting = with_kernel(caller, kind, setting, rng, seen)
+            if np.ndim(setting.scale):
+                hidden, setting = "rows", setting._replace(scale=1.0)
+        known = k == TRIED and (setting.scale, setting.sigma) == (plain.scale, plain.sigma)
+        group, now = tried[kind][0] if known else ask(caller, kind, setting, rng)
         hidden = hidden or now
         groups.append(group)
     if groups and not hidden and as_it_should_be(caller.objective, groups, kind) is None:
         groups = [_with_roundoff(caller, group) for group in groups]
-    probe = random_probe(kind, settings[0].d, rng)
-    repeatable = caller.ask(probe, settings[0]).value == caller.ask(probe, settings[0]).value
-    return Evidence(kind, groups or [first], hidden, repeatable)
+    return Evidence(kind, groups or [first], hidden, _repeatable(caller, kind, settings, rng))
+
+
+def _repeatable(caller, kind, settings, rng):
+    """Whether calls with the same seed say the same: three of them, for random signs of few rows often do by chance."""
+    setting = max(settings, key=lambda s: s.n * s.d)
+    probe = random_probe(kind, setting.d, rng)
+    return len({caller.ask(probe, setting).value for _ in range(3)}) == 1
 
 
 def _sense(caller, asked, kind):
@@ -111,18 +145,30 @@ def _sense(caller, asked, kind):
 
 def investigate(where, caller, settings, model, rng):
     """The `CheckReport` of a loss."""
+    alone: tuple[str, ...] = ()
+    if caller.objective == "multilevel_denoising" and {"sigmas", "alphas"} & caller.takes.keys():
+        report, reason = _jointly(where, caller, model, rng)
+        if report is not None:
+            return report
+        alone = (f"each level was checked alone{f', as {reason}' if reason else ''}",)
     evidence = gather(where, caller, settings, model, rng)
     naming, resolution, details = _judged(caller, evidence, rng)
-    if naming.verdict == PASS and evidence.repeatable:
+    if alone and naming.verdict == PASS and not reason:
+        naming = by_rows(caller, evidence.kind, rng) or Naming(FAIL, MIXED, "alone each level is right")
+    if naming.verdict == PASS and evidence.repeatable and not alone:
         naming = bent(caller, evidence.kind, evidence.groups[0], rng) or naming
-    if naming.verdict == PASS:
-        cut = graph(caller, evidence, rng)
-        naming = cut or naming
+    if naming.verdict == PASS and not evidence.repeatable:
+        naming = naming._replace(notes=(*naming.notes, UNHELD))
+    elif naming.verdict == PASS and not evidence.hidden:
+        naming = (
+            graph(caller, evidence.kind, [g.setting for g in evidence.groups], _parts(caller, evidence), rng) or naming
+        )
     n, d = [sorted({getattr(s, size) for s in settings}) for size in ("n", "d")]
     summary = f"{caller.objective} with fn {PRONOUN[evidence.kind]} {evidence.kind}, n {n[0]}-{n[-1]}, d {d[0]}-{d[-1]}, {caller.came} out, {caller.calls} calls"
     notes = (*naming.notes, *sorted(caller.notes))
-    if caller.objective == "multilevel_denoising":
-        notes += ("each level was checked alone: the weights of the levels beside each other are yours to choose",)
+    if "denoising" in caller.objective:
+        notes += kernel_note([g.setting for g in evidence.groups])
+    notes += alone
     if "32" in caller.came or "16" in caller.came:
         notes += (f"the loss comes back in {caller.came}: errors below {resolution:.0e} stay unseen",)
     return CheckReport(
@@ -130,10 +176,42 @@ def investigate(where, caller, settings, model, rng):
     )
 
 
+def _jointly(where, caller, model, rng):
+    """(the report of a multilevel loss with its levels at once or None, why there is none: "" where it was seen and not explained)."""
+    try:
+        try:
+            seen = joint(caller, model, rng)
+        except Unseen:
+            if caller.kind != "jax" or caller.uncompiled:
+                raise
+            caller.uncompiled = True
+            seen = joint(caller, model, rng)
+        naming = named(caller, seen, rng)
+    except Unseen as unseen:
+        return None, str(unseen)
+    settings = [g.setting for g in seen.groups]
+    if naming.verdict == PASS:
+        naming = graph(caller, seen.kind, settings, seen.parts, rng) or naming
+    summary = f"multilevel_denoising with fn {'an energy' if seen.kind == 'energy' else 'a score'}, 3-4 levels, n 12-19, d 2-3, {caller.came} out, {caller.calls} calls"
+    notes = (*naming.notes, *sorted(caller.notes), *kernel_note(seen.levels))
+    if "32" in caller.came or "16" in caller.came:
+        notes += (f"the loss comes back in {caller.came}: errors below {max(seen.rtol, COARSEST):.0e} stay unseen",)
+    details = dict(zip("bpq", seen.prediction, strict=False)) | {"sigma": [level.sigma for level in seen.levels]}
+    return CheckReport(
+        where, naming.verdict, summary, None, naming.pattern, naming.diagnosis, max(seen.rtol, COARSEST), notes, details
+    ), ""
+
+
 def _judged(caller, evidence, rng):
     """Naming, resolution and details of the value of a loss."""
     groups, kind, objective = evidence.groups, evidence.kind, caller.objective
     settings = [g.setting for g in groups]
+    if np.any([np.all(s.scale == 0) for s in settings]):
+        return (
+            Naming(FAIL, "data not used: the points at which fn is asked do not depend on x", "x~ = noise"),
+            np.nan,
+            {},
+        )
     values = np.concatenate([g.values for g in groups])
     if evidence.hidden == "hidden":
         return hidden_slices(caller, kind, evidence.repeatable, rng)
@@ -145,12 +223,30 @@ def _judged(caller, evidence, rng):
     if evidence.hidden == "clean" and not any(g.situations[0].shift is not None for g in groups):
         text = "clean point: the score is taken at the clean x, never at the noisy x + sigma eps"
         return Naming(FAIL, text, "fn was asked at x and nowhere else"), np.nan, {}
+    if evidence.hidden == "rows" and (found := own_levels(caller, kind, rng)) is not None:
+        naming, rtol, levels = found
+        return naming._replace(notes=(*naming.notes, EACH, *kernel_note(levels))), rtol, {}
     if evidence.hidden in UNKNOWN:
         return Naming(INCONCLUSIVE, f"hidden randomness: {UNKNOWN[evidence.hidden]}", ""), np.nan, {}
     noise = noise_of(caller, evidence, rng) if objective in ("denoising", "multilevel_denoising") else None
     if noise is not None and noise.naming is not None:
         return noise.naming, np.nan, {}
+    fn_is = (
+        prediction(groups, SIGMAS * noise.error if noise is not None and noise.unsure else 0.0)
+        if "denoising" in objective
+        else None
+    )
+    if fn_is is not None and kind == "score" and not caller.as_score:
+        known = convention(fn_is, settings)
+        if known is not None:
+            return known, fn_is.rtol, {"eps": fn_is.p, "x": fn_is.q}
     e = as_it_should_be(objective, groups, kind)
+    if e is None and fn_is is not None:
+        return (
+            mistake(fn_is, settings, kind == "score" and not caller.as_score),
+            fn_is.rtol,
+            {"eps": fn_is.p, "x": fn_is.q},
+        )
     if e is not None:
         a, b = e.coefficient("linear"), e.coefficient("square")
         doubt = float(np.max(e.doubt / np.maximum(np.abs(e.coefficients).max(1, keepdims=True), 1e-300)))
@@ -162,7 +258,7 @@ def _judged(caller, evidence, rng):
             "form": e.form,
             "settings": [s._asdict() | {"x": None, "extras": None} for s in settings],
         }
-        details |= oracle(caller, kind, settings[0], rng)
+        details |= oracle(caller, kind, settings[0], rng) if evidence.repeatable else {}
         if naming.verdict == FAIL and "yours" in details.get("oracle", {}):
             yours, theirs = details["oracle"]["yours"], details["oracle"]["right"]
             if abs(yours - theirs) > 1e-6 * abs(theirs):
@@ -176,6 +272,19 @@ def _judged(caller, evidence, rng):
         return name_wrong(objective, found, settings, rtol), rtol, details
     strange = strange_target(caller, kind, settings[0]) if objective == "denoising" else None
     return (strange, np.nan, {}) if strange else _unexplained(objective, groups, kind)
+
+
+def _parts(caller, evidence):
+    """Linear and square part of the value, as a function of the setting's number and a `Situation`."""
+    e = as_it_should_be(caller.objective, evidence.groups, evidence.kind)
+    if e is None:
+        return prediction(evidence.groups).parts
+
+    def parts(k, situation):
+        _, linear, square = right(caller.objective, situation._replace(**e.form))
+        return e.coefficients[k, 0] * linear, e.coefficients[k, 1] * square
+
+    return parts
 
 
 def _as_added(noise, ratio):
@@ -203,80 +312,4 @@ def _unexplained(objective, groups, kind):
         ),
         left,
         {},
-    )
-
-
-# ------------------------------------------------------------------------------- one number, and the graph
-
-
-def oracle(caller, kind, setting, rng):
-    """The minimiser in lambda of the loss for E = lambda |x|^2 / 2 on standardised data, yours and the right one."""
-    x = rng.standard_normal(setting.x.shape)
-    x = (x - x.mean(0)) / x.std(0)
-    if caller.objective in ("explicit", "generalised"):
-        return {}
-    setting = setting._replace(x=x)
-    scales = np.array([1.0, 2.0, 3.0])
-    answers = [caller.ask(Probe.isotropic(kind, setting.d, scale), setting) for scale in scales]
-    if any(a.situation is None or a.noisy for a in answers):
-        return {}
-    parabola = np.polyfit(scales, [a.value for a in answers], 2)
-    _, linear, square = right(caller.objective, answers[0].situation)
-    return {
-        "oracle": {
-            "yours": float(-parabola[1] / (2 * parabola[0])) if parabola[0] else np.inf,
-            "right": -linear / (2 * square),
-        }
-    }
-
-
-def graph(caller, evidence, rng):
-    """A FAIL if the derivative in the model's scale, by the user's framework, is not that of the value: a graph that is cut."""
-    if caller.kind not in ("torch", "jax") or evidence.hidden:
-        return None
-    settings = [g.setting for g in evidence.groups[:2]]
-    rows, slopes = [], []
-    for setting in settings:
-        for _ in range(4):
-            probe = random_probe(evidence.kind, setting.d, rng)
-            answer = caller.ask(probe, setting)
-            slope = caller.ask(probe, setting, slope=True).slope
-            if slope is None:
-                return None
-            form = as_it_should_be(caller.objective, evidence.groups, evidence.kind)
-            _, linear, square = right(caller.objective, answer.situation._replace(**form.form))
-            K = form.coefficients[evidence.groups.index(next(g for g in evidence.groups if g.setting is setting))]
-            rows.append((K[0] * linear, 2 * K[1] * square))
-            slopes.append(slope)
-    A, y = np.array(rows), np.array(slopes)
-    c = np.linalg.lstsq(A, y, rcond=None)[0]
-    allowed = 2e4 * caller.eps * np.abs(A).sum(1)  # row by row: a probe with large terms must not hide the others
-    if np.all(np.abs(y - A.sum(1)) <= allowed):
-        return None
-    linear, pattern = (
-        LINEAR[caller.objective],
-        f"d loss / d scale = {c[0]:.6g} x [{LINEAR[caller.objective]}] + {c[1]:.6g} x [square] of what the value says",
-    )
-    if np.any(np.abs(y - A @ c) > allowed):
-        return Naming(
-            FAIL, "wrong gradient: the value is right, its gradient in the parameters is not that of the value", pattern
-        )
-    off = [abs(v) < 1e-3 for v in c]
-    if all(off):
-        return Naming(
-            FAIL,
-            "graph detached: no gradient reaches the parameters; the loss has the right value and cannot be trained (detach, no_grad, stop_gradient, .item(), or create_graph=False)",
-            pattern,
-        )
-    if any(off):
-        term = linear if off[0] else "square"
-        return Naming(
-            FAIL,
-            f"graph detached: no gradient flows through the {term}; the value is right, training ignores that term (create_graph=True is missing, or something is detached)",
-            pattern,
-        )
-    return Naming(
-        FAIL,
-        f"wrong gradient: the value is right, but its gradient has {c[0]:.4g} times the {linear} and {c[1]:.4g} times the square (a factor of the score is detached)",
-        pattern,
     )

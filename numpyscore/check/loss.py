@@ -15,7 +15,7 @@ from .investigation import investigate
 from .terms import ALIASES, OBJECTIVES
 
 SIZES = ((6, 2), (6, 3), (11, 3), (11, 4), (7, 4), (7, 4))  # (n, d): powers of n, d, sigma, m tell themselves apart
-LEVELS = (0.5, 0.8, 0.5, 1.25, 0.8, 0.8)
+LEVELS = (0.5, 0.8, 0.5, 0.3, 0.8, 0.8)  # below 1: a variance-preserving loss takes 1 - sigma^2
 CURVED = (
     (lambda x: x + x**2 / 4),
     (lambda x: 1 + x / 2),
@@ -30,8 +30,10 @@ def check_loss(loss, *, objective, wrap=None, sigma=None, rng=0, model=None, wei
     ----------
     loss : callable loss(fn, x, ...) -> number, or one number per sample
         In the user's framework. fn is the model, an energy (..., d) -> (...) or a score (..., d) -> (..., d), to be called like a network
-        (in NumPy also fn.energy(x), fn.score(x), fn.trace(x), fn.jacobian(x), fn.curvature(x, v), fn.jvp(x, v)); x is (n, d). Whatever the objective needs beyond is passed by name if the loss takes it: target_score; h, h_prime; sigma,
-        noise (unit normals); sigmas; probes, n_probes; eps (the step of differences); rng, key, generator or seed. A loss may draw noise and
+        (in NumPy also fn.energy(x), fn.score(x), fn.trace(x), fn.jacobian(x), fn.curvature(x, v), fn.jvp(x, v)); x is (n, d). Whatever the
+        objective needs beyond is passed by name if the loss takes it: target_score; h, h_prime; sigma,
+        noise (unit normals), alpha (1 - sigma^2), t (a time in (0, 1)); sigmas or alphas, level (of each row, an
+        index); probes, n_probes; eps (the step of differences); rng, key, generator or seed. A loss may draw noise and
         probes itself: the probe models see where they are asked.
     objective : str
         "explicit", "implicit", "generalised", "denoising", "multilevel_denoising", "sliced", "finite_difference_sliced".
@@ -62,6 +64,14 @@ def check_loss(loss, *, objective, wrap=None, sigma=None, rng=0, model=None, wei
 
     Notes
     -----
+    The noisy points of a denoising loss may be c x + sigma eps with any c (variance preserving, cosine, straight line): c and sigma are
+    measured, the target must be -eps/sigma. A fn called as fn(x), not as fn.score(x), may predict eps, x, v or a velocity instead: the
+    score that follows from it is in the notes.
+
+    A multilevel loss is given three or four levels at once. The level of a row is the entry of sigmas whose change moves its noisy point;
+    then the weight and the target of every level are found. Weights are a convention; a level that never turns up, a target with another
+    level's sigma, and an fn that is told another level than that of its noise are not.
+
     With torch and jax the derivative in the model's scale is checked too: a detached graph has the right value and the wrong gradient.
 
     Source: the objectives as in `numpyscore.objectives`.
@@ -76,9 +86,10 @@ def check_loss(loss, *, objective, wrap=None, sigma=None, rng=0, model=None, wei
     caller = LossCaller(where, loss, objective, wrap, known)
     if weight is None and {"h", "h_prime"} <= set(caller.takes):
         known["weight"] = CURVED
-    if objective == "denoising" and "sigma" not in caller.takes and sigma is None:
+    if objective == "denoising" and not {"sigma", "alpha", "t"} & caller.takes.keys() and sigma is None:
         raise ValueError(
-            f"{where}: loss does not take sigma; say sigma=, the noise level that it uses, or let it take it: loss(fn, x, sigma)."
+            f"{where}: loss does not take sigma; say sigma=, the noise level that it uses, or let it take it: loss(fn, x, sigma); "
+            f"or alpha (x~ = sqrt(alpha) x + sqrt(1 - alpha) eps), or a time t in (0, 1)."
         )
     fixed = None if sigma is None else positive(where, "sigma", sigma)
     rng = generator(where, rng)
@@ -97,8 +108,9 @@ def _setting(objective, rng, n, d, sigma, m, known):
         "noise": rng.standard_normal((n, d)),
         "v": rng.choice([-1.0, 1.0], (m, n, d)) * rng.uniform(0.5, 1.5, (m, n, d)),
         "sigmas": np.array([sigma]),
+        "level": np.zeros(n, int),
     }
     if objective == "generalised":
         x = np.abs(x) + 0.2
         extras |= {"h": np.array(known["weight"][0](x)), "h_prime": np.array(known["weight"][1](x))}
-    return Setting(n, d, sigma, m, int(rng.integers(1 << 31)), x, extras)
+    return Setting(n, d, sigma, m, int(rng.integers(1 << 31)), x, extras, sigma)

@@ -57,7 +57,7 @@ def factor(values, settings, rtol):
     values = np.asarray(values, float)
     if np.any(values == 0) or np.any(np.sign(values) != np.sign(values[0])):
         return Factor(float(values[0]), {}, f"between {values.min():.4g} and {values.max():.4g}", False)
-    known = [{"n": s.n, "d": s.d, "sigma": s.sigma, "m": s.m} for s in settings]
+    known = [{"n": s.n, "d": s.d, "sigma": s.sigma, "m": s.m, "c": s.scale, "L": s.levels} for s in settings]
     forms = {
         "": lambda s: 1.0,
         "n/(n-1)": lambda s: s.n / (s.n - 1),
@@ -95,6 +95,8 @@ def conversion(K, objective):
         ("2", (("d", -1),)): "a mean over dimensions instead of a sum, and no 1/2",
         ("1", (("n", 1),)): "a sum over samples instead of a mean",
         ("2", (("n", 1),)): "a sum over samples instead of a mean, and no 1/2",
+        ("1", (("L", 1),)): "a sum over levels instead of a mean",
+        ("2", (("L", 1),)): "a sum over levels instead of a mean, and no 1/2",
         ("1", (("m", 1),)): "a sum over probes instead of a mean",
         ("1", (("sigma", 2),)): "weighted by sigma^2",
         (
@@ -129,6 +131,7 @@ def name_right(objective, e, settings, rtol, noise=None, error=0.0):
                 f"loss has none of the {SQUARE if name == 'square' else LINEAR[objective]}",
             )
     A, B = factor(a, settings, rtol), factor(b, settings, rtol)
+    A = A if A.known else factor(a, settings, max(rtol, error))
     off = np.ones(len(settings)) if noise is None else noise
     R = factor(a / b * off, settings, max(rtol, error)) if np.all(b) else None
     pattern = (
@@ -144,6 +147,8 @@ def name_right(objective, e, settings, rtol, noise=None, error=0.0):
         notes: tuple[str, ...] = () if B.one else (conversion(B, objective),)
         if not np.all(off == 1):
             size = factor(np.sqrt(off), settings, max(rtol, error))
+            if size.one:
+                return Naming(PASS, "", pattern, (*notes, f"sigma was measured, to {error / 2:.1%}"))
             convert = (
                 "; what it calls sigma is a variance: give it the square of a standard deviation"
                 if size.powers == {"sigma": -0.5}
@@ -153,15 +158,16 @@ def name_right(objective, e, settings, rtol, noise=None, error=0.0):
         return Naming(PASS, "", pattern, notes)
     linear, target = LINEAR[objective], objective in ("denoising", "multilevel_denoising", "explicit")
     if target and R is not None and np.any(off != 1):
+        relative = error / max(1.0, np.max(off))  # the error is that of the largest variance
         size, T = (
-            factor(np.sqrt(off), settings, max(rtol, error)),
+            factor(np.sqrt(off), settings, max(rtol, relative)),
             factor(a / b * np.sqrt(off), settings, max(rtol, error)),
         )
         if T.one or factor(a / b, settings, rtol).one:
             text = f"scale of the noise: the noise that is added has standard deviation {_times_sigma(size)}, the target is that of sigma"
             return Naming(FAIL, text, pattern)
     if target and R is not None:
-        return Naming(FAIL, _target(objective, R, B), pattern)
+        return Naming(FAIL, _target(objective, R, B, any(np.any(s.scale != 1) for s in settings)), pattern)
     K, off_name, F = (B, linear, R) if B.cost <= A.cost or R is None else (A, SQUARE, _inverse(R, a, b, settings, rtol))
     whole = "" if K.one else f" (and the whole loss is {K.text} times the reference)"
     return Naming(FAIL, _off(objective, off_name, F, settings) + whole, pattern)
@@ -206,9 +212,9 @@ def _off(objective, term, F, settings):
     return f"scale of the {short}: the {term} is {F.text} times what it should be beside the other term{sign}"
 
 
-def _target(objective, R, B):
+def _target(objective, R, B, scaled):
     """The loss is B/2 |s - R target|^2."""
-    what = "-eps/sigma = (x - x~)/sigma^2" if "denoising" in objective else "s_0"
+    what = f"-eps/sigma = ({'c ' * scaled}x - x~)/sigma^2" if "denoising" in objective else "s_0"
     whole = "" if B.one else f" (and the whole loss is {B.text} times the reference)"
     powers = tuple(R.powers.items())
     if R.known and not powers and close(R.c, -1, 1e-6):

@@ -6,7 +6,7 @@ import numpy as np
 
 from .naming import Naming
 from .probes import random_probe
-from .report import FAIL
+from .report import FAIL, INCONCLUSIVE
 
 ROWS = 2000
 SIGMAS = 5.0  # a difference of this many standard errors is one
@@ -18,10 +18,11 @@ class Noise(NamedTuple):
     naming: Naming | None
     measured: np.ndarray  # (G,)
     error: float
+    unsure: bool = False  # sigma itself is known by measurement alone
 
     def variance(self, ratio):
         """The variance (G,) to judge a target by, for a measured ratio of linear and square coefficient."""
-        if np.all(np.abs(self.measured - 1) <= SIGMAS * self.error):
+        if not self.unsure and np.all(np.abs(self.measured - 1) <= SIGMAS * self.error):
             return np.ones(len(self.measured))
         if np.all(np.abs(ratio * self.measured - 1) <= SIGMAS * self.error):
             return 1 / ratio
@@ -45,28 +46,27 @@ def noise_of(caller, evidence, rng):
             text = "noise: the noisy points are not x + sigma noise with the noise that was given; another noise is drawn, or x is changed"
             return Noise(Naming(FAIL, text, "x~ - x is not proportional to the noise"), np.ones(len(settings)), 0.0)
         return Noise(None, np.array(size) ** 2, 1e3 * caller.eps)
-    d, levels = 2, sorted({s.sigma for s in settings})
-    by_level, error = {}, 0.0
-    for sigma in levels:
-        base = settings[0]
+    d, by_level, error = 2, {}, 0.0
+    for base in {s.level: s for s in settings}.values():
         x = 0.3 + 1.2 * rng.standard_normal((ROWS, d))
-        setting = base._replace(
-            n=ROWS, d=d, sigma=sigma, x=x, extras=base.extras | {"sigmas": np.array([sigma])}, seed=base.seed + 1
-        )
+        setting = base._replace(n=ROWS, d=d, x=x, seed=base.seed + 1)
         shift = caller.ask(random_probe(evidence.kind, d, rng), setting).situation.shift
         if shift is None:
             return Noise(None, np.ones(len(settings)), 0.0)
-        eps = shift[0] / sigma
-        wrong = _law(eps, x)
+        eps = shift[0] / base.sigma
+        wrong = law(eps, x)
+        if wrong is not None and not evidence.repeatable and wrong.diagnosis.startswith(("biased", "x is scaled")):
+            text = "hidden randomness: the noise comes from a generator that cannot be seeded, and x is scaled or shifted; let the loss take rng= or noise="
+            wrong = Naming(INCONCLUSIVE, text, wrong.pattern)
         if wrong is not None:
             return Noise(wrong, np.ones(len(settings)), 0.0)
-        by_level[sigma] = float(np.mean(eps**2))
+        by_level[base.level] = float(np.mean(eps**2))
         error = np.sqrt(2 / eps.size)
-    measured = np.array([by_level[s.sigma] for s in settings])
-    return Noise(None, measured, error * measured.max())
+    measured = np.array([by_level[s.level] for s in settings])
+    return Noise(None, measured, error * measured.max(), any(s.measured for s in settings))
 
 
-def _law(eps, x):
+def law(eps, x):
     """A FAIL if the noise is shared by rows or dimensions, biased, correlated with x, or not Gaussian."""
     z = eps / eps.std()
     if np.allclose(eps, eps[:1], atol=1e-9 * np.abs(eps).max()):

@@ -1,8 +1,11 @@
 """Recognising a number: 0.125 is 1/8, which is 1/n where there are eight points."""
 
+import functools
 import itertools
 import math
 from fractions import Fraction
+
+import numpy as np
 
 PLAIN = {1.0: "1", 2.0: "2", 0.5: "1/2", 4.0: "4", 0.25: "1/4", 3.0: "3", 1 / 3: "1/3", 8.0: "8", 0.125: "1/8"}
 PLAINNESS = 3  # cost of a plain number: beside "1/n" (2) it is listed, and "2 d/n^2" (7) is not
@@ -92,6 +95,12 @@ def readings(c, known, rtol=1e-9):
     return list(dict.fromkeys(text for cost, text in sorted(found) if cost <= least + NEXT))
 
 
+@functools.cache
+def _exponents(choices):
+    """All combinations of exponents (C, names)."""
+    return np.array(list(itertools.product(*choices)), float).reshape(-1, len(choices))
+
+
 def law(values, settings, rtol=1e-8, odd=()):
     """(c, {name: exponent}) with values[g] = c prod settings[g][name]^exponent for all g, simplest first; None if there is none.
 
@@ -104,14 +113,16 @@ def law(values, settings, rtol=1e-8, odd=()):
     """
     names = [name for name in settings[0] if len({s[name] for s in settings}) > 1]
     choices = [(0, 1, -1, 2, -2, 4, -4, 3, -3) + ((0.5, -0.5) if name in odd else ()) for name in names]
-    best = None
-    for exponents in itertools.product(*choices):
-        scaled = [
-            v / math.prod(s[n] ** e for n, e in zip(names, exponents, strict=True))
-            for v, s in zip(values, settings, strict=True)
-        ]
-        if all(close(v, scaled[0], rtol) for v in scaled):
-            cost = sum(map(abs, exponents)) + 0.1 * sum(map(bool, exponents))
-            if best is None or cost < best[0]:
-                best = cost, scaled[0], {n: e for n, e in zip(names, exponents, strict=True) if e}
-    return None if best is None else best[1:]
+    values = np.asarray(values, float)
+    if np.any(values == 0) or np.any(np.sign(values) != np.sign(values[0])):
+        return None
+    exponents = _exponents(tuple(choices))
+    sizes = np.log(np.array([[s[name] for name in names] for s in settings], float).reshape(len(settings), -1))
+    left = np.log(np.abs(values)) - exponents @ sizes.T  # (choices, settings): log c, if the same in all of them
+    fits = np.flatnonzero(np.all(np.abs(left - left[:, :1]) <= rtol, axis=1))
+    if len(fits) == 0:
+        return None
+    cost = np.abs(exponents[fits]).sum(1) + 0.1 * (exponents[fits] != 0).sum(1)
+    best = fits[np.argmin(cost)]
+    c = float(np.sign(values[0]) * np.exp(left[best, 0]))
+    return c, {name: float(e) for name, e in zip(names, exponents[best], strict=True) if e}

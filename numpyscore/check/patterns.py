@@ -4,59 +4,11 @@ Each explanation is a hypothesis with few free numbers, fitted and then held aga
 every one of them to its tolerance. So an explanation is an identity between the user's numbers and ours, not a resemblance.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
+from .field import Finding, fitted
 from .numbers import close, readings, said
-
-
-class Finding(NamedTuple):
-    """One explanation: its name, a sentence for the user, and the numbers behind it."""
-
-    name: str
-    sentence: str
-    pattern: str
-
-    @property
-    def diagnosis(self):
-        """ "name: sentence"."""
-        return f"{self.name}: {self.sentence}"
-
-
-class Field(NamedTuple):
-    """Everything an explanation may use: both fields (n, d), the tolerance of each entry, and what is known beside them."""
-
-    yours: np.ndarray
-    reference: np.ndarray
-    tolerance: np.ndarray
-    x: np.ndarray
-    energy: np.ndarray  # (n,)
-    second: np.ndarray  # (n, d), second derivatives of the energy along the axes
-    eps: float
-    word: str = "score"
-
-    def explains(self, candidate):
-        """Whether a candidate field is the user's, entry by entry, and the residual relative to the field."""
-        scale = np.abs(self.yours).max() or 1.0
-        allowed = 4 * self.tolerance + 256 * self.eps * np.maximum(np.abs(candidate), np.abs(self.yours))
-        gap = np.abs(self.yours - candidate)
-        return bool(np.all(gap <= allowed)), float(gap.max() / scale)
-
-    @property
-    def rtol(self):
-        """How exactly a factor is known."""
-        return float(max(1e-12, 8 * np.median(self.tolerance) / (np.median(np.abs(self.reference)) or 1.0)))
-
-
-def fitted(field, *basis):
-    """Coefficients of the fields of a basis that come nearest to the user's, entries weighted by their tolerance."""
-    weight = 1 / (field.tolerance + 64 * field.eps * np.abs(field.yours) + 1e-300)
-    weight = weight / weight.max()
-    A = np.stack([(b * weight).ravel() for b in basis], axis=1)
-    size = np.linalg.norm(A, axis=0)
-    size[size == 0] = 1.0
-    return np.linalg.lstsq(A / size, (field.yours * weight).ravel(), rcond=None)[0] / size
+from .places import dimensions, few, inaccurate, located, one_sided, rounded, where
 
 
 def recognise(field, rules=None):
@@ -187,7 +139,7 @@ def columns(field):
         return None
     pattern = f"yours[:, j] = c_j x reference[:, j] with c = {np.array2string(c, precision=6)}"
     zero, right, negated = (np.abs(c - v) <= 1e3 * field.rtol for v in (0, 1, -1))
-    names = lambda mask: _dimensions(np.flatnonzero(mask))
+    names = lambda mask: dimensions(np.flatnonzero(mask))
     if zero.any() and (zero | right).all():
         text = f"{names(zero)} of your {field.word} {'is' if zero.sum() == 1 else 'are'} zero, the others are right"
         return Finding("missing dimensions", text, pattern)
@@ -266,7 +218,7 @@ def rows(field):
         if (wrong & zero).sum() == wrong.sum():
             return Finding(
                 "missing rows",
-                f"rows {_few(np.flatnonzero(wrong))} of your {field.word} are zero, the others are right",
+                f"rows {few(np.flatnonzero(wrong))} of your {field.word} are zero, the others are right",
                 pattern,
             )
         if constant((c * norm)[wrong]) and np.all((c * norm)[wrong] <= norm[wrong]):
@@ -274,7 +226,7 @@ def rows(field):
             return Finding("clipped", text, pattern)
         return Finding(
             "some rows",
-            f"rows {_few(np.flatnonzero(wrong))} are off by a factor, the others are right{_where(field, wrong)}",
+            f"rows {few(np.flatnonzero(wrong))} are off by a factor, the others are right{where(field, wrong)}",
             pattern,
         )
     index = np.arange(1, n + 1)
@@ -354,43 +306,6 @@ def entries(field):
     return None
 
 
-def one_sided(field):
-    """yours - reference = c x second derivative: a one-sided difference."""
-    yours, ref = field.yours, field.reference
-    gap, allowed = yours - ref, field.tolerance
-    c = np.sum(gap * field.second) / np.sum(field.second**2)
-    if (
-        np.all(np.abs(gap - c * field.second) <= 0.05 * np.abs(gap).max() + allowed)
-        and np.abs(gap).max() < 0.05 * np.abs(ref).max()
-    ):
-        text = f"the error is proportional to the curvature, as of a one-sided difference with step {abs(2 * c):.2g}; take central ones, or differentiate"
-        return Finding("one-sided difference", text, f"yours - reference = {c:.3g} x d^2E/dx_j^2")
-    return None
-
-
-def rounded(field):
-    """The coarsest dtype whose round-off explains the differences: all of them small, and nearly all there."""
-    gap = np.abs(field.yours - field.reference)
-    unit_of = {"float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
-    size = np.linalg.norm(field.reference, axis=1, keepdims=True)
-    everywhere = np.mean(gap > field.tolerance) > 0.7
-    root = np.sqrt(np.abs(field.second))
-    moved = root * np.sum(root * np.abs(field.x), axis=1, keepdims=True)  # by a relative rounding of x
-    for name, unit in unit_of.items():
-        if field.eps < unit and everywhere and np.all(gap <= 16 * unit * size) and np.median(gap / size) > unit / 64:
-            text = f"the differences have the size of {name} round-off: somewhere your numbers pass through {name}"
-            return Finding("precision", text, f"relative differences up to {np.max(gap / size):.0e}")
-        if (
-            field.eps < unit
-            and everywhere
-            and np.all(gap <= unit * moved)
-            and np.median(gap / np.maximum(moved, 1e-300)) > unit / 64
-        ):
-            text = f"the differences have the size of rounding x to {name}: x is far from the origin beside its spread; subtract the offset before it is rounded"
-            return Finding("precision", text, f"relative differences up to {np.max(gap / size):.0e}")
-    return None
-
-
 # ------------------------------------------------------------------------------- a matrix
 
 
@@ -423,51 +338,6 @@ def matrix(field):
     )
 
 
-# ------------------------------------------------------------------------------- where it is wrong
-
-
-def located(field):
-    """Where the entries are wrong, if not everywhere."""
-    wrong = np.abs(field.yours - field.reference) > field.tolerance
-    n, d = wrong.shape
-    dims, samples = wrong.any(axis=0), wrong.any(axis=1)
-    pattern = f"{wrong.sum()} of {wrong.size} entries differ"
-    if dims.sum() < d:
-        text = f"only {_dimensions(np.flatnonzero(dims))} of your {field.word} went wrong{_where(field, samples)}"
-        return Finding("some dimensions", text, pattern)
-    if samples.sum() < n:
-        return Finding(
-            "some rows", f"only rows {_few(np.flatnonzero(samples))} differ{_where(field, samples)}", pattern
-        )
-    return None
-
-
-def _dimensions(numbers):
-    return f"dimension {numbers[0]}" if len(numbers) == 1 else f"dimensions {_few(numbers)}"
-
-
-def _few(numbers):
-    return ", ".join(map(str, numbers[:6])) + " ..." * (len(numbers) > 6)
-
-
-def _where(field, wrong):
-    """What sets the wrong rows apart: one coordinate, the norm or the energy above or below a threshold."""
-    if not (0 < wrong.sum() < len(wrong)) or len(wrong) < 4:
-        return ""
-    looked = [(f"x[:, {j}]", column) for j, column in enumerate(field.x.T)]
-    looked += [
-        ("|x|", np.linalg.norm(field.x, axis=1)),
-        ("E", field.energy),
-        ("|score|", np.linalg.norm(field.reference, axis=1)),
-    ]
-    for name, values in looked:
-        if values[wrong].min() > values[~wrong].max():
-            return f": exactly those with {name} > {values[~wrong].max():.4g}"
-        if values[wrong].max() < values[~wrong].min():
-            return f": exactly those with {name} < {values[~wrong].min():.4g}"
-    return ""
-
-
 def shifted(field):
     """yours = +- reference + constant, of fields with one number per row."""
     for sign in (1.0, -1.0):
@@ -475,20 +345,6 @@ def shifted(field):
         if field.explains(sign * field.reference + shift)[0]:
             text = f"your {field.word} is {'minus ' if sign < 0 else ''}the reference {'-' if shift < 0 else '+'} {said(abs(shift), 1e-6)} everywhere"
             return Finding("constant shift", text, f"yours = {'-' if sign < 0 else ''}reference {shift:+.9g}")
-    return None
-
-
-def inaccurate(field):
-    """Nearly the reference, everywhere."""
-    gap, size = np.abs(field.yours - field.reference), np.linalg.norm(field.reference, axis=1, keepdims=True)
-    share = np.max(gap / np.maximum(size, np.sqrt(np.mean(size**2))))
-    if share < 1e-2 and np.mean(gap > field.tolerance) > 0.5:
-        text = f"your {field.word} is the reference up to {share:.0e}: a finite difference, an iteration that stops early, or a regulariser"
-        return Finding(
-            "inaccurate",
-            text,
-            f"relative differences up to {share:.0e}, in {np.mean(gap > field.tolerance):.0%} of the entries",
-        )
     return None
 
 

@@ -70,6 +70,7 @@ class Asked:
         self.scale = scale
         self.points: list = []  # ndarrays (..., d), or None where a compiler hid them
         self.told: list = []
+        self.as_score = False
 
     def __call__(self, x, *told, **named):
         return self.of(x, self.scale, *told, **named)
@@ -98,6 +99,7 @@ class Asked:
 
     def score(self, x, *told, **named):
         """Score (n, d)."""
+        self.as_score = True
         self._note(x, told, named)
         return self.probe.score(np.asarray(x))
 

@@ -7,8 +7,10 @@ import numpy as np
 from ..differences import SAFETY, differences, other_widths, settled, tolerance, widths
 from ..inputs import generator, positive
 from .caller import Caller, points_of
+from .field import Field, fitted
 from .numbers import readings
-from .patterns import Field, fitted, located, recognise
+from .patterns import recognise
+from .places import located
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
 from .steady import by_rows, unsteady
 

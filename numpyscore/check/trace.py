@@ -9,8 +9,9 @@ from ..differences import widths
 from ..foreign import framework, same_randomness, source, wrapper
 from ..inputs import count, generator
 from .caller import Caller, points_of
+from .field import Field, Finding
 from .numbers import close, said
-from .patterns import ONE_EACH, Field, Finding, recognise
+from .patterns import ONE_EACH, recognise
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
 from .score import Jacobian, _misshapen, differenced_jacobian, judge
 from .steady import by_rows

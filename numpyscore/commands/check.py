@@ -7,7 +7,7 @@ import sys
 import numpy as np
 
 from .. import check
-from ..check.gallery import CASES, recognised
+from ..check.gallery import CASES, RIGHT, recognised
 from ..check.terms import OBJECTIVES
 from ..datasets import from_csv
 from ..loading import load_object
@@ -30,6 +30,14 @@ def arguments(parser):
     parser.add_argument("--loss", metavar="M:F", help="a loss(fn, x, ...); the same as TARGET with --objective")
     parser.add_argument("--objective", metavar="NAME", help=f"what the loss is meant to be: {', '.join(OBJECTIVES)}")
     parser.add_argument(
+        "--density", action="store_true", help="TARGET is a log density: does it integrate to 1? (dimension 1, 2 or 3)"
+    )
+    parser.add_argument(
+        "--support",
+        metavar="A:B,...",
+        help="with --density: lower and upper end of each dimension, such as 0:inf,-inf:inf",
+    )
+    parser.add_argument(
         "--sigma", type=float, metavar="X", help="noise level of a denoising loss that does not take it"
     )
     parser.add_argument("--model", choices=("energy", "score"), help="what fn is in the loss (default: found out)")
@@ -39,7 +47,9 @@ def arguments(parser):
     parser.add_argument("--rtol", type=float, metavar="X", help="allowed relative error of scores and traces")
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of points and probes (default 0)")
     parser.add_argument(
-        "--self", action="store_true", help="no TARGET: the checks on a gallery of wrong implementations"
+        "--self",
+        action="store_true",
+        help="no TARGET: the checks on a gallery of wrong implementations, and of right ones in other conventions",
     )
     parser.add_argument("--json", action="store_true", help="records for machines")
 
@@ -66,7 +76,11 @@ def _checked(args):
         raise ValueError("nothing to check: give TARGET (module:function or path.py:function), or --self")
     if args.energy and args.logpdf:
         raise ValueError("--energy and --logpdf exclude each other: give the one that TARGET is the score of")
+    if args.support and not args.density:
+        raise ValueError("--support belongs to --density")
     wrap = load_object(args.wrap, "--wrap") if args.wrap and ":" in args.wrap else args.wrap
+    if args.density:
+        return [_density(args, wrap)]
     reports = []
     loss = args.loss or (args.target if args.objective else None)
     if loss is not None:
@@ -95,6 +109,28 @@ def _checked(args):
     if len(x) > 1:
         reports.append(_theirs(check.check_rows, score, x, wrap=wrap, rng=args.seed))
     return reports
+
+
+def _density(args, wrap):
+    """The report on TARGET as a log density."""
+    if args.target is None:
+        raise ValueError("--density needs TARGET, a log density")
+    x = None if args.at is None else _points(args)
+    options = {"dim": args.dim, "support": _support(args.support), "wrap": wrap, "rtol": args.rtol, "rng": args.seed}
+    return _theirs(check.check_density, load_object(args.target, "TARGET"), x=x, **options)
+
+
+def _support(text):
+    """Ends (d, 2) from "0:inf,-inf:inf"."""
+    if text is None:
+        return None
+    try:
+        ends = [[float(end) for end in pair.split(":")] for pair in text.split(",")]
+        if not all(len(pair) == 2 for pair in ends):
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"--support is {text!r}, expected A:B for each dimension, such as 0:inf,-inf:inf") from None
+    return ends
 
 
 def _theirs(function, *args, **options):
@@ -135,22 +171,25 @@ def _points(args):
 
 
 def _demonstrate(args):
-    """Each wrong implementation of the gallery, and what the checks say of it."""
-    progress, records, missed = Progress("check"), [], 0
-    for case in CASES:
+    """Each implementation of the gallery, wrong ones and right ones in other conventions, and what the checks say of it."""
+    progress, records, missed = Progress("check"), [], {"FAIL": 0, "PASS": 0}
+    for case in (*CASES, *RIGHT):
         progress.say(f"{case.name} ...")
         report = case.run()
         progress.clear()
         good = recognised(case, report)
-        missed += not good
+        missed[case.verdict] += not good
         records.append({"case": case.name, "seen": case.seen, "recognised": good, "report": report.to_dict()})
         if not args.json:
             seen = f" ({case.seen})" if case.seen else ""
             print(
-                f"{bold(case.name)}{seen}\n  {report.check} {report.verdict}{'' if good else '  NOT RECOGNISED'}: {report.diagnosis}"
+                f"{bold(case.name)}{seen}\n  {report.check} {report.verdict}{'' if good else '  NOT RECOGNISED'}: {report.diagnosis or next(iter(report.notes), '')}"
             )
     if args.json:
         print(json.dumps(records, indent=1, allow_nan=False))
     else:
-        print(f"{len(CASES)} wrong implementations, {len(CASES) - missed} detected and named.")
-    return DIFFERENCE if missed else FINE
+        print(f"{len(CASES)} wrong implementations, {len(CASES) - missed['FAIL']} detected and named.")
+        print(
+            f"{len(RIGHT)} right ones in other conventions, {len(RIGHT) - missed['PASS']} passed with the conversion."
+        )
+    return DIFFERENCE if any(missed.values()) else FINE

@@ -8,12 +8,12 @@ import numpy as np
 from .. import __version__
 from ..annealing import annealed_importance_sampling
 from ..datasets import from_csv
-from ..densities import Gaussian
 from ..diagnostics import energy_distance, kernel_stein_discrepancy
-from ..drawing import WIDE, draw
+from ..drawing import draw, wide
 from ..files import write_whole
 from ..flow import bits_per_dimension, log_likelihood
 from ..normaliser import log_normaliser
+from ..objectives import generalised, implicit
 from ..targets import at_level
 from ..terminal import FINE, Progress, bold, columns, levels, seed
 from ..units import load_fitted, load_ladder
@@ -86,6 +86,8 @@ def _rows(args, units):
         raise ValueError(
             f"{args.data} has its columns in another order than the network, {wanted}: give --columns {wanted.replace(' ', '')}"
         )
+    if units.support is not None:
+        units.support.refuse_outside(args.data, read.x, "x")
     return read.x
 
 
@@ -97,7 +99,7 @@ def evaluate(model, units, x, sigmas, seed, say, ladder=None):
     found["trace"] = units.trace(model, x, sigma=sigma)
     say("log-likelihood ...")
     z, rng = units.to_standard(x), np.random.default_rng(seed)
-    log_p, how = _log_likelihood(model, z, sigmas, rng)
+    log_p, how = _log_likelihood(model, z, sigmas, units.standard_support, rng)
     if log_p is not None:
         found["log_likelihood"] = log_p - units.log_volume
         found["bits_per_dimension"] = bits_per_dimension(log_p, model.dim, scale=units.scale)
@@ -107,15 +109,18 @@ def evaluate(model, units, x, sigmas, seed, say, ladder=None):
         "sigma": sigma,
         "means": {k: _mean(v) for k, v in found.items()},
     }
-    record["implicit_loss_standardised"] = _mean(_implicit(model, z, sigma))
+    loss, name = _loss(model, z, sigma, units.standard_support)
+    record[f"{name}_loss_standardised"] = _mean(loss)
     record["likelihood"] = how
     say("tests ...")
-    return found, record | _tests(model, z, sigmas, sigma, rng, ladder)
+    return found, record | _tests(model, z, sigmas, sigma, units.standard_support, rng, ladder)
 
 
-def _implicit(model, z, sigma):
-    at = model.evaluate(z, trace=True, sigma=sigma)
-    return 0.5 * np.sum(at.score**2, axis=1) + at.trace
+def _loss(model, z, sigma, support):
+    """The loss of each row (n,), and its name: implicit, or where there are ends generalised."""
+    if support is not None:
+        return generalised(model, z, *support.weight).per_sample, "generalised"
+    return implicit(model, z, sigma=sigma).per_sample, "implicit"
 
 
 def _mean(values):
@@ -123,7 +128,7 @@ def _mean(values):
     return {"mean": float(np.mean(values)), "se": float(np.std(values, ddof=1) / math.sqrt(len(values)))}
 
 
-def _log_likelihood(model, z, sigmas, rng):
+def _log_likelihood(model, z, sigmas, support, rng):
     """log p of rows (n,), nats per unit of z, or None; and how it was found, or why not."""
     if model.conditional:
         high, low = float(sigmas[0]), float(sigmas[-1])
@@ -131,18 +136,19 @@ def _log_likelihood(model, z, sigmas, rng):
         return log_p, {"method": "probability flow", "sigma_min": low, "sigma_max": high}
     if model.kind == "ScoreMLP":
         return None, {"method": None, "why": "a score network without noise levels has neither energy nor flow"}
-    start = None if model.confinement > 0 else Gaussian(np.zeros(model.dim), WIDE**2)
+    start = wide(model, support)
     if model.dim <= 3:
         log_Z, error = log_normaliser(model, start)
         if not math.isfinite(log_Z):
             return None, {"method": None, "why": "Z is infinite: exp(-f) has no integral; train with confinement > 0"}
         return -model.energy(z) - log_Z, {"method": "quadrature", "log_normaliser": log_Z, "error_bound": error}
-    if start is not None:
+    if model.confinement == 0:
         return None, {
             "method": None,
             "why": "without confinement nothing says that Z is finite, and no quadrature can look",
         }
-    log_Z, error, effective = annealed_importance_sampling(model, n_chains=500, n_levels=500, rng=rng)
+    target = model if support is None else support.restricted(model)
+    log_Z, error, effective = annealed_importance_sampling(target, start, n_chains=500, n_levels=500, rng=rng)
     how = {
         "method": "annealed importance sampling",
         "log_normaliser": log_Z,
@@ -154,15 +160,17 @@ def _log_likelihood(model, z, sigmas, rng):
     return -model.energy(z) - log_Z, how
 
 
-def _tests(model, z, sigmas, sigma, rng, ladder):
-    """Both tests, on at most ROWS rows."""
+def _tests(model, z, sigmas, sigma, support, rng, ladder):
+    """Both tests, on at most ROWS rows; with ends only that of samples, for Stein's identity needs a density that vanishes at them."""
     some = z if len(z) <= ROWS else z[np.sort(rng.choice(len(z), ROWS, replace=False))]
     target = model if sigma is None else at_level("evaluate", model, sigma)
-    stein = kernel_stein_discrepancy(target, some, n_bootstrap=RESAMPLED, rng=rng)
-    drawn = draw(model, ROWS, sigmas=sigmas, ladder=ladder, rng=rng)
+    if support is not None and model.kind != "EnergyMLP":
+        return {"stein": None, "energy_distance": None}
+    stein = None if support is not None else kernel_stein_discrepancy(target, some, n_bootstrap=RESAMPLED, rng=rng)
+    drawn = draw(model, ROWS, sigmas=sigmas, support=support, ladder=ladder, rng=rng)
     energy = energy_distance(some, drawn.samples, n_permutations=RESAMPLED, rng=rng)
     return {
-        "stein": {"value": stein.value, "p_value": stein.p_value, "bandwidth": stein.bandwidth, "rows": len(some)},
+        "stein": stein and {"value": stein.value, "p_value": stein.p_value, "bandwidth": stein.bandwidth, "rows": len(some)},
         "energy_distance": {"value": energy.value, "p_value": energy.p_value, "rows": len(some), "samples": ROWS, "method": drawn.method, "note": drawn.note},
     }  # fmt: skip
 
@@ -174,15 +182,21 @@ def _words(model, record, out):
         lines.append(f"  at noise level {record['sigma']:.4g} in standardised units")
     for name, q in record["means"].items():
         lines.append(f"  {name.replace('_', ' '):<20} {q['mean']:12.5g} +- {q['se']:.2g}")
-    loss = record["implicit_loss_standardised"]
-    lines.append(f"  {'implicit loss':<20} {loss['mean']:12.5g} +- {loss['se']:.2g}   (standardised units)")
+    name = "implicit" if "implicit_loss_standardised" in record else "generalised"
+    loss = record[f"{name}_loss_standardised"]
+    lines.append(f"  {f'{name} loss':<20} {loss['mean']:12.5g} +- {loss['se']:.2g}   (standardised units)")
     how = record["likelihood"]
     numbers = ", ".join(f"{k.replace('_', ' ')} {v:.4g}" for k, v in how.items() if isinstance(v, float))
     lines.append(f"  log-likelihood: {how.get('why') or how['method']}{numbers and ' (' + numbers + ')'}")
     s, e = record["stein"], record["energy_distance"]
-    lines += [
-        f"  kernel Stein discrepancy^2 of {s['rows']} rows from the score   {s['value']:.4g}, p = {s['p_value']:.3g}",
-        f"  energy distance of {e['rows']} rows from {e['samples']} samples ({e['method']})   {e['value']:.4g}, p = {e['p_value']:.3g}",
-    ]
-    lines += [f"  note: {e['note']}"] * bool(e["note"]) + [f"wrote {out}"] * bool(out)
+    if s:
+        lines.append(
+            f"  kernel Stein discrepancy^2 of {s['rows']} rows from the score   {s['value']:.4g}, p = {s['p_value']:.3g}"
+        )
+    if e:
+        lines.append(
+            f"  energy distance of {e['rows']} rows from {e['samples']} samples ({e['method']})   {e['value']:.4g}, p = {e['p_value']:.3g}"
+        )
+        lines += [f"  note: {e['note']}"] * bool(e["note"])
+    lines += [f"wrote {out}"] * bool(out)
     return "\n".join(lines)

@@ -4,6 +4,8 @@ import json
 import os
 import time
 
+import numpy as np
+
 from .. import __version__
 from ..datasets import from_csv
 from ..drawing import draw
@@ -11,8 +13,9 @@ from ..files import write_whole
 from ..inputs import count
 from ..models import EnergyMLP, ScoreMLP
 from ..portrait import fit_picture
-from ..terminal import FINE, Progress, bold, columns, seed
-from ..training import OBJECTIVES, fit
+from ..settings import GENERALISED, OBJECTIVES
+from ..terminal import FINE, Progress, bold, columns, ends, seed
+from ..training import fit
 
 HELP = "learn the score of a table, noise and stopping point chosen by rows held out"
 DRAWN = 1000  # samples in the picture
@@ -22,17 +25,26 @@ def arguments(parser):
     """The options of `numpyscore fit`."""
     parser.description = (
         "Trains a network on the rows of a table, standardised, with noise on them, and writes model.npz, metrics.csv, summary.json "
-        "and fit.png. Sigma and the stopping point are those at which rows that were held out have the least exact implicit loss; "
-        "other rows again report it, beside a Gaussian's."
+        "and fit.png. Sigma and the stopping point are those at which rows that were held out have the least exact implicit loss "
+        "(generalised, where columns have ends); other rows again report it, beside a Gaussian's."
     )
     parser.epilog = "exit codes: 0 done, 2 usage or input error, 130 interrupted (continue with --resume)"
     parser.add_argument("data", metavar="DATA.csv", help="numeric columns, with or without a header")
     parser.add_argument("--columns", type=columns, metavar="A,B", help="columns of DATA.csv, by name or number from 0")
     parser.add_argument(
-        "--objective", default="implicit", metavar="NAME", help=f"{', '.join(OBJECTIVES)} (default implicit)"
+        "--objective",
+        default="implicit",
+        metavar="NAME",
+        help=f"{', '.join(OBJECTIVES)}, {GENERALISED} (default implicit)",
     )
     parser.add_argument(
         "--sigma", default="auto", metavar="X", help="noise in standard deviations of a column, or auto (default)"
+    )
+    parser.add_argument(
+        "--lower", type=ends, metavar="A,B", help="lower end of every column, or of each; -inf where none (generalised)"
+    )
+    parser.add_argument(
+        "--upper", type=ends, metavar="A,B", help="upper end of every column, or of each; inf where none (generalised)"
     )
     parser.add_argument("--out", metavar="DIR", help="folder for the results (default: DATA-fit)")
     parser.add_argument("--resume", action="store_true", help="continue the fit that was stopped in DIR")
@@ -60,8 +72,8 @@ def run(args):
     watch = _Watch()
     try:
         result = fit(
-            table, objective=args.objective, sigma=_sigma(args.sigma), model=_network(args, table.x.shape[1]), rng=args.seed,
-            out=out, resume=args.resume, overwrite=args.overwrite, optimiser=args.optimiser, steps=args.steps, batch=args.batch,
+            table, objective=args.objective, sigma=_sigma(args.sigma), support=_support(args),
+            model=_network(args, table.x.shape[1]), rng=args.seed, out=out, resume=args.resume, overwrite=args.overwrite, optimiser=args.optimiser, steps=args.steps, batch=args.batch,
             rate=args.rate, progress=watch,
         )  # fmt: skip
     finally:
@@ -84,6 +96,13 @@ def _sigma(text):
     except ValueError:
         raise ValueError(f"--sigma is {text!r}, expected auto, a number, or levels separated by commas") from None
     return numbers if len(numbers) > 1 else numbers[0]
+
+
+def _support(args):
+    """The ends asked for, infinite where one side alone was; None for none."""
+    if args.lower is None and args.upper is None:
+        return None
+    return (-np.inf if args.lower is None else args.lower), (np.inf if args.upper is None else args.upper)
 
 
 def _network(args, dim):
@@ -161,8 +180,10 @@ def _picture(out, result, x, rng):
 
     if find_spec("matplotlib") is None:
         return "; no fit.png, for that install matplotlib;"
-    units = result.units
-    sigmas = units.sigma if result.model.conditional or units.sigma else None
-    drawn = draw(result.model, DRAWN, sigmas=sigmas, ladder=result.ladder, rng=rng)
+    units, model = result.units, result.model
+    if units.support is not None and model.kind != "EnergyMLP":
+        return "; no fit.png, a score network has no samples within ends;"
+    sigmas = units.sigma if model.conditional or units.sigma else None
+    drawn = draw(model, DRAWN, sigmas=sigmas, support=units.standard_support, ladder=result.ladder, rng=rng)
     write_whole(os.path.join(out, "fit.png"), fit_picture(result, x, units.to_data(drawn.samples)))
     return ", fit.png"

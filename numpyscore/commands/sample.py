@@ -50,7 +50,8 @@ def run(args):
     progress.say(f"{args.n} samples ...")
     try:
         drawn = draw(
-            model, args.n, sigmas=noise_levels(model, units, args.sigma), ladder=load_ladder(args.model), method=args.method,
+            model, args.n, sigmas=noise_levels(model, units, args.sigma), support=units.standard_support,
+            ladder=load_ladder(args.model), method=args.method,
             n_steps=args.steps, step=args.step, rng=args.seed,
         )  # fmt: skip
     finally:

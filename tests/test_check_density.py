@@ -1,0 +1,190 @@
+"""`check_density`: what integrates to 1 passes wherever it lives, and the constant that is missing elsewhere is named."""
+
+import numpy as np
+import pytest
+
+import numpyscore as ns
+from numpyscore import check_density
+from numpyscore.check.whereabouts import find
+from numpyscore.cli import main
+from numpyscore.testing import assert_density
+
+
+def normal(dim, sigma=1.5, mean=0.0, two_pi=None, of_sigma=None):
+    """log N(mean, sigma^2 I), with the exponents of 2 pi (halved) and sigma in its normaliser."""
+    a, b = (dim if e is None else e for e in (two_pi, of_sigma))
+    return lambda x: -0.5 * np.sum((x - mean) ** 2, axis=1) / sigma**2 - 0.5 * a * np.log(2 * np.pi) - b * np.log(sigma)
+
+
+def two_modes(two_pi, weights=(0.2, 0.8)):
+    """Modes at -5 and 5 in two dimensions, as in ncsn's toy problem."""
+
+    def logpdf(x):
+        parts = [np.log(w) - 0.5 * np.sum((x - m) ** 2, axis=1) for w, m in zip(weights, (-5, 5), strict=True)]
+        return np.logaddexp(*parts) - 0.5 * two_pi * np.log(2 * np.pi)
+
+    return logpdf
+
+
+WRONG = {  # logpdf, options, integral, words
+    "ncsn's mixture, 2 pi without d": (two_modes(1), {"dim": 2}, np.sqrt(2 * np.pi), "normaliser without d: p integrates to sqrt(2 pi)"),
+    "the same, with samples": (two_modes(1), {"x": ns.song_ermon_mixture(200, rng=0)}, np.sqrt(2 * np.pi), "normaliser without d"),
+    "sigma without d": (normal(3, of_sigma=1), {"dim": 3}, 1.5**2, "normaliser without d: p integrates to sigma^2"),
+    "both without d": (normal(2, two_pi=1, of_sigma=1), {"dim": 2}, 1.5 * np.sqrt(2 * np.pi), "sqrt(2 pi) sigma where (2 pi) sigma^2 belongs"),
+    "far, narrow, and without d": (normal(2, 1e-3, 1e4, two_pi=1), {"dim": 2}, np.sqrt(2 * np.pi), "normaliser without d"),
+    "no normaliser": (normal(2, two_pi=0, of_sigma=0), {"dim": 2}, 2 * np.pi * 2.25, "unnormalised: p integrates to (2 pi) sigma^2"),
+    "sigma forgotten": (normal(1, of_sigma=0), {"dim": 1}, 1.5, "its normaliser is sqrt(2 pi) where sqrt(2 pi) sigma belongs"),
+    "variance for sigma": (normal(2, of_sigma=4), {"dim": 2}, 1 / 2.25, "p integrates to 1/sigma^2"),
+    "normaliser with the wrong sign": (normal(2, two_pi=-2, of_sigma=-2), {"dim": 2}, (2 * np.pi * 2.25) ** 2, "sign of the normaliser"),
+    "weights that sum to two": (two_modes(2, (1.0, 1.0)), {"dim": 2}, 2.0, "weights: p integrates to 2"),
+    "half a normal": (normal(1), {"support": [[0, np.inf]]}, 0.5, "half of it"),
+    "a quarter": (normal(2), {"support": [[0, np.inf], [-np.inf, 0]]}, 0.25, "2 half-lines"),
+    "some constant": (lambda x: normal(2)(x) + np.log(7.3), {"dim": 2}, 7.3, "unnormalised"),
+    "less than 1, points given": (lambda x: normal(1)(x) - np.log(3), {"x": np.linspace(-3, 3, 50)[:, None]}, 1 / 3, "unnormalised: p integrates to 1/3"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_missing_constants_are_measured_and_named(name):
+    logpdf, options, integral, words = WRONG[name]
+    report = check_density(logpdf, **options)
+    assert report.verdict == "FAIL" and words in report.diagnosis, report
+    assert abs(report.details["integral"] / integral - 1) <= max(report.details["bound"], 1e-12), report
+    assert "score" in report.diagnosis or "unnormalised" not in report.diagnosis
+
+
+RIGHT = {
+    "far and narrow": (normal(2, 1e-3, 1e4), {"dim": 2}),
+    "two modes": (two_modes(2), {"dim": 2}),
+    "correlated": (ns.Gaussian([3.0, -1.0], [[1.0, 0.99], [0.99, 1.0]]), {}),
+    "Cauchy": (lambda x: -np.log(np.pi * (1 + x[:, 0] ** 2)), {"dim": 1}),
+    "Student": (ns.StudentT(3.0, [0.0, 1.0], np.eye(2)), {}),
+    "logistic": (ns.Logistic([0.0, 1.0, 2.0], [1.0, 2.0, 3.0]), {}),
+    "exponential": (ns.Exponential([2.0, 0.1]), {}),
+    "half-normal": (ns.HalfNormal([1.0, 20.0]), {}),
+    "uniform": (ns.Uniform([0.0, 1.0], [1.0, 3.0]), {}),
+    "banana": (ns.Banana(), {}),
+    "ring": (ns.Ring(), {}),
+    "a wide and a narrow mode": (ns.GaussianMixture([0.3, 0.7], [[0.0, 0.0], [1.0, 3.0]], np.stack([np.eye(2), 1e-4 * np.eye(2)])), {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_what_integrates_to_one_passes_wherever_it_lives(name):
+    density, options = RIGHT[name]
+    report = check_density(density, **options)
+    assert report and report.resolution < 1e-3, report
+
+
+def test_kinks_cost_resolution_not_truth():
+    report = check_density(ns.Laplace([0.5], [0.3]))
+    assert report, report
+
+
+def alarms(count, seed, shift=0.0):
+    """Verdicts other than PASS on random right densities, their log p raised by `shift`."""
+    rng, found = np.random.default_rng(seed), []
+    for _ in range(count):
+        d, K = int(rng.choice([1, 1, 2, 2, 3])), int(rng.integers(1, 4))
+        size = 10.0 ** rng.uniform(-4, 4)
+        means = 10.0 ** rng.uniform(-1, 2) * size * rng.standard_normal(d) + size * rng.uniform(
+            0, 6
+        ) * rng.standard_normal((K, d))
+        A = rng.standard_normal((K, d, d))
+        covs = size**2 * (A @ A.transpose(0, 2, 1) + 0.1 * np.eye(d))
+        density = ns.GaussianMixture(np.full(K, 1 / K), means, covs)
+        if K == 1 and rng.random() < 0.5:
+            density = ns.StudentT(float(rng.uniform(1.5, 8)), means[0], covs[0])
+        options = {"x": density.sample(300, rng=1)} if rng.random() < 0.5 else {"dim": d}
+        report = check_density(lambda x, of=density: of.logpdf(x) + shift, **options)
+        if report.verdict != "PASS":
+            found.append((report.verdict, str(density), str(report)))
+    return found
+
+
+def test_no_false_alarm_on_random_densities():
+    found = alarms(4, 0)
+    assert not [f for f in found if f[0] == "FAIL"] and len(found) <= 1, found
+
+
+def test_a_constant_of_one_part_in_a_million_is_no_one():
+    found = alarms(2, 1, shift=1e-6)
+    assert [f[0] for f in found] == ["FAIL"] * 2, found
+
+
+@pytest.mark.nightly
+def test_no_false_alarm_on_many_random_densities():
+    found = alarms(300, 2)
+    assert not [f for f in found if f[0] == "FAIL"] and len(found) <= 60, found
+
+
+def test_mass_below_one_is_no_accusation_where_a_part_may_be_unseen():
+    report = check_density(lambda x: normal(2)(x) - np.log(3), dim=2)
+    assert report.verdict == "INCONCLUSIVE" and "x=" in report.diagnosis, report
+    narrow = ns.GaussianMixture([0.3, 0.7], [[0.0, 0.0], [40.0, 3.0]], np.stack([np.eye(2), 1e-6 * np.eye(2)]))
+    assert check_density(narrow.logpdf, dim=2).verdict != "FAIL"
+
+
+def test_what_has_no_integral_or_no_number_is_said():
+    bounded = check_density(lambda x: np.tanh(x).sum(1), dim=2)
+    assert bounded.verdict == "FAIL" and bounded.name == "no density", bounded
+    slow = check_density(lambda x: -0.9 * np.log1p(x[:, 0] ** 2) / 2, dim=1)
+    assert slow.verdict == "FAIL" and slow.name == "no density", slow
+    undefined = check_density(lambda x: np.log(x[:, 0]), dim=1)
+    assert undefined.verdict == "FAIL" and undefined.name == "not finite", undefined
+    cut = check_density(lambda x: np.where(x[:, 0] < 0, -np.inf, normal(1)(x)), dim=1)
+    assert cut.verdict == "INCONCLUSIVE" and "support=" in cut.diagnosis, cut
+
+
+def test_single_precision_is_no_mistake():
+    single = lambda x: normal(2)(x.astype(np.float32)).astype(np.float32)
+    report = check_density(single, dim=2)
+    assert report.verdict != "FAIL", report
+
+
+def test_importance_sampling_covers_its_truth():
+    """|log mass| <= 5 standard errors: an independent second opinion, whose error bar is its own."""
+    density = ns.GaussianMixture([0.2, 0.8], [[-5.0, -5.0], [5.0, 5.0]], np.stack([np.eye(2)] * 2))
+    for seed in range(4):
+        found = find(density.logpdf, np.array([[-np.inf, np.inf]] * 2), None, np.random.default_rng(seed))
+        assert abs(found.log_mass) <= 5 * found.error < 0.1 and len(found.means) == 2
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [({}, "dim="), ({"dim": 4}, "1, 2 or 3"), ({"dim": 2, "support": [[0, 1]]}, "support"), ({"x": np.zeros(3)}, "x"), ({"x": -np.ones((3, 1)), "support": [[0, 1]]}, "outside")],
+)  # fmt: skip
+def test_misuse_is_an_error_that_names_the_check(options, words):
+    with pytest.raises(ValueError, match="check_density") as error:
+        check_density(normal(2), **options)
+    assert words in str(error.value)
+
+
+def test_the_assertion_and_the_command(tmp_path, capsys):
+    assert assert_density(normal(1), dim=1)
+    with pytest.raises(AssertionError, match="normaliser"):
+        assert_density(normal(2, two_pi=1), dim=2)
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\n"
+        "right = lambda x: -0.5 * (x**2).sum(1) - x.shape[1] / 2 * np.log(2 * np.pi)\n"
+        "wrong = lambda x: -0.5 * (x**2).sum(1) - 0.5 * np.log(2 * np.pi)\n"
+        "half = lambda x: -x.sum(1)\n"
+    )
+    run = lambda line: (main(["check", *line.split()]), capsys.readouterr().out)
+    code, out = run(f"{tmp_path}/mine.py:right --density --dim 3")
+    assert code == 0 and "check_density PASS" in out
+    code, out = run(f"{tmp_path}/mine.py:wrong --density --dim 2")
+    assert code == 1 and "normaliser without d" in out
+    code, out = run(f"{tmp_path}/mine.py:half --density --support 0:inf,0:inf")
+    assert code == 0, out
+    bad = (
+        "--density",
+        "--density --dim 9",
+        "--density --support 0",
+        "--density --support 1:0",
+        "--support 0:1 --dim 1",
+    )
+    for line in bad:
+        assert main(["check", f"{tmp_path}/mine.py:right", *line.split()]) == 2
+        err = capsys.readouterr().err
+        assert len(err.splitlines()) == 1, err

@@ -1,0 +1,94 @@
+"""`check_gradient` on a flat parameter vector made of blocks: which block is wrong, and how."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from numpyscore import check_gradient
+from numpyscore.check.blocks import Blocks, explained
+
+SHAPES = ((3, 4), (4,), (4, 3), (3,), (3, 1), (1,))
+ENDS = np.cumsum([0] + [int(np.prod(shape)) for shape in SHAPES])
+P = int(ENDS[-1])
+MIX, AIM = np.random.default_rng(0).standard_normal((2, P, P))
+THETA = np.random.default_rng(1).standard_normal(P)
+
+
+def loss(theta):
+    """Smooth, convex, and all parameters matter."""
+    return float(np.sum(np.log(np.cosh((MIX @ theta - AIM[0]) / 4))))
+
+
+def gradient(theta):
+    return MIX.T @ np.tanh((MIX @ theta - AIM[0]) / 4) / 4
+
+
+def split(g):
+    return [g[a:b] for a, b in itertools.pairwise(ENDS)]
+
+
+def transposed(*which):
+    return lambda g: np.concatenate([b.reshape(s).T.ravel() if k in which else b for k, (b, s) in enumerate(zip(split(g), SHAPES, strict=True))])  # fmt: skip
+
+
+def exchanged(i, j):
+    def change(g):
+        blocks = split(g)
+        blocks[i], blocks[j] = blocks[j], blocks[i]
+        return np.concatenate(blocks)
+
+    return change
+
+
+def scaled(**factors):
+    return lambda g: np.concatenate([b * factors.get(f"b{k}", 1.0) for k, b in enumerate(split(g))])
+
+
+WRONG = {
+    "first matrix transposed": (transposed(0), "transposed block: the gradient of theta[0:12], a matrix (3, 4), is flattened as (4, 3)"),
+    "second matrix transposed": (transposed(2), "theta[16:28], a matrix (4, 3), is flattened as (3, 4)"),
+    "both matrices transposed": (transposed(0, 2), "theta[0:12], a matrix (3, 4); theta[16:28], a matrix (4, 3), are flattened"),
+    "equal matrices exchanged": (exchanged(0, 2), "swapped blocks: the gradients of theta[0:12] and theta[16:28]"),
+    "bias before its matrix": (exchanged(0, 1), "swapped blocks: the gradients of theta[0:12] and theta[12:16]"),
+    "equal biases exchanged": (exchanged(3, 4), "swapped blocks: the gradients of theta[28:31] and theta[31:34]"),
+    "one block doubled": (scaled(b2=2.0), "scale of blocks: the gradient of theta[16:28] is 2 times the reference; the rest is right"),
+    "two blocks, two factors": (scaled(b0=0.5, b3=-1.0), "theta[0:12] is 1/2 times the reference, that of theta[28:31] is minus the reference"),
+    "a factor of each block": (scaled(b0=2.0, b1=3.0, b2=4.0, b3=5.0, b4=6.0, b5=6.0), "theta[12:16] is 3 times the reference"),
+    "one zero, one tripled": (scaled(b1=0.0, b2=3.0), "theta[12:16] is zero, that of theta[16:28] is 3 times"),
+    "noise": (lambda g: g + AIM[1], "different"),
+    "one parameter": (lambda g: g + 0.1 * (np.arange(P) == 7), "some parameters: that of parameters 7 is wrong"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("coordinates", [48, 6])
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_blocks_are_found_without_being_told_the_shapes(name, coordinates):
+    change, words = WRONG[name]
+    if coordinates < P and name in ("noise", "one parameter"):
+        words = ""  # what is said then depends on the parameters that were looked at
+    report = check_gradient(loss, lambda theta: change(gradient(theta)), THETA, coordinates=coordinates)
+    assert report.verdict == "FAIL" and words in report.diagnosis, report
+
+
+def test_the_right_gradient_passes_and_its_blocks_need_no_explanation():
+    assert check_gradient(loss, gradient, THETA)
+    g = gradient(THETA)
+    assert explained(Blocks(g, g, np.full(P, 1e-9))) is None
+
+
+def test_no_explanation_is_invented_for_random_gradients():
+    """Of 300 gradients of noise, none is a transposed or exchanged block, or a few stretches with a factor."""
+    rng = np.random.default_rng(2)
+    for _ in range(300):
+        p = int(rng.integers(2, 40))
+        assert explained(Blocks(*rng.standard_normal((2, p)), np.full(p, 1e-9))) is None
+
+
+def test_a_single_transposed_matrix_is_theta_as_a_whole():
+    theta = THETA[:12].reshape(3, 4)
+    small = lambda t: loss(np.concatenate([np.ravel(t), THETA[12:]]))
+    of = lambda t: gradient(np.concatenate([np.ravel(t), THETA[12:]]))[:12].reshape(3, 4)
+    assert check_gradient(small, of, theta)
+    report = check_gradient(small, lambda t: of(t).T, theta)
+    assert report.verdict == "FAIL" and "a matrix (3, 4), is flattened as (4, 3)" in report.diagnosis, report

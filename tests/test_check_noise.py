@@ -1,0 +1,423 @@
+"""`check_loss` and the perturbation of a denoising loss: scaled data, networks that predict something else, several levels at once."""
+
+import numpy as np
+import pytest
+
+from numpyscore import check_loss
+
+
+def half(s):
+    return 0.5 * np.sum(s**2, axis=1)
+
+
+# ------------------------------------------------------------------------------- x~ = c x + sigma eps, and what fn predicts
+
+KERNELS = {  # c of sigma
+    "exploding": lambda sigma: 1.0,
+    "preserving": lambda sigma: np.sqrt(1 - sigma**2),
+    "straight": lambda sigma: 1 - sigma,
+    "halved": lambda sigma: 0.5,
+}
+TARGETS = {  # of eps, x, c, sigma
+    "score": lambda e, x, c, sigma: -e / sigma,
+    "eps": lambda e, x, c, sigma: e,
+    "x": lambda e, x, c, sigma: x,
+    "v": lambda e, x, c, sigma: c * e - sigma * x,
+    "velocity": lambda e, x, c, sigma: e - x,
+    "backward velocity": lambda e, x, c, sigma: x - e,
+    "minus v": lambda e, x, c, sigma: sigma * x - c * e,
+    "sigma eps": lambda e, x, c, sigma: sigma * e,
+}
+ONLY = {"minus v": ("preserving",), "v": ("preserving",), "velocity": ("straight",), "backward velocity": ("straight",)}
+RIGHT = [(k, t) for t in TARGETS for k in KERNELS if k in ONLY.get(t, KERNELS)]
+WRONG = {  # words that name it
+    "-eps": (lambda e, x, c, sigma: -e, "the target is -eps instead"),
+    "-eps/sigma^2": (lambda e, x, c, sigma: -e / sigma**2, "-eps/sigma^2 instead"),
+    "+eps/sigma": (lambda e, x, c, sigma: e / sigma, "sign of the target"),
+    "x - x~ over sigma^2": (lambda e, x, c, sigma: -(c * x + sigma * e - x) / sigma**2, "x is not scaled there"),
+    "x~ - x over sigma^2": (lambda e, x, c, sigma: (c * x + sigma * e - x) / sigma**2, "with the wrong sign, and x is not scaled"),
+    "-x": (lambda e, x, c, sigma: -x, "the target is -x"),
+    "x~ - x": (lambda e, x, c, sigma: c * x + sigma * e - x, "the scale c of x, the division by sigma^2"),
+    "half eps": (lambda e, x, c, sigma: 0.5 * e, "-sigma/2 times"),
+}  # fmt: skip
+
+
+def perturbed(kernel, target, *, takes="sigma", spread=lambda sigma: sigma, reduce=lambda a, sigma: np.mean(a)):
+    """A loss 1/2 |fn(x~) - target|^2 that draws its own noise, told sigma, alpha, a time, or the noise as well."""
+
+    def value(fn, x, eps, sigma):
+        c = kernel(sigma)
+        return reduce(half(fn(c * x + spread(sigma) * eps) - target(eps, x, c, sigma)), sigma)
+
+    return {
+        "sigma": lambda fn, x, sigma, rng: value(fn, x, rng.standard_normal(x.shape), sigma),
+        "noise": lambda fn, x, sigma, noise: value(fn, x, noise, sigma),
+        "global": lambda fn, x, sigma: value(fn, x, np.random.standard_normal(x.shape), sigma),  # noqa: NPY002
+        "alpha": lambda fn, x, alpha_bar, rng: value(fn, x, rng.standard_normal(x.shape), np.sqrt(1 - alpha_bar)),
+        "t": lambda fn, x, t, rng: value(fn, x, rng.standard_normal(x.shape), np.sin(t)),
+    }[takes]
+
+
+@pytest.mark.parametrize("kernel, target", RIGHT)
+def test_right_targets_of_every_kernel_pass_with_the_conversion(kernel, target):
+    report = check_loss(perturbed(KERNELS[kernel], TARGETS[target]), objective="denoising")
+    assert report, report
+    said = " ".join(report.notes)
+    assert ("x~ = c x + sigma eps" in said) == (kernel != "exploding")
+    assert ("variance preserving" in said) == (kernel == "preserving")
+    assert ("fn predicts" in said) == (target != "score")
+    if kernel == "exploding" and target == "eps":  # E |fn - eps|^2 / 2 is sigma^2 times the reference at s = -fn/sigma
+        assert "the score is -fn/sigma" in said and "your loss is sigma^2 times the reference" in said
+
+
+@pytest.mark.parametrize("kernel", ["preserving", "straight"])
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_targets_stay_wrong_whatever_the_kernel_is(kernel, name):
+    target, words = WRONG[name]
+    report = check_loss(perturbed(KERNELS[kernel], target), objective="denoising")
+    assert report.verdict == "FAIL" and words in report.diagnosis, report
+
+
+def test_a_loss_that_calls_its_model_a_score_predicts_nothing_else():
+    def loss(fn, x, sigma, rng):
+        eps = rng.standard_normal(x.shape)
+        return np.mean(half(fn.score(x + sigma * eps) - eps))
+
+    for model in (None, "score", "energy"):
+        report = check_loss(loss, objective="denoising", model=model)
+        assert report.verdict == "FAIL", report
+
+
+def test_a_target_unknown_here_is_no_accusation_unless_fn_is_a_score():
+    target = lambda e, x, c, sigma: e + 0.3 * x
+    report = check_loss(perturbed(KERNELS["preserving"], target), objective="denoising")
+    assert report.verdict == "INCONCLUSIVE" and "fn predicts eps + 3/10 x" in report.diagnosis, report
+
+    def called_a_score(fn, x, sigma, rng):
+        eps = rng.standard_normal(x.shape)
+        return np.mean(half(fn.score(x + sigma * eps) - eps - 0.3 * x))
+
+    report = check_loss(called_a_score, objective="denoising")
+    assert report.verdict == "FAIL" and "the target is eps + 3/10 x" in report.diagnosis, report
+
+
+def test_data_that_never_reach_fn_and_noise_of_another_size_are_named():
+    lost = check_loss(perturbed(lambda sigma: 0.0, TARGETS["score"]), objective="denoising")
+    assert lost.verdict == "FAIL" and lost.name == "data not used", lost
+    large = perturbed(KERNELS["preserving"], TARGETS["score"], spread=lambda sigma: 1.3 * sigma)
+    report = check_loss(large, objective="denoising")
+    assert report.verdict == "FAIL" and "scale of the" in report.diagnosis, report
+
+
+def times(target, *, c=np.cos, spread=np.sin, weight=lambda t: 1.0):
+    """A time for each row, drawn inside and told to nobody but fn."""
+
+    def loss(fn, x, rng):
+        t, eps = rng.uniform(0.05, 0.95, (len(x), 1)), rng.standard_normal(x.shape)
+        f = fn(c(t) * x + spread(t) * eps, t)
+        return np.mean(weight(t) * half(f - target(eps, x, c(t), spread(t)))[:, None])
+
+    return loss
+
+
+STRAIGHT = {"c": lambda t: 1 - t, "spread": lambda t: t}
+TIMES = {  # loss, words among the notes
+    "score": (times(TARGETS["score"]), "variance preserving"),
+    "weighted score": (times(TARGETS["score"], weight=lambda t: np.sin(t) ** 2), "weighted by sigma^2"),
+    "eps": (times(TARGETS["eps"]), "fn predicts the noise eps"),
+    "x": (times(TARGETS["x"], weight=np.exp), "fn predicts the clean x"),
+    "velocity": (times(TARGETS["velocity"], **STRAIGHT), "fn predicts the velocity eps - x"),
+}
+
+
+@pytest.mark.parametrize("objective", ["denoising", "multilevel_denoising"])
+@pytest.mark.parametrize("name", TIMES)
+def test_a_time_drawn_for_each_row_inside_is_seen_by_the_scale_of_x(name, objective):
+    loss, words = TIMES[name]
+    report = check_loss(loss, objective=objective, sigma=0.5)
+    assert report and words in " ".join(report.notes), report
+
+
+@pytest.mark.parametrize("name", ["-eps", "-eps/sigma^2", "+eps/sigma", "x - x~ over sigma^2", "-x"])
+def test_wrong_targets_are_named_where_every_row_draws_its_time(name):
+    target, words = WRONG[name]
+    report = check_loss(times(target), objective="denoising", sigma=0.5)
+    assert report.verdict == "FAIL" and words in report.diagnosis, report
+
+
+def test_a_level_that_nothing_tells_is_no_accusation():
+    report = check_loss(times(TARGETS["score"], spread=lambda t: 1.3 * np.sin(t)), objective="denoising", sigma=0.5)
+    assert report.verdict == "INCONCLUSIVE" and "multilevel_denoising" in report.diagnosis, report
+
+
+def alarms(count, seed, factor=1.0):
+    """Reports other than PASS among `count` losses drawn at random: kernel, target times `factor`, what is told, reduction."""
+    rng, found = np.random.default_rng(seed), []
+    reductions = (
+        lambda a, sigma: np.mean(a),
+        lambda a, sigma: np.sum(a),
+        lambda a, sigma: a,
+        lambda a, sigma: 2 * np.mean(a),
+        lambda a, sigma: np.mean(a) * sigma**2,
+        lambda a, sigma: 0.37 * np.mean(a) + 5,
+    )
+    for _ in range(count):
+        kernel, target = RIGHT[rng.integers(len(RIGHT))]
+        takes = str(rng.choice(["sigma", "noise", "global", "alpha", "t"]))
+        target_of = lambda *args, of=TARGETS[target]: factor * of(*args)
+        loss = perturbed(KERNELS[kernel], target_of, takes=takes, reduce=reductions[rng.integers(6)])
+        report = check_loss(loss, objective="denoising", rng=int(rng.integers(1 << 30)))
+        if not report:
+            found.append(f"{kernel}, {target}, {takes}: {report}")
+    return found
+
+
+def test_no_false_alarm_on_right_losses_of_other_kernels_and_predictions():
+    assert alarms(24, 0) == []
+
+
+def test_the_count_of_alarms_counts():
+    assert len(alarms(5, 2, factor=1.2)) == 5  # where sigma is measured, 5 % may pass
+
+
+@pytest.mark.nightly
+def test_no_false_alarm_on_many_right_losses_of_other_kernels_and_predictions():
+    assert alarms(1000, 1) == []
+
+
+# ------------------------------------------------------------------------------- several levels at once
+
+
+def looped(
+    *, weight=lambda s: s**2, target=lambda e, k, S: -e / S[k], which=slice(None), total=np.mean, tell=lambda k, S: S[k]
+):
+    """A loss that goes through the levels one by one."""
+
+    def loss(fn, x, sigmas, rng):
+        out = []
+        for k in range(len(sigmas))[which]:
+            e = rng.standard_normal(x.shape)
+            s = fn(x + sigmas[k] * e, tell(k, sigmas))
+            out.append(weight(sigmas[k]) * np.mean(half(s - target(e, k, sigmas))))
+        return total(out)
+
+    return loss
+
+
+def drawn(
+    *,
+    weight=lambda s: s**2,
+    target=lambda e, k, S: -e / S[k][:, None],
+    index=lambda rng, L, n: rng.integers(L, size=n),
+    tell=lambda k, S: S[k],
+):
+    """A loss that draws a level for each row."""
+
+    def loss(fn, x, sigmas, rng):
+        k, e = index(rng, len(sigmas), len(x)), rng.standard_normal(x.shape)
+        s = fn(x + sigmas[k][:, None] * e, tell(k, sigmas))
+        return np.mean(weight(sigmas[k]) * half(s - target(e, k, sigmas)))
+
+    return loss
+
+
+def stacked(repeat, columns=False):
+    """All levels in one call: the batch again and again, every row several times, or three axes."""
+
+    def loss(fn, x, sigmas, rng):
+        n, L = len(x), len(sigmas)
+        if columns:
+            e = rng.standard_normal((L, *x.shape))
+            return np.mean(np.sum((sigmas[:, None, None] * fn(x + sigmas[:, None, None] * e) + e) ** 2, -1))
+        X, S = (np.repeat(x, L, 0), np.tile(sigmas, n)) if repeat else (np.tile(x, (L, 1)), np.repeat(sigmas, n))
+        e = rng.standard_normal(X.shape)
+        return np.mean(S**2 * half(fn(X + S[:, None] * e, S) + e / S[:, None]))
+
+    return loss
+
+
+def with_level(fn, x, sigmas, noise, level):
+    """The level of each row is told."""
+    s = sigmas[level]
+    return np.mean(s**2 * half(fn(x + s[:, None] * noise, s) + noise / s[:, None]))
+
+
+def one_noise(fn, x, sigmas, noise):
+    """The same unit noise at every level."""
+    return np.mean([s**2 * np.mean(half(fn.score(x + s * noise) + noise / s)) for s in sigmas])
+
+
+def noise_of_each(fn, x, sigmas, noise):
+    """Unit noise (L, n, d), one for each level."""
+    return np.mean([s**2 * np.mean(half(fn.score(x + s * e) + e / s)) for s, e in zip(sigmas, noise, strict=True)])
+
+
+def ddpm(fn, x, alphas_cumprod, rng):
+    """A time for each row, and a network that predicts noise."""
+    t, e = rng.integers(len(alphas_cumprod), size=len(x)), rng.standard_normal(x.shape)
+    a = alphas_cumprod[t][:, None]
+    return np.mean((fn(np.sqrt(a) * x + np.sqrt(1 - a) * e, t) - e) ** 2)
+
+
+def edm(fn, x, sigmas, rng, width=0.5):
+    """A preconditioned denoiser: fn sees c (x + sigma eps), and predicts what the skip connection leaves."""
+    sigma, eps = sigmas[rng.integers(len(sigmas), size=len(x))][:, None], rng.standard_normal(x.shape)
+    total = sigma**2 + width**2
+    noisy = x + sigma * eps
+    denoised = width**2 / total * noisy + sigma * width / np.sqrt(total) * fn(noisy / np.sqrt(total), np.log(sigma) / 4)
+    return np.mean((total / (sigma * width) ** 2)[:, 0] * np.sum((denoised - x) ** 2, axis=1))
+
+
+JOINTLY = {  # loss, words among the notes
+    "loop": (looped(), ""),
+    "sum over levels": (looped(total=np.sum), "a sum over levels instead of a mean"),
+    "weight one": (looped(weight=lambda s: 1.0), "the weight of a level is 1, the reference's is sigma^2"),
+    "weight sigma": (looped(weight=lambda s: s), "the weight of a level is sigma,"),
+    "weight 1/sigma^2": (drawn(weight=lambda s: s**-2), "the weight of a level is 1/sigma^2,"),
+    "weight of no law": (drawn(weight=np.exp), "follow no law"),
+    "drawn": (drawn(), ""),
+    "drawn, told a number": (drawn(tell=lambda k, S: k), ""),
+    "drawn, told from one": (drawn(tell=lambda k, S: k + 1), ""),
+    "drawn, told backwards": (drawn(tell=lambda k, S: len(S) - 1 - k), ""),
+    "drawn, told a logarithm": (drawn(tell=lambda k, S: np.log(S[k]) / 4), ""),
+    "told nothing of use": (drawn(tell=lambda k, S: None), "not told"),
+    "one level for the batch": (drawn(index=lambda rng, L, n: np.full(n, rng.integers(L))), "share one level"),
+    "one level for the batch, from one": (drawn(index=lambda rng, L, n: np.full(n, rng.integers(L)), tell=lambda k, S: k + 1), "share one level"),
+    "told a constant": (drawn(tell=lambda k, S: 0.0), "told the same at every level"),
+    "predicting noise": (drawn(weight=lambda s: 1.0, target=lambda e, k, S: e), "fn predicts the noise eps"),
+    "stacked": (stacked(False), ""),
+    "repeated": (stacked(True), ""),
+    "three axes": (stacked(True, columns=True), "no 1/2"),
+    "level told": (with_level, ""),
+    "one noise": (one_noise, ""),
+    "noise of each level": (noise_of_each, ""),
+    "ddpm": (ddpm, "variance preserving"),
+    "edm": (edm, "EDM's network"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", JOINTLY)
+def test_right_losses_over_several_levels_pass_and_their_weights_are_told(name):
+    loss, words = JOINTLY[name]
+    report = check_loss(loss, objective="multilevel_denoising")
+    assert report and "levels" in report.summary and words in " ".join(report.notes), report
+
+
+def test_the_weights_of_the_levels_are_recovered():
+    weight = lambda s: 0.3 + np.sin(5 * s) ** 2
+    report = check_loss(drawn(weight=weight), objective="multilevel_denoising")
+    sigma, b, p = (np.array(report.details[name]) for name in ("sigma", "b", "p"))
+    # a regression in float64 on some thirty numbers of order ten, of condition 1e4 at most
+    np.testing.assert_allclose(b, weight(sigma), rtol=1e-9)
+    np.testing.assert_allclose(p, -1 / sigma, rtol=1e-9)
+
+
+def one_sided_weight(fn, x, sigmas, rng):
+    """The weight stands at the square alone."""
+    out = 0.0
+    for sigma in sigmas:
+        e = rng.standard_normal(x.shape)
+        s = fn(x + sigma * e, sigma)
+        out += np.mean(sigma**2 * half(s) + np.sum(s * e, axis=1) / sigma)
+    return out / len(sigmas)
+
+
+def product_alone(fn, x, sigmas, rng):
+    """The square was forgotten."""
+    out = 0.0
+    for sigma in sigmas:
+        e = rng.standard_normal(x.shape)
+        out += sigma * np.mean(np.sum(fn(x + sigma * e, sigma) * e, axis=1))
+    return out
+
+
+def hardest_level(fn, x, sigmas, rng):
+    """The largest of the losses of the levels."""
+    return max(looped(total=lambda a: a[0])(fn, x, sigmas[k:], rng) for k in range(len(sigmas)))
+
+
+def noise_of_another_index(fn, x, sigmas, noise, level):
+    """Rows get the noise of the level before the one that fn is told."""
+    s = sigmas[level - 1]
+    return np.mean(s**2 * half(fn(x + s[:, None] * noise, level) + noise / s[:, None]))
+
+
+MISTAKEN = {  # loss, words of the diagnosis
+    "weight at the square alone": (one_sided_weight, "weight at one term: the weight of a level is sigma^2 at the square of the score, 1 at"),
+    "sigma of the next level": (looped(target=lambda e, k, S: -e / S[min(k + 1, len(S) - 1)]), "the sigma of the next level"),
+    "sigma of the previous level": (drawn(target=lambda e, k, S: -e / S[k - 1][:, None]), "the sigma of the previous level"),
+    "squared sigma of another level": (looped(target=lambda e, k, S: -e * S[k] / S[k - 1] ** 2), "(x - x~)/sigma^2 is made with the sigma of the previous"),
+    "one sigma in all targets": (looped(target=lambda e, k, S: -e / S[0]), "one sigma for all levels, the first"),
+    "sigmas reversed": (looped(target=lambda e, k, S: -e / S[::-1][k]), "reversed"),
+    "sigma of another row": (drawn(target=lambda e, k, S: -e / S[np.roll(k, 1)][:, None]), "the sigma of another row"),
+    "last level forgotten": (looped(which=slice(0, -1)), "level forgotten: the last"),
+    "first level forgotten": (looped(which=slice(1, None)), "level forgotten: the first"),
+    "randint excludes its end": (drawn(index=lambda rng, L, n: rng.integers(L - 1, size=n)), "level forgotten: the last"),
+    "one level without weight": (looped(weight=lambda s: s**2 * (s < 0.8)), "its weight is zero"),
+    "fn told the next level": (drawn(tell=lambda k, S: (k + 1) % len(S)), "level told: fn is told the number of the next level"),
+    "fn told the sigma before": (drawn(tell=lambda k, S: S[k - 1]), "level told: fn is told the sigma of the previous level"),
+    "fn told another row's level": (drawn(tell=lambda k, S: S[np.roll(k, 1)]), "the sigma of another row"),
+    "noise of another index": (noise_of_another_index, "level told"),
+    "target -eps": (drawn(target=lambda e, k, S: -e), "-eps instead"),
+    "sign": (drawn(target=lambda e, k, S: e / S[k][:, None]), "sign of the target"),
+    "no square": (product_alone, "no square"),
+    "hardest level only": (hardest_level, "levels mixed"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISTAKEN)
+def test_mistakes_between_levels_are_caught_and_named(name):
+    loss, words = MISTAKEN[name]
+    report = check_loss(loss, objective="multilevel_denoising")
+    assert report.verdict == "FAIL" and words in report.diagnosis, report
+
+
+def joint_alarms(count, seed, mistaken=False):
+    """Reports other than PASS among `count` losses over levels drawn at random: form, weight, what fn is told, prediction."""
+    rng, found = np.random.default_rng(seed), []
+    weights = (
+        lambda s: s**2,
+        lambda s: 1.0 + 0 * s,
+        lambda s: s,
+        lambda s: 1 / s,
+        lambda s: s**-2,
+        lambda s: 2 * s**2,
+        lambda s: s**2 / (1 + s**2),
+    )
+    tells = (
+        lambda k, S: S[k],
+        lambda k, S: k,
+        lambda k, S: k + 1,
+        lambda k, S: np.log(S[k]),
+        lambda k, S: 1 / S[k],
+        lambda k, S: 0.0,
+    )
+    for _ in range(count):
+        options = {"weight": weights[rng.integers(len(weights))], "tell": tells[rng.integers(len(tells))]}
+        factor = 1.001 if mistaken else 1.0
+        if rng.random() < 0.3:
+            options["target"] = lambda e, k, S, c=factor: c * e
+        else:
+            options["target"] = lambda e, k, S, c=factor: -c * e / (S[k] if np.ndim(k) == 0 else S[k][:, None])
+        if rng.random() < 0.5:
+            loss = looped(total=(np.mean, np.sum)[rng.integers(2)], **options)
+        else:
+            at = (lambda r, L, n: r.integers(L, size=n), lambda r, L, n: np.full(n, r.integers(L)))[rng.integers(2)]
+            loss = drawn(index=at, **options)
+        report = check_loss(loss, objective="multilevel_denoising", rng=int(rng.integers(1 << 30)))
+        if not report:
+            found.append(str(report))
+    return found
+
+
+def test_no_false_alarm_on_right_losses_over_levels():
+    assert joint_alarms(14, 0) == []
+
+
+def test_the_count_of_alarms_over_levels_counts():
+    assert len(joint_alarms(4, 1, mistaken=True)) == 4
+
+
+@pytest.mark.nightly
+def test_no_false_alarm_on_many_right_losses_over_levels():
+    assert joint_alarms(500, 2) == []
