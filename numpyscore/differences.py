@@ -20,6 +20,8 @@ SAFETY = 32.0  # of the error estimate in a tolerance
 UNITS = 128.0  # eps of the row norm in a tolerance: what a hand-written formula may lose
 DEEP = 5  # from this row on, extrapolated entries of a smooth function differ by noise
 ROWS = 1 << 21  # numbers in one call of the user's function
+OUTLYING = 8.0  # ratio of standard deviation and that by quartiles from which on there are outliers
+CLOSER = 4  # times that doubtful rows are differenced with smaller steps: down to 2^-44 of the width
 
 
 class Derivative(NamedTuple):
@@ -31,7 +33,10 @@ class Derivative(NamedTuple):
 
 
 def widths(x, step=None):
-    """Largest half-width of each column (d,), [x]: half its centred standard deviation, or what `step` says."""
+    """Largest half-width of each column (d,), [x]: half its centred standard deviation, or what `step` says.
+
+    A column whose rows lie together but for an outlier or two has the width of those that lie together.
+    """
     if step is not None:
         return np.broadcast_to(np.asarray(step, float), x.shape[1:]).copy()
     spread = x.astype(float).std(axis=0) if len(x) > 1 else np.zeros(x.shape[1])
@@ -41,14 +46,29 @@ def widths(x, step=None):
         spread = np.where(size > 0, size, 1.0)
     elif flat.any():
         spread[flat] = np.where(size[flat] > 0, np.minimum(size[flat], spread[~flat].max()), spread[~flat].max())
-    return 0.5 * spread
+    bulk = _bulk(x)
+    return 0.5 * np.where((bulk > 1e-9 * size) & (bulk < spread / OUTLYING), bulk, spread)
 
 
-def stencil(x, width):
-    """x +- h_k e_j for all k, j: (2, STEPS, d, n, d)."""
-    d = x.shape[1]
+def _bulk(x):
+    """Standard deviation of each column by its quartiles, as if it were normal."""
+    low, high = np.quantile(x.astype(float), [0.25, 0.75], axis=0) if len(x) else np.zeros((2, x.shape[1]))
+    return (high - low) / 1.349
+
+
+def other_widths(x, step=None):
+    """Half-widths to look at a row with that the first do not settle: 2^-STEPS of them, and again, and the whole standard deviation if there are outliers."""
+    width = widths(x, step)
+    smaller = [width / 2.0 ** (k * STEPS) for k in range(1, CLOSER + 1)]
+    whole = 0.5 * x.astype(float).std(axis=0)
+    return [np.maximum(width, whole), *smaller] if step is None and np.any(whole > OUTLYING * width) else smaller
+
+
+def stencil(x, width, columns):
+    """x +- h_k e_j for all k, and j of the columns: (2, STEPS, c, n, d)."""
     h = width / 2.0 ** np.arange(STEPS)[:, None]  # (STEPS, d)
-    moves = h[:, :, None] * np.eye(d)  # (STEPS, d, d)
+    moves = np.zeros((STEPS, len(columns), x.shape[1]))
+    moves[:, np.arange(len(columns)), columns] = h[:, columns]
     return x + np.array([1.0, -1.0])[:, None, None, None, None] * moves[None, :, :, None, :]
 
 
@@ -70,22 +90,57 @@ def differences(function, x, width, shape=()):
     """
     n, d = x.shape
     block = max(1, ROWS // (2 * STEPS * d * d))
+    wide = max(1, ROWS // (2 * STEPS * d))  # columns in a call: all of them, up to a few hundred
     parts, evaluations = [], 0
     for start in range(0, n, block):
-        points = stencil(x[start : start + block], width)
-        r = points.shape[3]
-        values, seen = function(points.reshape(-1, d))
-        evaluations += len(values)
-        values = values.reshape(2, STEPS, d, r, *shape)
-        seen = seen.reshape(points.shape).astype(float)
-        columns = np.arange(d)
-        half = 0.5 * (
-            seen[0, :, columns, :, columns] - seen[1, :, columns, :, columns]
-        )  # (d, STEPS, r): advanced first
-        half = np.moveaxis(half, 0, 1).reshape(STEPS, d, r, *(1 for _ in shape))
-        parts.append(romberg(values[0], values[1], half))
+        found = []
+        for first in range(0, d, wide):
+            columns = np.arange(first, min(first + wide, d))
+            points = stencil(x[start : start + block], width, columns)
+            r, c = points.shape[3], np.arange(len(columns))
+            values, seen = function(points.reshape(-1, d))
+            evaluations += len(values)
+            values = values.reshape(2, STEPS, len(c), r, *shape)
+            seen = seen.reshape(points.shape).astype(float)
+            half = 0.5 * (seen[0, :, c, :, columns] - seen[1, :, c, :, columns])  # (c, STEPS, r): advanced first
+            half = np.moveaxis(half, 0, 1).reshape(STEPS, len(c), r, *(1 for _ in shape))
+            found.append(romberg(values[0], values[1], half))
+        parts.append([np.concatenate(a) for a in zip(*found, strict=True)])
     move = lambda a: np.moveaxis(np.concatenate(a, axis=1), 0, -1)  # (d, n, *shape) -> (n, *shape, d)
     return Derivative(*(move(list(p)) for p in zip(*parts, strict=True))), evaluations
+
+
+def settled(function, x, others, found, doubtful, allowance, shape=()):
+    """The `Derivative` found, with rows that are in doubt replaced by what other steps say of them, where that removes the doubt.
+
+    A derivative is local. Where the spread of x is far beyond the scale on which the function changes (a heavy tail), the first steps
+    step over everything, smoothly and with a small error; near a kink they step across it. A number gives way to one of less error, or to
+    one that contradicts it. Other steps may clear a row and never accuse one: below its resolution a function is flat, and its
+    differences agree on a wrong value.
+
+    Parameters
+    ----------
+    function, x : as in `differences`
+    others : list of (d,) arrays, half-widths
+    found : Derivative
+    doubtful : callable Derivative -> (n,) mask of the rows in doubt
+    allowance : callable Derivative -> what each number may be off by, of the shape of its value
+    shape : as in `differences`
+    """
+    for width in others:
+        rows = doubtful(found)
+        if not rows.any():
+            break
+        now, _ = differences(function, x[rows], width, shape)
+        trial = Derivative(*(a.copy() for a in found))
+        for whole, part in zip(trial, now, strict=True):
+            whole[rows] = part
+        before, after = allowance(found), allowance(trial)
+        better = (after < before) | (np.abs(trial.value - found.value) > after + before)
+        trial = Derivative(*(np.where(better, new, old) for new, old in zip(trial, found, strict=True)))
+        clear = (rows & ~doubtful(trial)).reshape(-1, *(1 for _ in shape), 1)
+        found = Derivative(*(np.where(clear, new, old) for new, old in zip(trial, found, strict=True)))
+    return found
 
 
 def romberg(plus, minus, half):

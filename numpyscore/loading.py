@@ -45,11 +45,21 @@ def load_object(target, what, default=None):
 
 
 def _module_of(path):
-    """The module that a file makes, registered while it runs: dataclasses look themselves up there."""
+    """The module that a file makes, registered while it runs: dataclasses look themselves up there.
+
+    A file runs once, however many of its names are asked for: run twice, it would make two networks of one random start.
+    """
     name = f"_of_{os.path.splitext(os.path.basename(path))[0]}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    known = sys.modules.get(name)
+    if known is not None and getattr(known, "__file__", None) == os.path.abspath(path):
+        return known
+    spec = importlib.util.spec_from_file_location(name, os.path.abspath(path))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module

@@ -5,7 +5,8 @@ from .loss import check_loss
 from .mass import check_density
 from .report import CheckReport
 from .sampler import check_sampler
-from .score import check_conservative, check_rows, check_score
+from .score import check_conservative, check_score
+from .steady import check_rows
 from .trace import check_trace
 
 __all__ = [

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..foreign import dtype_name, framework, to_numpy, wrapper
+from ..inputs import samples
 
 
 class Caller:
@@ -14,6 +15,7 @@ class Caller:
     Attributes
     ----------
     evaluations : int, rows that the function was asked for
+    changes : bool, whether it changed an array that it was given
     went, came : str, dtypes of what it was given and of what it returned
     eps : float, unit round-off of the coarser of both
     """
@@ -28,7 +30,7 @@ class Caller:
         ways = [make, narrow] if foreign else [make]
         self._ways = [way for one in ways for way in ((one, _with_gradient(one)) if foreign else (one,))]
         self._settled = False
-        self.evaluations, self.went, self.came = 0, "", ""
+        self.evaluations, self.went, self.came, self.changes = 0, "", "", False
         self.eps = float(np.finfo(float).eps)
 
     def __call__(self, x):
@@ -41,6 +43,7 @@ class Caller:
         self.evaluations += len(x)
         came = to_numpy(value, f"{self.where}: what {self.name} returned")
         self.went, self.came = dtype_name(sent), dtype_name(value)
+        self.changes |= not np.array_equal(to_numpy(sent), seen, equal_nan=True)
         for a in (came, seen):
             if a.dtype.kind == "f":
                 self.eps = max(self.eps, float(np.finfo(a.dtype).eps))
@@ -76,6 +79,10 @@ class Caller:
     def notes(self):
         """What the user may not have noticed about dtypes."""
         out = []
+        if self.changes:
+            out.append(
+                f"{self.name} changes the points that it is given, in place; whoever uses them afterwards has others: let it work on a copy"
+            )
         if "64" in self.went and "32" in self.came:
             out.append(f"{self.went} went in and {self.came} came back: precision is lost inside {self.name}")
         elif "32" in self.went or "16" in self.went:
@@ -101,3 +108,13 @@ def _with_gradient(make):
         return out.requires_grad_(True) if hasattr(out, "requires_grad_") else out
 
     return sent
+
+
+def points_of(where, x):
+    """Points of any framework as a finite (n, d) array, n >= 1."""
+    points = samples(where, to_numpy(x, f"{where}: x"))
+    if points.dtype.kind == "c":
+        raise TypeError(f"{where}: x is complex, expected real points (n, d).")
+    if points.size == 0:
+        raise ValueError(f"{where}: x has shape {points.shape}, expected at least one row and one column.")
+    return points.astype(float)

@@ -133,7 +133,11 @@ class LossCaller:
             asked.scale = scale
             model = asked if kind not in ("torch",) else model_with_parameter(asked.of, scale, kind)
             with same_randomness(setting.seed), _uncompiled(kind) if self.uncompiled else contextlib.nullcontext():
-                return model, _first(self.loss(model, x, *given[0], **given[1]))
+                value = _first(self.loss(model, x, *given[0], **given[1]))
+            left = setting.x if kind == "jax" else to_numpy(x)  # jax arrays cannot be changed, and may be traced
+            if not np.array_equal(left, setting.x.astype(left.dtype)):
+                self.notes.add("the loss changes x in place; let it work on a copy")
+            return model, value
 
         one = make(np.asarray(1.0)) if kind in ("torch", "jax") else None
         self.calls += 1

@@ -16,7 +16,8 @@ from .loss import check_loss
 from .mass import check_density
 from .report import FAIL, PASS, CheckReport
 from .sampler import check_sampler
-from .score import check_rows, check_score
+from .score import check_score
+from .steady import check_rows
 from .trace import check_trace
 
 
@@ -208,13 +209,13 @@ LOSSES = (
     Case("noise of size sigma^2", "", _of(_denoising(lambda e, s: -e / s, spread=lambda s: s**2), "denoising"), "scale of the noise"),
     Case("one noise for the whole batch", "", _of(one_noise_for_all, "denoising"), "shared noise"),
     Case("uniform noise", "", _of(uniform_noise, "denoising"), "not Gaussian"),
-    Case("noise drawn twice", "", _of(other_noise_in_the_target, "denoising"), "no product with the noise -- or -- unknown term"),
+    Case("noise drawn twice", "", _of(other_noise_in_the_target, "denoising"), "other noise"),
     Case("slices of unit length beside |s|^2", "sliced_score_matching", _of(_sliced(lambda s, v: _half_square(s), unit=True), "sliced"), "divided by d"),
     Case("one slice for the whole batch", "", _of(_sliced(_projected, shared=True), "sliced"), "shared probe"),
     Case("projection not squared", "", _of(_sliced(lambda s, v: 0.5 * np.abs(np.sum(v * s, 1))), "sliced"), "unknown term"),
     Case("projection without its 1/2", "", _of(_sliced(lambda s, v: np.sum(v * s, 1) ** 2), "sliced"), "square doubled"),
     Case("curvature with the wrong sign", "", _of(_sliced(_projected, term=-1.0), "sliced"), "sign of the curvature"),
-    Case("h' forgotten", "", _of(_generalised(lambda fn, x, h, h1: h * _diagonal(fn, x)), "generalised"), "weighted trace"),
+    Case("h' forgotten", "", _of(_generalised(lambda fn, x, h, h1: h * _diagonal(fn, x)), "generalised"), "no derivative term"),
     Case("h in place of h'", "", _of(_generalised(lambda fn, x, h, h1: h * fn.score(x) + h * _diagonal(fn, x)), "generalised"), "in place of its derivative"),
     Case("second difference halved", "", _of(_differences(curve=0.5), "finite_difference_sliced"), "second difference halved"),
     Case("slope without its 1/2", "", _of(_differences(slope=4.0), "finite_difference_sliced"), "square doubled"),

@@ -169,7 +169,8 @@ def _verdict(where, summary, seen, function, theta, width, rtol):
         "details": {"along": along, "reference": seen.reference, "taylor slope": slope},
     }
     if np.any(wrong & (resolved | (gap > 32 * seen.allowed))):
-        pattern, diagnosis = _named(seen, along, wrong, theta, lambda: _each(function, theta, seen, width))
+        each = lambda: _each(function, theta, seen, width)
+        pattern, diagnosis = _named(seen, along, wrong, theta, function(theta), each)
         told = f"{pattern}; Taylor slope {slope:.2f} (right: 2)" if np.isfinite(slope) else pattern
         return CheckReport(where, FAIL, summary, pattern=told, diagnosis=diagnosis, **common)
     if wrong.any() or not resolved.all():
@@ -201,6 +202,12 @@ def taylor_slope(function, theta, v, derivative, width):
     return float(np.median(np.log2(left[usable] / left[usable + 1])[-3:]))
 
 
+def _ranges(numbers):
+    """Ascending numbers as ranges: "0-14, 20, 22-24", the first eight of them."""
+    runs = np.split(np.asarray(numbers), np.flatnonzero(np.diff(numbers) > 1) + 1) if len(numbers) else []
+    return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs[:8]) + " ..." * (len(runs) > 8)
+
+
 def _each(function, theta, seen, width):
     """The `Blocks` of all parameters, None if there are too many to look at one by one."""
     p, m = len(theta), len(seen.chosen)
@@ -213,7 +220,7 @@ def _each(function, theta, seen, width):
     return Blocks(reference, seen.g, 4 * (allowed + 64 * seen.eps * seen.norm))
 
 
-def _named(seen, along, wrong, theta, each):
+def _named(seen, along, wrong, theta, loss, each):
     """What is wrong with a gradient: pattern and diagnosis."""
     m = len(seen.chosen)
     ref, got, allowed = seen.reference, along, seen.allowed + 256 * seen.eps * seen.norm
@@ -225,7 +232,18 @@ def _named(seen, along, wrong, theta, each):
             return pattern, "zero: no gradient reaches the parameters (detached graph?)"
         if close(c, -1, rtol):
             return pattern, "sign: this is minus the gradient; descending along it climbs"
+        long = float(np.linalg.norm(seen.g))
+        limit = float(f"{long:.0e}")
         text = (readings(c, {"p": len(theta)}, rtol) or [said(c, rtol)])[0]
+        laws = {"log L": 1 / loss, "the root of L": 0.5 / np.sqrt(loss), "L^2": 2 * loss} if loss > 0 else {}
+        for law, slope in laws.items():
+            if close(c, slope, 8 * rtol) and not close(c, round(c), 1e-6):
+                return pattern, f"gradient of {law}: your gradient is that of {law}, not of the loss L = {loss:.6g}"
+        if 0 < c < 1 and text == said(c, rtol) and "/" not in text and close(long, limit, 1e-5):
+            return (
+                f"{pattern}, norm {long:.9g}",
+                f"clipped: your gradient has norm {limit:g} and the right direction; it is clipped to that norm, or normalised",
+            )
         return pattern, f"scale: your gradient is {text} times the reference"
     part = seen.V @ theta
     A = np.stack([ref, part], axis=1)
@@ -236,7 +254,7 @@ def _named(seen, along, wrong, theta, each):
             f"weight decay: your gradient is the reference {'-' if b < 0 else '+'} {said(abs(b), 1e-6)} theta: a penalty is in one and not in the other",
         )
     bad = seen.chosen[wrong[:m]]
-    names = ", ".join(map(str, bad[:8])) + " ..." * (len(bad) > 8)
+    names = _ranges(bad)
     k = np.flatnonzero(wrong[:m])
     ratio = got[k] / np.where(ref[k] == 0, np.nan, ref[k])
     pattern = f"{len(bad)} of {m} parameters differ"

@@ -13,6 +13,7 @@ from .kernel import with_kernel
 from .levels import Unseen
 from .naming import COARSEST, Naming, name_right, name_wrong
 from .noise import SIGMAS, noise_of
+from .parabola import bent, strange_target
 from .prediction import convention, kernel_note, mistake, prediction
 from .probes import random_probe
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport
@@ -21,6 +22,9 @@ from .slices import hidden_slices
 from .terms import LINEAR, right
 
 CALLS = 14  # probes in a setting
+NEARLY = 1e-3  # what a loss may be off by, of its terms, to be called inaccurate rather than another
+PRONOUN = {"energy": "an", "score": "a"}
+ROUNDOFF = 16.0  # what a handful of its samples may fall short of the largest
 TRIED = 1  # the setting in which a loss is tried first
 HOPELESS = ("hidden", "unseen")  # numbers that no further call would show
 UNKNOWN = {
@@ -65,6 +69,18 @@ def _drift(situations):
     return np.array([[np.mean(np.sum(e * f, -1)) for f in (e, q.x)] for e, q in zip(shifts, situations, strict=True)])
 
 
+def _with_roundoff(caller, group, calls=4):
+    """A group whose `floor` holds the round-off of the loss itself: of its own finite differences, say.
+
+    Measured, not assumed: x moved by two units of round-off moves a loss by as much as its own round-off, or its terms', does.
+    """
+    near = group.setting._replace(x=group.setting.x * (1 + 2 * caller.eps))
+    moved = [
+        abs(caller.ask(q.probe, near).value - v) for q, v in zip(group.situations[:calls], group.values, strict=False)
+    ]
+    return group._replace(floor=group.floor + ROUNDOFF * float(np.nan_to_num(np.max(moved))))
+
+
 def gather(where, caller: LossCaller, settings, model, rng):
     """`Evidence` in all settings, with fn an energy or a score: what was said, or what the loss accepts and makes sense of."""
     errors, tried = {}, {}
@@ -78,9 +94,11 @@ def gather(where, caller: LossCaller, settings, model, rng):
         except Exception as error:
             errors[kind] = error
     if not tried:
-        said = "; ".join(f"with fn an energy or a score ({k}): {type(e).__name__}: {e}" for k, e in errors.items())
+        said = "; ".join(
+            f"with fn {PRONOUN[k]} {k}, {type(e).__name__}: {str(e).rstrip('.')}" for k, e in errors.items()
+        )
         raise ValueError(
-            f"{where}: loss could not be called {said}. It is called as loss(fn, x, ...) with fn(x) like a network and x (n, d); for "
+            f"{where}: loss could not be called: {said}. It is called as loss(fn, x, ...) with fn(x) like a network and x (n, d); for "
             f"another interface put a function around it, for other arrays pass wrap=."
         ) from next(iter(errors.values()))
     kind = max(tried, key=lambda kind: (_sense(caller, tried[kind][0], kind), kind == "energy"))
@@ -97,6 +115,8 @@ def gather(where, caller: LossCaller, settings, model, rng):
         group, now = tried[kind][0] if known else ask(caller, kind, setting, rng)
         hidden = hidden or now
         groups.append(group)
+    if groups and not hidden and as_it_should_be(caller.objective, groups, kind) is None:
+        groups = [_with_roundoff(caller, group) for group in groups]
     return Evidence(kind, groups or [first], hidden, _repeatable(caller, kind, settings, rng))
 
 
@@ -135,6 +155,8 @@ def investigate(where, caller, settings, model, rng):
     naming, resolution, details = _judged(caller, evidence, rng)
     if alone and naming.verdict == PASS and not reason:
         naming = by_rows(caller, evidence.kind, rng) or Naming(FAIL, MIXED, "alone each level is right")
+    if naming.verdict == PASS and evidence.repeatable and not alone:
+        naming = bent(caller, evidence.kind, evidence.groups[0], rng) or naming
     if naming.verdict == PASS and not evidence.repeatable:
         naming = naming._replace(notes=(*naming.notes, UNHELD))
     elif naming.verdict == PASS and not evidence.hidden:
@@ -142,11 +164,7 @@ def investigate(where, caller, settings, model, rng):
             graph(caller, evidence.kind, [g.setting for g in evidence.groups], _parts(caller, evidence), rng) or naming
         )
     n, d = [sorted({getattr(s, size) for s in settings}) for size in ("n", "d")]
-    summary = (
-        f"{caller.objective} with fn an {evidence.kind}, "
-        if evidence.kind == "energy"
-        else f"{caller.objective} with fn a {evidence.kind}, "
-    ) + f"n {n[0]}-{n[-1]}, d {d[0]}-{d[-1]}, {caller.came} out, {caller.calls} calls"
+    summary = f"{caller.objective} with fn {PRONOUN[evidence.kind]} {evidence.kind}, n {n[0]}-{n[-1]}, d {d[0]}-{d[-1]}, {caller.came} out, {caller.calls} calls"
     notes = (*naming.notes, *sorted(caller.notes))
     if "denoising" in caller.objective:
         notes += kernel_note([g.setting for g in evidence.groups])
@@ -231,7 +249,7 @@ def _judged(caller, evidence, rng):
         )
     if e is not None:
         a, b = e.coefficient("linear"), e.coefficient("square")
-        doubt = float(np.max(e.doubt / np.maximum(np.abs(e.coefficients), 1e-300)))
+        doubt = float(np.max(e.doubt / np.maximum(np.abs(e.coefficients).max(1, keepdims=True), 1e-300)))
         naming = name_right(objective, e, settings, max(1e-9, SIGMAS * doubt), **_as_added(noise, a / b))
         details = {
             "linear": a,
@@ -243,19 +261,17 @@ def _judged(caller, evidence, rng):
         details |= oracle(caller, kind, settings[0], rng) if evidence.repeatable else {}
         if naming.verdict == FAIL and "yours" in details.get("oracle", {}):
             yours, theirs = details["oracle"]["yours"], details["oracle"]["right"]
-            naming = naming._replace(
-                notes=(
-                    *naming.notes,
-                    f"for lambda |x|^2/2 on standardised data your loss has its minimum at lambda = {yours:.6g}, the right one at {theirs:.6g}",
-                )
-            )
+            if abs(yours - theirs) > 1e-6 * abs(theirs):
+                note = f"for lambda |x|^2/2 on standardised data your loss has its minimum at lambda = {yours:.6g}, the right one at {theirs:.6g}"
+                naming = naming._replace(notes=(*naming.notes, note))
         return naming, max(SIGMAS * doubt, COARSEST), details
     found = search(objective, groups, kind)
     if found:
         rtol = max(1e-9, SIGMAS * float(np.max(found[0].doubt / np.maximum(np.abs(found[0].coefficients), 1e-300))))
         details = {"terms": found[0].names, "coefficients": found[0].coefficients, "residual": found[0].residual}
         return name_wrong(objective, found, settings, rtol), rtol, details
-    return _unexplained(objective, groups, kind)
+    strange = strange_target(caller, kind, settings[0]) if objective == "denoising" else None
+    return (strange, np.nan, {}) if strange else _unexplained(objective, groups, kind)
 
 
 def _parts(caller, evidence):
@@ -286,6 +302,8 @@ def _unexplained(objective, groups, kind):
         f"{left:.2g} of it unexplained. It is not quadratic in the score, or is taken at other points, or mixes the samples"
     )
     c = np.mean([f.coefficients for f in fits], axis=0)
+    if left < NEARLY and all(abs(f.coefficients[0] / f.coefficients[1] - 1) < NEARLY for f in fits):
+        text = f"inaccurate: your loss is the right one up to {left:.0e} of its terms: a finite difference of its own, an epsilon, or a small regulariser"
     return (
         Naming(
             FAIL,

@@ -16,6 +16,10 @@ from .terms import ALIASES, OBJECTIVES
 
 SIZES = ((6, 2), (6, 3), (11, 3), (11, 4), (7, 4), (7, 4))  # (n, d): powers of n, d, sigma, m tell themselves apart
 LEVELS = (0.5, 0.8, 0.5, 0.3, 0.8, 0.8)  # below 1: a variance-preserving loss takes 1 - sigma^2
+CURVED = (
+    (lambda x: x + x**2 / 4),
+    (lambda x: 1 + x / 2),
+)  # a weight whose derivative is no constant, for losses that are told both
 COUNTS = (1, 2, 3, 1, 2, 2)
 
 
@@ -25,8 +29,9 @@ def check_loss(loss, *, objective, wrap=None, sigma=None, rng=0, model=None, wei
     Parameters
     ----------
     loss : callable loss(fn, x, ...) -> number, or one number per sample
-        In the user's framework. fn is the model, an energy (..., d) -> (...) or a score (..., d) -> (..., d), to be called like a network;
-        x is (n, d). Whatever the objective needs beyond is passed by name if the loss takes it: target_score; h, h_prime; sigma,
+        In the user's framework. fn is the model, an energy (..., d) -> (...) or a score (..., d) -> (..., d), to be called like a network
+        (in NumPy also fn.energy(x), fn.score(x), fn.trace(x), fn.jacobian(x), fn.curvature(x, v), fn.jvp(x, v)); x is (n, d). Whatever the
+        objective needs beyond is passed by name if the loss takes it: target_score; h, h_prime; sigma,
         noise (unit normals), alpha (1 - sigma^2), t (a time in (0, 1)); sigmas or alphas, level (of each row, an
         index); probes, n_probes; eps (the step of differences); rng, key, generator or seed. A loss may draw noise and
         probes itself: the probe models see where they are asked.
@@ -42,7 +47,7 @@ def check_loss(loss, *, objective, wrap=None, sigma=None, rng=0, model=None, wei
     model : None, "energy" or "score"
         What fn is in this loss; by default whichever the loss takes, and makes sense of.
     weight : (callable, callable), optional
-        h and h' of a generalised loss that does not take them, as functions of x (n, d); default x and 1.
+        h and h' of a generalised loss, as functions of x (n, d); default x and 1, and x + x^2/4 for a loss that takes both.
     step : float
         Step that a finite-difference loss takes, or is told.
 
@@ -79,6 +84,8 @@ def check_loss(loss, *, objective, wrap=None, sigma=None, rng=0, model=None, wei
         raise ValueError(f"{where}: model is {model!r}, expected 'energy', 'score', or None to find out.")
     known = {"step": positive(where, "step", step), "weight": weight or linear_weight()}
     caller = LossCaller(where, loss, objective, wrap, known)
+    if weight is None and {"h", "h_prime"} <= set(caller.takes):
+        known["weight"] = CURVED
     if objective == "denoising" and not {"sigma", "alpha", "t"} & caller.takes.keys() and sigma is None:
         raise ValueError(
             f"{where}: loss does not take sigma; say sigma=, the noise level that it uses, or let it take it: loss(fn, x, sigma); "

@@ -12,10 +12,10 @@ import numpy as np
 
 from ..inputs import count, generator, positive
 from ..quadrature import Frame, integrate
-from .caller import Caller
+from .caller import Caller, points_of
 from .numbers import power, said
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
-from .score import _one_each, _points
+from .score import _one_each
 from .whereabouts import find
 
 BUDGET = {1: 1 << 17, 2: 1 << 20, 3: 1 << 21}
@@ -59,7 +59,7 @@ def check_density(logpdf, *, dim=None, x=None, support=None, wrap=None, rtol=Non
     """
     where, rng = "check_density", generator("check_density", rng)
     dim, x, support = _of_object(logpdf, dim, x, support)
-    points = None if x is None else _points(where, x)
+    points = None if x is None else points_of(where, x)
     ends = _support(where, dim, points, support)
     function = _Masked(where, getattr(logpdf, "logpdf", logpdf), wrap, x, ends)
     found = find(function, ends, points, rng)

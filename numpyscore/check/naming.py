@@ -158,18 +158,27 @@ def name_right(objective, e, settings, rtol, noise=None, error=0.0):
         return Naming(PASS, "", pattern, notes)
     linear, target = LINEAR[objective], objective in ("denoising", "multilevel_denoising", "explicit")
     if target and R is not None and np.any(off != 1):
+        relative = error / max(1.0, np.max(off))  # the error is that of the largest variance
         size, T = (
-            factor(np.sqrt(off), settings, max(rtol, error)),
+            factor(np.sqrt(off), settings, max(rtol, relative)),
             factor(a / b * np.sqrt(off), settings, max(rtol, error)),
         )
-        if T.one:
-            text = f"scale of the noise: the noise that is added has standard deviation {size.text} sigma, the target is that of sigma"
+        if T.one or factor(a / b, settings, rtol).one:
+            text = f"scale of the noise: the noise that is added has standard deviation {_times_sigma(size)}, the target is that of sigma"
             return Naming(FAIL, text, pattern)
     if target and R is not None:
         return Naming(FAIL, _target(objective, R, B, any(np.any(s.scale != 1) for s in settings)), pattern)
     K, off_name, F = (B, linear, R) if B.cost <= A.cost or R is None else (A, SQUARE, _inverse(R, a, b, settings, rtol))
     whole = "" if K.one else f" (and the whole loss is {K.text} times the reference)"
     return Naming(FAIL, _off(objective, off_name, F, settings) + whole, pattern)
+
+
+def _times_sigma(size):
+    """A factor of sigma with sigma: "2 sigma", "sqrt(sigma)"."""
+    if not size.known or size.form:
+        return f"{size.text} sigma"
+    powers = size.powers | {"sigma": size.powers.get("sigma", 0) + 1}
+    return product(size.c, {name: e for name, e in powers.items() if e}, max(size.rtol, 1e-9))
 
 
 def _inverse(R, a, b, settings, rtol):
@@ -193,7 +202,7 @@ def _off(objective, term, F, settings):
         (("n", -1),): "divided by n: averaged over the batch once more than the other term",
         (("n", 1),): "multiplied by n: summed over the batch where the other term is averaged",
         (("m", 1),): "multiplied by the number of probes: their sum is never divided by it",
-        (("m", -1),): "divided by the number of probes once too often",
+        (("m", -1),): "divided by the number of probes: once too often, or the other term is never divided by it",
     }.get(powers if F.known else (), "")
     sign = ", with the wrong sign" if F.c < 0 else ""
     if objective == "sliced" and F.known and powers == (("d", -1),):
@@ -245,6 +254,8 @@ def _one(objective, e, settings, rtol):
     if not extra:
         missing = "square" if has["linear"] else "linear"
         return _missing(objective, missing), pattern
+    if objective == "generalised" and (text := _weighted(F)):
+        return text, pattern
     if all(has.values()):
         if math.isclose(F["linear"].c, F["square"].c, rel_tol=1e-6) and F["linear"].powers == F["square"].powers:
             return (
@@ -269,6 +280,34 @@ def _one(objective, e, settings, rtol):
         f"wrong terms: in place of the {' and the '.join(absent)} your loss has {' and '.join(map(said_of, extra))}",
         pattern,
     )
+
+
+def _weighted(F):
+    """The diagnosis of b [square] + p [sum h_i J_ii] + q [sum h_i' s_i] where p or q is not b; "" of any other terms.
+
+    The right linear term is the sum of both, so that one loss has several explanations; p and q are the same in all of them.
+    """
+    trace, slope = "h.J", "h'.s"
+    if "square" not in F or not set(F) <= {"linear", "square", trace, slope}:
+        return ""
+    if not all(f.known and not f.powers and not f.form for f in F.values()):
+        return ""
+    of = lambda name: F[name].c if name in F else 0.0
+    b, p, q = of("square"), of("linear") + of(trace), of("linear") + of(slope)
+    for name, sentence, here, other in (
+        ("derivative term", "sum h_i' s_i, the term with the derivative of the weight,", q, p),
+        ("weighted trace", "sum h_i J_ii, the weighted trace,", p, q),
+    ):
+        if not close(other, b, 1e-6):
+            continue
+        if abs(here) <= 1e-6 * abs(b):
+            return f"no {name}: {sentence} is missing from your loss"
+        if close(here, -b, 1e-6):
+            return f"sign of the {name}: {sentence} enters with the wrong sign"
+        return (
+            f"scale of the {name}: {sentence} is {said(here / b, 1e-6)} times what it should be beside the other terms"
+        )
+    return ""
 
 
 def _missing(objective, name):

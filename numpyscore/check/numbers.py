@@ -8,6 +8,8 @@ from fractions import Fraction
 import numpy as np
 
 PLAIN = {1.0: "1", 2.0: "2", 0.5: "1/2", 4.0: "4", 0.25: "1/4", 3.0: "3", 1 / 3: "1/3", 8.0: "8", 0.125: "1/8"}
+PLAINNESS = 3  # cost of a plain number: beside "1/n" (2) it is listed, and "2 d/n^2" (7) is not
+NEXT = 1  # readings that cost more than this beyond the simplest are far-fetched beside it
 IRRATIONAL = {
     math.sqrt(2): "sqrt(2)",
     math.sqrt(0.5): "1/sqrt(2)",
@@ -75,6 +77,8 @@ def readings(c, known, rtol=1e-9):
     rtol : float
     """
     found = []
+    if any(close(abs(c), value, rtol) for value in PLAIN):  # 1/2 is no d/n of six points in three dimensions
+        found.append((PLAINNESS, said(c, rtol)))
     names = list(known)
     for exponents in itertools.product((0, 1, -1, 2, -2, 0.5, -0.5), repeat=len(names)):
         if sum(map(bool, exponents)) > 2 or any(
@@ -87,7 +91,8 @@ def readings(c, known, rtol=1e-9):
                 powers = {n: e for n, e in zip(names, exponents, strict=True) if e}
                 cost = 2 * sum(abs(e) + (abs(e) == 0.5) for e in exponents) + (value != 1) + (rest < 0)
                 found.append((cost, product(math.copysign(value, rest), powers)))
-    return [text for _, text in sorted(found)]
+    least = min((cost for cost, _ in found), default=0)
+    return list(dict.fromkeys(text for cost, text in sorted(found) if cost <= least + NEXT))
 
 
 @functools.cache

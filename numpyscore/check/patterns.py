@@ -269,6 +269,8 @@ def entries(field):
         ("signs only", np.sign(ref), "only the sign of each entry is left"),
         ("square", ref**2, "each entry is squared"),
         ("tanh", np.tanh(ref), "each entry went through tanh"),
+        ("whole numbers", np.trunc(ref), "each entry is cut to a whole number (an integer dtype?)"),
+        ("whole numbers", np.rint(ref), "each entry is rounded to a whole number"),
         ("batch mean", np.broadcast_to(ref.mean(0), ref.shape), "every row is the mean over the batch"),
         ("batch mean removed", ref - ref.mean(0), "the mean over the batch is subtracted: rows depend on each other"),
         ("batch sum", np.broadcast_to(ref.sum(0), ref.shape), "every row is the sum over the batch"),
@@ -279,6 +281,8 @@ def entries(field):
             "every entry is the sum over dimensions",
         ),
     ):
+        if name == "signs only" and np.ptp(candidate) == 0:
+            continue  # that is a constant
         for sign in (1, -1):
             if field.explains(sign * candidate)[0]:
                 return Finding(
@@ -286,6 +290,12 @@ def entries(field):
                     sentence + ", and the sign is wrong" * (sign < 0),
                     f"residual {field.explains(sign * candidate)[1]:.0e}",
                 )
+    if len(yours) > 1 and np.ptp(yours) <= 64 * field.eps * np.abs(yours).max():
+        return Finding(
+            "constant",
+            f"your {field.word} is {said(yours.flat[0], 1e-9)} everywhere, whatever x is",
+            "the same number in every entry",
+        )
     top, bottom = yours.max(), yours.min()
     if top > bottom and field.explains(np.clip(ref, bottom, top))[0]:
         text = f"entries are clipped to [{bottom:.6g}, {top:.6g}]"

@@ -70,9 +70,19 @@ def rounded(field):
     unit_of = {"float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
     size = np.linalg.norm(field.reference, axis=1, keepdims=True)
     everywhere = np.mean(gap > field.tolerance) > 0.7
+    root = np.sqrt(np.abs(field.second))
+    moved = root * np.sum(root * np.abs(field.x), axis=1, keepdims=True)  # by a relative rounding of x
     for name, unit in unit_of.items():
         if field.eps < unit and everywhere and np.all(gap <= 16 * unit * size) and np.median(gap / size) > unit / 64:
             text = f"the differences have the size of {name} round-off: somewhere your numbers pass through {name}"
+            return Finding("precision", text, f"relative differences up to {np.max(gap / size):.0e}")
+        if (
+            field.eps < unit
+            and everywhere
+            and np.all(gap <= unit * moved)
+            and np.median(gap / np.maximum(moved, 1e-300)) > unit / 64
+        ):
+            text = f"the differences have the size of rounding x to {name}: x is far from the origin beside its spread; subtract the offset before it is rounded"
             return Finding("precision", text, f"relative differences up to {np.max(gap / size):.0e}")
     return None
 

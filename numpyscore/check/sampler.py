@@ -67,6 +67,10 @@ def check_sampler(step, *, discretisation="euler", step_size=0.2, wrap=None, rng
         )
         return CheckReport(where, FAIL, summary, diagnosis=text)
     linear = [_linear(chain, x, tau * c, k + 1) for k, c in enumerate((1.0, 0.5, 0.25))]
+    silent = all(part is not None and part[2] <= 1e-12 for part in linear)
+    if not silent and not np.array_equal(first, x) and np.array_equal(first, chain(x, tau, 2)):
+        text = "repeated noise: steps with different random numbers are the same; a generator or a key is made anew in each step, or there is no noise"
+        return CheckReport(where, FAIL, summary, diagnosis=text, pattern="two steps from the same points are equal")
     if discretisation == "adjusted" or any(part is None for part in linear):
         return _by_law(where, chain, tau, n, rng, summary, discretisation, linear[0])
     return _unadjusted(where, np.array(linear), tau * np.array([1.0, 0.5, 0.25]), n, summary)
@@ -94,7 +98,10 @@ class _Chain:
 
 
 def _linear(chain, x, tau, seed):
-    """(a, offset, b^2, kurtosis, correlation) of x' = mu + a (x - mu) + offset + b z, or None if the step is not linear in x or not repeatable."""
+    """Of x' = mu + a (x - mu) + offset + b z: a, offset, b^2, kurtosis of z, whether the chains share it, and the correlation of its dimensions.
+
+    None if the step is not linear in x, or not repeatable.
+    """
     base, move = chain(x, tau, seed), 0.37
     near, far = (chain(x + c * move, tau, seed) - base for c in (1, 2))
     tol = 1e-4 if chain.kind == "jax" else 1e-9
@@ -105,12 +112,14 @@ def _linear(chain, x, tau, seed):
     noise = rest - rest.mean(0)
     size = noise.std() or 1e-300
     shared = np.allclose(rest, rest[:1], atol=1e-6 * size) if noise.any() else False
-    return a.mean(), rest.mean(), noise.var() if not shared else rest.var(), np.mean((noise / size) ** 4), float(shared)
+    z = noise / size
+    variance = noise.var() if not shared else rest.var()
+    return a.mean(), rest.mean(), variance, np.mean(z**4), float(shared), np.mean(z[:, 0] * z[:, 1])
 
 
 def _unadjusted(where, parts, taus, n, summary):
     """The verdict on a linear step from its coefficients at three step sizes."""
-    a, offset, noise, kurtosis, shared = parts.T
+    a, offset, noise, kurtosis, shared, correlation = parts.T
     error = SIGMAS * np.sqrt(2 / (n * DIM))
     settings = [{"step": t} for t in taus]
     drift = (1 - a) * VARIANCE
@@ -129,6 +138,9 @@ def _unadjusted(where, parts, taus, n, summary):
     fail = lambda text: CheckReport(where, FAIL, summary, diagnosis=text, **common)
     if shared.any():
         return fail("shared noise: all chains get the same noise in a step")
+    if np.any(np.abs(correlation) > (SIGMAS + 1) / np.sqrt(n)):
+        one = "one number for all dimensions of a chain" if correlation[0] > 0.999 else "they must be independent"
+        return fail(f"correlated noise: the dimensions of the noise have correlation {correlation[0]:.3g}; {one}")
     if np.all(noise <= 1e-12):
         return fail("no noise: the step only climbs to the mode; it is gradient ascent, not Langevin")
     if np.all(drift < 0):
@@ -153,10 +165,10 @@ def _unadjusted(where, parts, taus, n, summary):
                 f"another convention: your step is {product(D[0], D[1], 1e-3)} in x + step score + sqrt(2 step) z",
             )
         return CheckReport(where, PASS, summary, notes=notes, **common)
-    return fail(_noise_text(noise, drift, B, stationary, taus, error))
+    return fail(_noise_text(noise, drift, D, B, stationary, taus, error))
 
 
-def _noise_text(noise, drift, B, stationary, taus, error):
+def _noise_text(noise, drift, D, B, stationary, taus, error):
     """What is wrong with the size of the noise beside the drift."""
     wanted = "sqrt(2 step) z for a drift of step x score"
     settles = (
@@ -173,10 +185,21 @@ def _noise_text(noise, drift, B, stationary, taus, error):
             if abs(ratio[0] / c - 1) <= 2 * error:
                 return f"scale of the noise: it is {text} z where {wanted} is right: {why}; {settles}"
         return f"temperature: the noise has {ratio[0]:.3g} times the variance that belongs to the drift: the samples are those of p^{1 / ratio[0]:.3g}; {settles}"
+    if D and B and B[1] == {"step": 0.5} and abs(B[0] / np.sqrt(2) - 1) <= error:
+        return f"scale of the drift: it is {product(D[0], D[1], 2e-2)} x score where step x score belongs to a noise of sqrt(2 step) z; {settles}"
     return f"scale of the noise: it is {text} z where {wanted} is right; {settles}"
 
 
 # ------------------------------------------------------------------------------- by its law
+
+
+def _acceptance(tau, n, rng):
+    """The share of Langevin proposals that the Metropolis rule accepts on this Gaussian at stationarity."""
+    u = np.sqrt(VARIANCE) * rng.standard_normal((n, DIM))
+    v = u * (1 - tau / VARIANCE) + np.sqrt(2 * tau) * rng.standard_normal((n, DIM))
+    log_q = lambda a, b: -np.sum((a - b * (1 - tau / VARIANCE)) ** 2, axis=1) / (4 * tau)
+    log_ratio = np.sum(u**2 - v**2, axis=1) / (2 * VARIANCE) + log_q(u, v) - log_q(v, u)
+    return float(np.mean(np.exp(np.minimum(log_ratio, 0.0))))
 
 
 def _by_law(where, chain, tau, n, rng, summary, discretisation, linear):
@@ -202,6 +225,8 @@ def _by_law(where, chain, tau, n, rng, summary, discretisation, linear):
         tests[f"mean, {name}"] = u.mean() * root
         tests[f"variance, {name}"] = (np.mean(u**2) - 1) * root / np.sqrt(2)
         tests[f"fourth moment, {name}"] = (np.mean(u**4) - 3) * root / np.sqrt(96)
+        tests[f"correlation, {name}"] = np.mean(u[:, 0] * u[:, 1]) * np.sqrt(n)
+        tests[f"squares together, {name}"] = (np.mean(u[:, 0] ** 2 * u[:, 1] ** 2) - 1) * np.sqrt(n / 8)
     error = SIGMAS * np.sqrt(2) / root
     worst = Worst(f"variance after {steps} steps", float(np.mean((stay - MEAN) ** 2)), float(target), float(error))
     name = max(tests, key=lambda key: abs(tests[key]))
@@ -214,9 +239,11 @@ def _by_law(where, chain, tau, n, rng, summary, discretisation, linear):
     if all(abs(z) <= SIGMAS + 1 for key, z in tests.items() if "arrives" not in key or key == "variance, arrives"):
         return CheckReport(where, PASS, summary, **common)
     got = float(np.mean((stay - MEAN) ** 2))
-    euler = VARIANCE / (1 - tau / (2 * VARIANCE))
-    if discretisation == "adjusted" and abs(got / euler - 1) < error and abs(euler / VARIANCE - 1) > 2 * error:
-        text = f"not adjusted: the chain settles at variance {got:.3g}, that of the unadjusted step, instead of {VARIANCE}: the acceptance step is missing, or accepts everything"
+    accepted = _acceptance(tau, n, rng) if discretisation == "adjusted" else 1.0
+    if discretisation == "adjusted" and share == 1 and accepted < 1 - 20 / n:
+        text = f"not adjusted: every chain moves, and the variance is {got:.3g} instead of {VARIANCE}: the acceptance step is missing, accepts everything, or is one decision for all chains"
+    elif abs(share - (1 - accepted)) < 5 * np.sqrt(accepted * (1 - accepted) / n) + 1e-9:
+        text = f"acceptance reversed: {share:.1%} of the chains move where {accepted:.1%} of the proposals are to be accepted: the rejected ones are taken"
     elif abs(tests["variance, stays"]) <= SIGMAS + 1 and abs(tests["mean, stays"]) <= SIGMAS + 1:
         text = "does not arrive: a chain that starts in the target stays there, one from outside does not come (too small a step, or frozen chains)"
         return CheckReport(where, INCONCLUSIVE, summary, diagnosis=text, **common)

@@ -1,17 +1,18 @@
-"""Is a score minus the gradient of its energy, is it a gradient at all, and does row i depend on row i alone?"""
+"""Is a score minus the gradient of its energy, and is it a gradient at all?"""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..differences import SAFETY, differences, tolerance, widths
-from ..foreign import to_numpy
-from ..inputs import generator, positive, samples
-from .caller import Caller
-from .field import Field
+from ..differences import SAFETY, differences, other_widths, settled, tolerance, widths
+from ..inputs import generator, positive
+from .caller import Caller, points_of
+from .field import Field, fitted
+from .numbers import readings
 from .patterns import recognise
 from .places import located
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
+from .steady import by_rows, unsteady
 
 ENOUGH = {True: 1e-6, False: 2e-2}  # relative resolution that a PASS needs, in float64 and below
 
@@ -22,7 +23,8 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
     .. math:: s(x) = -\nabla E(x) = \nabla \log p(x)
 
     The energy is differenced (Romberg, nine halved steps), with all points in one call of it; so nothing of the user's
-    differentiation is trusted.
+    differentiation is trusted. Rows that differ are looked at with other steps before anything is said of them, and the score is asked
+    again after other points: it must not depend on what was asked before.
 
     Parameters
     ----------
@@ -55,7 +57,7 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
     where = "check_score"
     if (energy is None) == (logpdf is None):
         raise ValueError(f"{where}: expected one of energy= and logpdf=, got {'none' if energy is None else 'both'}.")
-    points = _points(where, x)
+    points = points_of(where, x)
     name, sign = ("energy", -1.0) if logpdf is None else ("logpdf", 1.0)
     log_p = Caller(where, name, energy if logpdf is None else logpdf, wrap, x)
     yours = Caller(where, "score", score, wrap, x)
@@ -64,32 +66,35 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
     bad = _misshapen(where, "score", value, points.shape, yours, points)
     if bad is not None:
         return bad
+    restless = unsteady(where, yours, value, points)
+    if restless is not None:
+        return restless
     one_each = lambda p: _one_each(where, name, *log_p.both(p))
     unfit = _unfit_energy(where, name, lambda p: one_each(p)[0], points, generator(where, rng))
     if unfit is not None:
         return unfit
     d_dx, _ = differences(one_each, points, widths(points, step))
-    reference = sign * d_dx.value
-    E = -sign * one_each(points)[0]
     eps = max(yours.eps, log_p.eps)
-    allowed = tolerance(d_dx, np.linalg.norm(reference, axis=1, keepdims=True), eps) + _input_rounding(
-        d_dx.second, points, eps
-    )
+
+    def allowance(d_dx):
+        """What a right score may differ by, (n, d)."""
+        size = np.linalg.norm(d_dx.value, axis=1, keepdims=True)
+        return tolerance(d_dx, size, eps) + _input_rounding(d_dx.second, points, eps)
+
+    def doubtful(d_dx):
+        """Rows that no PASS could be said of."""
+        gap, allowed = np.abs(value - sign * d_dx.value), allowance(d_dx)
+        return ~np.all((gap <= allowed) & (allowed <= ENOUGH[eps < 1e-10] * _sizes(d_dx.value, value)), axis=1)
+
+    d_dx = settled(one_each, points, other_widths(points, step), d_dx, doubtful, allowance)
+    reference, allowed = sign * d_dx.value, allowance(d_dx)
+    E = -sign * one_each(points)[0]
     n, d = points.shape
     summary = f"{n} point{'s' * (n > 1)} x {d} dim{'s' * (d > 1)}, {yours.went} in, {yours.came} out, {log_p.evaluations} {name} evaluations"
     notes = yours.notes()
     field = Field(value, reference, allowed, points, E, -sign * d_dx.second, eps)
-    return judge(where, field, summary, eps, rtol, notes, again=lambda: _fewer_rows(yours, field))
-
-
-def _points(where, x):
-    """Points of any framework as a finite (n, d) array, n >= 1."""
-    points = samples(where, to_numpy(x, f"{where}: x"))
-    if points.dtype.kind == "c":
-        raise TypeError(f"{where}: x is complex, expected real points (n, d).")
-    if points.size == 0:
-        raise ValueError(f"{where}: x has shape {points.shape}, expected at least one row and one column.")
-    return points.astype(float)
+    report = judge(where, field, summary, eps, rtol, notes, again=lambda: _fewer_rows(yours, field))
+    return by_rows(report, yours, points)
 
 
 def _misshapen(where, name, value, shape, caller, x):
@@ -164,19 +169,18 @@ def _fewer_rows(caller, field):
 # ------------------------------------------------------------------------------- the verdict on a field
 
 
-def judge(where, field, summary, eps, rtol=None, notes=(), again=None, recognise=recognise):
+def judge(where, field, summary, eps, rtol=None, notes=(), again=None, recognise=recognise, size=None):
     """PASS, FAIL or INCONCLUSIVE for a field (n, d) beside its reference, with the diagnosis.
 
+    `size` (n, 1) is what a relative error is relative to: the norm of a row, or for a sum of terms that cancel their absolute sum;
     `again` asks the user's function about half of the rows alone: what depends on n then tells itself from what does not;
     `recognise` finds explanations of a field.
     """
     yours, reference, allowed = field.yours, field.reference, field.tolerance
-    norm = np.linalg.norm(reference, axis=1, keepdims=True)
-    size = np.maximum(norm, np.sqrt(np.mean(norm**2)))
-    size = np.where(size > 0, size, np.maximum(np.abs(yours).max(), 1e-300))
+    size = _sizes(reference if size is None else size, yours)
     if rtol is not None:
         rtol = positive(where, "rtol", rtol)
-        allowed = np.maximum(allowed, rtol * norm)
+        allowed = np.maximum(allowed, rtol * np.linalg.norm(reference, axis=1, keepdims=True))
     gap = np.abs(yours - reference)
     wrong = gap > allowed
     resolved = allowed <= size * max(rtol or 0.0, ENOUGH[eps < 1e-10])
@@ -213,24 +217,23 @@ def judge(where, field, summary, eps, rtol=None, notes=(), again=None, recognise
     return CheckReport(where, PASS, summary, **common)
 
 
+def _sizes(reference, yours):
+    """What a relative error of each row is relative to (n, 1): the norm of the row, at least that of the field."""
+    norm = np.linalg.norm(reference, axis=1, keepdims=True)
+    size = np.maximum(norm, np.sqrt(np.mean(norm**2)))
+    return np.where(size > 0, size, np.maximum(np.abs(yours).max(), 1e-300))
+
+
 def _settle_n(found, field, again):
-    """Of the readings of a factor, those that agree with what fewer rows give."""
+    """Of the readings of a factor, those that read the factor of fewer rows as well: 1/n is no 1/(2 d) there."""
     if len(found) == 0 or found[0].name != "scale" or again is None or len(field.x) < 2:
         return found
-    change, n, m = again(), len(field.x), (len(field.x) + 1) // 2
+    change, (n, d) = again(), field.x.shape
     if change is None:
         return found
-    with_n = lambda f: (
-        m / n if "n" in _letters(f.sentence) else 1.0,
-        n / m if "1/n" in f.sentence or "/n" in f.sentence else 1.0,
-    )
-    kept = [f for f in found if any(abs(change - c) < 1e-3 for c in (np.prod(with_n(f)),))] or found
-    return kept
-
-
-def _letters(sentence):
-    """The quantities that a reading names."""
-    return set(sentence.split(" of the reference")[0].replace("/", " ").replace("(", " ").replace(")", " ").split())
+    (c,) = fitted(field, field.reference)
+    fewer = readings(abs(c * change), {"n": (n + 1) // 2, "d": d}, 1e-6)
+    return [f for f in found if any(f"is {text} of the reference" in f.sentence for text in fewer)] or found
 
 
 # ------------------------------------------------------------------------------- is it a gradient?
@@ -245,16 +248,29 @@ class Jacobian(NamedTuple):
     x: np.ndarray
 
 
-def differenced_jacobian(where, caller, x, step=None):
-    """The Jacobian of a user's score by Romberg differences, or a report if the score is unfit for it."""
+def differenced_jacobian(where, caller, x, step=None, suspect=None):
+    """The Jacobian of a user's score by Romberg differences, or a report if the score is unfit for it.
+
+    Rows that it does not resolve, and rows that `suspect` (of a `Jacobian`) points at, are looked at with other steps.
+    """
     score, seen = caller.both(x)
     bad = _misshapen(where, "score", score, x.shape, caller, x)
     if bad is not None:
         return bad
     seen = seen.astype(float)
-    d_dx, _ = differences(caller.both, seen, widths(seen, step), shape=(x.shape[1],))
-    size = np.linalg.norm(d_dx.value, axis=(1, 2), keepdims=True)
-    return Jacobian(d_dx.value, tolerance(d_dx, size, caller.eps), score, seen)
+    shape = (x.shape[1],)
+    size = lambda value: np.linalg.norm(value, axis=(1, 2), keepdims=True)
+    of = lambda d_dx: Jacobian(d_dx.value, tolerance(d_dx, size(d_dx.value), caller.eps), score, seen)
+
+    def doubtful(d_dx):
+        jac = of(d_dx)
+        unresolved = ~np.all(jac.tolerance <= ENOUGH[caller.eps < 1e-10] * size(jac.value), axis=(1, 2))
+        return unresolved if suspect is None else unresolved | suspect(jac)
+
+    d_dx, _ = differences(caller.both, seen, widths(seen, step), shape)
+    return of(
+        settled(caller.both, seen, other_widths(seen, step), d_dx, doubtful, lambda d_dx: of(d_dx).tolerance, shape)
+    )
 
 
 def check_conservative(score, *, x, wrap=None, rtol=None, step=None):
@@ -276,9 +292,11 @@ def check_conservative(score, *, x, wrap=None, rtol=None, step=None):
     CheckReport
     """
     where = "check_conservative"
-    points = _points(where, x)
+    points = points_of(where, x)
     caller = Caller(where, "score", score, wrap, x)
-    jac = differenced_jacobian(where, caller, points, step)
+    flip = lambda a: a.transpose(0, 2, 1)
+    symmetric = lambda jac: np.abs(jac.value - flip(jac.value)) <= jac.tolerance + flip(jac.tolerance)
+    jac = differenced_jacobian(where, caller, points, step, lambda jac: ~np.all(symmetric(jac), axis=(1, 2)))
     if isinstance(jac, CheckReport):
         return jac
     n, d = points.shape
@@ -288,8 +306,8 @@ def check_conservative(score, *, x, wrap=None, rtol=None, step=None):
             where, PASS, summary, diagnosis="", notes=("in one dimension every score is a gradient", *caller.notes())
         )
     upper = np.triu_indices(d, 1)
-    above, below = jac.value[:, *upper], jac.value.transpose(0, 2, 1)[:, *upper]
-    allowed = (jac.tolerance + jac.tolerance.transpose(0, 2, 1))[:, *upper]
+    above, below = jac.value[:, *upper], flip(jac.value)[:, *upper]
+    allowed = (jac.tolerance + flip(jac.tolerance))[:, *upper]
     size = np.linalg.norm(jac.value, axis=(1, 2))[:, None]
     size = np.maximum(size, np.sqrt(np.mean(size**2)) or 1e-300)
     if rtol is not None:
@@ -330,98 +348,3 @@ def check_conservative(score, *, x, wrap=None, rtol=None, step=None):
             **common,
         )
     return CheckReport(where, PASS, summary, **common)
-
-
-# ------------------------------------------------------------------------------- does row i depend on row i alone?
-
-
-def check_rows(score, x, *, wrap=None, rtol=None, rng=0):
-    """Does row i of the result depend on row i of x alone?
-
-    The rows are asked again in another order, in half a batch, and with all other rows replaced; up to a few units of
-    round-off (a matrix product sums in another order) nothing may change.
-
-    Parameters
-    ----------
-    score : callable (n, d) -> (n, ...)
-        Or an energy, a trace: anything with one result per row.
-    x : (n, d) array, n >= 2
-    wrap : as in `check_score`
-    rtol : float, optional
-        Allowed change relative to the largest result; 4096 eps by default.
-    rng : seed or numpy.random.Generator
-        Draws the order and the other rows.
-
-    Returns
-    -------
-    CheckReport
-    """
-    where = "check_rows"
-    points, rng = _points(where, x), generator(where, rng)
-    n, d = points.shape
-    if n < 2:
-        raise ValueError(
-            f"{where}: x has {n} row, expected at least two: with one there is nothing it could depend on."
-        )
-    caller = Caller(where, "score", score, wrap, x)
-    whole = caller(points)
-    summary = f"{n} rows x {d} dims, {caller.went} in, {caller.came} out"
-    if whole.shape[:1] != (n,):
-        text = f"shape: the result has shape {whole.shape} for {n} rows; expected one result per row"
-        return CheckReport(where, FAIL, summary, diagnosis=text)
-    scale = np.abs(whole[np.isfinite(whole)]).max(initial=0.0)
-    allowed = (4096 * caller.eps if rtol is None else positive(where, "rtol", rtol)) * scale
-    change = lambda now, i: np.nan_to_num(np.abs(now - whole[i]), nan=np.inf).reshape(len(now), -1).max(axis=1)
-    order, half = rng.permutation(n), np.arange((n + 1) // 2)
-    others = np.concatenate([points[:1], points[1:].mean(0) + 3 * points.std(0) * rng.standard_normal((n - 1, d))])
-    again = caller(points)
-    trials = {
-        "two calls": change(again, np.arange(n)),
-        "another order": change(caller(points[order]), order),
-        "half the batch": change(caller(points[half]), half),
-        "other rows": change(caller(others)[:1], np.arange(1)),
-    }
-    top = {name: float(gap.max()) for name, gap in trials.items()}
-    name = max(top, key=lambda key: top[key])
-    resolution = float(allowed / scale) if scale else np.nan
-    common: dict[str, Any] = {
-        "resolution": resolution,
-        "notes": tuple(caller.notes()),
-        "details": {"largest change": top},
-    }
-    if max(top.values()) <= allowed:
-        return CheckReport(where, PASS, summary, **common)
-    i = int(trials[name].argmax())
-    if top["two calls"] > allowed:
-        text = "random: two calls with the same rows differ (dropout, random probes); nothing can be said about rows"
-        return CheckReport(
-            where, INCONCLUSIVE, summary, pattern=f"changes by {top['two calls'] / scale:.2g}", diagnosis=text, **common
-        )
-    pattern = (
-        ", ".join(f"{key}: {value / scale:.1e}" for key, value in top.items() if key != "two calls")
-        + " of the largest result"
-    )
-    return CheckReport(
-        where,
-        FAIL,
-        summary,
-        pattern=pattern,
-        diagnosis=_mixed(caller(points[half]), whole, top, allowed, n),
-        **common | {"worst": Worst(f"row {i}, {name}", top[name], 0.0, resolution)},
-    )
-
-
-def _mixed(halved, whole, top, allowed, n):
-    """In which way rows depend on each other."""
-    m = len(halved)
-    for c, text in (
-        (n / m, "1/n: rows are divided by their number, as in the gradient of a mean over the batch"),
-        (m / n, "n: rows are multiplied by their number"),
-    ):
-        if m != n and np.allclose(halved, c * whole[:m], rtol=1e-5, atol=1e-9 * np.abs(whole).max()):
-            return text
-    if top["another order"] <= allowed:
-        return "batch statistics: the result of a row changes with the other rows, not with their order (batch normalisation, centring, a mean or sum over the wrong axis)"
-    if top["other rows"] <= allowed:
-        return "position: the result of a row changes with its place in the batch (an index, a fixed noise array, a cumulative sum)"
-    return "rows mixed: the result of a row changes with the other rows and with their order"

@@ -26,7 +26,7 @@ def hidden_slices(caller, kind, repeatable, rng):
     """Naming, resolution and details of a sliced loss whose directions are hidden."""
     if not repeatable:
         return averaged(caller, kind, rng)
-    found, settings, rough = [], [], 0.0
+    found, settings, rough, fixed = [], [], 0.0, True
     for d, m in ((2, 1), (3, 2), (4, 3)):
         x = np.tile(0.3 + rng.standard_normal(d), (ROWS, 1))
         m = m if "n_probes" in caller.takes else 1
@@ -47,12 +47,50 @@ def hidden_slices(caller, kind, repeatable, rng):
         k = len(upper[0])
         N, M = _symmetric(c[1 : k + 1], upper, d), _symmetric(c[k + 1 :], upper, d)
         if left > max(1e-4, 1e4 * caller.eps):
-            text = "unknown term: at equal rows your loss is not s.N s + tr(J M); it is not quadratic in the score, or mixes the samples"
-            return Naming(FAIL, text, f"{left:.2g} of it is left"), left, {}
+            return _other_terms(caller, kind, setting, rng, left), left, {}
+        fixed &= caller.ask(probe, setting._replace(seed=setting.seed + 1)).value == values[-1]
         found.append((N, M))
         rough = max(rough, left)
         settings.append(setting)
-    return _named(found, settings, rough if rough > 1e-9 else 0.0, max(1e-8, 1e4 * caller.eps))
+    naming, resolution, details = _named(found, settings, rough if rough > 1e-9 else 0.0, max(1e-8, 1e4 * caller.eps))
+    if fixed and naming.diagnosis.startswith(("shared probe", "directions not isotropic")):
+        text = "fixed directions: they are the same in every call, whatever the random numbers; draw new ones with E[v v^T] = I for every row"
+        naming = naming._replace(diagnosis=text)
+    elif fixed:
+        naming = naming._replace(
+            notes=(
+                *naming.notes,
+                "its directions are the same in every call, whatever the random numbers: right for a test, not for training",
+            )
+        )
+    return naming, resolution, details
+
+
+def _other_terms(caller, kind, setting, rng, left):
+    """A loss that is not s.N s + tr(J M) with symmetric matrices: with a general M, or a term that is linear in the score?"""
+    d, x = setting.d, setting.x[:1]
+    rows, values = [], []
+    for _ in range(3 * d * (d + 2)):
+        probe = random_probe(kind, d, rng)
+        s, J = probe.score(x)[0], probe.jacobian(x)[0]
+        rows.append(np.concatenate([[1.0], s, np.outer(s, s)[np.triu_indices(d)], J.ravel()]))
+        values.append(caller.ask(probe, setting).value)
+    A, y = np.array(rows), np.array(values)
+    c = np.linalg.lstsq(A, y, rcond=None)[0]
+    if np.abs(y - A @ c).max() > max(1e-9, 1e4 * caller.eps) * np.abs(A * c).sum(1).max():
+        text = "unknown term: at equal rows your loss is not s.N s + tr(J M); it is not quadratic in the score, or mixes the samples"
+        return Naming(FAIL, text, f"{left:.2g} of it is left")
+    b, N, M = c[1 : d + 1], c[d + 1 : -d * d], c[-d * d :].reshape(d, d)
+    if np.abs(N).max() < 1e-6 * np.abs(M).max():
+        text = "projection not squared: a term linear in the score, v.s, stands where 1/2 (v.s)^2 should; it has no minimum"
+        return Naming(FAIL, text, f"loss = s.b + tr(J M) + constant, |b| = {np.linalg.norm(b):.2g}")
+    twist = np.abs(M - M.T).max() / np.abs(M).max()
+    text = "two directions: the Jacobian has different vectors on its two sides, u.J v in place of v.J v (v drawn twice, or the product with v left out), which averages to nothing"
+    return Naming(
+        FAIL,
+        text,
+        f"tr(J M) with M of size {np.abs(M).max():.2g} beside N of size {np.abs(N).max():.2g}, {twist:.0%} of it antisymmetric",
+    )
 
 
 def _symmetric(c, upper, d):
@@ -85,6 +123,13 @@ def _named(found, settings, left, exact):
                     "no square: the square of the score is missing from your loss; it has no minimum",
                     "s.N s with N = 0",
                 ),
+                exact,
+                {},
+            )
+        if size <= 4 / np.sqrt(ROWS) * np.abs(N).max():
+            text = "two directions: u.J v in place of v.J v (v drawn twice, or the product with v left out): the curvature averages to nothing beside the square"
+            return (
+                Naming(FAIL, text, f"tr(J M) with M of size {size:.2g} beside N of size {np.abs(N).max():.2g}"),
                 exact,
                 {},
             )

@@ -8,15 +8,18 @@ import numpy as np
 from ..differences import widths
 from ..foreign import framework, same_randomness, source, wrapper
 from ..inputs import count, generator
-from .caller import Caller
+from .caller import Caller, points_of
 from .field import Field, Finding
 from .numbers import close, said
 from .patterns import ONE_EACH, recognise
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
-from .score import Jacobian, _misshapen, _points, differenced_jacobian, judge
+from .score import Jacobian, _misshapen, differenced_jacobian, judge
+from .steady import by_rows
 
 SIGMAS = 5.0  # pooled over all rows; each row alone must be within SIGMAS + 1
 SOURCES = ("rng", "key", "generator", "seed")
+ROUGH = 0.25  # relative resolution that a PASS of an estimate needs
+MORE = 10  # times n_calls that may be made to get there
 
 
 def check_trace(trace, *, score, x, wrap=None, rtol=None, rng=0, n_calls=200, step=None):
@@ -36,7 +39,7 @@ def check_trace(trace, *, score, x, wrap=None, rtol=None, rng=0, n_calls=200, st
         As in `check_score`.
     rng : seed or numpy.random.Generator
     n_calls : int
-        Calls of a random estimator.
+        Calls of a random estimator; up to ten times as many where they settle it.
 
     Returns
     -------
@@ -48,22 +51,24 @@ def check_trace(trace, *, score, x, wrap=None, rtol=None, rng=0, n_calls=200, st
     """
     where = "check_trace"
     count(where, "n_calls", n_calls, 2)
-    points, rng = _points(where, x), generator(where, rng)
+    points, rng = points_of(where, x), generator(where, rng)
+    n, d = points.shape
     of_score = Caller(where, "score", score, wrap, x)
-    jac = differenced_jacobian(where, of_score, points, step)
-    if isinstance(jac, CheckReport):
-        return jac
     seeded = _Seeded(where, trace, wrapper(where, wrap, x), rng)
     yours = Caller(where, "trace", seeded, wrap, x)
-    first, second = (a[:, 0] if a.shape == (len(jac.x), 1) else a for a in (yours(jac.x), yours(jac.x)))
-    bad = _misshapen(where, "trace", first, jac.x.shape[:1], yours, jac.x)
+    first, second = (a[:, 0] if a.shape == (n, 1) else a for a in (yours(points), yours(points)))
+    bad = _misshapen(where, "trace", first, (n,), yours, points)
     if bad is not None:
         return bad
-    n, d = points.shape
+    exact = np.allclose(first, second, rtol=256 * yours.eps, atol=256 * yours.eps * np.abs(first).max())
+    suspect = lambda jac: ~(np.abs(first - np.trace(jac.value, axis1=1, axis2=2)) <= _allowed(jac, yours.eps))
+    jac = differenced_jacobian(where, of_score, points, step, suspect if exact else None)
+    if isinstance(jac, CheckReport):
+        return jac
     summary = f"{n} points x {d} dims, {yours.went} in, {yours.came} out, {of_score.evaluations} score evaluations"
     notes = [*of_score.notes(), *yours.notes()]
     found = kink(of_score, jac.x)
-    if np.allclose(first, second, rtol=256 * yours.eps, atol=256 * yours.eps * np.abs(first).max()):
+    if exact:
         report = _exact(where, first, jac, summary, max(yours.eps, of_score.eps), rtol, notes)
     else:
         report = _estimated(where, yours, jac, summary, n_calls, notes)
@@ -83,7 +88,7 @@ def check_trace(trace, *, score, x, wrap=None, rtol=None, rng=0, n_calls=200, st
             tuple(notes),
             report.details,
         )
-    return report
+    return by_rows(report, yours, jac.x) if exact else report
 
 
 class _Seeded:
@@ -108,9 +113,15 @@ class _Seeded:
 # ------------------------------------------------------------------------------- exact
 
 
+def _allowed(jac: Jacobian, eps):
+    """What a right trace may differ by (n,)."""
+    diagonals = [np.diagonal(a, axis1=1, axis2=2) for a in (jac.tolerance, np.abs(jac.value))]
+    return diagonals[0].sum(1) + 128 * eps * diagonals[1].sum(1)
+
+
 def _exact(where, value, jac: Jacobian, summary, eps, rtol, notes):
     diagonal = np.diagonal(jac.value, axis1=1, axis2=2)
-    allowed = np.diagonal(jac.tolerance, axis1=1, axis2=2).sum(1) + 128 * eps * np.abs(diagonal).sum(1)
+    allowed = _allowed(jac, eps)
     field = Field(
         value[:, None],
         diagonal.sum(1)[:, None],
@@ -122,7 +133,14 @@ def _exact(where, value, jac: Jacobian, summary, eps, rtol, notes):
         "trace",
     )
     return judge(
-        where, field, summary, eps, rtol, notes, recognise=lambda f: _of_the_jacobian(f, jac) or recognise(f, ONE_EACH)
+        where,
+        field,
+        summary,
+        eps,
+        rtol,
+        notes,
+        recognise=lambda f: _of_the_jacobian(f, jac) or recognise(f, ONE_EACH),
+        size=np.maximum(np.abs(diagonal).sum(1), np.linalg.norm(jac.value, axis=(1, 2)))[:, None],
     )
 
 
@@ -172,6 +190,10 @@ def _estimated(where, yours, jac: Jacobian, summary, n_calls, notes):
     """Mean over calls against the differenced trace, in standard errors."""
     reference = np.trace(jac.value, axis1=1, axis2=2)
     values = np.array([yours(jac.x).reshape(-1) for _ in range(n_calls)])
+    wanted = _enough(n_calls, SIGMAS * _doubt(values, reference))
+    if n_calls < wanted <= MORE * n_calls:  # a few times the calls settle it
+        values = np.concatenate([values, [yours(jac.x).reshape(-1) for _ in range(wanted - n_calls)]])
+        n_calls = wanted
     equal = np.tile(jac.x[:1], (max(4, len(jac.x)), 1))
     shared = _one_probe(yours, equal)
     mean, error = values.mean(0), values.std(0, ddof=1) / np.sqrt(n_calls) + 1e-300
@@ -197,14 +219,10 @@ def _estimated(where, yours, jac: Jacobian, summary, n_calls, notes):
     }
     pattern = f"mean = {ratio:.4g} +- {doubt:.1g} x reference, largest |z| = {abs(z[i]):.1f}"
     if abs(ratio - 1) > SIGMAS * doubt or abs(z[i]) > SIGMAS + 1:
-        return CheckReport(
-            where,
-            FAIL,
-            summary,
-            pattern=pattern,
-            diagnosis=_bias(ratio, doubt, jac.x.shape[1], np.abs(mean - ratio * reference) / error),
-            **common,
+        text = _uncentred(mean, error, jac) or _bias(
+            ratio, doubt, jac.x.shape[1], np.abs(mean - ratio * reference) / error
         )
+        return CheckReport(where, FAIL, summary, pattern=pattern, diagnosis=text, **common)
     if shared:
         text = "shared probe: all rows of a batch use one direction; unbiased, but averaging over the batch does not reduce its noise"
         return CheckReport(
@@ -215,10 +233,21 @@ def _estimated(where, yours, jac: Jacobian, summary, n_calls, notes):
             diagnosis=text,
             **common,
         )
-    if resolution > 0.25:
-        text = f"unresolved: {n_calls} calls leave an error of {resolution:.0%}; take n_calls={4 * n_calls} or more"
+    if resolution > ROUGH:
+        text = f"unresolved: {n_calls} calls leave an error of {resolution:.0%} of the trace; take n_calls={_enough(n_calls, resolution)}"
         return CheckReport(where, INCONCLUSIVE, summary, pattern=pattern, diagnosis=text, **common)
     return CheckReport(where, PASS, summary, pattern=pattern, **common)
+
+
+def _doubt(values, reference):
+    """Standard error of the ratio of an estimate's mean to the reference, all rows together."""
+    variance = values.var(0, ddof=1) / len(values) + 1e-300
+    return float(1 / np.sqrt(np.sum(reference**2 / variance) + 1e-300))
+
+
+def _enough(n_calls, resolution):
+    """How many calls bring a resolution to ROUGH, in hundreds; a resolution falls as 1/sqrt(n_calls)."""
+    return n_calls if resolution <= ROUGH else int(100 * np.ceil(1.3 * n_calls * (resolution / ROUGH) ** 2 / 100))
 
 
 def _one_probe(yours, equal):
@@ -226,6 +255,21 @@ def _one_probe(yours, equal):
     first, second = yours(equal).reshape(-1), yours(equal).reshape(-1)
     same = lambda a: np.allclose(a, a[0], rtol=1e3 * yours.eps)
     return bool(same(first) and same(second) and not np.isclose(first[0], second[0], rtol=1e3 * yours.eps))
+
+
+def _uncentred(mean, error, jac: Jacobian):
+    """The diagnosis of directions with a mean m and a variance s: E[v.J v] = (s + m^2) tr J + m^2 (sum of all else of J); or ""."""
+    trace = np.trace(jac.value, axis1=1, axis2=2)
+    A = np.column_stack([trace, jac.value.sum((1, 2)) - trace]) / error[:, None]
+    if len(mean) < 3 or np.linalg.matrix_rank(A) < 2:
+        return ""
+    c, spread = np.linalg.lstsq(A, mean / error, rcond=None)[0], np.sqrt(np.diag(np.linalg.inv(A.T @ A)))
+    if c[1] <= (SIGMAS + 1) * spread[1] or np.any(np.abs(mean / error - A @ c) > SIGMAS + 1):
+        return ""
+    return (
+        f"directions not centred: E[v v^T] = {max(c[0] - c[1], 0.0):.2g} I + {c[1]:.2g} 1 1^T, so v has mean {np.sqrt(c[1]):.2g} (numbers from 0 to 1, "
+        f"or 0 and 1?) and what is off the diagonal of the Jacobian does not average out; draw v with mean 0 and variance 1"
+    )
 
 
 def _bias(ratio, doubt, d, off):
@@ -254,7 +298,7 @@ def _bias(ratio, doubt, d, off):
     elif m > 1 and m == d and near(m):
         out.append(f"summed over probes: or, with {m} probes, their sum is never divided by their number")
     for c in (2 / 3, 1 / 3, 1 / 12):
-        if near(c) and close(ratio, c, 0.1) and not out:
+        if near(c) and close(ratio, c, 0.1) and (not out or close(c, 1 / d, 1e-9)):
             out.append(
                 f"variance of the directions: E[v v^T] = {said(c, 1e-6)} I (uniform numbers?), so the mean is {said(c, 1e-6)} of the trace"
             )
