@@ -58,16 +58,30 @@ def perturbed(kernel, target, *, takes="sigma", spread=lambda sigma: sigma, redu
     }[takes]
 
 
+def said(kernel, target):
+    """What fn has to be said to be: the noise, where nothing else tells it from a score."""
+    return "noise" if kernel == "exploding" and target in ("eps", "sigma eps") else None
+
+
+@pytest.mark.parametrize("target", ["eps", "sigma eps"])
+def test_noise_as_target_of_an_unknown_fn_is_neither_right_nor_wrong(target):
+    """Without a scale of x nothing tells a network that predicts noise from a score with a wrong target; said to be either, it is known."""
+    loss = perturbed(KERNELS["exploding"], TARGETS[target])
+    reports = {model: check_loss(loss, objective="denoising", model=model) for model in (None, "noise", "score")}
+    assert [r.verdict for r in reports.values()] == ["INCONCLUSIVE", "PASS", "FAIL"], reports
+    assert "model='noise'" in reports[None].diagnosis and "target" in reports["score"].diagnosis
+
+
 @pytest.mark.parametrize("kernel, target", RIGHT)
 def test_right_targets_of_every_kernel_pass_with_the_conversion(kernel, target):
-    report = check_loss(perturbed(KERNELS[kernel], TARGETS[target]), objective="denoising")
+    report = check_loss(perturbed(KERNELS[kernel], TARGETS[target]), objective="denoising", model=said(kernel, target))
     assert report, report
-    said = " ".join(report.notes)
-    assert ("x~ = c x + sigma eps" in said) == (kernel != "exploding")
-    assert ("variance preserving" in said) == (kernel == "preserving")
-    assert ("fn predicts" in said) == (target != "score")
+    notes = " ".join(report.notes)
+    assert ("x~ = c x + sigma eps" in notes) == (kernel != "exploding")
+    assert ("variance preserving" in notes) == (kernel == "preserving")
+    assert ("fn predicts" in notes) == (target != "score")
     if kernel == "exploding" and target == "eps":  # E |fn - eps|^2 / 2 is sigma^2 times the reference at s = -fn/sigma
-        assert "the score is -fn/sigma" in said and "your loss is sigma^2 times the reference" in said
+        assert "the score is -fn/sigma" in notes and "your loss is sigma^2 times the reference" in notes
 
 
 @pytest.mark.parametrize("kernel", ["preserving", "straight"])
@@ -166,7 +180,7 @@ def alarms(count, seed, factor=1.0):
         takes = str(rng.choice(["sigma", "noise", "global", "alpha", "t"]))
         target_of = lambda *args, of=TARGETS[target]: factor * of(*args)
         loss = perturbed(KERNELS[kernel], target_of, takes=takes, reduce=reductions[rng.integers(6)])
-        report = check_loss(loss, objective="denoising", rng=int(rng.integers(1 << 30)))
+        report = check_loss(loss, objective="denoising", rng=int(rng.integers(1 << 30)), model=said(kernel, target))
         if not report:
             found.append(f"{kernel}, {target}, {takes}: {report}")
     return found
@@ -299,7 +313,7 @@ JOINTLY = {  # loss, words among the notes
 @pytest.mark.parametrize("name", JOINTLY)
 def test_right_losses_over_several_levels_pass_and_their_weights_are_told(name):
     loss, words = JOINTLY[name]
-    report = check_loss(loss, objective="multilevel_denoising")
+    report = check_loss(loss, objective="multilevel_denoising", model="noise" if name == "predicting noise" else None)
     assert report and "levels" in report.summary and words in " ".join(report.notes), report
 
 
@@ -310,6 +324,35 @@ def test_the_weights_of_the_levels_are_recovered():
     # a regression in float64 on some thirty numbers of order ten, of condition 1e4 at most
     np.testing.assert_allclose(b, weight(sigma), rtol=1e-9)
     np.testing.assert_allclose(p, -1 / sigma, rtol=1e-9)
+
+
+def several_draws(order):
+    """Four noisy points for each row, the batch again and again or row by row."""
+
+    def loss(fn, x, sigma, rng):
+        many = order(x)
+        eps = rng.standard_normal(many.shape)
+        return np.mean(half(fn(many + sigma * eps) + eps / sigma))
+
+    return loss
+
+
+@pytest.mark.parametrize(
+    "order", [lambda x: np.tile(x, (4, 1)), lambda x: np.repeat(x, 4, axis=0)], ids=["tiled", "repeated"]
+)
+def test_several_noisy_points_of_a_row_are_found_in_either_order(order):
+    assert check_loss(several_draws(order), objective="denoising")
+
+
+@pytest.mark.parametrize("power", [2, 1, -1])
+def test_weights_that_broadcast_over_the_batch_are_no_weights(power):
+    def loss(fn, x, sigmas, rng):
+        sigma = sigmas[rng.integers(len(sigmas), size=len(x))][:, None]
+        eps = rng.standard_normal(x.shape)
+        return np.mean(half(fn(x + sigma * eps, sigma) + eps / sigma) * sigma**power)  # (n,) times (n, 1)
+
+    report = check_loss(loss, objective="multilevel_denoising")
+    assert report.verdict == "FAIL" and report.name == "weights averaged", report
 
 
 def one_sided_weight(fn, x, sigmas, rng):
@@ -394,8 +437,9 @@ def joint_alarms(count, seed, mistaken=False):
     )
     for _ in range(count):
         options = {"weight": weights[rng.integers(len(weights))], "tell": tells[rng.integers(len(tells))]}
-        factor = 1.001 if mistaken else 1.0
+        factor, model = 1.001 if mistaken else 1.0, None
         if rng.random() < 0.3:
+            model = "noise"
             options["target"] = lambda e, k, S, c=factor: c * e
         else:
             options["target"] = lambda e, k, S, c=factor: -c * e / (S[k] if np.ndim(k) == 0 else S[k][:, None])
@@ -404,7 +448,7 @@ def joint_alarms(count, seed, mistaken=False):
         else:
             at = (lambda r, L, n: r.integers(L, size=n), lambda r, L, n: np.full(n, r.integers(L)))[rng.integers(2)]
             loss = drawn(index=at, **options)
-        report = check_loss(loss, objective="multilevel_denoising", rng=int(rng.integers(1 << 30)))
+        report = check_loss(loss, objective="multilevel_denoising", rng=int(rng.integers(1 << 30)), model=model)
         if not report:
             found.append(str(report))
     return found

@@ -14,7 +14,7 @@ COMPROMISE = "weights move the minimiser only where one network without enough f
 
 def named(caller, seen, rng):
     """The `Naming` of a loss whose levels were seen and explained."""
-    fn_is, levels = seen.prediction, seen.levels
+    fn_is, levels, free = seen.prediction, seen.levels, seen.kind == "score" and caller.free
     forgotten = _forgotten(caller, seen, rng)
     if forgotten is not None:
         return forgotten
@@ -23,11 +23,11 @@ def named(caller, seen, rng):
         return told
     notes = (*told_notes, *_shared(seen))
     if np.all(np.isfinite(fn_is.p)):
-        known = convention(fn_is, levels, "multilevel_denoising", notes) if _free(caller, seen) else None
+        known = convention(fn_is, levels, caller.said, "multilevel_denoising", notes) if free else None
         if known is not None:
             return known
         if np.any(np.abs(fn_is.q) > fn_is.rtol * np.maximum(np.abs(fn_is.p), np.abs(fn_is.q))):
-            return mistake(fn_is, levels, _free(caller, seen))
+            return mistake(fn_is, levels, free)
     return _scores(seen, levels, notes)
 
 
@@ -44,6 +44,9 @@ def _scores(seen, levels, notes):
     e = Explanation(names, names, names, table, doubt, {}, rtol)
     naming = name_right("multilevel_denoising", e, levels, rtol)
     if naming.verdict == PASS:
+        lost = _averaged(seen, b)
+        if lost is not None:
+            return lost
         pattern = f"loss = mean over levels of {factor(b, levels, rtol).text} x [1/2 |s + eps/sigma|^2] + constant"
         return naming._replace(pattern=pattern, notes=(*weights(b, levels, rtol), *notes))
     R = factor(-p * sigma, levels, rtol)
@@ -52,6 +55,27 @@ def _scores(seen, levels, notes):
         text = f"weight at one term: the weight of a level is {at_square} at the square of the score, {at_product} at the product with the noise"
         naming = naming._replace(diagnosis=f"{text} (or {naming.diagnosis.split(': ', 1)[1]})")
     return naming._replace(notes=(*naming.notes, *notes))
+
+
+def _averaged(seen, b):
+    """A FAIL if all levels of a batch have one weight, the mean over its rows of a power of sigma."""
+    of = np.array([g for g, _ in seen.of])
+    used = [
+        np.broadcast_to(group.setting.sigma, rows.level.shape + (1,))
+        for group, rows in zip(seen.groups, seen.rows, strict=True)
+    ]
+    alike = lambda values: np.ptp(values) <= 10 * seen.rtol * np.abs(values).max()
+    several = all(np.sum(of == g) > 1 for g in set(of))
+    if not several or alike(b) or not all(alike(b[of == g]) for g in set(of)):
+        return None
+    for power, word in ((2, "sigma^2"), (1, "sigma"), (-1, "1/sigma"), (-2, "1/sigma^2")):
+        if alike(b / np.array([np.mean(used[g] ** power) for g in of])):
+            text = f"weights averaged: every row has the mean weight of its batch, that of {word}, and levels none of their own"
+            cause = "weights (n, 1) times losses (n,) make (n, n)"
+            return Naming(
+                FAIL, f"{text}; a product of shapes ({cause})", f"weight = mean of {word} over the rows of a batch"
+            )
+    return None
 
 
 def weights(b, levels, rtol):
@@ -72,11 +96,6 @@ def weights(b, levels, rtol):
 
 def _sigmas(levels):
     return ", ".join(f"{level.sigma:.4g}" for level in levels[: levels[0].levels])
-
-
-def _free(caller, seen):
-    """Whether fn may be a model of something else than the score: it is called as fn(x)."""
-    return seen.kind == "score" and not caller.as_score
 
 
 def _shared(seen):

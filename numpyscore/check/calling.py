@@ -80,7 +80,7 @@ class Answer(NamedTuple):
 class LossCaller:
     """The user's loss behind numbers."""
 
-    def __init__(self, where, loss, objective, wrap, known):
+    def __init__(self, where, loss, objective, wrap, known, said=None):
         if not callable(loss):
             raise TypeError(f"{where}: loss is {loss!r}, expected a function loss(fn, x, ...).")
         self.where, self.loss, self.objective, self.known = where, loss, objective, known
@@ -94,8 +94,14 @@ class LossCaller:
             False  # several noisy points of a row follow each other, instead of the batch again and again
         )
         self.told: np.ndarray | None = None  # (k, n), what fn was told beside its points in the last call
+        self.said = said  # what fn is meant to be, if the user said so
         self.as_score = False  # the loss calls fn.score(x), so fn is no prediction of something else
         self.eps = float(np.finfo(float).eps)
+
+    @property
+    def free(self):
+        """Whether fn may be a model of something else than the score: it is called as fn(x), and was not said to be one."""
+        return not self.as_score and self.said != "score"
 
     def forget(self):
         """Find out anew how the loss wants its arguments."""

@@ -111,7 +111,7 @@ def gather(where, caller: LossCaller, settings, model, rng):
             setting = with_kernel(caller, kind, setting, rng, seen)
             if np.ndim(setting.scale):
                 hidden, setting = "rows", setting._replace(scale=1.0)
-        known = k == TRIED and (setting.scale, setting.sigma) == (plain.scale, plain.sigma)
+        known = k == TRIED and (setting.scale, setting.sigma) == (plain.scale, plain.sigma) and not caller.interleaved
         group, now = tried[kind][0] if known else ask(caller, kind, setting, rng)
         hidden = hidden or now
         groups.append(group)
@@ -236,14 +236,15 @@ def _judged(caller, evidence, rng):
         if "denoising" in objective
         else None
     )
-    if fn_is is not None and kind == "score" and not caller.as_score:
-        known = convention(fn_is, settings)
+    free = kind == "score" and caller.free
+    if fn_is is not None and free:
+        known = convention(fn_is, settings, caller.said)
         if known is not None:
             return known, fn_is.rtol, {"eps": fn_is.p, "x": fn_is.q}
     e = as_it_should_be(objective, groups, kind)
     if e is None and fn_is is not None:
         return (
-            mistake(fn_is, settings, kind == "score" and not caller.as_score),
+            mistake(fn_is, settings, free),
             fn_is.rtol,
             {"eps": fn_is.p, "x": fn_is.q},
         )

@@ -25,7 +25,7 @@ def _kernel(caller, kind, setting, rng):
     told = "sigma" in caller.takes or not ({"alpha", "t", "alphas"} & caller.takes.keys())
     as_told = 1.0, setting.level, False
     probe = random_probe(kind, setting.d, rng)
-    scale = scale_of(caller, probe, setting, rng)
+    scale = scale_and_order(caller, probe, setting, rng)
     if scale is None:
         return as_told
     if np.ptp(scale) > tolerance(caller):  # every row has a level of its own
@@ -47,6 +47,16 @@ def _kernel(caller, kind, setting, rng):
 def tolerance(caller):
     """How exactly c is known."""
     return 1e4 * caller.eps
+
+
+def scale_and_order(caller, probe, setting, rng):
+    """`scale_of` with the rows in order: of several noisy points for each row, the batch again and again or one row after the other."""
+    for caller.interleaved in (False, True):
+        scale = scale_of(caller, probe, setting, rng)
+        if scale is not None:
+            return scale
+    caller.interleaved = False
+    return None
 
 
 def scale_of(caller, probe, setting, rng):

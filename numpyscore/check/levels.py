@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .calling import Setting
-from .kernel import SIGMAS, scale_of, tolerance
+from .kernel import SIGMAS, scale_and_order, tolerance
 from .noise import law
 from .probes import random_probe
 
@@ -48,11 +48,7 @@ def joint_setting(caller, rng, n, d, L, noise_per_level):
 def rows_of(caller, kind, setting, rng):
     """The `Rows` of a setting; raises `Unseen`."""
     probe, sigmas = random_probe(kind, setting.d, rng), setting.extras["sigmas"]
-    caller.interleaved = False
-    scale = scale_of(caller, probe, setting, rng)
-    if scale is None:  # rows repeated one by one, not the batch as a whole?
-        caller.interleaved = True
-        scale = scale_of(caller, probe, setting, rng)
+    scale = scale_and_order(caller, probe, setting, rng)
     if scale is None and not _held(caller, probe, setting):
         raise Unseen("it draws noise that no seed holds; let the loss take rng= (or key, generator, noise)")
     if scale is None:

@@ -44,8 +44,8 @@ def check_loss(loss, *, objective, wrap=None, sigma=None, rng=0, model=None, wei
         The level of a denoising loss that does not take sigma itself.
     rng : seed or numpy.random.Generator
         Draws probes, data and noise. The global generators that a loss may use are seeded, and restored.
-    model : None, "energy" or "score"
-        What fn is in this loss; by default whichever the loss takes, and makes sense of.
+    model : None, "energy", "score" or "noise"
+        What fn is in this loss, "noise" being a network that predicts the noise; by default whichever the loss takes, and makes sense of.
     weight : (callable, callable), optional
         h and h' of a generalised loss, as functions of x (n, d); default x and 1, and x + x^2/4 for a loss that takes both.
     step : float
@@ -80,10 +80,12 @@ def check_loss(loss, *, objective, wrap=None, sigma=None, rng=0, model=None, wei
     objective = ALIASES.get(objective, objective)
     if objective not in OBJECTIVES:
         raise ValueError(f"{where}: objective is {objective!r}, expected one of {', '.join(OBJECTIVES)}.")
-    if model not in (None, "energy", "score"):
-        raise ValueError(f"{where}: model is {model!r}, expected 'energy', 'score', or None to find out.")
+    if model not in (None, "energy", "score", "noise") or (model == "noise" and "denoising" not in objective):
+        raise ValueError(
+            f"{where}: model is {model!r}, expected 'energy', 'score', for a denoising loss 'noise', or None to find out."
+        )
     known = {"step": positive(where, "step", step), "weight": weight or linear_weight()}
-    caller = LossCaller(where, loss, objective, wrap, known)
+    caller = LossCaller(where, loss, objective, wrap, known, model)
     if weight is None and {"h", "h_prime"} <= set(caller.takes):
         known["weight"] = CURVED
     if objective == "denoising" and not {"sigma", "alpha", "t"} & caller.takes.keys() and sigma is None:
@@ -97,7 +99,7 @@ def check_loss(loss, *, objective, wrap=None, sigma=None, rng=0, model=None, wei
     settings = [
         _setting(objective, rng, n, d, fixed or s, m, known) for (n, d), s, m in zip(SIZES, LEVELS, counts, strict=True)
     ]
-    return investigate(where, caller, settings, model, rng)
+    return investigate(where, caller, settings, "score" if model == "noise" else model, rng)
 
 
 def _setting(objective, rng, n, d, sigma, m, known):

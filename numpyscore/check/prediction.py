@@ -77,8 +77,11 @@ def prediction(groups, error=0.0):
     return Prediction(b, -a / b, -e / b, rtol)
 
 
-def convention(found, settings, objective="denoising", more=()):
-    """The PASS of a loss whose fn predicts something that the score follows from, or None."""
+def convention(found, settings, said, objective="denoising", more=()):
+    """The PASS of a loss whose fn predicts something that the score follows from, or None.
+
+    Noise added to x as it is says nothing of what fn is meant to be; there the noise as target is right only if fn was `said` to be "noise".
+    """
     for name, form, kernel, score in FORMS:
         sizes = [kernel(s.scale, s.sigma) for s in settings]
         if not np.allclose(sizes, 1, atol=found.rtol, rtol=0) or not _is(found, settings, form) or np.any(found.b < 0):
@@ -91,6 +94,9 @@ def convention(found, settings, objective="denoising", more=()):
             f"loss = {factor(found.b, settings, found.rtol).text} x [1/2 |fn - target|^2] + constant, target {name}"
         )
         scaled = () if K.one else (f"with that score, {conversion(K, objective)}",)
+        if "noise" in name and np.all(c == 1) and said != "noise":
+            text = f"noise or score: fn learns {name}; if that is meant, say model='noise': it is right, and the score is {score}. If fn is meant to be the score, the target is wrong, it should be -eps/sigma"
+            return Naming(INCONCLUSIVE, text, pattern, (*scaled, *more))
         return Naming(PASS, "", pattern, (text, *scaled, *more))
     return None
 

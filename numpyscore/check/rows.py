@@ -96,8 +96,8 @@ def own_levels(caller, kind, rng):
 
 def _named(caller, kind, fn_is, levels):
     """The `Naming` of what fn predicts at the levels of all rows."""
-    free = kind == "score" and not caller.as_score
-    known = convention(fn_is, levels) if free else None
+    free = kind == "score" and caller.free
+    known = convention(fn_is, levels, caller.said) if free else None
     if known is not None:
         return known
     b, p, q = fn_is.b, fn_is.p, fn_is.q

@@ -40,7 +40,11 @@ def arguments(parser):
     parser.add_argument(
         "--sigma", type=float, metavar="X", help="noise level of a denoising loss that does not take it"
     )
-    parser.add_argument("--model", choices=("energy", "score"), help="what fn is in the loss (default: found out)")
+    parser.add_argument(
+        "--model",
+        choices=("energy", "score", "noise"),
+        help="what fn is, or predicts, in the loss (default: found out)",
+    )
     parser.add_argument("--wrap", metavar="W", help="numpy, torch, jax, or M:F from an ndarray to your array type")
     parser.add_argument("--at", metavar="FILE", help="points: .npz (array x, or the only one), .npy or .csv")
     parser.add_argument("--dim", type=int, metavar="D", help="without --at: random normal points of dimension D")
