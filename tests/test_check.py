@@ -71,6 +71,25 @@ def test_hardly_a_false_alarm_in_single_precision():
     assert counts["FAIL"] <= 1, counts  # 0.5 %
 
 
+def test_precision_that_is_lost_inside_is_seen_by_the_numbers_that_come_back():
+    """Single precision behind float64: no false alarm, and it is said; an error of one per cent is wrong there too."""
+    rng, verdicts = np.random.default_rng(5), []
+    for _ in range(60):
+        score, energy, x = right_case(rng, np.float32)
+        with np.errstate(all="ignore"):
+            report = check_score(
+                lambda x, s=score: s(x).astype(float), energy=lambda x, e=energy: e(x).astype(float), x=x
+            )
+        verdicts.append(report.verdict)
+        assert report.verdict != "FAIL" and any("single precision" in note for note in report.notes), report
+    assert verdicts.count("PASS") >= 50
+    model, x = net(), points()
+    single = lambda f: lambda x: f(x.astype(np.float32)).astype(np.float32).astype(float)
+    off = check_score(single(lambda x: 1.01 * model.score(x)), energy=single(model.energy), x=x)
+    assert off.verdict == "FAIL" and off.name == "scale", off
+    assert not any("single" in note for note in check_score(model.score, energy=model.energy, x=x).notes)
+
+
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
 def test_an_error_of_one_part_in_a_billion_of_the_row_norm_is_caught_anywhere(scale):
     rng = np.random.default_rng(3)

@@ -5,6 +5,8 @@ import numpy as np
 from ..foreign import dtype_name, framework, to_numpy, wrapper
 from ..inputs import samples
 
+UNTOLD = 1.0  # round-off of numbers that do not tell how they were computed
+
 
 class Caller:
     """A user's function of (r, d) points behind ndarrays in and out.
@@ -18,6 +20,7 @@ class Caller:
     changes : bool, whether it changed an array that it was given
     went, came : str, dtypes of what it was given and of what it returned
     eps : float, unit round-off of the coarser of both
+    inside : float, at least that, coarser where all that came back are numbers of half or single precision
     """
 
     def __init__(self, where, name, function, wrap=None, like=None):
@@ -31,7 +34,12 @@ class Caller:
         self._ways = [way for one in ways for way in ((one, _with_gradient(one)) if foreign else (one,))]
         self._settled = False
         self.evaluations, self.went, self.came, self.changes = 0, "", "", False
-        self.eps = float(np.finfo(float).eps)
+        self.eps, self._inside = float(np.finfo(float).eps), UNTOLD
+
+    @property
+    def inside(self):
+        """See above."""
+        return self.eps if self._inside == UNTOLD else max(self.eps, self._inside)
 
     def __call__(self, x):
         """The function's value at the rows of x, as an array."""
@@ -47,6 +55,7 @@ class Caller:
         for a in (came, seen):
             if a.dtype.kind == "f":
                 self.eps = max(self.eps, float(np.finfo(a.dtype).eps))
+        self._inside = min(self._inside, _round_off(came))
         if "16" in self.came:  # widened on arrival, but no more digits for it
             self.eps = max(self.eps, 2.0**-8 if "bfloat16" in self.came else 2.0**-10)
         return came.real.astype(float) if came.dtype.kind == "c" and not np.any(came.imag) else came, seen
@@ -85,6 +94,11 @@ class Caller:
             )
         if "64" in self.went and "32" in self.came:
             out.append(f"{self.went} went in and {self.came} came back: precision is lost inside {self.name}")
+        elif "64" in self.came and self.inside > 1e-10:
+            word = "half" if self.inside > 1e-4 else "single"
+            out.append(
+                f"all numbers that came back are of {word} precision: it is lost inside {self.name}, which returns {self.came}"
+            )
         elif "32" in self.went or "16" in self.went:
             kind = (
                 "jax without jax_enable_x64"
@@ -93,6 +107,18 @@ class Caller:
             )
             out.append(f"{self.name} worked in {self.went} ({kind}); float64 would resolve a million times more")
         return out
+
+
+def _round_off(values):
+    """Round-off of the narrowest of half, single and double precision that holds all of these numbers; UNTOLD if they do not tell."""
+    a = values[np.isfinite(values)].real
+    if a.size < 3 or np.all(a == np.rint(a)):
+        return UNTOLD
+    with np.errstate(over="ignore", under="ignore"):
+        for kind in (np.float16, np.float32):
+            if np.array_equal(a.astype(kind), a):
+                return float(np.finfo(kind).eps)
+    return float(np.finfo(float).eps)
 
 
 def framework_is(ways, name):

@@ -1,5 +1,6 @@
 """Is a score minus the gradient of its energy, and is it a gradient at all?"""
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,8 +74,19 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
     unfit = _unfit_energy(where, name, lambda p: one_each(p)[0], points, generator(where, rng))
     if unfit is not None:
         return unfit
-    d_dx, _ = differences(one_each, points, widths(points, step))
-    eps = max(yours.eps, log_p.eps)
+    found, _ = differences(one_each, points, widths(points, step))
+    judged = functools.partial(
+        _differenced, where, sign, name, yours, log_p, value, points, found, one_each, rtol, step
+    )
+    eps, inside = max(yours.eps, log_p.eps), max(yours.inside, log_p.inside)
+    report = judged(eps)
+    if not report and report.name != "precision" and inside > eps:
+        report = judged(inside)
+    return by_rows(report, yours, points)
+
+
+def _differenced(where, sign, name, yours, log_p, value, points, d_dx, one_each, rtol, step, eps):
+    """The report on a score (n, d) beside the differenced energy, for round-off eps."""
 
     def allowance(d_dx):
         """What a right score may differ by, (n, d)."""
@@ -91,10 +103,9 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
     E = -sign * one_each(points)[0]
     n, d = points.shape
     summary = f"{n} point{'s' * (n > 1)} x {d} dim{'s' * (d > 1)}, {yours.went} in, {yours.came} out, {log_p.evaluations} {name} evaluations"
-    notes = yours.notes()
+    notes = yours.notes() or log_p.notes()
     field = Field(value, reference, allowed, points, E, -sign * d_dx.second, eps)
-    report = judge(where, field, summary, eps, rtol, notes, again=lambda: _fewer_rows(yours, field))
-    return by_rows(report, yours, points)
+    return judge(where, field, summary, eps, rtol, notes, again=lambda: _fewer_rows(yours, field))
 
 
 def _misshapen(where, name, value, shape, caller, x):
