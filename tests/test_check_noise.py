@@ -326,6 +326,21 @@ def test_the_weights_of_the_levels_are_recovered():
     np.testing.assert_allclose(p, -1 / sigma, rtol=1e-9)
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["told", "not told"])
+def test_levels_kept_in_single_precision_are_no_mistake(told):
+    """As a module that registers them as a buffer does: every coefficient is off by powers of 6e-8."""
+
+    def loss(fn, x, sigmas, rng):
+        sigma = sigmas.astype(np.float32).astype(float)[rng.integers(len(sigmas), size=len(x))][:, None]
+        eps = rng.standard_normal(x.shape)
+        s = fn(x + sigma * eps, sigma) if told else fn(x + sigma * eps)
+        return np.mean(half(sigma * s + eps))
+
+    for seed in range(5):
+        report = check_loss(loss, objective="multilevel_denoising", rng=seed)
+        assert report and not any("times the reference" in note for note in report.notes), report
+
+
 def several_draws(order):
     """Four noisy points for each row, the batch again and again or row by row."""
 

@@ -10,9 +10,7 @@ from .report import FAIL, PASS
 from .terms import LINEAR
 
 SQUARE = "square of the score"
-COARSEST = (
-    1e-7  # two coefficients that agree to this are the same: single precision in a constant (a level, a 1/2) is no bug
-)
+COARSEST = 4e-7  # coefficients that agree to this are the same: a level in single precision, off by 6e-8, squared or cubed, is no bug
 SHORT = {SQUARE: "square", "curvature v.J v": "curvature"}
 
 
@@ -77,8 +75,8 @@ def factor(values, settings, rtol):
         found = law(values / scales, known, max(rtol, COARSEST), odd=("sigma", "d", "n"))
         if found and (not name or sum(map(abs, found[1].values())) <= 1):
             c, powers = found
-            c = next((math.copysign(v, c) for v in PLAIN if close(abs(c), v, max(rtol, 1e-9))), c)
-            text = product(c, powers, max(rtol, 1e-9))
+            c = next((math.copysign(v, c) for v in PLAIN if close(abs(c), v, max(rtol, COARSEST))), c)
+            text = product(c, powers, max(rtol, COARSEST))
             return Factor(
                 c, powers, name if name and text == "1" else f"{text} {name}".strip(), True, max(rtol, COARSEST), name
             )
