@@ -214,7 +214,9 @@ class LossCaller:
             v = extras["v"] if "v" in self.takes else None
             if self.objective == "finite_difference_sliced":
                 q = q._replace(step=self.known["step"])
-                v = _steps(blocks, x, self.known["step"]) if v is None else v
+                if v is None:
+                    v, step = _as_far(_steps(blocks, x, q.step), q.step)
+                    q = q._replace(step=step)
             return q._replace(v=v), "" if v is not None else "hidden"
         return q, ""
 
@@ -344,6 +346,16 @@ def _steps(blocks, x, step):
         if not any(np.allclose(v, -w, atol=1e-9 * np.abs(v).max()) for w in out):
             out.append(v)
     return np.stack(out) if out else None
+
+
+def _as_far(v, step):
+    """Directions on a sphere, whatever its radius, as those with |v|^2 = d, and the step that goes as far: (v, step)."""
+    if v is None:
+        return v, step
+    length = np.linalg.norm(v, axis=-1) / np.sqrt(v.shape[-1])
+    if np.ptp(length) > 1e-6 * length.max():
+        return v, step
+    return v / length.mean(), step * length.mean()
 
 
 def _told(asked, x, interleaved):

@@ -59,11 +59,14 @@ def check_gradient(loss, gradient, theta, *, wrap=None, rtol=None, rng=0, step=N
     rng, p = generator(where, rng), start.size
     function = _Loss(where, loss, wrapper(where, wrap, theta), start.shape)
     value = gradient
+    again = None
     if callable(gradient):
         with same_randomness(0):
             value = gradient(function.make(start))
-    came = dtype_name(value)
-    yours = to_numpy(value, f"{where}: gradient").astype(float)
+    came, yours = dtype_name(value), to_numpy(value, f"{where}: gradient").astype(float)
+    if callable(gradient):
+        with same_randomness(0):
+            again = to_numpy(gradient(function.make(start)), f"{where}: gradient").astype(float)
     summary = f"{p} parameters, {came} gradient"
     if yours.size != p:
         text = (
@@ -74,6 +77,14 @@ def check_gradient(loss, gradient, theta, *, wrap=None, rtol=None, rng=0, step=N
         k = int(np.argmin(np.isfinite(yours.reshape(-1))))
         text = f"not finite: {np.sum(~np.isfinite(yours))} of {p} numbers of the gradient are NaN or infinite, the first is number {k}"
         return CheckReport(where, FAIL, summary, diagnosis=text)
+    if (
+        again is not None
+        and again.shape == yours.shape
+        and np.any(yours)
+        and np.allclose(again, 2 * yours, rtol=1e-6, atol=0)
+    ):
+        text = "accumulated gradient: a second call at the same theta gives twice the first; set the gradient to zero before each (zero_grad)"
+        return CheckReport(where, FAIL, summary, pattern="second call = 2 x first", diagnosis=text)
     if function(start.reshape(-1)) != function(start.reshape(-1)):
         text = "random loss: two calls with the same theta and the same global seeds differ; fix its random numbers"
         return CheckReport(where, INCONCLUSIVE, summary, diagnosis=text)

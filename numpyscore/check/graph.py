@@ -4,7 +4,7 @@ import numpy as np
 
 from .naming import Naming
 from .probes import Probe, random_probe
-from .report import FAIL
+from .report import FAIL, INCONCLUSIVE
 from .terms import LINEAR, right
 
 
@@ -29,6 +29,17 @@ def oracle(caller, kind, setting, rng):
     }
 
 
+def by_scale(caller, settings):
+    """Linear and square part of the value, as `graph` wants them, from 0, 1 and 2 times the model: nothing need be known of the loss."""
+
+    def parts(k, situation):
+        zero, one, two = (caller.ask(situation.probe.scaled(c), settings[k]).value for c in (0.0, 1.0, 2.0))
+        square = (two - 2 * one + zero) / 2
+        return one - zero - square, square
+
+    return parts
+
+
 def graph(caller, kind, settings, parts, rng):
     """A FAIL if the derivative in the model's scale, by the user's framework, is not that of the value: a graph that is cut.
 
@@ -43,7 +54,8 @@ def graph(caller, kind, settings, parts, rng):
             answer = caller.ask(probe, setting)
             slope = caller.ask(probe, setting, slope=True).slope
             if slope is None:
-                return None
+                text = "graph detached: the loss returns a plain number (.item()?): its value is right, and nothing can be trained with it"
+                return Naming(INCONCLUSIVE, text, "no graph") if caller.kind == "torch" else None
             linear, square = parts(k, answer.situation)
             rows.append((linear, 2 * square))
             slopes.append(slope)

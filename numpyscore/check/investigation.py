@@ -7,10 +7,10 @@ import numpy as np
 from .between import named
 from .calling import LossCaller
 from .fitting import Group, as_it_should_be, search, solve
-from .graph import graph, oracle
+from .graph import by_scale, graph, oracle
 from .joint import joint
 from .kernel import with_kernel
-from .levels import Unseen
+from .levels import SEVERAL, Unseen
 from .naming import COARSEST, Naming, name_right, name_wrong
 from .noise import SIGMAS, noise_of
 from .parabola import bent, strange_target
@@ -22,6 +22,7 @@ from .slices import hidden_slices
 from .terms import LINEAR, right
 
 CALLS = 14  # probes in a setting
+ALMOST = 1e-5  # what a loss may be off by, of its terms, by finite differences of its own
 NEARLY = 1e-3  # what a loss may be off by, of its terms, to be called inaccurate rather than another
 PRONOUN = {"energy": "an", "score": "a"}
 ROUNDOFF = 16.0  # what a handful of its samples may fall short of the largest
@@ -111,6 +112,8 @@ def gather(where, caller: LossCaller, settings, model, rng):
             setting = with_kernel(caller, kind, setting, rng, seen)
             if np.ndim(setting.scale):
                 hidden, setting = "rows", setting._replace(scale=1.0)
+            elif setting.sigma == 0:
+                hidden, setting = "clean", setting._replace(sigma=setting.level)
         known = k == TRIED and (setting.scale, setting.sigma) == (plain.scale, plain.sigma) and not caller.interleaved
         group, now = tried[kind][0] if known else ask(caller, kind, setting, rng)
         hidden = hidden or now
@@ -155,14 +158,18 @@ def investigate(where, caller, settings, model, rng):
     naming, resolution, details = _judged(caller, evidence, rng)
     if alone and naming.verdict == PASS and not reason:
         naming = by_rows(caller, evidence.kind, rng) or Naming(FAIL, MIXED, "alone each level is right")
+    elif alone and naming.verdict == PASS and reason == SEVERAL:
+        naming = Naming(
+            INCONCLUSIVE, f"levels mixed: {SEVERAL}; what is right for one level alone need not be for several", ""
+        )
     if naming.verdict == PASS and evidence.repeatable and not alone:
         naming = bent(caller, evidence.kind, evidence.groups[0], rng) or naming
     if naming.verdict == PASS and not evidence.repeatable:
         naming = naming._replace(notes=(*naming.notes, UNHELD))
-    elif naming.verdict == PASS and not evidence.hidden:
-        naming = (
-            graph(caller, evidence.kind, [g.setting for g in evidence.groups], _parts(caller, evidence), rng) or naming
-        )
+    elif naming.verdict == PASS and evidence.hidden in ("", "hidden"):
+        asked = [g.setting for g in evidence.groups]
+        parts = by_scale(caller, asked) if evidence.hidden else _parts(caller, evidence)
+        naming = graph(caller, evidence.kind, asked, parts, rng) or naming
     n, d = [sorted({getattr(s, size) for s in settings}) for size in ("n", "d")]
     summary = f"{caller.objective} with fn {PRONOUN[evidence.kind]} {evidence.kind}, n {n[0]}-{n[-1]}, d {d[0]}-{d[-1]}, {caller.came} out, {caller.calls} calls"
     notes = (*naming.notes, *sorted(caller.notes))
@@ -220,7 +227,7 @@ def _judged(caller, evidence, rng):
         return Naming(FAIL, text, f"value {values[~np.isfinite(values)][0]}"), np.nan, {}
     if all(np.ptp(g.values) <= 64 * g.eps * np.abs(g.values).max() for g in groups):
         return Naming(FAIL, "model not used: the loss does not depend on fn", f"always {values[0]:.6g}"), np.nan, {}
-    if evidence.hidden == "clean" and not any(g.situations[0].shift is not None for g in groups):
+    if evidence.hidden == "clean":
         text = "clean point: the score is taken at the clean x, never at the noisy x + sigma eps"
         return Naming(FAIL, text, "fn was asked at x and nowhere else"), np.nan, {}
     if evidence.hidden == "rows" and (found := own_levels(caller, kind, rng)) is not None:
@@ -272,14 +279,23 @@ def _judged(caller, evidence, rng):
         details = {"terms": found[0].names, "coefficients": found[0].coefficients, "residual": found[0].residual}
         return name_wrong(objective, found, settings, rtol), rtol, details
     strange = strange_target(caller, kind, settings[0]) if objective == "denoising" else None
-    return (strange, np.nan, {}) if strange else _unexplained(objective, groups, kind)
+    return (strange, np.nan, {}) if strange else _unexplained(caller, groups, kind, rng)
+
+
+def _random(caller, setting, kind, rng):
+    """Whether another seed gives another value."""
+    probe = random_probe(kind, setting.d, rng)
+    values = [caller.ask(probe, setting._replace(seed=setting.seed + k)).value for k in range(3)]
+    return np.ptp(values) > 1e3 * caller.eps * np.abs(values).max()
 
 
 def _parts(caller, evidence):
     """Linear and square part of the value, as a function of the setting's number and a `Situation`."""
     e = as_it_should_be(caller.objective, evidence.groups, evidence.kind)
-    if e is None:
+    if e is None and "denoising" in caller.objective:
         return prediction(evidence.groups).parts
+    if e is None:
+        return by_scale(caller, [g.setting for g in evidence.groups])
 
     def parts(k, situation):
         _, linear, square = right(caller.objective, situation._replace(**e.form))
@@ -293,8 +309,12 @@ def _as_added(noise, ratio):
     return {} if noise is None else {"noise": noise.variance(ratio), "error": SIGMAS * noise.error}
 
 
-def _unexplained(objective, groups, kind):
+def _unexplained(caller, groups, kind, rng):
     """No combination of known terms: say how much of the loss the right terms leave."""
+    objective = caller.objective
+    if objective in ("explicit", "implicit", "generalised") and _random(caller, groups[0].setting, kind, rng):
+        text = "random: the loss draws numbers that its objective has no use for, and only their mean could be checked; let it be without"
+        return Naming(INCONCLUSIVE, text, "another seed, another value"), np.nan, {}
     columns = [np.array([right(objective, q) for q in g.situations])[:, 1:] for g in groups]
     fits = [solve(c, g) for c, g in zip(columns, groups, strict=True)]
     left = max(f.residual for f in fits)
@@ -303,6 +323,14 @@ def _unexplained(objective, groups, kind):
         f"{left:.2g} of it unexplained. It is not quadratic in the score, or is taken at other points, or mixes the samples"
     )
     c = np.mean([f.coefficients for f in fits], axis=0)
+    one = max(abs(f.coefficients[0] / f.coefficients[1] - 1) for f in fits)
+    if max(left, one) < ALMOST:
+        note = f"right up to {max(left, one):.0e} of its terms: finite differences of its own, or an epsilon"
+        return (
+            Naming(PASS, "", f"loss = {c[1]:.6g} x [square] + {c[0]:.6g} x [{LINEAR[objective]}] + constant", (note,)),
+            ALMOST,
+            {},
+        )
     if left < NEARLY and all(abs(f.coefficients[0] / f.coefficients[1] - 1) < NEARLY for f in fits):
         text = f"inaccurate: your loss is the right one up to {left:.0e} of its terms: a finite difference of its own, an epsilon, or a small regulariser"
     return (

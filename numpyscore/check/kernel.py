@@ -38,6 +38,8 @@ def _kernel(caller, kind, setting, rng):
     size, error = _size(caller, kind, setting._replace(scale=c), rng)
     if size is None:
         return c, setting.level, False
+    if size <= tolerance(caller):  # c x, and no noise
+        return c, 0.0, False
     for sigma in [setting.level] * told + [np.sqrt(max(0.0, 1 - c * c)), 1 - c, 1 - c * c] + [c * setting.level] * told:
         if abs(size - sigma) <= SIGMAS * error * size:
             return c, float(sigma), False

@@ -20,6 +20,9 @@ SIZES = (  # variance exploding, preserving, straight line, and c (x + sigma eps
 BY_SCALE = SIZES[1:3]  # those that c alone tells
 
 
+SEVERAL = "the noise of a row does not depend on one of sigmas alone"
+
+
 class Unseen(Exception):
     """The levels of rows cannot be told; the text says why."""
 
@@ -64,7 +67,7 @@ def rows_of(caller, kind, setting, rng):
         moved.append(np.abs(now - at).max(axis=-1) > 256 * caller.eps * np.abs(at).max())
     moves = np.array(moved)
     if np.any(moves.sum(0) != 1):
-        raise Unseen("the noise of a row does not depend on one of sigmas alone")
+        raise Unseen(SEVERAL)
     level = moves.argmax(0)
     scale = np.where(np.abs(scale - 1) <= tolerance(caller), 1.0, scale)
     told = None if told is None or told.shape != level.shape else told

@@ -35,17 +35,18 @@ def noise_of(caller, evidence, rng):
     if "noise" in caller.takes:
         given = [g.setting.extras["noise"] for g in evidence.groups]
         size = [
-            np.mean(g.situations[0].shift * e) / (s.sigma * np.mean(e * e))
+            np.mean(g.situations[0].shift * e, axis=(1, 2), keepdims=True) / (s.sigma * np.mean(e * e))
             for g, e, s in zip(evidence.groups, given, settings, strict=True)
-        ]
+        ]  # of each block of noisy points: antithetic ones have both signs
         same = all(
             np.allclose(g.situations[0].shift, c * s.sigma * e, atol=1e3 * caller.eps * np.abs(g.setting.x).max())
+            and np.allclose(np.abs(c), np.abs(c[0]))
             for g, c, e, s in zip(evidence.groups, size, given, settings, strict=True)
         )
         if not same:
             text = "noise: the noisy points are not x + sigma noise with the noise that was given; another noise is drawn, or x is changed"
             return Noise(Naming(FAIL, text, "x~ - x is not proportional to the noise"), np.ones(len(settings)), 0.0)
-        return Noise(None, np.array(size) ** 2, 1e3 * caller.eps)
+        return Noise(None, np.array([float(c.flat[0]) for c in size]) ** 2, 1e3 * caller.eps)
     d, by_level, error = 2, {}, 0.0
     for base in {s.level: s for s in settings}.values():
         x = 0.3 + 1.2 * rng.standard_normal((ROWS, d))

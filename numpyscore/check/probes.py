@@ -8,6 +8,8 @@ trace are closed forms, so every term of every objective is known. A probe also 
 for itself is the distance from there to the data.
 """
 
+import copy
+
 import numpy as np
 
 from ..foreign import concrete, framework
@@ -30,6 +32,12 @@ class Probe:
         """scale |x|^2 / 2, for the oracle with one number."""
         out = cls(kind, d, np.random.default_rng(0), 1.0, quartic=False)
         out.A, out.b = scale * np.eye(d), np.zeros(d)
+        return out
+
+    def scaled(self, c):
+        """c times this model."""
+        out = copy.copy(self)
+        out.A, out.b, out.R = c * self.A, c * self.b, c * self.R
         return out
 
     # ---- closed forms, on ndarrays

@@ -52,11 +52,16 @@ class Situation(NamedTuple):
     step: float = 0.0
     variance_reduced: bool = False  # 1/2 |s|^2 in place of 1/2 (v.s)^2
     energies: bool = False  # finite differences of energies, not of scores
+    square_at_x: bool = False  # of the score itself, where others take differences or a mean
+    forward: bool = False  # v.(s(x + eps v) - s(x)) / eps in place of the central difference
 
 
 VARIANTS = {  # forms of an objective that are all right, the one meant first
     "sliced": ({"variance_reduced": True}, {"variance_reduced": False}),
-    "finite_difference_sliced": tuple({"energies": e, "variance_reduced": v} for e in (True, False) for v in (False, True)),
+    "finite_difference_sliced": tuple(
+        {"energies": e, "variance_reduced": v, "square_at_x": s, "forward": f}
+        for s, f in ((False, False), (True, False), (True, True)) for e in (True, False) for v in (False, True) if not (e and f)
+    ),
 }  # fmt: skip
 
 
@@ -100,12 +105,13 @@ def right(objective, q):
     plus, minus = q.x + q.step * q.v, q.x - q.step * q.v
     if q.energies:
         up, mid, down = p.energy(plus), p.energy(q.x), p.energy(minus)
-        square = half if q.variance_reduced else 0.5 * ((up - down) / (2 * q.step)) ** 2
+        slope = along if q.square_at_x else (up - down) / (2 * q.step)
+        square = half if q.variance_reduced else 0.5 * slope**2
         return 0.0, _mean(-(up - 2 * mid + down) / q.step**2), _mean(square)
-    up, down = p.score(plus), p.score(minus)
-    mean = 0.5 * (up + down)
+    up, down, width = p.score(plus), (s if q.forward else p.score(minus)), (1 if q.forward else 2) * q.step
+    mean = s if q.square_at_x else 0.5 * (up + down)
     square = 0.5 * _squares(mean) if q.variance_reduced else 0.5 * np.sum(q.v * mean, -1) ** 2
-    return 0.0, _mean(np.sum(q.v * (up - down), -1) / (2 * q.step)), _mean(square)
+    return 0.0, _mean(np.sum(q.v * (up - down), -1) / width), _mean(square)
 
 
 # ------------------------------------------------------------------------------- everything else
