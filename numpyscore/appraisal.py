@@ -33,6 +33,10 @@ def appraise(task, state, step):
     collapsed = not task.model.conditional and held_out > 0.5 * best and trained < away
     if collapsed:
         notes.append(_collapse(task, sigma, trained, held_out, step))
+    if not task.model.conditional and best > 0:
+        notes.append(
+            f"nothing was learned: the least held-out loss is {best:.3g}, and a score of zero has 0. Training diverged: lower the rate, now {task.rate:g}, or raise sigma"
+        )
     units = task.units._replace(sigma=sigma)
     return {
         "schema": "numpyscore-fit/1",

@@ -71,7 +71,7 @@ class Checkpoint:
 
     def __init__(self, out, seal):
         self.path = None if out is None else os.path.join(out, NAME)
-        self.seal, self.saved = seal, time.monotonic()
+        self.seal, self.saved, self.mine = seal, time.monotonic(), None
 
     def read(self):
         """The State in the file; None if there is no file.
@@ -111,6 +111,20 @@ class Checkpoint:
 
     def write(self, state):
         """Write the state now."""
-        if self.path is not None:
-            write_npz(self.path, to_arrays(state, self.seal))
-            self.saved = time.monotonic()
+        if self.path is None:
+            return
+        if self.mine is not None and _identity(self.path) not in (None, self.mine):
+            raise OSError(
+                f"fit: another fit has written {self.path} since this one did; give each a folder of its own."
+            )
+        write_npz(self.path, to_arrays(state, self.seal))
+        self.saved, self.mine = time.monotonic(), _identity(self.path)
+
+
+def _identity(path):
+    """Which file stands at a path, None if none does; a write puts another there."""
+    try:
+        at = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return at.st_ino, at.st_mtime_ns

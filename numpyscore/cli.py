@@ -46,7 +46,8 @@ def main(argv=None):
     args = _parser().parse_args(argv)
     try:
         code = args.run(args)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader, a pager or head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -54,6 +55,12 @@ def main(argv=None):
     except KeyboardInterrupt:
         print("numpyscore: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except MemoryError as error:
+        print(
+            f"numpyscore {args.command}: out of memory ({error or 'no more to be had'}): ask for less at a time",
+            file=sys.stderr,
+        )
+        return USAGE
     except (ValueError, TypeError, OSError) as error:
         said = " ".join(str(error).split()).removeprefix(f"{args.command}: ")
         print(f"numpyscore {args.command}: {said}", file=sys.stderr)

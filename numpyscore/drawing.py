@@ -18,6 +18,7 @@ from .targets import descending
 
 METHODS = ("flow", "predictor-corrector", "reverse", "annealed", "tempered", "langevin")
 LEVELS = 200  # through which the reverse diffusion steps down
+STUCK = 0.01  # acceptance below which chains stand still
 WIDE = 3.0  # standard deviation of a start that covers standardised data
 
 
@@ -102,7 +103,10 @@ def draw(
     if support is not None:
         model, x0 = support.restricted(model), TruncatedGaussian(np.zeros(model.dim), 1.0, *support).sample(n, rng=rng)
     found = langevin(model, x0, step or 0.2 * least**2, steps or 2000, **options)
-    return Drawn(found.samples, method, found.acceptance, "far modes keep the weights of the starts, N(0, I)")
+    note = "far modes keep the weights of the starts, N(0, I)"
+    if found.acceptance is not None and n and found.acceptance.mean() < STUCK:
+        note = f"{found.acceptance.mean():.1%} of the proposals were accepted: these are hardly more than the starts; take a smaller step"
+    return Drawn(found.samples, method, found.acceptance, note)
 
 
 def _down(ladder, n, support, steps, step, rng):

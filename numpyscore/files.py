@@ -5,9 +5,12 @@ import hashlib
 import io
 import os
 import secrets
+import stat
 import zipfile
 
 import numpy as np
+
+MOST = 1 << 29  # bytes that an npz file may unpack to: a network of 67 million parameters
 
 
 def write_whole(path, content):
@@ -15,20 +18,22 @@ def write_whole(path, content):
 
     A temporary file in the same folder is written and flushed to the disk, takes the old one's place in one step of the file
     system, and the folder is flushed too. A kill or a full disk in between leaves the old file as it was (and perhaps a
-    temporary one, whose name ends in .tmp).
+    temporary one, whose name ends in .tmp). A link stays a link, and a file that was there keeps its permissions.
 
     Raises
     ------
     OSError
         With the path in it, if the disk is full, the folder read-only, or a folder stands at `path`.
     """
-    path = os.fsdecode(path)
+    path = os.path.realpath(os.fsdecode(path))
     temporary = f"{path}.{secrets.token_hex(4)}.tmp"
     try:
         with open(temporary, "xb") as file:  # with the permissions of any new file
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if os.path.isfile(path):
+            os.chmod(temporary, stat.S_IMODE(os.stat(path).st_mode))
         os.replace(temporary, path)
         _flush_folder(os.path.dirname(path) or ".")
     except OSError as error:
@@ -67,7 +72,7 @@ def write_npz(path, arrays):
     write_whole(path, stream.getvalue())
 
 
-def read_npz(path, refuse, max_bytes=1 << 31):
+def read_npz(path, refuse, max_bytes=MOST):
     """The arrays in an npz file, as a dict; nothing is unpickled, and nothing unpacked before its size has been looked at.
 
     Parameters

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import mlp
-from .files import read_npz, text
+from .files import MOST, read_npz, text
 from .lanes import shared_product
 from .network import MLP
 
@@ -310,7 +310,7 @@ def _times(v, W, lane):
     return lane.product(_flat(v), W).reshape(*v.shape[:2], W.shape[1])
 
 
-def load(path, *, max_bytes=1 << 31):
+def load(path, *, max_bytes=MOST):
     """The network in a file written by `save`.
 
     Parameters

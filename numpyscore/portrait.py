@@ -4,6 +4,7 @@ matplotlib is loaded inside the functions that need it. Of the palette of `plots
 """
 
 import io
+import warnings
 
 import numpy as np
 
@@ -152,7 +153,11 @@ def fit_picture(result, x, drawn):
     axes[3].set_ylabel(result.summary["criterion"])
     axes[3].legend(loc="lower left", fontsize=8)
     canvas, stream = FigureCanvasAgg(figure), io.BytesIO()
-    canvas.print_png(stream)
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "Glyph", UserWarning
+        )  # a name in letters that the font lacks is a row of boxes
+        canvas.print_png(stream)
     return stream.getvalue()
 
 

@@ -15,6 +15,9 @@ from .units import Units
 WIDEST = 0.8  # noise tried first where sigma is "auto": modes overlap there
 LEAST_AND_LEVELS = {True: (0.07, 7), False: (0.035, 9)}  # of a small table; of a large one, which bears less noise
 
+WIDEST_OF_ALL = 1e3  # noise beyond which nothing of standardised data is left
+FAR = 1e100  # beyond, squares leave the range of numbers
+
 # ------------------------------------------------------------------------------- objectives by name
 
 
@@ -65,6 +68,11 @@ def rows_of(data):
         raise ValueError(
             f"fit: data are {x.dtype} of shape {x.shape}, expected real numbers, at least 10 rows and a column: some rows train, "
             f"some choose, some report."
+        )
+    if np.abs(x).max() > FAR:
+        row = int(np.argmax(np.abs(x).max(axis=1)))
+        raise ValueError(
+            f"fit: data has {np.abs(x).max():.3g} in row {row}, expected numbers below {FAR:g}, whose squares are numbers; choose another unit."
         )
     z, mean, scale, constant = standardise(x, names)
     columns = names or tuple(f"x{i}" for i in range(1, x.shape[1] + 1))
@@ -142,9 +150,10 @@ def levels_for(sigma, objective, conditional, z, small):
         low = max(least, suggest_levels(z)[-1])
         return [float(s) for s in geometric_levels(max(WIDEST, 4 * low), low, n)]
     value = np.asarray(numeric("fit", "sigma", sigma))
-    if value.ndim or not np.isfinite(value) or value < 0:
+    if value.ndim or not 0 <= value <= WIDEST_OF_ALL:
         raise ValueError(
-            f"fit: sigma is {sigma}, expected 'auto' or one number >= 0; several levels need a conditional network."
+            f"fit: sigma is {sigma}, expected 'auto' or one number from 0 to {WIDEST_OF_ALL:g}, in standard deviations of the columns; "
+            f"several levels need a conditional network."
         )
     if value == 0 and objective == "denoising":
         raise ValueError(

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import stat
 import sys
 import tempfile
 
@@ -70,17 +71,23 @@ def ends(text):
     return numbers if len(numbers) > 1 else numbers[0]
 
 
-def may_be_written(path):
+def may_be_written(path, inputs=()):
     """Whether a file could be put at `path` once there is one: found out before the work, not after it.
 
     Raises
     ------
     OSError
-        If the folder is missing or may not be written to, or something that is no file stands at `path`.
+        If the folder is missing or may not be written to, something that is no file stands at `path`, or one that may not be
+        written to, or one of the files `inputs` that the work begins with.
     """
     if os.path.exists(path) and not os.path.isfile(path):
         raise OSError(f"{path} is there and is no file; name a file to be written")
-    folder = os.path.dirname(os.fspath(path)) or "."
+    for other in inputs:
+        if other is not None and os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other):
+            raise OSError(f"{path} is what is read; name another file to be written")
+    if os.path.exists(path) and not os.stat(path).st_mode & stat.S_IWUSR:
+        raise OSError(f"{path} is there and may not be written to; name another file, or change its mode")
+    folder = os.path.dirname(os.path.realpath(os.fspath(path)))
     try:
         with tempfile.NamedTemporaryFile(dir=folder):
             pass

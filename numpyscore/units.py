@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .files import read_npz, write_npz
+from .files import MOST, read_npz, write_npz
 from .inputs import samples
 from .models import network_of
 from .support import Support
@@ -118,7 +118,7 @@ def save_fitted(path, model, units, ladder=None):
     write_npz(path, model.to_arrays() | {f"data_{name}": np.asarray(value) for name, value in entries.items()})
 
 
-def load_fitted(path, *, max_bytes=1 << 31):
+def load_fitted(path, *, max_bytes=MOST):
     """The network in a file written by `fit` or by `model.save`, and its `Units`; `load_ladder` gives what else is in it.
 
     Parameters
@@ -165,7 +165,7 @@ def _support(data, d, refuse):
     return Support(*ends)
 
 
-def load_ladder(path, *, max_bytes=1 << 31):
+def load_ladder(path, *, max_bytes=MOST):
     """The `Ladder` in a file written by `fit`: the network and those that training passed at larger noise; None if there is none.
 
     Parameters, exceptions: see `load_fitted`.

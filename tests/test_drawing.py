@@ -297,6 +297,37 @@ def test_wrong_input_is_one_line_exit_2_and_nothing_is_lost(capsys, files, argv,
     assert before == {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("sample", "plain.npz", "-n", "5", "--out", "plain.npz"),
+        ("evaluate", "plain.npz", "rows.csv", "--out", "rows.csv"),
+        ("evaluate", "plain.npz", "rows.csv", "--out", "plain.npz"),
+        ("sample", "plain.npz", "-n", "5", "--out", "kept.csv"),
+        ("verify", "rows.csv", "--report", "rows.csv"),
+        ("sample", "plain.npz", "-n", "5", "--out", "/dev/null"),
+        ("sample", "plain.npz", "-n", "99999999999"),
+        ("evaluate", "plain.npz", "far.csv"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_read_or_protected_is_not_written_over_and_too_much_is_refused(capsys, files, argv, monkeypatch):
+    folder, _ = files
+    monkeypatch.chdir(folder)
+    (folder / "kept.csv").write_text("kept")
+    (folder / "kept.csv").chmod(0o444)
+    (folder / "far.csv").write_text('a,"b,c"\n1e308,-1e308\n1,2\n')
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    code, out, err = call(capsys, *argv)
+    assert code == 2 and out == "" and err.count("\n") == 1 and "Traceback" not in err, err
+    assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_chains_that_stand_still_are_said_to():
+    drawn = draw(gaussian(False), 50, method="langevin", step=1e6, n_steps=20, rng=0)
+    assert "hardly more than the starts" in drawn.note
+
+
 def test_an_old_table_stays_where_the_new_one_cannot_be_made(capsys, files, monkeypatch):
     folder, _ = files
     (folder / "s.csv").write_text("old")

@@ -109,6 +109,15 @@ def test_the_same_arrays_are_the_same_bytes_whatever_the_time(tmp_path, monkeypa
     assert sorted(os.listdir(tmp_path)) == ["a.npz", "b.npz"]
 
 
+def test_a_link_stays_a_link_and_permissions_stay(tmp_path):
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_bytes(b"old")
+    target.chmod(0o600)
+    link.symlink_to(target)
+    write_whole(link, b"new")
+    assert link.is_symlink() and target.read_bytes() == b"new" and target.stat().st_mode & 0o777 == 0o600
+
+
 def test_the_digest_sees_names_dtypes_shapes_and_bytes():
     a = {"a": np.arange(6.0), "b": np.float64(1)}
     variants = [

@@ -180,7 +180,7 @@ WRONG = {
     "column": (["DATA", "--columns", "z"], "no column 'z'"),
     "seed": (["DATA", "--seed", "-1"], "seed"),
     "no data": ([], "DATA.csv"),
-    "levels for one": (["DATA", "--sigma", "1,0.5"], "one number >= 0"),
+    "levels for one": (["DATA", "--sigma", "1,0.5"], "one number from 0"),
     "a file for a folder": (["DATA", "--out", "DATA"], "rows.csv"),
 }
 

@@ -425,6 +425,23 @@ def test_a_read_only_folder_is_an_os_error_before_any_training(tmp_path):
         fit(ROWS, out=tmp_path, progress=Stop(1), **QUICK)
 
 
+def test_two_fits_in_one_folder_do_not_take_each_other_for_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("numpyscore.checkpoints.SECONDS", 0.0)
+
+    def meanwhile(share, state):
+        if state.run == 1:
+            fit(ROWS, out=tmp_path, overwrite=True, rng=1, **QUICK)
+
+    with pytest.raises(OSError, match="another fit has written"):
+        fit(ROWS, out=tmp_path, progress=meanwhile, **QUICK)
+    assert json.loads((tmp_path / "summary.json").read_text())["seed"] == 1
+
+
+def test_training_that_diverged_is_said_to_have_learned_nothing():
+    notes = fit(ROWS, rate=1e3, **QUICK).summary["notes"]
+    assert any("nothing was learned" in note and "lower the rate" in note for note in notes), notes
+
+
 def test_a_disk_that_fills_up_keeps_the_last_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr("numpyscore.checkpoints.SECONDS", 0.0)
     fsync, calls = os.fsync, []
@@ -459,7 +476,9 @@ BAD = {
     "objective": ({"objective": "ism"}, ValueError, "objective is 'ism', expected one of implicit"),
     "sigma word": ({"sigma": "small"}, ValueError, "sigma is 'small', expected 'auto'"),
     "sigma negative": ({"sigma": -1}, ValueError, "sigma is -1"),
-    "sigma levels": ({"sigma": [1, 2]}, ValueError, "one number >= 0"),
+    "sigma endless": ({"sigma": 1e300}, ValueError, "expected 'auto' or one number from 0 to 1000"),
+    "far rows": ({"data": ROWS * 1e300}, ValueError, "choose another unit"),
+    "sigma levels": ({"sigma": [1, 2]}, ValueError, "one number from 0"),
     "no noise to remove": ({"sigma": 0, "objective": "denoising"}, ValueError, "sigma is 0"),
     "optimiser": ({"optimiser": "sgd"}, ValueError, "optimiser is 'sgd'"),
     "steps": ({"steps": 0}, ValueError, "steps is 0"),

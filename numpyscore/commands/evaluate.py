@@ -14,8 +14,9 @@ from ..files import write_whole
 from ..flow import bits_per_dimension, log_likelihood
 from ..normaliser import log_normaliser
 from ..objectives import generalised, implicit
+from ..settings import FAR
 from ..targets import at_level
-from ..terminal import FINE, Progress, bold, columns, levels, seed
+from ..terminal import FINE, Progress, bold, columns, levels, may_be_written, seed
 from ..units import load_fitted, load_ladder
 from .sample import noise_levels, table
 
@@ -50,6 +51,8 @@ def arguments(parser):
 
 def run(args):
     """Print the summary, write the rows; returns the exit code."""
+    if args.out is not None:
+        may_be_written(args.out, [args.model, args.data])
     model, units = load_fitted(args.model)
     x = _rows(args, units)
     sigmas = noise_levels(model, units, args.sigma)
@@ -60,7 +63,10 @@ def run(args):
         progress.clear()
     if args.out is not None:
         write_whole(
-            args.out, table(["row", *found], np.column_stack([np.arange(1, len(x) + 1), *found.values()])).encode()
+            args.out,
+            table(
+                ["row", *found], zip(range(1, len(x) + 1), *map(np.ndarray.tolist, found.values()), strict=True)
+            ).encode(),
         )
     head = {
         "schema": "numpyscore-evaluate/1",
@@ -85,6 +91,13 @@ def _rows(args, units):
     if sorted(read.columns) == sorted(units.columns) and read.columns != tuple(units.columns):
         raise ValueError(
             f"{args.data} has its columns in another order than the network, {wanted}: give --columns {wanted.replace(' ', '')}"
+        )
+    with np.errstate(over="ignore"):
+        far = np.abs((read.x - units.mean) / units.scale).max(axis=1)
+    if np.any(far > FAR):
+        raise ValueError(
+            f"{args.data}: row {int(np.argmax(far)) + 1} is {far.max():.3g} standard deviations away, where squares leave the range of "
+            f"numbers; expected rows below {FAR:g}"
         )
     if units.support is not None:
         units.support.refuse_outside(args.data, read.x, "x")

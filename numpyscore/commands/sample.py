@@ -11,7 +11,7 @@ from .. import __version__
 from ..drawing import METHODS, draw
 from ..files import write_whole
 from ..inputs import count
-from ..terminal import FINE, Progress, levels, seed
+from ..terminal import FINE, Progress, levels, may_be_written, seed
 from ..units import load_fitted, load_ladder
 
 HELP = "samples of a fitted network, as a table"
@@ -45,6 +45,8 @@ def run(args):
     if args.json and args.out is None:
         raise ValueError("--json needs --out FILE.csv: without, the samples themselves go to stdout")
     count("sample", "-n", args.n)
+    if args.out is not None:
+        may_be_written(args.out, [args.model])
     model, units = load_fitted(args.model)
     start, progress = time.monotonic(), Progress("sample")
     progress.say(f"{args.n} samples ...")
@@ -56,7 +58,7 @@ def run(args):
         )  # fmt: skip
     finally:
         progress.clear()
-    content = table(units.columns, units.to_data(drawn.samples))
+    content = table(units.columns, units.to_data(drawn.samples).tolist())
     if args.out is None:
         print(content, end="")
         return FINE
@@ -90,10 +92,10 @@ def noise_levels(model, units, given):
     return sigmas
 
 
-def table(names, x):
+def table(names, rows_of_numbers):
     """Columns as CSV with a header; numbers in as many digits as tell them apart."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(names)
-    rows.writerows(x.tolist())
+    rows.writerows(rows_of_numbers)
     return text.getvalue()

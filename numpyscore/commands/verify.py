@@ -50,7 +50,7 @@ def run(args):
         raise ValueError("--columns needs DATA.csv, the file whose columns these are")
     target = args.data if args.columns is None else from_csv(args.data, columns=args.columns)
     if args.report is not None:
-        may_be_written(args.report)
+        may_be_written(args.report, [args.data])
     start, verdicts = time.monotonic(), derivations.Verdicts(seed=args.seed)
     steps = derivations.selected(args.only)
     progress = Progress("training")
