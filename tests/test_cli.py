@@ -33,7 +33,7 @@ def test_a_counterexample_is_not_a_failure_of_the_program(capsys):
 
 def test_json_is_json_and_has_every_field(capsys):
     code, out, _ = call(
-        capsys, "verify", "--density", "logistic", "--only", "cross term by parts", "--json", "--seed", "3"
+        capsys, "verify", "--density", "exponential", "--only", "cross term by parts", "--json", "--seed", "3"
     )
     record = json.loads(out)
     assert code == 0 and record["schema"] == "numpyscore-verify/1" and record["seed"] == 3
