@@ -4,7 +4,7 @@ A network that knows noise levels, trained by multilevel denoising, codes held-o
 (pixel + u)/17, with at least 0.2 bits per dimension less than a Gaussian of full covariance; its likelihood is exact, because the
 trace in the probability flow is. Beside it an energy with one hidden layer, trained by the exact implicit loss.
 
-It takes two minutes and no chapter waits for it: ``python figures/digits.py`` writes digits.png beside itself.
+It takes a minute or two and no chapter waits for it: ``python figures/digits.py`` writes digits.png beside itself.
 """
 
 from pathlib import Path
