@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 slow_is_fine = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
-settings.register_profile("ci", max_examples=20, derandomize=True, database=None, **slow_is_fine)
+settings.register_profile("ci", max_examples=15, derandomize=True, database=None, **slow_is_fine)
 settings.register_profile("nightly", max_examples=1000, derandomize=False, print_blob=True, **slow_is_fine)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 

@@ -103,7 +103,7 @@ def alarms(count, seed, shift=0.0):
 
 
 def test_no_false_alarm_on_random_densities():
-    found = alarms(4, 0)
+    found = alarms(2, 0)
     assert not [f for f in found if f[0] == "FAIL"] and len(found) <= 1, found
 
 

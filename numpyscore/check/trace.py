@@ -44,8 +44,10 @@ def check_trace(trace, *, score, x, wrap=None, rtol=None, rng=0, n_calls=200, st
     Returns
     -------
     CheckReport
-        FAIL with the diagnosis "kink" if the score jumps: its trace is then a point mass that no differentiation sees, and implicit and
-        sliced score matching are wrong for it, however exact the trace is elsewhere.
+        FAIL with the diagnosis "shared probe" if all rows of a batch have one random vector: right on average, row by
+        row, but their errors are one and do not average out over the batch. FAIL with the diagnosis "kink" if the score
+        jumps: its trace is then a point mass that no differentiation sees, and implicit and sliced score matching are
+        wrong for it, however exact the trace is elsewhere.
 
     Source: estimator, Hutchinson (1990), Comm. Statist. Simul. Comput. 19:433-450.
     """
