@@ -88,7 +88,7 @@ class Checkpoint:
             )
 
         try:
-            data = read_npz(self.path, refuse)
+            data = read_npz(self.path, refuse, max_bytes=1 << 62)  # as large as it was written
         except FileNotFoundError:
             return None
         if text(data, "format") != "numpyscore-checkpoint":

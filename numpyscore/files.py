@@ -10,7 +10,8 @@ import zipfile
 
 import numpy as np
 
-MOST = 1 << 29  # bytes that an npz file may unpack to: a network of 67 million parameters
+MOST = 1 << 31  # bytes that an npz file may unpack to
+SWELLING = 50  # times its own size that a file may unpack to, beyond 64 MiB; weights hardly shrink by compression
 
 
 def write_whole(path, content):
@@ -81,7 +82,7 @@ def read_npz(path, refuse, max_bytes=MOST):
     refuse : callable
         Makes the exception to raise of "is damaged (...)", the second half of a sentence about the file.
     max_bytes : int
-        Refuse a file whose contents would unpack to more than this.
+        Refuse a file whose contents would unpack to more than this; or to more than SWELLING times the size of the file.
 
     Raises
     ------
@@ -93,6 +94,8 @@ def read_npz(path, refuse, max_bytes=MOST):
             inflated = sum(member.file_size for member in archive.infolist())
         if inflated > max_bytes:
             raise MemoryError(f"it would unpack to {inflated} bytes, more than max_bytes = {max_bytes}")
+        if inflated > max(1 << 26, SWELLING * os.path.getsize(path)):
+            raise MemoryError(f"its {os.path.getsize(path)} bytes would unpack to {inflated}: numbers that say nothing")
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except OSError as error:

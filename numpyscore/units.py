@@ -138,10 +138,32 @@ def load_fitted(path, *, max_bytes=MOST):
     OSError
         If it cannot be read.
     """
-    data, model, refuse = _read(path, max_bytes)
-    d = model.dim
+    return load_with_ladder(path, max_bytes=max_bytes)[:2]
+
+
+def load_ladder(path, *, max_bytes=MOST):
+    """The `Ladder` in a file written by `fit`: the network and those that training passed at larger noise; None if there is none.
+
+    Parameters, exceptions: see `load_fitted`.
+    """
+    return load_with_ladder(path, max_bytes=max_bytes)[2]
+
+
+def load_with_ladder(path, *, max_bytes=MOST):
+    """What `load_fitted` and `load_ladder` give, from one reading: model, units, ladder."""
+
+    def refuse(why):
+        return ValueError(f"load: {path} {why}; expected a file written by `numpyscore fit` or model.save(path).")
+
+    data = read_npz(path, refuse, max_bytes)
+    model = network_of(data, refuse)
+    return model, _units(data, model.dim, refuse), _ladder(data, model, refuse)
+
+
+def _units(data, d, refuse):
+    """The Units in a file; those of x itself, if it has none."""
     if not any(name.startswith("data_") for name in data):
-        return model, Units(tuple(f"x{i}" for i in range(1, d + 1)), np.zeros(d), np.ones(d))
+        return Units(tuple(f"x{i}" for i in range(1, d + 1)), np.zeros(d), np.ones(d))
     try:
         columns, mean, scale, sigma = (data[f"data_{name}"] for name in ("columns", "mean", "scale", "sigma"))
     except KeyError as error:
@@ -152,7 +174,7 @@ def load_fitted(path, *, max_bytes=MOST):
     if columns.dtype.kind != "U" or not ((scale > 0).all() and (sigma >= 0).all()):
         raise refuse("has a scale or a noise level below 0, or columns that are not names")
     support = _support(data, d, refuse)
-    return model, Units(tuple(map(str, columns)), mean, scale, sigma if sigma.ndim else float(sigma), support)
+    return Units(tuple(map(str, columns)), mean, scale, sigma if sigma.ndim else float(sigma), support)
 
 
 def _support(data, d, refuse):
@@ -165,12 +187,8 @@ def _support(data, d, refuse):
     return Support(*ends)
 
 
-def load_ladder(path, *, max_bytes=MOST):
-    """The `Ladder` in a file written by `fit`: the network and those that training passed at larger noise; None if there is none.
-
-    Parameters, exceptions: see `load_fitted`.
-    """
-    data, model, refuse = _read(path, max_bytes)
+def _ladder(data, model, refuse):
+    """The Ladder in a file, None if it has none."""
     if "data_ladder_theta" not in data:
         return None
     missing = [name for name in ("data_ladder_sigma", "data_sigma") if name not in data]
@@ -183,13 +201,3 @@ def load_ladder(path, *, max_bytes=MOST):
     if not ((sigmas > 0).all() and (np.diff(sigmas) < 0).all()):
         raise refuse("has a ladder that is not one network for each of several decreasing noise levels")
     return Ladder((*(model.with_theta(t.astype(model.theta.dtype)) for t in theta), model), sigmas)
-
-
-def _read(path, max_bytes):
-    """The arrays of a model's file, the network in it, and what makes the exception to raise."""
-
-    def refuse(why):
-        return ValueError(f"load: {path} {why}; expected a file written by `numpyscore fit` or model.save(path).")
-
-    data = read_npz(path, refuse, max_bytes)
-    return data, network_of(data, refuse), refuse

@@ -90,6 +90,17 @@ def test_precision_that_is_lost_inside_is_seen_by_the_numbers_that_come_back():
     assert not any("single" in note for note in check_score(model.score, energy=model.energy, x=x).notes)
 
 
+@pytest.mark.parametrize("off", [2.0**-10, 2.0**-14, 2.0**-20])
+def test_round_numbers_at_round_points_are_no_lost_precision(off):
+    """At whole numbers a score has few binary digits, and so has an error of a power of two: it passed for round-off of single precision."""
+    x = np.array([[0.0, 1], [1, 2], [3, -1], [2, 5], [-4, 1]])
+    energy = lambda x: 0.5 * np.sum(x**2, axis=1)
+    assert check_score(lambda x: -x, energy=energy, x=x)
+    for wrong, name in ((lambda x: -(x + off), "constant shift"), (lambda x: -x * (1 + off), "scale")):
+        report = check_score(wrong, energy=energy, x=x)
+        assert report.verdict == "FAIL" and report.name == name, report
+
+
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
 def test_an_error_of_one_part_in_a_billion_of_the_row_norm_is_caught_anywhere(scale):
     rng = np.random.default_rng(3)

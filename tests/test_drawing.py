@@ -323,6 +323,14 @@ def test_what_is_read_or_protected_is_not_written_over_and_too_much_is_refused(c
     assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+def test_columns_of_other_names_are_evaluated_when_told_to(capsys, files):
+    folder, rows = files
+    (folder / "other.csv").write_text("u,v\n" + "".join(f"{a!r},{b!r}\n" for a, b in rows.tolist()))
+    code, out, err = call(capsys, "evaluate", folder / "plain.npz", folder / "other.csv")
+    assert code == 2 and out == "" and "has the columns u, v" in err and "--columns 0,1" in err
+    assert call(capsys, "evaluate", folder / "plain.npz", folder / "other.csv", "--columns", "0,1")[0] == 0
+
+
 def test_chains_that_stand_still_are_said_to():
     drawn = draw(gaussian(False), 50, method="langevin", step=1e6, n_steps=20, rng=0)
     assert "hardly more than the starts" in drawn.note

@@ -93,6 +93,8 @@ def test_a_size_is_looked_at_before_anything_is_unpacked(tmp_path):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ValueError, match="would unpack to 53687"):
         read_npz(path, ValueError, 1 << 28)
+    with pytest.raises(ValueError, match="numbers that say nothing"):  # below max_bytes, and a thousand times the file
+        read_npz(path, ValueError, 1 << 62)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 16  # kilobytes
 
 

@@ -175,6 +175,7 @@ WRONG = {
     "negative sigma": (["DATA", "--sigma=-1"], "sigma is -1"),
     "NaN": (["DATA", "--sigma", "nan"], "sigma is nan"),
     "widths": (["DATA", "--widths", "8,x"], "--widths is '8,x'"),
+    "widths beyond any memory": (["DATA", "--widths", "100000000"], "keeps a dozen copies"),
     "widths 0": (["DATA", "--widths", "0"], "--widths"),
     "steps": (["DATA", "--steps", "0"], "steps is 0"),
     "column": (["DATA", "--columns", "z"], "no column 'z'"),

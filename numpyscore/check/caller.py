@@ -55,7 +55,7 @@ class Caller:
         for a in (came, seen):
             if a.dtype.kind == "f":
                 self.eps = max(self.eps, float(np.finfo(a.dtype).eps))
-        self._inside = min(self._inside, _round_off(came))
+        self._inside = min(self._inside, _round_off(came, x))
         if "16" in self.came:  # widened on arrival, but no more digits for it
             self.eps = max(self.eps, 2.0**-8 if "bfloat16" in self.came else 2.0**-10)
         return came.real.astype(float) if came.dtype.kind == "c" and not np.any(came.imag) else came, seen
@@ -109,15 +109,15 @@ class Caller:
         return out
 
 
-def _round_off(values):
-    """Round-off of the narrowest of half, single and double precision that holds all of these numbers; UNTOLD if they do not tell."""
+def _round_off(values, x):
+    """Round-off of the narrowest of half, single and double precision that holds all values at x; UNTOLD if it holds x as well."""
     a = values[np.isfinite(values)].real
     if a.size < 3 or np.all(a == np.rint(a)):
         return UNTOLD
     with np.errstate(over="ignore", under="ignore"):
         for kind in (np.float16, np.float32):
             if np.array_equal(a.astype(kind), a):
-                return float(np.finfo(kind).eps)
+                return UNTOLD if np.array_equal(x.astype(kind), x) else float(np.finfo(kind).eps)
     return float(np.finfo(float).eps)
 
 

@@ -53,7 +53,7 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
     TypeError, ValueError
         For misuse: no energy, x of another shape than (n, d), a function that does not take such points.
 
-    Source: sign and meaning, Hyvarinen (2005), JMLR 6:695-709, section 2; differences, see `numpyscore.check.differences`.
+    Source: sign and meaning, Hyvarinen (2005), JMLR 6:695-709, section 2; differences, see `numpyscore.differences`.
     """
     where = "check_score"
     if (energy is None) == (logpdf is None):

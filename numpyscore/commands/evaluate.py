@@ -17,7 +17,7 @@ from ..objectives import generalised, implicit
 from ..settings import FAR
 from ..targets import at_level
 from ..terminal import FINE, Progress, bold, columns, levels, may_be_written, seed
-from ..units import load_fitted, load_ladder
+from ..units import load_with_ladder
 from .sample import noise_levels, table
 
 HELP = "energy, score, trace and log-likelihood of rows; tests of samples against them"
@@ -53,12 +53,12 @@ def run(args):
     """Print the summary, write the rows; returns the exit code."""
     if args.out is not None:
         may_be_written(args.out, [args.model, args.data])
-    model, units = load_fitted(args.model)
+    model, units, ladder = load_with_ladder(args.model)
     x = _rows(args, units)
     sigmas = noise_levels(model, units, args.sigma)
     progress = Progress("evaluate")
     try:
-        found, record = evaluate(model, units, x, sigmas, args.seed, progress.say, load_ladder(args.model))
+        found, record = evaluate(model, units, x, sigmas, args.seed, progress.say, ladder)
     finally:
         progress.clear()
     if args.out is not None:
@@ -87,6 +87,12 @@ def _rows(args, units):
         raise ValueError(
             f"{args.data} has {read.x.shape[1]} columns, expected {len(units.columns)}, those of the network: {wanted}. Choose them "
             f"with --columns"
+        )
+    named = not all(name == f"column {k}" for k, name in enumerate(read.columns, 1))
+    if args.columns is None and named and not set(read.columns) & set(units.columns) and units.sigma is not None:
+        raise ValueError(
+            f"{args.data} has the columns {', '.join(read.columns)}, expected those of the network: {wanted}. If they are the same "
+            f"under other names, say so: --columns {','.join(map(str, range(len(units.columns))))}"
         )
     if sorted(read.columns) == sorted(units.columns) and read.columns != tuple(units.columns):
         raise ValueError(

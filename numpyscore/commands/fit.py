@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from itertools import pairwise
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from ..training import fit
 
 HELP = "learn the score of a table, noise and stopping point chosen by rows held out"
 DRAWN = 1000  # samples in the picture
+LARGEST = 1 << 27  # weights of a network asked for by --widths
 
 
 def arguments(parser):
@@ -73,8 +75,8 @@ def run(args):
     try:
         result = fit(
             table, objective=args.objective, sigma=_sigma(args.sigma), support=_support(args),
-            model=_network(args, table.x.shape[1]), rng=args.seed, out=out, resume=args.resume, overwrite=args.overwrite, optimiser=args.optimiser, steps=args.steps, batch=args.batch,
-            rate=args.rate, progress=watch,
+            model=_network(args, table.x.shape[1]), rng=args.seed, out=out, resume=args.resume, overwrite=args.overwrite,
+            optimiser=args.optimiser, steps=args.steps, batch=args.batch, rate=args.rate, progress=watch,
         )  # fmt: skip
     finally:
         watch.clear()
@@ -113,6 +115,10 @@ def _network(args, dim):
         widths = [count("--widths", "a layer", int(part)) for part in (args.widths or "64,64").split(",")]
     except ValueError:
         raise ValueError(f"--widths is {args.widths!r}, expected positive whole numbers separated by commas") from None
+    if (weights := sum(k * m for k, m in pairwise([dim, *widths, 1]))) > LARGEST:
+        raise ValueError(
+            f"--widths is {args.widths}, which makes {weights} weights, expected {LARGEST} at most: training keeps a dozen copies"
+        )
     conditional = args.objective == "multilevel_denoising"
     if args.network == "score":
         return ScoreMLP.init(dim, widths, "silu", conditional=conditional, rng=args.seed)

@@ -12,7 +12,7 @@ from ..drawing import METHODS, draw
 from ..files import write_whole
 from ..inputs import count
 from ..terminal import FINE, Progress, levels, may_be_written, seed
-from ..units import load_fitted, load_ladder
+from ..units import load_with_ladder
 
 HELP = "samples of a fitted network, as a table"
 
@@ -47,13 +47,13 @@ def run(args):
     count("sample", "-n", args.n)
     if args.out is not None:
         may_be_written(args.out, [args.model])
-    model, units = load_fitted(args.model)
+    model, units, ladder = load_with_ladder(args.model)
     start, progress = time.monotonic(), Progress("sample")
     progress.say(f"{args.n} samples ...")
     try:
         drawn = draw(
             model, args.n, sigmas=noise_levels(model, units, args.sigma), support=units.standard_support,
-            ladder=load_ladder(args.model), method=args.method,
+            ladder=ladder, method=args.method,
             n_steps=args.steps, step=args.step, rng=args.seed,
         )  # fmt: skip
     finally:
