@@ -155,9 +155,7 @@ class _Way:
         log_p, score = state.between(beta)
         y = langevin_step(state.x, score, step, self.rng.standard_normal(state.x.shape))
         new = self.look(y)
-        with np.errstate(
-            invalid="ignore"
-        ):  # outside the support: -inf, times 0 or from outside to outside nan; either is refused
+        with np.errstate(invalid="ignore"):  # outside the support -inf, or nan: either is refused
             log_p_y, score_y = new.between(beta)
             ratio = log_acceptance(state.x, log_p, score, y, log_p_y, score_y, step)
         accept = -self.rng.standard_exponential(len(y)) < ratio
