@@ -7,7 +7,7 @@ falls from 6e-2 to 1e-11, while the Kullback-Leibler divergence rises to that of
 import numpy as np
 
 import numpyscore as ns
-from numpyscore import plots
+from numpyscore.display import plots
 
 CHAPTER = 2
 

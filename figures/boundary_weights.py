@@ -7,7 +7,7 @@ p s does not vanish at 0; weighted by h with h(0) = 0, whichever h, generalised 
 import numpy as np
 
 import numpyscore as ns
-from numpyscore import plots
+from numpyscore.display import plots
 
 CHAPTER = 6
 TRUTH = 0.5

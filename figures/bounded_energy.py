@@ -7,7 +7,7 @@ at both ends. With a confinement of 0.1 x^2/2 the same network is a density, and
 import numpy as np
 
 import numpyscore as ns
-from numpyscore import plots
+from numpyscore.display import plots
 
 CHAPTER = 1
 

@@ -7,7 +7,7 @@ the even rows it has an interior minimum, and too narrow is far worse than too w
 import numpy as np
 
 import numpyscore as ns
-from numpyscore import plots
+from numpyscore.display import plots
 
 CHAPTER = 4
 

@@ -6,7 +6,7 @@ and N^d in d. Counted up to d = 4 (squares), and continued as N^d: in ten dimens
 
 import numpy as np
 
-from numpyscore import plots
+from numpyscore.display import plots
 
 CHAPTER = 1
 

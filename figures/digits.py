@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 import numpyscore as ns
-from numpyscore import plots, portrait
+from numpyscore.display import fit_figure as portrait
+from numpyscore.display import plots
 
 SHOWN = 80
 # noise levels, in standard deviations of a pixel; where it is always paper, that of u/17

@@ -7,7 +7,7 @@ apart, and share their minimum. Right: exponential data of rate a = 1 and an exp
 import numpy as np
 
 import numpyscore as ns
-from numpyscore import plots
+from numpyscore.display import plots
 
 CHAPTER = 3
 

@@ -8,7 +8,7 @@ goes to the truth, at m = 4 it stays at one half.
 import numpy as np
 
 import numpyscore as ns
-from numpyscore import plots
+from numpyscore.display import plots
 
 CHAPTER = 8
 CHAINS = 40_000

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 import numpyscore as ns
-from numpyscore import plots
+from numpyscore.display import plots
 
 TRUTH = ns.GaussianMixture([0.2, 0.8], [[-5.0, -5.0], [5.0, 5.0]], 1.0)
 LEVELS = ns.geometric_levels(20.0, 1.0, 10)

@@ -8,7 +8,7 @@ its mass rises with sigma, and so does its Kullback-Leibler divergence from the 
 import numpy as np
 
 import numpyscore as ns
-from numpyscore import plots
+from numpyscore.display import plots
 
 CHAPTER = 7
 NAMED = {2: 5.2e-4, 4: 2.7e-3, 5: 2.3e-3, 10: 4.8e-4}

@@ -7,7 +7,7 @@ score. Along every arrow the density rises, and between the two kinds of eruptio
 import numpy as np
 
 import numpyscore as ns
-from numpyscore import plots
+from numpyscore.display import plots
 
 CHAPTER = 2
 WINDOW = ((-2.4, 2.2), (-2.6, 2.4))

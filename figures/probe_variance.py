@@ -6,7 +6,7 @@ matrix, Gaussian ones see all of it, those on the sphere the spread of the eigen
 
 import numpy as np
 
-from numpyscore import plots
+from numpyscore.display import plots
 
 CHAPTER = 5
 D, N = 20, 40_000

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import numpyscore as ns
-from numpyscore import plots
+from numpyscore.display import plots
 
 CHAPTER = 5
 MEASURED = Path(__file__).with_suffix(".json")

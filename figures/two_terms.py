@@ -7,7 +7,7 @@ grow without end, on both brings it to 1/E|x|^2, the precision of the data.
 import numpy as np
 
 import numpyscore as ns
-from numpyscore import plots
+from numpyscore.display import plots
 
 CHAPTER = 4
 

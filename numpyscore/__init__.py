@@ -3,9 +3,6 @@
 Score means, everywhere, the gradient of log p with respect to x: not a likelihood, not a gradient in the parameters.
 """
 
-from . import estimators
-from .activations import Activation
-from .annealing import annealed_importance_sampling, tempered_langevin
 from .check import (
     CheckReport,
     check_conservative,
@@ -17,13 +14,11 @@ from .check import (
     check_score,
     check_trace,
 )
-from .comparison import compare, read_vectors
-from .datasets import (
-    CSVError,
+from .data.csv import CSVError, from_csv
+from .data.datasets import (
     checkerboard,
     digits,
     eight_gaussians,
-    from_csv,
     old_faithful,
     rings,
     song_ermon_mixture,
@@ -45,25 +40,7 @@ from .densities import (
     TruncatedGaussian,
     Uniform,
 )
-from .derivations import Verdict, Verdicts, verify
-from .diagnostics import effective_sample_size, energy_distance, kernel_stein_discrepancy, split_r_hat
-from .drawing import draw
-from .flow import bits_per_dimension, log_likelihood, sample_flow, transport
-from .losses import (
-    box_weight,
-    capped_weight,
-    denoising_loss,
-    explicit_loss,
-    finite_difference_energy_loss,
-    finite_difference_score_loss,
-    generalised_loss,
-    implicit_loss,
-    linear_weight,
-    sliced_loss,
-    square_weight,
-)
-from .models import EnergyMLP, ScoreMLP, load
-from .noise import (
+from .densities.noise import (
     bias,
     cosine_levels,
     coverage,
@@ -74,8 +51,24 @@ from .noise import (
     suggest_levels,
     visibility,
 )
-from .normaliser import log_normaliser
-from .objectives import (
+from .densities.weights import box_weight, capped_weight, linear_weight, square_weight
+from .derivations import Verdict, Verdicts, verify
+from .estimation import estimators
+from .learning.fit import Fit, fit
+from .learning.units import Units, load_fitted, load_ladder
+from .networks.activations import Activation
+from .networks.models import EnergyMLP, ScoreMLP, load
+from .numerics.quadrature import Integral, expectation, flux, integrate
+from .objectives.arrays import (
+    denoising_loss,
+    explicit_loss,
+    finite_difference_energy_loss,
+    finite_difference_score_loss,
+    generalised_loss,
+    implicit_loss,
+    sliced_loss,
+)
+from .objectives.loss import (
     Loss,
     denoising,
     explicit,
@@ -85,11 +78,14 @@ from .objectives import (
     multilevel_denoising,
     sliced,
 )
-from .quadrature import Integral, expectation, flux, integrate
-from .samplers import Chains, annealed_langevin, langevin, predictor_corrector, reverse_diffusion, tweedie
-from .targets import Ladder
-from .training import Fit, fit
-from .units import Units, load_fitted, load_ladder
+from .sampling.annealing import annealed_importance_sampling, tempered_langevin
+from .sampling.diagnostics import effective_sample_size, energy_distance, kernel_stein_discrepancy, split_r_hat
+from .sampling.draw import draw
+from .sampling.flow import bits_per_dimension, log_likelihood, sample_flow, transport
+from .sampling.langevin import Chains, annealed_langevin, langevin, predictor_corrector, reverse_diffusion, tweedie
+from .sampling.normaliser import log_normaliser
+from .sampling.targets import Ladder
+from .vectors.compare import compare, read_vectors
 
 __version__ = "0.1.0"
 

@@ -6,7 +6,7 @@ import sys
 
 from . import __version__
 from .commands import bench, check, compare, evaluate, figures, fit, golden, sample, verify
-from .terminal import FINE, INTERRUPTED, USAGE
+from .commands.terminal import FINE, INTERRUPTED, USAGE
 
 COMMANDS = {
     "verify": verify,

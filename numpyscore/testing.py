@@ -16,7 +16,7 @@ import numpy as np
 
 from . import check
 from .densities import Gaussian, GaussianMixture, Logistic, StudentT
-from .models import EnergyMLP, ScoreMLP
+from .networks.models import EnergyMLP, ScoreMLP
 
 __all__ = [
     "assert_conservative",

@@ -9,9 +9,9 @@ import itertools
 
 import numpy as np
 
-from numpyscore.activations import Activation
-from numpyscore.blocks import Block, Call
-from numpyscore.mlp import forward
+from numpyscore.networks.activations import Activation
+from numpyscore.networks.passes import forward
+from numpyscore.networks.schedule import Block, Call
 
 H = 1e-30  # complex step: its truncation error is H^2
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..foreign import dtype_name, framework, to_numpy, wrapper
-from ..inputs import samples
+from ..common.arrays import dtype_name, framework, to_numpy, wrapper
+from ..common.inputs import samples
 
 UNTOLD = 1.0  # round-off of numbers that do not tell how they were computed
 

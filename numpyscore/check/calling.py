@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..foreign import (
+from ..common.arrays import (
     derivative_in,
     dtype_name,
     framework,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..models import EnergyMLP
+from ..networks.models import EnergyMLP
 from .gradient import check_gradient
 from .loss import check_loss
 from .mass import check_density

@@ -4,9 +4,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..differences import STEPS, romberg, tolerance
-from ..foreign import dtype_name, same_randomness, to_numpy, wrapper
-from ..inputs import count, finite, generator, positive
+from ..common.arrays import dtype_name, same_randomness, to_numpy, wrapper
+from ..common.inputs import count, finite, generator, positive
+from ..numerics.differences import STEPS, romberg, tolerance
 from .blocks import Blocks, explained
 from .numbers import close, readings, said
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst

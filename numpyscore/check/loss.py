@@ -8,8 +8,8 @@ terms that do. How a coefficient depends on n, d and sigma then says what it is.
 
 import numpy as np
 
-from ..inputs import generator, positive
-from ..losses import linear_weight
+from ..common.inputs import generator, positive
+from ..densities.weights import linear_weight
 from .calling import LossCaller, Setting
 from .investigation import investigate
 from .terms import ALIASES, OBJECTIVES

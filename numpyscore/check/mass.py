@@ -10,8 +10,8 @@ import itertools
 
 import numpy as np
 
-from ..inputs import count, generator, positive
-from ..quadrature import Frame, integrate
+from ..common.inputs import count, generator, positive
+from ..numerics.quadrature import Frame, integrate
 from .caller import Caller, points_of
 from .numbers import power, said
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst

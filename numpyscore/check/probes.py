@@ -12,7 +12,7 @@ import copy
 
 import numpy as np
 
-from ..foreign import concrete, framework
+from ..common.arrays import concrete, framework
 
 
 class Probe:

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ..foreign import framework, same_randomness, source, to_numpy, wrapper
-from ..inputs import count, generator, positive
+from ..common.arrays import framework, same_randomness, source, to_numpy, wrapper
+from ..common.inputs import count, generator, positive
 from .numbers import law, product
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
 

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..differences import SAFETY, differences, other_widths, settled, tolerance, widths
-from ..inputs import generator, positive
+from ..common.inputs import generator, positive
+from ..numerics.differences import SAFETY, differences, other_widths, settled, tolerance, widths
 from .caller import Caller, points_of
 from .field import Field, fitted
 from .numbers import readings
@@ -53,7 +53,7 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
     TypeError, ValueError
         For misuse: no energy, x of another shape than (n, d), a function that does not take such points.
 
-    Source: sign and meaning, Hyvarinen (2005), JMLR 6:695-709, section 2; differences, see `numpyscore.differences`.
+    Source: sign and meaning, Hyvarinen (2005), JMLR 6:695-709, section 2; differences, see `numpyscore.numerics.differences`.
     """
     where = "check_score"
     if (energy is None) == (logpdf is None):

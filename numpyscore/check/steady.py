@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..inputs import generator, positive
+from ..common.inputs import generator, positive
 from .caller import Caller, points_of
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
 

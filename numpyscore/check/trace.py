@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from ..differences import widths
-from ..foreign import framework, same_randomness, source, wrapper
-from ..inputs import count, generator
+from ..common.arrays import framework, same_randomness, source, wrapper
+from ..common.inputs import count, generator
+from ..numerics.differences import widths
 from .caller import Caller, points_of
 from .field import Field, Finding
 from .numbers import close, said

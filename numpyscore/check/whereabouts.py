@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..quadrature import Frame
+from ..numerics.quadrature import Frame
 
 SHELLS = 10.0 ** np.arange(-3, 6)  # distances of the starts, where nobody says where to look
 STARTS, ROUNDS, DRAWS = 12, 8, 4000

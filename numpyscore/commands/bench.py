@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from .. import bench
-from ..terminal import DIFFERENCE, FINE, Progress
+from ..vectors import bench
+from .terminal import DIFFERENCE, FINE, Progress
 
 HELP = "exact trace and implicit loss beside the peers that are installed"
 

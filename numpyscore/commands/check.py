@@ -9,9 +9,9 @@ import numpy as np
 from .. import check
 from ..check.gallery import CASES, RIGHT, recognised
 from ..check.terms import OBJECTIVES
-from ..datasets import from_csv
-from ..loading import load_object
-from ..terminal import DIFFERENCE, FINE, INCONCLUSIVE, Progress, bold, seed
+from ..data.csv import from_csv
+from .loading import load_object
+from .terminal import DIFFERENCE, FINE, INCONCLUSIVE, Progress, bold, seed
 
 HELP = "your own score, trace or loss against the reference, with a diagnosis; runs your code"
 

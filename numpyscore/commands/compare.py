@@ -7,10 +7,10 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from .. import comparison
-from ..golden import SCHEMA
-from ..loading import load_object
-from ..terminal import DIFFERENCE, FINE
+from ..vectors import compare as comparison
+from ..vectors.golden import SCHEMA
+from .loading import load_object
+from .terminal import DIFFERENCE, FINE
 
 HELP = "somebody's module or file of results against the reference vectors"
 SHOWN = 12  # rows that differ
@@ -21,7 +21,7 @@ def arguments(parser):
     parser.description = (
         "Runs THEIRS on every reference vector in DIR: a Python file or module (path.py, module, or with :function; "
         "evaluate without one) whose function takes a vector and returns {quantity: array}, or a JSON file "
-        "{vector id: {quantity: numbers}}. THIS RUNS THEIR CODE. A first one to try: numpyscore.comparison, our own numbers."
+        "{vector id: {quantity: numbers}}. THIS RUNS THEIR CODE. A first one to try: numpyscore.vectors.compare, our own numbers."
     )
     parser.epilog = "exit codes: 0 all that was given agrees, 1 something differs, 2 usage or input error"
     parser.add_argument("folder", metavar="DIR", help="as written by numpyscore golden --out DIR")

@@ -6,19 +6,19 @@ import math
 import numpy as np
 
 from .. import __version__
-from ..annealing import annealed_importance_sampling
-from ..datasets import from_csv
-from ..diagnostics import energy_distance, kernel_stein_discrepancy
-from ..drawing import draw, wide
-from ..files import write_whole
-from ..flow import bits_per_dimension, log_likelihood
-from ..normaliser import log_normaliser
-from ..objectives import generalised, implicit
-from ..settings import FAR
-from ..targets import at_level
-from ..terminal import FINE, Progress, bold, columns, levels, may_be_written, seed
-from ..units import load_with_ladder
+from ..common.files import write_whole
+from ..data.csv import from_csv
+from ..learning.settings import FAR
+from ..learning.units import load_with_ladder
+from ..objectives.loss import generalised, implicit
+from ..sampling.annealing import annealed_importance_sampling
+from ..sampling.diagnostics import energy_distance, kernel_stein_discrepancy
+from ..sampling.draw import draw, wide
+from ..sampling.flow import bits_per_dimension, log_likelihood
+from ..sampling.normaliser import log_normaliser
+from ..sampling.targets import at_level
 from .sample import noise_levels, table
+from .terminal import FINE, Progress, bold, columns, levels, may_be_written, seed
 
 HELP = "energy, score, trace and log-likelihood of rows; tests of samples against them"
 ROWS = 1000  # rows that the tests look at, and samples they compare them with

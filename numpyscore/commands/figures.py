@@ -2,9 +2,9 @@
 
 import os
 
-from .. import gallery
-from ..files import write_whole
-from ..terminal import DIFFERENCE, FINE, Progress, may_be_written
+from ..common.files import write_whole
+from ..display import gallery
+from .terminal import DIFFERENCE, FINE, Progress, may_be_written
 
 HELP = "draw the figures, each after asserting its claim"
 

@@ -8,15 +8,15 @@ from itertools import pairwise
 import numpy as np
 
 from .. import __version__
-from ..datasets import from_csv
-from ..drawing import draw
-from ..files import write_whole
-from ..inputs import count
-from ..models import EnergyMLP, ScoreMLP
-from ..portrait import fit_picture
-from ..settings import GENERALISED, OBJECTIVES
-from ..terminal import FINE, Progress, bold, columns, ends, seed
-from ..training import fit
+from ..common.files import write_whole
+from ..common.inputs import count
+from ..data.csv import from_csv
+from ..display.fit_figure import fit_picture
+from ..learning.fit import fit
+from ..learning.settings import GENERALISED, OBJECTIVES
+from ..networks.models import EnergyMLP, ScoreMLP
+from ..sampling.draw import draw
+from .terminal import FINE, Progress, bold, columns, ends, seed
 
 HELP = "learn the score of a table, noise and stopping point chosen by rows held out"
 DRAWN = 1000  # samples in the picture

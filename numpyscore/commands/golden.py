@@ -1,7 +1,7 @@
 """`numpyscore golden`: the reference vectors, written to a folder, or computed again."""
 
-from .. import golden
-from ..terminal import DIFFERENCE, FINE, Progress
+from ..vectors import golden
+from .terminal import DIFFERENCE, FINE, Progress
 
 HELP = "write the reference vectors (JSON, 50 digits) to a folder"
 

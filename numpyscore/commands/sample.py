@@ -8,11 +8,11 @@ import time
 import numpy as np
 
 from .. import __version__
-from ..drawing import METHODS, draw
-from ..files import write_whole
-from ..inputs import count
-from ..terminal import FINE, Progress, levels, may_be_written, seed
-from ..units import load_with_ladder
+from ..common.files import write_whole
+from ..common.inputs import count
+from ..learning.units import load_with_ladder
+from ..sampling.draw import METHODS, draw
+from .terminal import FINE, Progress, levels, may_be_written, seed
 
 HELP = "samples of a fitted network, as a table"
 

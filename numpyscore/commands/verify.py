@@ -5,11 +5,11 @@ import time
 from itertools import groupby
 
 from .. import __version__, derivations
-from ..datasets import from_csv
-from ..files import write_whole
-from ..loading import load_object
-from ..report import report
-from ..terminal import DIFFERENCE, FINE, INCONCLUSIVE, Progress, bold, columns, may_be_written, seed
+from ..common.files import write_whole
+from ..data.csv import from_csv
+from ..display.report import report
+from .loading import load_object
+from .terminal import DIFFERENCE, FINE, INCONCLUSIVE, Progress, bold, columns, may_be_written, seed
 
 HELP = "verify the derivation of score matching, line by line"
 

@@ -11,13 +11,14 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import densities
-from ..datasets import Table, from_csv, old_faithful, standardise
+from ..common.inputs import samples
+from ..data.csv import Table, from_csv
+from ..data.datasets import old_faithful, standardise
 from ..densities import Parzen
-from ..density import Density
-from ..inputs import samples
-from ..models import EnergyMLP, ScoreMLP
-from ..objectives import implicit
-from ..optimisers import minimise
+from ..densities.base import Density
+from ..learning.optimisers import minimise
+from ..networks.models import EnergyMLP, ScoreMLP
+from ..objectives.loss import implicit
 from . import energy, generalised, integration_by_parts, levels, sampling, score, trace, two_terms
 from .case import Case
 from .own import Own

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..losses import explicit_loss, implicit_loss
-from ..quadrature import Integral, expectation, flux
+from ..numerics.quadrature import Integral, expectation, flux
+from ..objectives.arrays import explicit_loss, implicit_loss
 from .means import Mean, MonteCarlo, Quadrature
 
 STEP = 1e-30  # of a complex step

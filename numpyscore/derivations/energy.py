@@ -6,9 +6,9 @@ on a grid its cost grows with the power of the dimension. That is why one learns
 
 import numpy as np
 
-from ..models import EnergyMLP
-from ..normaliser import log_normaliser
-from ..quadrature import Frame, integrate
+from ..networks.models import EnergyMLP
+from ..numerics.quadrature import Frame, integrate
+from ..sampling.normaliser import log_normaliser
 from .means import EPS, integral, number
 from .steps import Chapter, Sides, failing, hypothesis
 

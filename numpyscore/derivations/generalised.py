@@ -8,11 +8,12 @@ diagonal of the Jacobian is weighted, so its d entries are needed and not their 
 import numpy as np
 
 from ..densities import Exponential, HalfNormal, TruncatedGaussian
-from ..estimators import exponential as exponential_estimate
-from ..losses import box_weight, capped_weight, generalised_loss, linear_weight, square_weight
-from ..models import EnergyMLP
-from ..objectives import generalised, implicit
-from ..quadrature import expectation, flux
+from ..densities.weights import box_weight, capped_weight, linear_weight, square_weight
+from ..estimation.estimators import exponential as exponential_estimate
+from ..networks.models import EnergyMLP
+from ..numerics.quadrature import expectation, flux
+from ..objectives.arrays import generalised_loss
+from ..objectives.loss import generalised, implicit
 from .means import EPS, integral, number
 from .steps import Chapter, Sides, failing, hypothesis, vanishes
 

@@ -8,9 +8,9 @@ E[1/2 |s|^2 + tr ds/dx], needs samples only. The cross term enters with a minus,
 import numpy as np
 
 from ..densities import Exponential, Gaussian, StudentT, TruncatedGaussian, Uniform
-from ..losses import implicit_loss
-from ..models import EnergyMLP
-from ..quadrature import Frame, expectation, integrate
+from ..networks.models import EnergyMLP
+from ..numerics.quadrature import Frame, expectation, integrate
+from ..objectives.arrays import implicit_loss
 from .case import Case
 from .means import EPS, integral, number
 from .score import two_modes
@@ -224,8 +224,8 @@ def gaussian_implicit(seed):
 )
 def sample_minimiser(seed):
     """The mean and the 1/n covariance of the rows: the value there, and the slope of the loss along a random direction, which is 0."""
-    from ..datasets import old_faithful, standardise
-    from ..estimators import gaussian
+    from ..data.datasets import old_faithful, standardise
+    from ..estimation.estimators import gaussian
 
     x = standardise(old_faithful())[0]
     fit, moments = Gaussian(*gaussian(x)), gaussian(x)

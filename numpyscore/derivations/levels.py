@@ -7,12 +7,12 @@ the Fisher information, and the divergence of two densities falls at the rate of
 
 import numpy as np
 
-from ..datasets import song_ermon_mixture
+from ..common.inputs import half_square
+from ..data.datasets import song_ermon_mixture
 from ..densities import Gaussian, Parzen
-from ..losses import half_square
-from ..noise import bias, coverage, kl_divergence, noisy, visibility
-from ..objectives import multilevel_denoising
-from ..quadrature import expectation
+from ..densities.noise import bias, coverage, kl_divergence, noisy, visibility
+from ..numerics.quadrature import expectation
+from ..objectives.loss import multilevel_denoising
 from .case import Case
 from .means import EPS, integral, number
 from .noise import CHAPTER, VINCENT, linear, standardised

@@ -11,13 +11,14 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from ..datasets import old_faithful, standardise
+from ..common.inputs import half_square
+from ..data.datasets import old_faithful, standardise
 from ..densities import Gaussian, Parzen
-from ..losses import denoising_loss, explicit_loss, half_square, implicit_loss
-from ..models import EnergyMLP
-from ..noise import perturb
-from ..objectives import denoising
-from ..quadrature import Frame, expectation
+from ..densities.noise import perturb
+from ..networks.models import EnergyMLP
+from ..numerics.quadrature import Frame, expectation
+from ..objectives.arrays import denoising_loss, explicit_loss, implicit_loss
+from ..objectives.loss import denoising
 from .case import BUDGET, averaged, integrated
 from .means import EPS, Mean, integral, number
 from .steps import Chapter, Sides, failing, vanishes

@@ -4,9 +4,9 @@ import functools
 
 import numpy as np
 
-from ..differences import SAFETY, differences, widths
-from ..inputs import count, generator
-from ..quadrature import Frame
+from ..common.inputs import count, generator
+from ..numerics.differences import SAFETY, differences, widths
+from ..numerics.quadrature import Frame
 
 PROPOSALS = 1 << 14  # for samples of a density that brings none
 

@@ -12,11 +12,18 @@ from types import SimpleNamespace
 import numpy as np
 
 from ..densities import Gaussian
-from ..flow import log_likelihood, transport
-from ..models import EnergyMLP, ScoreMLP
-from ..noise import fisher_divergence, geometric_levels
-from ..quadrature import Frame, integrate
-from ..samplers import annealed_langevin, langevin, langevin_step, log_acceptance, reverse_diffusion, reverse_step
+from ..densities.noise import fisher_divergence, geometric_levels
+from ..networks.models import EnergyMLP, ScoreMLP
+from ..numerics.quadrature import Frame, integrate
+from ..sampling.flow import log_likelihood, transport
+from ..sampling.langevin import (
+    annealed_langevin,
+    langevin,
+    langevin_step,
+    log_acceptance,
+    reverse_diffusion,
+    reverse_step,
+)
 from .energy import REAL_LINE
 from .means import EPS, integral, number, sampled
 from .noise import closed, half_scale, with_signs, worst

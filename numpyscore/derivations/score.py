@@ -6,12 +6,12 @@ density up to its weights of far-apart modes, and not every vector field is one:
 
 import numpy as np
 
+from ..common.inputs import half_square
 from ..densities import Exponential, GaussianMixture, Laplace
-from ..differences import SAFETY, differences, widths
-from ..losses import half_square
-from ..models import ScoreMLP
-from ..normaliser import log_normaliser
-from ..quadrature import Frame, expectation, integrate
+from ..networks.models import ScoreMLP
+from ..numerics.differences import SAFETY, differences, widths
+from ..numerics.quadrature import Frame, expectation, integrate
+from ..sampling.normaliser import log_normaliser
 from .case import STEP, Case
 from .means import EPS, integral, number
 from .steps import Chapter, Sides, failing, hypothesis, vanishes
@@ -205,7 +205,7 @@ def _circulation(field, center, radius, n=512):
 @CHAPTER.example("a constant in the energy changes no score", r"\nabla (f + c) = \nabla f", DEFINITION)
 def constant_in_energy(seed):
     """The energies differ by c at every point, the scores not in the last bit."""
-    from ..models import EnergyMLP
+    from ..networks.models import EnergyMLP
 
     net = EnergyMLP.init(2, (8, 8), "softplus", rng=seed)
     x = np.random.default_rng(seed).standard_normal((64, 2))

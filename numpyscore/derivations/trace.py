@@ -9,12 +9,12 @@ from itertools import product
 
 import numpy as np
 
-from ..activations import Activation, tanh
-from ..losses import finite_difference_energy_loss
-from ..mlp import row_factor
-from ..models import EnergyMLP, ScoreMLP
-from ..network import draw_probes
-from ..objectives import finite_difference_sliced, implicit, sliced
+from ..networks.activations import Activation, tanh
+from ..networks.base import draw_probes
+from ..networks.models import EnergyMLP, ScoreMLP
+from ..networks.passes import row_factor
+from ..objectives.arrays import finite_difference_energy_loss
+from ..objectives.loss import finite_difference_sliced, implicit, sliced
 from .case import STEP
 from .means import EPS, number, sampled
 from .steps import Chapter, Sides, failing

@@ -7,10 +7,10 @@ trace is not driven to zero, as is sometimes said. On finitely many samples and 
 
 import numpy as np
 
-from ..datasets import old_faithful, standardise
+from ..data.datasets import old_faithful, standardise
 from ..densities import Gaussian, Parzen
-from ..estimators import exponential_family
-from ..losses import implicit_loss
+from ..estimation.estimators import exponential_family
+from ..objectives.arrays import implicit_loss
 from .case import Case
 from .integration_by_parts import HYVARINEN
 from .means import EPS, number

@@ -1,0 +1,1 @@
+"""Real and synthetic data sets, and tables of one's own."""

@@ -1,0 +1,1 @@
+"""What one looks at: plots, figures, the report page, formulas as MathML."""

@@ -1,0 +1,114 @@
+"""The figures: one script each, found, run, and written as SVG with a text alternative, the same bytes every time.
+
+A script states its claim in its docstring, names its CHAPTER, asserts the claim in numbers (`measure`) and draws them (`draw`).
+In a checkout the scripts stand in figures/ beside the package, in an installed package within it.
+"""
+
+import importlib.util
+import inspect
+import re
+import runpy
+from html import escape
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
+
+from . import plots
+
+NO_MATPLOTLIB = "Figures need matplotlib: pip install 'numpyscore[figures]'"
+SCALE = 1.55  # pixels of a page for a point of a figure: all figures have letters of one size
+PACKAGE = Path(__file__).parent.parent
+
+
+class Picture(NamedTuple):
+    """A drawn figure: its name, its title, what it claims, and the SVG, to be put into a page or into a file of its own.
+
+    Within a page, ink is the page's `currentColor` and there is no background, so that light and dark suit it.
+    """
+
+    name: str
+    title: str
+    claim: str
+    svg: str
+
+    @property
+    def file(self):
+        """The SVG as a file, on white."""
+        return self.svg.replace('style="', f'style="background: #fff; color: {plots.INK}; ', 1) + "\n"
+
+
+def scripts():
+    """name -> path of every figure's script, in the order of the names; a script without a CHAPTER is none of them."""
+    folder = PACKAGE / "figures"
+    if not folder.is_dir():
+        folder = PACKAGE.parent / "figures"
+    found = sorted(folder.glob("[a-z]*.py"))
+    return {path.stem: path for path in found if "\nCHAPTER = " in path.read_text(encoding="utf-8")}
+
+
+def load(name):
+    """The script of a figure as a module.
+
+    Raises
+    ------
+    ValueError
+        If there is no figure of this name.
+    """
+    if name not in (known := scripts()):
+        raise ValueError(f"figures: there is no figure {name!r}, expected one of {', '.join(known)}.")
+    return SimpleNamespace(**runpy.run_path(str(known[name]), run_name=name))
+
+
+def draw(name):
+    """The picture of a figure, its claim asserted on the way.
+
+    Raises
+    ------
+    ValueError
+        If there is no figure of this name.
+    AssertionError
+        If what the figure claims is not so.
+    """
+    script = load(name)
+    title, _, claim = inspect.cleandoc(script.__doc__).partition("\n\n")
+    title, claim = (" ".join(text.split()) for text in (title, claim))
+    with plots.style():
+        figure = script.draw()
+        written = plots.svg(figure)
+    return Picture(name, title, claim, _dressed(name, title, claim, written))
+
+
+def drawable():
+    """Whether matplotlib is installed."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def pictures_of(chapters):
+    """chapter number -> pictures of these chapters, drawn now; None where matplotlib is not installed."""
+    if not drawable():
+        return None
+    found: dict[int, list[Picture]] = {}
+    for name in scripts():
+        number = load(name).CHAPTER
+        if number in chapters:
+            found.setdefault(number, []).append(draw(name))
+    return found
+
+
+def _dressed(name, title, claim, svg):
+    """Matplotlib's SVG made fit for a page: names that cannot clash, ink that follows the page, a text alternative, no fixed size."""
+    svg = svg[svg.index("<svg") :].rstrip()
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.S)
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
+    svg = svg.replace(plots.INK, "currentColor").replace("*{stroke", f"#{name} *{{stroke")
+    svg = re.sub(r'\b(d|x|y)="[^"]*"', lambda found: re.sub(r"\.\d+", _two_digits, found[0]), svg)
+    box, width = re.findall(r'(viewBox="\S+ \S+ (\S+) [^"]*")', svg)[0]
+    wide = ' class="wide"' if float(width) > 450 else ""  # two panels: not to be squeezed into the width of a phone
+    head = f'<svg id="{name}"{wide} role="img" aria-labelledby="{name}-title {name}-desc" xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {box} style="max-width: {SCALE * float(width):.0f}px">'
+    words = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(claim)}</desc>'
+    return re.sub(r"<svg.*?>", lambda _: head + words, svg, count=1, flags=re.S)
+
+
+def _two_digits(fraction):
+    """A hundredth of a point is fine enough."""
+    return fraction[0][:3]

@@ -1,0 +1,1 @@
+"""Score matching in closed form."""

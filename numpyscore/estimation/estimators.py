@@ -1,0 +1,386 @@
+r"""Score matching in closed form: wherever the score is linear in the parameters, the loss is a quadratic.
+
+Score means the gradient of log p in x. With s = s_base + sum_k theta_k grad F_k the implicit loss of n samples is
+theta^T A theta / 2 + b^T theta + const, and its minimum one linear solve, theta = -A^-1 b. The Gaussian is such a family, the
+truncated Gaussian and the exponential are with the weights of `objectives.generalised`, and so is a product of experts
+with fixed directions: the output layer of an `EnergyMLP`. These are the analytic anchors for everything that is trained.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..common.inputs import finite, numeric, samples
+from ..densities.weights import box_weight, linear_weight
+from ..networks.activations import activation
+
+NUMBERS = 1 << 18  # in one block of gradients
+
+
+class Moments(NamedTuple):
+    """What determines a Gaussian: mean (d,), [x], and cov (d, d), [x]^2. ``Gaussian(*moments)`` is the density."""
+
+    mean: np.ndarray
+    cov: np.ndarray
+
+
+def gaussian(x):
+    r"""The Gaussian that minimises the implicit loss: exactly the sample's mean and 1/n covariance.
+
+    .. math:: m = \bar x, \qquad C = \frac1n \sum_n (x_n - \bar x)(x_n - \bar x)^T
+
+    Derivation: with precision K and s = -K (x - m) the loss is E|K (x - m)|^2 / 2 - tr K. Its gradient in m,
+    -K^2 (E x - m), vanishes at the sample mean; that in K, with m there, is (K C + C K)/2 - I, which vanishes at K = C^-1,
+    where the loss is -tr(C^-1)/2. So score matching and maximum likelihood agree on Gaussians.
+
+    Parameters
+    ----------
+    x : (n, d) array, n > d
+
+    Returns
+    -------
+    Moments
+        mean (d,) and cov (d, d).
+
+    Raises
+    ------
+    ValueError
+        If the samples lie in a subspace: their covariance is singular and the loss has no minimum.
+
+    Source: Hyvarinen (2005), JMLR 6:695-709, section 3.1.
+    """
+    x = _data("gaussian", x)
+    mean = x.mean(0)
+    centred = x - mean
+    mean = mean + centred.mean(0)  # the rounding of the first mean
+    centred = x - mean
+    cov = centred.T @ centred / len(x)
+    _solve("gaussian", cov, np.zeros(len(cov)), "column")
+    return Moments(mean, cov)
+
+
+def exponential_family(x, gradient, laplacian, *, h=None, h_prime=None, base_score=None):
+    r"""The parameters of p proportional to p_base(x) exp(theta . F(x)) that minimise the implicit or generalised loss.
+
+    .. math:: \theta = -\Bigl(E \sum_i \partial_i F\, \partial_i F^T\Bigr)^{-1} E\,[\Delta F]
+
+    and with weights h_i and a base measure
+
+    .. math:: \theta = -\Bigl(E \sum_i h_i\, \partial_i F\, \partial_i F^T\Bigr)^{-1}
+        E \sum_i \bigl[h_i\, \partial_i^2 F + (h_i' + h_i\, s_{\mathrm{base},i})\, \partial_i F\bigr]
+
+    Derivation: the score is s = s_base + sum_k theta_k grad F_k, so sum_i h_i s_i^2/2 + h_i' s_i + h_i d_i s_i is a
+    quadratic in theta, with these two expectations as its matrix and its linear term.
+
+    Parameters
+    ----------
+    x : (n, d) array
+    gradient : (n, k, d) array, or callable of x that returns it
+        Derivatives d_i F_k of the k statistics at the samples.
+    laplacian : (n, k) or (n, k, d) array, or callable of x
+        sum_i d_i^2 F_k; with h, which weighs the dimensions, the d_i^2 F_k themselves (n, k, d).
+    h, h_prime : (n, d) arrays, or callables of x, optional
+        Weights, for supports with a boundary: see `objectives.generalised`.
+    base_score : (n, d) array, or callable of x, optional
+        Score of the base measure; 0 without it.
+
+    Returns
+    -------
+    theta : (k,) array
+
+    Raises
+    ------
+    ValueError
+        If the matrix is singular (statistics that are dependent, constant, or more than n d), or a shape does not fit.
+
+    Source: Hyvarinen (2007), Comput. Statist. Data Anal. 51:2499-2512.
+    """
+    where = "exponential_family"
+    x = _data(where, x)
+    n, d = x.shape
+    G = _given(where, "gradient", gradient, x, 3)
+    k = G.shape[1]
+    if (h is None) != (h_prime is None):
+        raise ValueError(
+            f"{where}: h and h_prime go together, and only one was given; pass both, *linear_weight() for example."
+        )
+    D2 = _given(where, "laplacian", laplacian, x, 2 if h is None else 3)
+    if G.shape != (n, k, d) or D2.shape != (n, k, d)[: D2.ndim]:
+        raise ValueError(
+            f"{where}: gradient has shape {G.shape} and laplacian {D2.shape}, expected ({n}, k, {d}) and "
+            f"({n}, k{', ' + str(d) if h is not None else ''}) for {n} samples of dimension {d} and k statistics."
+        )
+    w = w_prime = None
+    if h is not None:
+        w, w_prime = (_given(where, name, a, x, 2) for name, a in (("h", h), ("h_prime", h_prime)))
+        if w.shape != x.shape or w_prime.shape != x.shape:
+            raise ValueError(
+                f"{where}: h has shape {w.shape} and h_prime {w_prime.shape}, expected that of x, {x.shape}."
+            )
+    base = None if base_score is None else _given(where, "base_score", base_score, x, 2)
+    if base is not None and base.shape != x.shape:
+        raise ValueError(f"{where}: base_score has shape {base.shape}, expected that of x, {x.shape}.")
+    _inside(where, x, w)
+    blocks = lambda at: (G[at], D2[at], *(None if a is None else a[at] for a in (w, w_prime, base)))
+    A, b = _moments(n, k * d, blocks)
+    return -_solve(where, A, b, "statistic")
+
+
+def exponential(x, h=None, h_prime=None):
+    r"""Rates of independent exponential densities on the half-lines [0, inf), by generalised score matching.
+
+    .. math:: \mathrm{rate}_i = E[h_i'] / E[h_i]
+
+    Derivation: s_i = -rate_i, so the loss is sum_i E[h_i] rate_i^2/2 - E[h_i'] rate_i. With h = x, the default, this is 1/mean:
+    the maximum likelihood estimate. Plain implicit matching (h = 1) would say 0.
+
+    Parameters
+    ----------
+    x : (n, d) array of numbers >= 0
+    h, h_prime : callables (n, d) -> (n, d), or (n, d) arrays
+        Weights, `linear_weight()` by default.
+
+    Returns
+    -------
+    rate : (d,) array, 1/[x]
+        ``Exponential(rate)`` is the density.
+
+    Raises
+    ------
+    ValueError
+        If a sample is negative or a weight vanishes at all of them.
+
+    Source: Yu, Drton & Shojaie (2019), JMLR 20(76); Hyvarinen (2007) for h = x^2.
+    """
+    x = _data("exponential", x)
+    if (x < 0).any():
+        i, j = np.argwhere(x < 0)[0]
+        raise ValueError(f"exponential: x[{i}, {j}] is {x[i, j]}, expected numbers >= 0 (first bad row: {i}).")
+    w, w_prime = _weights("exponential", x, h, h_prime, linear_weight())
+    total = w.mean(0)
+    if not (total > 0).all():
+        raise ValueError(
+            f"exponential: the mean weight of column {int(np.argmin(total))} is 0, so its rate is not determined (h = x vanishes "
+            f"where all samples are 0); remove the column, or choose another h."
+        )
+    return w_prime.mean(0) / total
+
+
+def truncated_gaussian(x, lower=-np.inf, upper=np.inf, h=None, h_prime=None):
+    r"""Mean and covariance, before truncation, of a Gaussian restricted to a box, without its normaliser.
+
+    .. math:: s_i = \eta_i - \sum_j K_{ij} x_j, \qquad C = K^{-1}, \quad m = K^{-1} \eta
+
+    The score does not know the box, so this is an exponential family with statistics x_i, -x_i^2/2 and -x_i x_j, solved with
+    weights that vanish at the ends (see `exponential_family`), in standardised coordinates. Unlike `gaussian` it is not
+    maximum likelihood, only consistent; without ends it is the sample's mean and covariance again.
+
+    Parameters
+    ----------
+    x : (n, d) array inside the box
+    lower, upper : scalars or (d,) arrays, [x]
+    h, h_prime : callables (n, d) -> (n, d), or (n, d) arrays
+        Weights; `box_weight(lower, upper)`, the distance to the nearer end, by default.
+
+    Returns
+    -------
+    Moments
+        ``TruncatedGaussian(*moments, lower, upper)`` is the density.
+
+    Raises
+    ------
+    ValueError
+        If a sample lies outside the box, or too few samples leave the parameters undetermined or K not positive definite.
+
+    Source: Hyvarinen (2007), Comput. Statist. Data Anal. 51:2499-2512; Yu, Drton & Shojaie (2019), JMLR 20(76).
+    """
+    where = "truncated_gaussian"
+    x = _data(where, x)
+    n, d = x.shape
+    if not np.all((lower <= x) & (x <= upper)):
+        i, j = np.argwhere(~((lower <= x) & (x <= upper)))[0]
+        raise ValueError(
+            f"{where}: x[{i}, {j}] is {x[i, j]}, outside the box from {lower} to {upper} (first bad row: {i}); remove such rows, "
+            f"or give the box that the data have."
+        )
+    w, w_prime = _weights(where, x, h, h_prime, box_weight(lower, upper))
+    centre, scale = x.mean(0), x.std(0)
+    if not (scale > 0).all():
+        raise ValueError(f"{where}: column {int(np.argmin(scale))} is constant, so its variance is 0; remove it.")
+    z, w, w_prime = (x - centre) / scale, w / scale**2, w_prime / scale  # per dimension, h s^2 keeps its value
+    first, second = np.triu_indices(d)
+    off = np.where(first == second, 0.5, 1.0)
+    k = d + len(first)
+
+    def blocks(at):
+        G, D2, row = np.zeros((len(z[at]), k, d)), np.zeros((1, k, d)), np.arange(d, k)
+        G[:, np.arange(d), np.arange(d)] = 1  # z_i
+        G[:, row, first] -= off * z[at][:, second]  # -z_i z_j, and with the next line -z_i^2/2
+        G[:, row, second] -= off * z[at][:, first]
+        D2[:, row, first] -= first == second
+        return G, D2, w[at], w_prime[at], None
+
+    A, b = _moments(n, k * d, blocks)
+    theta = -_solve(where, A, b, "statistic")  # x_i first, then x_i x_j by rows, i <= j
+    K = np.zeros((d, d))
+    K[first, second] = K[second, first] = theta[d:]
+    least = np.linalg.eigvalsh(K)[0]
+    if not least > 0:
+        raise ValueError(
+            f"{where}: the estimated precision is not positive definite (smallest eigenvalue {least:.3g} in standard units), so "
+            f"there is no Gaussian with it. In this box the {n} samples look no more concentrated than a uniform density; "
+            f"more samples or a wider box would tell."
+        )
+    cov = np.linalg.inv(K)
+    return Moments(centre + scale * (cov @ theta[:d]), 0.5 * (cov + cov.T) * np.outer(scale, scale))
+
+
+def product_of_experts(x, W, b, activation_name="softplus", *, confinement=0.0):
+    r"""The weights of a product of experts with fixed directions: the output layer of an `EnergyMLP`, trained exactly.
+
+    .. math:: f(x) = \sum_k \alpha_k\, \phi(x \cdot W_k + b_k) + \tfrac\lambda2 |x|^2, \qquad
+        A_{kl} = E[\phi_k' \phi_l']\, W_k \cdot W_l, \quad
+        \alpha = A^{-1} \bigl(E[\phi_k''] |W_k|^2 - \lambda E[\phi_k'\, x \cdot W_k]\bigr)
+
+    `exponential_family` with F_k = -phi(x . W_k + b_k); with directions learnt elsewhere, ICA's exponents.
+
+    Parameters
+    ----------
+    x : (n, d) array
+    W : (d, k) array
+        Directions as columns, as in the first layer of a network.
+    b : (k,) array
+    activation_name : str or Activation
+        Twice differentiable.
+    confinement : float
+        lambda.
+
+    Returns
+    -------
+    alpha : (k,) array
+        ``EnergyMLP.from_arrays([(W, b), (alpha[:, None], [0.0])], activation, confinement=...)`` minimises `implicit` on x among
+        all output layers.
+
+    Raises
+    ------
+    ValueError
+        If A is singular: experts that are dependent on these samples.
+
+    Source: Hyvarinen (2005), JMLR 6:695-709; Hyvarinen (2007).
+    """
+    where = "product_of_experts"
+    x = _data(where, x)
+    W, b = (np.asarray(numeric(where, name, a), float) for name, a in (("W", W), ("b", b)))
+    if W.ndim != 2 or W.shape[0] != x.shape[1] or b.shape != W.shape[1:]:
+        raise ValueError(
+            f"{where}: W has shape {W.shape} and b {b.shape}, expected ({x.shape[1]}, k) and (k,): a column of W for each expert."
+        )
+    finite(where, "W", W)
+    finite(where, "b", b)
+    row = activation(where, activation_name)
+    if not row.smooth:
+        raise ValueError(
+            f"{where}: activation {row.name!r} is not twice differentiable; use softplus or another smooth one."
+        )
+    A, right = np.zeros((len(b), len(b))), np.zeros(len(b))
+    for at in _slices(len(x), max(W.shape)):
+        y = x[at] @ W
+        _, d1, d2 = row(y + b, 2)
+        A += d1.T @ d1
+        right += d2.sum(0) * np.sum(W**2, 0) - confinement * np.sum(d1 * y, 0)
+    return _solve(where, A * (W.T @ W) / len(x), right / len(x), "expert")
+
+
+# ------------------------------------------------------------------------------- the quadratic, and its minimum
+
+
+def _moments(n, width, blocks):
+    """A = E sum_i h_i d_iF d_iF^T and b, from blocks of (gradient, second derivatives, h, h', base score)."""
+    A = b = 0
+    for at in _slices(n, width):
+        G, D2, w, w_prime, base = blocks(at)
+        flat = lambda a: a.swapaxes(1, 2).reshape(-1, a.shape[1])  # (samples and dimensions, k)
+        weighted = G if w is None else G * w[:, None]
+        A = A + flat(weighted).T @ flat(G)
+        if w is None:
+            b = b + D2.sum(0)
+        else:
+            b = b + np.einsum("nkd,nd->k", np.broadcast_to(D2, G.shape), w) + np.einsum("nkd,nd->k", G, w_prime)
+        if base is not None:
+            b = b + np.einsum("nkd,nd->k", weighted, base)
+    return A / n, b / n
+
+
+def _solve(where, A, b, what):
+    """A^-1 b for a symmetric A that must be positive definite, whatever the units of its rows."""
+    size = np.sqrt(np.diag(A))
+    if not (size > 0).all():
+        raise ValueError(
+            f"{where}: {what} {int(np.argmin(size))} has no derivative at any sample, or is constant: the system is singular and "
+            f"the loss does not determine its parameter. Leave it out."
+        )
+    R = A / size / size[:, None]
+    values, vectors = np.linalg.eigh(R)
+    floor = len(A) * np.finfo(float).eps * 4
+    if not values[0] > floor:
+        share = vectors[:, 0] / size
+        names = np.argsort(-np.abs(vectors[:, 0]))[:4]
+        combination = ", ".join(f"{share[i]:+.3g} x {what} {i}" for i in names)
+        raise ValueError(
+            f"{where}: the system is singular to rounding (smallest eigenvalue {values[0]:.2g} of a matrix with unit diagonal, "
+            f"expected above {floor:.2g}): the combination {combination} is constant on the samples, so the loss does not "
+            f"determine its parameter. Leave one of them out, or use more samples."
+        )
+    return np.linalg.solve(R, b / size) / size
+
+
+def _slices(n, width):
+    step = max(1, NUMBERS // width)
+    return (slice(start, min(n, start + step)) for start in range(0, n, step))
+
+
+def _data(where, x):
+    """Samples in float64, at least one."""
+    x = samples(where, x)
+    if x.size == 0:
+        raise ValueError(
+            f"{where}: x has shape {x.shape}, expected at least one row and one column; an estimate needs data."
+        )
+    return _float(where, "x", x)
+
+
+def _float(where, name, a):
+    if a.dtype.kind == "c":
+        raise TypeError(f"{where}: {name} is complex, expected real numbers; pass {name}.real.")
+    return np.asarray(a, float)
+
+
+def _given(where, name, value, x, ndim):
+    """An array with one entry per sample, or what a function of x returns."""
+    a = numeric(where, name, value(x) if callable(value) else value)
+    if a.ndim != ndim or len(a) != len(x):
+        shape = ("n", "k", "d")[:ndim] if name in ("gradient", "laplacian") else ("n", "d")
+        raise ValueError(f"{where}: {name} has shape {a.shape}, expected ({', '.join(shape)}) with n = {len(x)}.")
+    finite(where, name, a)
+    return _float(where, name, a)
+
+
+def _weights(where, x, h, h_prime, usual):
+    """h and h' at the samples (n, d), the usual ones if none are given."""
+    if (h is None) != (h_prime is None):
+        raise ValueError(f"{where}: h and h_prime go together, and only one was given; pass both, or neither.")
+    pair = usual if h is None else (h, h_prime)
+    w, w_prime = (_given(where, name, a, x, 2) for name, a in zip(("h", "h_prime"), pair, strict=True))
+    if w.shape != x.shape or w_prime.shape != x.shape:
+        raise ValueError(f"{where}: h has shape {w.shape} and h_prime {w_prime.shape}, expected that of x, {x.shape}.")
+    _inside(where, x, w)
+    return w, w_prime
+
+
+def _inside(where, x, w):
+    if w is not None and (w < 0).any():
+        i, j = np.argwhere(w < 0)[0]
+        raise ValueError(
+            f"{where}: h[{i}, {j}] is {w[i, j]} at x[{i}, {j}] = {x[i, j]}, expected h >= 0 (first bad row: {i}): the sample lies "
+            f"outside the support; remove such rows, or give the weight of the support that the data have."
+        )

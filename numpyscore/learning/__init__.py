@@ -1,0 +1,1 @@
+"""`fit` and what it is made of: settings, splits, optimisers, checkpoints, summary, units."""

@@ -1,0 +1,130 @@
+"""A training that can be stopped at any time: its state written whole or not at all, and read back with a checksum."""
+
+import os
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..common.files import digest, read_npz, text, write_npz
+from .optimisers import Adam
+from .splits import Snapshot
+
+NAME = "checkpoint.npz"
+VERSION = 2  # of the format
+SECONDS = 2.0  # between checkpoints: what a kill may cost
+
+
+class State(NamedTuple):
+    """Everything between two steps of `fit`; the next state depends on this one, the data and the settings alone.
+
+    run, step : the training and its steps so far. adam : the optimiser (None before its first step). total, terms : sum and
+    number of training losses since the last snapshot. history : Snapshots. scores : (n,) held-out loss of the rows that were tested,
+    NaN elsewhere. best : parameters of the snapshot that the held-out rows chose in this training, its value, its step.
+    ladder : (levels done, p), the averaged parameters at the end of each noise level of this training.
+
+    There is no generator among them: the random numbers of a step are drawn from (seed, run, step).
+    """
+
+    run: int
+    step: int
+    adam: Adam | None
+    total: float
+    terms: int
+    history: tuple
+    scores: np.ndarray
+    best: tuple
+    ladder: np.ndarray
+
+
+def to_arrays(state, seal):
+    """A State as a dict of arrays; `seal` says of which data and settings."""
+    adam = state.adam
+    theta, value, step = state.best
+    arrays: dict[str, Any] = {"format": "numpyscore-checkpoint", "version": VERSION, "seal": seal}
+    arrays |= {"run": state.run, "step": state.step, "total": state.total, "terms": state.terms, "scores": state.scores}
+    arrays |= {"history": np.array(state.history, float).reshape(-1, len(Snapshot._fields))}
+    arrays |= {"best_theta": theta, "best_value": value, "best_step": step, "ladder": state.ladder}
+    if adam is not None:
+        arrays |= {f"adam_{name}": value for name, value in adam._asdict().items()}
+    arrays = {name: np.asarray(value) for name, value in arrays.items()}
+    return arrays | {"sha256": np.asarray(digest(arrays))}
+
+
+def from_arrays(data):
+    """The State that `to_arrays` wrote."""
+    adam = None
+    if "adam_step" in data:
+        theta, m, v, average = (data[f"adam_{name}"] for name in Adam._fields[:-1])
+        adam = Adam(theta, m, v, average, int(data["adam_step"]))
+    history = tuple(
+        Snapshot(int(run), int(fold), sigma, int(step), *rest)
+        for run, fold, sigma, step, *rest in data["history"].tolist()
+    )
+    best = (data["best_theta"], float(data["best_value"]), int(data["best_step"]))
+    counts = (int(data["run"]), int(data["step"]))
+    return State(*counts, adam, float(data["total"]), int(data["terms"]), history, data["scores"], best, data["ladder"])
+
+
+class Checkpoint:
+    """The file checkpoint.npz in the folder `out`, sealed with what was fitted; without a folder nothing is kept."""
+
+    def __init__(self, out, seal):
+        self.path = None if out is None else os.path.join(out, NAME)
+        self.seal, self.saved, self.mine = seal, time.monotonic(), None
+
+    def read(self):
+        """The State in the file; None if there is no file.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, foreign, or of other data or settings.
+        """
+
+        def refuse(why):
+            return ValueError(
+                f"fit: {self.path} {why}; expected a checkpoint of this fit. Remove it to begin anew, or choose another folder."
+            )
+
+        try:
+            data = read_npz(self.path, refuse, max_bytes=1 << 62)  # as large as it was written
+        except FileNotFoundError:
+            return None
+        if text(data, "format") != "numpyscore-checkpoint":
+            raise refuse("is an npz file, but not a numpyscore checkpoint")
+        if text(data, "version") != str(VERSION):
+            raise refuse(f"has format version {text(data, 'version')}, this program reads version {VERSION}")
+        if text(data, "sha256") != digest({name: a for name, a in data.items() if name != "sha256"}):
+            raise refuse("is damaged: its contents do not have the checksum that stands in it")
+        if text(data, "seal") != self.seal:
+            raise refuse("is of other data, another seed or other options")
+        try:
+            return from_arrays(data)
+        except (KeyError, ValueError, TypeError) as error:
+            raise refuse(f"lacks what a checkpoint holds ({error})") from None
+
+    def keep(self, state):
+        """Write the state if the last time is SECONDS ago."""
+        if self.path is not None and time.monotonic() - self.saved >= SECONDS:
+            self.write(state)
+
+    def write(self, state):
+        """Write the state now."""
+        if self.path is None:
+            return
+        if self.mine is not None and _identity(self.path) not in (None, self.mine):
+            raise OSError(
+                f"fit: another fit has written {self.path} since this one did; give each a folder of its own."
+            )
+        write_npz(self.path, to_arrays(state, self.seal))
+        self.saved, self.mine = time.monotonic(), _identity(self.path)
+
+
+def _identity(path):
+    """Which file stands at a path, None if none does; a write puts another there."""
+    try:
+        at = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return at.st_ino, at.st_mtime_ns

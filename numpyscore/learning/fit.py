@@ -1,0 +1,365 @@
+r"""Learning a score from rows of data: `fit` chooses the noise and the stopping point by rows that were not trained on.
+
+The training points carry noise, x~ = x + sigma eps; the exact implicit loss of clean rows that were held out,
+
+.. math:: E[\tfrac12 |s(x)|^2 + \mathrm{tr}\, \partial_x s(x)] = \tfrac12 E|s - s_0|^2 - \tfrac12 E|s_0|^2,
+
+is the Fisher divergence to the data up to a constant that no model changes, so networks, noise levels and stopping points can be
+compared by it. A score of zero has 0. A training is a sequence of steps, State -> State, each of which depends on the
+state before, the data and the settings alone: so one that was stopped continues as if it had not been.
+"""
+
+import json
+import math
+import os
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..common.files import digest, write_whole
+from ..common.inputs import count, generator, positive
+from ..objectives.arrays import denoising_loss, generalised_loss, implicit_loss
+from ..objectives.loss import generalised, implicit, multilevel_denoising
+from ..sampling.targets import Ladder
+from .checkpoints import NAME, Checkpoint, State
+from .optimisers import Adam, adam_start, adam_step, learning_rate, minimise
+from .settings import levels_for, network_for, objective_of, rows_of, support_within
+from .splits import NestedFolds, Snapshot, ThreeWay
+from .summary import appraise
+from .units import Units, save_fitted
+
+SMALL = 1000  # rows up to which a table is cross-validated
+SNAPSHOTS = 6  # of each level
+AVERAGED = 3  # the weights handed out are averaged over about this part of the steps of a level
+SHOWN = 300  # rows of those trained on that a snapshot looks at
+FILES = ("model.npz", "metrics.csv", "summary.json")
+
+
+# ------------------------------------------------------------------------------- fit
+
+
+class _Fit(NamedTuple):
+    model: Any
+    history: tuple
+    summary: dict
+
+
+class Fit(_Fit):
+    """What `fit` returns: the network, in standardised units; the history, Snapshots; the summary, as in summary.json.
+
+    Beside these three it has the attribute `ladder`, the `Ladder` of the networks that training passed at larger noise, ending
+    with `model`; None if there was one level.
+    """
+
+    ladder: Any = None
+
+    @property
+    def units(self):
+        """The columns' names, mean, scale, sigma and support: `Units`."""
+        return Units.from_dict(self.summary["units"])
+
+
+def fit(
+    data, *, objective="implicit", sigma="auto", support=None, model=None, rng=0, out=None, resume=False, overwrite=False,
+    optimiser="adam", steps=None, batch=256, rate=0.01, progress=None,
+):  # fmt: skip
+    """Learn the score of the density that rows of data came from; see the module for how sigma and the stopping point are chosen.
+
+    Columns are standardised with the mean and scale of the whole table: a choice of units, which all that is compared shares.
+    A constant column stays at scale 1. Up to 1000 rows are cross-validated, more are split in three: see `splits`.
+
+    Parameters
+    ----------
+    data : (n, d) array, n >= 10, [x]; Table; or path of a CSV file
+    objective : str or callable
+        "implicit", "sliced", "finite_difference_sliced" (on noisy rows), "denoising", or for conditional networks
+        "multilevel_denoising"; or (model, x, sigma, generator) -> Loss, for example `explicit` towards the score of
+        ``Parzen(rows, sigma)``. "generalised" is "implicit" for half-lines and boxes: see support.
+    sigma : "auto", a number >= 0, or (L,) array
+        Noise on the training points in standardised units, a standard deviation. "auto" trains from 0.8 down to 0.07, to 0.035 where a
+        table is split in three (higher where the rows are further apart), each level from where the one before stopped, and the
+        held-out rows choose; in three parts, less noise only where it is better by two standard errors. For
+        "multilevel_denoising" the levels; "auto" is `suggest_levels`. For "generalised" sigma h, which vanishes at the ends.
+    support : (lower, upper), for "generalised" and only for it, [x]
+        Ends of the columns, each one number or (d,), infinite where there is none. The weight h is the distance to the nearer end, at
+        most one standard deviation, and 1 in a column without ends; each step costs d tangent rows a row, one for each column.
+    model : EnergyMLP or ScoreMLP, optional
+        Where training starts, dim d. By default an EnergyMLP (a conditional one for "multilevel_denoising").
+    rng : seed or numpy.random.Generator
+        Same seed, data and options, same bits: on one machine, with one build of NumPy and its BLAS and one number of threads.
+    out : path of a folder, optional
+        Gets model.npz, metrics.csv, summary.json and, every two seconds, checkpoint.npz, each written whole or not at all.
+    resume : bool
+        Continue from the checkpoint in `out`; with Adam the result is that of a run never stopped, bit for bit, and with L-BFGS too,
+        since it starts anew at every snapshot, stopped or not. Where there is no checkpoint yet, begin.
+    overwrite : bool
+        Begin anew in a folder that holds a fit.
+    optimiser : "adam" or "lbfgs"
+        Adam draws fresh noise at each step, warms up, decays, and hands out an average of its weights. L-BFGS keeps the noise of a level.
+    steps : int, optional
+        Steps at each noise level; by default 120 for a table that is cross-validated, 1000 for a larger one; 800 and 5000 for "multilevel_denoising".
+    batch : int
+        Rows in a step of Adam; all where there are no more.
+    rate : float
+        Largest learning rate of Adam.
+    progress : callable, optional
+        Called as progress(share of the work done, state) after each step.
+
+    Returns
+    -------
+    Fit
+        model, history, summary.
+
+    Raises
+    ------
+    ValueError
+        For data that cannot be learned from, unknown names, a checkpoint that is damaged or of another fit, a loss that is no longer
+        finite. `datasets.CSVError` for an unusable file.
+    OSError
+        If `out` cannot be written, or holds a fit already. The last checkpoint stays as it was.
+    """
+    task = Task(data, objective, sigma, model, rng, optimiser, steps, batch, rate, support)
+    if out is not None:
+        out = os.fsdecode(out)
+        _free(out, resume or overwrite)
+    checkpoint = Checkpoint(out, task.seal)
+    state = checkpoint.read() if out is not None and resume else None
+    if state is None:
+        state = task.start()
+        checkpoint.write(state)  # what cannot be written is found out now
+    try:
+        while state.run < task.split.runs:
+            state = task.next(state)
+            checkpoint.keep(state)
+            if progress is not None:
+                progress(task.share(state), state)
+    except KeyboardInterrupt:
+        checkpoint.write(state)
+        raise
+    checkpoint.write(state)
+    result = task.result(state)
+    if out is not None:
+        write_results(out, result)
+    return result
+
+
+def _free(out, known):
+    """Make the folder; refuse one that holds a fit, unless that is `known`."""
+    os.makedirs(out, exist_ok=True)
+    there = [name for name in (NAME, *FILES) if os.path.exists(os.path.join(out, name))]
+    if there and not known:
+        raise FileExistsError(
+            f"fit: the folder {out} holds a fit already ({', '.join(there)}); continue it with resume, begin anew with "
+            f"overwrite, or choose another folder."
+        )
+
+
+def write_results(out, result):
+    """model.npz, metrics.csv and summary.json in the folder `out`, each whole or not at all."""
+    save_fitted(os.path.join(out, "model.npz"), result.model, result.units, result.ladder)
+    lines = [",".join(Snapshot._fields)]
+    lines += [",".join("" if math.isnan(value) else repr(value) for value in line) for line in result.history]
+    write_whole(os.path.join(out, "metrics.csv"), "\n".join([*lines, ""]).encode())
+    text = json.dumps(result.summary, indent=1, allow_nan=False)
+    write_whole(os.path.join(out, "summary.json"), f"{text}\n".encode())
+
+
+# ------------------------------------------------------------------------------- one fit as steps from state to state
+
+
+class Task:
+    """What stays the same during a fit: rows, settings, splits; and `next`, from one State to the following."""
+
+    def __init__(self, data, objective, sigma, model, rng, optimiser, steps, batch, rate, support=None):
+        x, z, units, self.notes = rows_of(data)
+        self.units = units._replace(support=support_within(support, objective, x))
+        self.support = self.units.standard_support
+        self.objective, self.rule = objective_of(objective, self.support)
+        self.seed = (
+            int(rng) if isinstance(rng, int | np.integer) and rng >= 0 else int(generator("fit", rng).integers(1 << 63))
+        )
+        self.model = network_for(model, z.shape[1], self.objective, self.seed)
+        self.z = z.astype(self.model.theta.dtype)
+        n = len(z)
+        if optimiser not in ("adam", "lbfgs"):
+            raise ValueError(f"fit: optimiser is {optimiser!r}, expected 'adam' or 'lbfgs'.")
+        self.optimiser, self.batch = optimiser, count("fit", "batch", batch)
+        self.rate = positive("fit", "rate", rate)
+        self.sigmas = levels_for(sigma, self.objective, self.model.conditional, self.z, n <= SMALL)
+        usual = (800, 5000) if self.model.conditional else (120, 1000)
+        self.steps = usual[n > SMALL] if steps is None else count("fit", "steps", steps)
+        self.every = max(1, self.steps // SNAPSHOTS)
+        split: Any = NestedFolds if n <= SMALL else ThreeWay
+        self.split = split(n, self.steps * len(self.sigmas), np.random.default_rng((self.seed, n)))
+        self._now: Any = (None, None)
+        self.noise: Any = (
+            np.random.default_rng((self.seed, n, 1)).standard_normal(self.z.shape) if self.model.conditional else None
+        )
+
+    @property
+    def seal(self):
+        """A digest of all that the states depend on."""
+        words = [
+            self.objective,
+            self.optimiser,
+            self.steps,
+            self.batch,
+            self.rate,
+            self.seed,
+            self.model,
+            *self.units.columns,
+        ]
+        arrays = {"z": self.z, "mean": self.units.mean, "scale": self.units.scale, "theta": self.model.theta}
+        if self.support is not None:
+            arrays |= {"lower": self.support.lower, "upper": self.support.upper}
+        arrays |= {
+            "sigmas": np.concatenate([np.atleast_1d(s) for s in self.sigmas]),
+            "words": np.array(list(map(str, words))),
+        }
+        return digest(arrays)
+
+    def start(self):
+        """The first state."""
+        return State(0, 0, None, 0.0, 0, (), np.full(len(self.z), np.nan), self._nothing, self._no_ladder)
+
+    def share(self, state):
+        """The share of all steps that is done, counting every training at its full length."""
+        return (state.run + state.step / (self.steps * len(self.sigmas))) / self.split.runs
+
+    def next(self, state):
+        """The state after one step more, or after the end of a training."""
+        run = self._run(state.run, state.history)
+        if state.step >= run.stop:
+            return self._finish(run, state)
+        level, k = divmod(state.step, self.steps)
+        adam = state.adam or adam_start(self.model.theta)
+        if k == 0 and state.adam:
+            adam = adam_start(adam.average)
+        advance = self._adam if self.optimiser == "adam" else self._lbfgs
+        adam, done, value = advance(run, state, adam, level, k)
+        if not math.isfinite(value):
+            raise ValueError(
+                f"fit: the training loss is {value} at step {state.step + done} (sigma = {self.sigmas[level]}), expected a "
+                f"finite number: training diverged. Lower the rate, now {self.rate:g}, or raise sigma."
+            )
+        state = state._replace(step=state.step + done, adam=adam, total=state.total + value, terms=state.terms + 1)
+        at_snapshot = state.step % self.steps % self.every == 0
+        return self._snapshot(run, state, level) if at_snapshot else state
+
+    def _run(self, index, history):
+        """The training `index`, looked up once."""
+        if self._now[0] != index:
+            self._now = (index, self.split.run(index, history))
+        return self._now[1]
+
+    def _adam(self, run, state, adam, level, k):
+        """One step of Adam on fresh noise, drawn from (seed, run, step)."""
+        rng = np.random.default_rng((self.seed, state.run, state.step, 2))
+        rows = run.rows if len(run.rows) <= self.batch else rng.choice(run.rows, self.batch, replace=False)
+        loss = self.rule(self.model.with_theta(adam.theta), self.z[rows], self.sigmas[level], rng)
+        gradient, value = loss.gradient, float(loss.value)
+        now = learning_rate(k + 1, self.steps, self.rate)
+        return adam_step(adam, gradient, now, memory=max(0.0, 1 - AVERAGED / self.steps)), 1, value
+
+    def _lbfgs(self, run, state, adam, level, k):
+        """L-BFGS up to the next snapshot, anew from where the last one stopped, on the noise of this level."""
+        copies = (
+            max(1, 2000 // len(run.rows)) if np.any(self.sigmas[level]) else 1
+        )  # of each row, each with its own noise
+        x = np.tile(self.z[run.rows], (copies, 1))
+        draw = lambda: np.random.default_rng((self.seed, state.run, level, 3))
+        iterations = min(self.every, self.steps - k)
+        net, history = minimise(
+            self.model.with_theta(adam.average),
+            lambda net: self.rule(net, x, self.sigmas[level], draw()),
+            max_iterations=iterations,
+        )
+        zero = np.zeros_like(net.theta)
+        return Adam(net.theta, zero, zero, net.theta, k + iterations), iterations, history[-1]
+
+    def _snapshot(self, run, state, level):
+        """The averaged network scored, and kept if it is the best of this training."""
+        net = self.model.with_theta(state.adam.average)
+        train = float(self.criterion(net, run.rows[:SHOWN]).mean())
+        sigma = 0.0 if np.ndim(self.sigmas[level]) else float(self.sigmas[level])
+        held = {fold: float(self.criterion(net, rows).mean()) for fold, rows in run.folds.items()} or {-1: math.nan}
+        lines = tuple(
+            Snapshot(state.run, fold, sigma, state.step, state.total / state.terms, train, value)
+            for fold, value in held.items()
+        )
+        mean, best = float(np.mean(list(held.values()))), state.best
+        if mean < best[1] and self._worth(run, net, level, best):
+            best = (net.theta, mean, state.step)
+        done = state.step % self.steps == 0
+        ladder = np.vstack([state.ladder, net.theta]) if done else state.ladder
+        return state._replace(total=0.0, terms=0, history=state.history + lines, best=best, ladder=ladder)
+
+    def _worth(self, run, net, level, best):
+        """Whether a level with less noise than that of the best so far is better by two standard errors, row by row.
+
+        Trainings that report only: the others leave the choice to the mean over all of them.
+        """
+        theta, _, step = best
+        if not len(run.report) or not len(theta) or (step - 1) // self.steps == level:
+            return True
+        (rows,) = run.folds.values()
+        gain = self.criterion(self.model.with_theta(theta), rows) - self.criterion(net, rows)
+        return gain.mean() > 2 * gain.std(ddof=1) / math.sqrt(len(rows))
+
+    def _finish(self, run, state):
+        """The rows that this training reports on, and the start of the next; the last one's parameters stay in `best`."""
+        best = state.best if run.folds else (state.adam.average, math.nan, state.step)
+        scores = state.scores.copy()
+        if len(run.report):
+            scores[run.report] = self.criterion(self.model.with_theta(best[0]), run.report)
+        last = state.run + 1 == self.split.runs
+        kept = (best, state.ladder) if last else (self._nothing, self._no_ladder)
+        return State(state.run + 1, 0, None, 0.0, 0, state.history, scores, *kept)
+
+    @property
+    def _nothing(self):
+        return np.empty(0, self.model.theta.dtype), math.inf, 0
+
+    @property
+    def _no_ladder(self):
+        return np.empty((0, len(self.model.theta)), self.model.theta.dtype)
+
+    # ---- what is compared
+
+    def criterion(self, net, rows):
+        """The loss of clean rows by which networks are compared (n,): exact implicit, or generalised; of a conditional one, denoising."""
+        if self.support is not None:
+            return generalised(net, self.z[rows], *self.support.weight).per_sample
+        if not net.conditional:
+            return implicit(net, self.z[rows]).per_sample
+        return multilevel_denoising(net, self.z[rows], self.sigmas[0], noise=self.noise[rows]).per_sample
+
+    def density_criterion(self, density, rows):
+        """The same of a density in closed form."""
+        z = self.z[rows].astype(float)
+        if self.support is not None:
+            diagonal = np.diagonal(density.jacobian(z), axis1=1, axis2=2)
+            return generalised_loss(density.score(z), diagonal, *(w(z) for w in self.support.weight))
+        if not self.model.conditional:
+            return implicit_loss(density.score(z), density.trace(z))
+        eps, total = self.noise[rows], 0
+        for sigma in self.sigmas[0]:
+            total = total + sigma**2 * denoising_loss(density.perturbed(sigma).score(z + sigma * eps), eps, sigma)
+        return total / len(self.sigmas[0])
+
+    def compared(self, make):
+        """The held-out loss of make(rows trained on), a density, at the rows that were tested (n,); NaN at the others."""
+        out = np.full(len(self.z), np.nan)
+        for tested, trained in self.split.tested():
+            out[tested] = self.density_criterion(make(self.z[trained].astype(float)), tested)
+        return out
+
+    def result(self, state):
+        """The Fit of the last state."""
+        theta, _, step = state.best
+        net, summary = self.model.with_theta(theta), appraise(self, state, step)
+        result, above = Fit(net, state.history, summary), (step - 1) // self.steps
+        if above > 0:
+            networks = (*map(self.model.with_theta, state.ladder[:above]), net)
+            result.ladder = Ladder(networks, np.array(self.sigmas[: above + 1]))
+        return result

@@ -1,0 +1,163 @@
+"""What a fit is asked for, checked as it comes in: rows, objective, support, network, noise levels."""
+
+import os
+
+import numpy as np
+
+from ..common.inputs import finite, numeric, samples
+from ..data.csv import Table, from_csv
+from ..data.datasets import standardise
+from ..densities.noise import geometric_levels, perturb, suggest_levels
+from ..densities.support import support_of
+from ..networks.models import EnergyMLP, ScoreMLP
+from ..objectives.loss import denoising, finite_difference_sliced, generalised, implicit, multilevel_denoising, sliced
+from .units import Units
+
+WIDEST = 0.8  # noise tried first where sigma is "auto": modes overlap there
+LEAST_AND_LEVELS = {True: (0.07, 7), False: (0.035, 9)}  # of a small table; of a large one, which bears less noise
+
+WIDEST_OF_ALL = 1e3  # noise beyond which nothing of standardised data is left
+FAR = 1e100  # beyond, squares leave the range of numbers
+
+# ------------------------------------------------------------------------------- objectives by name
+
+
+def _noisy(x, sigma, rng):
+    return perturb(x, sigma, rng=rng)[0] if sigma else x
+
+
+def _multilevel(net, x, sigma, rng):
+    """Each row at one level, drawn at random."""
+    return multilevel_denoising(net, x, sigma, level=rng.integers(len(sigma), size=len(x)), rng=rng)
+
+
+def _differences(net, x, sigma, rng):
+    eps = 1e-3 if x.dtype == np.float64 else 0.05
+    return finite_difference_sliced(net, _noisy(x, sigma, rng), eps, rng=rng)
+
+
+# name -> (net, rows x, sigma, generator) -> Loss
+OBJECTIVES = {
+    "implicit": lambda net, x, sigma, rng: implicit(net, _noisy(x, sigma, rng)),
+    "sliced": lambda net, x, sigma, rng: sliced(net, _noisy(x, sigma, rng), rng=rng),
+    "finite_difference_sliced": _differences,
+    "denoising": lambda net, x, sigma, rng: denoising(net, x, sigma, rng=rng),
+    "multilevel_denoising": _multilevel,
+}
+GENERALISED = "generalised"  # the one objective that is told a support
+
+
+def _within(support):
+    """The rule of "generalised" on this support: noise that does not leave it, weights that vanish at its ends."""
+
+    def rule(net, x, sigma, rng):
+        return generalised(net, support.perturb(x, sigma, rng=rng) if sigma else x, *support.weight)
+
+    return rule
+
+
+# ------------------------------------------------------------------------------- what comes in
+
+
+def rows_of(data):
+    """Rows (n, d), the same standardised, Units without sigma, and what is to be said of the columns."""
+    if isinstance(data, str | os.PathLike):
+        data = from_csv(data)
+    names = data.columns if isinstance(data, Table) else None
+    x = samples("fit", data.x if isinstance(data, Table) else data, name="data")
+    if x.dtype.kind == "c" or len(x) < 10 or x.shape[1] == 0:
+        raise ValueError(
+            f"fit: data are {x.dtype} of shape {x.shape}, expected real numbers, at least 10 rows and a column: some rows train, "
+            f"some choose, some report."
+        )
+    if np.abs(x).max() > FAR:
+        row = int(np.argmax(np.abs(x).max(axis=1)))
+        raise ValueError(
+            f"fit: data has {np.abs(x).max():.3g} in row {row}, expected numbers below {FAR:g}, whose squares are numbers; choose another unit."
+        )
+    z, mean, scale, constant = standardise(x, names)
+    columns = names or tuple(f"x{i}" for i in range(1, x.shape[1] + 1))
+    notes = []
+    if constant:
+        what = ", ".join(str(c) if names else columns[c] for c in constant)
+        notes.append(
+            f"constant columns kept at scale 1: {what}. Only the noise gives them a density, so the least noise will look best; "
+            f"leave them out, or add to them the rounding that they lost."
+        )
+    return x, z, Units(tuple(map(str, columns)), mean.astype(float), scale.astype(float)), notes
+
+
+def support_within(support, objective, x):
+    """The Support of the rows x, in their units; None without one."""
+    if (support is not None) != (objective == GENERALISED):
+        raise ValueError(
+            f"fit: objective is {objective!r} and support {support}, expected both 'generalised' and a support (lower, upper), or "
+            f"neither: its weights vanish at the ends of the data, which a table does not tell, and no other objective knows ends."
+        )
+    if support is None:
+        return None
+    ends = support_of("fit", support, x.shape[1])
+    ends.refuse_outside("fit", x, "data")
+    return ends
+
+
+def objective_of(objective, support):
+    """Its name and its rule."""
+    if support is not None:
+        return GENERALISED, _within(support)
+    if callable(objective):
+        return getattr(objective, "__name__", "objective"), objective
+    if objective not in OBJECTIVES:
+        raise ValueError(
+            f"fit: objective is {objective!r}, expected one of {', '.join(OBJECTIVES)}, generalised, or a callable."
+        )
+    return objective, OBJECTIVES[objective]
+
+
+def network_for(model, d, objective, seed):
+    """Where training starts; a conditional network for several levels, and only for these."""
+    several = objective == "multilevel_denoising"
+    if model is None:
+        widths = (32, 32) if d <= 3 else (128, 128)
+        lam = 1.0 if several else 0.1  # lambda/(1 + sigma^2) is the precision of noisy standardised columns
+        return EnergyMLP.init(d, widths, "silu", confinement=lam, conditional=several, rng=seed)
+    if not isinstance(model, EnergyMLP | ScoreMLP):
+        raise TypeError(f"fit: model is a {type(model).__name__}, expected an EnergyMLP or a ScoreMLP.")
+    if model.dim != d or model.theta.dtype.kind != "f" or model.theta.dtype.itemsize > 8:
+        raise ValueError(f"fit: model is {model!r}, expected dim {d}, the columns of the data, and float32 or float64.")
+    if model.conditional != several and objective in OBJECTIVES:
+        raise ValueError(
+            f"fit: the network is {'' if model.conditional else 'not '}conditional and the objective is {objective!r}; a network that "
+            f"is told the noise level is trained by 'multilevel_denoising', and only such a one."
+        )
+    return model
+
+
+def levels_for(sigma, objective, conditional, z, small):
+    """The noise levels one after the other; of a conditional network one entry, the array of levels that it sees at once."""
+    auto = isinstance(sigma, str)
+    if auto and sigma != "auto":
+        raise ValueError(f"fit: sigma is {sigma!r}, expected 'auto', a number or an array of levels.")
+    if conditional:
+        levels = suggest_levels(z) if auto else np.asarray(numeric("fit", "sigma", sigma), float)
+        finite("fit", "sigma", levels)
+        if levels.ndim != 1 or not (levels > 0).all() or len(levels) < 2 or not (np.diff(levels) < 0).all():
+            raise ValueError(
+                f"fit: sigma is {levels}, expected at least two levels, positive and decreasing, for {objective!r}."
+            )
+        return [levels]
+    if auto:
+        least, n = LEAST_AND_LEVELS[small]
+        low = max(least, suggest_levels(z)[-1])
+        return [float(s) for s in geometric_levels(max(WIDEST, 4 * low), low, n)]
+    value = np.asarray(numeric("fit", "sigma", sigma))
+    if value.ndim or not 0 <= value <= WIDEST_OF_ALL:
+        raise ValueError(
+            f"fit: sigma is {sigma}, expected 'auto' or one number from 0 to {WIDEST_OF_ALL:g}, in standard deviations of the columns; "
+            f"several levels need a conditional network."
+        )
+    if value == 0 and objective == "denoising":
+        raise ValueError(
+            "fit: sigma is 0, expected a positive number: denoising has the target -eps/sigma. See 'implicit'."
+        )
+    return [float(value)]

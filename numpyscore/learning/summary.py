@@ -1,0 +1,123 @@
+"""What a finished fit says of itself: the choice, the held-out loss beside a Gaussian's, and whether training collapsed."""
+
+import math
+
+import numpy as np
+
+from ..densities import Gaussian, Parzen
+from ..densities.noise import geometric_levels
+from ..estimation import estimators
+from .splits import best_step
+
+
+def appraise(task, state, step):
+    """The summary of a fit, for summary.json: numbers, lists and words only.
+
+    Parameters
+    ----------
+    task : training.Task
+    state : checkpoints.State, the last
+    step : int
+        Where the network that is handed out stopped.
+    """
+    level = (step - 1) // task.steps
+    sigma = task.sigmas[level]
+    pairs = task.split.scored()
+    _, means = best_step(state.history, pairs)
+    notes = list(task.notes)
+    tested = ~np.isnan(state.scores)
+    gaussian = _gaussian(task, notes)
+    trained, held_out = _at_the_end(state.history, pairs, (level + 1) * task.steps)
+    best = min(means.values())
+    away = best - max(1.0, abs(best))  # further than the loss itself, and than twice the -1/2 of a Gaussian column
+    collapsed = not task.model.conditional and held_out > 0.5 * best and trained < away
+    if collapsed:
+        notes.append(_collapse(task, sigma, trained, held_out, step))
+    if not task.model.conditional and best > 0:
+        notes.append(
+            f"nothing was learned: the least held-out loss is {best:.3g}, and a score of zero has 0. Training diverged: lower the rate, now {task.rate:g}, or raise sigma"
+        )
+    units = task.units._replace(sigma=sigma)
+    return {
+        "schema": "numpyscore-fit/1",
+        "rows": len(task.z),
+        "units": units.to_dict(),
+        "network": repr(task.model),
+        "objective": task.objective,
+        "criterion": _criterion(task),
+        "optimiser": task.optimiser,
+        "seed": task.seed,
+        "protocol": task.split.words,
+        "step": step,
+        "levels": _levels(task, means),
+        "held_out": _mean(state.scores[tested]),
+        "gaussian": None if gaussian is None else _mean(gaussian[tested]),
+        "difference": None if gaussian is None else _mean((state.scores - gaussian)[tested]),
+        "end": {"step": (level + 1) * task.steps, "train": trained, "held_out": held_out},
+        "collapsed": bool(collapsed),
+        "notes": notes,
+    }
+
+
+def _criterion(task):
+    if task.support is not None:
+        return "exact generalised loss of clean rows"
+    return "denoising at all levels" if task.model.conditional else "exact implicit loss of clean rows"
+
+
+def _mean(values):
+    """Mean, its standard error over rows, and their number."""
+    n = len(values)
+    return {"mean": float(values.mean()), "se": float(values.std(ddof=1) / math.sqrt(n)) if n > 1 else None, "rows": n}
+
+
+def _levels(task, means):
+    """Of each noise level: the best mean held-out loss of the rows that choose, and its step."""
+    out = []
+    for level, sigma in enumerate(task.sigmas):
+        steps = [s for s in means if level * task.steps < s <= (level + 1) * task.steps]
+        best = min(steps, key=means.get)
+        out.append({"sigma": np.asarray(sigma, float).tolist(), "step": best, "held_out": means[best]})
+    return out
+
+
+def _gaussian(task, notes):
+    """The held-out loss of a Gaussian fitted to the same rows; None, and a note why, where there is none."""
+    try:
+        return task.compared(lambda rows: _fitted(task, rows))
+    except ValueError as error:
+        notes.append(f"no Gaussian to compare with: {error}")
+        return None
+
+
+def _fitted(task, rows):
+    """The Gaussian with the least loss on these rows, of those within the support if there is one, where its score is the same."""
+    if task.support is None:
+        return Gaussian(*estimators.gaussian(rows))
+    return Gaussian(*estimators.truncated_gaussian(rows, *task.support, *task.support.weight))
+
+
+def _at_the_end(history, pairs, step):
+    """Mean loss on the rows trained on, and on those that choose, at the last snapshot of a level."""
+    lines = [line for line in history if (line.run, line.fold) in pairs and line.step == step]
+    return float(np.mean([line.train for line in lines])), float(np.mean([line.held_out for line in lines]))
+
+
+def _collapse(task, sigma, trained, held_out, step):
+    """What happened, in plain words, and the noise that would prevent it."""
+    better = "--sigma auto"
+    if task.support is None:
+        better += f", or --sigma {_recommended(task):.2g}, at which a Gaussian on every row does best on unseen rows"
+    return (
+        f"the network collapses onto the samples: trained to the end with sigma = {sigma:g} its loss is {trained:.3g} on the rows it "
+        f"was trained on and {held_out:.3g} on rows it never saw (a score of zero has 0). The trace runs to minus infinity at "
+        f"the samples, and nothing is learned between them. It was stopped at step {step}, before the worst; better, train with "
+        f"noise: {better}"
+    )
+
+
+def _recommended(task):
+    """The noise at which Parzen's density of the rows trained on has the least loss on the rows tested."""
+    levels = geometric_levels(0.8, 0.05, 9)
+    losses = [np.nanmean(task.compared(lambda rows, s=s: Parzen(rows, s))) for s in levels]
+    return levels[int(np.argmin(losses))]

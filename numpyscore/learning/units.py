@@ -1,0 +1,203 @@
+r"""The user's units beside a network fitted in standardised ones: model.npz holds both.
+
+`fit` standardises every column, z = (x - mean) / scale, and trains the network on z. The file that it writes, model.npz, is a
+network's file with four to six entries more:
+
+    data_columns (d,) names     data_mean (d,) [x]     data_scale (d,) [x]
+    data_sigma   the noise the network was trained at, in units of z: one number, or (L,) levels, decreasing, if conditional
+    data_lower (d,), data_upper (d,) [x]   the ends of the columns, where they were told; infinite where there is none
+
+and, where training came down through larger noise, data_ladder_sigma (k,) and data_ladder_theta (k, p), what it was there.
+
+`numpyscore.load(path)` gives the network alone, which answers for z; `load_fitted(path)` the network and its `Units`. A file
+written by `model.save` has no such entries: its units are those of its x, mean 0 and scale 1. So a command reads
+
+    model, units = load_fitted(path)
+    z = units.to_standard(table.x)            # evaluate: the user's rows, as the network knows them
+    x = units.to_data(z)                      # sample: what a sampler made, in the user's units
+    log_p = log_p_z - units.log_volume        # density per unit of x, from density per unit of z
+
+and `units.energy`, `units.score` and `units.trace` answer in the user's units at once.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..common.files import MOST, read_npz, write_npz
+from ..common.inputs import samples
+from ..densities.support import Support
+from ..networks.models import network_of
+from ..sampling.targets import Ladder
+
+NUMBERS = 1 << 20  # in the directions of one block
+
+
+class Units(NamedTuple):
+    """Columns (d names), mean (d,) and scale (d,) in [x], the noise sigma that the network was trained at, in scales, and the `Support`
+    of the data in [x], None where they have no ends."""
+
+    columns: tuple
+    mean: np.ndarray
+    scale: np.ndarray
+    sigma: Any = None
+    support: Any = None
+
+    @classmethod
+    def from_dict(cls, words):
+        """The Units of what `to_dict` gave."""
+        sigma, support = np.array(words["sigma"]), words["support"]
+        if support is not None:
+            support = Support(
+                *(np.array(_numbers(end, no)) for end, no in zip(support, (-np.inf, np.inf), strict=True))
+            )
+        numbers = np.array(words["mean"]), np.array(words["scale"]), sigma if sigma.ndim else float(sigma)
+        return cls(tuple(words["columns"]), *numbers, support)
+
+    def to_dict(self):
+        """Lists and numbers for JSON, which knows no infinity: None where a column has no end."""
+        support = None if self.support is None else [_words(end) for end in self.support]
+        numbers = {"mean": self.mean.tolist(), "scale": self.scale.tolist(), "sigma": np.asarray(self.sigma).tolist()}
+        return {"columns": list(self.columns)} | numbers | {"support": support}
+
+    @property
+    def standard_support(self):
+        """The support in units of z; None without one."""
+        return None if self.support is None else self.support.standardised(self.mean, self.scale)
+
+    @property
+    def log_volume(self):
+        """log of the volume, in units of x, of a unit cube of z: sum of log scale."""
+        return float(np.log(self.scale).sum())
+
+    def to_standard(self, x):
+        """z = (x - mean) / scale of rows x (n, d) in the user's units."""
+        return (samples("to_standard", x, len(self.mean)) - self.mean) / self.scale
+
+    def to_data(self, z):
+        """x = mean + scale z of standardised rows z (n, d)."""
+        return self.mean + self.scale * samples("to_data", z, len(self.mean), name="z")
+
+    def energy(self, model, x, *, sigma=None):
+        """-log p(x) up to the network's log Z, per unit of x (n,)."""
+        return model.energy(self.to_standard(x), sigma=sigma) + self.log_volume
+
+    def score(self, model, x, *, sigma=None):
+        """Gradient of log p in x at rows x (n, d) in the user's units, 1/[x]: score_z / scale."""
+        return model.score(self.to_standard(x), sigma=sigma) / self.scale
+
+    def trace(self, model, x, *, sigma=None):
+        """Trace of that score's Jacobian (n,), 1/[x]^2: sum_i J_ii / scale_i^2, at the price of d tangent rows."""
+        z = self.to_standard(x)
+        n, d = z.shape
+        out, size = np.empty(n), max(1, NUMBERS // d**2)
+        for start in range(0, n, size):
+            at = slice(start, min(n, start + size))
+            rows = np.broadcast_to((np.eye(d) / self.scale)[:, None], (d, at.stop - at.start, d))
+            told = sigma if np.ndim(sigma) == 0 else sigma[at]
+            out[at] = model.evaluate(z[at], score=False, curvature=rows, sigma=told).curvature.sum(0)
+        return out
+
+
+def _words(end):
+    return [float(a) if np.isfinite(a) else None for a in end]
+
+
+def _numbers(end, none):
+    return [none if a is None else a for a in end]
+
+
+def save_fitted(path, model, units, ladder=None):
+    """Write a network, its units and the `Ladder` that ends with it, if any, to one plain npz file, whole or not at all."""
+    entries = {"columns": np.array(units.columns, str), "mean": units.mean, "scale": units.scale, "sigma": units.sigma}
+    if units.support is not None:
+        entries |= {"lower": units.support.lower, "upper": units.support.upper}
+    if ladder is not None:
+        above = np.array([net.theta for net in ladder.networks[:-1]])
+        entries |= {"ladder_theta": above, "ladder_sigma": ladder.sigmas[:-1]}
+    write_npz(path, model.to_arrays() | {f"data_{name}": np.asarray(value) for name, value in entries.items()})
+
+
+def load_fitted(path, *, max_bytes=MOST):
+    """The network in a file written by `fit` or by `model.save`, and its `Units`; `load_ladder` gives what else is in it.
+
+    Parameters
+    ----------
+    path : path of an npz file
+    max_bytes : int
+        Refuse a file whose contents would unpack to more than this.
+
+    Returns
+    -------
+    model, units
+
+    Raises
+    ------
+    ValueError
+        If the file is not a whole numpyscore model.
+    OSError
+        If it cannot be read.
+    """
+    return load_with_ladder(path, max_bytes=max_bytes)[:2]
+
+
+def load_ladder(path, *, max_bytes=MOST):
+    """The `Ladder` in a file written by `fit`: the network and those that training passed at larger noise; None if there is none.
+
+    Parameters, exceptions: see `load_fitted`.
+    """
+    return load_with_ladder(path, max_bytes=max_bytes)[2]
+
+
+def load_with_ladder(path, *, max_bytes=MOST):
+    """What `load_fitted` and `load_ladder` give, from one reading: model, units, ladder."""
+
+    def refuse(why):
+        return ValueError(f"load: {path} {why}; expected a file written by `numpyscore fit` or model.save(path).")
+
+    data = read_npz(path, refuse, max_bytes)
+    model = network_of(data, refuse)
+    return model, _units(data, model.dim, refuse), _ladder(data, model, refuse)
+
+
+def _units(data, d, refuse):
+    """The Units in a file; those of x itself, if it has none."""
+    if not any(name.startswith("data_") for name in data):
+        return Units(tuple(f"x{i}" for i in range(1, d + 1)), np.zeros(d), np.ones(d))
+    try:
+        columns, mean, scale, sigma = (data[f"data_{name}"] for name in ("columns", "mean", "scale", "sigma"))
+    except KeyError as error:
+        raise refuse(f"lacks {error} beside the other entries of its units") from None
+    numbers = all(a.dtype.kind == "f" and np.isfinite(a).all() for a in (mean, scale, sigma))
+    if not numbers or not (mean.shape == scale.shape == columns.shape == (d,)) or sigma.ndim > 1:
+        raise refuse(f"has units that do not fit a network of dimension {d}")
+    if columns.dtype.kind != "U" or not ((scale > 0).all() and (sigma >= 0).all()):
+        raise refuse("has a scale or a noise level below 0, or columns that are not names")
+    support = _support(data, d, refuse)
+    return Units(tuple(map(str, columns)), mean, scale, sigma if sigma.ndim else float(sigma), support)
+
+
+def _support(data, d, refuse):
+    """The Support in a file, None if it has none."""
+    ends = [data[name] for name in ("data_lower", "data_upper") if name in data]
+    if not ends:
+        return None
+    if len(ends) < 2 or not all(a.shape == (d,) and a.dtype.kind == "f" for a in ends) or not (ends[0] < ends[1]).all():
+        raise refuse(f"has ends of columns that do not fit a network of dimension {d}")
+    return Support(*ends)
+
+
+def _ladder(data, model, refuse):
+    """The Ladder in a file, None if it has none."""
+    if "data_ladder_theta" not in data:
+        return None
+    missing = [name for name in ("data_ladder_sigma", "data_sigma") if name not in data]
+    if missing:
+        raise refuse(f"has a ladder of networks without {', '.join(missing)}")
+    theta, above, sigma = data["data_ladder_theta"], data["data_ladder_sigma"], data["data_sigma"]
+    numbers = all(a.dtype.kind == "f" and np.isfinite(a).all() for a in (theta, above, sigma))
+    shapes = above.ndim == 1 and sigma.ndim == 0 and theta.shape == (*above.shape, len(model.theta))
+    sigmas = np.append(above, sigma) if numbers and shapes else np.zeros(2)
+    if not ((sigmas > 0).all() and (np.diff(sigmas) < 0).all()):
+        raise refuse("has a ladder that is not one network for each of several decreasing noise levels")
+    return Ladder((*(model.with_theta(t.astype(model.theta.dtype)) for t in theta), model), sigmas)

@@ -1,0 +1,1 @@
+"""Integrals with an error estimate, boundary flux, differences."""

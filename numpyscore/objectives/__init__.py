@@ -1,0 +1,1 @@
+"""Losses that fit a score, one file a family; the same losses for arrays from elsewhere."""

@@ -1,0 +1,145 @@
+"""What an objective is given, checked beside its network: samples, targets, levels, steps; and numbers that can be drawn again."""
+
+import numpy as np
+
+from ..common.inputs import count, directions, finite, generator, numeric, positive, samples
+from ..networks.base import draw_probes
+
+CHUNK = 256  # samples whose probes come from one stream: the same probes however a sweep cuts its blocks
+
+
+def ready(where, model, x, sigma, second=False):
+    """The samples and noise level, checked, of a loss: at least one row, and a twice differentiable activation if needed."""
+    x, sigma = model._input(where, x, sigma)
+    if len(x) == 0:
+        raise ValueError(f"{where}: x has no rows, and a loss is a mean over samples; expected at least one row.")
+    if second:
+        model._twice(where)
+    return x, sigma
+
+
+def clean(where, model, x):
+    """x (n, d), n >= 1, and the dtype in which noise is added to it."""
+    x = samples(where, x, model.dim)
+    if len(x) == 0:
+        raise ValueError(f"{where}: x has no rows, and a loss is a mean over samples; expected at least one row.")
+    return x, working_dtype(model, x)
+
+
+def working_dtype(model, x):
+    """The dtype of perturbed points: that of parameters and input together, complex only if x is."""
+    return np.result_type(x, np.empty(0, model.theta.dtype).real)
+
+
+def beside(where, name, value, x, model, what):
+    """A finite array of the shape of x, real if the network is."""
+    a = samples(where, value, model.dim, name=name)
+    if a.shape != x.shape:
+        raise ValueError(f"{where}: {name} has shape {a.shape}, expected that of x, {x.shape}: {what}.")
+    real_as(where, name, a, model)
+    return a
+
+
+def real_as(where, name, a, model):
+    """Refuse complex numbers beside a real network."""
+    if a.dtype.kind == "c" and model.theta.dtype.kind != "c":
+        raise TypeError(f"{where}: {name} is complex, but the network is real; pass {name}.real.")
+
+
+# ------------------------------------------------------------------------------- levels and steps
+
+
+def level_weights(where, weight, sigmas):
+    """lambda(sigma) of each level (L,)."""
+    named = {"sigma2": lambda sigma: sigma**2, "one": np.ones_like}
+    if callable(weight):
+        rule = weight
+    elif isinstance(weight, str) and weight in named:
+        rule = named[weight]
+    else:
+        raise ValueError(f"{where}: weight is {weight!r}, expected 'sigma2', 'one' or a function of the sigmas (L,).")
+    w = numeric(where, "weight", rule(sigmas))
+    if w.shape not in ((), sigmas.shape) or w.dtype.kind == "c":
+        raise ValueError(f"{where}: weight returned {w.dtype} {w.shape}, expected real {sigmas.shape}, one per sigma.")
+    finite(where, "weight", w)
+    if (w < 0).any():
+        raise ValueError(
+            f"{where}: weight has the value {w.min()}, expected weights >= 0: below, a loss has no minimum."
+        )
+    return np.broadcast_to(w, sigmas.shape).astype(sigmas.dtype)
+
+
+def level_indices(where, level, n, L):
+    """Indices of levels (n,) in 0 ... L - 1."""
+    a = numeric(where, "level", level)
+    if a.dtype.kind not in "iu":
+        raise TypeError(f"{where}: level has dtype {a.dtype}, expected integers, the index into sigmas of each sample.")
+    if a.shape not in ((), (n,)):
+        raise ValueError(f"{where}: level has shape {a.shape}, expected one integer or ({n},), one per sample of x.")
+    if a.size and not (a.min() >= 0 and a.max() < L):
+        bad = a[(a < 0) | (a >= L)].flat[0]
+        raise ValueError(f"{where}: level has the value {bad}, expected 0 to {L - 1}, an index into the {L} sigmas.")
+    return np.broadcast_to(a, (n,))
+
+
+def difference_step(where, eps, x, dtype):
+    """The step of a second difference, refused where nothing but round-off would be left of it."""
+    eps, unit = positive(where, "eps", eps), float(np.finfo(dtype).eps)
+    size = max(1.0, float(np.sqrt(np.einsum("nd,nd->", x.real, x.real, dtype=float) / x.size)))
+    floor = unit**0.5 * size
+    if eps < floor:
+        raise ValueError(
+            f"{where}: eps is {eps:.3g}, expected at least {floor:.3g} = sqrt({unit:.3g}) * {size:.3g} in {np.dtype(dtype)} for x of this size. "
+            f"The second difference carries a round-off of {unit:.2g}/eps^2 = {unit / eps**2:.2g} times the energy, and nothing "
+            f"of it would be left; {unit**0.25 * size:.2g} balances round-off and truncation."
+        )
+    return eps
+
+
+# ------------------------------------------------------------------------------- random numbers
+
+
+def one_source(where, rng, name):
+    """Refuse a seed beside the random numbers themselves."""
+    if rng is not None:
+        raise ValueError(
+            f"{where}: rng and {name} are both given, expected one of them: which would be used? Leave out rng."
+        )
+
+
+def seed_from(where, rng):
+    """One seed drawn from `rng` when a loss is made, so that the same numbers can be drawn again from it."""
+    return int(generator(where, rng).integers(1 << 63))
+
+
+def probe_draws(where, model, x, probe, n_probes, rng, probes):
+    """How many directions per sample, and draw(rows, at, d, dtype) -> (rows, samples, d), the same ones each time."""
+    count(where, "n_probes", n_probes)
+    n, d = x.shape
+    if probes is not None:
+        one_source(where, rng, "probes")
+        given = directions(where, probes, n, d, "probes")
+        real_as(where, "probes", given, model)
+        if len(given) == 0 or n_probes not in (1, len(given)):
+            raise ValueError(
+                f"{where}: probes are {len(given)} per sample and n_probes is {n_probes}, expected as many, at least one; leave "
+                f"n_probes out, or give rng instead of probes."
+            )
+        return len(given), lambda rows, at, d, dtype: given[rows, at].astype(dtype, copy=False)
+    draw_probes(where, probe, (0, d), np.random.default_rng(0))  # refuses an unknown name
+    seed = seed_from(where, rng)
+
+    def draw(rows, at, d, dtype):
+        v = np.empty((rows.stop - rows.start, at.stop - at.start, d), dtype)
+        for start in range(at.start - at.start % CHUNK, at.stop, CHUNK):
+            chunk = slice(start, min(n, start + CHUNK))
+            both = slice(max(at.start, chunk.start), min(at.stop, chunk.stop))
+            for j in range(rows.start, rows.stop):
+                stream = np.random.default_rng((seed, j, start))
+                drawn = draw_probes(where, probe, (chunk.stop - chunk.start, d), stream, dtype)
+                v[j - rows.start, both.start - at.start : both.stop - at.start] = drawn[
+                    both.start - start : both.stop - start
+                ]
+        return v
+
+    return n_probes, draw

@@ -1,0 +1,1 @@
+"""From a score to samples and densities: Langevin, annealing, reverse diffusion, flow, normaliser, diagnostics."""

@@ -1,0 +1,226 @@
+r"""The probability-flow ODE: noise and data joined by a bijection, and so exact likelihoods, as the trace is exact.
+
+.. math:: \frac{dx}{d\log\sigma} = -\sigma^2 s(x; \sigma), \qquad
+    \frac{d}{d\log\sigma} \log \Bigl| \det \frac{\partial x}{\partial x_0} \Bigr| = -\sigma^2\, \mathrm{tr}\, \partial_x s(x; \sigma)
+
+Its paths carry q_sigma from one noise level to the next, if s is the score of q_sigma. Whatever s is, they are a bijection:
+the density that it makes of a prior at sigma_max integrates to one, and is the density of the model.
+
+A model here is a family of targets: a conditional network, or a function sigma -> density such as `density.perturbed`.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from ..common.inputs import count, generator, numeric, positive
+from ..densities import Gaussian
+from .targets import at_level, score_and_trace, score_of, starts
+
+NUMBERS = 1 << 14  # in the state of one block of samples
+LEAST = 3e-14  # relative tolerance below which SciPy's solvers see rounding alone
+
+
+class Transported(NamedTuple):
+    """x (n, d): where the paths end. log_volume (n,): log |det| of end over start; None if it was not asked for."""
+
+    x: np.ndarray
+    log_volume: np.ndarray | None
+
+
+def transport(model, x, sigma, sigma_to, *, volume=True, rtol=1e-10):
+    r"""Follow the probability flow from one noise level to another.
+
+    .. math:: \log q_\sigma(x) = \log q_{\sigma'}(x') + \log \Bigl| \det \frac{\partial x'}{\partial x} \Bigr|
+
+    Parameters
+    ----------
+    model : family of targets
+        A conditional network, or a function sigma -> density such as density.perturbed.
+    x : (n, d) array, [x]
+        Points at level sigma.
+    sigma, sigma_to : positive floats, [x]
+        Either may be the larger.
+    volume : bool
+        Compute log_volume, which needs the trace.
+    rtol : float
+        Tolerance of a step, relative to x and absolute, in units of the smaller sigma, for x; absolute, in nats, for
+        log_volume. It holds for every number of every sample and not for their root mean square, as SciPy's own does: the
+        tolerance given to it is smaller by the root of how many there are.
+
+    Returns
+    -------
+    Transported
+        In the common dtype of x and the model; arithmetic is float64.
+
+    Raises
+    ------
+    ValueError
+        If rtol is too small for float64, or a path cannot be followed.
+
+    Source: Song, Sohl-Dickstein, Kingma, Kumar, Ermon & Poole (2021), ICLR, arXiv:2011.13456, section 4.3; the volume, Chen,
+    Rubanova, Bettencourt & Duvenaud (2018), NeurIPS 31, Theorem 1.
+    Test: test_flow.py::test_paths_of_a_gaussian_are_known
+    """
+    where = "transport"
+    sigma, sigma_to = positive(where, "sigma", sigma), positive(where, "sigma_to", sigma_to)
+    x, rtol = starts(where, x, name="x"), positive(where, "rtol", rtol)
+    n, d = x.shape
+    dtype = np.result_type(x, at_level(where, model, sigma).score(x[:1]))
+    size = int(min(NUMBERS, (rtol / LEAST) ** 2) / (d + 1))
+    if size < 1:
+        raise ValueError(
+            f"{where}: rtol is {rtol:.1e}, expected at least {LEAST * math.sqrt(d + 1):.1e} in dimension {d}, where rounding begins."
+        )
+    y, log_volume = np.empty((n, d), dtype), np.zeros(n, dtype)
+    for start in range(0, n, size):
+        at = slice(start, start + size)
+        y[at], log_volume[at] = _paths(where, model, x[at].astype(float), sigma, sigma_to, volume, rtol)
+    return Transported(y, log_volume if volume else None)
+
+
+def _paths(where, model, x, sigma, sigma_to, volume, rtol):
+    """End points and log volumes of one block, as one system of equations in u = log sigma."""
+    from scipy.integrate import solve_ivp
+
+    shape = x.shape[0], x.shape[1] + int(volume)
+
+    def slope(u, state):
+        level = math.exp(u)
+        target, z = at_level(where, model, level), np.ascontiguousarray(state.reshape(shape)[:, : x.shape[1]])
+        if not volume:
+            return -(level**2) * score_of(where, target, z).ravel()
+        score, trace = score_and_trace(where, target, z)
+        return -(level**2) * np.column_stack([score, trace]).ravel()
+
+    start = np.zeros(shape)
+    start[:, : x.shape[1]] = x
+    tolerance = rtol / math.sqrt(start.size)
+    unit = np.full(shape, min(sigma, sigma_to))
+    unit[:, x.shape[1] :] = 1.0
+    span = math.log(sigma), math.log(sigma_to)
+    found = solve_ivp(slope, span, start.ravel(), method="DOP853", rtol=tolerance, atol=tolerance * unit.ravel())
+    if not found.success:
+        raise ValueError(
+            f"{where}: the path stops at sigma = {math.exp(found.t[-1]):.4g} on the way from {sigma:.4g} to {sigma_to:.4g} "
+            f"({found.message}). A score that changes this fast is hardly that of noisy data; a larger rtol may do."
+        )
+    end = found.y[:, -1].reshape(shape)
+    return end[:, : x.shape[1]], end[:, -1]  # without volume the second is a coordinate, and not used
+
+
+def log_likelihood(model, x, *, sigma_min, sigma_max, prior=None, rtol=1e-10):
+    r"""Log density of the model at x in nats, exact up to the tolerance of the ODE: flow to sigma_max, ask the prior there.
+
+    .. math:: \log p(x) = \log \pi(x') - \int_{\sigma_{\min}}^{\sigma_{\max}} \sigma\, \mathrm{tr}\, \partial_x s(x(\sigma); \sigma)\, d\sigma
+
+    Parameters
+    ----------
+    model : family of targets
+        A conditional network, or a function sigma -> density such as density.perturbed.
+    x : (n, d) array, [x]
+    sigma_min, sigma_max : positive floats, [x]
+        The density is that at level sigma_min: of data with this noise on them, if the score is right.
+    prior : density with logpdf, optional
+        At level sigma_max; default N(0, sigma_max^2 I), fair where sigma_max is much larger than the spread of centred data.
+        With density.perturbed as the model, density.perturbed(sigma_max) makes the result that of its perturbed(sigma_min).
+    rtol : float
+        See `transport`.
+
+    Returns
+    -------
+    log_p : (n,) array, nats
+        With any prior that is a density, exp(log_p) integrates to one over x. See `bits_per_dimension` for bits.
+
+    Raises
+    ------
+    ValueError
+        If sigma_min is not below sigma_max, or as `transport`.
+
+    Source: Song et al. (2021), ICLR, arXiv:2011.13456, section 4.3 and Appendix D.2.
+    Test: test_flow.py::test_log_likelihood_is_the_closed_form
+    """
+    low, high = _ends("log_likelihood", sigma_min, sigma_max)
+    y, log_volume = transport(model, x, low, high, rtol=rtol)
+    prior = _noise(y.shape[1], high) if prior is None else prior
+    return (prior.logpdf(y) + log_volume).astype(log_volume.dtype, copy=False)
+
+
+def sample_flow(model, n, *, sigma_min, sigma_max, prior=None, rng=None, rtol=1e-6):
+    r"""Samples of the model: draws from the prior, carried down the probability flow from sigma_max to sigma_min.
+
+    Their density is that of `log_likelihood`, with the same arguments.
+
+    Parameters
+    ----------
+    model : family of targets
+    n : int
+    sigma_min, sigma_max : positive floats, [x]
+    prior : density with sample and dim, optional
+        At level sigma_max; default N(0, sigma_max^2 I).
+    rng : seed or numpy.random.Generator
+    rtol : float
+        See `transport`; samples need fewer digits than likelihoods.
+
+    Returns
+    -------
+    samples : (n, d) array, [x]
+
+    Raises
+    ------
+    ValueError
+        If sigma_min is not below sigma_max, or as `transport`.
+
+    Source: Song et al. (2021), ICLR, arXiv:2011.13456, section 4.3.
+    Test: test_flow.py::test_samples_have_the_density
+    """
+    low, high = _ends("sample_flow", sigma_min, sigma_max)
+    dim = getattr(model, "dim", None) or at_level("sample_flow", model, high).dim
+    prior = _noise(dim, high) if prior is None else prior
+    x = prior.sample(count("sample_flow", "n", n, least=0), rng=generator("sample_flow", rng))
+    return transport(model, x, high, low, volume=False, rtol=rtol).x
+
+
+def bits_per_dimension(log_p, dim, *, scale=1.0):
+    r"""Bits per dimension of log densities in nats, in the units of the raw data.
+
+    .. math:: b = -\frac{\log p(x) - \sum_j \log c_j}{d \log 2}, \qquad \mathrm{raw}_j = c_j x_j + \mathrm{const}
+
+    For whole numbers as raw data, dequantised as raw + u with u uniform on [0, 1): the mean of b over u bounds from above the
+    bits that a code for the whole numbers needs. 8 x 8 digits as x = (pixel + u) / 17 have c = 17; standardised columns
+    have the standard deviation they were divided by.
+
+    Parameters
+    ----------
+    log_p : (n,) array, nats
+        Log density of x, as from `log_likelihood`.
+    dim : int, d
+    scale : positive scalar or (d,) array, c
+
+    Returns
+    -------
+    bits : (n,) array
+
+    Source: dequantisation and its bound, Theis, van den Oord & Bethge (2016), ICLR, arXiv:1511.01844, section 3.1.
+    Test: test_flow.py::test_bits_are_those_of_the_raw_data
+    """
+    where = "bits_per_dimension"
+    dim, c = count(where, "dim", dim), numeric(where, "scale", scale)
+    if c.shape not in ((), (dim,)) or not np.all(c > 0) or not np.isfinite(c).all():
+        raise ValueError(
+            f"{where}: scale is {scale!r}, expected one positive number or {dim}, the units of x in raw units."
+        )
+    return -(numeric(where, "log_p", log_p) - np.log(np.broadcast_to(c, (dim,))).sum()) / (dim * math.log(2))
+
+
+def _ends(where, sigma_min, sigma_max):
+    low, high = positive(where, "sigma_min", sigma_min), positive(where, "sigma_max", sigma_max)
+    if not low < high:
+        raise ValueError(f"{where}: sigma_min is {low} and sigma_max {high}, expected sigma_min < sigma_max.")
+    return low, high
+
+
+def _noise(dim, sigma):
+    """The density of noise alone."""
+    return Gaussian(np.zeros(dim), sigma**2)

@@ -1,0 +1,573 @@
+r"""Exact traces and implicit losses beside the peers that happen to be installed: ratios measured in one run.
+
+A case is a tanh energy network and a batch, and its name says all of it: ``f32-d784-128x128x128-n128``. Each contender
+lives in a process of its own and is told when to run, so that compilation is paid once and no two run at the same time;
+they take turns, round after round, and medians over rounds are compared. Before that, every contender's numbers must
+agree with those of `EnergyMLP.evaluate` and its pullback; if not, its row says "disagrees" and is not timed.
+
+Where d backward passes would take too long ("textbook", "torch"), the first k of the d basis vectors are timed and the
+time is scaled by d/k; such a figure is marked "~". Nothing here needs a peer: a missing one is a line, not an error.
+"""
+
+import importlib
+import itertools
+import json
+import math
+import os
+import platform
+import queue
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from importlib import metadata, util
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..networks.models import EnergyMLP
+from ..objectives.loss import implicit
+
+QUANTITIES = {"trace": "trace", "loss": "loss + gradient"}  # and what the tables call them
+OURS = {name: f"numpyscore.vectors.bench:_{name}" for name in ("exact", "textbook")}
+PEERS = {name: f"numpyscore.vectors.bench:_{name}" for name in ("jax", "folx", "torch")}
+NEEDS = {"jax": ("jax",), "folx": ("jax", "folx"), "torch": ("torch",)}
+TOLERANCE = {"f32": 1e-3, "f64": 1e-9}  # of the largest entry
+TURN = 0.2  # seconds that one turn of a short contender lasts
+PASSES = 1e8  # numbers in all the (n, d) arrays that a loop over basis vectors may visit: a few seconds
+MEMORY = 12 << 30  # bytes beyond which full Hessians are not attempted
+
+
+# ------------------------------------------------------------------------------- cases
+
+
+class Case(NamedTuple):
+    """A network and a batch: dtype "f32" or "f64", input dimension, hidden widths, samples."""
+
+    dtype: str
+    d: int
+    widths: tuple
+    n: int
+
+    @property
+    def name(self):
+        """For example f32-d784-128x128x128-n128."""
+        return f"{self.dtype}-d{self.d}-{'x'.join(map(str, self.widths))}-n{self.n}"
+
+    @classmethod
+    def named(cls, name):
+        """The case with this name; any numbers will do, not only those of the table."""
+        found = re.fullmatch(r"(f32|f64)-d([1-9]\d*)-([1-9]\d*(?:x[1-9]\d*)*)-n([1-9]\d*)", name)
+        if not found:
+            raise ValueError(f"case {name!r} is unknown, expected dtype, d, widths and n as in {CASES[0].name}")
+        dtype, d, widths, n = found.groups()
+        return cls(dtype, int(d), tuple(map(int, widths.split("x"))), int(n))
+
+    def problem(self):
+        """The network and its input, the same in every process."""
+        dtype = {"f32": np.float32, "f64": np.float64}[self.dtype]
+        model = EnergyMLP.init(self.d, self.widths, "tanh", rng=0, dtype=dtype)
+        return model, np.random.default_rng(1).standard_normal((self.n, self.d)).astype(dtype)
+
+    def flops(self, quantity):
+        """Floating-point operations in the exact method's matrix products, by formula: a dict of its parts.
+
+        With r = min(d, n_1) rows R, triangular if d > n_1 and then of n_1 (n_1 + 1)/2 numbers; L = 1 needs none:
+
+        - forward, adjoint: 2 n n_l n_{l+1} per layer, the adjoint down to the input for the loss only;
+        - rows: 2 n (numbers in R) n_2 + sum_{l >= 2} 2 n r n_l n_{l+1}, three times that with the gradient;
+        - factor, if d > n_1: d n_1^2 for the symmetric W_1^T W_1 and n_1^3/3; 2 d n_1^2 + 5 n_1^3/6 to lift R's cotangent;
+        - pullback of adjoint and forward pass: two products per layer each, none for a cotangent of x.
+
+        Elementwise work is not counted.
+        """
+        n, d, (first, *_), loss = self.n, self.d, self.widths, quantity == "loss"
+        hidden = [a * b for a, b in itertools.pairwise(self.widths)]
+        bottom, middle, top = 2 * n * d * first, 2 * n * sum(hidden), 2 * n * self.widths[-1]
+        factored = d > first and bool(hidden)
+        numbers = first * (first + 1) // 2 if factored else min(d, first) * first
+        rows = 2 * n * (numbers * self.widths[1] + min(d, first) * sum(hidden[1:])) if hidden else 0
+        return {
+            "forward": bottom + middle + top,
+            "adjoint": middle + top + loss * bottom,
+            "rows": rows * (3 if loss else 1),
+            "factor": factored * ((1 + 2 * loss) * d * first**2 + (1 / 3 + 5 / 6 * loss) * first**3),
+            "pullback": loss * (3 * bottom + 4 * middle + top),
+        }
+
+
+CASES = (
+    Case("f32", 784, (128, 128, 128), 128),
+    Case("f32", 3072, (256, 256, 256), 64),
+    Case("f32", 12288, (128, 128, 128), 64),
+    Case("f64", 2, (128, 128), 4096),
+    Case("f32", 784, (512, 512), 64),
+    Case("f64", 64, (128, 128, 128), 256),
+    Case("f64", 10, (64, 64), 2048),
+)
+CURVE = tuple(
+    Case("f32", d, (128, 128, 128), 64) for d in sorted({*(2**k for k in range(1, 14)), 10, 784, 3072, 12288})
+)
+
+
+# ------------------------------------------------------------------------------- contenders, built in their processes
+
+
+class Contender(NamedTuple):
+    """`trace()` gives (n,), `loss()` (value, gradient), of the trace's first `passes` terms only unless that is None."""
+
+    trace: Callable
+    loss: Callable | None
+    passes: int | None = None
+
+
+class Skipped(Exception):
+    """A contender declines a case; the reason is told."""
+
+
+def _passes(x):
+    """How many of the d basis vectors a loop may take; None for all of them."""
+    k = max(1, int(PASSES / x.size))
+    return k if k < x.shape[1] else None
+
+
+def _exact(model, x):
+    def loss():
+        found = implicit(model, x)
+        gradient = found.gradient  # first, so that one sweep gives both
+        return found.value, gradient
+
+    return Contender(lambda: model.trace(x), loss)
+
+
+def _textbook(model, x):
+    def some():
+        total = np.zeros(len(x), x.dtype)
+        for i in range(k):
+            e_i = np.zeros_like(x)
+            e_i[:, i] = 1
+            total += model.vjp(x, e_i)[:, i]
+        return total
+
+    k = _passes(x)
+    return Contender(some if k else lambda: model.trace(x, method="textbook"), None, k)
+
+
+def _jit(model, x, second, hessians=0):
+    """From `second`, which takes an energy and a point to (its gradient, its Laplacian), holding some (n, d, d) arrays."""
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    import jax  # type: ignore[import-not-found]
+    import jax.numpy as jnp  # type: ignore[import-not-found]
+
+    jax.config.update("jax_enable_x64", x.dtype == np.float64)
+    theta, points = jax.tree.map(jnp.asarray, (model.layers, x))
+
+    def local(theta, a):
+        def energy(a):
+            for W, b in theta[:-1]:
+                a = jnp.tanh(a @ W + b)
+            return (a @ theta[-1][0] + theta[-1][1])[0]
+
+        return second(energy, a)
+
+    def mean(theta, points):
+        u, laplacian = jax.vmap(lambda a: local(theta, a))(points)
+        return jnp.mean(0.5 * jnp.sum(u**2, axis=1) - laplacian)
+
+    trace = jax.jit(lambda theta, points: -jax.vmap(lambda a: local(theta, a)[1])(points))
+    loss = jax.jit(jax.value_and_grad(mean))
+
+    def call(function, copies):
+        need = copies * x.size * x.shape[1] * x.itemsize
+        if need > MEMORY:
+            raise Skipped(f"would hold about {need / 2**30:.0f} GiB, more than the limit of {MEMORY / 2**30:.0f}")
+        return jax.block_until_ready(function(theta, points))
+
+    return Contender(lambda: call(trace, hessians), lambda: call(loss, 2 * hessians))
+
+
+def _jax(model, x):
+    import jax  # type: ignore[import-not-found]
+    import jax.numpy as jnp  # type: ignore[import-not-found]
+
+    return _jit(model, x, lambda f, a: (jax.grad(f)(a), jnp.trace(jax.hessian(f)(a))), hessians=2)
+
+
+def _folx(model, x):
+    import folx  # type: ignore[import-not-found]
+
+    def second(f, a):
+        found = folx.forward_laplacian(f)(a)
+        return found.jacobian.dense_array, found.laplacian
+
+    return _jit(model, x, second)
+
+
+def _torch(model, x):
+    import torch  # type: ignore[import-not-found]
+
+    theta = [torch.tensor(a, requires_grad=True) for pair in model.layers for a in pair]
+    k = _passes(x)
+
+    def local(create_graph):
+        points = torch.tensor(x, requires_grad=True)
+        a = points
+        for W, b in zip(theta[:-2:2], theta[1:-2:2], strict=True):
+            a = torch.tanh(a @ W + b)
+        (u,) = torch.autograd.grad((a @ theta[-2] + theta[-1]).sum(), points, create_graph=True)
+        trace: Any = 0
+        for i in range(k or x.shape[1]):
+            (row,) = torch.autograd.grad(u[:, i].sum(), points, create_graph=create_graph, retain_graph=True)
+            trace = trace - row[:, i]
+        return u, trace
+
+    def loss():
+        u, trace = local(True)
+        value = (0.5 * (u**2).sum(1) + trace).mean()
+        # the output's bias moves neither score nor trace
+        return value.detach(), torch.autograd.grad(value, theta, allow_unused=True, materialize_grads=True)
+
+    return Contender(lambda: local(False)[1].detach(), loss, k)
+
+
+# ------------------------------------------------------------------------------- the contender's process
+
+
+def worker(build, name):
+    """Answer requests, a line of JSON each, on stdin and stdout, for the contender that `build` makes of a case.
+
+    Parameters
+    ----------
+    build : str
+        "module:function", a function of (model, x) that returns a `Contender`.
+    name : str
+        Of the case.
+    """
+    channel = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints goes to stderr
+    model, x = Case.named(name).problem()
+    contender: Any = None
+    before, seconds, results = 0, {}, {}
+
+    def start():
+        nonlocal contender, before
+        module, function = build.split(":")
+        contender = getattr(importlib.import_module(module), function)(model, x)
+        before = _memory("VmRSS")
+        return {"scaled": x.shape[1] / (contender.passes or x.shape[1]), "loss": contender.loss is not None}
+
+    def first(quantity):
+        results[quantity] = getattr(contender, quantity)()  # compiles
+        with suppress(OSError), open("/proc/self/clear_refs", "w") as file:
+            file.write("5")  # the peak from here on, without that of the compiler
+        seconds[quantity] = _lasts(getattr(contender, quantity))
+        return {"memory": max(0, _memory("VmHWM") - before)}
+
+    def check(quantity):
+        return {"gap": _gap(model, x, contender.passes, quantity, results.pop(quantity))}
+
+    def turn(quantity, at_least):
+        call = getattr(contender, quantity)
+        if seconds[quantity] < at_least:
+            call()  # fills the caches that others have emptied
+        return {"seconds": _lasts(call, max(1, math.ceil(at_least / seconds[quantity])))}
+
+    def peak():
+        best = 0.0
+        for size in (1024, 2048):
+            a = np.random.default_rng(0).standard_normal((size, size)).astype(x.dtype)
+            out = np.empty_like(a)
+            best = max(best, *(2 * size**3 / _lasts(lambda: np.matmul(a, a, out=out)) for _ in range(2)))  # noqa: B023
+        return {"peak": best}
+
+    jobs: dict[str, Any] = {"start": start, "first": first, "check": check, "turn": turn, "peak": peak}
+    for line in sys.stdin:
+        job, *args = json.loads(line)
+        try:
+            reply = jobs[job](*args)
+        except Skipped as reason:
+            reply = {"status": "skipped", "reason": str(reason)}
+        except Exception as error:
+            reply = {"status": "failed", "reason": f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]}
+        channel.write(json.dumps(reply) + "\n")
+        channel.flush()
+
+
+def _lasts(call, repetitions=1):
+    """Seconds of one call."""
+    start = time.perf_counter()
+    for _ in range(repetitions):
+        call()
+    return (time.perf_counter() - start) / repetitions
+
+
+def _memory(field):
+    """Resident bytes of this process: VmRSS now, VmHWM at the peak (which stands for both where there is no /proc)."""
+    try:
+        with open("/proc/self/status") as file:
+            return next(int(line.split()[1]) << 10 for line in file if line.startswith(field))
+    except (OSError, StopIteration):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _gap(model, x, k, quantity, result):
+    """Largest difference of a result of k (None: all) basis vectors from our own numbers, in units of the largest."""
+    n, d = x.shape
+    if k is None:
+        here, bar = model.evaluate(x, trace=True), "trace_bar"
+        trace = here.trace
+    else:
+        basis = np.broadcast_to(np.eye(k, d, dtype=x.dtype)[:, None], (k, n, d))
+        here, bar = model.evaluate(x, curvature=basis), "curvature_bar"
+        trace = here.curvature.sum(0)
+    if quantity == "trace":
+        pairs = [(result, trace, np.abs(trace).max())]
+    else:
+        square = 0.5 * np.sum(here.score**2, axis=1)
+        gradient = here.pullback(score_bar=here.score / x.dtype.type(n), **{bar: 1 / n})
+        pairs = [(result[0], np.mean(square + trace), np.mean(square + np.abs(trace)))]
+        pairs += [(_flat(result[1]), gradient, np.abs(gradient).max())]
+    gap = 0.0
+    for theirs, ours, scale in pairs:
+        if np.shape(theirs) != np.shape(ours):
+            raise ValueError(f"the {quantity} has shape {np.shape(theirs)}, expected {np.shape(ours)}")
+        gap = max(gap, float(np.nan_to_num(np.max(np.abs(np.asarray(theirs) - ours)) / scale, nan=np.inf)))
+    return min(gap, sys.float_info.max)  # JSON has no infinity
+
+
+def _flat(gradient):
+    """One vector from nested sequences of arrays."""
+    if isinstance(gradient, list | tuple):
+        return np.concatenate([_flat(part) for part in gradient])
+    return np.ravel(np.asarray(gradient))
+
+
+# ------------------------------------------------------------------------------- our side of it
+
+
+class _Process:
+    """A contender's process: answers one request at a time, and once it is dead or late, always with the reason."""
+
+    def __init__(self, build, case):
+        code = "import sys; from numpyscore.vectors.bench import worker; worker(*sys.argv[1:])"
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by __exit__)
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.errors}
+        self.process: Any = subprocess.Popen([sys.executable, "-c", code, build, case.name], text=True, **pipes)
+        self.lines: queue.Queue = queue.Queue()
+        self.over: dict = {}
+        self.reader = threading.Thread(target=self._listen, daemon=True)
+        self.reader.start()
+
+    def _listen(self):
+        for line in self.process.stdout:
+            self.lines.put(json.loads(line))
+        self.lines.put(None)
+
+    def ask(self, limit, *request):
+        """The reply, a dict; with "status" and "reason" if there is none to be had within `limit` seconds."""
+        if not self.over:
+            with suppress(OSError):
+                self.process.stdin.write(json.dumps(request) + "\n")
+                self.process.stdin.flush()
+            try:
+                if (reply := self.lines.get(timeout=limit)) is not None:
+                    return reply
+                self.errors.seek(0)
+                said = self.errors.read().strip().splitlines() or ["it said nothing"]
+                reason = f"its process ended with code {self.process.wait()}: {said[-1]}"[:300]
+            except queue.Empty:
+                self.process.kill()
+                reason = f"no answer within {limit:g} s"
+            self.over = {"status": "failed", "reason": reason}
+        return self.over
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.reader.join()
+        with suppress(OSError), self.errors, self.process:  # closes them
+            pass
+
+
+def bench(
+    cases=CASES, *, peers=None, rounds=5, quantities=("trace", "loss"), limit=180.0, others=None, each=None, say=None
+):
+    """Measure cases: each contender in its own process, one at a time, in turn, round after round.
+
+    Parameters
+    ----------
+    cases : sequence of Case or of names
+    peers : sequence of str, optional
+        Which of "jax", "folx", "torch"; all by default. One that is not installed becomes a note.
+    rounds : int
+    quantities : sequence of "trace", "loss"
+    limit : float
+        Seconds to wait for an answer, the first one compiling.
+    others : dict, optional
+        More contenders: a name and "module:function", see `worker`.
+    each : function of a case's record, optional
+        Called as soon as the case is measured.
+    say : function of str, optional
+        Told what is going on.
+
+    Returns
+    -------
+    record : dict
+        Ready for JSON, schema "numpyscore-bench/1". Seconds, bytes, operations per second; a ratio is a contender's time
+        over ours in the same round, and their median.
+
+    Raises
+    ------
+    ValueError
+        If a case or a peer is unknown, or there is nothing to measure.
+    """
+    cases = [case if isinstance(case, Case) else Case.named(case) for case in cases]
+    wanted = tuple(PEERS if peers is None else peers)
+    if unknown := [name for name in wanted if name not in PEERS]:
+        raise ValueError(f"peer {unknown[0]!r} is unknown, expected some of {', '.join(PEERS)}")
+    if rounds < 1 or not limit > 0:
+        raise ValueError(f"rounds is {rounds} and limit {limit}, expected at least one round and a positive limit")
+    builds, notes, versions = dict(OURS), [], {"numpy": np.__version__}
+    for name in wanted:
+        if missing := [package for package in NEEDS[name] if util.find_spec(package) is None]:
+            notes.append(f"peer {name} is left out: {' and '.join(missing)} not installed")
+        else:
+            builds[name] = PEERS[name]
+            versions |= {package: metadata.version(package) for package in NEEDS[name]}
+    measured = []
+    for case in cases:
+        measured.append(_measure(case, builds | (others or {}), rounds, quantities, limit, say or (lambda _: None)))
+        if each is not None:
+            each(measured[-1])
+    head: dict[str, Any] = {"schema": "numpyscore-bench/1", "rounds": rounds, "machine": _machine()}
+    return head | {"versions": versions, "notes": notes, "cases": measured}
+
+
+def _machine():
+    """Where the figures come from: what a reader needs to compare them with his own."""
+    blas: Any = np.show_config(mode="dicts")
+    blas = blas["Build Dependencies"]["blas"]
+    return {
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "thread variables": {key: value for key, value in sorted(os.environ.items()) if key.endswith("_NUM_THREADS")},
+        "blas": f"{blas.get('name')} {blas.get('version')}",
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+    }
+
+
+def _measure(case, builds, rounds, quantities, limit, say):
+    """A case's record."""
+    rows: dict[tuple, dict[str, Any]] = {}
+    with ExitStack() as stack:
+        processes = {}
+        for name, build in builds.items():
+            say(f"{case.name}: {name}, first calls")
+            process = processes[name] = stack.enter_context(_Process(build, case))
+            started = process.ask(limit, "start")
+            for quantity in quantities:
+                if started.get(quantity, True):
+                    row = {"contender": name, "quantity": quantity, "status": "ok", "reason": None, "rounds": []}
+                    reply = started if "status" in started else process.ask(limit, "first", quantity)
+                    rows[name, quantity] = row | {"scaled": started.get("scaled", 1.0)} | reply
+            for row in (row for row in rows.values() if row["contender"] == name and row["status"] == "ok"):
+                row |= process.ask(limit, "check", row["quantity"])  # last: it takes memory of its own
+                if row["status"] == "ok" and row["gap"] > TOLERANCE[case.dtype]:
+                    row["status"] = "disagrees"
+                    row["reason"] = f"differs from ours by {row['gap']:.1e} of the largest entry"
+        peaks, order = [], list(rows.values())
+        for k in range(rounds):
+            say(f"{case.name}: round {k + 1} of {rounds}")
+            peaks.append(processes["exact"].ask(limit, "peak").get("peak", math.nan))
+            for row in order[k % len(order) :] + order[: k % len(order)]:
+                if row["status"] == "ok":
+                    reply = processes[row["contender"]].ask(limit, "turn", row["quantity"], TURN)
+                    row |= {key: reply[key] for key in reply.keys() - {"seconds"}}
+                    row["rounds"].append(reply.get("seconds", math.nan) * row["scaled"])
+    peak = statistics.median(peaks)
+    best = {}
+    for row in rows.values():
+        row["rounds"] = row["rounds"] if row["status"] == "ok" else []
+        row["seconds"] = statistics.median(row["rounds"]) if row["rounds"] else None
+    for quantity in quantities:
+        mine = rows["exact", quantity]
+        timed = [row for row in rows.values() if row["quantity"] == quantity and row["seconds"]]
+        if mine in timed:
+            mine["flops"] = sum(case.flops(quantity).values())
+            mine["share"] = mine["flops"] / mine["seconds"] / peak
+            for row in timed:
+                row["ratios"] = [a / b for a, b in zip(row["rounds"], mine["rounds"], strict=True)]
+                row["ratio"] = statistics.median(row["ratios"])
+            if peers := [row for row in timed if row["contender"] not in OURS]:
+                fastest = min(peers, key=lambda row: row["seconds"])
+                best[quantity] = {"peer": fastest["contender"], "ratio": fastest["ratio"], "ratios": fastest["ratios"]}
+    head = {"case": case.name} | case._asdict() | {"gemm_peak": peak if math.isfinite(peak) else None}
+    return head | {"rows": list(rows.values()), "best": best}
+
+
+def curve(record):
+    """Columns that a figure can draw: {"d": [...], contender: [seconds of one trace or None, ...], ...}."""
+    times = [
+        {r["contender"]: r["seconds"] for r in case["rows"] if r["quantity"] == "trace"} for case in record["cases"]
+    ]
+    names = dict.fromkeys(itertools.chain(*times))
+    return {"d": [case["d"] for case in record["cases"]]} | {name: [t.get(name) for t in times] for name in names}
+
+
+# ------------------------------------------------------------------------------- words
+
+
+def table(case):
+    """A case's record as text: a line for each contender, then the best peer."""
+    peak = f"{case['gemm_peak'] / 1e9:.0f} GFLOP/s" if case["gemm_peak"] else "unknown"
+    rows = {(row["contender"], row["quantity"]): row for row in case["rows"]}
+    names, quantities = (dict.fromkeys(key) for key in zip(*rows, strict=True))
+    lines = [f"{case['case']}   GEMM peak {peak}"]
+    lines += [f"  {'':<9}" + "".join(f"{QUANTITIES[q]:>16} {'ours ahead':>12} {'memory':>10}" for q in quantities)]
+    for name in names:
+        lines.append(f"  {name:<9}" + "".join(_cell(rows.get((name, q))) for q in quantities).rstrip())
+        for row in (rows[key] for key in rows if key[0] == name and rows[key]["reason"]):
+            lines.append(f"    {QUANTITIES[row['quantity']]} {row['status']}: {row['reason']}")
+    for quantity, best in case["best"].items():
+        low, high = min(best["ratios"]), max(best["ratios"])
+        what = f"the best peer, {best['peer']} ({low:.2f} to {high:.2f} over the rounds)"
+        lines.append(f"  {QUANTITIES[quantity]}: {best['ratio']:.2f} x ahead of {what}")
+    return "\n".join(lines)
+
+
+def _cell(row):
+    """Time, ratio (for ours the share of the peak) and memory of one row."""
+    if row is None or row["seconds"] is None:
+        return f"{row['status'] if row else '':>16} {'':>12} {'':>10}"
+    seconds = f"{'~' if row['scaled'] > 1 else ''}{row['seconds'] * 1e3:.4g} ms"
+    ahead = f"{row['share']:.1%} peak" if "share" in row else f"{row['ratio']:.2f} x" if "ratio" in row else ""
+    return f"{seconds:>16} {ahead:>12} {row['memory'] / 2**20:>6.0f} MiB"
+
+
+def summary(record):
+    """The ratios of all cases, then where and with what they were measured."""
+    lines, machine = [], record["machine"]
+    if any(case["best"] for case in record["cases"]):
+        lines.append(f"  {'ours ahead of the best peer':<34} {'trace':>16} {'loss + gradient':>18}")
+    for case in record["cases"] if lines else ():
+        trace, loss = (f"{b['ratio']:.2f} x {b['peer']}" if b else "-" for b in map(case["best"].get, QUANTITIES))
+        lines.append(f"  {case['case']:<34} {trace:>16} {loss:>18}")
+    lines += record["notes"]
+    threads = ", ".join(f"{k}={v}" for k, v in machine["thread variables"].items()) or "no thread variables set"
+    versions = ", ".join(f"{k} {v}" for k, v in record["versions"].items())
+    lines.append(f"{record['rounds']} rounds; {machine['cores']} cores, {threads}; {versions}, BLAS {machine['blas']}")
+    if any(row["scaled"] > 1 for case in record["cases"] for row in case["rows"]):
+        lines.append("~ the first k of d backward passes, scaled by d/k; memory of the k passes")
+    lines.append(
+        "memory: peak of the second call above what was resident before the first, so what a library keeps counts"
+    )
+    return "\n".join(lines)

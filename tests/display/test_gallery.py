@@ -1,0 +1,141 @@
+"""Every figure asserts its claim and is drawn; its picture is the same bytes twice, has a text alternative, and stands in the repository."""
+
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import numpyscore as ns
+from numpyscore.cli import main
+from numpyscore.derivations import CHAPTERS, Verdicts
+from numpyscore.display import gallery, plots
+
+pytest.importorskip("matplotlib")
+NAMES = tuple(gallery.scripts())
+FIGURES = Path(__file__).parents[2] / "figures"
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """Drawn when first asked for, each once."""
+    drawn = {}
+
+    def picture(name):
+        if name not in drawn:
+            drawn[name] = gallery.draw(name)
+        return drawn[name]
+
+    return picture
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_figure_claims_asserts_and_is_drawn(name, pictures):
+    picture = pictures(name)
+    script = gallery.load(name)
+    assert picture.title.endswith(".") and len(picture.claim) > 80 and script.CHAPTER in range(1, 9)
+    text = (FIGURES / f"{name}.py").read_text()
+    measured = text[text.index("def measure()") : text.index("def draw()")]
+    assert re.search(r"^ +(assert |np\.testing\.)", measured, re.M) and "measure()" in text[text.index("def draw()") :]
+    assert (
+        "numpyscore." not in re.sub("`numpyscore bench|from numpyscore.display import plots", "", text)
+        and "._" not in text
+    )  # public names only
+    root = ET.fromstring(picture.svg)
+    assert root.get("role") == "img" and root.find(f"{SVG}title").text == picture.title
+    assert root.find(f"{SVG}desc").text == picture.claim
+    assert root.get("aria-labelledby").split() == [root.find(f"{SVG}{tag}").get("id") for tag in ("title", "desc")]
+    ids = [e.get("id") for e in root.iter() if e.get("id")]
+    assert len(ids) == len(set(ids)) and all(i == name or i.startswith(f"{name}-") for i in ids)
+    assert set(re.findall(r'(?:href="|url\()#([\w-]+)', picture.svg)) <= set(ids)
+    assert "currentColor" in picture.svg and plots.INK not in picture.svg and "20" + "26" not in picture.svg
+    assert len(picture.svg) < 200_000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_picture_in_the_repository_is_this_one(name, pictures):
+    """Up to what other versions of matplotlib, and the last bits of other machines, change: title and claim must be the same."""
+    committed = ET.parse(FIGURES / f"{name}.svg").getroot()
+    picture = pictures(name)
+    assert committed.find(f"{SVG}title").text == picture.title
+    assert committed.find(f"{SVG}desc").text == picture.claim
+
+
+def test_the_pictures_are_small():
+    assert sum(path.stat().st_size for path in FIGURES.glob("*.svg")) < 1.5e6
+
+
+def test_every_chapter_has_a_figure():
+    found = {gallery.load(name).CHAPTER for name in NAMES}
+    assert found >= {chapter.number for chapter in CHAPTERS} and found == set(range(1, 9))
+
+
+@pytest.mark.parametrize("name", ["cost_of_z", "langevin"])
+def test_the_same_bytes_twice(name, pictures):
+    assert gallery.draw(name) == pictures(name)
+
+
+def test_a_claim_that_does_not_hold_is_not_drawn(tmp_path, monkeypatch, capsys):
+    text = (FIGURES / "two_terms.py").read_text()
+    path = tmp_path / "two_terms.py"
+    path.write_text(text.replace("lambda y: m * y - 1", "lambda y: m * y - 1.5"))
+    monkeypatch.setattr(gallery, "scripts", lambda: {"two_terms": path})
+    with pytest.raises(AssertionError):
+        gallery.draw("two_terms")
+    assert main(["figures", "--out", str(tmp_path / "out")]) == 1
+    assert "claim does not hold" in capsys.readouterr().out and not [*(tmp_path / "out").iterdir()]
+
+
+def test_the_style_is_left_behind():
+    import matplotlib as mpl
+
+    before = dict(mpl.rcParams)
+    with plots.style():
+        assert mpl.rcParams["svg.hashsalt"] == "numpyscore"
+    assert dict(mpl.rcParams) == before
+
+
+def test_lines_differ_by_more_than_their_colour():
+    looks = plots.looks(6)
+    for key in ("color", "linestyle", "marker"):
+        assert len({str(look[key]) for look in looks}) == 6
+    channels = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in plots.PALETTE])
+    grey = np.sort(channels @ [0.299, 0.587, 0.114])
+    assert grey[-1] - grey[0] > 60
+
+
+def test_a_plot_of_gaps_for_a_notebook():
+    verdicts = Verdicts([*ns.verify(only="exponential data"), *ns.verify(only="other units")])
+    with plots.style():
+        figure, (ax,) = plots.panels(1)
+        artists = plots.gaps(ax, verdicts)
+        assert len(artists) == 2 and [t.get_text() for t in ax.get_yticklabels()] == ["exponential data", "other units"]
+        assert np.all(artists[1].get_xdata() < 1e-10)  # the exponential's gap is the one foreseen
+        assert plots.svg(figure).startswith("<?xml")
+
+
+# ------------------------------------------------------------------------------- the command
+
+
+def test_the_command_lists_and_draws(tmp_path, capsys):
+    assert main(["figures", "--list"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(NAMES)
+    assert main(["figures", "cost_of_z", "--out", str(tmp_path / "new")]) == 0
+    assert ET.parse(tmp_path / "new" / "cost_of_z.svg").getroot().tag == f"{SVG}svg"
+    assert capsys.readouterr().out.strip() == str(tmp_path / "new" / "cost_of_z.svg")
+
+
+@pytest.mark.parametrize("argv", [["nothing", "--out", "x"], ["cost_of_z"], ["cost_of_z", "--out", "/dev/null/x"]])
+def test_wrong_usage_is_one_line(argv, capsys):
+    assert main(["figures", *argv]) == 2
+    out = capsys.readouterr()
+    assert out.out == "" and out.err.count("\n") == 1
+
+
+def test_without_matplotlib_one_line_says_what_is_needed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(gallery, "drawable", lambda: False)
+    assert main(["figures", "--out", str(tmp_path)]) == 2
+    assert "numpyscore[figures]" in capsys.readouterr().err
+    assert gallery.pictures_of([1]) is None

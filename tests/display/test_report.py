@@ -1,0 +1,248 @@
+"""The page: self-contained, the same bytes twice, every verdict on it, and read by a real browser where one is installed."""
+
+import dataclasses
+import html
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from chromium import PROGRAM, Chromium
+
+import numpyscore as ns
+from numpyscore.cli import main
+from numpyscore.derivations import CHAPTERS, Verdicts, on_data, run, selected
+from numpyscore.display import report as room
+from numpyscore.display.report import report
+
+VOID = {"meta", "br", "img", "link", "input", "hr"}
+
+
+class Reader(HTMLParser):
+    """Elements and ids; complains of tags that do not pair."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.open, self.ids, self.links, self.tags, self.words = [], [], [], [], []
+        self.feed(text)
+        assert not self.open, self.open
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.tags.append((tag, found))
+        self.ids += [found["id"]] if "id" in found else []
+        self.links += [value for name, value in attributes if name in ("href", "xlink:href", "src")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open[-1] == tag, (tag, self.open[-3:])
+        self.open.pop()
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def verdicts():
+    """Own examples and counterexamples of every chapter, and one line on closed forms and on rows: quick, and of every kind."""
+    quick = [
+        "a field that is no score",
+        "exponential data",
+        "other units",
+        "the trace is not driven to zero",
+        "a kinked energy",
+    ]
+    found = Verdicts(seed=3)
+    for name in ["Gaussian as an energy", *quick, "expansion of the square"]:
+        found.extend(ns.verify(only=name, seed=3))
+    study = on_data(np.random.default_rng(0).standard_normal((30, 1)), "thirty & one < two", seed=3)
+    found.add(study, run(study, selected("boundary term")))
+    return found
+
+
+@pytest.fixture(scope="module")
+def page(verdicts):
+    return report(verdicts, pictures={})
+
+
+def test_the_page_is_well_formed_and_self_contained(page):
+    reader = Reader(page)
+    assert len(reader.ids) == len(set(reader.ids))
+    assert all(link.startswith("#") and link[1:] in reader.ids for link in reader.links)
+    assert not {tag for tag, _ in reader.tags} & {"script", "link", "img", "iframe", "object"}
+    assert not re.search(r"url\((?!#)|@import|https?://(?!www\.w3\.org/)", page)
+    assert not re.search(r"\b20\d\d-\d\d-\d\d\b|\d\d:\d\d:\d\d", page)  # no date
+
+
+def test_every_step_stands_on_it_with_its_equation_its_words_and_its_numbers(page, verdicts):
+    words = " ".join(" ".join(Reader(page).words).split())
+    for (_, name), same in verdicts.by_step().items():
+        step = next(s for s in selected(name) if s.name == name)
+        assert f'id="{room._slug(name)}"' in page and step.code in words and step.source in words
+        assert " ".join(step.words.split()) in words
+        assert same.worst.subject in words and all(v.subject in words for v in same)
+        assert all(h.name in words for h in same.worst.hypotheses)
+    assert page.count("<article") == len(verdicts.by_step()) and page.count("<math") >= len(verdicts.by_step())
+    assert "thirty &amp; one &lt; two: 30 rows x 1 columns, standardised" in page
+    for chapter in CHAPTERS:
+        if chapter.title in {v.chapter for v in verdicts}:
+            assert chapter.heading in words and " ".join(chapter.text.split())[:60].replace("`", "") in words
+
+
+def test_the_same_verdicts_give_the_same_bytes(page, verdicts):
+    assert report(verdicts, pictures={}) == page
+    assert report(Verdicts(verdicts, seed=4, notes=verdicts.notes), pictures={}) != page
+
+
+def test_kinds_of_verdict_differ_by_more_than_their_colour(verdicts):
+    fine = next(v for v in verdicts if v.word == "holds")
+    wrong = dataclasses.replace(fine, gap=1.0, holds=False)
+    unknown = dataclasses.replace(fine, holds=None)
+    fails = next(v for v in verdicts if v.word == "fails as predicted")
+    classes, words = set(), set()
+    for v in (fine, wrong, unknown, fails):
+        text = report([v], pictures={})
+        classes.add(re.search(r'<article class="step (\w+)"', text)[1])
+        words.add(re.search(r"<article.*?<span class=\"mark\">(.)</span> ([\w ]+)</span>", text, re.S).groups())
+        assert ("Differences were found" in text) == (v is wrong)
+    assert len(classes) == 4 and len(words) == 4
+    style = room.STYLE.read_text()
+    assert len({re.search(rf"\.{name} {{[^}}]*--edge: (\w+)", style)[1] for name in classes}) == 4
+
+
+def test_one_difference_among_many_cases_is_the_one_shown(verdicts):
+    same = [v for v in verdicts if v.step == "expansion of the square"]
+    wrong = dataclasses.replace(same[1], gap=1e-3, holds=False, subject="the bad one")
+    text = report([same[0], wrong, *same[2:]], pictures={})
+    assert f"the worst of {len(same)} cases: the bad one" in text and '<article class="step differs"' in text
+
+
+def test_places_on_the_scale():
+    assert room._place(1e-17) == room._place(0.0) == room._place(1e-30) == 3
+    assert room._place(1.0) == 95 and room._place(10**-8.5) == pytest.approx(49)
+    assert 95 < room._place(1e3) <= 100 and 95 <= room._place(np.inf) <= 100
+
+
+@pytest.mark.parametrize(
+    "value, digits, text",
+    [
+        (0.0, 2, "0"), (1.0, 10, "1"), (-3.3e-15, 2, "−3.3×10⁻¹⁵"), (1e-16, 2, "10⁻¹⁶"), (0.19274475702, 10, "0.192744757"),
+        (np.inf, 2, "∞"), (-np.inf, 2, "−∞"), (np.nan, 2, "undefined"), (1.5e20, 10, "1.5×10²⁰"), (123456.0, 2, "1.2×10⁵"), (-12.5, 4, "−12.5"),
+    ],
+)  # fmt: skip
+def test_numbers_are_written_as_by_hand(value, digits, text):
+    assert room._shown(value, digits) == text
+
+
+def test_nothing_and_strangers_are_refused(verdicts):
+    with pytest.raises(ValueError, match="empty"):
+        report([])
+    with pytest.raises(ValueError, match="no chapter has a step"):
+        report([dataclasses.replace(verdicts[0], step="perpetual motion")])
+
+
+def test_without_matplotlib_one_line_says_what_figures_need(verdicts, monkeypatch):
+    monkeypatch.setattr(room, "pictures_of", lambda chapters: None)
+    text = report(verdicts)
+    assert text.count("numpyscore[figures]") == 1 and text.count("<article") == len(verdicts.by_step())
+
+
+# ------------------------------------------------------------------------------- lists of verdicts
+
+
+def test_verdicts_are_a_list_that_counts_and_prints(verdicts):
+    found = ns.verify(only="other units")
+    assert isinstance(found, list) and isinstance(found, Verdicts) and len(found) == sum(found.counts.values())
+    assert "other units" in str(found) and found.summary in str(found)
+    record = json.loads(json.dumps(verdicts.to_dict(), allow_nan=False))
+    assert record["counts"] == verdicts.counts and len(record["verdicts"]) == len(verdicts)
+    assert verdicts.counts["fails as predicted"] >= 4
+    assert verdicts.table(every=True).count("\n") > verdicts.table().count("\n")
+    assert str(Verdicts()).endswith("0 inconclusive.")
+
+
+def test_a_notebook_shows_a_table(verdicts):
+    text = verdicts._repr_html_()
+    Reader(text)
+    assert text.count("<tr>") == len(verdicts.by_step()) + 1
+    assert html.escape(verdicts.summary) in text and "fails as predicted" in text
+
+
+# ------------------------------------------------------------------------------- the command
+
+
+def test_the_command_writes_the_page(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(room, "pictures_of", lambda chapters: {})
+    path = tmp_path / "page.html"
+    path.write_text("old")
+    argv = ["verify", "--only", "other units", "--report", str(path)]
+    assert main(argv) == 0 and "<article" in path.read_text() and [*tmp_path.iterdir()] == [path]
+    once = path.read_bytes()
+    assert main(argv) == 0 and path.read_bytes() == once
+    capsys.readouterr()
+    table = tmp_path / "own.csv"
+    np.savetxt(table, np.random.default_rng(1).standard_normal((20, 1)), delimiter=",")
+    assert main(["verify", str(table), "--only", "boundary term", "--report", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["counts"]["holds"] == 1
+    assert "own.csv: 20 rows x 1 columns" in path.read_text()
+
+
+@pytest.mark.parametrize("where", ["missing/page.html", ".", "file/page.html"])
+def test_a_path_that_cannot_be_written_is_a_usage_error_before_the_work(tmp_path, capsys, monkeypatch, where):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("numpyscore.derivations.studies", lambda *a, **k: pytest.fail("the work had begun"))
+    assert main(["verify", "--report", str(tmp_path / where)]) == 2
+    out = capsys.readouterr()
+    assert out.out == "" and out.err.count("\n") == 1 and str(tmp_path) in out.err
+
+
+def test_a_device_is_not_replaced_by_a_page(capsys):
+    assert main(["verify", "--only", "other units", "--report", "/dev/null"]) == 2
+    assert "is no file" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------- a real browser
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="no Chromium is installed")
+def test_a_browser_shows_it(verdicts, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(report(verdicts), encoding="utf-8")
+    steps = len(verdicts.by_step())
+    with Chromium() as browser:
+        for options in ({"width": 1400}, {"width": 360, "phone": True}, {"width": 390, "phone": True, "dark": True}):
+            browser.open(path, **options)
+            assert browser.evaluate("document.documentElement.scrollWidth") <= options["width"]
+            wide = "[...document.querySelectorAll('math')].filter(e => e.getBoundingClientRect().width > 5).length"
+            assert browser.evaluate(wide) >= steps
+            assert browser.evaluate("document.querySelectorAll('svg[role=img]').length") >= steps
+            dark = browser.evaluate("getComputedStyle(document.body).backgroundColor")
+            assert (dark == "rgb(20, 23, 26)") == bool(options.get("dark")), dark
+        browser.call("Emulation.setEmulatedMedia", media="print")
+        clipped = "[...document.querySelectorAll('.equation > span')].filter(e => getComputedStyle(e).overflowX != 'visible').length"
+        assert (
+            browser.evaluate(clipped) == 0
+            and browser.evaluate(
+                "getComputedStyle(document.querySelector('details') || document.querySelector('.skip')).display"
+            )
+            == "none"
+        )
+        assert browser.console == [] and {url.split(":")[0] for url in browser.requests} <= {"file", "about"}
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="no Chromium is installed")
+def test_the_browser_notices_what_is_too_wide_and_what_complains(tmp_path):
+    path = tmp_path / "bad.html"
+    path.write_text(
+        '<!DOCTYPE html><meta name=viewport content="width=device-width"><div style="width:700px">x</div><script>console.error(1)</script>'
+    )
+    with Chromium() as browser:
+        browser.open(path, width=360, phone=True)
+        assert browser.evaluate("document.documentElement.scrollWidth") > 360 and browser.console

@@ -1,0 +1,194 @@
+"""Discrepancies by their definitions, and tests whose level is what they say."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from numpyscore.densities import Gaussian, GaussianMixture, StudentT
+from numpyscore.networks.models import EnergyMLP
+from numpyscore.numerics.quadrature import expectation
+from numpyscore.sampling.diagnostics import energy_distance, kernel_stein_discrepancy, stein_kernel
+
+SE = 4.0
+KERNELS = ("imq", "gaussian")
+
+# ------------------------------------------------------------------------------- Stein
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_the_stein_kernel_by_differences(kernel):
+    """From k alone, written out, and its derivatives by complex steps and a central difference of these."""
+    h, d, H = 1.3, 3, 1e-30
+    k = lambda x, y: (
+        (1 + np.sum((x - y) ** 2) / h**2) ** -0.5 if kernel == "imq" else np.exp(-np.sum((x - y) ** 2) / (2 * h**2))
+    )
+    p = StudentT(5, np.zeros(d), np.eye(d))
+    x, y = np.random.default_rng(0).standard_normal((2, 4, d))
+    found = stein_kernel(x, p.score(x), y, p.score(y), kernel=kernel, bandwidth=h)
+    in_x = lambda x, y: np.array([k(x + 1j * H * e, y).imag / H for e in np.eye(d)])
+    in_y = lambda x, y: in_x(y, x)  # k is symmetric
+    for i in range(4):
+        for j in range(4):
+            s, t = p.score(x[i : i + 1])[0], p.score(y[j : j + 1])[0]
+            cross = sum(
+                (in_x(x[i], y[j] + 1e-5 * e) - in_x(x[i], y[j] - 1e-5 * e))[a] / 2e-5 for a, e in enumerate(np.eye(d))
+            )
+            u = s @ t * k(x[i], y[j]) + s @ in_y(x[i], y[j]) + t @ in_x(x[i], y[j]) + cross
+            assert found[i, j] == pytest.approx(u, abs=1e-9)  # truncation 1e-10, rounding 1e-16 / 1e-5
+            assert found[i, j] != pytest.approx(u - cross, abs=1e-3)  # control: without its last term
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("p", [GaussianMixture([0.3, 0.7], [-1.0, 2.0], [0.5, 1.0]), Gaussian(np.zeros(2), np.array([[1.0, 0.6], [0.6, 2.0]]))], ids=["line", "plane"])  # fmt: skip
+def test_steins_identity(kernel, p):
+    """E_p u(x, .) = 0 at every x, by quadrature; with the score of another density it is not."""
+    x = np.random.default_rng(1).standard_normal((3, p.dim))
+    mean = lambda score: expectation(lambda y: stein_kernel(x, score(x), y, score(y), kernel=kernel).T, p, rtol=1e-9)
+    found = mean(p.score)
+    assert np.all(np.abs(found.value) <= found.error + 1e-12) and np.all(found.error < 1e-7)
+    assert np.all(np.abs(mean(lambda y: 1.01 * p.score(y)).value) > 1e-4)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_both_statistics_by_their_definition_and_in_blocks(kernel, monkeypatch):
+    p, x = Gaussian(np.zeros(2), 1.0), np.random.default_rng(0).standard_normal((30, 2)) + 100
+    u = stein_kernel(x, p.score(x), x, p.score(x), kernel=kernel, bandwidth=0.9)
+    sums = {"v": u.mean(), "u": (u.sum() - np.trace(u)) / (30 * 29)}
+    options = {"kernel": kernel, "bandwidth": 0.9, "n_bootstrap": 40, "rng": 3}
+    whole = {s: kernel_stein_discrepancy(p, x, statistic=s, **options) for s in sums}
+    monkeypatch.setattr("numpyscore.sampling.diagnostics.ROWS", 100)
+    for s, value in sums.items():
+        part = kernel_stein_discrepancy(p, x, statistic=s, **options)
+        assert part.value == pytest.approx(value, rel=1e-11) and part.p_value == whole[s].p_value
+        assert whole[s].value == pytest.approx(value, rel=1e-11)
+    assert sums["v"] > 0
+
+
+def test_the_bootstrap_by_its_definition():
+    """Weights drawn again from the same seed, sums by loop."""
+    p, x = Gaussian(np.zeros(1), 1.0), np.random.default_rng(4).standard_normal((12, 1)) * 1.2
+    u = stein_kernel(x, p.score(x), x, p.score(x), bandwidth=1.0)
+    found = kernel_stein_discrepancy(p, x, bandwidth=1.0, n_bootstrap=50, rng=7)
+    counts = np.random.default_rng(7).multinomial(12, np.full(12, 1 / 12), size=50)
+    resampled = [sum((c[i] / 12 - 1 / 12) * (c[j] / 12 - 1 / 12) * u[i, j] for i in range(12) for j in range(12) if i != j) for c in counts]  # fmt: skip
+    # the statistic with weights 1/n against sums with weights c/n - 1/n
+    observed = sum(u[i, j] for i in range(12) for j in range(12) if i != j) / 144
+    assert found.p_value == (1 + sum(r >= observed for r in resampled)) / 51
+
+
+def rejections(test, repeats, level=0.05):
+    """Share of repetitions with p <= level, and its standard error where p is uniform."""
+    p = np.array([test(seed) for seed in range(repeats)])
+    return np.mean(p <= level), math.sqrt(level * (1 - level) / repeats)
+
+
+TESTS = {
+    "stein multinomial u": lambda seed, off=0.0: kernel_stein_discrepancy(Gaussian(np.zeros(2), 1.0), np.random.default_rng(seed).standard_normal((80, 2)) + off, n_bootstrap=99, rng=seed).p_value,
+    "stein wild v": lambda seed, off=0.0: kernel_stein_discrepancy(Gaussian(np.zeros(2), 1.0), np.random.default_rng(seed).standard_normal((80, 2)) + off, statistic="v", bootstrap="wild", n_bootstrap=99, rng=seed).p_value,
+    "energy distance": lambda seed, off=0.0: energy_distance(np.random.default_rng(seed).standard_normal((40, 2)) + off, np.random.default_rng(10_000 + seed).standard_normal((60, 2)), n_permutations=99, rng=seed).p_value,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TESTS)
+def test_the_level_of_the_tests(name):
+    """At 5 % about 5 % are rejected where nothing is wrong, and most where the mean is off by half a standard deviation."""
+    share, error = rejections(TESTS[name], 400)
+    assert abs(share - 0.05) < SE * error
+    assert rejections(lambda seed: TESTS[name](seed, 0.5), 40)[0] > 0.7
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", TESTS)
+def test_the_level_of_the_tests_at_full_count(name):
+    share, error = rejections(TESTS[name], 5000)
+    assert abs(share - 0.05) < SE * error + 0.01  # the bootstrap's level is asymptotic: n is 80 here
+
+
+def test_the_wild_bootstrap_is_for_chains():
+    """States of an autoregression of the right law: independent weights reject too often, flipping signs about as often as said."""
+
+    def states(seed):
+        rng = np.random.default_rng(seed)
+        x = np.empty((200, 1))
+        x[0] = rng.standard_normal()
+        for t in range(1, 200):
+            x[t] = 0.8 * x[t - 1] + 0.6 * rng.standard_normal()
+        return x
+
+    p = Gaussian(np.zeros(1), 1.0)
+    test = lambda seed, **options: kernel_stein_discrepancy(p, states(seed), statistic="v", n_bootstrap=99, rng=seed, **options).p_value  # fmt: skip
+    assert rejections(test, 60)[0] > 0.3
+    assert rejections(lambda seed: test(seed, bootstrap="wild", flip=0.05), 60)[0] < 0.15
+
+
+def test_stein_is_blind_to_the_weights_of_far_modes():
+    """All samples in one of two modes: a score cannot tell, and the docstring says so; the energy distance can."""
+    p = GaussianMixture([0.5, 0.5], [[-10.0], [10.0]], 1.0)
+    x = np.random.default_rng(0).standard_normal((300, 1)) + 10
+    assert kernel_stein_discrepancy(p, x, n_bootstrap=199, rng=0).p_value > 0.01
+    assert energy_distance(x, p.sample(300, rng=1), n_permutations=199, rng=0).p_value == 1 / 200
+
+
+def test_a_network_is_a_target_like_a_density():
+    net = EnergyMLP.init(2, (8,), confinement=1.0, rng=0, dtype=np.float32)
+    found = kernel_stein_discrepancy(net, np.random.default_rng(0).standard_normal((40, 2)), n_bootstrap=20, rng=0)
+    assert np.isfinite(found.value) and 0 < found.p_value <= 1 and found.bandwidth > 0
+    assert math.isnan(kernel_stein_discrepancy(net, np.eye(2)).p_value)
+
+
+# ------------------------------------------------------------------------------- energy distance
+
+
+def test_energy_distance_by_its_definition(monkeypatch):
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((20, 3)), 2 * rng.standard_normal((30, 3)) + 1e3
+    mean = lambda a, b: sum(math.dist(p, q) for p in a for q in b) / (len(a) * len(b))
+    truth = 2 * mean(x, y) - mean(x, x) - mean(y, y)
+    whole = energy_distance(x, y, n_permutations=30, rng=1)
+    assert whole.value == pytest.approx(truth, rel=1e-12) and whole.p_value == 1 / 31
+    monkeypatch.setattr("numpyscore.sampling.diagnostics.ROWS", 120)
+    part = energy_distance(x, y, n_permutations=30, rng=1)
+    assert part.value == pytest.approx(truth, rel=1e-12) and part.p_value == whole.p_value
+    assert abs(energy_distance(x, x).value) < 1e-12 and math.isnan(energy_distance(x, y).p_value)
+    assert energy_distance(y, x).value == pytest.approx(truth, rel=1e-12)
+
+
+def test_energy_distance_on_the_line_is_the_cramer_distance():
+    """In one dimension it is 2 int (F - G)^2: Szekely & Rizzo's identity, with both empirical distributions."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal(50), rng.exponential(size=70)
+    at = np.sort(np.concatenate([x, y]))
+    F, G = (np.searchsorted(np.sort(a), at[:-1], side="right") / len(a) for a in (x, y))
+    assert energy_distance(x[:, None], y[:, None]).value == pytest.approx(
+        2 * np.sum((F - G) ** 2 * np.diff(at)), rel=1e-12
+    )
+    assert math.sqrt(energy_distance(x[:, None], y[:, None]).value) == pytest.approx(
+        stats.energy_distance(x, y), rel=1e-12
+    )
+
+
+def test_equal_rows_do_not_decide():
+    """Every relabelling of two equal samples of one point is a tie: p is 1."""
+    x = np.repeat([[0.1, 0.3]], 6, axis=0)
+    assert energy_distance(x, x, n_permutations=50, rng=0).p_value == 1
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda x: energy_distance(x, x[:, :1]), "expected \\(n, d\\) and \\(m, d\\)"),
+        (lambda x: energy_distance(x[:1], x), "at least 2"),
+        (lambda x: kernel_stein_discrepancy(Gaussian(np.zeros(2), 1.0), x[:1]), "x has 1 rows"),
+        (lambda x: kernel_stein_discrepancy(Gaussian(np.zeros(2), 1.0), 0 * x), "all rows of x are equal"),
+        (lambda x: kernel_stein_discrepancy(Gaussian(np.zeros(2), 1.0), x, statistic="w"), "statistic is 'w'"),
+        (lambda x: kernel_stein_discrepancy(Gaussian(np.zeros(2), 1.0), x, kernel="rbf"), "kernel is 'rbf'"),
+        (lambda x: kernel_stein_discrepancy(Gaussian(np.zeros(2), 1.0), x, bootstrap="x"), "bootstrap is 'x'"),
+        (lambda x: kernel_stein_discrepancy(Gaussian(np.zeros(2), 1.0), x, bootstrap="wild", flip=0.9), "flip 0.9"),
+    ],
+    ids=range(8),
+)  # fmt: skip
+def test_what_is_wrong_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(np.random.default_rng(0).standard_normal((5, 2)))

@@ -1,0 +1,189 @@
+"""The probability flow: closed forms on Gaussians and mixtures, and densities of any network that integrate to one."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from numpyscore.densities import Gaussian, GaussianMixture
+from numpyscore.networks.models import EnergyMLP, ScoreMLP
+from numpyscore.sampling.flow import bits_per_dimension, log_likelihood, sample_flow, transport
+
+LOW, HIGH = 0.05, 10.0
+DENSITIES = {
+    "gaussian": Gaussian(np.array([1.0, -0.5]), np.array([[2.0, 0.9], [0.9, 1.0]])),
+    "mixture": GaussianMixture([0.2, 0.8], [[-2.0, -2.0], [2.0, 2.0]], [0.5, 1.0]),
+    "line": GaussianMixture([0.3, 0.2, 0.5], [-3.0, 0.0, 1.0], [0.1, 1.0, 0.3]),
+    "five dimensions": GaussianMixture([0.5, 0.5], np.array([np.zeros(5), np.ones(5)]), 0.7),
+}
+
+
+@pytest.mark.parametrize("name", DENSITIES)
+def test_log_likelihood_is_the_closed_form(name):
+    """Up to 1e-8, of a log density of order one; the prior is the exact density at sigma_max."""
+    p = DENSITIES[name]
+    x = p.perturbed(1.0).sample(60, rng=0)  # some of them far out
+    found = log_likelihood(p.perturbed, x, sigma_min=LOW, sigma_max=HIGH, prior=p.perturbed(HIGH))
+    np.testing.assert_allclose(found, p.perturbed(LOW).logpdf(x), rtol=0, atol=1e-8)
+
+
+class Altered:
+    """A density whose trace is off by a factor."""
+
+    def __init__(self, density, factor):
+        self.score, self.trace = density.score, lambda x: factor * density.trace(x)
+
+
+def test_control_a_wrong_trace_is_noticed():
+    p, x = DENSITIES["mixture"], np.zeros((1, 2))
+    family = lambda sigma: Altered(p.perturbed(sigma), 1 + 1e-6)
+    found = log_likelihood(family, x, sigma_min=LOW, sigma_max=HIGH, prior=p.perturbed(HIGH))
+    assert abs(found - p.perturbed(LOW).logpdf(x))[0] > 1e-7
+
+
+@pytest.mark.parametrize("ends", [(0.1, 5.0), (5.0, 0.1)])
+def test_paths_of_a_gaussian_are_known(ends):
+    """On N(m, s^2 I): x - m grows as sqrt(s^2 + sigma^2), and the volume as its power d."""
+    m, s, x = np.array([1.0, -2.0, 0.5]), 0.7, np.random.default_rng(0).standard_normal((40, 3))
+    growth = math.hypot(s, ends[1]) / math.hypot(s, ends[0])
+    end, log_volume = transport(Gaussian(m, s**2).perturbed, x, *ends)
+    np.testing.assert_allclose(end, m + growth * (x - m), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(log_volume, 3 * math.log(growth), rtol=0, atol=1e-9)
+    assert transport(Gaussian(m, s**2).perturbed, x, *ends, volume=False).log_volume is None
+
+
+def test_there_and_back_again():
+    net = ScoreMLP.init(2, (16,), conditional=True, rng=1)
+    x = np.random.default_rng(0).standard_normal((30, 2))
+    out, grown = transport(net, x, 0.2, 4.0)
+    back, shrunk = transport(net, out, 4.0, 0.2)
+    np.testing.assert_allclose(
+        back, x, rtol=0, atol=1e-7
+    )  # errors on the way back grow by up to exp(log_volume) per axis
+    np.testing.assert_allclose(shrunk, -grown, rtol=0, atol=1e-7)
+
+
+def test_the_volume_is_that_of_the_jacobian_of_the_paths():
+    """log |det| by differences of the end points themselves."""
+    net = EnergyMLP.init(2, (16, 16), "tanh", conditional=True, confinement=1.0, rng=2)
+    x, h = np.array([[0.3, -0.4]]), 1e-4
+    nodes = np.concatenate([x + k * h * e for e in np.eye(2) for k in (-2, -1, 1, 2)])
+    y = transport(net, nodes, 0.3, 3.0, volume=False, rtol=1e-11).x.reshape(2, 4, 2)
+    jacobian = np.einsum("k,ikj->ij", np.array([1, -8, 8, -1]) / (12 * h), y)
+    # truncation h^4 = 1e-16, the solver's 1e-11 over h
+    assert transport(net, x, 0.3, 3.0).log_volume[0] == pytest.approx(np.linalg.slogdet(jacobian)[1], abs=1e-6)
+
+
+def trapezoid(log_p, ends, n, dim):
+    """Integral of exp(log_p) over a box by the trapezoidal rule, which converges geometrically for what vanishes at the ends."""
+    axis = np.linspace(*ends, n)
+    grid = np.stack(np.meshgrid(*[axis] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
+    return np.exp(log_p(grid)).sum() * (axis[1] - axis[0]) ** dim
+
+
+NETWORKS = {
+    "energy": lambda d: EnergyMLP.init(d, (16, 16), conditional=True, confinement=1.0, rng=0),
+    "score": lambda d: ScoreMLP.init(d, (16, 16), "tanh", conditional=True, rng=3),
+}
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("dim, n", [(1, 400), (2, 90)])
+def test_the_density_of_any_network_integrates_to_one(kind, dim, n):
+    """Whatever the weights: the flow is a bijection and the prior a density. The claim is 1e-3; the rule leaves less."""
+    net = NETWORKS[kind](dim)
+    log_p = lambda x: log_likelihood(net, x, sigma_min=0.5, sigma_max=4.0, rtol=1e-6)
+    reach = np.abs(sample_flow(net, 500, sigma_min=0.5, sigma_max=4.0, rng=0)).max() * 1.8
+    assert abs(trapezoid(log_p, (-reach, reach), n, dim) - 1) < 1e-3
+
+
+def test_control_half_a_trace_does_not_integrate_to_one():
+    net = NETWORKS["energy"](1)
+    family = lambda sigma: Altered(type("At", (), {"score": staticmethod(lambda x: net.score(x, sigma=sigma)), "trace": staticmethod(lambda x: net.trace(x, sigma=sigma))}), 0.5)  # fmt: skip
+    log_p = lambda x: log_likelihood(family, x, sigma_min=0.5, sigma_max=4.0, rtol=1e-6)
+    assert abs(trapezoid(log_p, (-8, 8), 400, 1) - 1) > 0.01
+
+
+def test_samples_have_the_density():
+    """Draws from the exact prior, carried down, are draws from the density at sigma_min: Kolmogorov and Smirnov on the line."""
+    p = DENSITIES["line"]
+    x = sample_flow(p.perturbed, 3000, sigma_min=LOW, sigma_max=HIGH, prior=p.perturbed(HIGH), rng=0)
+    sd = np.sqrt(p.covs[:, 0, 0] + LOW**2)
+    cdf = lambda t: (p.weights * stats.norm.cdf(np.reshape(t, (-1, 1)), p.means[:, 0], sd)).sum(1)
+    assert x.shape == (3000, 1) and stats.kstest(x[:, 0], cdf).pvalue > 1e-3
+    assert stats.kstest(x[:, 0] * 1.1, cdf).pvalue < 1e-3
+    start = p.perturbed(HIGH).sample(5, rng=1)
+    again = sample_flow(p.perturbed, 5, sigma_min=LOW, sigma_max=HIGH, prior=p.perturbed(HIGH), rng=1)
+    assert np.array_equal(again, transport(p.perturbed, start, HIGH, LOW, volume=False, rtol=1e-6).x)
+
+
+def test_the_default_prior_is_noise_and_fair_far_above_the_data():
+    net = NETWORKS["energy"](2)
+    x = np.random.default_rng(0).standard_normal((5, 2))
+    prior = Gaussian(np.zeros(2), 16.0)
+    same = log_likelihood(net, x, sigma_min=0.5, sigma_max=4.0, prior=prior)
+    assert np.array_equal(log_likelihood(net, x, sigma_min=0.5, sigma_max=4.0), same)
+    # centred data of variance v differ from nothing at sigma = 1000 by a log density of order v / sigma^2 = 5e-6
+    p = GaussianMixture([0.5, 0.5], [[-2.0, -1.0], [2.0, 1.0]], 0.5)
+    found = log_likelihood(p.perturbed, x, sigma_min=0.5, sigma_max=1000.0)
+    np.testing.assert_allclose(found, p.perturbed(0.5).logpdf(x), atol=5e-5)
+
+
+def test_the_tolerance_holds_for_every_sample_in_a_crowd():
+    """One hard row among many easy ones: a root mean square would let its error grow by the root of their number."""
+    p = GaussianMixture([0.5, 0.5], [[-1.0], [1.0]], 0.01)
+    hard = np.array([[1e-3]])  # between the modes, where paths part
+    crowd = np.concatenate([hard, np.full((3000, 1), 1.0)])
+    options = {"sigma_min": 0.02, "sigma_max": 5.0, "prior": p.perturbed(5.0), "rtol": 1e-7}
+    truth = p.perturbed(0.02).logpdf(hard)[0]
+    assert abs(log_likelihood(p.perturbed, crowd, **options)[0] - truth) < 1e-5
+    assert abs(log_likelihood(p.perturbed, hard, **options)[0] - truth) < 1e-5
+
+
+def test_bits_are_those_of_the_raw_data():
+    assert bits_per_dimension(np.array([-math.log(256)]), 1)[0] == pytest.approx(8)  # uniform on [0, 256)
+    assert bits_per_dimension(np.zeros(1), 1, scale=256)[0] == pytest.approx(8)  # the same, scaled to [0, 1)
+    # a standardised Gaussian with columns of standard deviation c: log p in raw units by SciPy
+    c, x = np.array([0.5, 20.0, 3.0]), np.random.default_rng(0).standard_normal((6, 3))
+    raw = stats.norm.logpdf(c * x, 0, c).sum(1)
+    found = bits_per_dimension(Gaussian(np.zeros(3), 1.0).logpdf(x), 3, scale=c)
+    np.testing.assert_allclose(found, -raw / (3 * math.log(2)), rtol=1e-14)
+    for wrong in (0.0, -1.0, [1.0, 2.0], np.inf):
+        with pytest.raises(ValueError, match="scale is"):
+            bits_per_dimension(np.zeros(1), 3, scale=wrong)
+
+
+def test_dtype_empty_and_bits():
+    net = EnergyMLP.init(2, (8,), conditional=True, confinement=1.0, rng=0, dtype=np.float32)
+    x = np.ones((3, 2), np.float32)
+    kept = x.copy()
+    low = log_likelihood(net, x, sigma_min=0.5, sigma_max=2.0)
+    assert low.dtype == np.float32 and np.array_equal(x, kept)
+    assert log_likelihood(net, x.astype(float), sigma_min=0.5, sigma_max=2.0).dtype == np.float64
+    assert log_likelihood(net, x[:0], sigma_min=0.5, sigma_max=2.0).shape == (0,)
+    assert sample_flow(net, 0, sigma_min=0.5, sigma_max=2.0, rng=0).shape == (0, 2)
+    a, b = (sample_flow(net, 4, sigma_min=0.5, sigma_max=2.0, rng=1) for _ in range(2))
+    assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"sigma_min": 2.0, "sigma_max": 1.0}, "sigma_min < sigma_max"),
+        ({"sigma_min": 0.0, "sigma_max": 1.0}, "sigma_min is 0.0"),
+        ({"sigma_min": 0.5, "sigma_max": 1.0, "rtol": 1e-14}, "where rounding begins"),
+    ],
+)
+def test_what_is_wrong_is_named(options, message):
+    p = DENSITIES["mixture"]
+    with pytest.raises(ValueError, match=message):
+        log_likelihood(p.perturbed, np.zeros((1, 2)), **options)
+
+
+def test_a_density_alone_and_relu_are_refused():
+    x = np.zeros((1, 2))
+    with pytest.raises(ValueError, match=r"Pass density\.perturbed"):
+        log_likelihood(DENSITIES["mixture"], x, sigma_min=0.5, sigma_max=1.0)
+    with pytest.raises(ValueError, match="not twice differentiable"):
+        log_likelihood(ScoreMLP.init(2, (4,), "relu", conditional=True, rng=0), x, sigma_min=0.5, sigma_max=1.0)
