@@ -68,16 +68,10 @@ from .objectives.arrays import (
     implicit_loss,
     sliced_loss,
 )
-from .objectives.loss import (
-    Loss,
-    denoising,
-    explicit,
-    finite_difference_sliced,
-    generalised,
-    implicit,
-    multilevel_denoising,
-    sliced,
-)
+from .objectives.denoising import denoising, multilevel_denoising
+from .objectives.implicit import explicit, generalised, implicit
+from .objectives.loss import Loss
+from .objectives.sliced import finite_difference_sliced, sliced
 from .sampling.annealing import annealed_importance_sampling, tempered_langevin
 from .sampling.diagnostics import effective_sample_size, energy_distance, kernel_stein_discrepancy, split_r_hat
 from .sampling.draw import draw

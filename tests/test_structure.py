@@ -183,6 +183,129 @@ def test_control_a_forbidden_import_is_named(room, text, message, tmp_path):
     assert any(re.search(message, line) for line in found), found
 
 
+# ------------------------------------------------------------------------------- what is private, and what is too long
+
+NAMED_TUPLE = {"_replace", "_asdict", "_fields", "_make", "_field_defaults"}  # public, whatever they look like
+
+
+def private(name):
+    """Whether a name begins with one underscore."""
+    return name.startswith("_") and not name.startswith("__")
+
+
+def made(tree):
+    """Private names that a file makes: its functions, classes, methods, variables, attributes, fields."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and of_self(node.value):
+            yield node.attr
+
+
+def of_self(node):
+    """self, cls or super()."""
+    return ast.unparse(node) in ("self", "cls", "super()")
+
+
+def foreign(node):
+    """Whether an attribute is reached from a library that only some rooms may ask for: its own privacy is another matter."""
+    return ast.unparse(node).split(".")[0] in WHERE_INSTALLED
+
+
+def borrowed(name, tree):
+    """(line, text) of every private name that a file reads from elsewhere: x._y where x is not self, and imports of _y."""
+    room = ["numpyscore", *name.split(".")][:2]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and private(node.attr) and node.attr not in NAMED_TUPLE:
+            if not of_self(node.value) and not foreign(node.value):
+                yield node.lineno, node.attr, ast.unparse(node)
+        elif isinstance(node, ast.ImportFrom) and (node.level != 1 and (node.module or "").split(".")[:2] != room):
+            yield from ((node.lineno, a.name, f"import {a.name}") for a in node.names if private(a.name))
+
+
+def trespasses(package=PACKAGE):
+    """One line for each private name that a room reads and does not make itself.
+
+    Within a room, files may know each other's: what counts is that some file of the room makes the name.
+    """
+    trees = {name: (path, ast.parse(path.read_text(encoding="utf-8"))) for name, path in sources(package)}
+    rooms = {}
+    for name, (_, tree) in trees.items():
+        rooms.setdefault(name.split(".")[0], set()).update(filter(private, made(tree)))
+    return [
+        f"{path.relative_to(package)}:{line}: {text} is private to another room; make it public there, or do without"
+        for name, (path, tree) in trees.items()
+        for line, attribute, text in borrowed(name, tree)
+        if text.startswith("import ") or attribute not in rooms[name.split(".")[0]]
+    ]
+
+
+def test_what_is_private_to_a_room_is_read_nowhere_else():
+    assert not trespasses(), "\n".join(trespasses())
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("def f(model):\n    return model._sweep()", "sliced.py:2: model._sweep is private"),
+        ("from ..networks import base\nbase._factor(1)", "sliced.py:2: base._factor is private"),
+        ("from ..networks.base import _factor", "sliced.py:1: import _factor is private"),
+        ("f = lambda self: self.model._theta", "sliced.py:1: self.model._theta is private"),
+    ],
+)
+def test_control_a_private_name_of_another_room_is_named(text, message, tmp_path):
+    for room in ("networks", "objectives"):
+        (tmp_path / room).mkdir()
+    (tmp_path / "networks" / "base.py").write_text(
+        "class M:\n    def _sweep(self):\n        self._theta = 0\ndef _factor(W):\n    return M()._sweep()\n"
+    )
+    fine = "def f(q):\n    return q._replace(a=q.__doc__)\nclass C:\n    def g(self):\n        return self._x + super()._g()\n"
+    path = tmp_path / "objectives" / "sliced.py"
+    path.write_text(fine)
+    assert trespasses(tmp_path) == []
+    path.write_text(text)
+    assert any(message in line for line in trespasses(tmp_path)), trespasses(tmp_path)
+
+
+LINES = {"networks": (350, 40), "objectives": (350, 40)}  # of a file, of a function without its docstring
+
+
+def too_long(package=PACKAGE):
+    """One line for each file and function of the rooms in LINES that is longer than said there."""
+    for name, path in sources(package):
+        most, most_of_a_function = LINES.get(name.split(".")[0], (10**9, 10**9))
+        text = path.read_text(encoding="utf-8")
+        if (count := len(text.splitlines())) > most:
+            yield f"{path.relative_to(package)} has {count} lines, more than {most}"
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and (count := length(node)) > most_of_a_function:
+                yield f"{path.relative_to(package)}:{node.lineno}: {node.name} has {count} lines, more than {most_of_a_function}"
+
+
+def length(function):
+    """Lines of a function, docstring not counted."""
+    doc = function.body[0] if ast.get_docstring(function) is not None else None
+    return function.end_lineno - function.lineno + 1 - (doc.end_lineno - doc.lineno + 1 if doc else 0)
+
+
+def test_no_file_and_no_function_of_the_engine_is_long():
+    assert not list(too_long()), "\n".join(too_long())
+
+
+def test_control_a_long_function_is_named(tmp_path):
+    (tmp_path / "networks").mkdir()
+    body = "    x = 1\n"
+    path = tmp_path / "networks" / "base.py"
+    path.write_text("def f():\n    '''a\n" + "b\n" * 50 + "    '''\n" + body * 39)
+    assert list(too_long(tmp_path)) == []
+    path.write_text("def f():\n" + body * 40)
+    assert list(too_long(tmp_path)) == ["networks/base.py:1: f has 41 lines, more than 40"]
+    path.write_text("x = 1\n" * 351)
+    assert list(too_long(tmp_path)) == ["networks/base.py has 351 lines, more than 350"]
+
+
 # ------------------------------------------------------------------------------- what loading costs
 
 

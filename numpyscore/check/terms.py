@@ -9,31 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-OBJECTIVES = (
-    "explicit",
-    "implicit",
-    "generalised",
-    "denoising",
-    "multilevel_denoising",
-    "sliced",
-    "finite_difference_sliced",
-)
-ALIASES = {
-    "ism": "implicit", "hyvarinen": "implicit", "esm": "explicit", "fisher": "explicit", "dsm": "denoising", "ssm": "sliced",
-    "generalized": "generalised", "multilevel": "multilevel_denoising", "sliced_vr": "sliced", "ssm_vr": "sliced",
-    "sliced_variance_reduced": "sliced", "fd_sliced": "finite_difference_sliced", "fdssm": "finite_difference_sliced",
-    "finite_difference": "finite_difference_sliced",
-}  # fmt: skip
+from ..objectives import OBJECTIVES
 
-LINEAR = {  # what the linear term of each objective is called
-    "explicit": "product with the target",
-    "implicit": "trace",
-    "generalised": "linear part",
-    "denoising": "product with the noise",
-    "multilevel_denoising": "product with the noise",
-    "sliced": "curvature v.J v",
-    "finite_difference_sliced": "second difference",
-}
+ALIASES = {alias: name for name, row in OBJECTIVES.items() for alias in row.aliases}
+LINEAR = {name: row.linear for name, row in OBJECTIVES.items()}  # what the linear term of each objective is called
 
 
 class Situation(NamedTuple):
@@ -56,19 +35,9 @@ class Situation(NamedTuple):
     forward: bool = False  # v.(s(x + eps v) - s(x)) / eps in place of the central difference
 
 
-VARIANTS = {  # forms of an objective that are all right, the one meant first
-    "sliced": ({"variance_reduced": True}, {"variance_reduced": False}),
-    "finite_difference_sliced": tuple(
-        {"energies": e, "variance_reduced": v, "square_at_x": s, "forward": f}
-        for s, f in ((False, False), (True, False), (True, True)) for e in (True, False) for v in (False, True) if not (e and f)
-    ),
-}  # fmt: skip
-
-
 def variants(objective, kind):
     """Keyword changes of a `Situation` for each right form of an objective."""
-    forms = VARIANTS.get(objective, ({},))
-    return [form for form in forms if kind == "energy" or not form.get("energies")]
+    return [form for form in OBJECTIVES[objective].forms if kind == "energy" or not form.get("energies")]
 
 
 def _mean(a):
@@ -81,37 +50,7 @@ def _squares(s):
 
 def right(objective, q):
     """(constant, linear, square) of the objective at a `Situation`: their sum is the reference loss."""
-    p = q.probe
-    s = p.score(q.at)
-    half = 0.5 * _squares(s)
-    if objective == "explicit":
-        return _mean(0.5 * _squares(q.target)), _mean(-np.sum(s * q.target, -1)), _mean(half)
-    if objective == "implicit":
-        return 0.0, _mean(p.trace(q.at)), _mean(half)
-    if objective == "generalised":
-        J = np.diagonal(p.jacobian(q.at), axis1=-2, axis2=-1)
-        return 0.0, _mean(np.sum(q.h_prime * s + q.h * J, -1)), _mean(0.5 * np.sum(q.h * s * s, -1))
-    if objective in ("denoising", "multilevel_denoising"):
-        target = -q.shift / q.sigma**2
-        return (
-            _mean(q.weight * 0.5 * _squares(target)),
-            _mean(q.weight * -np.sum(s * target, -1)),
-            _mean(q.weight * half),
-        )
-    along = np.sum(q.v * s, -1)
-    if objective == "sliced":
-        square = half if q.variance_reduced else 0.5 * along**2
-        return 0.0, _mean(np.einsum("mni,knij,mnj->mn", q.v, p.jacobian(q.at), q.v)), _mean(square)
-    plus, minus = q.x + q.step * q.v, q.x - q.step * q.v
-    if q.energies:
-        up, mid, down = p.energy(plus), p.energy(q.x), p.energy(minus)
-        slope = along if q.square_at_x else (up - down) / (2 * q.step)
-        square = half if q.variance_reduced else 0.5 * slope**2
-        return 0.0, _mean(-(up - 2 * mid + down) / q.step**2), _mean(square)
-    up, down, width = p.score(plus), (s if q.forward else p.score(minus)), (1 if q.forward else 2) * q.step
-    mean = s if q.square_at_x else 0.5 * (up + down)
-    square = 0.5 * _squares(mean) if q.variance_reduced else 0.5 * np.sum(q.v * mean, -1) ** 2
-    return 0.0, _mean(np.sum(q.v * (up - down), -1) / width), _mean(square)
+    return tuple(_mean(part) for part in OBJECTIVES[objective].right(q, q.probe.score(q.at)))
 
 
 # ------------------------------------------------------------------------------- everything else

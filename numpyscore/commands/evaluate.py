@@ -10,7 +10,7 @@ from ..common.files import write_whole
 from ..data.csv import from_csv
 from ..learning.settings import FAR
 from ..learning.units import load_with_ladder
-from ..objectives.loss import generalised, implicit
+from ..objectives.implicit import generalised, implicit
 from ..sampling.annealing import annealed_importance_sampling
 from ..sampling.diagnostics import energy_distance, kernel_stein_discrepancy
 from ..sampling.draw import draw, wide

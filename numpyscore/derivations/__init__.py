@@ -18,7 +18,7 @@ from ..densities import Parzen
 from ..densities.base import Density
 from ..learning.optimisers import minimise
 from ..networks.models import EnergyMLP, ScoreMLP
-from ..objectives.loss import implicit
+from ..objectives.implicit import implicit
 from . import energy, generalised, integration_by_parts, levels, sampling, score, trace, two_terms
 from .case import Case
 from .own import Own

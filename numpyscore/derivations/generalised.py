@@ -13,7 +13,7 @@ from ..estimation.estimators import exponential as exponential_estimate
 from ..networks.models import EnergyMLP
 from ..numerics.quadrature import expectation, flux
 from ..objectives.arrays import generalised_loss
-from ..objectives.loss import generalised, implicit
+from ..objectives.implicit import generalised, implicit
 from .means import EPS, integral, number
 from .steps import Chapter, Sides, failing, hypothesis, vanishes
 

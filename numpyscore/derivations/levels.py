@@ -12,7 +12,7 @@ from ..data.datasets import song_ermon_mixture
 from ..densities import Gaussian, Parzen
 from ..densities.noise import bias, coverage, kl_divergence, noisy, visibility
 from ..numerics.quadrature import expectation
-from ..objectives.loss import multilevel_denoising
+from ..objectives.denoising import multilevel_denoising
 from .case import Case
 from .means import EPS, integral, number
 from .noise import CHAPTER, VINCENT, linear, standardised

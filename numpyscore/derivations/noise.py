@@ -18,7 +18,7 @@ from ..densities.noise import perturb
 from ..networks.models import EnergyMLP
 from ..numerics.quadrature import Frame, expectation
 from ..objectives.arrays import denoising_loss, explicit_loss, implicit_loss
-from ..objectives.loss import denoising
+from ..objectives.denoising import denoising
 from .case import BUDGET, averaged, integrated
 from .means import EPS, Mean, integral, number
 from .steps import Chapter, Sides, failing, vanishes

@@ -3,18 +3,19 @@ r"""The trace.
 The trace of the score's Jacobian is held to cost one backward pass per dimension. For multilayer perceptrons it does not: only
 sums of squares of tangents enter, and min(d, n_1) tangent rows have the same sums as d of them. Where one does not want even
 those, random directions v with E[v v^T] = I give it on average: Hutchinson's estimator, and with it sliced score matching.
+What the networks of the package say is held against `textbook`, whose passes share no line with theirs.
 """
 
 from itertools import product
 
 import numpy as np
 
+from .. import textbook as tb
 from ..networks.activations import Activation, tanh
-from ..networks.base import draw_probes
+from ..networks.directions import Collapsed, draw_probes
 from ..networks.models import EnergyMLP, ScoreMLP
-from ..networks.passes import row_factor
 from ..objectives.arrays import finite_difference_energy_loss
-from ..objectives.loss import finite_difference_sliced, implicit, sliced
+from ..objectives.sliced import finite_difference_sliced, sliced
 from .case import STEP
 from .means import EPS, number, sampled
 from .steps import Chapter, Sides, failing
@@ -24,6 +25,7 @@ HUTCHINSON = "Hutchinson (1990), Communications in Statistics: Simulation and Co
 SONG = "Song, Garg, Shi & Ermon (2019), arXiv:1905.07088"
 PANG = "Pang, Xu, Li, Song, Ermon & Zhu (2020), arXiv:2007.03317"
 LAWS = ("rademacher", "gaussian", "sphere")
+PHI = {phi.__name__: phi for phi in (tb.tanh, tb.sigmoid, tb.softplus, tb.silu, tb.sin)}
 
 
 def _points(case, n=16):
@@ -60,6 +62,39 @@ def _network(case):
     return hasattr(case.model, "layers")
 
 
+def _textbook(model):
+    """The same network as `textbook` writes it."""
+    return tb.Network.of(model.layers, PHI.get(model.activation.name, lambda z: model.activation(z, 3)))
+
+
+def by_textbook(model, x, v=None):
+    """Score s and curvatures c (m, n, 1) along v (m, n, d), or along every e_i, as `textbook` computes them."""
+    net = _textbook(model)
+    directions = tb.along(net, tb.basis(x) if v is None else v)
+    if model.kind == "EnergyMLP":
+        return tb.energy_network(net, x, directions, model.confinement)
+    return tb.score_network(net, x, directions)
+
+
+def backward_passes(model, x):
+    """The trace (n,) as it is taught: the gradient in x of s_i, for each i, and of it the entry i."""
+    net, trace = _textbook(model), 0.0
+    at = tb.forward(net, x)
+    for i in range(model.dim):
+        e_i = np.zeros_like(x)
+        e_i[:, i] = 1
+        if model.kind == "ScoreMLP":
+            tb.adjoint(net, at, e_i)
+            trace = trace + at.g[0][:, i]
+            continue
+        tb.adjoint(net, at, np.ones_like(at.y))  # g_0 = grad y, and back through that pass and the one before it
+        bar = tb.cotangents(net, at)
+        bar.g[0] = e_i
+        tb.adjoint_pullback(net, at, bar)
+        trace = trace - tb.forward_pullback(net, at, bar)[:, i] - model.confinement
+    return trace
+
+
 # ------------------------------------------------------------------------------- lines
 
 
@@ -70,10 +105,9 @@ def _network(case):
     needs=lambda case: _network(case) and case.dim <= 3,
 )
 def diagonal(case):
-    """The collapsed trace against the diagonal of the Jacobian, which is built row by row in forward mode; worst of 16 points."""
+    """The collapsed trace against the textbook's curvatures along e_1, ..., e_d, one tangent pass for each; worst of 16 points."""
     x = _points(case)
-    J = case.model.jacobian(x)
-    return _worst(case.model.trace(x), np.einsum("nii->n", J), 128 * EPS * scale(case.model))
+    return _worst(case.model.trace(x), by_textbook(case.model, x).c.sum(0)[:, 0], 128 * EPS * scale(case.model))
 
 
 @CHAPTER.line(
@@ -85,7 +119,7 @@ def diagonal(case):
 def textbook(case):
     """The exact trace of one sweep against d backward passes, the method whose cost is held against score matching."""
     x = _points(case, 4)
-    return _worst(case.model.trace(x), case.model.trace(x, "textbook"), 128 * EPS * scale(case.model))
+    return _worst(case.model.trace(x), backward_passes(case.model, x), 128 * EPS * scale(case.model))
 
 
 @CHAPTER.line(
@@ -95,10 +129,10 @@ def textbook(case):
     needs=lambda case: _network(case) and case.model.activation.analytic,
 )
 def curvature(case):
-    """One tangent sweep and the adjoints already at hand, against a complex step of the score along v; worst of 16 points."""
+    """One tangent sweep and the adjoints already at hand, against a complex step of the textbook's score; worst of 16 points."""
     x, v = _points(case), case.w
     rows = np.broadcast_to(v, x.shape)
-    bend = case.model.score(x + 1j * STEP * v).imag @ v / STEP
+    bend = by_textbook(case.model, x + 1j * STEP * v, tb.nowhere(x)).s.imag @ v / STEP
     return _worst(case.model.curvature(x, rows), bend, 128 * EPS * scale(case.model, v))
 
 
@@ -115,12 +149,12 @@ def collapsed(seed):
     for d in (60, 500):
         net = EnergyMLP.init(d, (8, 8), "softplus", rng=seed)
         W = net.layers[0][0]
-        R, *_ = row_factor(W)
+        R = Collapsed(W, 2).R
         size = np.abs(W).T @ np.abs(W)
         yield f"d = {d}: rows", Sides(number(len(R), 0), number(8, 0))
         yield f"d = {d}: squares of the rows", _worst(R.T @ R, W.T @ W, 64 * EPS * size.max())
         x = np.random.default_rng(seed).standard_normal((4, d))
-        yield f"d = {d}: trace", _worst(net.trace(x), net.trace(x, "textbook"), 128 * EPS * scale(net))
+        yield f"d = {d}: trace", _worst(net.trace(x), by_textbook(net, x).c.sum(0)[:, 0], 128 * EPS * scale(net))
 
 
 @CHAPTER.example(
@@ -135,7 +169,7 @@ def cyclic(seed):
         x = np.random.default_rng(seed).standard_normal((8, 40))
         yield (
             f"d = 40, widths {widths}",
-            _worst(net.trace(x), np.einsum("nii->n", net.jacobian(x)), 128 * EPS * scale(net)),
+            _worst(net.trace(x), by_textbook(net, x).c.sum(0)[:, 0], 128 * EPS * scale(net)),
         )
 
 
@@ -148,12 +182,12 @@ def sweeps(seed):
     """How often the samples pass through the network, counted in the activation: once for the exact trace, d times as it is taught."""
     count = [0]
 
-    def columns(z, order):
+    def jet(z, order):
         count[0] += z.size
-        return tanh.columns(z, order)
+        return tanh.jet(z, order)
 
     for d in (3, 30, 300):
-        net = EnergyMLP.init(d, (8, 8), Activation("counted tanh", columns), rng=seed)
+        net = EnergyMLP.init(d, (8, 8), Activation("counted tanh", jet), rng=seed)
         x = np.random.default_rng(seed).standard_normal((2, d))
         for method, right in (("exact", 1), ("textbook", d)):
             count[0] = 0
@@ -247,16 +281,17 @@ def hutchinson_sampled(seed):
     SONG,
 )
 def sliced_mean(seed):
-    """Summed over all sign vectors through the package's own objective, on a batch of samples."""
+    """The package's sliced objective summed over all sign vectors, against the textbook's implicit one, on a batch of samples."""
     net = EnergyMLP.init(4, (8, 8), "softplus", confinement=0.3, rng=seed)
     x = np.random.default_rng(seed).standard_normal((32, 4))
     signs, _ = designs(4)["rademacher"]
     probes = np.broadcast_to(signs[:, None], (len(signs), *x.shape))
-    right = implicit(net, x)
+    f, s, c, _ = by_textbook(net, x)
+    right = tb.implicit(f, s, c)[0].mean()
     for reduced, name in ((False, "sliced"), (True, "variance reduced")):
         left = sliced(net, x, variance_reduced=reduced, probes=probes)
-        error = 128 * EPS * (scale(net) + np.mean(np.sum(net.score(x) ** 2, 1)))
-        yield name, Sides(number(left.value, error), number(right.value, error))
+        error = 128 * EPS * (scale(net) + np.mean(np.sum(s**2, 1)))
+        yield name, Sides(number(left.value, error), number(right, error))
 
 
 @CHAPTER.example(
@@ -298,7 +333,8 @@ def differences_tend(seed):
     net = EnergyMLP.init(3, (8, 8), "softplus", confinement=0.3, rng=seed)
     rng = np.random.default_rng(seed)
     x, v = rng.standard_normal((16, 3)), rng.standard_normal((1, 16, 3))
-    exact = sliced(net, x, variance_reduced=False, probes=v).value
+    f, s, c, _ = by_textbook(net, x, v)
+    exact = tb.projected(f, s, c, v)[0].mean()
     steps = 0.08 / 2 ** np.arange(4)
     table = np.array([finite_difference_sliced(net, x, eps, probes=v).value for eps in steps])
     for k in (1, 2, 3):

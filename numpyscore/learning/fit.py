@@ -19,7 +19,8 @@ import numpy as np
 from ..common.files import digest, write_whole
 from ..common.inputs import count, generator, positive
 from ..objectives.arrays import denoising_loss, generalised_loss, implicit_loss
-from ..objectives.loss import generalised, implicit, multilevel_denoising
+from ..objectives.denoising import multilevel_denoising
+from ..objectives.implicit import generalised, implicit
 from ..sampling.targets import Ladder
 from .checkpoints import NAME, Checkpoint, State
 from .optimisers import Adam, adam_start, adam_step, learning_rate, minimise

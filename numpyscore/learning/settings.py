@@ -10,7 +10,9 @@ from ..data.datasets import standardise
 from ..densities.noise import geometric_levels, perturb, suggest_levels
 from ..densities.support import support_of
 from ..networks.models import EnergyMLP, ScoreMLP
-from ..objectives.loss import denoising, finite_difference_sliced, generalised, implicit, multilevel_denoising, sliced
+from ..objectives.denoising import denoising, multilevel_denoising
+from ..objectives.implicit import generalised, implicit
+from ..objectives.sliced import finite_difference_sliced, sliced
 from .units import Units
 
 WIDEST = 0.8  # noise tried first where sigma is "auto": modes overlap there

@@ -1,7 +1,7 @@
 r"""One row per activation: phi and its first three derivatives, with full relative accuracy in both tails and near zero.
 
 The energy needs phi, the score phi', the trace phi'', the parameter gradient of the trace phi'''. A row is the whole
-truth about one activation: ``row(z, order)`` returns the first ``order + 1`` columns, so nothing is computed in vain.
+truth about one activation: ``row(z, order)`` returns phi and its first ``order`` derivatives, so nothing is computed in vain.
 
 Accuracy is relative in the tails and at z = 0, absolute at interior zeros (silu' at -1.28, softplus''' at 0 excepted).
 Complex input (a complex step) branches on z.real; `erf` and `gelu` are real only, since SciPy's erfcx is what makes
@@ -24,13 +24,13 @@ class Activation:
     ----------
     name : str
         The name under which networks save it.
-    columns : callable
-        ``columns(z, order)`` returns ``(phi, phi', phi'', phi''')[:order + 1]``, arrays of the shape and dtype of z;
+    jet : callable
+        ``jet(z, order)`` returns ``(phi, phi', phi'', phi''')[:order + 1]``, arrays of the shape and dtype of z;
         order is 0 to 3. It must not modify z.
     smooth : bool
         Whether phi is twice continuously differentiable. If not, everything that needs the trace refuses it.
     analytic : bool
-        Whether ``columns`` accepts complex and longdouble input (the oracles use both).
+        Whether ``jet`` accepts complex and longdouble input (the oracles use both).
 
     Notes
     -----
@@ -39,17 +39,17 @@ class Activation:
     """
 
     name: str
-    columns: Callable[[np.ndarray, int], tuple[np.ndarray, ...]]
+    jet: Callable[[np.ndarray, int], tuple[np.ndarray, ...]]
     smooth: bool = True
     analytic: bool = True
 
     def __call__(self, z, order=0):
-        """The first `order` + 1 columns at z (any shape): phi, phi', phi'', phi'''."""
+        """phi and its first `order` derivatives at z (any shape)."""
         if count(f"activation {self.name}", "order", order, 0) > 3:
             raise ValueError(f"activation {self.name}: order is {order}, expected 0 to 3: phi and three derivatives.")
         z = np.asarray(z)
         z = z if z.dtype.kind in "fc" else z.astype(float)
-        return tuple(column.reshape(z.shape) for column in self.columns(np.atleast_1d(z), order))
+        return tuple(a.reshape(z.shape) for a in self.jet(np.atleast_1d(z), order))
 
 
 def _size(z):
@@ -59,8 +59,7 @@ def _size(z):
 
 def _decay(z):
     """exp(-|z|), continued analytically as |z| is; never overflows."""
-    e = _size(z)
-    np.negative(e, out=e)
+    e = np.where(z.real >= 0, -z, z) if z.dtype.kind == "c" else np.copysign(z, -1)
     return np.exp(e, out=e)
 
 

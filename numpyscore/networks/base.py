@@ -1,106 +1,27 @@
-r"""What energy and score networks have in common: quantities, the sweep over blocks of samples, probes, input checks, files.
+r"""What energy and score networks have in common: quantities, one public sweep that answers all of them, input checks, files."""
 
-Both answer through one loop, `MLP._sweep`: a block of samples goes forward, back, and once through the tangent rows,
-and, if cotangents are given, back again to the parameters. So memory is bounded for any number of samples, and an
-objective gets its value and its gradient from one visit to each sample.
-"""
-
-import functools
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..common.files import write_npz
-from ..common.inputs import count, directions, finite, generator, numeric, samples
+from ..common.inputs import finite, numeric, samples
 from .activations import ACTIVATIONS
-from .parallel import Gradient, abreast
+from .directions import Probes
+from .evaluation import Evaluation
+from .parallel import Worker
 from .parameters import Layers
-from .schedule import ROWS, Call
-
-# ------------------------------------------------------------------------------- probes
-
-
-def draw_probes(where, probe, shape, rng, dtype=float):
-    """Directions v (..., d) with E[v v^T] = I: "rademacher" (signs), "gaussian", or "sphere" (of radius sqrt d)."""
-    if probe == "rademacher":
-        return rng.integers(0, 2, shape, dtype=np.int8).astype(dtype) * 2 - 1
-    if probe not in ("gaussian", "sphere"):
-        raise ValueError(f"{where}: probe is {probe!r}, expected 'rademacher', 'gaussian' or 'sphere'.")
-    v = rng.standard_normal(shape).astype(dtype, copy=False)
-    return v if probe == "gaussian" else v * np.sqrt(shape[-1] / np.sum(v * v, -1, keepdims=True)).astype(dtype)
-
-
-# ------------------------------------------------------------------------------- what evaluate returns
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Energy (n,), score (n, d), trace (n,) and curvature (n,) or (m, n) at x, as far as they were asked for."""
-
-    model: "MLP"
-    x: np.ndarray
-    sigma: Any
-    v: Any
-    energy: np.ndarray | None
-    score: np.ndarray | None
-    trace: np.ndarray | None
-    curvature: np.ndarray | None
-
-    def pullback(self, *, energy_bar=None, score_bar=None, trace_bar=None, curvature_bar=None):
-        """Flat gradient in theta of any function with these cotangents of energy, score, trace and curvature.
-
-        Parameters
-        ----------
-        energy_bar, trace_bar : (n,) arrays or scalars, optional
-        score_bar : (n, d) array, optional
-        curvature_bar : (n,) or (m, n) array or scalar, optional
-            Needs `curvature=` in `evaluate`, which says along which directions.
-
-        Returns
-        -------
-        gradient : (p,) array, order of theta
-
-        Raises
-        ------
-        ValueError
-            If a cotangent has another shape than its quantity, or trace and curvature are both pulled back.
-        """
-        given = {"energy": energy_bar, "score": score_bar, "trace": trace_bar, "curvature": curvature_bar}
-        bars = {name: self._cotangent(name, bar) for name, bar in given.items() if bar is not None}
-        return self.model._pullback("pullback", self.x, self.sigma, self.v, bars)
-
-    def _cotangent(self, name, bar):
-        n, d = self.x.shape
-        if name == "energy":
-            self.model._energy_exists("pullback")
-        if name == "curvature" and self.v is None:
-            raise ValueError("pullback: curvature_bar needs evaluate(..., curvature=v), the directions it belongs to.")
-        shape = {"energy": (n,), "score": (n, d), "trace": (n,)}.get(name) or self.v.shape[:-1]
-        a = numeric("pullback", f"{name}_bar", bar)
-        if a.ndim and a.shape != shape:
-            raise ValueError(
-                f"pullback: {name}_bar has shape {a.shape}, expected {shape}, the shape of {name}, or one number."
-            )
-        others = [q for q in (self.v, self.sigma if np.iscomplexobj(self.sigma) else None) if q is not None]
-        dtype = np.result_type(self.model.theta, self.x, *others)
-        if a.dtype.kind == "c" and dtype.kind != "c":
-            raise TypeError(f"pullback: {name}_bar is complex and the network real; expected real cotangents.")
-        finite("pullback", f"{name}_bar", a)
-        return np.broadcast_to(a.astype(dtype, copy=False), shape)  # an unsigned -1 would be 255
-
-
-# ------------------------------------------------------------------------------- the common part
+from .sweep import Call, Points, Swept, run
 
 
 class MLP(Layers):
-    """What both kinds of network share: quantities, the sweep over blocks of samples, input checks, files."""
+    """What both kinds of network share: quantities, the sweep over batches of samples, input checks, files."""
 
     kind = "MLP"
 
-    _prepare: Any  # what all blocks of a trace share; _block: one block; _finish: what was gathered; _jacobian, _jvp, _vjp: on one block
-    _block: Any
-    _finish: Any
+    # of one batch, by each kind of network: visit answers a sweep, _trace_ways says along which directions the trace is a sum
+    visit: Any
+    _trace_ways: Any
     _jacobian: Any
     _jvp: Any
     _vjp: Any
@@ -109,7 +30,7 @@ class MLP(Layers):
 
     def score(self, x, *, sigma=None):
         """Score: gradient of log p in x (n, d), units 1/[x]. For an energy network it is -grad f."""
-        return self.evaluate(x, sigma=sigma).score
+        return self.sweep(self.points("score", x, sigma), score=True, where="score").score
 
     def trace(self, x, method="exact", *, sigma=None, n_probes=1, probe="rademacher", rng=None):
         """Trace of the score's Jacobian (n,), units 1/[x]^2; for an energy network minus the Laplacian of f.
@@ -117,7 +38,7 @@ class MLP(Layers):
         Parameters
         ----------
         method : "exact", "textbook" or "hutchinson"
-            "exact": the collapsed one, min(d, n_1) tangent rows however large d is. "textbook": d backward passes,
+            "exact": the collapsed one, min(d, n_1) directions however large d is. "textbook": d backward passes,
             the same number at a cost that grows with d. "hutchinson": mean of v^T J v over `n_probes` random v.
         n_probes, probe, rng
             For "hutchinson": how many, "rademacher" | "gaussian" | "sphere", and a seed or Generator.
@@ -127,21 +48,25 @@ class MLP(Layers):
         ValueError
             If the activation is not twice differentiable: the trace would silently be wrong.
         """
+        points = self.points("trace", x, sigma)
         if method == "exact":
-            return self.evaluate(x, score=False, trace=True, sigma=sigma).trace
-        if method == "textbook":
-            return self._textbook(x, sigma)
+            return self.sweep(points, trace=True, where="trace").trace
         if method == "hutchinson":
-            count("trace", "n_probes", n_probes)
-            x, sigma = self._input("trace", x, sigma)
-            rng, total, group = generator("trace", rng), 0, max(1, ROWS // self.dim)
-            for start in range(
-                0, n_probes, group
-            ):  # so that the probes of a block fit in memory, however many there are
-                v = functools.partial(_drawn, "trace", probe, min(group, n_probes - start), _seed(rng))
-                total = total + self._sweep("trace", x, sigma, curvature=v)[0]["curvature"].sum(0)
-            return total / n_probes
-        raise ValueError(f"trace: method is {method!r}, expected 'exact', 'textbook' or 'hutchinson'.")
+            n, d = points.x.shape
+            probes = Probes.drawn("trace", probe, n_probes, n, d, rng)
+            return self.sweep(points, directions=probes, where="trace").curvature / n_probes
+        if method != "textbook":
+            raise ValueError(f"trace: method is {method!r}, expected 'exact', 'textbook' or 'hutchinson'.")
+
+        def one_pass_a_dimension(call, batch, work):
+            total = np.zeros(len(batch.x), call.dtype)
+            for i in range(self.dim):
+                e_i = np.zeros((len(batch.x), self.dim), call.dtype)
+                e_i[:, i] = 1
+                total += self._vjp(call, batch, e_i, work)[:, i]
+            return total
+
+        return self._each_batch("trace", points, one_pass_a_dimension, (len(points.x),))
 
     def curvature(self, x, v, *, sigma=None):
         """Projected curvature v^T J v of the score, units [v/x]^2: (n,) for v (n, d), (m, n) for v (m, n, d)."""
@@ -166,137 +91,150 @@ class MLP(Layers):
         """
         if energy:
             self._energy_exists("evaluate")
-        x, sigma = self._input("evaluate", x, sigma)
-        v = None if curvature is None else directions("evaluate", curvature, *x.shape)
-        out = {}
-        if trace and v is not None:  # a sweep has one kind of rows
-            out, trace = self._sweep("evaluate", x, sigma, trace=True)[0], False
-        if energy or score or trace or v is not None:
-            out |= self._sweep("evaluate", x, sigma, energy=energy, score=score, trace=trace, curvature=v)[0]
-        c = out.get("curvature")
-        if c is not None and np.ndim(curvature) == 2:
-            c, v = c[0], np.asarray(curvature)
-        return Evaluation(self, x, sigma, v, out.get("energy"), out.get("score"), out.get("trace"), c)
+        points = self.points("evaluate", x, sigma)
+        probes, found = None, Swept()
+        if curvature is not None:
+            probes = Probes.of("evaluate", curvature, *points.x.shape)
+        if trace and probes is not None:  # a sweep has one kind of directions
+            found, trace = self.sweep(points, trace=True, where="evaluate"), False
+        if energy or score or trace or probes is not None:
+            asked: dict[str, Any] = {
+                "energy": energy,
+                "score": score,
+                "trace": trace,
+                "directions": probes,
+                "total": False,
+            }
+            also = self.sweep(points, where="evaluate", **asked)
+            found = Swept(*(b if a is None else a for a, b in zip(found, also, strict=True)))
+        c, v = found.curvature, None if curvature is None else np.asarray(curvature)
+        if v is not None and v.ndim == 2:
+            c = c[0]
+        return Evaluation(self, points.x, points.sigma, v, found.energy, found.score, found.trace, c)
 
     def jacobian(self, x, *, sigma=None):
         """Jacobian of the score, jac[n, i, j] = d s_i / d x_j (n, d, d), units 1/[x]^2."""
-        x, sigma = self._input("jacobian", x, sigma)
-        self._twice("jacobian")
-        call = self._call("jacobian", x, sigma)
-        out = np.empty((len(x), self.dim, self.dim), call.dtype)
-        size = max(1, ROWS // (self.dim * call.width))
-        with call.lane() as lane:
-            for at, block in call.blocks(lane, size):
-                out[at] = self._jacobian(call, block, lane)
-        return out
+        points = self.points("jacobian", x, sigma)
+        shape = (len(points.x), self.dim, self.dim)
+        return self._each_batch("jacobian", points, self._jacobian, shape, directions=self.dim)
 
     def jvp(self, x, v, *, sigma=None):
         """Jacobian of the score times v (n, d), in forward mode: how the score changes as x moves along v (n, d)."""
-        return self._product("jvp", x, v, sigma)
+        return self._product("jvp", x, v, sigma, self._jvp)
 
     def vjp(self, x, v, *, sigma=None):
         """v (n, d) times the Jacobian of the score, in reverse mode: the gradient of v . s in x (n, d)."""
-        return self._product("vjp", x, v, sigma)
+        return self._product("vjp", x, v, sigma, self._vjp)
 
-    def _product(self, where, x, v, sigma):
-        x, sigma = self._input(where, x, sigma)
+    def _product(self, where, x, v, sigma, product):
+        points = self.points(where, x, sigma)
         v = samples(where, v, self.dim, name="v")
-        if v.shape != x.shape:
-            raise ValueError(f"{where}: v has shape {v.shape}, expected {x.shape}, one direction per sample of x.")
-        self._twice(where)
-        call = self._call(where, x, sigma, v)
-        out = np.empty(x.shape, call.dtype)
-        with call.lane() as lane:
-            for at, block in call.blocks(lane):
-                out[at] = getattr(self, f"_{where}")(call, block, v[at].astype(call.dtype, copy=False), lane)
+        if v.shape != points.x.shape:
+            raise ValueError(
+                f"{where}: v has shape {v.shape}, expected {points.x.shape}, one direction per sample of x."
+            )
+        along = lambda call, batch, work: product(call, batch, v[batch.at].astype(call.dtype, copy=False), work)
+        return self._each_batch(where, points, along, v.shape, others=[v])
+
+    def _each_batch(self, where, points, answer, shape, others=(), directions=None):
+        """`answer(call, batch, work)` of every batch, in one array."""
+        self.needs_second_derivatives(where)
+        call = self._call(where, points, others)
+        out = np.empty(shape, call.dtype)
+        size = None if directions is None else max(1, call.chunk // (directions * call.width))
+        with Worker(slice(0, len(points.x)), call.dtype) as work:
+            for batch in call.batches(work, size):
+                out[batch.at] = answer(call, batch, work)
         return out
 
-    def _textbook(self, x, sigma):
-        """The trace as it is taught: one backward pass for each of the d dimensions."""
-        x, sigma = self._input("trace", x, sigma)
-        self._twice("trace")
-        call = self._call("trace", x, sigma)
-        out = np.zeros(len(x), call.dtype)
-        with call.lane() as lane:
-            for at, block in call.blocks(lane):
-                for i in range(self.dim):
-                    e_i = np.zeros(block.x.shape, call.dtype)
-                    e_i[:, i] = 1
-                    out[at] += self._vjp(call, block, e_i, lane)[:, i]
-        return out
+    # ---- one sweep over batches
 
-    # ---- one sweep over blocks
-
-    def _sweep(
-        self, where, x, sigma, *, energy=False, score=False, trace=False, curvature=None, local=None, gradient=False
+    def sweep(
+        self,
+        points,
+        *,
+        energy=False,
+        score=False,
+        trace=False,
+        directions=None,
+        total=True,
+        local=None,
+        sees=("score",),
+        gradient=False,
+        where="sweep",
     ):
-        """Everything at once, a block of samples at a time.
+        """One visit to each sample: any of the quantities, and the gradient in theta of a function of them.
 
-        ``curvature`` is (m, n, d), or a function of (slice, d, dtype) that draws a block of directions.
-        ``local`` is a function of (slice, block of results) that sees the block's energy and score and returns the
-        cotangents of energy, score, trace and curvature as a dict; with ``gradient`` they are pulled back. Lanes call it and
-        ``curvature`` from several threads, in any order, so either may write at its slice and keep nothing else. Cotangents of
-        trace and curvature must not depend on their values (every objective is affine in them), so that the rows are
-        visited once, forward and back. Returns the results as a dict and the gradient (or None).
+        This is how an objective meets a network. What is asked for is computed a batch of samples at a time; batches come in any order
+        and from several threads.
+
+        Parameters
+        ----------
+        points : Points
+            What `points` returned for x and sigma.
+        energy, score, trace : bool
+            Which quantities to return.
+        directions : Probes, optional
+            Directions v of the curvatures v^T J v; not beside `trace`, which has directions of its own.
+        total : bool
+            Return the sum of the curvatures over directions (n,), or each of them (m, n).
+        local : callable, optional
+            ``local(at, here)`` is given a slice of the samples and a dict of what it `sees`. It returns cotangents under the names "energy", "score", "trace" and "curvature", as far as there are any: arrays of the shapes of the quantities. That
+            of "curvature" is (k,) with `total`, else a function of (slice of the directions, their curvatures (r, k)).
+        sees : tuple of str
+            What `local` is given, and may return a cotangent of: "score" (k, d), "energy" (k,).
+        gradient : bool
+            Pull these cotangents back to the parameters.
+        where : str
+            Who asks, for error messages.
+
+        Returns
+        -------
+        Swept
+            energy (n,), score (n, d), trace (n,), curvature (n,) or (m, n), gradient (p,); None what was not asked for.
+
+        Raises
+        ------
+        ValueError
+            If the activation is not twice differentiable and that is needed.
         """
-        if trace or curvature is not None or (gradient and self.kind == "EnergyMLP"):
-            self._twice(where)
-        given = isinstance(curvature, np.ndarray)
-        call = self._call(where, x, sigma, curvature if given else None)
-        draw = (lambda at, d, dtype: curvature[:, at].astype(dtype)) if given else curvature
-        n, d = x.shape
-        m = None if draw is None else len(draw(slice(0, 0), d, call.dtype))
+        if trace or directions is not None or (gradient and self.kind == "EnergyMLP"):
+            self.needs_second_derivatives(where)
+        call = self._call(where, points)
+        n, d = points.x.shape
+        m = None if directions is None else directions.m
         shapes = {"energy": energy and (n,), "score": score and (n, d), "trace": trace and (n,)}
-        shapes["curvature"] = m is not None and (m, n)
-        out = {name: np.empty(shape, call.dtype) for name, shape in shapes.items() if shape}
-        lanes = call.lanes(self._prepare(call) if trace else m or 0)
-
-        def visit(lane):
-            if gradient:
-                theta_bar = np.zeros(self.theta.size, call.dtype)
-                lane.grads = Gradient(theta_bar, self.unflatten(theta_bar), self.conditional, lane)
-            with lane:
-                for at, block in call.blocks(lane):
-                    v = None if draw is None else draw(at, d, call.dtype)
-                    self._block(call, block, at, v, out, local, lane)
-
-        abreast(visit, lanes)
-        if not gradient:
-            return out, None
-        first, *others = lanes
-        for lane in others:
-            first.add(lane)
-        self._finish(call, first)
-        return out, first.grads.theta
-
-    def _pullback(self, where, x, sigma, v, bars):
-        """Gradient in theta for given arrays of cotangents."""
-        if v is not None and v.ndim == 2:
-            v = v[None]
-        if "trace" in bars and "curvature" in bars:
-            raise ValueError(f"{where}: trace_bar and curvature_bar in one call; add the results of two calls.")
-        rows = v if "curvature" in bars else None
-        take = lambda at, _: {name: bar[..., at, :] if name == "score" else bar[..., at] for name, bar in bars.items()}
-        return self._sweep(where, x, sigma, trace="trace" in bars, curvature=rows, local=take, gradient=True)[1]
+        shapes["curvature"] = m is not None and ((n,) if total else (m, n))
+        call.out = {name: np.empty(shape, call.dtype) for name, shape in shapes.items() if shape}
+        call.local, call.sees, call.gradient, call.total = (
+            local,
+            () if local is None else sees,
+            gradient,
+            total or trace,
+        )
+        if trace:
+            call.ways = self._trace_ways(call)
+        elif directions is not None:
+            call.second, call.ways = "curvature", directions.prepared(call.net, d, scalar=self.kind == "EnergyMLP")
+        return Swept(gradient=run(call), **call.out)
 
     # ---- input
 
-    def _twice(self, where):
-        if not self.activation.smooth:
-            raise ValueError(
-                f"{where}: activation {self.activation.name!r} is not twice differentiable: its second derivative is 0 almost "
-                f"everywhere and a point mass at the kink, so the trace would silently miss the kink. Use softplus, silu "
-                f"or another smooth activation."
-            )
+    def points(self, where, x, sigma=None):
+        """x (n, d) and the noise level as this network takes them, looked at once: `Points` for `sweep`.
 
-    def _energy_exists(self, where):
-        raise ValueError(
-            f"{where}: a ScoreMLP has no energy (its Jacobian need not be symmetric); use an EnergyMLP, "
-            f"or integrate the score along a path at your own risk."
-        )
+        Parameters
+        ----------
+        where : str
+            Who asks, for error messages.
+        x : (n, d) array
+        sigma : scalar or (n,) array, for a conditional network
 
-    def _input(self, where, x, sigma):
-        """Check x (n, d) and the noise level; sigma comes back as None or a float array () or (n,)."""
+        Raises
+        ------
+        ValueError
+            If x is not a finite (n, d) array, or sigma is missing, not wanted, not positive or of another shape.
+        """
         x = samples(where, x, self.dim)
         if not self.conditional:
             if sigma is not None:
@@ -304,7 +242,7 @@ class MLP(Layers):
                     f"{where}: sigma was given, but this network is not conditional; leave sigma out, or make the network "
                     f"with conditional=True."
                 )
-            return x, None
+            return Points(x)
         if sigma is None:
             raise ValueError(
                 f"{where}: this network is conditional on the noise level; pass sigma= (a standard deviation), "
@@ -318,13 +256,28 @@ class MLP(Layers):
         finite(where, "sigma", sigma)
         if not np.all(sigma.real > 0):
             raise ValueError(f"{where}: sigma has a value {sigma.real.min()}, expected positive standard deviations.")
-        return x, sigma
+        return Points(x, sigma)
 
-    def _call(self, where, x, sigma, *others):
-        """What one call needs once: parameters in the common dtype, noise levels, block sizes."""
+    def needs_second_derivatives(self, where):
+        """Refuse an activation that is not twice differentiable, with the reason."""
+        if not self.activation.smooth:
+            raise ValueError(
+                f"{where}: activation {self.activation.name!r} is not twice differentiable: its second derivative is 0 almost "
+                f"everywhere and a point mass at the kink, so the trace would silently miss the kink. Use softplus, silu "
+                f"or another smooth activation."
+            )
+
+    def _energy_exists(self, where):
+        raise ValueError(
+            f"{where}: a ScoreMLP has no energy (its Jacobian need not be symmetric); use an EnergyMLP, "
+            f"or integrate the score along a path at your own risk."
+        )
+
+    def _call(self, where, points, others=()):
+        """A call in the common dtype of parameters and input."""
+        x, sigma = points.x, points.sigma
         complex_sigma = [sigma] if sigma is not None and sigma.dtype.kind == "c" else []
-        arrays = [a for a in (x, *others, *complex_sigma) if a is not None]
-        dtype = np.result_type(self.theta.dtype, *(a.dtype for a in arrays))
+        dtype = np.result_type(self.theta.dtype, *(a.dtype for a in (x, *others, *complex_sigma)))
         self._allowed(where, dtype)
         if sigma is not None and sigma.size:
             low, high = np.finfo(dtype).tiny, np.finfo(dtype).max  # between these 1/sigma and log sigma are finite
@@ -333,8 +286,7 @@ class MLP(Layers):
                     f"{where}: sigma ranges from {sigma.real.min()} to {sigma.real.max()}, expected {low} to {high}, the "
                     f"range of {dtype}."
                 )
-        layers = list(self.unflatten(self.theta.astype(dtype, copy=False)))
-        return Call(x, sigma, dtype, layers, self.conditional, self.confinement)
+        return Call(self, points, dtype)
 
     # ---- files
 
@@ -355,14 +307,3 @@ class MLP(Layers):
         return header | {
             f"{name}{l}": a for l, pair in enumerate(self.layers, 1) for name, a in zip("Wb", pair, strict=True)
         }
-
-
-def _seed(rng):
-    """One seed drawn from `rng`, so that a block's probes can be drawn again from it."""
-    return int(rng.integers(1 << 63))
-
-
-def _drawn(where, probe, m, seed, at, d, dtype):
-    """The probes (m, n, d) of the samples `at`, the same ones each time."""
-    n = at.stop - at.start
-    return draw_probes(where, probe, (m, n, d), np.random.default_rng((seed, at.start)), dtype)

@@ -10,9 +10,18 @@ from typing import Any
 import numpy as np
 
 from ..common.files import MOST, read_npz, text
-from . import passes as mlp
 from .base import MLP
-from .parallel import shared_product
+from .directions import Bilinear, Collapsed, Cyclic
+from .passes import (
+    Cotangents,
+    adjoint,
+    adjoint_pullback,
+    adjoint_tangent,
+    forward,
+    forward_pullback,
+    tangent,
+)
+from .sweep import Bend, Leave, along
 
 
 class EnergyMLP(MLP):
@@ -35,7 +44,7 @@ class EnergyMLP(MLP):
         lambda >= 0. With 0 and a bounded activation exp(-f) has no finite integral.
     conditional : bool
 
-    Source: curvature identity and collapsed trace, derived in the documentation of `mlp`; model of p by its energy,
+    Source: curvature identity and collapsed trace, derived in `numpyscore.textbook`; model of p by its energy,
     Hyvarinen (2005), JMLR 6:695-709.
     """
 
@@ -56,113 +65,91 @@ class EnergyMLP(MLP):
         """Energy f (n,), without unit: -log p up to the constant log Z."""
         return self.evaluate(x, energy=True, score=False, sigma=sigma).energy
 
-    # ---- one block
+    # ---- one batch
 
-    def _prepare(self, call):
-        """The rows whose squares make the trace, shared by all samples; how many go through the hidden layers."""
-        call.R, call.lift, call.triangular = mlp.row_factor(call.layers[0].W)
-        return len(call.R) if call.L > 1 else 0
-
-    def _reverse(self, call, block, lane):
-        columns, _ = mlp.forward(call.layers, self.activation, block.x, 2, lane, block.shift)
-        return columns, mlp.adjoint(call.layers, columns, lane, None, False)
-
-    def _block(self, call, block, at, v, out, local, lane):
-        x, lam = block.x, block.lam
-        second = v is not None or "trace" in out
-        pulls = lane.grads is not None
-        first = "score" in out or second or local is not None
-        columns, y = mlp.forward(call.layers, self.activation, x, first + second + pulls, lane, block.shift)
+    def visit(self, call, batch, work):
+        """Energy, score and curvatures of a batch, and, where cotangents come, their pullback."""
+        net, x, bar = call.net, batch.x, None
+        second, asked = call.ways is not None, "score" in call.out or "score" in call.sees
+        at = forward(net, x, (asked or second) + second + call.gradient, work)
         here = {}
-        if "energy" in out or local is not None:
-            here["energy"] = block.per_sample(y[:, 0]) + 0.5 * lam * np.einsum("nd,nd->n", x, x)
-        if not first:
-            out["energy"][at] = here["energy"]
-            return
-        reverse = mlp.adjoint(call.layers, columns, lane, None, "score" in out or local is not None)
-        if reverse.u is not None:
-            here["score"] = -block.per_row(reverse.u)
+        if "energy" in call.out or "energy" in call.sees:
+            here["energy"] = batch.per_sample(at.y[:, 0]) + 0.5 * batch.lam * _square(batch.of_x(x))
+        if asked or second:
+            adjoint(net, at, work, to_input=asked)
+        if asked:
+            here["score"] = -batch.per_row(batch.of_x(at.g[0]))
             if call.confinement:
-                here["score"] -= lam[..., None] * x
-        for name in out.keys() & here.keys():
-            out[name][at] = here[name]
-        pull: Any = None if local is None else local(at, here)
-        cot = c_bar = None
-        if pulls:
-            cot = mlp.Bars.zeros(columns)
-            if second:
-                bar = pull["trace"] if v is None else np.atleast_2d(pull["curvature"])
-                c_bar = block.per_sample(-bar).astype(call.dtype, copy=False)
-        w = mlp.weights(columns, reverse.g) if second or pulls else None
+                here["score"] -= batch.lam[..., None] * batch.of_x(x)
+        for name in call.out.keys() & here.keys():
+            call.out[name][batch.at] = here[name]
+        bars = call.local(batch.at, here) if call.local else {}
+        if second:  # w_l = g_l phi'': what each squared tangent counts
+            at.w = {l: at.g[l] * at.d2[l] for l in range(1, net.L + 1)}
+        if call.gradient:
+            bar = _ready(at, net.L, second)
         if second:
-            K = self._rows(call, columns, reverse.g, w, v, c_bar, cot, lane)
-            spread = call.d if v is None else np.einsum("mnd,mnd->mn", v, v)
-            out["trace" if v is None else "curvature"][..., at] = -(block.per_sample(K) + lam * spread)
-        if pulls:
-            self._pull(call, block, columns, reverse, w, pull, cot, lane)
+            self._curvatures(call, batch, at, bars, bar, work)
+        if call.gradient:
+            y_bar, u_bar = bars.get("energy"), bars.get("score")
+            y_bar = None if y_bar is None else batch.per_sample(y_bar)[:, None].astype(call.dtype)
+            u_bar = None if u_bar is None else batch.beside_x(-batch.per_row(u_bar).astype(call.dtype))
+            adjoint_pullback(net, at, bar, u_bar, work)
+            forward_pullback(net, at, bar, y_bar, work)
 
-    def _rows(self, call, columns, g, w, v, c_bar, cot, lane):
-        """Curvature of the network part, summed over the shared rows (n,) or for each direction (m, n); pulled back."""
-        if v is not None:
-            back = lambda place, T_bar: lane.grads.add_product(0, _flat(v[place]), _flat(T_bar))
-            blocks = call.probe_rows(lane, _times(v, call.layers[0].W, lane))
-            return mlp.energy_curvature(call.layers, columns, g, w, blocks, lane, c_bar, cot, back)
-        R_bar = None if c_bar is None else lane.sum("R_bar", call.R)
-        total = np.empty(len(columns[0][1]), call.dtype)
-        for at in call.parts(
-            lane, len(total), len(call.R)
-        ):  # fewer samples and more rows at a time than the sweeps like
-            blocks = call.rows(lane, call.R, at.stop - at.start, call.triangular)
-            here: list = [mlp.part(columns, at), *mlp.part([g, w], at), blocks, lane]
-            if c_bar is not None:
-                here += [c_bar[at], mlp.Bars(*mlp.part(cot, at)), R_bar]
-            total[at] = mlp.laplacian(call.layers, *here)
-        return total
+    def _curvatures(self, call, batch, at, bars, bar, work):
+        """v.J v = -(v.(Hess net) v / sigma + lambda |v|^2) along the call's directions, and its cotangent on the way back."""
+        name = call.second
+        bend = lambda K, lengths: -(batch.per_sample(K) + batch.lam * lengths)
+        c_bar = bars.get(name)
+        if bar is not None and call.total:
+            c_bar = batch.per_sample(-c_bar).astype(call.dtype, copy=False)
+        elif bar is not None:
+            given = c_bar
+            c_bar = lambda chunk, K, v: batch.per_sample(-given(chunk, bend(K, call.ways.lengths(v)))).astype(
+                call.dtype, copy=False
+            )
+        K, lengths = along(call, at, batch, Bend, c_bar, bar, work)
+        if name in call.out:
+            call.out[name][..., batch.at] = bend(K, lengths)
 
-    def _pull(self, call, block, columns, reverse, w, pull, cot, lane):
-        """Cotangents of energy and score, and what the rows left in `cot`, down to the parameters."""
-        y_bar = u_bar = None
-        if "energy" in pull:
-            y_bar = block.per_sample(pull["energy"])[:, None].astype(call.dtype)
-        if "score" in pull:
-            u_bar = -block.per_row(pull["score"]).astype(call.dtype)
-        g_bar = mlp.adjoint_pullback(call.layers, columns, reverse, w, u_bar, cot, lane)
-        mlp.backprop(call.layers, columns, block.x, y_bar, cot, lane)
-        lane.grads.W[-1][:, 0] += g_bar.sum(0)
-        if block.log_sigma is not None:
-            lane.grads.sigma += np.einsum("n,nk->k", block.log_sigma, cot.z[0])
+    def _trace_ways(self, call):
+        """The trace is a sum over the min(d, n_1) columns of Q, W_1 = Q R."""
+        return Collapsed(call.net.W[1][: call.d], call.net.L)
 
-    def _finish(self, call, lane):
-        """The shared rows' cotangent, gathered over all blocks, lifted to W_1."""
-        if "R_bar" in lane.sums:
-            lane.grads.W[0][...] += call.lift(lane.sums["R_bar"])
+    def _reversed(self, call, batch, work):
+        at = forward(call.net, batch.x, 2, work)
+        adjoint(call.net, at, work, to_input=False)
+        return at
 
-    def _jacobian(self, call, block, lane):
-        columns, reverse = self._reverse(call, block, lane)
-        T, _ = mlp.tangent(call.layers, columns, mlp.Rows(call.layers[0].W[:, None], 0, slice(None)), lane)
-        hess = 0
-        for (_, _, d2, *_), g, T_l in zip(columns, reverse.g, T, strict=True):
-            hess = hess + np.einsum("ink,nk->nik", T_l, g * d2) @ np.broadcast_to(
-                T_l, (call.d, len(d2), T_l.shape[2])
-            ).transpose(1, 2, 0)
-        if block.scale is not None:
-            hess *= block.scale[:, None, None]
-        return -(hess + block.lam[..., None, None] * np.eye(call.d, dtype=call.dtype))
+    def _jacobian(self, call, batch, work):
+        """-Hess f = -sum_l T_l^T diag(g_l phi'') T_l along the basis vectors."""
+        at = self._reversed(call, batch, work)
+        hess: Any = 0
 
-    def _jvp(self, call, block, v, lane):
+        def see(l, T):
+            nonlocal hess
+            T = np.broadcast_to(T, (call.d, *at.d2[l].shape))
+            hess = hess + np.einsum("ink,nk->nik", T, at.g[l] * at.d2[l]) @ T.transpose(1, 2, 0)
+
+        tangent(call.net, at, call.net.W[1][: call.d, None], work, see, keep=False)
+        if batch.scale is not None:
+            hess *= batch.scale[:, None, None]
+        return -(hess + batch.lam[..., None, None] * np.eye(call.d, dtype=call.dtype))
+
+    def _jvp(self, call, batch, v, work):
         """Forward mode over the reverse sweep: the adjoints are differentiated along v."""
-        columns, reverse = self._reverse(call, block, lane)
-        T, _ = mlp.tangent(call.layers, columns, mlp.Rows((v @ call.layers[0].W)[None], 0, slice(None)), lane)
-        u_dot = mlp.adjoint_tangent(call.layers, columns, reverse, T, lane)
-        return -(block.per_row(u_dot) + block.lam[..., None] * v)
+        at = self._reversed(call, batch, work)
+        tangent(call.net, at, (v @ call.net.W[1][: call.d])[None], work, lambda l, T: None, keep=True)
+        u_dot = batch.of_x(adjoint_tangent(call.net, at, work))
+        return -(batch.per_row(u_dot) + batch.lam[..., None] * v)
 
-    def _vjp(self, call, block, v, lane):
+    def _vjp(self, call, batch, v, work):
         """Reverse mode over the reverse sweep: the gradient of v . grad f in x."""
-        columns, reverse = self._reverse(call, block, lane)
-        cot = mlp.Bars.zeros(columns)
-        mlp.adjoint_pullback(call.layers, columns, reverse, mlp.weights(columns, reverse.g), v, cot, lane)
-        x_bar = mlp.backprop(call.layers, columns, block.x, None, cot, lane, to_input=True)
-        return -(block.per_row(x_bar) + block.lam[..., None] * v)
+        at, bar = self._reversed(call, batch, work), Cotangents()
+        adjoint_pullback(call.net, at, bar, batch.beside_x(v), work)
+        x_bar = batch.of_x(forward_pullback(call.net, at, bar, None, work, to_input=True))
+        return -(batch.per_row(x_bar) + batch.lam[..., None] * v)
 
 
 class ScoreMLP(MLP):
@@ -192,104 +179,86 @@ class ScoreMLP(MLP):
         if outputs != dim:
             raise ValueError(f"{where}: the output layer has {outputs} units, expected {dim}, one per dimension of x.")
 
-    def _prepare(self, call):
-        """The matrix K of the bilinear form, or the two ends of the cyclic trace; how many rows (or one product) it takes."""
-        W_1, W_out = call.layers[0].W, call.layers[-1].W
-        if call.L <= 2:
-            call.MT = shared_product(W_out, W_1).T
-            call.K = np.diag(call.MT) if call.L == 1 else call.layers[1].W * call.MT
-            return call.L - 1
-        call.ends = mlp.cyclic_ends(W_1, W_out)
-        return len(call.ends[0])
+    # ---- one batch
 
-    def _block(self, call, block, at, v, out, local, lane):
-        second, pulls = v is not None or "trace" in out, lane.grads is not None
-        order = max(second, pulls) + (second and pulls)
-        columns, y = mlp.forward(call.layers, self.activation, block.x, order, lane, block.shift)
-        here = {"score": block.per_row(y)}
-        if "score" in out:
-            out["score"][at] = here["score"]
-        pull: Any = None if local is None else local(at, here)
-        cot: Any = None
-        c_bar = None
-        if pulls:
-            cot = mlp.Bars.zeros(columns)
-            if second:
-                bar = pull["trace"] if v is None else np.atleast_2d(pull["curvature"])
-                c_bar = block.per_sample(bar).astype(call.dtype, copy=False)
+    def visit(self, call, batch, work):
+        """Score and curvatures of a batch, and, where cotangents come, their pullback."""
+        net, second, bar = call.net, call.ways is not None, None
+        order = max(second, call.gradient) + (second and call.gradient)
+        at = forward(net, batch.x, order, work)
+        here = {"score": batch.per_row(at.y)}
+        if "score" in call.out:
+            call.out["score"][batch.at] = here["score"]
+        bars = call.local(batch.at, here) if call.local else {}
+        if call.gradient:
+            bar = Cotangents()
         if second:
-            K = self._rows(call, columns, v, c_bar, cot, lane)
-            out["trace" if v is None else "curvature"][..., at] = block.per_sample(K)
-        if pulls:
-            y_bar = block.per_row(pull["score"]).astype(call.dtype) if "score" in pull else None
-            mlp.backprop(call.layers, columns, block.x, y_bar, cot, lane)
-            if block.log_sigma is not None:
-                lane.grads.sigma += np.einsum("n,nk->k", block.log_sigma, cot.z[0])
+            self._curvatures(call, batch, at, bars, bar, work)
+        if call.gradient:
+            y_bar = bars.get("score")
+            y_bar = None if y_bar is None else batch.per_row(y_bar).astype(call.dtype)
+            forward_pullback(net, at, bar, y_bar, work)
 
-    def _rows(self, call, columns, v, c_bar, cot, lane):
-        """Trace (n,) or v^T J v (m, n) of the network part; pulled back if c_bar is given."""
-        if v is not None:
-
-            def back(place, T_bar, C_bar):
-                lane.grads.add_product(0, _flat(v[place]), _flat(T_bar))
-                lane.grads.add_product(-1, _flat(C_bar), _flat(v[place]))
-
-            T, C = _times(v, call.layers[0].W, lane), _times(v, call.layers[-1].WT, lane)
-            return mlp.score_curvature(call.layers, columns, C, call.probe_rows(lane, T), lane, False, c_bar, cot, back)
-        if call.L <= 2:
-            return mlp.cyclic_trace(columns, call.K, lane, c_bar, cot)
-        T_1, C, triangular = call.ends
-
-        def gather(place, T_bar, C_bar):
-            lane.sum("T_bar", T_1)[place, -T_bar.shape[2] :] += T_bar.sum(1)
-            lane.sum("C_bar", C)[place] += C_bar.sum(1)
-
-        total = np.empty(len(columns[0][1]), call.dtype)
-        for at in call.parts(lane, len(total), len(T_1)):
-            blocks = call.rows(lane, T_1, at.stop - at.start, triangular)
-            here: list = [mlp.part(columns, at), C[:, None], blocks, lane, True]
-            if c_bar is not None:
-                here += [c_bar[at], mlp.Bars(*mlp.part(cot, at)), gather]
-            total[at] = mlp.score_curvature(call.layers, *here)
-        return total
-
-    def _finish(self, call, lane):
-        """The cotangents of K or of the ends, gathered over all blocks, brought to W_1, W_2 and W_out."""
-        W_1, W_out = call.layers[0].W, call.layers[-1].W
-        W_1_bar, W_2_bar, W_out_bar = (lane.grads.W[l] for l in (0, 1, -1))
-        if "T_bar" in lane.sums and call.d < W_1.shape[1]:  # the rows were those of W_1 and of W_out^T
-            W_1_bar += lane.sums["T_bar"]
-            W_out_bar += lane.sums["C_bar"].T
-            return
-        if "K_bar" in lane.sums and call.L == 1:
-            MT_bar = np.diag(lane.sums["K_bar"])
-        elif "K_bar" in lane.sums:
-            W_2_bar += lane.sums["K_bar"] * call.MT
-            MT_bar = lane.sums["K_bar"] * call.layers[1].W
-        elif "C_bar" in lane.sums:
-            MT_bar = lane.sums["C_bar"]
+    def _curvatures(self, call, batch, at, bars, bar, work):
+        """v.J v = v.(J net) v / sigma along the call's directions, and its cotangent on the way back."""
+        name = call.second
+        c_bar = bars.get(name)
+        if bar is not None and call.total:
+            c_bar = batch.per_sample(c_bar).astype(call.dtype, copy=False)
+        elif bar is not None:
+            given = c_bar
+            c_bar = lambda chunk, K, _: batch.per_sample(given(chunk, batch.per_sample(K))).astype(
+                call.dtype, copy=False
+            )
+        if isinstance(call.ways, Bilinear):
+            K = call.ways.trace(at, work)
+            if bar is not None:
+                call.ways.trace_pullback(at, bar, c_bar, work)
         else:
-            return
-        W_out_bar += shared_product(W_1, MT_bar).T
-        W_1_bar += shared_product(MT_bar, W_out).T
+            if bar is not None:
+                bar.d1 = {l: np.zeros_like(d1) for l, d1 in at.d1.items()}
+            K, _ = along(call, at, batch, Leave, c_bar, bar, work)
+        if name in call.out:
+            call.out[name][..., batch.at] = batch.per_sample(K)
 
-    def _jacobian(self, call, block, lane):
-        T = self._pushed(call, block, call.layers[0].W[:, None], lane)
-        jac = (T @ call.layers[-1].W).transpose(1, 2, 0)
-        return jac if block.scale is None else jac * block.scale[:, None, None]
+    def _trace_ways(self, call):
+        """The trace as a bilinear form with one or two hidden layers, else along the basis of z_1."""
+        W_1, W_out = call.net.W[1][: call.d], call.net.W[call.net.L + 1]
+        return Bilinear(call.net, W_1, W_out) if call.net.L <= 2 else Cyclic(W_1, W_out)
 
-    def _jvp(self, call, block, v, lane):
-        T = self._pushed(call, block, (v @ call.layers[0].W)[None], lane)
-        return block.per_row(T[0] @ call.layers[-1].W)
+    def _jacobian(self, call, batch, work):
+        N_L = self._pushed(call, batch, call.net.W[1][: call.d, None], work)
+        jac = (N_L @ call.net.W[call.net.L + 1]).transpose(1, 2, 0)
+        return jac if batch.scale is None else jac * batch.scale[:, None, None]
 
-    def _pushed(self, call, block, T, lane):
-        """Rows at z_1, pushed through to a_L."""
-        columns, _ = mlp.forward(call.layers, self.activation, block.x, 1, lane, block.shift)
-        return mlp.tangent(call.layers, columns, mlp.Rows(T, 0, slice(None)), lane)[0][-1] * columns[-1][1]
+    def _jvp(self, call, batch, v, work):
+        N_L = self._pushed(call, batch, (v @ call.net.W[1][: call.d])[None], work)
+        return batch.per_row(N_L[0] @ call.net.W[call.net.L + 1])
 
-    def _vjp(self, call, block, v, lane):
-        columns, _ = mlp.forward(call.layers, self.activation, block.x, 1, lane, block.shift)
-        return block.per_row(mlp.adjoint(call.layers, columns, lane, v).u)
+    def _pushed(self, call, batch, T_1, work):
+        """Tangents at z_1, pushed through to a_L."""
+        at = forward(call.net, batch.x, 1, work)
+        tangent(call.net, at, T_1, work, lambda l, T: None, keep=True)
+        return at.T[call.net.L] * at.d1[call.net.L]
+
+    def _vjp(self, call, batch, v, work):
+        at = forward(call.net, batch.x, 1, work)
+        adjoint(call.net, at, work, v)
+        return batch.per_row(batch.of_x(at.g[0]))
+
+
+def _square(x):
+    """|x|^2 of each row, without conjugation, so that complex steps pass."""
+    return np.einsum("...d,...d->...", x, x)
+
+
+def _ready(at, L, second):
+    """Cotangents of an energy's batch: where curvatures come, their places."""
+    bar = Cotangents()
+    if second:
+        bar.g, bar.d2 = ({l: np.empty_like(at.d2[l]) for l in at.d2} for _ in range(2))
+        bar.d1 = {l: np.zeros_like(at.d1[l]) for l in range(1, L)}
+    return bar
 
 
 def _check_dim(where, dim, conditional):
@@ -298,16 +267,6 @@ def _check_dim(where, dim, conditional):
             f"{where}: W1 has {dim + conditional} rows, expected at least {1 + conditional}"
             f"{', the last for log sigma' if conditional else ''}."
         )
-
-
-def _flat(A):
-    """(r, n, i) as (r n, i)."""
-    return A.reshape(-1, A.shape[-1])
-
-
-def _times(v, W, lane):
-    """v W for v (m, n, d)."""
-    return lane.product(_flat(v), W).reshape(*v.shape[:2], W.shape[1])
 
 
 def load(path, *, max_bytes=MOST):

@@ -1,7 +1,7 @@
-r"""Lanes: parts of the samples that are visited side by side, each with arrays, products and sums of its own.
+r"""Workers: shares of the samples that are visited side by side, each with arrays, products and sums of its own.
 
 Samples are independent, so a pass over many of them is a few passes over fewer. NumPy lets go of Python's lock inside its
-loops and products, so lanes run on one thread per core. How samples are dealt to lanes depends on shapes alone, and the lanes' sums are added in
+loops and products, so workers run on one thread per core. How samples are dealt to workers depends on shapes alone, and their sums are added in
 their order: the same bits on one core as on many.
 """
 
@@ -16,8 +16,9 @@ import numpy as np
 
 from .products import add_outer, product
 
-LANES = 4  # at most
+WORKERS = 4  # at most
 WORK = 1 << 24  # multiplications that are worth a thread of their own
+SLICE = 1 << 18  # numbers of a large result that are worked on at a time
 KEPT = 8  # workspaces of a dtype that wait for the next call
 
 
@@ -36,12 +37,12 @@ class Workspace:
         return self.kept[name][:size].reshape(shape)
 
 
-_waiting: dict = {}  # dtype -> workspaces that no lane uses now; list.append and list.pop are atomic
+_waiting: dict = {}  # dtype -> workspaces that no worker uses now; list.append and list.pop are atomic
 
 
 @functools.cache
 def keep_freed_memory():
-    """Let the C library keep the temporaries of a block when they are freed, instead of handing them to the kernel.
+    """Let the C library keep the temporaries of a batch when they are freed, instead of handing them to the kernel.
 
     glibc returns a freed array above a threshold at once, so every fresh temporary costs its page faults again: five times
     the arithmetic of an activation row. The threshold follows the largest array freed so far (at most 32 MiB), so freeing
@@ -51,31 +52,53 @@ def keep_freed_memory():
 
 
 class Gradient:
-    """The cotangents of all W_l and b_l, views of one flat vector, and how products are added to them.
+    """The cotangents of all W_l and b_l, dicts of views of one flat vector, and how products are added to them.
 
-    In a conditional network the row of W_1 that multiplies log sigma goes apart, as `sigma`.
+    Where samples are few, W_1_bar is much larger than all that it is made of. Then `late` is on: the factors A, B of
+    W_1_bar += A^T B wait in `waiting` until the last batch has passed, and W_1_bar is written once, by all cores.
     """
 
-    def __init__(self, theta, pairs, conditional, lane):
-        self.theta, self.lane, self.sigma = theta, lane, None
-        if conditional:
-            (W, b), *rest = pairs
-            self.sigma, pairs = W[-1], [(W[:-1], b), *rest]
-        self.W, self.b = [W for W, _ in pairs], [b for _, b in pairs]
-        self.fresh = {id(W) for W in self.W}
+    def __init__(self, theta, pairs, work, late=False):
+        self.theta, self.work, self.late = theta, work, late
+        self.W, self.b = (dict(enumerate(arrays, 1)) for arrays in zip(*pairs, strict=True))
+        self.done = self.theta[self.W[1].size if late else 0 :]  # what is added to on the way
+        self.done[...] = 0
+        self.fresh, self.waiting = set(self.W), []
 
-    def add_product(self, l, A, B, first=0):
-        """W_bar_l[first:] += A^T B for A (m, i), B (m, j); alone, the very first product goes straight to its place."""
-        fresh = first == 0 and id(self.W[l]) in self.fresh
-        self.lane.add_outer(self.W[l][first:], A, B, fresh)
-        self.fresh.discard(id(self.W[l]))
+    def add(self, l, A, B, first=0, lasting=False):
+        """W_bar_l += A^T B for A (m, i), B (m, j), at the rows first ... first + i; `lasting`: nobody writes over A and B.
+
+        The very first product goes straight to its place.
+        """
+        if l == 1 and self.late and lasting:
+            self.waiting.append((A, B))
+            return
+        fresh = l in self.fresh and A.shape[1] == len(self.W[l])
+        self.work.add_outer(self.at(l)[first : first + A.shape[1]], A, B, fresh)
+
+    def at(self, l):
+        """W_bar_l, to be added to."""
+        self.fresh.discard(l)
+        return self.W[l]
+
+    def take(self, other):
+        """Add what another worker has."""
+        self.done += other.done
+        self.waiting += other.waiting
+        self.fresh &= other.fresh
+
+    def finish(self):
+        """The whole flat vector, with what has waited."""
+        if self.waiting or self.late:
+            add_outers(self.W[1], self.waiting, fresh=self.late)
+        return self.theta
 
 
-class Lane:
-    """The samples `at`, and what a pass over them works with: workspace, products, gradient, sums over its blocks.
+class Worker:
+    """The samples `at`, and what a pass over them works with: arrays, products, gradient, sums over its batches.
 
-    Alone, a lane leaves whole products to BLAS and its threads; in company it computes them in pieces on its own core. A
-    workspace is borrowed while the lane is entered (``with lane:``).
+    Alone, a worker leaves whole products to BLAS and its threads; in company it computes them in pieces on its own core. A
+    workspace is borrowed while the worker is entered (``with work:``).
     """
 
     def __init__(self, at, dtype, alone=True):
@@ -111,15 +134,15 @@ class Lane:
             target += np.matmul(A.T, B, out=self.array("product", *target.shape))
 
     def sum(self, name, like):
-        """The array, zero at first, in which this lane gathers what is called `name`."""
+        """The array, zero at first, in which this worker gathers what is called `name`."""
         if name not in self.sums:
             self.sums[name] = np.zeros_like(like)
         return self.sums[name]
 
     def add(self, other):
-        """Take over what another lane gathered."""
+        """Take over what another worker gathered."""
         if self.grads is not None:
-            self.grads.theta += other.grads.theta
+            self.grads.take(other.grads)
         for name, a in other.sums.items():
             self.sum(name, a)[...] += a
 
@@ -131,29 +154,29 @@ def cores():
     return min(here, int(asked)) if asked.isdigit() and int(asked) else here
 
 
-def abreast(visit, lanes):
-    """``visit(lane)`` for every lane, on as many threads as there are cores; the first lane's exception is raised.
+def side_by_side(visit, workers):
+    """``visit(work)`` for every worker, on as many threads as there are cores; the first worker's exception is raised.
 
     Threads live for this call only (a pool would not survive a fork) and see the caller's context, np.errstate included.
     """
-    if len(lanes) == 1:
-        return visit(lanes[0])
-    queue = deque(enumerate(lanes))
+    if len(workers) == 1:
+        return visit(workers[0])
+    queue = deque(enumerate(workers))
     failed: dict[int, BaseException] = {}
 
     def serve():
         while not failed:
             try:
-                i, lane = queue.popleft()
+                i, work = queue.popleft()
             except IndexError:
                 return
             try:
-                visit(lane)
+                visit(work)
             except BaseException as error:  # an interrupt as well: the caller hears of it when all threads are done
                 failed[i] = error
 
     helpers = []
-    for _ in range(min(len(lanes), cores()) - 1):
+    for _ in range(min(len(workers), cores()) - 1):
         helper = threading.Thread(target=contextvars.copy_context().run, args=(serve,), daemon=True)
         try:
             helper.start()
@@ -167,24 +190,56 @@ def abreast(visit, lanes):
         raise failed[min(failed)]
 
 
-# ------------------------------------------------------------------------------- products that all lanes share
+# ------------------------------------------------------------------------------- products that all workers share
 
 
 def _shares(n, work):
     """Slices of n rows, one for each thread that so many multiplications are worth."""
-    number = max(1, min(LANES, work // WORK))
+    number = max(1, min(WORKERS, work // WORK))
     return [slice(n * i // number, n * (i + 1) // number) for i in range(number)]
 
 
 def shared_product(A, W):
     """A @ W in pieces on all cores. BLAS's own threads, once woken, wait for more work in our threads' way for milliseconds."""
     out = np.empty((len(A), W.shape[1]), A.dtype)
-    abreast(lambda at: product(A[at], W, out[at]), _shares(len(A), A.size * W.shape[1]))
+    side_by_side(lambda at: product(A[at], W, out[at]), _shares(len(A), A.size * W.shape[1]))
     return out
 
 
-def shared_outer(A, B):
-    """A^T B, likewise."""
-    out = np.zeros((A.shape[1], B.shape[1]), A.dtype)
-    abreast(lambda at: add_outer(out[at], A[:, at], B, True), _shares(len(out), A.size * B.shape[1]))
+def shared_gram(A):
+    """A^T A, likewise; of what is symmetric, one half."""
+    out = np.zeros((A.shape[1], A.shape[1]), A.dtype)
+    shares = _shares(len(out), A.size * A.shape[1])
+    side_by_side(lambda at: add_outer(out[at, at.start :], A[:, at], A[:, at.start :], True), shares)
+    for at in shares:
+        out[at.stop :, at] = out[at, at.stop :].T
     return out
+
+
+def add_outers(target, pairs, fresh):
+    """target (i, j) += sum of A^T B over pairs (A (n, i) or narrower, B (n, j)), by all cores, a few rows of it at a time in cache.
+
+    A few samples each make slow products: those are laid below each other first. A's that are a transposed W are taken as W.
+    """
+    upright = [(A.T, B) for A, B in pairs if A.T.flags.c_contiguous]
+    flat = [(A, B) for A, B in pairs if not A.T.flags.c_contiguous]
+    B = np.concatenate([np.zeros((0, target.shape[1]), target.dtype), *(B for _, B in flat)])
+    step = max(32, SLICE // max(len(B), target.shape[1]))
+
+    def visit(at):
+        A = np.zeros((len(B), step), target.dtype)
+        for start in range(at.start, at.stop, step):
+            rows, n = slice(start, min(at.stop, start + step)), 0
+            for part, _ in flat:
+                here = part[:, rows]
+                A[n : n + len(here), : here.shape[1]] = here
+                A[n : n + len(here), here.shape[1] :] = 0
+                n += len(here)
+            if fresh:
+                target[rows] = 0
+            add_outer(target[rows], A[:, : rows.stop - start], B, fresh)
+            for W, S in upright:
+                here = target[rows][: len(W[rows])]
+                here += product(W[rows], S)
+
+    side_by_side(visit, _shares(len(target), sum(A.size for A, _ in pairs) * target.shape[1]))

@@ -3,19 +3,37 @@
 import numpy as np
 
 from ..common.inputs import count, directions, finite, generator, numeric, positive, samples
-from ..networks.base import draw_probes
-
-CHUNK = 256  # samples whose probes come from one stream: the same probes however a sweep cuts its blocks
+from ..networks.directions import Probes
 
 
 def ready(where, model, x, sigma, second=False):
     """The samples and noise level, checked, of a loss: at least one row, and a twice differentiable activation if needed."""
-    x, sigma = model._input(where, x, sigma)
-    if len(x) == 0:
+    points = model.points(where, x, sigma)
+    if len(points.x) == 0:
         raise ValueError(f"{where}: x has no rows, and a loss is a mean over samples; expected at least one row.")
     if second:
-        model._twice(where)
-    return x, sigma
+        model.needs_second_derivatives(where)
+    return points
+
+
+def sample_weights(where, weights, n):
+    """Each sample's share in the mean (n,), 1 together, of weights in any unit; None for equal ones."""
+    if weights is None:
+        return None
+    w = numeric(where, "weights", weights)
+    if w.shape != (n,) or w.dtype.kind == "c":
+        raise ValueError(
+            f"{where}: weights are {w.dtype} of shape {w.shape}, expected real ({n},), one per sample of x."
+        )
+    finite(where, "weights", w)
+    if (w < 0).any() or not (w > 0).any():
+        bad = int(np.argmax(w < 0))
+        raise ValueError(
+            f"{where}: weights[{bad}] is {w[bad]} and their sum {w.sum()}, expected weights >= 0, not all 0: below, a loss has no "
+            f"minimum, and without any it is no mean."
+        )
+    w = w.astype(float) / w.max()  # their sum is then a number
+    return w / w.sum()
 
 
 def clean(where, model, x):
@@ -85,7 +103,7 @@ def level_indices(where, level, n, L):
 def difference_step(where, eps, x, dtype):
     """The step of a second difference, refused where nothing but round-off would be left of it."""
     eps, unit = positive(where, "eps", eps), float(np.finfo(dtype).eps)
-    size = max(1.0, float(np.sqrt(np.einsum("nd,nd->", x.real, x.real, dtype=float) / x.size)))
+    size = max(1.0, float(np.sqrt(np.einsum("nd,nd->", x.real, x.real, dtype=np.result_type(x.real, float)) / x.size)))
     floor = unit**0.5 * size
     if eps < floor:
         raise ValueError(
@@ -112,34 +130,18 @@ def seed_from(where, rng):
     return int(generator(where, rng).integers(1 << 63))
 
 
-def probe_draws(where, model, x, probe, n_probes, rng, probes):
-    """How many directions per sample, and draw(rows, at, d, dtype) -> (rows, samples, d), the same ones each time."""
-    count(where, "n_probes", n_probes)
+def probe_directions(where, model, x, probe, n_probes, rng, probes):
+    """The directions of a sliced loss: those given, or random ones, the same each time they are asked for."""
     n, d = x.shape
-    if probes is not None:
-        one_source(where, rng, "probes")
-        given = directions(where, probes, n, d, "probes")
-        real_as(where, "probes", given, model)
-        if len(given) == 0 or n_probes not in (1, len(given)):
-            raise ValueError(
-                f"{where}: probes are {len(given)} per sample and n_probes is {n_probes}, expected as many, at least one; leave "
-                f"n_probes out, or give rng instead of probes."
-            )
-        return len(given), lambda rows, at, d, dtype: given[rows, at].astype(dtype, copy=False)
-    draw_probes(where, probe, (0, d), np.random.default_rng(0))  # refuses an unknown name
-    seed = seed_from(where, rng)
-
-    def draw(rows, at, d, dtype):
-        v = np.empty((rows.stop - rows.start, at.stop - at.start, d), dtype)
-        for start in range(at.start - at.start % CHUNK, at.stop, CHUNK):
-            chunk = slice(start, min(n, start + CHUNK))
-            both = slice(max(at.start, chunk.start), min(at.stop, chunk.stop))
-            for j in range(rows.start, rows.stop):
-                stream = np.random.default_rng((seed, j, start))
-                drawn = draw_probes(where, probe, (chunk.stop - chunk.start, d), stream, dtype)
-                v[j - rows.start, both.start - at.start : both.stop - at.start] = drawn[
-                    both.start - start : both.stop - start
-                ]
-        return v
-
-    return n_probes, draw
+    if probes is None:
+        return Probes.drawn(where, probe, n_probes, n, d, rng)
+    one_source(where, rng, "probes")
+    count(where, "n_probes", n_probes)
+    given = directions(where, probes, n, d, "probes")
+    real_as(where, "probes", given, model)
+    if len(given) == 0 or n_probes not in (1, len(given)):
+        raise ValueError(
+            f"{where}: probes are {len(given)} per sample and n_probes is {n_probes}, expected as many, at least one; leave "
+            f"n_probes out, or give rng instead of probes."
+        )
+    return Probes.given(given)

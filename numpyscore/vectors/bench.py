@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..networks.models import EnergyMLP
-from ..objectives.loss import implicit
+from ..objectives.implicit import implicit
 
 QUANTITIES = {"trace": "trace", "loss": "loss + gradient"}  # and what the tables call them
 OURS = {name: f"numpyscore.vectors.bench:_{name}" for name in ("exact", "textbook")}

@@ -16,7 +16,7 @@ import numpy as np
 from ..common.arrays import dtype_name, to_numpy
 from ..common.inputs import positive
 from ..networks.models import EnergyMLP, ScoreMLP
-from ..objectives import loss as objectives
+from ..objectives import OBJECTIVES
 from .golden import SCHEMA, shipped
 
 LIMIT = 64.0  # eps x S
@@ -210,24 +210,10 @@ def evaluate(vector):
         "energy", "score", "jacobian", "trace", and value, per_sample and gradient of every objective.
     """
     net, given, told = model(vector), vector.inputs, {"sigma": vector.sigma}
-    x, probes, step = vector.x, given["probes"], given["step"]
+    x = vector.x
     out = {"energy": net.energy(x, **told)} if vector.kind == "energy" else {}
     out |= {"score": net.score(x, **told), "jacobian": net.jacobian(x, **told), "trace": net.trace(x, **told)}
-    losses = {
-        "explicit": objectives.explicit(net, x, given["target_score"], **told),
-        "implicit": objectives.implicit(net, x, **told),
-        "generalised": objectives.generalised(net, x, given["h"], given["h_prime"], **told),
-        "denoising": objectives.denoising(net, x, given["noise_sigma"], noise=given["noise"]),
-        "multilevel_denoising": objectives.multilevel_denoising(
-            net, x, given["level_sigmas"], noise=given["level_noise"]
-        ),
-        "sliced": objectives.sliced(net, x, probes=probes, **told),
-        "sliced_projected": objectives.sliced(net, x, probes=probes, variance_reduced=False, **told),
-        "finite_difference_sliced": objectives.finite_difference_sliced(net, x, step, probes=probes, **told),
-        "finite_difference_sliced_reduced": objectives.finite_difference_sliced(
-            net, x, step, probes=probes, variance_reduced=True, **told
-        ),
-    }
+    losses = {name: loss for row in OBJECTIVES.values() for name, loss in row.losses(net, x, given, told).items()}
     for name, loss in losses.items():
         out |= {f"{name}.{part}": getattr(loss, part) for part in ("value", "per_sample", "gradient")}
     return out

@@ -17,6 +17,7 @@ from decimal import Decimal
 from importlib import resources
 from pathlib import Path
 
+from ..objectives import OBJECTIVES
 from .decimals import Jet, Number, context, gradient, number
 
 SCHEMA = "numpyscore-vectors/1"
@@ -157,52 +158,51 @@ def _affine(a, W, b):
 # ------------------------------------------------------------------------------- the objectives, of one sample
 
 
+class Sample:
+    """Sample k of a case, with its network there, for the formulas of the objectives: `Objective.exact`, see vectors/README.md."""
+
+    HALF = HALF
+
+    def __init__(self, net, data, k, point):
+        decimals = lambda name: [Decimal(a) for a in data[name][k]]
+        self.net, self.point, self.x, self.sigma = net, point, data["x"][k], data["sigma"] and data["sigma"][k]
+        self.score, self.diagonal = point.score, [row[i] for i, row in enumerate(point.jacobian)]
+        self.target_score, self.h, self.h_prime, self.noise = map(decimals, ("target_score", "h", "h_prime", "noise"))
+        self.noise_sigma, self.step = data["noise_sigma"][k], Decimal(data["step"])
+        self.levels = [(Decimal(s), e[k]) for s, e in zip(data["level_sigmas"], data["level_noise"], strict=True)]
+        self.probes = [[Decimal(a) for a in v[k]] for v in data["probes"]]
+        self.curvatures = [_dot(v, [_dot(row, v) for row in point.jacobian]) for v in self.probes]
+        self.half_square, self.dot, self.mean = _half_square, _dot, _mean
+
+    def denoising(self, noise, sigma):
+        """1/2 |s(x + sigma eps; sigma) + eps/sigma|^2."""
+        sigma = Decimal(sigma)
+        s = self.net.at(_moved(self.x, noise, sigma), sigma, 1).score
+        return _half_square([s_i + Decimal(e) / sigma for s_i, e in zip(s, noise, strict=True)])
+
+    def differences(self, v, reduced):
+        """Energies: -(f+ - 2 f + f-)/eps^2 + (f+ - f-)^2/(8 eps^2). Scores: v.(s+ - s-)/(2 eps) + 1/2 (v.m)^2, m = (s+ + s-)/2.
+
+        Reduced: + 1/2 |s|^2, and + 1/2 |m|^2, in the second term's place.
+        """
+        h, net = self.step, self.net
+        energies = net.case.kind == "energy"
+        plus, minus = (net.at(_moved(self.x, v, step), self.sigma, 0 if energies else 1) for step in (h, -h))
+        if energies:
+            plus, minus = plus.energy, minus.energy
+            curvature = (plus - self.point.energy * 2 + minus) * (-1 / h**2)
+            square = _half_square(self.score) if reduced else _half_square([plus - minus]) * (1 / (2 * h) ** 2)
+            return curvature + square
+        both = list(zip(plus.score, minus.score, strict=True))
+        mean = [(p + m) * HALF for p, m in both]
+        square = _half_square(mean) if reduced else _half_square([_dot(v, mean)])
+        return _dot(v, [p - m for p, m in both]) * (1 / (2 * h)) + square
+
+
 def losses(net, data, k, point):
-    """Every objective's loss of sample k, {name: Number}, `point` being the network there; formulas in vectors/README.md."""
-    decimals = lambda name: [Decimal(a) for a in data[name][k]]
-    x, sigma, step = data["x"][k], data["sigma"] and data["sigma"][k], Decimal(data["step"])
-    target, h, h_prime, noise = map(decimals, ("target_score", "h", "h_prime", "noise"))
-    probes = [[Decimal(a) for a in v[k]] for v in data["probes"]]
-    s, diagonal = point.score, [row[i] for i, row in enumerate(point.jacobian)]
-    square, curvature = _half_square(s), [_dot(v, [_dot(row, v) for row in point.jacobian]) for v in probes]
-    projected = [_half_square([_dot(v, s)]) for v in probes]
-    weighed = zip(h, h_prime, s, diagonal, strict=True)
-    levels = zip(data["level_sigmas"], data["level_noise"], strict=True)
-    rule = _energy_differences if net.case.kind == "energy" else _score_differences
-    differences = lambda reduced: _mean([rule(net, x, sigma, v, step, point, reduced) for v in probes])
-    return {
-        "explicit": _half_square([s_i - t for s_i, t in zip(s, target, strict=True)]),
-        "implicit": square + sum(diagonal),
-        "generalised": sum(s_i * s_i * (HALF * w) + s_i * w_prime + J_ii * w for w, w_prime, s_i, J_ii in weighed),
-        "denoising": _denoising(net, x, noise, data["noise_sigma"][k]),
-        "multilevel_denoising": _mean([_denoising(net, x, e[k], level) * Decimal(level) ** 2 for level, e in levels]),
-        "sliced": _mean(curvature) + square,
-        "sliced_projected": _mean(curvature) + _mean(projected),
-        "finite_difference_sliced": differences(False),
-        "finite_difference_sliced_reduced": differences(True),
-    }
-
-
-def _denoising(net, x, noise, sigma):
-    """1/2 |s(x + sigma eps; sigma) + eps/sigma|^2."""
-    sigma = Decimal(sigma)
-    s = net.at(_moved(x, noise, sigma), sigma, 1).score
-    return _half_square([s_i + Decimal(e) / sigma for s_i, e in zip(s, noise, strict=True)])
-
-
-def _energy_differences(net, x, sigma, v, step, point, reduced):
-    """-(f+ - 2 f + f-)/eps^2 + (f+ - f-)^2/(8 eps^2), or + 1/2 |s|^2."""
-    plus, minus = (net.at(_moved(x, v, h), sigma, 0).energy for h in (step, -step))
-    curvature = (plus - point.energy * 2 + minus) * (-1 / step**2)
-    return curvature + (_half_square(point.score) if reduced else _half_square([plus - minus]) * (1 / (2 * step) ** 2))
-
-
-def _score_differences(net, x, sigma, v, step, point, reduced):
-    """v.(s+ - s-)/(2 eps) + 1/2 (v.(s+ + s-)/2)^2, or + 1/2 |(s+ + s-)/2|^2."""
-    plus, minus = (net.at(_moved(x, v, h), sigma, 1).score for h in (step, -step))
-    curvature = _dot(v, [p - m for p, m in zip(plus, minus, strict=True)]) * (1 / (2 * step))
-    mean = [(p + m) * HALF for p, m in zip(plus, minus, strict=True)]
-    return curvature + (_half_square(mean) if reduced else _half_square([_dot(v, mean)]))
+    """Every objective's loss of sample k, {name: Number}, `point` being the network there."""
+    sample = Sample(net, data, k, point)
+    return {name: a for row in OBJECTIVES.values() for name, a in row.exact(sample).items()}
 
 
 def _moved(x, v, h):

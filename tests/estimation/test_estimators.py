@@ -19,10 +19,7 @@ from numpyscore.estimation.estimators import (
 )
 from numpyscore.networks.models import EnergyMLP
 from numpyscore.objectives.arrays import generalised_loss, implicit_loss
-from numpyscore.objectives.loss import (
-    generalised,
-    implicit,
-)
+from numpyscore.objectives.implicit import generalised, implicit
 
 SEEDS = st.integers(0, 2**32 - 1)
 close = functools.partial(np.testing.assert_allclose, rtol=1e-12, atol=1e-13)

@@ -173,7 +173,7 @@ def test_a_row_of_your_own_is_taken_and_a_taken_name_is_refused():
     assert register(cube) is register(cube) is activation("here", "test cube")
     del ACTIVATIONS["test cube"]
     with pytest.raises(ValueError, match="'tanh' is taken"):
-        register(Activation("tanh", cube.columns))
+        register(Activation("tanh", cube.jet))
     with pytest.raises(TypeError, match="expected a numpyscore"):
         register("tanh")
     with pytest.raises(ValueError, match="activation is 'swish', expected one of tanh"):

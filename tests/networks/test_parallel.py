@@ -1,4 +1,4 @@
-"""Samples in lanes: the same bits on any number of cores, errors and contexts that cross threads, products in small pieces."""
+"""Workers side by side: the same bits on any number of cores, errors and contexts that cross threads, workspaces."""
 
 import os
 import subprocess
@@ -7,26 +7,18 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from networks_cases import (
+    BOTH,
+    EPS,
+    large,
+)
 from numpy.testing import assert_array_equal
 
-from numpyscore import EnergyMLP, ScoreMLP, implicit, sliced
-from numpyscore.networks import parallel as lanes
-from numpyscore.networks import passes as mlp
-from numpyscore.networks import products
+from numpyscore import EnergyMLP, implicit, sliced
+from numpyscore.networks import parallel, sweep
 from numpyscore.networks.activations import Activation
-from numpyscore.networks.parallel import Lane, abreast, cores
-from numpyscore.networks.schedule import Call
-
-EPS = np.finfo(float).eps
-BOTH = pytest.mark.parametrize("cls", [EnergyMLP, ScoreMLP], ids=lambda cls: cls.__name__)
-
-
-def large(cls, activation="tanh", widths=(48, 40), n=6000, d=3, seed=0, **options):
-    """A network and so many samples that they are worth several lanes."""
-    net = cls.init(d, widths, activation, rng=seed, **options)
-    return net, np.random.default_rng(seed).standard_normal((n, d))
+from numpyscore.networks.directions import Probes
+from numpyscore.networks.parallel import Worker, cores, side_by_side
 
 
 def answers(net, x, **sigma):
@@ -47,9 +39,11 @@ def answers(net, x, **sigma):
     ]
 
 
-def lanes_of(net, x, rows):
-    """The lanes that a sweep over x is dealt to."""
-    return Call(x, None, np.dtype(float), list(net.layers), False, 0.0).lanes(rows)
+def workers_of(net, x, m):
+    """The workers that a sweep over x with m directions is dealt to."""
+    call = sweep.Call(net, net.points("test", x), float)
+    call.ways = Probes(m, None).prepared(call.net, net.dim, scalar=True)
+    return call.workers()
 
 
 @pytest.mark.parametrize("widths", [(48,), (48, 40), (32, 24, 32)], ids=str)
@@ -57,30 +51,30 @@ def lanes_of(net, x, rows):
 def test_the_same_bits_on_one_core_and_on_many(cls, widths, monkeypatch):
     net, x = large(cls, widths=widths, conditional=len(widths) == 2)
     sigma = {"sigma": np.linspace(0.5, 2, len(x))} if net.conditional else {}
-    monkeypatch.setattr(lanes, "cores", lambda: 1)
+    monkeypatch.setattr(parallel, "cores", lambda: 1)
     alone = answers(net, x, **sigma)
     for several in (2, 3):
-        monkeypatch.setattr(lanes, "cores", lambda: several)  # noqa: B023
+        monkeypatch.setattr(parallel, "cores", lambda: several)  # noqa: B023
         for one, many in zip(alone, answers(net, x, **sigma), strict=True):
             assert_array_equal(one, many)
 
 
 @BOTH
-def test_lanes_and_pieces_give_what_one_lane_gives(cls, monkeypatch):
+def test_workers_and_pieces_give_what_one_worker_gives(cls, monkeypatch):
     """The same sums in another order: gradients of 6000 samples agree to a few hundred eps of their largest entries."""
     net, x = large(cls)
-    assert len(lanes_of(net, x, 3)) > 1
+    assert len(workers_of(net, x, 3)) > 1
     several = answers(net, x)
-    monkeypatch.setattr("numpyscore.networks.schedule.LANES", 1)
-    assert len(lanes_of(net, x, 3)) == 1
-    for one, many in zip(answers(net, x)[:-1], several[:-1], strict=True):  # Hutchinson's probes belong to the blocks
+    monkeypatch.setattr("numpyscore.networks.sweep.WORKERS", 1)
+    assert len(workers_of(net, x, 3)) == 1
+    for one, many in zip(answers(net, x), several, strict=True):
         np.testing.assert_allclose(many, one, rtol=0, atol=256 * EPS * max(1, np.abs(one).max()))
 
 
-def test_control_a_lane_that_is_not_added_is_seen(monkeypatch):
+def test_control_a_worker_that_is_not_added_is_seen(monkeypatch):
     net, x = large(EnergyMLP)
     whole = implicit(net, x).gradient
-    monkeypatch.setattr(Lane, "add", lambda self, other: None)
+    monkeypatch.setattr(Worker, "add", lambda self, other: None)
     assert np.abs(implicit(net, x).gradient - whole).max() > 1e-3 * np.abs(whole).max()
 
 
@@ -88,12 +82,12 @@ def test_how_samples_are_dealt_depends_on_shapes_alone(monkeypatch):
     net, x = large(EnergyMLP)
     dealt = []
     for several in (1, 7):
-        monkeypatch.setattr(lanes, "cores", lambda: several)  # noqa: B023
-        dealt.append([lane.at for lane in lanes_of(net, x, 3)])
+        monkeypatch.setattr(parallel, "cores", lambda: several)  # noqa: B023
+        dealt.append([work.at for work in workers_of(net, x, 3)])
     assert dealt[0] == dealt[1]
     assert [at.start for at in dealt[0][1:]] == [at.stop for at in dealt[0][:-1]]
     assert (dealt[0][0].start, dealt[0][-1].stop) == (0, len(x))
-    (few,) = lanes_of(net, x[:20], 3)  # a thread would cost more than it saves
+    (few,) = workers_of(net, x[:20], 3)  # a thread would cost more than it saves
     assert few.alone
 
 
@@ -106,9 +100,6 @@ def test_fewer_threads_where_the_environment_asks_for_fewer(monkeypatch):
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         assert cores() == expected, variables
-
-
-# ------------------------------------------------------------------------------- threads
 
 
 def meeting(act):
@@ -129,7 +120,7 @@ def meeting(act):
 
 @pytest.mark.parametrize("state", ["raise", "ignore"])
 def test_threads_obey_the_callers_errstate(state, monkeypatch):
-    monkeypatch.setattr(lanes, "cores", lambda: 2)
+    monkeypatch.setattr(parallel, "cores", lambda: 2)
     row, seen = meeting(lambda z: np.exp(1e4 + z))  # overflows on every thread
     net, x = large(EnergyMLP, row)
     with np.errstate(all=state):
@@ -141,11 +132,11 @@ def test_threads_obey_the_callers_errstate(state, monkeypatch):
     assert len(seen) == 2
 
 
-def test_an_exception_in_a_lane_reaches_the_caller_and_leaves_nothing_behind(monkeypatch):
-    monkeypatch.setattr(lanes, "cores", lambda: 2)
+def test_an_exception_in_a_worker_reaches_the_caller_and_leaves_nothing_behind(monkeypatch):
+    monkeypatch.setattr(parallel, "cores", lambda: 2)
     net, x = large(EnergyMLP)
     whole, before = net.score(x), threading.active_count()
-    _, second, *_ = lanes_of(net, x, 3)
+    _, second, *_ = workers_of(net, x, 3)
 
     def local(at, here):
         if at.start >= second.at.start:
@@ -153,40 +144,40 @@ def test_an_exception_in_a_lane_reaches_the_caller_and_leaves_nothing_behind(mon
         return {"score": here["score"]}
 
     with pytest.raises(KeyError, match=f"sample {second.at.start}"):
-        net._sweep("test", x, None, trace=True, local=lambda at, here: local(at, here) | {"trace": np.ones(len(here["score"]))},
+        net.sweep(net.points("test", x), trace=True, local=lambda at, here: local(at, here) | {"trace": np.ones(len(here["score"]))},
                    gradient=True)  # fmt: skip
     assert threading.active_count() == before
     assert_array_equal(net.score(x), whole)
 
 
-def test_the_first_lanes_exception_is_the_one_raised(monkeypatch):
-    monkeypatch.setattr(lanes, "cores", lambda: 2)
+def test_the_first_workers_exception_is_the_one_raised(monkeypatch):
+    monkeypatch.setattr(parallel, "cores", lambda: 2)
     barrier = threading.Barrier(2)
 
-    def visit(lane):
+    def visit(work):
         barrier.wait(timeout=30)
-        raise ValueError(lane)
+        raise ValueError(work)
 
     for _ in range(20):
         with pytest.raises(ValueError, match=r"^0$"):
-            abreast(visit, [0, 1])
+            side_by_side(visit, [0, 1])
 
 
 def test_where_no_thread_can_start_the_caller_does_it_all(monkeypatch):
-    monkeypatch.setattr(lanes, "cores", lambda: 4)
+    monkeypatch.setattr(parallel, "cores", lambda: 4)
 
     def refuse(self):
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     seen = []
-    abreast(seen.append, [0, 1, 2, 3])
+    side_by_side(seen.append, [0, 1, 2, 3])
     assert seen == [0, 1, 2, 3]
 
 
 @BOTH
 def test_threads_of_the_user_may_share_a_network(cls, monkeypatch):
-    monkeypatch.setattr(lanes, "cores", lambda: 2)
+    monkeypatch.setattr(parallel, "cores", lambda: 2)
     net, x = large(cls)
     expected = [answers(net, x + shift) for shift in (0, 1)]
     got: list = [None, None]
@@ -205,29 +196,29 @@ def test_threads_of_the_user_may_share_a_network(cls, monkeypatch):
             assert_array_equal(a, b)
 
 
-def test_two_lanes_never_share_a_workspace_and_few_are_kept():
-    with Lane(slice(0, 1), float) as one, Lane(slice(1, 2), float) as other:
+def test_two_workers_never_share_a_workspace_and_few_are_kept():
+    with Worker(slice(0, 1), float) as one, Worker(slice(1, 2), float) as other:
         assert not np.shares_memory(one.array("a", 4), other.array("a", 4))
         kept = {id(one.array), id(other.array)}
-    with Lane(slice(0, 1), float) as again:
+    with Worker(slice(0, 1), float) as again:
         assert id(again.array) in kept  # written over, not allocated again
-    with pytest.raises(ZeroDivisionError), Lane(slice(0, 1), float) as failing:
+    with pytest.raises(ZeroDivisionError), Worker(slice(0, 1), float) as failing:
         workspace = failing.array
         _ = 1 / 0
-    assert any(workspace is waiting for waiting in lanes._waiting[np.dtype(float)])  # handed back all the same
-    many = [Lane(slice(0, 1), np.float32).__enter__() for _ in range(3 * lanes.KEPT)]
-    for lane in many:
-        lane.__exit__(None, None, None)
-    assert len(lanes._waiting[np.dtype(np.float32)]) == lanes.KEPT
+    assert any(workspace is waiting for waiting in parallel._waiting[np.dtype(float)])  # handed back all the same
+    many = [Worker(slice(0, 1), np.float32).__enter__() for _ in range(3 * parallel.KEPT)]
+    for work in many:
+        work.__exit__(None, None, None)
+    assert len(parallel._waiting[np.dtype(np.float32)]) == parallel.KEPT
 
 
 FORK = """
 import os, sys, warnings
 import numpy as np
-import numpyscore.networks.parallel as lanes
+import numpyscore.networks.parallel as parallel
 from numpyscore import EnergyMLP, implicit
 warnings.simplefilter("ignore")
-lanes.cores = lambda: 2
+parallel.cores = lambda: 2
 net, x = EnergyMLP.init(3, (48, 40), "tanh", rng=0), np.random.default_rng(0).standard_normal((6000, 3))
 before = implicit(net, x).gradient
 child = os.fork()
@@ -241,135 +232,3 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 def test_a_fork_after_use_works_on():
     done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip() == "0", done.stderr
-
-
-# ------------------------------------------------------------------------------- products in pieces
-
-SIZES = st.sampled_from([1, 2, 3, 7, 16, 31, 32, 48, 64, 97, 128, 130, 255, 512, 1024, 1300, 2050])
-
-
-def exact(A, W):
-    """The product and the bound k eps |A| |W| on the rounding error of any order of summation, plus its own."""
-    A, W = A.astype(np.longdouble), W.astype(np.longdouble)
-    return A @ W, 2 * A.shape[1] * EPS * (np.abs(A) @ np.abs(W))
-
-
-def check_product(n, k, m, turn=False, seed=0):
-    rng = np.random.default_rng(seed)
-    A, W = rng.standard_normal((n, k)), rng.standard_normal((m, k)).T if turn else rng.standard_normal((k, m))
-    few = rng.integers(0, n, 4) if n else np.empty(0, int)
-    out = np.full((n, m), np.nan)
-    assert products.product(A, W, out) is out
-    for rows in (few, slice(max(0, n - 3), n)):
-        want, bound = exact(A[rows], W)
-        assert np.all(np.abs(out[rows] - want) <= bound)
-    assert_array_equal(products.product(A, W), out)
-
-
-def check_outer(n, i, j, seed=0):
-    rng = np.random.default_rng(seed)
-    A, B = rng.standard_normal((n, i)), rng.standard_normal((n, j))
-    few = rng.integers(0, i, 4)
-    want, bound = exact(A[:, few].T, B)
-    for target, fresh, at in ((np.zeros((i, j)), True, 0), (np.ones((i, j)), False, 1)):
-        products.add_outer(target, A, B, fresh)
-        assert np.all(np.abs(target[few] - at - want) <= bound + EPS * (np.abs(want) + at))
-
-
-@given(n=st.integers(0, 400), k=SIZES, m=SIZES, turn=st.booleans(), seed=st.integers(0, 99))
-def test_products_in_pieces_are_products(n, k, m, turn, seed):
-    check_product(n, k, m, turn, seed)
-
-
-@given(n=st.integers(1, 2000), i=SIZES, j=SIZES, seed=st.integers(0, 99))
-def test_outer_products_in_pieces_are_outer_products(n, i, j, seed):
-    check_outer(n, i, j, seed)
-
-
-@pytest.mark.parametrize("shape", [(3, 4, 5), (2000, 300, 64), (700, 2500, 40)], ids=str)
-def test_shared_products_are_products_on_any_number_of_cores(shape, monkeypatch):
-    n, k, m = shape
-    rng = np.random.default_rng(0)
-    A, W, B = rng.standard_normal((n, k)), rng.standard_normal((k, m)), rng.standard_normal((n, m))
-    found = []
-    for several in (1, 2):
-        monkeypatch.setattr(lanes, "cores", lambda: several)  # noqa: B023
-        found.append((lanes.shared_product(A, W), lanes.shared_outer(A, B)))
-    (product, outer), (again, again_outer) = found
-    assert_array_equal(product, again)
-    assert_array_equal(outer, again_outer)
-    want, bound = exact(A[-4:], W)
-    assert np.all(np.abs(product[-4:] - want) <= bound)
-    want, bound = exact(A[:, -4:].T, B)
-    assert np.all(np.abs(outer[-4:] - want) <= bound)
-
-
-@pytest.mark.parametrize("check", [check_product, check_outer])
-def test_control_a_lost_remainder_is_seen(check, monkeypatch):
-    check(1000, 128, 64)
-    right = products._stacks
-    monkeypatch.setattr(products, "_stacks", lambda n, rows: right(n, rows)[:1])
-    with pytest.raises(AssertionError):
-        check(1000, 128, 64)
-
-
-@pytest.mark.parametrize(
-    "shape",
-    [(4096, 128, 128), (1000, 64, 64), (300, 784, 128), (700, 2, 128), (512, 512, 512), (64, 3072, 128), (999, 128, 1)],
-)
-def test_every_piece_is_small_enough_for_one_thread(shape, monkeypatch):
-    """What the pieces are for: OpenBLAS starts its threads above 2^18 multiplications."""
-    n, k, m = shape
-    A, W, B = np.ones((n, k)), np.ones((k, m)), np.ones((n, m))
-    seen, matmul = [], np.matmul
-
-    def watched(a, b, out=None):
-        seen.append(a.shape[-2] * a.shape[-1] * b.shape[-1])
-        return matmul(a, b, out=out)
-
-    monkeypatch.setattr(np, "matmul", watched)
-    products.product(A, W)
-    products.add_outer(np.zeros((k, m)), A, B)
-    limit = products.VECTOR if m == 1 else products.PIECE
-    assert seen
-    assert max(seen) <= limit
-
-
-# ------------------------------------------------------------------------------- the triangle
-
-
-def test_the_upper_half_of_a_cotangent_is_enough():
-    """W_bar = W S from R_bar = R S, S symmetric, with everything below the diagonal squares of R_bar unknown."""
-    rng = np.random.default_rng(0)
-    for d, n_1 in ((40, 20), (200, 33), (300, 64), (400, 130), (900, 200)):
-        W = rng.standard_normal((d, n_1)) / d**0.5
-        R, lift, triangular = mlp.row_factor(W)
-        assert triangular
-        S = rng.standard_normal((n_1, n_1))
-        S = S + S.T
-        R_bar = R @ S
-        for start in range(0, n_1, mlp.LEAF):
-            R_bar[start : start + mlp.LEAF, :start] = np.nan
-        # the solves lose a factor of cond(W)^2, below 40 for these shapes
-        assert np.linalg.cond(W) ** 2 < 40
-        np.testing.assert_allclose(lift(R_bar), W @ S, rtol=0, atol=64 * 40 * EPS * np.abs(W @ S).max())
-
-
-@pytest.mark.parametrize("d", [150, 300])
-def test_the_gradient_through_a_wide_triangle(d):
-    """Against R = W, which longdouble takes: there no triangle and no lift are involved."""
-    net, x = EnergyMLP.init(d, (100, 70), "tanh", rng=0), np.random.default_rng(1).standard_normal((5, d))
-    W = net.layers[0][0]
-    assert mlp.row_factor(W)[2]
-    right = implicit(net.with_theta(net.theta.astype(np.longdouble)), x).gradient.astype(float)
-    np.testing.assert_allclose(implicit(net, x).gradient, right, rtol=0, atol=2048 * EPS * np.abs(right).max())
-
-
-def test_a_first_layer_that_happens_to_be_a_triangle():
-    """d = n_1: the rows are those of W_1 itself, and every entry of their cotangent counts."""
-    net = EnergyMLP.init(40, (40, 5), "tanh", rng=0)
-    layers = [(np.triu(net.layers[0][0]), net.layers[0][1]), *net.layers[1:]]
-    net, x = EnergyMLP.from_arrays(layers, "tanh"), np.random.default_rng(1).standard_normal((3, 40))
-    right = implicit(net.with_theta(net.theta.astype(complex)), x).gradient.real
-    assert np.abs(np.tril(net.unflatten(right)[0][0], -1)).max() > 1e-3
-    np.testing.assert_allclose(implicit(net, x).gradient, right, rtol=0, atol=64 * EPS * np.abs(right).max())

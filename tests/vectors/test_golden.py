@@ -1,12 +1,14 @@
 """The reference vectors: made by other means than the passes, the same bytes each time, and agreed with to 64 eps x S."""
 
 import ast
+import dis
 import hashlib
 import json
 import os
 import re
 import subprocess
 import sys
+import types
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +19,7 @@ from oracles import scales
 
 import numpyscore
 from numpyscore.networks.activations import Activation
+from numpyscore.objectives import OBJECTIVES
 from numpyscore.vectors import golden
 from numpyscore.vectors.compare import compare, evaluate, model, read_vectors
 from numpyscore.vectors.decimals import context
@@ -30,12 +33,30 @@ VECTORS = read_vectors()
 
 
 def test_the_generator_uses_the_standard_library_and_nothing_of_ours():
+    """Only the objectives' own formulas come from elsewhere, and these are arithmetic on what a sample is given."""
     for name in ("golden", "decimals"):
         for node in ast.walk(ast.parse((PACKAGE / "vectors" / f"{name}.py").read_text())):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
-                names = [f".{node.module}" if node.level else node.module]
-            assert all(n == ".decimals" or n.split(".")[0] in sys.stdlib_module_names for n in names), (name, names)
+                names = ["." * node.level + node.module]
+            allowed = (".decimals", "..objectives") if name == "golden" else ()
+            assert all(n in allowed or n.split(".")[0] in sys.stdlib_module_names for n in names), (name, names)
+    for row in OBJECTIVES.values():
+        assert globals_of(row.exact) <= {"sum", "zip"}, row.name
+
+
+def globals_of(function):
+    """The global names that a function and those inside it load."""
+    code, found = [function.__code__], set()
+    while code:
+        here = code.pop()
+        found |= {step.argval for step in dis.get_instructions(here) if step.opname == "LOAD_GLOBAL"}
+        code += [const for const in here.co_consts if isinstance(const, types.CodeType)]
+    return found
+
+
+def test_control_a_formula_that_asks_numpy_is_seen():
+    assert globals_of(lambda q: np.sum(q.score)) == {"np"}
 
 
 @pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.nightly)], ids=["some", "all"])

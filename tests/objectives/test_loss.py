@@ -1,0 +1,268 @@
+"""What is true of every loss: its printed formula, its gradient against complex steps, one visit, one seed, bounded memory.
+
+Tolerances in eps S: the loss of one sample adds at most |s|^2/2 + |t| to the scale of score and trace.
+"""
+
+import inspect
+
+import numpy as np
+import pytest
+from accuracy import LIMITS
+from hypothesis import given
+from objectives_cases import BOTH, NAMES, RANDOM, SEEDS, cases, difference_formula, family_errors, small
+from oracles import absolute
+
+from numpyscore.densities.weights import linear_weight
+from numpyscore.networks.models import EnergyMLP, ScoreMLP
+from numpyscore.objectives import OBJECTIVES
+from numpyscore.objectives import denoising as denoising_module
+from numpyscore.objectives import implicit as implicit_module
+from numpyscore.objectives import sliced as sliced_module
+from numpyscore.objectives.denoising import denoising, multilevel_denoising
+from numpyscore.objectives.implicit import explicit, generalised, implicit
+from numpyscore.objectives.sliced import finite_difference_sliced, sliced
+
+# ------------------------------------------------------------------------------- values and gradients
+
+
+@BOTH
+@pytest.mark.parametrize("count", [25, pytest.param(300, marks=pytest.mark.nightly)])
+def test_every_gradient_against_complex_steps(cls, count):
+    worst = dict.fromkeys(NAMES, 0.0)
+    for seed in range(count):
+        rng, model, x, sigma = small(cls, (count, seed))
+        for name, error in family_errors(model, x, sigma, rng).items():
+            worst[name] = max(worst[name], error)
+    print(cls.kind, {name: f"{error:.1f}" for name, error in worst.items()})
+    assert max(worst.values()) <= LIMITS["gradient"], worst
+
+
+@BOTH
+def test_control_every_gradient_test_sees_one_part_in_a_million(cls, monkeypatch):
+    """Finite differences are held to S / eps^2, 1e-10 of which is lost to them; the others would see 1e-12."""
+    rng, model, x, sigma = small(cls, 6)
+    right = model.sweep
+    slightly = lambda found: found if found.gradient is None else found._replace(gradient=found.gradient * (1 + 1e-6))
+    monkeypatch.setattr(model, "sweep", lambda *a, **k: slightly(right(*a, **k)), raising=False)
+    errors = family_errors(model, x, sigma, rng)
+    assert min(error for name, error in errors.items() if "finite" not in name) > LIMITS["gradient"], errors
+
+
+@BOTH
+@given(seed=SEEDS)
+def test_every_loss_is_its_printed_formula(cls, seed):
+    rng, model, x, sigma = small(cls, seed)
+    for name, (loss, formula, _) in cases(model, x, sigma, rng).items():
+        got, want = loss(model).per_sample, formula()
+        assert got.shape == want.shape == (len(x),)
+        # terms of either sign: their sizes, through the network's own sums of absolute values, bound the rounding
+        size = np.abs(want) + loss_size(model, x, sigma) * 1e3
+        np.testing.assert_array_less(np.abs(got - want), (1e-6 if "finite" in name else 1e-12) * size, err_msg=name)
+
+
+def loss_size(model, x, sigma):
+    """A generous size of scores and curvatures at and around x."""
+    far = np.abs(x) + 10
+    ev = absolute(model, x, **sigma).evaluate(far, trace=True, **sigma)
+    return 1 + np.abs(ev.trace) + np.sum(ev.score**2, 1)
+
+
+# ------------------------------------------------------------------------------- a loss
+
+
+@BOTH
+def test_a_small_step_against_the_gradient_lowers_the_loss_by_its_square(cls):
+    """First-order Taylor slope: L(theta - h g) = L - h |g|^2 + O(h^2); halving h quarters what remains."""
+    _, model, x, sigma = small(cls, 5)
+    for loss in (lambda net: implicit(net, x, **sigma), lambda net: explicit(net, x, -x, **sigma)):
+        here, g = loss(model).value, loss(model).gradient
+        rest = [
+            loss(model.with_theta(model.theta - h * g)).value - here + h * g @ g
+            for h in 1e-3 / (1 + g @ g) * np.array([1, 0.5])
+        ]
+        assert 3.5 < rest[0] / rest[1] < 4.5  # 4 + O(h)
+
+
+@BOTH
+def test_value_first_or_gradient_first_makes_no_difference(cls):
+    _, model, x, sigma = small(cls, 9)
+    for make in (lambda: implicit(model, x, **sigma), lambda: explicit(model, x, -x, **sigma)):
+        one, two = make(), make()
+        value, gradient = one.value, one.gradient
+        assert gradient is one.gradient and gradient.shape == model.theta.shape
+        np.testing.assert_array_equal(two.gradient, gradient)
+        np.testing.assert_array_equal(two.per_sample, one.per_sample)
+        assert two.value == value
+
+
+@BOTH
+def test_a_loss_is_paid_once(cls, monkeypatch):
+    """One forward and one backward sweep in either order; a value alone, if that is said, costs no gradient."""
+    _, model, x, sigma = small(cls, 9)
+    seen, right = [], model.sweep
+    monkeypatch.setattr(model, "sweep", lambda *a, **k: (seen.append(k["gradient"]), right(*a, **k))[1], raising=False)
+    for order in (("value", "gradient", "per_sample"), ("gradient", "value"), ("per_sample", "gradient")):
+        seen.clear()
+        loss = implicit(model, x, **sigma)
+        assert seen == [], "nothing before the first reading"
+        for name in 2 * order:
+            getattr(loss, name)
+        assert seen == [True], order
+    seen.clear()
+    alone = implicit(model, x, **sigma, gradient=False)
+    _ = alone.value, alone.per_sample, alone.value
+    assert seen == [False]
+    _ = alone.gradient, alone.gradient, alone.per_sample
+    assert seen == [False, True], "a gradient after all costs a sweep of its own"
+
+
+@BOTH
+def test_the_mean_over_samples_is_the_mean_of_the_losses_of_each(cls):
+    model = cls.init(4, (6, 5), "silu", rng=0)
+    x = np.random.default_rng(1).standard_normal((300, 4))
+    for make in (lambda at: implicit(model, x[at]), lambda at: explicit(model, x[at], -x[at])):
+        whole, ones = make(slice(None)), [make(slice(i, i + 1)) for i in range(300)]
+        np.testing.assert_allclose(
+            whole.per_sample, [one.value for one in ones], rtol=0, atol=1e-13 * np.abs(whole.per_sample).max()
+        )
+        gradient = np.mean([one.gradient for one in ones], 0)
+        np.testing.assert_allclose(whole.gradient, gradient, rtol=0, atol=1e-13 * np.abs(gradient).max())
+
+
+@BOTH
+def test_dtypes_of_losses(cls):
+    model = cls.init(3, (4,), "tanh", rng=0, dtype=np.float32)
+    x = np.ones((5, 3), np.float32)
+    for loss in (
+        implicit(model, x),
+        explicit(model, x, x),
+        explicit(model, x, x.astype(float)),
+        explicit(model, x, np.ones((5, 3), int)),
+    ):
+        assert loss.value.dtype == loss.per_sample.dtype == loss.gradient.dtype == np.float32
+    assert implicit(model, x.astype(float)).gradient.dtype == np.float64
+    assert implicit(model.with_theta(model.theta + 0j), x).value.dtype.kind == "c"
+
+
+@BOTH
+def test_float32_stays_float32(cls):
+    net, x = cls.init(3, (5, 4), "tanh", rng=0, dtype=np.float32), np.full((9, 3), 0.5, np.float32)
+    losses = [make(net, x, 0) for make in RANDOM.values()] + [generalised(net, x, *linear_weight())]
+    losses += [sliced(net, x, probes=np.ones((9, 3))), denoising(net, x, np.full(9, 0.5), noise=np.ones((9, 3)))]
+    for loss in losses:
+        assert loss.per_sample.dtype == loss.gradient.dtype == loss.value.dtype == np.float32
+
+
+@BOTH
+def test_memory_does_not_grow_with_probes_or_levels(cls):
+    import tracemalloc
+
+    net, x = cls.init(20, (16,), "tanh", rng=0), np.zeros((2000, 20))
+    mebi = []
+    for make in (
+        lambda: sliced(net, x, n_probes=100, rng=0),
+        lambda: multilevel_denoising(net, x, np.ones(40), rng=0),
+        lambda: generalised(net, x, np.ones_like, np.zeros_like),
+        lambda: finite_difference_sliced(net, x, 1e-2, n_probes=5, rng=0),
+    ):
+        tracemalloc.start()
+        _ = make().value
+        mebi.append(tracemalloc.get_traced_memory()[1] / 2**20)
+        tracemalloc.stop()
+    print([f"{m:.1f} MiB" for m in mebi])
+    assert max(mebi) < 64, mebi
+
+
+# ------------------------------------------------------------------------------- randomness
+
+
+@pytest.mark.parametrize("make", RANDOM.values(), ids=RANDOM)
+def test_the_same_seed_gives_the_same_bits_and_value_and_gradient_see_the_same_numbers(make):
+    net, x = EnergyMLP.init(3, (5, 4), "tanh", rng=0), np.random.default_rng(1).standard_normal((700, 3))
+    one, two, other = make(net, x, 5), make(net, x, np.random.default_rng(5)), make(net, x, 6)
+    value = one.value
+    np.testing.assert_array_equal(one.gradient, two.gradient)  # value first, gradient first
+    np.testing.assert_array_equal(one.per_sample, two.per_sample)
+    assert value == two.value != other.value
+    step = 1e-6 * one.gradient  # the value moves along its own gradient
+    slope = (
+        make(net.with_theta(net.theta + step), x, 5).value - make(net.with_theta(net.theta - step), x, 5).value
+    ) / 2e-6
+    assert abs(slope / (one.gradient @ one.gradient) - 1) < 1e-5
+
+
+def test_a_generator_is_read_once_when_the_loss_is_made():
+    net, x = ScoreMLP.init(3, (5,), "tanh", rng=0), np.ones((9, 3))
+    for make in RANDOM.values():
+        rng = np.random.default_rng(0)
+        loss = make(net, x, rng)
+        state = rng.bit_generator.state
+        _ = loss.value, loss.gradient
+        assert rng.bit_generator.state == state
+        assert make(net, x, rng).value != loss.value  # the generator has moved on
+
+
+# ------------------------------------------------------------------------------- the registry
+
+
+def test_every_objective_has_a_row_and_every_name_means_one():
+    """A public function of the three families that makes a Loss is an objective."""
+    made = {
+        name: f
+        for module in (implicit_module, denoising_module, sliced_module)
+        for name, f in vars(module).items()
+        if inspect.isfunction(f) and f.__module__ == module.__name__ and not name.startswith("_")
+        if next(iter(inspect.signature(f).parameters)) == "model"
+    }
+    assert {name: row.function for name, row in OBJECTIVES.items()} == made
+    names = [*OBJECTIVES, *(alias for row in OBJECTIVES.values() for alias in row.aliases)]
+    assert len(names) == len(set(names)) == len({name.lower().replace("-", "_") for name in names})
+    for name, row in OBJECTIVES.items():
+        assert row.linear and row.forms and all(isinstance(form, dict) for form in row.forms), name
+        assert {"weights", "gradient"} <= set(inspect.signature(row.function).parameters), name
+
+
+class Numbers:
+    """What `Objective.exact` asks of one sample, in plain floats, from the networks' own quantities."""
+
+    HALF = 0.5
+    dot = staticmethod(lambda a, b: sum(x * y for x, y in zip(a, b, strict=True)))
+    half_square = staticmethod(lambda a: 0.5 * sum(x * x for x in a))
+    mean = staticmethod(lambda a: sum(a) / len(a))
+
+    def __init__(self, net, x, given):
+        self.net, self.x, J = net, x, net.jacobian(x)[0]
+        self.score, self.diagonal, self.step = net.score(x)[0], np.diag(J), given["step"]
+        self.target_score, self.h, self.h_prime, self.noise = (
+            given[k][0] for k in ("target_score", "h", "h_prime", "noise")
+        )
+        self.noise_sigma, self.probes = given["noise_sigma"][0], given["probes"][:, 0]
+        self.levels = [(s, eps[0]) for s, eps in zip(given["level_sigmas"], given["level_noise"], strict=True)]
+        self.curvatures = [v @ J @ v for v in self.probes]
+
+    def denoising(self, noise, sigma):
+        """1/2 |s(x + sigma eps) + eps/sigma|^2."""
+        return self.half_square(self.net.score(self.x + sigma * noise)[0] + noise / sigma)
+
+    def differences(self, v, reduced):
+        """Of energies or scores, see MATH."""
+        return difference_formula(self.net, self.x, {}, v[None], self.step, reduced)[0]
+
+
+@BOTH
+def test_what_a_row_says_of_the_vectors_is_the_loss_itself(cls):
+    """`exact` and `losses` name the same things, and mean the same numbers."""
+    rng, d = np.random.default_rng(0), 3
+    net, x = cls.init(d, (5, 4), "tanh", rng=rng), rng.uniform(0.5, 2, (1, d))
+    given = {name: rng.standard_normal((1, d)) for name in ("target_score", "h_prime", "noise")}
+    given |= {"h": x**2, "noise_sigma": np.array([0.7]), "level_sigmas": np.array([0.5, 2.0]), "step": 0.0625}
+    given |= {"level_noise": rng.standard_normal((2, 1, d)), "probes": rng.standard_normal((2, 1, d))}
+    told, named = {"sigma": None}, []
+    for row in OBJECTIVES.values():
+        losses, exact = row.losses(net, x, given, told), row.exact(Numbers(net, x, given))
+        assert list(losses) == list(exact), row.name
+        named += losses
+        for name, loss in losses.items():
+            # eps/step^2 = 6e-14 is lost to second differences
+            np.testing.assert_allclose(loss.per_sample[0], exact[name], rtol=1e-12, atol=1e-11, err_msg=name)
+    assert len(named) == len(set(named)) and set(OBJECTIVES) <= set(named)
