@@ -17,6 +17,7 @@ from ..common.arrays import (
     to_numpy,
     wrapper,
 )
+from ..objectives import OBJECTIVES
 from .probes import Asked
 from .terms import Situation
 
@@ -37,16 +38,6 @@ NAMES = {  # what a parameter of a loss is called -> what it is given
     "h_prime": ("h_prime", "dh", "h_dash"),
     "source": ("rng", "key", "generator", "seed"),
 }  # fmt: skip
-TAKES = {  # what each objective may hand over, the one it must know first
-    "explicit": ("target",),
-    "implicit": (),
-    "generalised": ("h", "h_prime"),
-    "denoising": ("sigma", "noise", "alpha", "t"),
-    "multilevel_denoising": ("sigmas", "noise", "level", "alphas"),
-    "sliced": ("v", "n_probes"),
-    "finite_difference_sliced": ("step", "v", "n_probes"),
-}  # fmt: skip
-NATURAL = {"explicit": 1, "generalised": 2, "denoising": 1, "multilevel_denoising": 1, "finite_difference_sliced": 1}
 
 
 class Setting(NamedTuple):
@@ -87,6 +78,7 @@ class LossCaller:
         self.make = wrapper(where, wrap)
         self.kind = framework(self.make(np.zeros(1)))
         self.takes = _signature(where, loss, objective)
+        self.numbers = {name: value for name, (_, value) in OBJECTIVES[objective].numbers.items()}
         self.way: Any = None
         self.uncompiled = False  # jax without jit, where nothing else shows the probe its numbers
         self.calls, self.came, self.notes = 0, "", set()
@@ -171,6 +163,8 @@ class LossCaller:
                 value = value if way["plain"] else make(np.asarray(value))
             elif name == "step":
                 value = self.known["step"]
+            elif name in self.numbers:
+                value = self.numbers[name]
             elif name == "level":
                 value = self.make(values[name])  # integers, in single precision too
             elif name == "alphas":
@@ -202,7 +196,7 @@ class LossCaller:
     def _situation(self, probe, setting, asked):
         """The `Situation` of a call, from what was given and from where the probe was asked."""
         x, extras = setting.x, setting.extras
-        q = Situation(probe, x, x[None])
+        q = Situation(probe, x, x[None], numbers=self.numbers)
         if self.objective == "explicit":
             return q._replace(target=extras["target"]), ""
         if self.objective == "generalised":
@@ -268,22 +262,29 @@ def _signature(where, loss, objective):
         )
     rest = positional[2:] + [p for p in parameters if p.kind is p.KEYWORD_ONLY]
     out: dict[str, tuple[str, str]] = {}
-    wanted = [*TAKES[objective], "source"]
-    natural = list(TAKES[objective][: NATURAL.get(objective, 0)])
+    row = OBJECTIVES[objective]
+    names = NAMES | {name: called for name, (called, _) in row.numbers.items()}
+    wanted = [*row.numbers, *row.takes, "source"]
+    natural = [*row.numbers, *row.takes[: row.first]]
     for p in rest:
-        what = next((name for name in wanted if p.name in NAMES[name] and name not in out), None)
+        what = next((name for name in wanted if p.name in names[name] and name not in out), None)
         if what is None and natural and natural[0] not in out and p.default is p.empty and p.kind is not p.KEYWORD_ONLY:
             what = natural[0]
         if what is None and objective == "generalised" and p.default is p.empty:
             what = next((name for name in natural if name not in out), None)
         if what is None and p.default is p.empty:
-            known = ", ".join(name for key in wanted for name in NAMES[key])
+            known = ", ".join(name for key in wanted for name in names[key])
             raise TypeError(
                 f"{where}: loss has a parameter {p.name!r} that means nothing to the objective {objective!r}, expected loss(fn, x) and any of {known}. "
                 f"Put a function around it that fixes {p.name}: lambda fn, x: loss(fn, x, {p.name}=...)."
             )
         if what is not None:
             out[what] = (p.name, "positional" if p.kind is p.POSITIONAL_ONLY else "named")
+    if missing := [name for name in row.numbers if name not in out]:
+        raise ValueError(
+            f"{where}: loss does not take {missing[0]}, a number that the objective {objective!r} depends on; let it take it: "
+            f"loss(fn, x, {missing[0]})."
+        )
     return out
 
 

@@ -32,6 +32,7 @@ class Situation(NamedTuple):
     variance_reduced: bool = False  # 1/2 |s|^2 in place of 1/2 (v.s)^2
     energies: bool = False  # finite differences of energies, not of scores
     square_at_x: bool = False  # of the score itself, where others take differences or a mean
+    numbers: dict = {}  # noqa: RUF012  of the objective itself
     forward: bool = False  # v.(s(x + eps v) - s(x)) / eps in place of the central difference
 
 

@@ -191,6 +191,8 @@ DENOISING = Objective(
     denoising,
     linear="product with the noise",
     right=_right,
+    takes=("sigma", "noise", "alpha", "t"),
+    first=1,
     losses=lambda net, x, given, told: {
         "denoising": denoising(net, x, given["noise_sigma"], noise=given["noise"]),
     },
@@ -202,6 +204,8 @@ MULTILEVEL_DENOISING = Objective(
     multilevel_denoising,
     linear="product with the noise",
     right=_right,
+    takes=("sigmas", "noise", "level", "alphas"),
+    first=1,
     losses=lambda net, x, given, told: {
         "multilevel_denoising": multilevel_denoising(net, x, given["level_sigmas"], noise=given["level_noise"]),
     },

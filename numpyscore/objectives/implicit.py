@@ -52,6 +52,8 @@ EXPLICIT = Objective(
     explicit,
     linear="product with the target",
     right=lambda q, s: (half(q.target), -np.sum(s * q.target, -1), half(s)),
+    takes=("target",),
+    first=1,
     losses=lambda net, x, given, told: {"explicit": explicit(net, x, given["target_score"], **told)},
     exact=lambda q: {"explicit": q.half_square([s - t for s, t in zip(q.score, q.target_score, strict=True)])},
     aliases=("esm", "fisher"),
@@ -184,6 +186,8 @@ GENERALISED = Objective(
     generalised,
     linear="linear part",
     right=lambda q, s: (0.0, np.sum(q.h_prime * s + q.h * _diagonal(q), -1), 0.5 * np.sum(q.h * s * s, -1)),
+    takes=("h", "h_prime"),
+    first=2,
     losses=lambda net, x, given, told: {"generalised": generalised(net, x, given["h"], given["h_prime"], **told)},
     exact=lambda q: {
         "generalised": sum(

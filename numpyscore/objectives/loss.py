@@ -20,9 +20,15 @@ class Objective(NamedTuple):
     # for check: what its linear term is called; (constant, linear, square) of each sample, given an observation with the score at it
     linear: str
     right: Callable
-    # for the reference vectors: {name: Loss} of (network, inputs), and the same of one sample in decimals, {name: number}
-    losses: Callable
-    exact: Callable
+    # what check may hand over to somebody's loss, those first that it must be handed; numbers of its own, {name: (names that a parameter
+    # may have, the value at which check asks)}, which `right` finds in q.numbers
+    takes: tuple = ()
+    first: int = 0
+    numbers: dict = {}  # noqa: RUF012  a NamedTuple's defaults are never changed
+    # for the reference vectors: {name: Loss} of (network, inputs), and the same of one sample in decimals, {name: number}; None: it came
+    # after their schema was closed
+    losses: Callable | None = None
+    exact: Callable | None = None
     aliases: tuple = ()  # other names that people give it
     forms: tuple = ({},)  # for check: variants that are all right, as changes of an observation; the one meant first
 

@@ -104,6 +104,7 @@ SLICED = Objective(
     sliced,
     linear="curvature v.J v",
     right=_sliced_right,
+    takes=("v", "n_probes"),
     losses=lambda net, x, given, told: {
         "sliced": sliced(net, x, probes=given["probes"], **told),
         "sliced_projected": sliced(net, x, probes=given["probes"], variance_reduced=False, **told),
@@ -270,6 +271,8 @@ FINITE_DIFFERENCE_SLICED = Objective(
     finite_difference_sliced,
     linear="second difference",
     right=_difference_right,
+    takes=("step", "v", "n_probes"),
+    first=1,
     losses=lambda net, x, given, told: {
         "finite_difference_sliced": finite_difference_sliced(net, x, given["step"], probes=given["probes"], **told),
         "finite_difference_sliced_reduced": finite_difference_sliced(

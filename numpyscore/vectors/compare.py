@@ -213,7 +213,10 @@ def evaluate(vector):
     x = vector.x
     out = {"energy": net.energy(x, **told)} if vector.kind == "energy" else {}
     out |= {"score": net.score(x, **told), "jacobian": net.jacobian(x, **told), "trace": net.trace(x, **told)}
-    losses = {name: loss for row in OBJECTIVES.values() for name, loss in row.losses(net, x, given, told).items()}
+    losses = {}
+    for row in OBJECTIVES.values():
+        if row.losses is not None:
+            losses |= row.losses(net, x, given, told)
     for name, loss in losses.items():
         out |= {f"{name}.{part}": getattr(loss, part) for part in ("value", "per_sample", "gradient")}
     return out
