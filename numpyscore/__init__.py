@@ -71,6 +71,7 @@ from .objectives.arrays import (
 from .objectives.denoising import denoising, multilevel_denoising
 from .objectives.implicit import explicit, generalised, implicit
 from .objectives.loss import Loss
+from .objectives.regularised import regularised
 from .objectives.sliced import finite_difference_sliced, sliced
 from .sampling.annealing import annealed_importance_sampling, tempered_langevin
 from .sampling.diagnostics import effective_sample_size, energy_distance, kernel_stein_discrepancy, split_r_hat
@@ -165,6 +166,7 @@ __all__ = [
     "perturb",
     "predictor_corrector",
     "read_vectors",
+    "regularised",
     "reverse_diffusion",
     "rings",
     "sample_flow",

@@ -6,6 +6,7 @@ scaled by sigma, a standard deviation. A new objective is a file of its own and 
 
 from .denoising import DENOISING, MULTILEVEL_DENOISING
 from .implicit import EXPLICIT, GENERALISED, IMPLICIT
+from .regularised import REGULARISED
 from .sliced import FINITE_DIFFERENCE_SLICED, SLICED
 
 OBJECTIVES = {
@@ -18,5 +19,6 @@ OBJECTIVES = {
         MULTILEVEL_DENOISING,
         SLICED,
         FINITE_DIFFERENCE_SLICED,
+        REGULARISED,
     )
 }

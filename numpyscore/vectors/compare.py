@@ -213,7 +213,7 @@ def evaluate(vector):
     x = vector.x
     out = {"energy": net.energy(x, **told)} if vector.kind == "energy" else {}
     out |= {"score": net.score(x, **told), "jacobian": net.jacobian(x, **told), "trace": net.trace(x, **told)}
-    losses = {}
+    losses: dict[str, Any] = {}
     for row in OBJECTIVES.values():
         if row.losses is not None:
             losses |= row.losses(net, x, given, told)

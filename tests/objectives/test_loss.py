@@ -3,7 +3,9 @@
 Tolerances in eps S: the loss of one sample adds at most |s|^2/2 + |t| to the scale of score and trace.
 """
 
+import importlib
 import inspect
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,12 +14,10 @@ from hypothesis import given
 from objectives_cases import BOTH, NAMES, RANDOM, SEEDS, cases, difference_formula, family_errors, small
 from oracles import absolute
 
+from numpyscore import objectives as objectives_room
 from numpyscore.densities.weights import linear_weight
 from numpyscore.networks.models import EnergyMLP, ScoreMLP
 from numpyscore.objectives import OBJECTIVES
-from numpyscore.objectives import denoising as denoising_module
-from numpyscore.objectives import implicit as implicit_module
-from numpyscore.objectives import sliced as sliced_module
 from numpyscore.objectives.denoising import denoising, multilevel_denoising
 from numpyscore.objectives.implicit import explicit, generalised, implicit
 from numpyscore.objectives.sliced import finite_difference_sliced, sliced
@@ -205,11 +205,18 @@ def test_a_generator_is_read_once_when_the_loss_is_made():
 # ------------------------------------------------------------------------------- the registry
 
 
+FAMILIES = [
+    f"numpyscore.objectives.{path.stem}"
+    for path in Path(objectives_room.__file__).parent.glob("*.py")
+    if path.stem not in ("__init__", "loss", "arguments", "arrays")
+]
+
+
 def test_every_objective_has_a_row_and_every_name_means_one():
-    """A public function of the three families that makes a Loss is an objective."""
+    """A public function of any file of the room that makes a Loss is an objective."""
     made = {
         name: f
-        for module in (implicit_module, denoising_module, sliced_module)
+        for module in map(importlib.import_module, FAMILIES)
         for name, f in vars(module).items()
         if inspect.isfunction(f) and f.__module__ == module.__name__ and not name.startswith("_")
         if next(iter(inspect.signature(f).parameters)) == "model"
@@ -259,10 +266,13 @@ def test_what_a_row_says_of_the_vectors_is_the_loss_itself(cls):
     given |= {"level_noise": rng.standard_normal((2, 1, d)), "probes": rng.standard_normal((2, 1, d))}
     told, named = {"sigma": None}, []
     for row in OBJECTIVES.values():
+        if row.losses is None:  # it came after the vectors' schema was closed
+            assert row.exact is None
+            continue
         losses, exact = row.losses(net, x, given, told), row.exact(Numbers(net, x, given))
         assert list(losses) == list(exact), row.name
         named += losses
         for name, loss in losses.items():
             # eps/step^2 = 6e-14 is lost to second differences
             np.testing.assert_allclose(loss.per_sample[0], exact[name], rtol=1e-12, atol=1e-11, err_msg=name)
-    assert len(named) == len(set(named)) and set(OBJECTIVES) <= set(named)
+    assert len(named) == len(set(named)) and {name for name, row in OBJECTIVES.items() if row.losses} <= set(named)

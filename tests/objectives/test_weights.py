@@ -41,6 +41,7 @@ WEIGHTED = {
     "multilevel_denoising, one level each": lambda net, q, **k: multilevel_denoising(
         net, q["x"], [1, 0.5], noise=q["noise"], level=q["level"], **k
     ),
+    "regularised": lambda net, q, **k: OBJECTIVES["regularised"].function(net, q["x"], 0.3, **told(q), **k),
     "sliced": lambda net, q, **k: sliced(net, q["x"], probes=two(q), **told(q), **k),
     "sliced, plain": lambda net, q, **k: sliced(net, q["x"], probes=two(q), variance_reduced=False, **told(q), **k),
     "finite_difference_sliced": lambda net, q, **k: finite_difference_sliced(
