@@ -15,6 +15,7 @@ from ..common.inputs import count, positive
 from .trapezoid import EPS, Piece, Sum, inverse, subdivide, trapezoid
 
 BUDGET = {0: 1, 1: 1 << 17, 2: 1 << 22, 3: 1 << 22}  # points of the largest grid
+UNRESOLVED = 1e-3  # error of the mass beyond which too little of the density is known to bound anything under it
 
 
 @dataclass(frozen=True)
@@ -167,10 +168,12 @@ def _over(where, f, frame, support, logpdf, rtol, breaks, budget):
 
     spent, eps = 0, EPS
 
-    def terms(x, logw):
+    def terms(x, logw, away=0):
+        """f p dx/du at the nodes, or relatively as far `away` from them as rounding is."""
         nonlocal spent, eps
         spent += len(x)
         x = np.ascontiguousarray(frame.center + x @ frame.axes.T) if rotated else x
+        x = np.clip(x * (1 + away), *support.T) if np.ndim(away) else x
         logp = np.zeros(len(x)) if logpdf is None else _values(where, "logpdf", logpdf(x), x, ())
         weight = logp + logw + logdet
         alive = weight > -700  # beyond, p underflows; if f has grown so much there that it matters, the rim tells
@@ -203,9 +206,9 @@ def _over(where, f, frame, support, logpdf, rtol, breaks, budget):
             continue
         open_ = ~part.endless & (part.total > 0)
         if np.any(part.error[open_] > rtol * part.total[open_]) and np.all(part.rest[open_] < rtol * part.total[open_]):
+            mass = 1.0 if getattr(f, "mass", False) and len(boxes) == 1 else None
             value, error = subdivide(terms, pieces, lo, hi, part.total, rtol)
-            better = error < part.error
-            part.value, part.error = np.where(better, value, part.value), np.where(better, error, part.error)
+            _reconcile(part, value, error, mass)
         if whole is None:
             whole = part
         else:
@@ -215,6 +218,29 @@ def _over(where, f, frame, support, logpdf, rtol, breaks, budget):
     if whole is not None:
         whole.evaluations = spent
     return whole
+
+
+def _reconcile(part, value, error, mass):
+    """Give a component of the Sum another rule's value and error where these are sharper; no rule is believed that is refuted.
+
+    Where both disagree beyond their errors at least one has missed something, and what one has missed once it may miss in
+    every component: the Sum stays, its errors as large as the distance. Where the last component is known to be `mass`, a rule
+    that does not find it, while the other does, has missed a part of the density.
+    """
+    apart = np.abs(value - part.value)
+    apart[part.endless] = 0
+    claimed = error + part.error
+    if (
+        mass is not None
+        and abs(value[-1] - mass) + error[-1] > UNRESOLVED > abs(part.value[-1] - mass) + part.error[-1]
+    ):
+        return
+    if np.any(apart > claimed):
+        part.error = np.maximum(part.error, np.where(apart > claimed, 2, 0) * apart)
+        return
+    better = error < part.error
+    part.error = np.maximum(part.error, np.where(apart > part.error, 2, 0) * apart * ~better)
+    part.value, part.error = np.where(better, value, part.value), np.where(better, error, part.error)
 
 
 def _report(whole, trailing, rtol, note=""):
@@ -315,11 +341,19 @@ def expectation(g, density, *, rtol=1e-12, breaks=(), budget=None):
     whole = _over("expectation", rows, frame, ends, density.logpdf, rtol, cuts, budget)
     if whole is None:
         return _nothing("the density underflows at every node: give it a frame that says where it lives")
-    defect, note = abs(whole.value[-1] - 1), ""
-    if defect > max(rtol, 8 * (whole.error + whole.rest)[-1]):
-        note = f"the density integrates to {whole.value[-1]:.6g} on its frame: logpdf is not normalised, or the frame misses a part"
+    # Errors of logpdf itself, and what is unknown of p, act on g and on the mass alike; on a g that is 0 at every node as on |g| <= 1.
+    mass, unknown = whole.value[-1], (whole.error + whole.rest)[-1]
+    defect, note = abs(mass - 1), ""
+    if defect > max(rtol, unknown):
+        note = (
+            f"the density integrates to {mass:.6g} on its frame: logpdf is not normalised, or the frame misses a part"
+        )
         whole.rest = whole.rest + np.inf
-    whole.rest = whole.rest + defect * whole.total  # errors of logpdf itself act on g and on the mass alike
+    elif not unknown <= UNRESOLVED:
+        note = f"the mass of the density is {mass:.6g} +- {unknown:.0e}: it is finer than the largest grid; give it a frame, or a larger budget="
+        whole.rest = whole.rest + np.inf
+    whole.total = np.where(whole.total > 0, whole.total, 1)
+    whole.rest = whole.rest + (defect + unknown) * whole.total
     for name in ("value", "total", "error", "rest", "endless"):
         setattr(whole, name, getattr(whole, name)[:-1])
     return _report(whole, rows.trailing, rtol, note)

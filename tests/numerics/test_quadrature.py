@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from numpyscore.densities import (
+    Banana,
     Exponential,
     Gaussian,
     GaussianMixture,
@@ -20,7 +21,8 @@ from numpyscore.densities import (
     Uniform,
 )
 from numpyscore.numerics import trapezoid
-from numpyscore.numerics.quadrature import Frame, Integral, expectation, flux, integrate
+from numpyscore.numerics.quadrature import Frame, Integral, _reconcile, expectation, flux, integrate
+from numpyscore.numerics.trapezoid import Sum
 
 EPS = np.finfo(float).eps
 LINE = np.array([[-np.inf, np.inf]])
@@ -188,15 +190,78 @@ def test_a_kink_across_the_plane_is_admitted(kink):
 
 
 def test_mass_the_frame_misses_is_not_averaged_away():
-    """Negative control: a spike of weight 1/1000, sd 1e-3, with a frame that says all is of size 1."""
-    spiky = GaussianMixture([0.999, 0.001], [0.0, 0.4321], [1.0, 1e-6])
+    """Negative control: a spike of weight 1/1000, sd 1e-5, with a frame that says all is of size 1."""
+    spiky = GaussianMixture([0.999, 0.001], [0.0, 0.4321], [1.0, 1e-10])
     liar = SimpleNamespace(dim=1, support=LINE, logpdf=spiky.logpdf, frame=Frame(np.zeros(1), np.eye(1)))
     found = expectation(lambda x: x[:, 0], liar)
     assert abs(found.value - 4.321e-4) > 1e-5, "the control must miss the spike, else it controls nothing"
     assert np.isinf(found.error) and not found.converged and "integrates to" in found.note
-    honest = expectation(lambda x: x[:, 0], spiky)
+    honest = expectation(lambda x: x[:, 0], GaussianMixture([0.999, 0.001], [0.0, 0.4321], [1.0, 1e-6]))
     assert honest.converged
     assert_honest(honest, 4.321e-4, scale=1)
+
+
+def test_a_part_that_falls_between_the_nodes_of_the_rule_is_seen_by_others():
+    """A bump of 1e-3 of the scale, between nodes 0.6 apart: nodes that share none with them find it, and the rule resolves it."""
+    for c in np.random.default_rng(2).normal(size=5):
+        for w in (1e-1, 1e-2, 3e-3):
+            found = expectation(lambda x, c=c, w=w: 1 + np.exp(-(((x[:, 0] - c) / w) ** 2) / 2), Gaussian(0.0, 1.0))
+            truth = 1 + w / np.sqrt(1 + w**2) * np.exp(-(c**2) / (2 * (1 + w**2)))
+            assert found.converged
+            assert_honest(found, truth)
+    spiky = GaussianMixture([0.999, 0.001], [0.0, 0.4321], [1.0, 1e-6])
+    frame = Frame(np.zeros(1), np.eye(1))
+    found = expectation(lambda x: x[:, 0], SimpleNamespace(dim=1, support=LINE, logpdf=spiky.logpdf, frame=frame))
+    assert found.converged
+    assert_honest(found, 4.321e-4, scale=1)
+
+
+def test_a_component_that_is_0_at_every_node_shares_the_doubt_about_the_mass():
+    """Half the mass, 1e-3 wide and 1e4 away, falls between all nodes there can be: nothing is known of it, so nothing of g."""
+    two = GaussianMixture([0.5, 0.5], [0.0, 1e4], [1e-6, 1.0])
+    found = expectation(lambda x: (x[:, 0] < 5000) * 1.0, two)
+    assert np.isinf(found.error) and not found.converged and "mass of the density" in found.note
+    found = expectation(lambda x: 0 * x[:, 0], Gaussian(0.0, 1.0))
+    assert found.value == 0 and 0 < found.error < 1e-14 and found.converged
+
+
+def test_a_banana_beyond_the_largest_grid_is_refused():
+    found = expectation(lambda x: x[:, 1] ** 2, Banana(0.03, 100, 3))  # 180001
+    assert np.isinf(found.error) and not found.converged
+
+
+def test_the_sharper_claim_of_two_rules_that_disagree_is_not_believed():
+    """Modes at (0, 0) and (100, 0): the subdivision misses the first, of weight .01, and claims 1e-183 +- 6e-15 for it."""
+    modes = GaussianMixture([0.01, 0.99], [[0.0, 0.0], [100.0, 0.0]], np.stack([0.09 * np.eye(2), np.eye(2)]))
+    found = expectation(lambda x: (x[:, 0] < 50) * 1.0, modes, budget=1 << 20)
+    assert_honest(found, 0.01)
+    assert not found.converged and found.error < 1e-3
+    both = [
+        Sum(*np.array([v, [1.0], e, [0.0]]).reshape(4, 1), np.array([False]))
+        for v, e in (([0.01], [4e-11]), ([0.3], [1e-3]))
+    ]
+    _reconcile(both[0], np.array([0.0]), np.array([6e-15]), None)
+    assert both[0].error >= 0.01, "no third party decides between the two"
+    _reconcile(both[1], np.array([0.3001]), np.array([6e-15]), None)
+    assert both[1].value == 0.3001 and both[1].error == 6e-15, "the control: where they agree, the sharper one counts"
+
+
+@pytest.mark.parametrize("power", [-0.9, -0.7, -0.5, -0.2])
+def test_a_singularity_nobody_was_told_of(power):
+    """E |x - c|^a under N(0, 1) by Kummer's function; below the spacing of doubles at c lies what no node can see."""
+    from scipy.special import gamma, hyp1f1
+
+    for c in (0.3, -1.7):
+        truth = 2 ** (power / 2) * gamma((1 + power) / 2) / np.sqrt(np.pi) * hyp1f1(-power / 2, 0.5, -(c**2) / 2)
+        assert_honest(expectation(lambda x, c=c: np.abs(x[:, 0] - c) ** power, Gaussian(0.0, 1.0)), truth)
+
+
+def test_what_lies_beyond_the_box_of_the_density_is_looked_for():
+    """g is 0 where the mass is, and e^200 where p is 1e-89: p g is 0 at every node of the box."""
+    from scipy.stats import norm
+
+    found = expectation(lambda x: (x[:, 0] > 20) * math.exp(200), Gaussian(0.0, 1.0))
+    assert_honest(found, norm.sf(20) * math.exp(200))
 
 
 def test_an_unnormalised_density_is_refused():
