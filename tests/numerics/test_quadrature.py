@@ -504,6 +504,54 @@ def test_flux_that_does_not_vanish_is_reported():
     assert np.isnan(grows.value) and np.isinf(grows.error) and not grows.converged
 
 
+def gamma(k, dim=1):
+    """x^(k - 1) e^-x / Gamma(k) per axis, which is 0 at 0 for k > 1, and is never asked for its frame."""
+
+    def logpdf(x):
+        with np.errstate(divide="ignore"):
+            return ((k - 1) * np.log(x) - x - math.lgamma(k)).sum(axis=1)
+
+    return SimpleNamespace(dim=dim, support=np.array([[0.0, np.inf]] * dim), logpdf=logpdf)
+
+
+@pytest.mark.parametrize(
+    "density, field, truth",
+    [
+        (Laplace(0.0), lambda x: np.sign(x) * np.exp(np.abs(x)), 1.0),
+        (Gaussian(0.0, 1.0), lambda x: np.sign(x) * np.exp(x**2 / 2) * np.sqrt(2 * np.pi), 2.0),
+        (gamma(2), lambda x: 0.5 / x - 1, -0.5),
+        (gamma(3), lambda x: 0.5 / x - 1, 0.0),
+        (gamma(2, 2), lambda x: 0.5 / x - 1, -1.0),
+    ],
+    ids=["laplace", "gaussian", "shape 2", "shape 3", "shape 2 in the plane"],
+)
+def test_flux_where_p_vanishes_or_underflows_and_p_v_does_not(density, field, truth):
+    found = flux(field, density)
+    assert_honest(found, truth)
+    assert found.error < (1e-12 if density.dim == 1 else 1e-2)
+
+
+@pytest.mark.parametrize(
+    "density, field",
+    [
+        (Gaussian(0.0, 1.0), lambda x: x * np.exp(0.6 * x**2)),
+        (Gaussian(0.0, 1.0), lambda x: np.exp(x**4 / 1e6)),  # p v falls to e^-12000 before v overflows, and then rises
+        (
+            Gaussian(np.zeros(2), np.eye(2)),
+            lambda x: np.sign(x) * np.exp(x**2 / 2),
+        ),  # p underflows on a face, p v does not
+        (gamma(1.5), lambda x: 0.5 / x - 1),
+        (gamma(1.5, 2), lambda x: 0.5 / x - 1),
+        (StudentT(1.0), lambda x: np.sin(x) * (1 + x**2)),
+        (StudentT(1.0), lambda x: np.sin(np.log1p(np.abs(x))) * (1 + x**2)),
+    ],
+    ids=["grows", "grows late", "plane", "shape 1.5", "shape 1.5 in the plane", "oscillates", "oscillates slowly"],
+)
+def test_flux_without_a_limit_is_no_number(density, field):
+    found = flux(field, density)
+    assert np.isnan(found.value) and np.isinf(found.error) and not found.converged and "does not vanish" in found.note
+
+
 # --------------------------------------------------------------------------- misuse
 
 
