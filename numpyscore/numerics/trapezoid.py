@@ -135,6 +135,10 @@ def _end(profile, alive, at, h, infinite, blocked, goal, past):
     # To infinity: twice the geometric continuation, or the shell itself if that is larger. To a finite end, near which nothing
     # oscillates: from the last node, exact for geometric decay and ample for the faster decay there.
     tail = outer * np.maximum(1, 2 * r / (1 - r)) if infinite else 2 * edge[:, 0] * m / -np.log(r)
+    if (
+        first
+    ):  # beyond the first node alive all underflows; a shell as wide as the mode beside it says less than that node
+        tail = np.where(edge[:, 0] < 1e-100 * goal, edge[:, 0] * m, tail)
     inside = (np.cumsum(profile, axis=1) > 1e-4 * goal[:, None]).any(axis=0)
     keep = max(0, int(np.argmax(inside)) - 1) if inside.any() else 0
     keep = min(keep, max(0, first - 2 * m)) if first else keep  # see next time, too, that it is dead beyond
