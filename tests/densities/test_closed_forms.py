@@ -848,3 +848,12 @@ def test_a_box_much_narrower_than_the_gaussian_is_normalised():
         series = 1 + (middle**2 - 1) * w**2 / 24 + (middle**4 - 6 * middle**2 + 3) * w**4 / 1920
         truth = -np.log(w) - np.log(series)  # log of phi(middle) / (phi(middle) w series)
         assert abs(p.logpdf(np.array([[middle]]))[0] - truth) <= 4 * np.finfo(float).eps * (abs(truth) + a**2)
+
+
+@pytest.mark.parametrize("rho", [0.5, 1 - 1e-9, 1 - 1e-10, 1 - 1e-12])
+def test_a_quadrant_of_nearly_parallel_axes_is_normalised(rho):
+    """Pr[both positive] = 1/4 + arcsin(rho) / 2 pi (Sheppard); SciPy calls a correlation of 1 - 1e-10 singular unless told not to."""
+    C = np.array([[1, rho], [rho, 1]])
+    p, x = TruncatedGaussian(np.zeros(2), C, 0.0, np.inf), np.array([[0.7, 0.7]])
+    log_share = Gaussian(np.zeros(2), C).logpdf(x) - p.logpdf(x)
+    assert np.exp(log_share)[0] == pytest.approx(0.25 + math.asin(rho) / (2 * math.pi), abs=1e-13)
