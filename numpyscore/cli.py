@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 
 from . import __version__
@@ -25,7 +26,28 @@ class _Parser(argparse.ArgumentParser):
     """One line on stderr for a usage error, not the whole synopsis."""
 
     def error(self, message):
-        self.exit(USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(USAGE, f"{self.prog}: {_shortened(message)}; see {self.prog} --help\n")
+
+
+def _shortened(message):
+    """A name of 100,000 characters is not echoed whole."""
+    return (
+        message
+        if len(message) <= 2000
+        else f"{message[:800]} [... {len(message) - 1600} characters ...] {message[-800:]}"
+    )
+
+
+def _joined(argv):
+    """`--lower -40,-40` as `--lower=-40,-40`: argparse knows negative numbers, but takes a list of them for an option."""
+    out: list = []
+    for word in map(str, argv):
+        option = out and re.fullmatch(r"--[a-z-]+", out[-1])
+        if option and re.match(r"-(\.?\d|inf)", word, re.IGNORECASE):
+            out[-1] += f"={word}"
+        else:
+            out.append(word)
+    return out
 
 
 def _parser():
@@ -43,7 +65,7 @@ def _parser():
 
 def main(argv=None):
     """Run the command line; returns the exit code."""
-    args = _parser().parse_args(argv)
+    args = _parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
     try:
         code = args.run(args)
         if sys.stdout is not None:
@@ -62,6 +84,6 @@ def main(argv=None):
         )
         return USAGE
     except (ValueError, TypeError, OSError) as error:
-        said = " ".join(str(error).split()).removeprefix(f"{args.command}: ")
+        said = _shortened(" ".join(str(error).split()).removeprefix(f"{args.command}: "))
         print(f"numpyscore {args.command}: {said}", file=sys.stderr)
         return USAGE

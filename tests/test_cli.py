@@ -149,3 +149,18 @@ def test_no_colour_and_no_progress_off_a_terminal(tmp_path):
     argv = [sys.executable, "-m", "numpyscore", "verify", "--density", "gaussian", "--only", "boundary term"]
     done = subprocess.run(argv, capture_output=True, text=True, env=os.environ | {"NO_COLOR": "1"})
     assert done.returncode == 0 and done.stderr == "" and "\x1b" not in done.stdout
+
+
+def test_a_list_of_negative_ends_is_a_value(capsys, tmp_path):
+    """argparse knows -40, and takes -40,-40 and -inf,0 for options: the file, which is missing, is what must be complained of."""
+    for ends in ("-40,-40", "-40", "-inf,-.5", "-1e3,0"):
+        code, _, err = call(capsys, "fit", str(tmp_path / "none.csv"), "--objective", "generalised", "--lower", ends)
+        assert code == 2 and "none.csv" in err and "expected one argument" not in err
+    code, _, err = call(capsys, "fit", str(tmp_path / "none.csv"), "--lower", "--json")
+    assert code == 2 and "expected one argument" in err
+
+
+def test_a_name_of_100_000_characters_is_not_echoed_whole(capsys):
+    for argv in (("x" * 100_000,), ("fit", "y" * 100_000), ("verify", "--density", "z" * 100_000)):
+        code, _, err = call(capsys, *argv)
+        assert code == 2 and len(err) < 3000 and "characters" in err

@@ -159,7 +159,11 @@ def _log_likelihood(model, z, sigmas, support, rng):
     if model.dim <= 3:
         log_Z, error = log_normaliser(model, start)
         if not math.isfinite(log_Z):
-            return None, {"method": None, "why": "Z is infinite: exp(-f) has no integral; train with confinement > 0"}
+            missed = (
+                "Z is finite, but the integral of exp(-f) was not found: it is too fine, or too large, for quadrature"
+            )
+            endless = "Z is infinite: exp(-f) has no integral; train with confinement > 0"
+            return None, {"method": None, "why": missed if model.confinement > 0 else endless}
         return -model.energy(z) - log_Z, {"method": "quadrature", "log_normaliser": log_Z, "error_bound": error}
     if model.confinement == 0:
         return None, {

@@ -135,7 +135,7 @@ class TruncatedGaussian(Gaussian):
         else:
             from scipy.stats import multivariate_normal
 
-            gaussian = multivariate_normal(self.mean, self.cov, seed=0, abseps=1e-8, releps=1e-8)
+            gaussian = multivariate_normal(self.mean, self.cov, allow_singular=True, seed=0, abseps=1e-8, releps=1e-8)
             probability = float(gaussian.cdf(self.upper, lower_limit=self.lower))
             mass = math.log(probability) if probability > 0 else -np.inf
         if mass == -np.inf:

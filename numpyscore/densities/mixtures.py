@@ -18,6 +18,7 @@ class GaussianMixture(Density):
 
     All is computed relative to the strongest component at x: for components that share a covariance, log ratios and score
     differences come from mu_k - mu_strongest, not from two large numbers, so that nothing cancels however far x lies.
+    The score of a shared covariance comes from means about their centre: with clusters D apart it carries eps D / sigma^2.
     With unequal covariances a log ratio carries eps times the squared distance, which is the rounding of x itself.
 
     Parameters

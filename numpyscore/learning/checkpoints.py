@@ -101,7 +101,7 @@ class Checkpoint:
             raise refuse("is of other data, another seed or other options")
         try:
             return from_arrays(data)
-        except (KeyError, ValueError, TypeError) as error:
+        except (LookupError, ValueError, TypeError, ArithmeticError, AttributeError) as error:
             raise refuse(f"lacks what a checkpoint holds ({error})") from None
 
     def keep(self, state):

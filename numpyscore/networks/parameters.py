@@ -60,9 +60,10 @@ class Layers:
             finite(where, f"W{l}", W)
             finite(where, f"b{l}", b)
         self._check_ends(where, pairs[0][0].shape[0] - self.conditional, pairs[-1][0].shape[1])
-        dtype = np.result_type(*(a for pair in pairs for a in pair))
-        self._allowed(where, dtype if dtype.kind in "fc" else np.dtype(float))
-        return [(W.astype(dtype if dtype.kind in "fc" else float), b.astype(W.dtype)) for W, b in pairs]
+        common = np.result_type(*(a for pair in pairs for a in pair))
+        dtype = common if common.kind in "fc" else np.dtype(float)
+        self._allowed(where, dtype)
+        return [(W.astype(dtype), b.astype(dtype)) for W, b in pairs]
 
     def _check_ends(self, where, dim, outputs):
         raise TypeError(f"{where} is the common part of EnergyMLP and ScoreMLP; use one of these.")

@@ -14,6 +14,7 @@ EPS = float(np.finfo(float).eps)
 BLOCK = 1 << 15  # points per call of the integrand: bounded memory
 SHELL = 0.25  # width in u of the outermost shells, whose sums bound what lies beyond them
 FAR = 170.0  # largest u towards infinity: |x| near 1e73, so that x^4 is still a number
+EVIDENCE = 1 << 12  # nodes on a line beside those of the rule: a part wider than this share of the box is seen
 MEMORY = 1 << 25  # numbers in the terms of one grid
 SUBDIVISIONS = {1: 4000, 2: 450, 3: 45}  # of SciPy's adaptive rule: about a second
 MARGIN = {"gaussian": 9.0, "exponential": 40.0, "algebraic": 3e3}  # first guess: bulk to 1e-17, in units of the frame
@@ -134,6 +135,10 @@ def _end(profile, alive, at, h, infinite, blocked, goal, past):
     # To infinity: twice the geometric continuation, or the shell itself if that is larger. To a finite end, near which nothing
     # oscillates: from the last node, exact for geometric decay and ample for the faster decay there.
     tail = outer * np.maximum(1, 2 * r / (1 - r)) if infinite else 2 * edge[:, 0] * m / -np.log(r)
+    if (
+        first
+    ):  # beyond the first node alive all underflows; a shell as wide as the mode beside it says less than that node
+        tail = np.where(edge[:, 0] < 1e-100 * goal, edge[:, 0] * m, tail)
     inside = (np.cumsum(profile, axis=1) > 1e-4 * goal[:, None]).any(axis=0)
     keep = max(0, int(np.argmax(inside)) - 1) if inside.any() else 0
     keep = min(keep, max(0, first - 2 * m)) if first else keep  # see next time, too, that it is dead beyond
@@ -214,22 +219,62 @@ def inverse(total):
 
 
 def _misfit(terms, pieces, t, lo, h, per_total):
-    """(k,): estimate of int |f - its band-limited interpolant|, from 24 random points between nodes that matter.
+    """(k,): estimates of int |f - its band-limited interpolant| and of int |f(x) - f(x')|, x' a rounding away, from 24 random points.
 
-    The integral of the interpolant is the sum, so this bounds the error. It guards against the one thing no spectrum of
-    samples shows: an oscillation in step with the nodes, such as sin(30 x), which looks smooth on them.
+    The integral of the interpolant is the sum, so the first bounds the error. It guards against the one thing no spectrum of
+    samples shows: an oscillation in step with the nodes, such as sin(30 x), which looks smooth on them. The second is what the
+    map and the integrand make of eps |x|: where axes are nearly parallel, or far from 0, that is more than eps of the sum.
     """
     share = np.tensordot(per_total, np.abs(t), 1).ravel()
     chance, rng = share / share.sum(), np.random.default_rng(0)
     cells = rng.choice(share.size, 24, p=chance)
     at = np.stack(np.unravel_index(cells, t.shape[1:]), axis=1) + rng.uniform(-0.5, 0.5, (24, len(h)))
-    x, logw = zip(*(p.nodes(a + s * i) for p, a, s, i in zip(pieces, lo, h, at.T, strict=True)), strict=True)
-    f = terms(np.stack(x, axis=1), np.sum(logw, axis=0) + np.log(h).sum())[0]
+    columns, logs = zip(*(p.nodes(a + s * i) for p, a, s, i in zip(pieces, lo, h, at.T, strict=True)), strict=True)
+    x, logw = np.stack(columns, axis=1), np.sum(logs, axis=0) + np.log(h).sum()
+    f, near = (terms(x, logw, away)[0] for away in (0, EPS * rng.choice([-1.0, 1.0], x.shape)))
     sinc = [np.sinc(np.arange(m)[:, None] - i) for m, i in zip(t.shape[1:], at.T, strict=True)]
     seen = t @ sinc.pop()
     while sinc:
         seen = np.einsum("...im,im->...m", seen, sinc.pop())
-    return np.mean(np.abs(seen - (0 if f is None else f)) / chance[cells], axis=1)
+    f = np.zeros_like(seen) if f is None else f
+    mean = lambda gap: np.mean(np.abs(gap) / chance[cells], axis=1)
+    return mean(seen - f), mean(f - (0 if near is None else near))
+
+
+def _beyond(terms, lo, hi, limits, pieces, goal):
+    """For each end, (2, d): how far it must move for what 32 points on the way to its limit show to be worth more than `goal`."""
+    rng, d = np.random.default_rng(2), len(pieces)
+    move = np.zeros((2, d))
+    for j, side in product(range(d), (0, 1)):
+        ladder = 0.5 * (hi[j] - lo[j]) * (2 ** (np.arange(1, 33) / 8) - 1)
+        ladder = ladder[ladder < abs(limits[j, side] - (lo, hi)[side][j])]
+        if not len(ladder):
+            continue
+        u = rng.uniform(lo, hi, (len(ladder), d))
+        u[:, j] = (lo[j] - ladder, hi[j] + ladder)[side]
+        x, logw = zip(*(p.nodes(column) for p, column in zip(pieces, u.T, strict=True)), strict=True)
+        volume = np.log(np.diff(ladder, prepend=0)) + np.log(np.delete(hi - lo, j)).sum()
+        try:
+            with np.errstate(all="ignore"):
+                f = terms(np.stack(x, axis=1), np.sum(logw, axis=0) + volume)[0]
+        except ValueError:
+            continue  # f need not be a number where p is next to nothing
+        if f is not None and (worth := np.any(np.abs(f) > goal[:, None], axis=0)).any():
+            move[side, j] = ladder[np.flatnonzero(worth)[-1]]
+    return move
+
+
+def _apart(terms, pieces, n, lo, h, value, evidence):
+    """(k,): the distance of the sum from one over nodes that share none with it: spacing 2 h, finer on a line, shifted at random.
+
+    Its own error is no larger than the coefficients from 1/2 of 1/h on, which are in sight. What falls between the nodes of one,
+    a part narrower than they see, does not fall between those of both; what is narrower than both is out of sight.
+    """
+    step = 2.0 if len(n) > 1 else 1 / max(1, evidence // n[0])
+    first = np.random.default_rng(1).uniform(0.1, 0.9, len(n)) * step
+    f = _sample(terms, pieces, lo + first * h, step * h, ((n - 1 - first) / step).astype(int) + 1)[0]
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.nan_to_num(np.abs((0 if f is None else f.reshape(len(f), -1).sum(axis=1)) - value), nan=np.inf)
 
 
 def _count(box, h):
@@ -258,7 +303,7 @@ def trapezoid(terms, pieces, rtol, budget):
     lo, hi = np.maximum(lo, limits[:, 0]), np.minimum(hi, limits[:, 1])
     past: dict = {}
     before: dict = {}
-    settled, last, budget = False, False, budget if d == 1 else budget // 2
+    settled, last, looked, budget = False, False, False, budget if d == 1 else budget // 2
     if (
         excess := np.prod(_count((lo, hi), h)) / budget
     ) > 1:  # features finer than the budget allows: do what can be done
@@ -295,6 +340,10 @@ def trapezoid(terms, pieces, rtol, budget):
             continue
         if moved:  # no room: what has not decayed by now is taken not to
             settled, endless = True, wild | np.any([e.endless(goal) for e in ends.values()], axis=0)
+        elif not (settled or last or looked) and (far := _beyond(terms, lo, hi, limits, pieces, goal)).any():
+            lo, hi, looked = lo - far[0], hi + far[1], True
+            continue
+        looked = True
         drop = np.array([[ends[j, side].spare for j in range(d)] for side in (0, 1)]) * h
         new = np.array([lo + drop[0], hi - drop[1]])  # from here on without what is empty
 
@@ -308,8 +357,11 @@ def trapezoid(terms, pieces, rtol, budget):
         before[sight] = level
         level = np.where(noise, 0, level)
         if (last or np.all(level <= want)) and np.any(per_total[~endless] > 0):
-            gap = _misfit(terms, pieces, t, lo, h, per_total * ~endless)
-            unseen = np.where((gap > 1e3 * (below.sum(axis=1) + rounding)) & ~endless, gap, 0)[:, None]
+            gap, moved = _misfit(terms, pieces, t, lo, h, per_total * ~endless)
+            claimed = 4 * below.sum(axis=1) + rounding + moved + np.sum([e.tail for e in ends.values()], axis=0)
+            apart = _apart(terms, pieces, n, lo, h, value, EVIDENCE if rtol < 1e-8 else EVIDENCE // 8)
+            gap = np.maximum(np.where(gap > 250 * claimed, gap, 0), np.where(apart > claimed, apart, 0))
+            unseen, rounding = np.where(endless, 0, gap)[:, None], rounding + moved
             band, level = band + unseen, level + unseen * share
         level = level.max(axis=0)
         rough = level > want
@@ -338,26 +390,49 @@ def subdivide(terms, pieces, lo, hi, total, rtol):
     """
     from scipy.integrate import cubature
 
-    d, scale, found = len(pieces), np.where(total > 1e-290, total, 1), []
+    d, scale, found, spikes = len(pieces), np.where(total > 1e-290, total, 1), [], []
     first = 8 if d == 1 else 1  # a line can afford a fair first mesh
     cells = [([k / first] * d, [(k + 1) / first] * d) for k in range(first)]
     skews = (0.07, -0.11, 0.23, -0.29, 0.37) if d == 1 else (0.07, -0.11, 0.23)
     most, atol = SUBDIVISIONS[d] // (len(skews) * first), rtol / (8 * first)
     for skew in skews:
+        visited: list = []
 
-        def f(v, skew=skew):
+        def f(v, skew=skew, visited=visited):
             u = lo + (hi - lo) * v * (1 + skew * (1 - v))
             stretch = np.log((hi - lo) * (1 + skew * (1 - 2 * v))).sum(axis=1)
             x, logw = zip(*(p.nodes(u[:, j]) for j, p in enumerate(pieces)), strict=True)
             t = terms(np.stack(x, axis=1), np.sum(logw, axis=0) + stretch)[0]
-            return np.zeros((len(u), len(scale))) if t is None else (t / scale[:, None]).T
+            t = np.zeros((len(u), len(scale))) if t is None else (t / scale[:, None]).T
+            visited.append((v, np.abs(t)))
+            return t
 
         parts = [cubature(f, *cell, rule="gk21", rtol=0, atol=atol, max_subdivisions=most) for cell in cells]
         found.append([sum(p.estimate for p in parts), sum(p.error for p in parts)])
+        spikes.append(_spike(*map(np.concatenate, zip(*visited, strict=True))) if d == 1 else 0.0)
     values, errors = np.swapaxes(found, 0, 1)  # each (runs, k)
     order = np.argsort(values, axis=0)
     values, errors = np.take_along_axis(values, order, axis=0), np.take_along_axis(errors, order, axis=0)
     gap = np.diff(values, axis=0)
     best = np.argmin(gap, axis=0), np.arange(len(scale))
     rounding = 64 * EPS  # of a running sum over some hundred cells
-    return values[best] * scale, (2 * np.maximum(errors[:-1], errors[1:]) + 4 * gap)[best] * scale + rounding * scale
+    error = (2 * np.maximum(errors[:-1], errors[1:]) + 4 * gap)[best] + np.max(spikes, axis=0) + rounding
+    return values[best] * scale, error * scale
+
+
+def _spike(v, f):
+    """(k,): what lies between a singularity and the points v (m, 1) nearest to it, from the growth of |f| (m, k) towards it.
+
+    Subdivision ends at the spacing of doubles, its own estimate with it; under |v|^-a there is still delta^(1 - a) / (1 - a) to come.
+    """
+    out = np.zeros(f.shape[1])
+    for k, column in enumerate(f.T):
+        far = np.abs(v[:, 0] - v[np.argmax(column), 0])
+        delta = np.min(far[far > 0])
+        if delta > 1e-9:
+            continue  # no cell shrunk to a point
+        near, beyond = (column[(low * delta <= far) & (far <= 10 * low * delta)].max(initial=0) for low in (1, 1e3))
+        power = np.log(near / beyond) / np.log(1e3) if beyond > 0 else 0.0 if near == 0 else np.inf
+        if power > 0.05:
+            out[k] = 20 * near * delta / (1 - power) if power < 0.97 else np.inf
+    return out

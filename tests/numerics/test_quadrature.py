@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from numpyscore.densities import (
+    Banana,
     Exponential,
     Gaussian,
     GaussianMixture,
@@ -20,7 +21,8 @@ from numpyscore.densities import (
     Uniform,
 )
 from numpyscore.numerics import trapezoid
-from numpyscore.numerics.quadrature import Frame, Integral, expectation, flux, integrate
+from numpyscore.numerics.quadrature import Frame, Integral, _reconcile, expectation, flux, integrate
+from numpyscore.numerics.trapezoid import Sum
 
 EPS = np.finfo(float).eps
 LINE = np.array([[-np.inf, np.inf]])
@@ -95,6 +97,16 @@ def test_location_and_scale_do_not_matter():
         found = expectation(lambda x, m=loc, s=scale: ((x[:, 0] - m) / s) ** 2, Gaussian(loc, scale**2))
         assert_honest(found, 1)
         assert found.error <= 1e-12 + 100 * EPS * abs(loc) / scale  # x itself is rounded to eps |loc|
+
+
+@pytest.mark.parametrize("rho", [0.9999, 1 - 1e-9, 1 - 1e-12])
+def test_nearly_parallel_axes(rho):
+    """LAPACK's triangle, 2.5e-10 off in L_22 at 1 - 1e-9, made E (x_1 - x_2)^2 wrong by 5e-10 beside a claim of 6e-13."""
+    p = Gaussian(np.zeros(2), np.array([[1, rho], [rho, 1]]))
+    found = expectation(lambda x: np.column_stack([(x[:, 0] - x[:, 1]) ** 2, (p.score(x) ** 2).sum(axis=1)]), p)
+    truth = np.array([2 * (1 - rho), 2 / ((1 - rho) * (1 + rho))])  # 1 - rho is exact
+    assert_honest(found, truth)
+    assert np.all(found.error <= 1e-5 * np.sqrt(EPS) / np.sqrt(1 - rho) * truth)  # eps |x| beside the narrow axis
 
 
 def test_normaliser_of_an_energy():
@@ -188,15 +200,78 @@ def test_a_kink_across_the_plane_is_admitted(kink):
 
 
 def test_mass_the_frame_misses_is_not_averaged_away():
-    """Negative control: a spike of weight 1/1000, sd 1e-3, with a frame that says all is of size 1."""
-    spiky = GaussianMixture([0.999, 0.001], [0.0, 0.4321], [1.0, 1e-6])
+    """Negative control: a spike of weight 1/1000, sd 1e-5, with a frame that says all is of size 1."""
+    spiky = GaussianMixture([0.999, 0.001], [0.0, 0.4321], [1.0, 1e-10])
     liar = SimpleNamespace(dim=1, support=LINE, logpdf=spiky.logpdf, frame=Frame(np.zeros(1), np.eye(1)))
     found = expectation(lambda x: x[:, 0], liar)
     assert abs(found.value - 4.321e-4) > 1e-5, "the control must miss the spike, else it controls nothing"
     assert np.isinf(found.error) and not found.converged and "integrates to" in found.note
-    honest = expectation(lambda x: x[:, 0], spiky)
+    honest = expectation(lambda x: x[:, 0], GaussianMixture([0.999, 0.001], [0.0, 0.4321], [1.0, 1e-6]))
     assert honest.converged
     assert_honest(honest, 4.321e-4, scale=1)
+
+
+def test_a_part_that_falls_between_the_nodes_of_the_rule_is_seen_by_others():
+    """A bump of 1e-3 of the scale, between nodes 0.6 apart: nodes that share none with them find it, and the rule resolves it."""
+    for c in np.random.default_rng(2).normal(size=5):
+        for w in (1e-1, 1e-2, 3e-3):
+            found = expectation(lambda x, c=c, w=w: 1 + np.exp(-(((x[:, 0] - c) / w) ** 2) / 2), Gaussian(0.0, 1.0))
+            truth = 1 + w / np.sqrt(1 + w**2) * np.exp(-(c**2) / (2 * (1 + w**2)))
+            assert found.converged
+            assert_honest(found, truth)
+    spiky = GaussianMixture([0.999, 0.001], [0.0, 0.4321], [1.0, 1e-6])
+    frame = Frame(np.zeros(1), np.eye(1))
+    found = expectation(lambda x: x[:, 0], SimpleNamespace(dim=1, support=LINE, logpdf=spiky.logpdf, frame=frame))
+    assert found.converged
+    assert_honest(found, 4.321e-4, scale=1)
+
+
+def test_a_component_that_is_0_at_every_node_shares_the_doubt_about_the_mass():
+    """Half the mass, 1e-3 wide and 1e4 away, falls between all nodes there can be: nothing is known of it, so nothing of g."""
+    two = GaussianMixture([0.5, 0.5], [0.0, 1e4], [1e-6, 1.0])
+    found = expectation(lambda x: (x[:, 0] < 5000) * 1.0, two)
+    assert np.isinf(found.error) and not found.converged and "the density" in found.note
+    found = expectation(lambda x: 0 * x[:, 0], Gaussian(0.0, 1.0))
+    assert found.value == 0 and 0 < found.error < 1e-14 and found.converged
+
+
+def test_a_banana_beyond_the_largest_grid_is_refused():
+    found = expectation(lambda x: x[:, 1] ** 2, Banana(0.03, 100, 3))  # 180001
+    assert np.isinf(found.error) and not found.converged
+
+
+def test_the_sharper_claim_of_two_rules_that_disagree_is_not_believed():
+    """Modes at (0, 0) and (100, 0): the subdivision misses the first, of weight .01, and claims 1e-183 +- 6e-15 for it."""
+    modes = GaussianMixture([0.01, 0.99], [[0.0, 0.0], [100.0, 0.0]], np.stack([0.09 * np.eye(2), np.eye(2)]))
+    found = expectation(lambda x: (x[:, 0] < 50) * 1.0, modes, budget=1 << 20)
+    assert_honest(found, 0.01)
+    assert not found.converged and found.error < 1e-3
+    both = [
+        Sum(*np.array([v, [1.0], e, [0.0]]).reshape(4, 1), np.array([False]))
+        for v, e in (([0.01], [4e-11]), ([0.3], [1e-3]))
+    ]
+    _reconcile(both[0], np.array([0.0]), np.array([6e-15]), None)
+    assert both[0].error >= 0.01, "no third party decides between the two"
+    _reconcile(both[1], np.array([0.3001]), np.array([6e-15]), None)
+    assert both[1].value == 0.3001 and both[1].error == 6e-15, "the control: where they agree, the sharper one counts"
+
+
+@pytest.mark.parametrize("power", [-0.9, -0.7, -0.5, -0.2])
+def test_a_singularity_nobody_was_told_of(power):
+    """E |x - c|^a under N(0, 1) by Kummer's function; below the spacing of doubles at c lies what no node can see."""
+    from scipy.special import gamma, hyp1f1
+
+    c = 0.3
+    truth = 2 ** (power / 2) * gamma((1 + power) / 2) / np.sqrt(np.pi) * hyp1f1(-power / 2, 0.5, -(c**2) / 2)
+    assert_honest(expectation(lambda x: np.abs(x[:, 0] - c) ** power, Gaussian(0.0, 1.0)), truth)
+
+
+def test_what_lies_beyond_the_box_of_the_density_is_looked_for():
+    """g is 0 where the mass is, and e^200 where p is 1e-89: p g is 0 at every node of the box."""
+    from scipy.stats import norm
+
+    found = expectation(lambda x: (x[:, 0] > 20) * math.exp(200), Gaussian(0.0, 1.0))
+    assert_honest(found, norm.sf(20) * math.exp(200))
 
 
 def test_an_unnormalised_density_is_refused():
@@ -437,6 +512,54 @@ def test_flux_that_does_not_vanish_is_reported():
     assert "limit that is not 0" in limit.note
     grows = flux(lambda x: x**3, StudentT(1.0))
     assert np.isnan(grows.value) and np.isinf(grows.error) and not grows.converged
+
+
+def gamma(k, dim=1):
+    """x^(k - 1) e^-x / Gamma(k) per axis, which is 0 at 0 for k > 1, and is never asked for its frame."""
+
+    def logpdf(x):
+        with np.errstate(divide="ignore"):
+            return ((k - 1) * np.log(x) - x - math.lgamma(k)).sum(axis=1)
+
+    return SimpleNamespace(dim=dim, support=np.array([[0.0, np.inf]] * dim), logpdf=logpdf)
+
+
+@pytest.mark.parametrize(
+    "density, field, truth",
+    [
+        (Laplace(0.0), lambda x: np.sign(x) * np.exp(np.abs(x)), 1.0),
+        (Gaussian(0.0, 1.0), lambda x: np.sign(x) * np.exp(x**2 / 2) * np.sqrt(2 * np.pi), 2.0),
+        (gamma(2), lambda x: 0.5 / x - 1, -0.5),
+        (gamma(3), lambda x: 0.5 / x - 1, 0.0),
+        (gamma(2, 2), lambda x: 0.5 / x - 1, -1.0),
+    ],
+    ids=["laplace", "gaussian", "shape 2", "shape 3", "shape 2 in the plane"],
+)
+def test_flux_where_p_vanishes_or_underflows_and_p_v_does_not(density, field, truth):
+    found = flux(field, density)
+    assert_honest(found, truth)
+    assert found.error < (1e-12 if density.dim == 1 else 1e-2)
+
+
+@pytest.mark.parametrize(
+    "density, field",
+    [
+        (Gaussian(0.0, 1.0), lambda x: x * np.exp(0.6 * x**2)),
+        (Gaussian(0.0, 1.0), lambda x: np.exp(x**4 / 1e6)),  # p v falls to e^-12000 before v overflows, and then rises
+        (
+            Gaussian(np.zeros(2), np.eye(2)),
+            lambda x: np.sign(x) * np.exp(x**2 / 2),
+        ),  # p underflows on a face, p v does not
+        (gamma(1.5), lambda x: 0.5 / x - 1),
+        (gamma(1.5, 2), lambda x: 0.5 / x - 1),
+        (StudentT(1.0), lambda x: np.sin(x) * (1 + x**2)),
+        (StudentT(1.0), lambda x: np.sin(np.log1p(np.abs(x))) * (1 + x**2)),
+    ],
+    ids=["grows", "grows late", "plane", "shape 1.5", "shape 1.5 in the plane", "oscillates", "oscillates slowly"],
+)
+def test_flux_without_a_limit_is_no_number(density, field):
+    found = flux(field, density)
+    assert np.isnan(found.value) and np.isinf(found.error) and not found.converged and "does not vanish" in found.note
 
 
 # --------------------------------------------------------------------------- misuse
