@@ -51,9 +51,11 @@ from .densities.noise import (
     suggest_levels,
     visibility,
 )
-from .densities.weights import box_weight, capped_weight, linear_weight, square_weight
+from .densities.weights import box_weight, capped_weight, distance_weight, linear_weight, log_weight, square_weight
 from .derivations import Verdict, Verdicts, verify
 from .estimation import estimators
+from .estimation.asymptotics import asymptotic_variance, efficiency, stein_weight
+from .estimation.errors import sandwich
 from .learning.fit import Fit, fit
 from .learning.units import Units, load_fitted, load_ladder
 from .networks.activations import Activation
@@ -117,6 +119,7 @@ __all__ = [
     "Verdicts",
     "annealed_importance_sampling",
     "annealed_langevin",
+    "asymptotic_variance",
     "bias",
     "bits_per_dimension",
     "box_weight",
@@ -136,8 +139,10 @@ __all__ = [
     "denoising",
     "denoising_loss",
     "digits",
+    "distance_weight",
     "draw",
     "effective_sample_size",
+    "efficiency",
     "eight_gaussians",
     "energy_distance",
     "estimators",
@@ -166,6 +171,7 @@ __all__ = [
     "load_ladder",
     "log_likelihood",
     "log_normaliser",
+    "log_weight",
     "multilevel_denoising",
     "old_faithful",
     "perturb",
@@ -174,12 +180,14 @@ __all__ = [
     "reverse_diffusion",
     "rings",
     "sample_flow",
+    "sandwich",
     "sliced",
     "sliced_loss",
     "song_ermon_mixture",
     "split_r_hat",
     "square_weight",
     "standardise",
+    "stein_weight",
     "suggest_levels",
     "swiss_roll",
     "tempered_langevin",
