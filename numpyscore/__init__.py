@@ -83,7 +83,7 @@ from .objectives.loss import (
 from .sampling.annealing import annealed_importance_sampling, tempered_langevin
 from .sampling.diagnostics import effective_sample_size, energy_distance, kernel_stein_discrepancy, split_r_hat
 from .sampling.draw import draw
-from .sampling.flow import bits_per_dimension, log_likelihood, sample_flow, transport
+from .sampling.flow import bits_per_dimension, fokker_planck_residual, log_likelihood, sample_flow, transport
 from .sampling.langevin import Chains, annealed_langevin, langevin, predictor_corrector, reverse_diffusion, tweedie
 from .sampling.normaliser import log_normaliser
 from .sampling.targets import Ladder
@@ -155,6 +155,7 @@ __all__ = [
     "fisher_divergence",
     "fit",
     "flux",
+    "fokker_planck_residual",
     "from_csv",
     "generalised",
     "generalised_loss",

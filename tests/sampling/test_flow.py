@@ -1,6 +1,7 @@
 """The probability flow: closed forms on Gaussians and mixtures, and densities of any network that integrate to one."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from scipy import stats
 
 from numpyscore.densities import Gaussian, GaussianMixture
 from numpyscore.networks.models import EnergyMLP, ScoreMLP
-from numpyscore.sampling.flow import bits_per_dimension, log_likelihood, sample_flow, transport
+from numpyscore.sampling.flow import bits_per_dimension, fokker_planck_residual, log_likelihood, sample_flow, transport
 
 LOW, HIGH = 0.05, 10.0
 DENSITIES = {
@@ -187,3 +188,25 @@ def test_a_density_alone_and_relu_are_refused():
         log_likelihood(DENSITIES["mixture"], x, sigma_min=0.5, sigma_max=1.0)
     with pytest.raises(ValueError, match="not twice differentiable"):
         log_likelihood(ScoreMLP.init(2, (4,), "relu", conditional=True, rng=0), x, sigma_min=0.5, sigma_max=1.0)
+
+
+# ---- the equation that ties the levels together
+
+
+def test_the_fokker_planck_residual_of_noisy_densities_is_zero():
+    """A mixture in the plane; a random network misses by its own size; the bound is kept and says something."""
+    p = GaussianMixture([0.3, 0.7], [[-1.0, 0.0], [1.0, 0.5]], 0.4)
+    x = np.random.default_rng(0).standard_normal((20, 2))
+    found = fokker_planck_residual(p.perturbed, x, 0.7)
+    assert np.abs(found.residual).max() < 2e-10 and np.all(np.abs(found.residual) <= found.error)
+    net = EnergyMLP.init(2, (8, 8), "tanh", conditional=True, rng=0)
+    wrong = fokker_planck_residual(net, x, 0.7)
+    assert np.abs(wrong.residual).max() > 0.05 and wrong.error.max() < 1e-6
+
+
+def test_the_fokker_planck_residual_of_a_scaled_score_is_known():
+    family = lambda sigma: SimpleNamespace(
+        dim=1, score=lambda x: -1.5 * x / (1 + sigma**2), trace=lambda x: np.full(len(x), -1.5 / (1 + sigma**2))
+    )
+    x = np.array([[0.5], [-2.0]])
+    np.testing.assert_allclose(fokker_planck_residual(family, x, 1.0).residual, (1.5 - 2.25) * x / 4, rtol=1e-10)
