@@ -51,6 +51,8 @@ def box_weight(lower, upper, cap=np.inf):
         Ends of the box; infinite where there is none. A side without ends has h = 1, h' = 0, as in `implicit`.
     cap : positive float, [x]
         Largest h of a side with ends, where h' is 0: far samples count equally, see `capped_weight`.
+
+    Source: Liu, Kanamori & Williams (2022), JMLR 23(177); Yu, Drton & Shojaie (2022), Information and Inference 11:1373-1415.
     """
     a, b = (np.asarray(numeric("box_weight", name, end), float) for name, end in (("lower", lower), ("upper", upper)))
     if not np.all(a < b):

@@ -158,7 +158,7 @@ class Case:
         return Mean(self.slope_moments if name.startswith("d ") else self.moments, {name: 1.0})
 
     def flux(self, field):
-        """Flux of p_0 times a field (n, d) -> (n, d) through the boundary of the support; a bound of it by Monte Carlo."""
+        """Flux of p_0 times a field (n, d) -> (n, d) through the boundary of the support; an estimate of its size by Monte Carlo."""
         if self.samples is None:
             return flux(field, self.density)
         return far_flux(self.density, field, self.samples, self.seed)
@@ -212,9 +212,11 @@ class Case:
 
 
 def far_flux(density, field, x, seed):
-    """Bound of the flux of p v through a sphere far outside the samples, for dimensions beyond quadrature.
+    """Estimate of how large the flux of p v through a sphere far outside the samples can be, for dimensions beyond quadrature.
 
-    The mean of |p v . n| over random points of the sphere times its area, in logarithms, since both are extreme.
+    The largest |p v . n| of 64 random points of the sphere times its area, in logarithms, since both are extreme. It bounds the flux where
+    no point of the sphere has more than the largest of these: for densities that fall alike in all directions out there. Its error is
+    that number, and its value 0.
     """
     from scipy.special import gammaln
 
@@ -228,4 +230,4 @@ def far_flux(density, field, x, seed):
     log_area = np.log(2) + d / 2 * np.log(np.pi) - gammaln(d / 2) + (d - 1) * np.log(radius)
     logs = density.logpdf(points) + np.log(np.maximum(outward, np.finfo(float).tiny))
     bound = np.exp(np.clip(log_area + logs.max(), -700.0, 700.0))
-    return Integral(0.0, bound, 64, True, f"at most {bound:.1e} through a sphere of radius {radius:.3g}")
+    return Integral(0.0, bound, 64, True, f"about {bound:.1e} or less through a sphere of radius {radius:.3g}")

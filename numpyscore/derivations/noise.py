@@ -156,7 +156,7 @@ def tweedie_second(case):
 
 
 @CHAPTER.line(
-    "denoising needs no boundary condition",
+    "denoising needs no boundary condition of the data",
     r"E_\epsilon\, \tfrac12 |s(\tilde x) + \tfrac{\epsilon}{\sigma}|^2 = E_\epsilon [\tfrac12 |s|^2 + \mathrm{tr}\,\partial_x s](\tilde x)"
     r" + \frac{d}{2\sigma^2} \quad \text{for every } x",
     VINCENT + "; by parts over the noise alone",

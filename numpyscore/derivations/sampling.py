@@ -6,6 +6,7 @@ is run backwards by a diffusion with the score in its drift, or by an ordinary d
 along. So the scores of all noisy densities give samples and exact likelihoods.
 """
 
+import warnings
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -508,8 +509,12 @@ def lost_mass(seed):
     """From 1/2 to 2 every path ends within 1/sqrt(3.75): the rest of the prior came from infinity, and its mass belongs to no point. Within +-R."""
     low, high, R = 0.5, 2.0, 8.0
     cubic = SimpleNamespace(dim=1, score=lambda x: x**3, trace=lambda x: 3 * x[:, 0] ** 2)
-    density = lambda x: np.exp(log_likelihood(lambda sigma: cubic, x, sigma_min=low, sigma_max=high, rtol=1e-10))
     from scipy.special import ndtr
+
+    def density(x):
+        with warnings.catch_warnings():  # log_likelihood says what is shown here
+            warnings.simplefilter("ignore", RuntimeWarning)
+            return np.exp(log_likelihood(lambda sigma: cubic, x, sigma_min=low, sigma_max=high, rtol=1e-10))
 
     ends = np.array([[-R, R]])
     mass = integrate(density, Frame(np.zeros(1), np.array([[0.5]]), reach=R), ends, rtol=1e-8)

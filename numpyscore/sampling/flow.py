@@ -11,6 +11,7 @@ A model here is a family of targets: a conditional network, or a function sigma 
 """
 
 import math
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -132,7 +133,8 @@ def log_likelihood(model, x, *, sigma_min, sigma_max, prior=None, rtol=1e-10):
     Returns
     -------
     log_p : (n,) array, nats
-        With any prior that is a density and a score of at most linear growth, exp(log_p) integrates to one over x. See `bits_per_dimension` for bits.
+        With any prior that is a density and a score of at most linear growth, exp(log_p) integrates to one over x; a score that grows
+        faster far out is told by a RuntimeWarning. See `bits_per_dimension` for bits.
 
     Raises
     ------
@@ -143,6 +145,7 @@ def log_likelihood(model, x, *, sigma_min, sigma_max, prior=None, rtol=1e-10):
     Test: test_flow.py::test_log_likelihood_is_the_closed_form
     """
     low, high = _ends("log_likelihood", sigma_min, sigma_max)
+    _warn_of_growth("log_likelihood", model, x, (low, high))
     y, log_volume = transport(model, x, low, high, rtol=rtol)
     prior = _noise(y.shape[1], high) if prior is None else prior
     return (prior.logpdf(y) + log_volume).astype(log_volume.dtype, copy=False)
@@ -278,6 +281,26 @@ def bits_per_dimension(log_p, dim, *, scale=1.0):
             f"{where}: scale is {scale!r}, expected one positive number or {dim}, the units of x in raw units."
         )
     return -(numeric(where, "log_p", log_p) - np.log(np.broadcast_to(c, (dim,))).sum()) / (dim * math.log(2))
+
+
+def _warn_of_growth(where, model, x, levels):
+    """Warn if the score far outside x, at 20 to 400 times its reach, grows faster than linearly: then mass leaves the flow."""
+    x = starts(where, x, name="x")
+    if not len(x):
+        return
+    direction = np.random.default_rng(0).standard_normal((4, x.shape[1]))
+    direction *= 20 * (levels[1] + np.abs(x).max()) / np.linalg.norm(direction, axis=1, keepdims=True)
+    for sigma in levels:
+        target = at_level(where, model, sigma)
+        near, far = (np.linalg.norm(score_of(where, target, r * direction), axis=1) for r in (1.0, 20.0))
+        if np.any(far > 20**1.5 * near) and np.any(far * sigma > 1):
+            warnings.warn(
+                f"{where}: at sigma = {sigma:g} the score grows like |x|^{np.log((far / np.maximum(near, 1e-300)).max()) / np.log(20):.2g} far "
+                f"out, expected at most linear growth: paths come from infinity, and exp(log p) integrates to less than one.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+            return
 
 
 def _ends(where, sigma_min, sigma_max):

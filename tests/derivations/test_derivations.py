@@ -204,7 +204,7 @@ def wrong_cases():
         "score of the noisy density": Case(Twin(density, score=off), net),
         "Tweedie's formula": Case(Twin(density, perturbed=lambda q: Twin(q, score=off)), net),
         "Tweedie's second formula": Case(Twin(density, perturbed=lambda q: Twin(q, jacobian=off)), net),
-        "denoising needs no boundary condition": Case(density, Twin(net, trace=off)),
+        "denoising needs no boundary condition of the data": Case(density, Twin(net, trace=off)),
         "denoising is explicit on the noisy density": Case(Twin(line, perturbed=lambda q: Twin(q, score=off)), thin),
         "denoising at finite n": Case(density, Twin(net, score=off)),
         "the density is stationary under its own score": Case(Twin(density, score=off), net),

@@ -190,6 +190,19 @@ def test_a_density_alone_and_relu_are_refused():
         log_likelihood(ScoreMLP.init(2, (4,), "relu", conditional=True, rng=0), x, sigma_min=0.5, sigma_max=1.0)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_score_that_grows_too_fast_is_warned_of_and_others_are_not():
+    cubic = SimpleNamespace(dim=1, score=lambda x: x**3, trace=lambda x: 3 * x[:, 0] ** 2)
+    x = np.linspace(-1, 1, 5)[:, None]
+    with pytest.warns(RuntimeWarning, match=r"the score grows like \|x\|\^3 far out"):
+        log_p = log_likelihood(lambda sigma: cubic, x, sigma_min=0.5, sigma_max=2.0)
+    # the closed form: x' = x / sqrt(1 + 3.75 x^2), |dx'/dx| = (1 + 3.75 x^2)^(-3/2)
+    want = stats.norm(scale=2.0).logpdf(x / np.sqrt(1 + 3.75 * x**2)) - 1.5 * np.log1p(3.75 * x**2)
+    np.testing.assert_allclose(log_p, want[:, 0], atol=1e-8)
+    for model in (DENSITIES["line"].perturbed, EnergyMLP.init(1, (6,), "softplus", conditional=True, rng=0)):
+        log_likelihood(model, x, sigma_min=0.5, sigma_max=2.0)
+
+
 # ---- the equation that ties the levels together
 
 
