@@ -28,7 +28,9 @@ from .data.datasets import (
 )
 from .densities import (
     Banana,
+    Beta,
     Exponential,
+    Gamma,
     Gaussian,
     GaussianMixture,
     HalfNormal,
@@ -94,12 +96,14 @@ __version__ = "0.1.0"
 __all__ = [
     "Activation",
     "Banana",
+    "Beta",
     "CSVError",
     "Chains",
     "CheckReport",
     "EnergyMLP",
     "Exponential",
     "Fit",
+    "Gamma",
     "Gaussian",
     "GaussianMixture",
     "HalfNormal",

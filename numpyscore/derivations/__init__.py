@@ -89,6 +89,8 @@ def named_densities():
         "logistic": [densities.Logistic(mean[:d], np.array([0.6, 0.5, 0.4])[:d]) for d in dims],
         "laplace": [densities.Laplace(mean[:d], np.array([0.6, 0.5])[:d]) for d in dims[:2]],
         "exponential": [densities.Exponential(np.array([2.0, 1.5])[:d]) for d in dims[:2]],
+        "gamma": [densities.Gamma(np.array([4.0, 5.0])[:d], np.array([2.0, 1.5])[:d]) for d in dims[:2]],
+        "beta": [densities.Beta(4.0, 5.0)],
         "half-normal": [densities.HalfNormal(np.array([1.0, 1.5])[:d]) for d in dims[:2]],
         "truncated-gaussian": [densities.TruncatedGaussian(mean[:d], np.eye(d), -1.0, 2.0) for d in dims[:2]],
         "uniform": [densities.Uniform(-np.ones(d), np.ones(d)) for d in dims[:2]],

@@ -6,12 +6,13 @@ beside a finite value of p, only infinite means leave a boundary term. The gamma
 """
 
 import math
+from itertools import product
 
 import numpy as np
 
-from ..densities import Gaussian, Parzen, StudentT
+from ..densities import Gamma, Gaussian, Parzen, StudentT
 from ..networks.models import EnergyMLP
-from ..numerics.quadrature import Frame, integrate
+from ..numerics.quadrature import integrate
 from ..objectives.arrays import explicit_loss, implicit_loss
 from .case import Case
 from .integration_by_parts import CHAPTER, HYVARINEN
@@ -23,9 +24,10 @@ HALF_LINE = np.array([[0.0, np.inf]])
 
 
 def _gamma(k):
-    """Density, score and frame of the gamma density of shape k."""
-    p = lambda x: x ** (k - 1) * np.exp(-x) / math.gamma(k)
-    return p, (lambda x: (k - 1) / x - 1), Frame(np.array([float(k)]), np.eye(1), tail="exponential")
+    """Density and score, functions of numbers of any shape, and the frame of the gamma density of shape k."""
+    q = Gamma(k)
+    p = lambda u: np.exp(q.logpdf(np.reshape(u, (-1, 1)))).reshape(np.shape(u))
+    return p, (lambda u: q.score(np.reshape(u, (-1, 1))).reshape(np.shape(u))), q.frame
 
 
 def _student(a, x):
@@ -83,6 +85,26 @@ def clean_gamma(seed):
         p, s_0, frame = _gamma(k)
         cross = integrate(lambda x: (p(x) * s_0(x) * (0.5 / x - 1))[:, 0], frame, HALF_LINE)
         yield f"k = {k:g}", Sides(integral(cross), number(0.5 / ((k - 1) * (k - 2))))
+
+
+@CHAPTER.example(
+    "ratio matching on binary vectors",
+    r"E \sum_i (q_i - p_i)^2 = E \sum_i (1 - q_i)^2 - \tfrac12 E \sum_i (1 - p_i), \quad p_i = P(x_i \,|\, x_{-i}),\; q_i \text{ likewise}",
+    "Hyvarinen (2007), Comput. Statist. Data Anal. 51:2499-2512, section 4, with g(u) = 1/(1 + u)",
+)
+def ratio_matching(seed):
+    """Without derivatives the flip of a bit takes their place: pairs (x, x with bit i flipped) are summed once each way, and neither Z nor P is needed."""
+    rng = np.random.default_rng(seed)
+    for d in (2, 4):
+        x = np.array(list(product((0, 1), repeat=d)))
+        place = {tuple(row): k for k, row in enumerate(x)}
+        A, B = rng.standard_normal((2, d, d))
+        P, Q = (np.exp(np.einsum("ni,ij,nj->n", x, C, x)) for C in (A, B))  # Boltzmann machines; Q is not normalised
+        P /= P.sum()
+        flip = np.array([[place[tuple(row ^ e)] for e in np.eye(d, dtype=int)] for row in x])
+        p, q = P[:, None] / (P[:, None] + P[flip]), Q[:, None] / (Q[:, None] + Q[flip])
+        left, loss, rest = (float(P @ terms.sum(1)) for terms in ((q - p) ** 2, (1 - q) ** 2, 0.5 * (1 - p)))
+        yield f"d = {d}, {2**d} vectors", Sides(number(left, 64 * EPS * d), number(loss, 64 * EPS * d) - rest)
 
 
 @CHAPTER.counterexample(

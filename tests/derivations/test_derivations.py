@@ -83,6 +83,12 @@ def test_on_a_bounded_support_the_missing_constant_is_the_flux(name):
                 )
 
 
+@pytest.mark.parametrize("name", ["gamma", "beta"])
+def test_where_the_density_vanishes_fast_enough_every_line_holds_on_a_bounded_support(name):
+    verdicts = verify(named_densities()[name][0])
+    assert len(verdicts) > 30 and all(v.word == "holds" for v in verdicts), verdicts
+
+
 @given(a=st.floats(0.2, 5), b=st.floats(0.2, 5))
 @settings(max_examples=10)
 def test_the_exponential_misses_by_minus_ab(a, b):
