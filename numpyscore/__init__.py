@@ -28,7 +28,9 @@ from .data.datasets import (
 )
 from .densities import (
     Banana,
+    Beta,
     Exponential,
+    Gamma,
     Gaussian,
     GaussianMixture,
     HalfNormal,
@@ -51,9 +53,11 @@ from .densities.noise import (
     suggest_levels,
     visibility,
 )
-from .densities.weights import box_weight, capped_weight, linear_weight, square_weight
+from .densities.weights import box_weight, capped_weight, distance_weight, linear_weight, log_weight, square_weight
 from .derivations import Verdict, Verdicts, verify
 from .estimation import estimators
+from .estimation.asymptotics import asymptotic_variance, efficiency, stein_weight
+from .estimation.errors import sandwich
 from .learning.fit import Fit, fit
 from .learning.units import Units, load_fitted, load_ladder
 from .networks.activations import Activation
@@ -76,7 +80,7 @@ from .objectives.sliced import finite_difference_sliced, sliced
 from .sampling.annealing import annealed_importance_sampling, tempered_langevin
 from .sampling.diagnostics import effective_sample_size, energy_distance, kernel_stein_discrepancy, split_r_hat
 from .sampling.draw import draw
-from .sampling.flow import bits_per_dimension, log_likelihood, sample_flow, transport
+from .sampling.flow import bits_per_dimension, fokker_planck_residual, log_likelihood, sample_flow, transport
 from .sampling.langevin import Chains, annealed_langevin, langevin, predictor_corrector, reverse_diffusion, tweedie
 from .sampling.normaliser import log_normaliser
 from .sampling.targets import Ladder
@@ -87,12 +91,14 @@ __version__ = "0.1.0"
 __all__ = [
     "Activation",
     "Banana",
+    "Beta",
     "CSVError",
     "Chains",
     "CheckReport",
     "EnergyMLP",
     "Exponential",
     "Fit",
+    "Gamma",
     "Gaussian",
     "GaussianMixture",
     "HalfNormal",
@@ -112,6 +118,7 @@ __all__ = [
     "Verdicts",
     "annealed_importance_sampling",
     "annealed_langevin",
+    "asymptotic_variance",
     "bias",
     "bits_per_dimension",
     "box_weight",
@@ -131,8 +138,10 @@ __all__ = [
     "denoising",
     "denoising_loss",
     "digits",
+    "distance_weight",
     "draw",
     "effective_sample_size",
+    "efficiency",
     "eight_gaussians",
     "energy_distance",
     "estimators",
@@ -145,6 +154,7 @@ __all__ = [
     "fisher_divergence",
     "fit",
     "flux",
+    "fokker_planck_residual",
     "from_csv",
     "generalised",
     "generalised_loss",
@@ -161,6 +171,7 @@ __all__ = [
     "load_ladder",
     "log_likelihood",
     "log_normaliser",
+    "log_weight",
     "multilevel_denoising",
     "old_faithful",
     "perturb",
@@ -170,12 +181,14 @@ __all__ = [
     "reverse_diffusion",
     "rings",
     "sample_flow",
+    "sandwich",
     "sliced",
     "sliced_loss",
     "song_ermon_mixture",
     "split_r_hat",
     "square_weight",
     "standardise",
+    "stein_weight",
     "suggest_levels",
     "swiss_roll",
     "tempered_langevin",

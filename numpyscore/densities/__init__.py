@@ -3,7 +3,9 @@
 from .base import Density
 from .closed_forms import (
     Banana,
+    Beta,
     Exponential,
+    Gamma,
     Gaussian,
     HalfNormal,
     Laplace,
@@ -17,8 +19,10 @@ from .mixtures import GaussianMixture, Parzen
 
 __all__ = [
     "Banana",
+    "Beta",
     "Density",
     "Exponential",
+    "Gamma",
     "Gaussian",
     "GaussianMixture",
     "HalfNormal",

@@ -27,7 +27,7 @@ from .parameters import (
 )
 
 __all__ = [
-    "Banana", "Density", "Exponential", "Gaussian", "GaussianMixture", "HalfNormal", "Laplace", "Logistic", "Parzen", "Ring",
+    "Banana", "Beta", "Density", "Exponential", "Gamma", "Gaussian", "GaussianMixture", "HalfNormal", "Laplace", "Logistic", "Parzen", "Ring",
     "StudentT", "TruncatedGaussian", "Uniform",
 ]  # fmt: skip
 
@@ -368,6 +368,94 @@ class HalfNormal(_Product):
     def __init__(self, scale=1.0):
         (self.scale,) = vectors("HalfNormal", ("scale",), scale=scale)
         super().__init__(0 * self.scale, self.scale, box("HalfNormal", 0.0, np.inf, len(self.scale)), scale)
+
+
+class Gamma(_Product):
+    r"""Product of gamma densities on [0, inf)^d: z = rate x.
+
+    .. math:: \log p = \log\mathrm{rate} - \log\Gamma(k) + (k - 1) \log z - z, \qquad s = \mathrm{rate} \left( \frac{k - 1}{z} - 1 \right)
+
+    The density to teach the boundary with. Shape k = 1 is the exponential, whose boundary term is finite; for 1 < k <= 2 the density vanishes
+    at 0 and yet E|s|^2 is infinite; beyond 2 all is well. At 0 itself log p is -inf and the score inf for k > 1 (the reverse for k < 1).
+
+    Parameters
+    ----------
+    shape, rate : (d,) arrays or scalars, positive; rate in 1/[x]
+
+    Test: test_closed_forms.py::test_logpdf_is_scipys
+    """
+
+    _tail = "exponential"
+
+    def __init__(self, shape=2.0, rate=1.0):
+        self.shape, self.rate = vectors("Gamma", ("shape", "rate"), shape=shape, rate=rate)
+        super().__init__(0 * self.rate, 1 / self.rate, box("Gamma", 0.0, np.inf, len(self.rate)), shape, rate)
+        self._log_norm = np.array([math.lgamma(k) for k in self.shape])
+
+    def _in_units(self, x):
+        k, z = self.shape - 1, self.rate * x
+        log_p = _power(k, z) - z - self._log_norm + np.log(self.rate)
+        return log_p, self.rate * (_over(k, z) - 1), -_over(k, z, z) * self.rate**2
+
+    def _sample(self, n, rng):
+        return rng.standard_gamma(self.shape, (n, self.dim)) / self.rate
+
+    @property
+    def frame(self):
+        """At the mean, as wide as a standard deviation."""
+        return Frame(self.shape / self.rate, np.diag(np.sqrt(self.shape) / self.rate), tail=self._tail, detail=0.5)
+
+
+class Beta(_Product):
+    r"""Product of beta densities on [0, 1]^d.
+
+    .. math:: \log p = (a - 1) \log x + (b - 1) \log(1 - x) - \log B(a, b), \qquad s = \frac{a - 1}{x} - \frac{b - 1}{1 - x}
+
+    At an end whose parameter is not 1, log p and score are infinite. 1 - x carries the rounding of x near 1.
+
+    Parameters
+    ----------
+    a, b : (d,) arrays or scalars, positive
+
+    Test: test_closed_forms.py::test_logpdf_is_scipys
+    """
+
+    def __init__(self, a=2.0, b=2.0):
+        self.a, self.b = vectors("Beta", ("a", "b"), a=a, b=b)
+        ones = np.ones(len(self.a))
+        super().__init__(0 * ones, ones, box("Beta", 0.0, 1.0, len(self.a)), a, b)
+        log_beta = [math.lgamma(i) + math.lgamma(j) - math.lgamma(i + j) for i, j in zip(self.a, self.b, strict=True)]
+        self._log_norm = np.array(log_beta)
+
+    def _in_units(self, x):
+        a, b, y = self.a - 1, self.b - 1, 1 - x
+        log_p = _power(a, x) + _power(b, y) - self._log_norm
+        return log_p, _over(a, x) - _over(b, y), -_over(a, x, x) - _over(b, y, y)
+
+    def _sample(self, n, rng):
+        return rng.beta(self.a, self.b, (n, self.dim))
+
+    @property
+    def frame(self):
+        """At the mean, as wide as a standard deviation."""
+        total = self.a + self.b
+        return Frame(self.a / total, np.diag(np.sqrt(self.a * self.b / (total + 1)) / total), detail=0.5)
+
+
+def _power(k, z):
+    """k log z, 0 where k is 0, -+inf at z = 0 otherwise."""
+    with np.errstate(divide="ignore"):
+        log_z = np.log(z)
+    return np.multiply(k, log_z, out=np.zeros(np.broadcast_shapes(np.shape(k), z.shape)), where=k != 0)
+
+
+def _over(k, *divisors):
+    """k divided by each divisor, 0 where k is 0, -+inf where a divisor is 0 otherwise."""
+    out = np.broadcast_to(k, divisors[0].shape).astype(float)
+    for z in divisors:
+        with np.errstate(divide="ignore", over="ignore"):
+            out = np.divide(out, z, out=np.zeros(z.shape), where=out != 0)
+    return out
 
 
 class Uniform(_Product):

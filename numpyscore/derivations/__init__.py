@@ -19,7 +19,7 @@ from ..densities.base import Density
 from ..learning.optimisers import minimise
 from ..networks.models import EnergyMLP, ScoreMLP
 from ..objectives.implicit import implicit
-from . import energy, generalised, integration_by_parts, levels, sampling, score, trace, two_terms
+from . import boundary, energy, generalised, integration_by_parts, levels, prices, sampling, score, trace, two_terms
 from .case import Case
 from .own import Own
 from .steps import Chapter, Step
@@ -42,7 +42,8 @@ __all__ = [
 
 CHAPTERS: tuple[Chapter, ...] = tuple(
     module.CHAPTER for module in (energy, score, integration_by_parts, two_terms, trace, generalised, levels, sampling)
-)  # levels continues noise
+)
+CONTINUED = (boundary, prices)  # steps of chapters 3, 6 and 7 in files of their own, as levels continues noise
 STEPS: tuple[Step, ...] = tuple(step for chapter in CHAPTERS for step in chapter.steps)
 LINES = tuple(step for step in STEPS if step.kind == "line")
 
@@ -88,6 +89,8 @@ def named_densities():
         "logistic": [densities.Logistic(mean[:d], np.array([0.6, 0.5, 0.4])[:d]) for d in dims],
         "laplace": [densities.Laplace(mean[:d], np.array([0.6, 0.5])[:d]) for d in dims[:2]],
         "exponential": [densities.Exponential(np.array([2.0, 1.5])[:d]) for d in dims[:2]],
+        "gamma": [densities.Gamma(np.array([4.0, 5.0])[:d], np.array([2.0, 1.5])[:d]) for d in dims[:2]],
+        "beta": [densities.Beta(4.0, 5.0)],
         "half-normal": [densities.HalfNormal(np.array([1.0, 1.5])[:d]) for d in dims[:2]],
         "truncated-gaussian": [densities.TruncatedGaussian(mean[:d], np.eye(d), -1.0, 2.0) for d in dims[:2]],
         "uniform": [densities.Uniform(-np.ones(d), np.ones(d)) for d in dims[:2]],
@@ -194,8 +197,17 @@ def on_density(density, seed):
     """Cases of one density, a closed form by name or somebody's own, with random networks."""
     if not isinstance(density, str):
         rng, name = np.random.default_rng(seed), getattr(density, "name", type(density).__name__)
+        points = None
+        if density.dim > 3:  # beyond quadrature
+            if not getattr(density, "has", {"sample": True})["sample"]:
+                raise ValueError(
+                    f"verify: {name} has dimension {density.dim} and no sample; beyond three dimensions means are taken over samples, "
+                    f"so give it sample(n, rng=...) -> (n, {density.dim})."
+                )
+            points = density.sample(MONTE_CARLO, rng=seed)
         return [
-            Case(density, model, f"{name}, random {model.kind}", seed=seed) for model in random_models(density.dim, rng)
+            Case(density, model, f"{name}, random {model.kind}", seed=seed, samples=points)
+            for model in random_models(density.dim, rng)
         ]
     if density not in (known := named_densities()):
         raise ValueError(f"verify: density is {density!r}, expected one of {', '.join(known)}.")

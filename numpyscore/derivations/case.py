@@ -17,6 +17,8 @@ from ..objectives.arrays import explicit_loss, implicit_loss
 from .means import Mean, MonteCarlo, Quadrature
 
 STEP = 1e-30  # of a complex step
+LINEAR = {"cross", "score . w", "score g", "drift g"}  # means linear in the score of the data
+SQUARES = {"fisher", "explicit", "d explicit"}  # means of something quadratic in the score of the data
 BUDGET = {1: 1 << 17, 2: 1 << 18, 3: 1 << 20}  # points of a grid: what a step may take, by dimension
 
 
@@ -90,9 +92,11 @@ class Case:
             "laplacian g": laplacian_g,
         }
         if hasattr(self.density, "slack"):
+            # what the columns may be off by: those linear in s_0, and its square, whose mean may be infinite where theirs are not
             e, e_trace = self.density.slack(x)
-            sizes = 1 + np.sqrt(np.sum(s_0**2, 1)) + np.sqrt(np.sum(s**2, 1)) + e
-            out["slack"] = 2 * e * sizes + e_trace  # bounds what any of the columns may be off by
+            out["slack"] = 2 * e * (1 + np.sqrt(np.sum(s**2, 1)))
+            out["slack of the trace"] = e_trace
+            out["slack of squares"] = 2 * e * (1 + np.sqrt(np.sum(s_0**2, 1)) + np.sqrt(np.sum(s**2, 1)) + e)
         for i in range(jacobian.shape[1]):
             out[f"cross {i}"] = s_0[:, i] * s[:, i]
             out[f"slope {i}"] = jacobian[:, i, i]
@@ -154,7 +158,7 @@ class Case:
         return Mean(self.slope_moments if name.startswith("d ") else self.moments, {name: 1.0})
 
     def flux(self, field):
-        """Flux of p_0 times a field (n, d) -> (n, d) through the boundary of the support; a bound of it by Monte Carlo."""
+        """Flux of p_0 times a field (n, d) -> (n, d) through the boundary of the support; an estimate of its size by Monte Carlo."""
         if self.samples is None:
             return flux(field, self.density)
         return far_flux(self.density, field, self.samples, self.seed)
@@ -179,10 +183,20 @@ class Case:
         """Whether the trace of the data's score can be had; somebody's own density may have log p alone."""
         return getattr(self.density, "has_trace", True)
 
-    @property
-    def slack(self):
-        """What the data's score, where it had to be differenced, may add to the error of a line; 0 for the densities here."""
-        return 8 * self.moments.value["slack"] if hasattr(self.density, "slack") else 0.0
+    def slack(self, *sides):
+        """What the data's score, where it had to be differenced, may add to the error of a line; 0 for the densities here.
+
+        Only what the line's own means ask for: the mean of |s_0|^2 may be infinite where that of s_0 . s is not.
+        """
+        if not hasattr(self.density, "slack"):
+            return 0.0
+        own = [self.__dict__.get(name) for name in ("moments", "slope_moments")]
+        names = {
+            name for side in sides if any(side.source is source for source in own if source) for name in side.weights
+        }
+        kinds = {"slack": names & LINEAR or {n for n in names if n.startswith("cross ")}}
+        kinds |= {"slack of squares": names & SQUARES, "slack of the trace": names & {"data trace"}}
+        return 8 * sum(self.moments.value[kind] for kind, found in kinds.items() if found)
 
     @functools.cached_property
     def slack_at_points(self):
@@ -198,9 +212,11 @@ class Case:
 
 
 def far_flux(density, field, x, seed):
-    """Bound of the flux of p v through a sphere far outside the samples, for dimensions beyond quadrature.
+    """Estimate of how large the flux of p v through a sphere far outside the samples can be, for dimensions beyond quadrature.
 
-    The mean of |p v . n| over random points of the sphere times its area, in logarithms, since both are extreme.
+    The largest |p v . n| of 64 random points of the sphere times its area, in logarithms, since both are extreme. It bounds the flux where
+    no point of the sphere has more than the largest of these: for densities that fall alike in all directions out there. Its error is
+    that number, and its value 0.
     """
     from scipy.special import gammaln
 
@@ -214,4 +230,4 @@ def far_flux(density, field, x, seed):
     log_area = np.log(2) + d / 2 * np.log(np.pi) - gammaln(d / 2) + (d - 1) * np.log(radius)
     logs = density.logpdf(points) + np.log(np.maximum(outward, np.finfo(float).tiny))
     bound = np.exp(np.clip(log_area + logs.max(), -700.0, 700.0))
-    return Integral(0.0, bound, 64, True, f"at most {bound:.1e} through a sphere of radius {radius:.3g}")
+    return Integral(0.0, bound, 64, True, f"about {bound:.1e} or less through a sphere of radius {radius:.3g}")

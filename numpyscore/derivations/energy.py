@@ -192,3 +192,101 @@ def repaired(seed):
     rate = np.exp(log_p(R)) + np.exp(log_p(-R))
     finite = hypothesis("Z is finite: growth of the integral per unit of R", rate, 1e-12)
     yield "tanh network, lambda = 0.01", Sides(number(rate), number(0, 1e-12), (finite,))
+
+
+@CHAPTER.example(
+    "mass over volume tends to the density",
+    r"\frac{1}{2r} \int_{x-r}^{x+r} p \to p(x), \qquad p(0) = \frac{1}{\sqrt{2\pi}\, s} > 1 \;\text{for small } s",
+    "definition of a density",
+)
+def mass_over_volume(seed):
+    """The probability of an interval over its length, the length halved and extrapolated to 0. A density is no probability."""
+    from scipy.special import ndtr
+
+    for s, x in ((1.0, 0.5), (0.1, 0.0), (0.01, 0.02)):
+        row: list[float] = []
+        for k in range(6):
+            r = 0.5 * s / 2**k
+            new = [float(ndtr((x + r) / s) - ndtr((x - r) / s)) / (2 * r)]
+            for i, coarse in enumerate(row):
+                new.append(new[i] + (new[i] - coarse) / (4 ** (i + 1) - 1))
+            last, row = row, new
+        p = np.exp(-0.5 * (x / s) ** 2) / np.sqrt(2 * np.pi) / s
+        yield (
+            f"N(0, {s:g}^2) at {x:g}",
+            Sides(number(row[-1], abs(row[-1] - last[-1]) + 256 * EPS / s), number(p), note=f"p = {p:.4g}"),
+        )
+
+
+@CHAPTER.example(
+    "high energy, low density",
+    r"\frac{\Pr[|x - a| < r]}{\Pr[|x - b| < r]} \to e^{f(b) - f(a)}",
+    DEFINITION,
+)
+def high_and_low(seed):
+    """Two intervals of a random network's density, weighed by quadrature as they shrink: their ratio needs no Z, only the difference of energies."""
+    net = EnergyMLP.init(1, (6,), "softplus", confinement=1.0, rng=seed)
+
+    def mass(x, r):
+        frame, ends = Frame(np.array([x]), np.array([[r]])), _line(x - r, x + r)
+        return integrate(lambda y: np.exp(-net.energy(y)), frame, ends).value
+
+    for a, b in ((0.0, 1.0), (-1.5, 0.5)):
+        row: list[float] = []
+        for k in range(6):
+            new = [float(mass(a, 0.4 / 2**k) / mass(b, 0.4 / 2**k))]
+            for i, coarse in enumerate(row):
+                new.append(new[i] + (new[i] - coarse) / (4 ** (i + 1) - 1))
+            last, row = row, new
+        f = net.energy(np.array([[a], [b]]))
+        right = np.exp(f[1] - f[0])
+        yield f"a = {a:g}, b = {b:g}", Sides(number(row[-1], abs(row[-1] - last[-1]) + 1e-12 * right), number(right))
+
+
+@CHAPTER.example(
+    "a separable energy factorises", r"f = \sum_i f_1(x_i) \;\Rightarrow\; Z_d = Z_1^{\,d}", "Fubini's theorem"
+)
+def separable(seed):
+    """Then d integrals on the line do, and Z costs d grids in place of their product: it is the coupling that is expensive."""
+    f = lambda x: np.sum(x**2 / 2 + x**4 / 10, axis=1)
+    one, two = (
+        integrate(lambda x: np.exp(-f(x)), Frame(np.zeros(d), np.eye(d)), np.tile(REAL_LINE, (d, 1))) for d in (1, 2)
+    )
+    yield "d = 2", Sides(integral(two), number(one.value**2, 2 * one.value * one.error + 8 * EPS * one.value**2))
+
+
+@CHAPTER.example(
+    "what Monte Carlo pays for the normaliser",
+    r"\frac{n \operatorname{Var} \hat Z}{Z^2} = \left( \frac{1}{v \sqrt{2/v - 1}} \right)^d - 1, \quad \hat Z = \tfrac1n \textstyle\sum e^{-f}/q,\; q = N(0, I)",
+    "importance sampling of f = |x|^2 / (2v), v < 2",
+)
+def monte_carlo(seed):
+    """Samples need no grid, but their variance is a power of the dimension too: v = 1/2 in 20 dimensions needs 18 times the samples of 1/n."""
+    v = 0.5
+    for d in (1, 2, 3):
+        square = integrate(
+            lambda x, d=d: np.exp(-np.sum(x**2, 1) / v + 0.5 * np.sum(x**2, 1)) * (2 * np.pi) ** (d / 2),
+            Frame(np.zeros(d), 0.6 * np.eye(d)),
+            np.tile(REAL_LINE, (d, 1)),
+        )
+        Z = (2 * np.pi * v) ** (d / 2)
+        yield (
+            f"d = {d}, v = {v:g}",
+            Sides(integral(square) * (1 / Z**2) - 1.0, number((v * np.sqrt(2 / v - 1)) ** -d - 1, 1e-14)),
+        )
+
+
+@CHAPTER.counterexample(
+    "a density taken for a probability",
+    r"p(0) = \frac{1}{\sqrt{2\pi}\, s} \le 1 \;\text{fails for } s < 0.399",
+    "definition of a density",
+)
+def above_one(seed):
+    """A density has the unit 1/[x]: in other units it is another number, and nothing keeps it below 1."""
+    from ..densities import Gaussian
+
+    for s in (0.1, 0.01):
+        p = np.exp(Gaussian(0.0, s**2).logpdf(np.zeros((1, 1)))).item()
+        foreseen = 1 / (np.sqrt(2 * np.pi) * s) - 1
+        held = failing("p is a probability, excess over 1", foreseen)
+        yield f"N(0, {s:g}^2) at 0", Sides(number(p), number(1, 0), (held,), number(foreseen), relation="<=")

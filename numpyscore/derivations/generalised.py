@@ -19,6 +19,9 @@ from .steps import Chapter, Sides, failing, hypothesis, vanishes
 
 CHAPTER = Chapter(6, "half-lines and boxes")
 SOURCE = "Hyvarinen (2007), Comput. Statist. Data Anal. 51:2499-2512; Yu, Drton & Shojaie (2019), JMLR 20(76)"
+BOXES = (
+    "Liu, Kanamori & Williams (2022), JMLR 23(177); Yu, Drton & Shojaie (2022), Information and Inference 11:1373-1415"
+)
 WEIGHTS = {"h = x": linear_weight(), "h = x^2": square_weight(), "h = min(x, 1)": capped_weight(1.0)}
 
 
@@ -106,7 +109,7 @@ def three_weights(seed):
         yield name, Sides(explicit, implicit_ + rest)
 
 
-@CHAPTER.example("weights in a box", r"h_i = \min(x_i - a_i,\, b_i - x_i)", SOURCE)
+@CHAPTER.example("weights in a box", r"h_i = \min(x_i - a_i,\, b_i - x_i)", BOXES)
 def boxes(seed):
     """Truncated Gaussian and half-normal data in one and two dimensions, random energy networks."""
     for d in (1, 2):

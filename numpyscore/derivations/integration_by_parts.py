@@ -36,7 +36,7 @@ def expansion(case):
 @CHAPTER.line(
     "Stein's identity",
     r"E[s_0\, g] = \oint p_0\, g\, n\,dS - E[\nabla g]",
-    "Stein (1972); the log-derivative p_0 s_0 = grad p_0, and one integration by parts",
+    "Stein (1972) for the normal; for any density Stein, Diaconis, Holmes & Reinert (2004), IMS Lecture Notes 46:1-26; p_0 s_0 = grad p_0, by parts",
 )
 def stein(case):
     """For any smooth g, here a bounded one, along one direction w: the unknown score is traded for a derivative of g."""

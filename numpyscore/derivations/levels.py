@@ -239,7 +239,7 @@ def too_much_noise(seed):
 @CHAPTER.counterexample(
     "no noise where the support is thin",
     r"h^2\, E_{q_h} |\nabla \log q_h|^2 \to d - \dim(\text{support}) \ne 0",
-    "the score of a density of thickness h is of size 1/h across; " + SONG_ERMON + ", section 3.2.1",
+    "the score of a density of thickness h is of size 1/h across; " + SONG_ERMON + ", section 3.1",
 )
 def thin(seed):
     """Points on a line in the plane, or on single values: without noise there is no density, and no score. As the noise goes its Fisher information grows like 1/h^2 for ever, once for each direction in which the data do not extend."""

@@ -136,14 +136,37 @@ def tweedie(case):
 
 
 @CHAPTER.line(
-    "denoising needs no boundary condition",
+    "Tweedie's second formula",
+    r"\mathrm{Cov}[x \,|\, \tilde x] = \sigma^2 \left( I + \sigma^2\, \nabla^2 \log q_\sigma(\tilde x) \right)",
+    TWEEDIE + "; differentiated once more",
+    needs=lambda case: _on_a_grid(case) and closed(case),
+)
+def tweedie_second(case):
+    """How sure one can be of the clean sample is the curvature of the noisy density. The variance along w, at the worst of four points."""
+    way_back = lambda x, back: back @ case.w
+    sigma, points, _, (mean, error), (square, error_2) = _posterior(
+        case, way_back, lambda x, back: way_back(x, back) ** 2
+    )
+    J = case.density.perturbed(sigma).jacobian(points)
+    bend = sigma**4 * np.einsum("i,nij,j->n", case.w, J, case.w)
+    start = sigma**2 * (case.w @ case.w)
+    rounding = 32 * EPS * (square + mean**2 + start + np.abs(bend))
+    left, right, _ = worst((square - mean**2, error_2 + 2 * np.abs(mean) * error + rounding), (start + bend, rounding))
+    return Sides(left, right)
+
+
+@CHAPTER.line(
+    "denoising needs no boundary condition of the data",
     r"E_\epsilon\, \tfrac12 |s(\tilde x) + \tfrac{\epsilon}{\sigma}|^2 = E_\epsilon [\tfrac12 |s|^2 + \mathrm{tr}\,\partial_x s](\tilde x)"
     r" + \frac{d}{2\sigma^2} \quad \text{for every } x",
     VINCENT + "; by parts over the noise alone",
     needs=lambda case: not hasattr(case.model, "support") or np.isinf(case.model.support).all(),
 )
 def no_boundary(case):
-    """For one clean sample, whatever its density: the noise is integrated by parts, and a Gaussian vanishes at infinity."""
+    """For one clean sample, whatever its density: the noise is integrated by parts, and a Gaussian vanishes at infinity.
+
+    What is needed is of the model alone: that s N(x, sigma^2 I) vanishes far out and E|s|^2 is finite, as for any growth below exp(|x|^2 / (4 sigma^2)).
+    """
     sigma, rng = half_scale(case), np.random.default_rng([case.seed, 8])
 
     def columns(x, eps):
@@ -269,6 +292,74 @@ def linear_score(seed):
     for sigma in (0.1, 0.5, 2.0):
         loss = lambda net: denoising(net, x, sigma, noise=eps)
         yield f"Old Faithful, sigma = {sigma:g}", Sides(_minimiser(loss, 2), number(1 / (1 + sigma**2)))
+
+
+@CHAPTER.example(
+    "a denoising autoencoder is a score",
+    r"r(\tilde x) = \tilde x + \sigma^2 s(\tilde x): \quad E|r(\tilde x) - x|^2 = 2 \sigma^4 J_D",
+    VINCENT + "; Alain & Bengio (2014), JMLR 15:3563-3593",
+)
+def autoencoder(seed):
+    """To put the clean sample back is to know the score: the reconstruction error is the denoising loss in other units."""
+    x, eps = standardised()
+    net = EnergyMLP.init(2, (8, 8), "softplus", confinement=0.5, rng=seed)
+    for sigma in (0.2, 1.5):
+        noisy = x + sigma * eps
+        left = np.mean(np.sum((noisy + sigma**2 * net.score(noisy) - x) ** 2, 1))
+        right = 2 * sigma**4 * float(denoising(net, x, sigma, noise=eps))
+        yield (
+            f"Old Faithful, sigma = {sigma:g}",
+            Sides(number(left, 64 * EPS * (left + 4)), number(right, 64 * EPS * (right + 4))),
+        )
+
+
+@CHAPTER.example(
+    "two targets of one score",
+    r"x \sim N(0, v):\; \operatorname{Var}\!\left[-\tfrac\epsilon\sigma \middle| \tilde x\right] = \frac{v}{\sigma^2 (v + \sigma^2)}, \quad"
+    r" \operatorname{Var}[s_0(x) | \tilde x] = \frac{\sigma^2}{v (v + \sigma^2)}, \quad \text{mixed by } \tfrac{v}{v + \sigma^2}: 0",
+    "De Bortoli, Hutchinson, Wirnsberger & Doucet (2024), arXiv:2402.08667; both have the mean grad log q",
+)
+def two_targets(seed):
+    """-eps/sigma is quiet at much noise, the clean score at little. They err in opposite ways, so that a mixture is the score of q itself."""
+    for v, sigma in ((1.0, 0.3), (2.0, 2.0), (1.0, 1.0)):
+        unit, eps = with_signs(np.array([[1.0], [-1.0]]))
+        x = np.sqrt(v) * unit
+        score = -(x + sigma * eps) / (v + sigma**2)
+        share = v / (v + sigma**2)
+        noise_target, clean_target = -eps / sigma, -x / v
+        for name, target, right in (
+            ("-eps/sigma", noise_target, v / (sigma**2 * (v + sigma**2))),
+            ("clean score", clean_target, sigma**2 / (v * (v + sigma**2))),
+            ("1 + their mixture", (1 - share) * noise_target + share * clean_target, 0.0),
+        ):
+            one = float("mixture" in name)
+            left = one + np.mean((target - score) ** 2)
+            yield (
+                f"v = {v:g}, sigma = {sigma:g}: {name}",
+                Sides(number(left, 64 * EPS * (1 + left)), number(right + one)),
+            )
+
+
+@CHAPTER.example(
+    "denoising survives kinks",
+    r"\tfrac1n \sum_k E_\epsilon\, \tfrac12 |s(\tilde x) + \tfrac\epsilon\sigma|^2 = \tfrac12 E_q |s - \nabla \log q|^2 + C \quad \text{for ReLU energies}",
+    VINCENT + "; the score of the model is never differentiated",
+)
+def kinks(seed):
+    """Eight ReLU units, whose implicit loss is wrong by what the kinks hold: see 'a ReLU energy'. Denoising asks for no derivative of s."""
+    from .integration_by_parts import ReLU
+
+    rng, sigma = np.random.default_rng(seed), 0.7
+    net = ReLU(rng.standard_normal(8), rng.standard_normal(8), rng.standard_normal(8), 0.5)
+    x = np.array([-1.0, 0.4, 1.5])
+    q, left = Parzen(x[:, None], sigma), number(0, 0)
+    for centre in x:  # the noise around each sample is cut where the kinks are
+        cuts = (tuple((np.array(net.kinks) - centre) / sigma),)
+        loss = lambda eps, centre=centre: denoising_loss(net.score(centre + sigma * eps), eps, sigma)
+        left = left + integral(expectation(loss, Gaussian(0.0, 1.0), breaks=cuts)) * (1 / 3)
+    columns = lambda y: {"explicit": explicit_loss(net.score(y), q.score(y)), "fisher": half_square(q.score(y))}
+    right = Mean(integrated(columns, q, breaks=(net.kinks,)), {"explicit": 1.0, "fisher": -1.0})
+    yield "8 ReLU units, 3 samples", Sides(left, right + number(1 / (2 * sigma**2)))
 
 
 # ------------------------------------------------------------------------------- counterexamples

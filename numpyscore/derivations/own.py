@@ -1,6 +1,7 @@
 """Somebody's own density, as far as it is given: log p at least. What is missing is differenced or drawn, and said so."""
 
 import functools
+import warnings
 
 import numpy as np
 
@@ -69,7 +70,12 @@ class Own:
         return self.has["trace"] or self.has["score"]
 
     def _ask(self, part, x, shape):
-        a = np.asarray(getattr(self.given, part)(x))
+        with (
+            np.errstate(all="ignore"),
+            warnings.catch_warnings(),
+        ):  # what comes back is looked at; his warnings are not ours
+            warnings.simplefilter("ignore", RuntimeWarning)
+            a = np.asarray(getattr(self.given, part)(x))
         a = (
             a.reshape(shape) if len(x) == 1 and a.size == np.prod(shape) else a
         )  # SciPy's densities drop the axis of one row
@@ -77,6 +83,13 @@ class Own:
             raise ValueError(
                 f"verify: {self.name}.{part} returned {a.dtype} of shape {a.shape} for x of shape {x.shape}, expected real "
                 f"numbers of shape {shape}; rows are samples."
+            )
+        bad = np.isnan(a.reshape(len(x), -1)).any(axis=1)
+        if bad.any():
+            at = x[int(np.argmax(bad))].tolist()
+            raise ValueError(
+                f"verify: {self.name}.{part} is nan at x = {at}, as at {bad.sum()} of {len(x)} points of the support {self.support.tolist()}. "
+                f"Give it its limit there, or a support without such points."
             )
         return a.astype(float, copy=False)
 
@@ -98,11 +111,20 @@ class Own:
         room = np.minimum(x - self.support[:, 0], self.support[:, 1] - x)
         if np.isinf(room).all():
             return differences(seen, x, self._width, shape)[0]
-        each = [
-            differences(seen, row[None], np.minimum(self._width, r / 2), shape)[0]
-            for row, r in zip(x, room, strict=True)
-        ]
-        return type(each[0])(*(np.concatenate(entry) for entry in zip(*each, strict=True)))
+        # rows by how near they are to an end: steps are halved until they stay inside, and rows with as many halvings go together
+        with np.errstate(divide="ignore"):
+            halvings = np.ceil(np.log2(np.maximum(2 * self._width / room, 1.0)).max(axis=1)).clip(0, 1000).astype(int)
+        parts, order = [], np.argsort(halvings, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(halvings[order])) + 1):
+            parts.append(differences(seen, x[rows], self._width / 2.0 ** halvings[rows[0]], shape)[0])
+        back = np.argsort(order)
+        value, error, second = (np.concatenate(entry)[back] for entry in zip(*parts, strict=True))
+        # within rounding of an end nothing can be differenced: beside it log p ~ a log r at most, so its derivative is about log p / (r log r)
+        lost = ~np.isfinite(value) | ~np.isfinite(error)
+        size = np.abs(np.maximum(np.nan_to_num(self._ask(part, x, (len(x), *shape)), neginf=-745.0), -745.0))
+        reach = np.maximum(room.min(axis=1), np.finfo(float).tiny ** 0.5).reshape(-1, *(1 for _ in shape))
+        bound = np.broadcast_to(((1 + size) / reach / (1 + np.abs(np.log(reach))))[..., None], value.shape) / SAFETY
+        return type(parts[0])(np.where(lost, 0.0, value), np.where(lost, bound, error), second)
 
     def score(self, x):
         """Its own score (n, d), or log p differenced."""

@@ -101,7 +101,8 @@ class Step:
     def __call__(self, case):
         """The verdict of this line on a case."""
         sides = self.sides(case)
-        slack = case.slack if sides.left.weights or sides.right.weights else case.slack_at_points
+        means = sides.left.weights or sides.right.weights
+        slack = case.slack(sides.left, sides.right) if means else case.slack_at_points
         if slack:
             sides = sides._replace(left=sides.left + number(0, slack))
         return judge(self, sides, subject=case.subject, method=case.method)

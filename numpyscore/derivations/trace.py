@@ -22,6 +22,7 @@ from .steps import Chapter, Sides, failing
 
 CHAPTER = Chapter(5, "the trace")
 HUTCHINSON = "Hutchinson (1990), Communications in Statistics: Simulation and Computation 19:433-450"
+AVRON = "Avron & Toledo (2011), J. ACM 58(2):8, for Gaussian probes"
 SONG = "Song, Garg, Shi & Ermon (2019), arXiv:1905.07088"
 PANG = "Pang, Xu, Li, Song, Ermon & Zhu (2020), arXiv:2007.03317"
 LAWS = ("rademacher", "gaussian", "sphere")
@@ -253,7 +254,7 @@ def hutchinson_mean(seed):
 @CHAPTER.example(
     "Hutchinson's variance",
     r"2\|J\|_F^2, \qquad 2\sum_{i\ne j} J_{ij}^2, \qquad \frac{2d}{d+2}\left(\|J\|_F^2 - \frac{(\mathrm{tr}\,J)^2}{d}\right)",
-    HUTCHINSON + "; fourth moments of the three laws",
+    HUTCHINSON + ", for signs; " + AVRON + "; fourth moments of the three laws",
 )
 def hutchinson_variance(seed):
     """Gaussian, Rademacher, sphere. Signs do not see the diagonal, the sphere does not see multiples of the identity."""

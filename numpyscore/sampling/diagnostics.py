@@ -182,7 +182,8 @@ def stein_kernel(x, score_x, y, score_y, *, kernel="imq", bandwidth=1.0):
     score_x : (n, d) array, 1/[x]
     y, score_y : (m, d) arrays
     kernel : "imq" or "gaussian"
-        k = (1 + r^2/h^2)^(-1/2), whose discrepancy controls weak convergence, or exp(-r^2 / (2 h^2)), r = |x - y|.
+        k = (1 + r^2/h^2)^(-1/2), whose discrepancy controls weak convergence for distantly
+        dissipative targets (a log density that falls like a square far out; Gorham & Mackey 2017, Theorem 8), or exp(-r^2 / (2 h^2)), r = |x - y|.
     bandwidth : positive float, h, [x]
 
     Returns
@@ -323,8 +324,9 @@ def energy_distance(x, y, *, n_permutations=0, rng=None):
 
     .. math:: 2 E|X - Y| - E|X - X'| - E|Y - Y'|
 
-    as means over all pairs, a row and itself included: never negative, 0 where the samples are the same. In expectation it is
-    0 only where the distributions are the same.
+    as means over all pairs, a row and itself included: a V-statistic, never negative, and 0 where the samples are the same. For two
+    samples of one distribution its expectation is not 0 but (1/n + 1/m) E|X - X'|; the limit for large n and m is 0 only where the
+    distributions are the same. The test needs no such correction.
 
     Parameters
     ----------

@@ -3,13 +3,15 @@ r"""The probability-flow ODE: noise and data joined by a bijection, and so exact
 .. math:: \frac{dx}{d\log\sigma} = -\sigma^2 s(x; \sigma), \qquad
     \frac{d}{d\log\sigma} \log \Bigl| \det \frac{\partial x}{\partial x_0} \Bigr| = -\sigma^2\, \mathrm{tr}\, \partial_x s(x; \sigma)
 
-Its paths carry q_sigma from one noise level to the next, if s is the score of q_sigma. Whatever s is, they are a bijection:
-the density that it makes of a prior at sigma_max integrates to one, and is the density of the model.
+Its paths carry q_sigma from one noise level to the next, if s is the score of q_sigma. For any s of at most linear growth in x they are a
+bijection: the density that it makes of a prior at sigma_max integrates to one, and is the density of the model. A score that grows faster
+sends points to infinity on the way: s = x^3 from sigma 2 to 1/2 leaves .2037 of the mass.
 
 A model here is a family of targets: a conditional network, or a function sigma -> density such as `density.perturbed`.
 """
 
 import math
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -131,7 +133,8 @@ def log_likelihood(model, x, *, sigma_min, sigma_max, prior=None, rtol=1e-10):
     Returns
     -------
     log_p : (n,) array, nats
-        With any prior that is a density, exp(log_p) integrates to one over x. See `bits_per_dimension` for bits.
+        With any prior that is a density and a score of at most linear growth, exp(log_p) integrates to one over x; a score that grows
+        faster far out is told by a RuntimeWarning. See `bits_per_dimension` for bits.
 
     Raises
     ------
@@ -142,6 +145,7 @@ def log_likelihood(model, x, *, sigma_min, sigma_max, prior=None, rtol=1e-10):
     Test: test_flow.py::test_log_likelihood_is_the_closed_form
     """
     low, high = _ends("log_likelihood", sigma_min, sigma_max)
+    _warn_of_growth("log_likelihood", model, x, (low, high))
     y, log_volume = transport(model, x, low, high, rtol=rtol)
     prior = _noise(y.shape[1], high) if prior is None else prior
     return (prior.logpdf(y) + log_volume).astype(log_volume.dtype, copy=False)
@@ -182,6 +186,71 @@ def sample_flow(model, n, *, sigma_min, sigma_max, prior=None, rng=None, rtol=1e
     return transport(model, x, high, low, volume=False, rtol=rtol).x
 
 
+class Residual(NamedTuple):
+    """change = ds/d(sigma^2), spread = 1/2 grad(tr + |s|^2), residual = change - spread, and a bound of each's error, all (n, d), 1/[x]^3."""
+
+    residual: np.ndarray
+    change: np.ndarray
+    spread: np.ndarray
+    error: np.ndarray
+
+
+def fokker_planck_residual(model, x, sigma):
+    r"""How far a family of scores is from belonging to one density with more and more noise on it.
+
+    .. math:: \partial_{\sigma^2} s - \tfrac12 \nabla \left( \mathrm{tr}\, \partial_x s + |s|^2 \right) = 0
+
+    This is the gradient of the heat equation of log q. Each level of a conditional network is fitted alone; where this is not small the
+    levels contradict each other, and likelihoods by the flow and samples by the diffusion do too.
+
+    Parameters
+    ----------
+    model : family of targets
+        A conditional network, or a function sigma -> density such as density.perturbed.
+    x : (n, d) array, [x]
+    sigma : positive float, [x]
+
+    Returns
+    -------
+    Residual
+        By central differences in sigma^2 and in x with steps of sigma/8, sigma/16, ..., extrapolated to 0 (Richardson).
+
+    Raises
+    ------
+    ValueError
+        If sigma is not positive or x is not (n, d).
+
+    Source: Lai, Takida, Murata, Uesaka, Mitsufuji & Ermon (2023), ICML, arXiv:2210.04296.
+    Test: test_flow.py::test_the_fokker_planck_residual_of_noisy_densities_is_zero
+    """
+    where = "fokker_planck_residual"
+    sigma, x = positive(where, "sigma", sigma), np.asarray(starts(where, x, name="x"), float)
+    d = x.shape[1]
+
+    def potential(y):
+        score, trace = score_and_trace(where, target, y)
+        return 0.5 * (trace + np.sum(score**2, 1))
+
+    def extrapolated(slope, step):
+        """Romberg's table of a central difference, and how far its last two corners are apart."""
+        row, last = [slope(step)], []
+        for k in range(1, 6):
+            last, row = row, [slope(step / 2**k)]
+            for i, coarse in enumerate(last):
+                row.append(row[i] + (row[i] - coarse) / (4 ** (i + 1) - 1))
+        return row[-1], np.abs(row[-1] - last[-1]) + np.abs(row[-1] - row[-2])
+
+    at = lambda t: score_of(where, at_level(where, model, math.sqrt(t)), x)
+    change, error = extrapolated(lambda h: (at(sigma**2 + h) - at(sigma**2 - h)) / (2 * h), sigma**2 / 8)
+    target, spread, errors = at_level(where, model, sigma), np.empty_like(x), np.empty_like(x)
+    for i, e in enumerate(np.eye(d)):
+        slope = lambda h, e=e: (potential(x + h * e) - potential(x - h * e)) / (2 * h)
+        spread[:, i], errors[:, i] = extrapolated(slope, sigma / 8)
+    # rounding at the finest step, sigma / 256 in x and sigma^2 / 256 in sigma^2, a few times a unit of the last place
+    size = np.abs(at(sigma**2)).max(1) / sigma**2 + np.abs(potential(x)) / sigma
+    return Residual(change - spread, change, spread, error + errors + 1024 * np.finfo(float).eps * (1 + size)[:, None])
+
+
 def bits_per_dimension(log_p, dim, *, scale=1.0):
     r"""Bits per dimension of log densities in nats, in the units of the raw data.
 
@@ -212,6 +281,26 @@ def bits_per_dimension(log_p, dim, *, scale=1.0):
             f"{where}: scale is {scale!r}, expected one positive number or {dim}, the units of x in raw units."
         )
     return -(numeric(where, "log_p", log_p) - np.log(np.broadcast_to(c, (dim,))).sum()) / (dim * math.log(2))
+
+
+def _warn_of_growth(where, model, x, levels):
+    """Warn if the score far outside x, at 20 to 400 times its reach, grows faster than linearly: then mass leaves the flow."""
+    x = starts(where, x, name="x")
+    if not len(x):
+        return
+    direction = np.random.default_rng(0).standard_normal((4, x.shape[1]))
+    direction *= 20 * (levels[1] + np.abs(x).max()) / np.linalg.norm(direction, axis=1, keepdims=True)
+    for sigma in levels:
+        target = at_level(where, model, sigma)
+        near, far = (np.linalg.norm(score_of(where, target, r * direction), axis=1) for r in (1.0, 20.0))
+        if np.any(far > 20**1.5 * near) and np.any(far * sigma > 1):
+            warnings.warn(
+                f"{where}: at sigma = {sigma:g} the score grows like |x|^{np.log((far / np.maximum(near, 1e-300)).max()) / np.log(20):.2g} far "
+                f"out, expected at most linear growth: paths come from infinity, and exp(log p) integrates to less than one.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+            return
 
 
 def _ends(where, sigma_min, sigma_max):

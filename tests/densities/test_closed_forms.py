@@ -17,7 +17,9 @@ from scipy.special import logsumexp
 
 from numpyscore.densities import (
     Banana,
+    Beta,
     Exponential,
+    Gamma,
     Gaussian,
     GaussianMixture,
     HalfNormal,
@@ -104,6 +106,14 @@ def make_uniform(rng, d):
     return Uniform(lower, lower + rng.uniform(0.5, 2, d)), 0.5
 
 
+def make_gamma(rng, d):
+    return Gamma(rng.uniform(3, 6, d), rng.uniform(0.5, 2, d)), 0.15
+
+
+def make_beta(rng, d):
+    return Beta(rng.uniform(2, 5, d), rng.uniform(2, 5, d)), 0.01
+
+
 def make_banana(rng, d):
     return Banana(rng.uniform(-0.5, 0.5), rng.uniform(0.5, 2), max(d, 2)), 0.3
 
@@ -122,7 +132,7 @@ SMOOTH = [
     make_banana,
     make_ring,
 ]
-BOUNDED = [make_exponential, make_half_normal, make_box, make_correlated_box, make_uniform]
+BOUNDED = [make_exponential, make_half_normal, make_box, make_correlated_box, make_uniform, make_gamma, make_beta]
 FAMILIES = [*SMOOTH, make_laplace, *BOUNDED]
 each_family = pytest.mark.parametrize("make", FAMILIES, ids=lambda make: make.__name__[5:])
 
@@ -133,6 +143,8 @@ def points(p, length, rng, n=6):
     x = p.sample(n, rng=rng) * np.where(np.arange(n) % 3 == 0, 2.0, 1.0)[:, None]
     lower, upper = p.support.T
     x = np.clip(x, lower + margin, upper - margin)
+    if isinstance(p, Gamma | Beta):  # score and slope are infinite at the ends
+        x = np.clip(x, 0.1, np.where(upper == 1, 0.9, np.inf))
     if isinstance(p, Laplace):
         x = np.where(np.abs(x - p.loc) < margin, p.loc + margin, x)
     if isinstance(p, Ring):
@@ -219,6 +231,10 @@ def scipy_logpdf(p, x):
             return columns(stats.expon, scale=1 / p.rate)
         case HalfNormal():
             return columns(stats.halfnorm, scale=p.scale)
+        case Gamma():
+            return columns(stats.gamma, a=p.shape, scale=1 / p.rate)
+        case Beta():
+            return columns(stats.beta, a=p.a, b=p.b)
         case Uniform():
             return columns(stats.uniform, loc=p.lower, scale=p.upper - p.lower)
 
@@ -653,7 +669,10 @@ def test_outside_the_support(make):
     with pytest.raises(ValueError, match="outside the support"):
         p.curvature(x, x)
     ends = np.where(np.isfinite(p.support), p.support, 1.5).T  # the support is closed: its finite ends belong to it
-    assert np.isfinite(p.score(ends)).all() and np.isfinite(p.logpdf(ends)).all()
+    if make in (make_gamma, make_beta):  # p vanishes there, as a power
+        assert np.isneginf(p.logpdf(ends[:1])).all() and not np.isnan(p.score(ends)).any()
+    else:
+        assert np.isfinite(p.score(ends)).all() and np.isfinite(p.logpdf(ends)).all()
 
 
 @each_family
@@ -700,6 +719,10 @@ def as_float32(p):
             return Exponential(single(p.rate))
         case HalfNormal():
             return HalfNormal(single(p.scale))
+        case Gamma():
+            return Gamma(single(p.shape), single(p.rate))
+        case Beta():
+            return Beta(single(p.a), single(p.b))
         case Uniform():
             return Uniform(single(p.lower), single(p.upper))
         case Banana():
@@ -857,3 +880,18 @@ def test_a_quadrant_of_nearly_parallel_axes_is_normalised(rho):
     p, x = TruncatedGaussian(np.zeros(2), C, 0.0, np.inf), np.array([[0.7, 0.7]])
     log_share = Gaussian(np.zeros(2), C).logpdf(x) - p.logpdf(x)
     assert np.exp(log_share)[0] == pytest.approx(0.25 + math.asin(rho) / (2 * math.pi), abs=1e-13)
+
+
+@pytest.mark.parametrize("k", [0.5, 1.0, 1.5, 2.0, 8.0])
+def test_the_gamma_density_at_its_end_and_in_its_mean(k):
+    """Shape 1 is the exponential to the last bit; at 0 log p and score have the limits that they have; E x = k / rate by quadrature."""
+    from numpyscore import expectation
+
+    p, end = Gamma(k, 2.0), np.zeros((1, 1))
+    assert p.logpdf(end)[0] == (np.log(2.0) if k == 1 else np.inf if k < 1 else -np.inf)
+    assert p.score(end)[0, 0] == (-2.0 if k == 1 else -np.inf if k < 1 else np.inf)
+    if k >= 1:
+        assert expectation(lambda x: x[:, 0], p).value == pytest.approx(k / 2, rel=1e-12)
+    if k == 1:
+        x = p.sample(20, rng=0)
+        np.testing.assert_array_equal(p.score(x), Exponential(2.0).score(x))

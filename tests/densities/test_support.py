@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
+import numpyscore as ns
 from numpyscore import (
     EnergyMLP,
     Exponential,
@@ -346,3 +347,68 @@ def test_a_support_is_a_pair():
     for wrong in (0.0, "ab c", (0, 1, 2), None):
         with pytest.raises(ValueError, match=r"fit: support is .*expected \(lower, upper\)"):
             support_of("fit", wrong, 1)
+
+
+# ---- weights of all coordinates
+
+
+def test_distance_weights_are_distances_and_their_gradients():
+    """A half disc: the distance by brute force over its boundary, the gradient by differences; d h/d x_i for every i."""
+    h, h_prime = ns.distance_weight(ball=([1.0, 0.0], 2.0), polytope=([[0.0, -3.0]], [0.0]))  # x_2 >= 0
+    rng, e = np.random.default_rng(0), 1e-6
+    x = np.array([1.0, 0.0]) + rng.uniform(-2, 2, (400, 2)) * [1, 0.5] + [0, 1]
+    x = x[(np.linalg.norm(x - [1, 0], axis=1) < 1.99) & (x[:, 1] > 0.01)]
+    angle = np.linspace(0, np.pi, 200_001)
+    rim = np.concatenate(
+        [
+            [1, 0] + 2 * np.stack([np.cos(angle), np.sin(angle)], 1),
+            np.stack([np.linspace(-1, 3, 200_001), 0 * angle], 1),
+        ]
+    )
+    from scipy.spatial import cKDTree
+
+    brute, _ = cKDTree(rim).query(x)
+    np.testing.assert_allclose(h(x)[:, 0], brute, atol=2e-10 / 0.01)  # a chord of 2e-5 away from the foot, beside 0.01
+    np.testing.assert_array_equal(h(x)[:, 0], h(x)[:, 1])
+    smooth = np.abs(2 - np.linalg.norm(x - [1, 0], axis=1) - x[:, 1]) > 1e-4  # away from the ridge
+    for i, step in enumerate(e * np.eye(2)):
+        slope = (h(x + step) - h(x - step))[:, i] / (2 * e)
+        np.testing.assert_allclose(slope[smooth], h_prime(x)[smooth, i], atol=1e-5)  # curvature e / r^2 apart
+    assert (h(np.array([[1.0, -0.1], [4.0, 0.5]])) < 0).all()  # outside, to be refused
+
+
+def test_capped_distances_and_the_simplex():
+    """The triangle u_1 + u_2 <= 1, u >= 0 as a polytope; beyond the cap the weight is flat."""
+    h, h_prime = ns.distance_weight(polytope=([[1.0, 1.0], [-1.0, 0.0], [0.0, -1.0]], [1.0, 0.0, 0.0]), cap=0.1)
+    x = np.array([[0.3, 0.3], [0.05, 0.4], [0.48, 0.48]])
+    np.testing.assert_allclose(h(x)[:, 0], [0.1, 0.05, 0.04 / np.sqrt(2)], rtol=1e-14)
+    np.testing.assert_allclose(h_prime(x), [[0, 0], [1, 0], [-np.sqrt(0.5)] * 2], atol=1e-15)
+
+
+def test_the_log_weight_is_the_log_of_the_box_weight():
+    """Its own derivative by differences; h = 1 where there are no ends; negative outside."""
+    h, h_prime = ns.log_weight([0.0, -1.0, -np.inf], [np.inf, 2.0, np.inf], cap=0.7, scale=[0.5, 2.0, 1.0])
+    x, e = np.random.default_rng(1).uniform(0.01, 1.9, (200, 3)), 1e-7
+    smooth = (np.abs(x[:, 0] - 0.5 * np.expm1(0.7)) > e) & (np.abs(x[:, 1] - 0.5) > e)
+    np.testing.assert_allclose(((h(x + e) - h(x - e)) / (2 * e))[smooth], h_prime(x)[smooth], atol=1e-7)
+    assert (h(x)[:, 2] == 1).all() and h(x)[:, 0].max() == pytest.approx(0.7)
+    assert h(np.array([[-0.1, 0.0, 0.0]]))[0, 0] < 0
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda: ns.distance_weight(), "neither ball nor polytope"),
+        (lambda: ns.distance_weight(ball=([0.0], -1.0)), "radius"),
+        (lambda: ns.distance_weight(polytope=([[0.0, 0.0]], [1.0])), "no normal being 0"),
+        (lambda: ns.distance_weight(ball=([0.0], 1.0), polytope=([[1.0, 0.0]], [1.0])), "the centre has shape"),
+        (
+            lambda: ns.distance_weight(ball=([0.0], 1.0))[0](np.zeros((3, 2))),
+            r"x has shape \(3, 2\), expected \(n, 1\)",
+        ),
+        (lambda: ns.log_weight(scale=0.0), "scale is 0"),
+    ],
+)
+def test_weights_that_make_no_sense_are_refused(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
