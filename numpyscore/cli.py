@@ -5,11 +5,12 @@ import os
 import sys
 
 from . import __version__
-from .commands import bench, check, compare, evaluate, figures, fit, golden, sample, verify
+from .commands import bench, check, compare, evaluate, figures, fit, golden, learn, sample, verify
 from .commands.terminal import FINE, INTERRUPTED, USAGE
 
 COMMANDS = {
     "verify": verify,
+    "learn": learn,
     "fit": fit,
     "sample": sample,
     "evaluate": evaluate,
