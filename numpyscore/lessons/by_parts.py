@@ -125,6 +125,7 @@ LESSON = Lesson(
                 "1 / 6": "No 1/2 here: E[s_0 s], not half of it.",
             },
             step="cross term by parts",
+            figure="parts_areas",
         ),
         Exercise(
             name="implicit_loss",
@@ -193,6 +194,7 @@ LESSON = Lesson(
                 "0.49 / 2 - 0.7 * 3": "This is J_E - J_I; the constant C = 1/2 E|s_0|^2 = 0.49/2 is to be subtracted too.",
             },
             step="exponential data",
+            figure="parts_areas",
         ),
         Exercise(
             name="heavy_jump",

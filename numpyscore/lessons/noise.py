@@ -231,6 +231,7 @@ LESSON = Lesson(
                 "np.geomspace(sigma_max, sigma_min, n) ** 2": "These are variances; sigma is a standard deviation.",
             },
             step="coverage grows with the noise",
+            figure="levels_flow",
         ),
         Exercise(
             name="linear_optimum",

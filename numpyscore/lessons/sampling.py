@@ -126,6 +126,7 @@ LESSON = Lesson(
                 "tau * sigma_min / sigma": "Turned round, and a step is an [x]^2.",
             },
             step="annealing finds the weights of far modes",
+            figure="three_samplers",
         ),
         Exercise(
             name="plain_weight",
@@ -140,6 +141,7 @@ LESSON = Lesson(
                 "0.25": "Not 0.2/0.8 either: the score near a mode does not know its weight at all.",
             },
             step="weights of far modes by plain Langevin",
+            figure="three_samplers",
         ),
         Exercise(
             name="flow_velocity",
@@ -158,6 +160,7 @@ LESSON = Lesson(
                 "-s / sigma": "Multiply by sigma: (the velocity is a pure number, a score is 1/[x]).",
             },
             step="noise is a heat equation",
+            figure="flow_paths",
         ),
         Exercise(
             name="flow_of_gaussian",
@@ -177,6 +180,7 @@ LESSON = Lesson(
                 "x * np.exp(-(high**2 - low**2) / (2 * v))": "The rate changes on the way: v + sigma^2 in it, not v.",
             },
             step="the probability flow of a Gaussian",
+            figure="flow_paths",
         ),
         Exercise(
             name="density_rate",

@@ -109,6 +109,7 @@ LESSON = Lesson(
             },
             check=_mixture_check,
             step="normaliser drops out",
+            figure="levels_flow",
         ),
         Exercise(
             name="numerical_score",
@@ -129,6 +130,7 @@ LESSON = Lesson(
                 "-np.gradient(f(x), h)": "np.gradient differences neighbouring samples; they are random points, not a grid. Evaluate f at x + h and x - h.",
             },
             step="score is the gradient of log p",
+            figure="difference_order",
         ),
         Exercise(
             name="score_in_units",

@@ -32,6 +32,7 @@ LESSON = Lesson(
                 "-2.0": "s is 1/2 in size at each end, not 1.",
             },
             step="uniform data",
+            figure="parts_areas",
         ),
         Exercise(
             name="plain_best_rate",
