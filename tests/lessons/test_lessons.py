@@ -12,7 +12,9 @@ from numpyscore.cli import main
 from numpyscore.derivations import STEPS
 from numpyscore.display import gallery
 from numpyscore.lessons import EXERCISES, LESSONS, folder
-from numpyscore.lessons.judge import judge, known
+from numpyscore.lessons.edits import edits
+from numpyscore.lessons.exercise import equal
+from numpyscore.lessons.judge import inputs, judge, known, right
 
 PAIRS = [*EXERCISES.values()]
 
@@ -113,6 +115,7 @@ def test_each_counterexample_runs_and_prints(lesson, capsys):
         ("6.7", "np.sqrt(lower - x)", "NaN"),
         ("5.3", "np.trace(J, axis1=1, axis2=2)[:, None]", "leave out keepdims"),
         ("8.7", "-s", "sigma is missing"),
+        ("8.7", "-sigma * s + np.random.normal(size=s.shape)", "another answer each time"),
         ("7.6", "x_noisy + 3 * sigma**2 * s", r"3 \[sigma\^2 s\]"),
     ],
 )
@@ -149,8 +152,40 @@ def test_what_an_answer_prints_is_kept_from_the_page(capsys):
 
 
 def test_numpyscores_own_checks_name_what_the_lists_do_not():
-    found = verdict("3.4", "np.mean(0.5 * np.sum(s**2, axis=1) + np.abs(trace))")
-    assert found.state == "wrong" and "the absolute trace" in found.said
+    found = verdict("3.4", "np.mean(0.5 * np.sum(np.abs(s), axis=1) + np.abs(trace))")
+    assert found.state == "wrong" and "the sum of absolute scores times 1/2 and the absolute trace" in found.said
+
+
+@pytest.mark.parametrize(
+    "key, code, stands, belongs",
+    [
+        ("1.1", "np.sum((x + m) ** 2, axis=1) / (2 * v)", "x + m", "x - m"),
+        ("3.1", "np.mean(0.5 * np.prod((s - s_0) ** 2, axis=1))", "np.prod((s - s_0) ** 2, axis=1)", "np.sum("),
+        ("5.4", "t = np.tanh(x @ W + b)\nreturn (2 * w * t**2 * (1 - t**2)) @ np.sum(W**2, axis=0)", "t ** 2", "t"),
+        ("8.5", "tau * (sigma / sigma_min) ** 3", "(sigma / sigma_min) ** 3", "(sigma / sigma_min) ** 2"),
+    ],
+)
+def test_an_answer_one_edit_away_is_named_by_that_edit(key, code, stands, belongs):
+    found = verdict(key, code)
+    assert found.state == "wrong" and f"`{stands}` stands where `{belongs}" in found.said
+
+
+def test_no_edit_of_a_solution_is_accepted_unless_it_is_the_same_function():
+    """Whatever one edit gives is judged wrong, or agrees with the solution on other inputs too."""
+    tried = 0
+    for lesson, e in PAIRS:
+        for code, _, _ in [*edits(e.solution, [name.strip() for name in e.call.split(",")])][::41] if e.call else ():
+            try:
+                with np.errstate(all="ignore"):
+                    answer, solution = lesson.answers(e, code), lesson.answers(e, e.solution)
+                    accepted = all(equal(answer(*a), b) for a, b in zip(inputs(e), right(e), strict=True))
+                    others = [e.inputs(np.random.default_rng(90 + k)) for k in range(5)]
+                    same = all(equal(answer(*given), solution(*given)) for given in others)
+            except Exception:
+                continue
+            tried += 1
+            assert same or not accepted, (e.key, code)
+    assert tried > 40
 
 
 # ------------------------------------------------------------------------------- a folder
