@@ -26,26 +26,25 @@ def edits(code, names) -> Iterator[tuple[str, str, str]]:
     tree = ast.parse(code)
     targets = {id(t) for node in ast.walk(tree) if isinstance(node, ast.Assign) for t in node.targets}
     nodes = [*ast.walk(tree)]
-    for k, node in enumerate(nodes):
-        if not isinstance(node, ast.expr) or id(node) in targets:
-            continue
-        if isinstance(node, ast.Attribute | ast.Slice | ast.keyword) or _is_function(node, nodes):
-            continue
-        for new in _replacements(node, names):
-            changed = copy.deepcopy(tree)
-            yield _put(changed, k, new), _shown(new), _shown(node)
-
-
-def _put(tree, k, new):
-    """The code of a tree whose k-th node is another one."""
-    old = [*ast.walk(tree)][k]
-    for parent in ast.walk(tree):
+    for parent in nodes:
         for field, value in ast.iter_fields(parent):
-            if value is old:
-                setattr(parent, field, new)
-            elif isinstance(value, list):
-                setattr(parent, field, [new if item is old else item for item in value])
-    return ast.unparse(ast.fix_missing_locations(tree))
+            for k, node in enumerate(value if isinstance(value, list) else [value]):
+                if not isinstance(node, ast.expr) or id(node) in targets or isinstance(node, ast.Attribute | ast.Slice):
+                    continue
+                if _is_function(node, nodes):
+                    continue
+                for new in _replacements(node, names):
+                    _put(parent, field, k, new)
+                    yield ast.unparse(tree), _shown(new), _shown(node)
+                _put(parent, field, k, node)
+
+
+def _put(parent, field, k, new):
+    """Another child in the place of one."""
+    if isinstance(getattr(parent, field), list):
+        getattr(parent, field)[k] = new
+    else:
+        setattr(parent, field, new)
 
 
 def _is_function(node, nodes):
