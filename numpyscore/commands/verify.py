@@ -8,7 +8,7 @@ from itertools import groupby
 from .. import __version__, derivations
 from ..common.files import write_whole
 from ..data.csv import from_csv
-from ..display.report import report
+from ..display.report import report, short_report
 from ..lessons import EXERCISES
 from .loading import load_object
 from .terminal import DIFFERENCE, FINE, INCONCLUSIVE, Progress, bold, columns, may_be_written, seed
@@ -38,6 +38,9 @@ def arguments(parser):
     parser.add_argument(
         "--report", metavar="FILE.html", help="a page to read: equations, verdicts, figures, in one file"
     )
+    parser.add_argument(
+        "--full", action="store_true", help="with --report: every step and every case, not a page for reading"
+    )
     parser.add_argument("--all", action="store_true", help="a row for every case, not a line for each chapter")
     parser.add_argument(
         "--seed", type=seed, default=0, metavar="N", help="of networks, samples and training (default 0)"
@@ -54,6 +57,8 @@ def run(args):
         raise ValueError("DATA.csv and --density exclude each other: give the one to be verified")
     if args.data is None and args.columns is not None:
         raise ValueError("--columns needs DATA.csv, the file whose columns these are")
+    if args.full and args.report is None:
+        raise ValueError("--full needs --report FILE.html, the page that it makes longer")
     target = args.data if args.columns is None else from_csv(args.data, columns=args.columns)
     if args.report is not None:
         may_be_written(args.report, [args.data])
@@ -93,7 +98,7 @@ def run(args):
             )
     if args.report is not None:
         progress.say("drawing the page ...")
-        write_whole(args.report, report(verdicts).encode())
+        write_whole(args.report, (report if args.full else short_report)(verdicts).encode())
         progress.clear()
     if verdicts.counts["DIFFERS"]:
         return DIFFERENCE
