@@ -63,7 +63,12 @@ def test_the_picture_in_the_repository_is_this_one(name, pictures):
     assert committed.find(f"{SVG}desc").text == picture.claim
 
 
-CLAIMS = tuple(name for name in NAMES if "\ndef claim(" in (FIGURES / f"{name}.py").read_text())
+SLOW = ("flow_paths", "levels_flow", "three_samplers")  # a second each, and more on a busy machine
+CLAIMS = [
+    pytest.param(name, marks=pytest.mark.nightly) if name in SLOW else name
+    for name in NAMES
+    if "\ndef claim(" in (FIGURES / f"{name}.py").read_text()
+]
 
 
 @pytest.mark.parametrize("name", CLAIMS)
