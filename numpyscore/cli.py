@@ -6,11 +6,13 @@ import re
 import sys
 
 from . import __version__
-from .commands import bench, check, compare, evaluate, figures, fit, golden, sample, verify
+from .commands import bench, check, compare, evaluate, explore, figures, fit, golden, learn, sample, verify
 from .commands.terminal import FINE, INTERRUPTED, USAGE
 
 COMMANDS = {
     "verify": verify,
+    "learn": learn,
+    "explore": explore,
     "fit": fit,
     "sample": sample,
     "evaluate": evaluate,

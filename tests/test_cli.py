@@ -31,6 +31,28 @@ def test_a_counterexample_is_not_a_failure_of_the_program(capsys):
     assert code == 0 and "fails as predicted" in out and "boundary term p s vanishes" in out
 
 
+def test_without_all_there_is_a_line_for_each_chapter_and_what_is_wrong_in_full():
+    import dataclasses
+
+    import numpyscore as ns
+    from numpyscore.commands.verify import _by_chapter
+
+    verdicts = [*ns.verify(only="exponential data"), *ns.verify(only="other units")]
+    lines = _by_chapter(verdicts).splitlines()
+    assert [line.split(".")[0] for line in lines] == ["3", "2"] and "exponential data" in lines[0]
+    off = dataclasses.replace(verdicts[0], gap=verdicts[0].gap + 1, holds=False, predicted=0.0, expected=True)
+    assert "DIFFERS" in _by_chapter([off, *verdicts[1:]]) and "DIFFERS" not in "".join(lines)
+
+
+def test_explain_gives_equation_words_code_figure_and_lesson(capsys):
+    code, out, err = call(capsys, "verify", "--explain", "cross term by parts")
+    assert code == 0 and err == ""
+    for part in (r"E[s_0 \cdot s]", "def by_parts(case)", "Hyvarinen (2005)", "figures parts_areas", "3.3 by_parts"):
+        assert part in out
+    code, out, err = call(capsys, "verify", "--explain", "3")
+    assert code == 2 and out == "" and "takes one step" in err
+
+
 def test_json_is_json_and_has_every_field(capsys):
     code, out, _ = call(
         capsys, "verify", "--density", "exponential", "--only", "cross term by parts", "--json", "--seed", "3"

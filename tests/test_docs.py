@@ -63,3 +63,68 @@ def test_the_two_commands_are_where_ci_looks_for_them():
     text = README.read_text()
     for heading in ("Install it and run the main job", "Install it and run the tests:"):
         assert re.search(rf"^{heading}.*\n\n```sh\npython3 -m venv ", text, re.M), heading
+
+
+# ------------------------------------------------------------------------------- the glossary
+
+GLOSSARY = README.with_name("GLOSSARY.md")
+WORDS = r"\\(text|mathrm|operatorname|rm)\s*\{[^}]*\}"
+SHAPES = re.compile(  # commands that arrange or relate, and are no symbols
+    r"approx|bar|dot|begin|big|Big|bigl|bigr|cdots?|dim|end|exp|frac|ge|hat|inf|infty|in|int|iint|ldots|le|left|leftarrow|lim|log|mapsto|max|middle|min|ne|"
+    r"not|oint|overline|prime|qquad|quad|right|Rightarrow|sim|sqrt|sum|textstyle|tfrac|tilde|times|to|top|cup|cap|text|mathrm|operatorname|rm"
+)
+
+
+def symbols(tex):
+    """Letters and Greek letters of an equation, and the names of operators set upright."""
+    upright = set(re.findall(r"\\(?:mathrm|operatorname)\{(KL|Var|Cov|tr)\}", tex))
+    commands = set(re.findall(r"\\([A-Za-z]+)", re.sub(WORDS, " ", tex)))
+    letters = set(re.findall(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", " ", re.sub(WORDS, " ", tex))))
+    return upright | {name for name in commands if not SHAPES.fullmatch(name)} | letters
+
+
+def explained():
+    """The symbols of the glossary's first column."""
+    rows = [line.split(" | ")[0] for line in GLOSSARY.read_text().splitlines() if line.startswith("| $")]
+    return set().union(*(symbols(tex) for row in rows for tex in re.findall(r"\$([^$]+)\$", row)))
+
+
+def test_every_symbol_of_a_displayed_equation_is_in_the_glossary():
+    from numpyscore.derivations import STEPS
+    from numpyscore.lessons import LESSONS
+
+    equations = [(step.name, step.equation) for step in STEPS] + [(lesson.title, lesson.equation) for lesson in LESSONS]
+    equations += [("README", tex) for tex in re.findall(r"^\$\$(.+)\$\$$", README.read_text(), re.M)]
+    known = explained()
+    missing = {(name, symbol) for name, tex in equations for symbol in symbols(tex) - known}
+    assert not missing, sorted(missing)
+
+
+def test_the_glossary_test_notices_a_symbol_that_nobody_explains():
+    assert symbols(r"E[s_0 \cdot s] = \Xi - \mathrm{tr}\,J \text{ if any}") - explained() == {"Xi"}
+
+
+def test_every_row_of_the_glossary_has_all_its_columns():
+    rows = [line for line in GLOSSARY.read_text().splitlines() if line.startswith("| $")]
+    assert len(rows) > 40 and {line.count("|") for line in rows} == {6}
+
+
+def test_the_pictures_and_figures_that_the_readme_names_are_there():
+    text = README.read_text()
+    pictures = re.findall(r"\((figures/\w+\.(?:svg|png))\)|src=\"(figures/\w+\.(?:svg|png))\"", text)
+    named = {a or b for a, b in pictures}
+    assert len(named) >= 4 and all((README.parent / name).is_file() for name in named)
+    first = text[: text.index("## ")]
+    assert 'src="figures/' in first and text[: text.index("figures/")].count("\n") < 15, (
+        "the first screen has a picture"
+    )
+
+
+def test_the_readme_counts_the_exercises_and_an_hour_is_an_hour():
+    from numpyscore.lessons import EXERCISES, LESSONS
+
+    text = README.read_text()
+    wrong = sum(len(e.wrong) for _, e in EXERCISES.values())
+    assert f"{len(EXERCISES)} exercises, and {wrong} wrong answers" in text
+    rows = re.findall(r"^\| (\d)\. (.+?) \| (\d+) \| `verify --only \d`", text, re.M)
+    assert [(int(a), b, int(c)) for a, b, c in rows] == [(x.number, x.title, x.minutes) for x in LESSONS]

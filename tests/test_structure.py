@@ -25,7 +25,7 @@ FLOORS = {
     "estimation": 5, "vectors": 5,
     "learning": 6,
     "derivations": 7, "check": 7,
-    "testing": 8, "display": 8,
+    "testing": 8, "display": 8, "lessons": 8,
     "commands": 9,
     "cli": 10,
     "__main__": 11,

@@ -1,5 +1,6 @@
 """`numpyscore verify`: the derivation of score matching, both sides of every line computed."""
 
+import inspect
 import json
 import time
 from itertools import groupby
@@ -7,10 +8,12 @@ from itertools import groupby
 from .. import __version__, derivations
 from ..common.files import write_whole
 from ..data.csv import from_csv
-from ..display.report import report
+from ..display.report import report, short_report
+from ..lessons import EXERCISES
 from .loading import load_object
 from .terminal import DIFFERENCE, FINE, INCONCLUSIVE, Progress, bold, columns, may_be_written, seed
 
+KINDS = {"line": "a line", "example": "an example", "counterexample": "a counterexample"}
 HELP = "verify the derivation of score matching, line by line"
 
 
@@ -29,12 +32,16 @@ def arguments(parser):
         "--density", metavar="NAME", help="one closed form by name, or your own: path.py:object (runs that file)"
     )
     parser.add_argument("--only", metavar="STEP", help="one step by name, or one chapter by name or number")
+    parser.add_argument("--explain", metavar="STEP", help="a step's equation, words, code, figure and lesson, and stop")
     parser.add_argument("--list", action="store_true", help="name the chapters and steps, and stop")
     parser.add_argument("--json", action="store_true", help="records for machines")
     parser.add_argument(
         "--report", metavar="FILE.html", help="a page to read: equations, verdicts, figures, in one file"
     )
-    parser.add_argument("--all", action="store_true", help="a row for every case, not the worst of each step")
+    parser.add_argument(
+        "--full", action="store_true", help="with --report: every step and every case, not a page for reading"
+    )
+    parser.add_argument("--all", action="store_true", help="a row for every case, not a line for each chapter")
     parser.add_argument(
         "--seed", type=seed, default=0, metavar="N", help="of networks, samples and training (default 0)"
     )
@@ -42,12 +49,16 @@ def arguments(parser):
 
 def run(args):
     """Print the verdicts; returns the exit code."""
+    if args.explain is not None:
+        return _explain(args.explain)
     if args.list:
         return _list(args.json)
     if args.data is not None and args.density is not None:
         raise ValueError("DATA.csv and --density exclude each other: give the one to be verified")
     if args.data is None and args.columns is not None:
         raise ValueError("--columns needs DATA.csv, the file whose columns these are")
+    if args.full and args.report is None:
+        raise ValueError("--full needs --report FILE.html, the page that it makes longer")
     target = args.data if args.columns is None else from_csv(args.data, columns=args.columns)
     if args.report is not None:
         may_be_written(args.report, [args.data])
@@ -56,17 +67,22 @@ def run(args):
     progress = Progress("training")
     density = load_object(args.density, "--density") if args.density and ":" in args.density else args.density
     wanted = derivations.studies(target, density=density, seed=args.seed, progress=progress, steps=steps)
+    brief = not (args.all or args.only or args.json)
+    head = HEAD if brief else ""
     for title, group in groupby(wanted, key=lambda study: study.title):
         part = derivations.Verdicts()
         for study in group:
             progress.clear()
-            if not args.json and not part:
+            if head:
+                print(head)
+                head = ""
+            if not args.json and not part and not (brief and title in HEADINGS.values()):
                 print(bold(title) + "".join(f"\n  {note}" for note in study.notes))
             progress.say(f"{title} ...")
             part.add(study, derivations.run(study, steps))
             progress.clear()
         if part and not args.json:
-            print(part.table(args.all), flush=True)
+            print(_by_chapter(part) if brief else part.table(args.all), flush=True)
         verdicts.extend(part)
         verdicts.notes += part.notes
     if not verdicts:
@@ -76,13 +92,57 @@ def run(args):
         print(json.dumps(record, indent=1, allow_nan=False))
     else:
         print(f"{verdicts.summary} {time.monotonic() - start:.1f} s")
+        if brief:
+            print(
+                "Each step: --all. One chapter: --only 3. What a step says: --explain STEP. As a page: --report page.html"
+            )
     if args.report is not None:
         progress.say("drawing the page ...")
-        write_whole(args.report, report(verdicts).encode())
+        write_whole(args.report, (report if args.full else short_report)(verdicts).encode())
         progress.clear()
     if verdicts.counts["DIFFERS"]:
         return DIFFERENCE
     return INCONCLUSIVE if verdicts.counts["inconclusive"] else FINE
+
+
+HEADINGS = {chapter.title: chapter.heading for chapter in derivations.CHAPTERS}
+HEAD = f"{'chapter':<26} steps  hold  fail as predicted   worst gap    bound  at"
+
+
+def _by_chapter(verdicts):
+    """A line for each chapter: steps, verdicts, and the gap nearest to its bound; what is not as it should be in full."""
+    lines = []
+    for title in dict.fromkeys(v.chapter for v in verdicts):
+        same = derivations.Verdicts(v for v in verdicts if v.chapter == title)
+        counts, worst = same.counts, same.worst
+        lines.append(
+            f"{HEADINGS[title]:<26} {len(same.by_step()):>5} {counts['holds']:>5} {counts['fails as predicted']:>18} "
+            f"{worst.gap - worst.predicted:>11.1e} {worst.bound:>8.0e}  {worst.step}"
+        )
+    wrong = derivations.Verdicts(v for v in verdicts if not v.ok)
+    return "\n".join([*lines, wrong.table(True)] if wrong else lines)
+
+
+def _explain(name):
+    """What a step says: equation, words, the code that computes both sides, figure, lesson."""
+    steps = derivations.selected(name)
+    if len(steps) != 1:
+        raise ValueError(f"--explain takes one step, {name!r} is a chapter of {len(steps)}; --list names them")
+    (step,) = steps
+    exercises = [e for _, e in EXERCISES.values() if e.step == step.name]
+    figures = dict.fromkeys(e.figure for e in exercises if e.figure)
+    lines = [bold(step.name), f"  {KINDS[step.kind]} of chapter {step.chapter.heading}", "", f"  {step.equation}", ""]
+    lines += [f"  {line}".rstrip() for line in step.words.split("\n")]
+    lines += [
+        "",
+        f"  {step.code}:",
+        *(f"    {line}".rstrip() for line in inspect.getsource(step.sides).split("\n")[:40]),
+    ]
+    lines += [f"  source: {step.source}"]
+    lines += [f"  figure: numpyscore figures {' '.join(figures)} --out DIR"] if figures else []
+    lines += [f"  lesson: {', '.join(f'{e.key} {e.name}' for e in exercises)} (numpyscore learn)"] if exercises else []
+    print("\n".join([*lines, f'  computed: numpyscore verify --only "{step.name}"']))
+    return FINE
 
 
 def _list(as_json):

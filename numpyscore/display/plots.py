@@ -151,3 +151,50 @@ def gaps(ax, verdicts):
     ax.set_yticks(rows, [v.step for v in worst])
     ax.invert_yaxis()
     return [bound, *miss]
+
+
+def stacked(rows, columns, *, width=7.2, height=4.6, ratios=None):
+    """A grid of panels whose columns share x and whose rows share y; returns (figure, array of axes). Sizes in inches, heights in ratios."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, sharex="col", sharey="row", gridspec_kw={"height_ratios": ratios})
+
+
+def area(ax, x, y, colour, *, hatch=None):
+    """The area between y (m,) and 0, filled or hatched, with its outline."""
+    filled = (
+        {"facecolor": colour, "alpha": 0.3}
+        if hatch is None
+        else {"facecolor": "none", "edgecolor": colour, "hatch": hatch}
+    )
+    patch = ax.fill_between(x, 0, y, linewidth=0, **filled)
+    return [patch, *ax.plot(x, y, color=colour, linewidth=1.4, linestyle="-" if hatch is None else (0, (5, 2)))]
+
+
+def corner(ax, text, *, low=False, **options):
+    """Words in the upper right corner of a panel, or in the lower."""
+    y, side = (0.03, "bottom") if low else (0.97, "top")
+    return [ax.annotate(text, (0.98, y), xycoords="axes fraction", ha="right", va=side, fontsize=8.5, **options)]
+
+
+def height(ax, x, y, text, *, color):
+    """A two-headed arrow from 0 to y at x, and what it is."""
+    look = {"arrowstyle": "<->", "color": color, "lw": 2, "shrinkA": 0, "shrinkB": 0}
+    arrow = ax.annotate("", (x, y), (x, 0), arrowprops=look)
+    return [arrow, ax.annotate(text, (x, y), xytext=(14, -4), textcoords="offset points", color=color, fontsize=8.5)]
+
+
+def profile(ax, p, y, colour, *, towards="right"):
+    """A density p (m,) over a vertical axis y (m,), growing to one side, without a scale of its own."""
+    patch = ax.fill_betweenx(y, 0, p, color=colour, alpha=0.35, linewidth=0)
+    ax.set_xticks([])
+    ax.spines["bottom"].set_visible(False)
+    if towards == "left":
+        ax.invert_xaxis()
+    return [patch]
+
+
+def signed(value):
+    """A number to three places with its sign, and no minus before a zero."""
+    return f"{value:+.3f}".replace("-", "−") if abs(value) > 5e-4 else "0"

@@ -14,7 +14,7 @@ import numpy as np
 from .. import __version__
 from ..derivations import CHAPTERS, Verdicts
 from ..derivations.verdict import WORDS
-from .gallery import NO_MATPLOTLIB, pictures_of
+from .gallery import NO_MATPLOTLIB, draw, drawable, pictures_of
 from .mathml import mathml, pieces
 
 STYLE = Path(__file__).with_name("report.css")
@@ -87,6 +87,97 @@ PAGE = """<!DOCTYPE html>
 </main>
 </body>
 </html>
+"""
+
+
+# ------------------------------------------------------------------------------- the short page
+
+CHOSEN = {  # chapter -> the line that stands for it, and its figure
+    1: ("exp(-f)/Z integrates to one", "cost_of_z"),
+    2: ("normaliser drops out", "old_faithful_score"),
+    3: ("cross term by parts", "parts_areas"),
+    4: ("together they settle", "two_terms"),
+    5: ("curvature identity", "trace_cost"),
+    6: ("weighted losses differ by a constant", "boundary_weights"),
+    7: ("denoising is explicit on the noisy density", "levels_flow"),
+    8: ("Langevin in steps", "flow_paths"),
+}
+
+
+def short_report(verdicts, *, title=TITLE, pictures=None):
+    """The same in eight chapters of one screen each: claim, figure, one line with its numbers, one counterexample.
+
+    Parameters
+    ----------
+    verdicts : Verdicts, or any list of Verdict
+        As for `report`, which is the whole certificate; the counts, and whatever is wrong, are those of all of them.
+    title : str
+    pictures : dict, chapter number -> gallery.Picture, optional
+        By default one figure for each chapter, drawn now; without matplotlib one line says what they need.
+
+    Returns
+    -------
+    str
+        A whole HTML document. No date: the same verdicts give the same bytes.
+
+    Raises
+    ------
+    ValueError
+        If there are no verdicts.
+    """
+    verdicts = verdicts if isinstance(verdicts, Verdicts) else Verdicts(verdicts)
+    groups = verdicts.by_step()
+    if not groups:
+        raise ValueError("short_report: verdicts is empty, expected at least one; a page of nothing proves nothing.")
+    chapters = [chapter for chapter in CHAPTERS if any(name == chapter.title for name, _ in groups)]
+    note = "" if pictures is not None or drawable() else NO_MATPLOTLIB
+    if pictures is None:
+        pictures = {} if note else {chapter.number: draw(CHOSEN[chapter.number][1]) for chapter in chapters}
+    counts = "".join(
+        f'<li class="{CLASSES[word]}"><b>{count}</b> <span class="mark">{MARKS[CLASSES[word]]}</span> {word}</li>'
+        for word, count in verdicts.counts.items()
+    )
+    wrong = [step for (_, step), same in groups.items() if same.worst.ok is False]
+    alarm = f'<div class="alarm"><p>Differences were found: {escape(", ".join(wrong))}</p></div>' if wrong else ""
+    about = "".join(
+        f"<li>{escape(line)}</li>"
+        for line in (f"numpyscore {__version__}, seed {verdicts.seed}", *verdicts.notes, note)
+        if line
+    )
+    head = f"""<header><h1>{escape(title)}</h1>
+<p>Each line of the derivation says that two numbers are equal. Both were computed, with a bound for the error. One line and one counterexample of
+each chapter stand here; <code>numpyscore verify --report FILE --full</code> writes all of them.</p>
+<ul class="counts" aria-label="verdicts">{counts}</ul>{alarm}<ul class="about">{about}</ul></header>"""
+    body = [
+        head,
+        '<div id="chapters">',
+        *(_short_chapter(c, groups, pictures.get(c.number)) for c in chapters),
+        "</div>",
+    ]
+    return PAGE.format(title=escape(title), style=STYLE.read_text(encoding="utf-8"), body="\n".join(body))
+
+
+def _short_chapter(chapter, groups, picture):
+    """Claim, figure, one line with its numbers, one counterexample."""
+    here = [step for step in chapter.steps if (chapter.title, step.name) in groups]
+    line = next((step for step in here if step.name == CHOSEN[chapter.number][0]), here[0])
+    against = next((step for step in here if step.kind == "counterexample" and step is not line), None)
+    steps = "".join(_short_step(step, groups[chapter.title, step.name].worst) for step in (line, against) if step)
+    claim = re.split(r"\n\s*\n", chapter.text.strip())[0]
+    figure = _figure(picture._replace(claim="")) if picture else ""
+    return f"""<section class="chapter"><h2 id="chapter-{chapter.number}">{escape(chapter.heading)}</h2>
+{_prose(claim)}{figure}<div class="pair">{steps}</div></section>"""
+
+
+def _short_step(step, worst):
+    """Name, equation, words and numbers."""
+    equation = "".join(f"<span>{mathml(piece)}</span>" for piece in pieces(step.equation))
+    return f"""<article class="step {CLASSES[worst.word]}" id="{_slug(step.name)}">
+<header><h3>{escape(step.name)}</h3>{_badge(worst)}<p class="kind">{KINDS[step.kind]}</p></header>
+<div class="equation">{equation}</div>
+{_prose(step.words)}
+<div class="measured">{_numbers(worst)}<ul class="remarks"><li>{escape(worst.subject)}</li></ul></div>
+</article>
 """
 
 

@@ -63,6 +63,24 @@ def test_the_picture_in_the_repository_is_this_one(name, pictures):
     assert committed.find(f"{SVG}desc").text == picture.claim
 
 
+SLOW = ("flow_paths", "levels_flow", "three_samplers")  # a second each, and more on a busy machine
+CLAIMS = [
+    pytest.param(name, marks=pytest.mark.nightly) if name in SLOW else name
+    for name in NAMES
+    if "\ndef claim(" in (FIGURES / f"{name}.py").read_text()
+]
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_a_claim_holds_and_does_not_when_any_one_of_its_arrays_is_one_percent_off(name):
+    script = gallery.load(name)
+    measured = script.measure()
+    script.claim(measured)
+    for key, values in measured.items():
+        with pytest.raises(AssertionError):
+            script.claim(measured | {key: 1.01 * values})
+
+
 def test_the_pictures_are_small():
     assert sum(path.stat().st_size for path in FIGURES.glob("*.svg")) < 1.5e6
 

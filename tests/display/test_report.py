@@ -13,6 +13,7 @@ from chromium import PROGRAM, Chromium
 import numpyscore as ns
 from numpyscore.cli import main
 from numpyscore.derivations import CHAPTERS, Verdicts, on_data, run, selected
+from numpyscore.display import gallery
 from numpyscore.display import report as room
 from numpyscore.display.report import report
 
@@ -179,7 +180,7 @@ def test_a_notebook_shows_a_table(verdicts):
 
 
 def test_the_command_writes_the_page(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(room, "pictures_of", lambda chapters: {})
+    monkeypatch.setattr(room, "drawable", lambda: False)
     path = tmp_path / "page.html"
     path.write_text("old")
     argv = ["verify", "--only", "other units", "--report", str(path)]
@@ -192,6 +193,25 @@ def test_the_command_writes_the_page(tmp_path, capsys, monkeypatch):
     assert main(["verify", str(table), "--only", "boundary term", "--report", str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["counts"]["holds"] == 1
     assert "own.csv: 20 rows x 1 columns" in path.read_text()
+
+
+def test_the_short_page_has_a_line_and_a_counterexample_of_each_chapter(verdicts):
+    figure = gallery.draw("two_terms")
+    page = room.short_report(verdicts, pictures={4: figure})
+    assert page == room.short_report(verdicts, pictures={4: figure}) and figure.title in page
+    bare = re.sub(r"<svg.*?</svg>|<style.*?</style>|<math.*?</math>", " ", page, flags=re.S)
+    assert len(re.sub(r"<[^>]+>", " ", bare).split()) <= 2500 and "http" not in bare
+    titles = {chapter for chapter, _ in verdicts.by_step()}
+    assert page.count('class="chapter"') == len(titles) <= page.count("<article") <= 2 * len(titles)
+    assert f"<b>{verdicts.counts['holds']}</b>" in page and 'class="alarm"' not in page
+    wrong = Verdicts([dataclasses.replace(verdicts[0], gap=1.0, holds=False, expected=True, predicted=0.0)])
+    assert 'class="alarm"' in room.short_report(wrong, pictures={})
+    with pytest.raises(ValueError, match="empty"):
+        room.short_report([])
+
+
+def test_full_belongs_to_the_page(capsys):
+    assert main(["verify", "--full"]) == 2 and "--full needs --report" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("where", ["missing/page.html", ".", "file/page.html"])

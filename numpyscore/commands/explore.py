@@ -1,0 +1,43 @@
+"""`numpyscore explore`: a page with sliders that needs no network."""
+
+import os
+
+from ..common.files import write_whole
+from ..data.csv import from_csv
+from ..display.explore import explore
+from .terminal import FINE, columns, may_be_written
+
+HELP = "write a page with sliders, in one file that needs no network"
+
+
+def arguments(parser):
+    """The options of `numpyscore explore`."""
+    parser.description = (
+        "Four panels: the wall where integration by parts fails, noise and flow on data (default: Old Faithful), the two terms as forces, "
+        "Langevin's step."
+    )
+    parser.epilog = "exit codes: 0 written, 2 usage or input error"
+    parser.add_argument(
+        "data", nargs="?", metavar="DATA.csv", help="two numeric columns for the panel of noise and flow"
+    )
+    parser.add_argument("--columns", type=columns, metavar="A,B", help="which two columns, by name or number from 0")
+    parser.add_argument("--out", required=True, metavar="FILE.html", help="the page")
+
+
+def run(args):
+    """Write the page; returns the exit code."""
+    if args.columns is not None and args.data is None:
+        raise ValueError("--columns needs DATA.csv, the file whose columns these are")
+    may_be_written(args.out, [args.data])
+    if args.data is None:
+        page = explore()
+    else:
+        x = from_csv(args.data, columns=args.columns).x
+        if x.shape[1] != 2:
+            raise ValueError(
+                f"{args.data} has {x.shape[1]} numeric column(s), two were expected: choose them with --columns A,B"
+            )
+        page = explore(x, os.path.basename(args.data))
+    write_whole(args.out, page.encode())
+    print(args.out)
+    return FINE
