@@ -1,4 +1,4 @@
-"""`numpyscore fit`: learn the score of a table of numbers, with the noise and the stopping point chosen by rows held out."""
+"""`numpyscore fit`: learn the density of a table of numbers, with the noise and the stopping point chosen by rows held out."""
 
 import json
 import os
@@ -18,26 +18,28 @@ from ..networks.models import EnergyMLP, ScoreMLP
 from ..sampling.draw import draw
 from .terminal import FINE, Progress, bold, columns, ends, seed
 
-HELP = "learn the score of a table, noise and stopping point chosen by rows held out"
+HELP = "learn the density of a table, noise and stopping point chosen by rows held out"
 DRAWN = 1000  # samples in the picture
-LARGEST = 1 << 27  # weights of a network asked for by --widths
+LARGEST = 1 << 25  # weights of a network asked for by --widths
 
 
 def arguments(parser):
     """The options of `numpyscore fit`."""
     parser.description = (
         "Trains a network on the rows of a table, standardised, with noise on them, and writes model.npz, metrics.csv, summary.json "
-        "and fit.png. Sigma and the stopping point are those at which rows that were held out have the least exact implicit loss "
-        "(generalised, where columns have ends); other rows again report it, beside a Gaussian's."
+        "and fit.png. By default one network learns all noise levels at once and is a density: exact log-likelihoods and samples by its "
+        "probability flow. Rows held out choose the stopping point and the least noise, and report the log-likelihood beside that of a "
+        "Gaussian, a kernel density and a Gaussian mixture. --objective implicit learns the score at one level: sharper near "
+        "the rows, and with no say about where else its exp(-f) has mass."
     )
     parser.epilog = "exit codes: 0 done, 2 usage or input error, 130 interrupted (continue with --resume)"
     parser.add_argument("data", metavar="DATA.csv", help="numeric columns, with or without a header")
     parser.add_argument("--columns", type=columns, metavar="A,B", help="columns of DATA.csv, by name or number from 0")
     parser.add_argument(
         "--objective",
-        default="implicit",
+        default="multilevel_denoising",
         metavar="NAME",
-        help=f"{', '.join(OBJECTIVES)}, {GENERALISED} (default implicit)",
+        help=f"{', '.join(OBJECTIVES)}, {GENERALISED} (default multilevel_denoising)",
     )
     parser.add_argument(
         "--sigma", default="auto", metavar="X", help="noise in standard deviations of a column, or auto (default)"
@@ -55,7 +57,7 @@ def arguments(parser):
         "--network", choices=("energy", "score"), default="energy", help="what the network gives (default energy)"
     )
     parser.add_argument(
-        "--widths", metavar="32,32", help="units of the hidden layers (default 32,32 in 1 to 3 columns, else 128,128)"
+        "--widths", metavar="32,32", help="units of the hidden layers (default 32,32,32; more in more than 8 columns)"
     )
     parser.add_argument("--optimiser", choices=("adam", "lbfgs"), default="adam", help="default adam")
     parser.add_argument("--steps", type=int, metavar="N", help="steps at each noise level")
@@ -112,12 +114,12 @@ def _network(args, dim):
     if args.widths is None and args.network == "energy":
         return None
     try:
-        widths = [count("--widths", "a layer", int(part)) for part in (args.widths or "64,64").split(",")]
+        widths = [count("--widths", "a layer", int(part)) for part in (args.widths or "64,64,64").split(",")]
     except ValueError:
         raise ValueError(f"--widths is {args.widths!r}, expected positive whole numbers separated by commas") from None
     if (weights := sum(k * m for k, m in pairwise([dim, *widths, 1]))) > LARGEST:
         raise ValueError(
-            f"--widths is {args.widths}, which makes {weights} weights, expected {LARGEST} at most: training keeps a dozen copies"
+            f"--widths is {args.widths}, which makes {weights} weights, expected {LARGEST} at most: training keeps dozens of copies"
         )
     conditional = args.objective == "multilevel_denoising"
     if args.network == "score":
@@ -164,7 +166,8 @@ def _words(name, s):
         "",
     ]
     if isinstance(sigma, list):
-        lines.append(f"  {len(sigma)} noise levels from {sigma[0]:.3g} to {sigma[-1]:.3g}, stopped at step {s['step']}")
+        lines.append(f"  noise levels from {sigma[0]:.3g} to {sigma[-1]:.3g}, stopped at step {s['step']}")
+        lines += _likelihoods(s["log_likelihood"], number)
     else:
         lines += [f"  {'sigma':>9}  {'held-out loss, at best':>22}  step"]
         for level in s["levels"]:
@@ -178,6 +181,22 @@ def _words(name, s):
             f"    difference, paired    {number(s['difference'])}",
         ]
     return "\n".join(lines + [f"  note: {note}" for note in s["notes"]] + [""])
+
+
+def _likelihoods(found, number):
+    """The table of held-out log-likelihoods."""
+    names = {
+        "network": "this density",
+        "gaussian": "a Gaussian",
+        "kernel_density": "a kernel density",
+        "mixture": "a Gaussian mixture",
+    }
+    lines = [
+        "",
+        f"  log-likelihood of rows held out ({found['network']['rows']}), nats a row in the units of the data:",
+    ]
+    lines += [f"    {word:<22}{number(found[name])}" for name, word in names.items()]
+    return [*lines, f"    above the best of them{number(found['difference'])}"]
 
 
 def _picture(out, result, x, rng):

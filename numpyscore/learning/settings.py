@@ -16,6 +16,9 @@ from .units import Units
 WIDEST = 0.8  # noise tried first where sigma is "auto": modes overlap there
 LEAST_AND_LEVELS = {True: (0.07, 7), False: (0.035, 9)}  # of a small table; of a large one, which bears less noise
 
+FINEST = 0.01  # least of all levels where they are chosen together: what is finer than a hundredth of a column is hardly its density
+SPACED = 20_000  # rows, at equal distances in the table, by whose spacing levels are chosen
+
 WIDEST_OF_ALL = 1e3  # noise beyond which nothing of standardised data is left
 FAR = 1e100  # beyond, squares leave the range of numbers
 
@@ -118,8 +121,12 @@ def network_for(model, d, objective, seed):
     """Where training starts; a conditional network for several levels, and only for these."""
     several = objective == "multilevel_denoising"
     if model is None:
-        widths = (32, 32) if d <= 3 else (128, 128)
-        lam = 1.0 if several else 0.1  # lambda/(1 + sigma^2) is the precision of noisy standardised columns
+        widths: tuple
+        if several:  # three layers: the detail of little noise and the plain shape of much noise have to be told apart
+            widths, lam = (32 if d <= 8 else 64 if d <= 24 else 128,) * 3, 1.0
+        else:
+            widths, lam = ((32, 32) if d <= 3 else (128, 128)), 0.1
+        # lambda/(1 + sigma^2) is the precision of noisy standardised columns
         return EnergyMLP.init(d, widths, "silu", confinement=lam, conditional=several, rng=seed)
     if not isinstance(model, EnergyMLP | ScoreMLP):
         raise TypeError(f"fit: model is a {type(model).__name__}, expected an EnergyMLP or a ScoreMLP.")
@@ -139,16 +146,17 @@ def levels_for(sigma, objective, conditional, z, small):
     if auto and sigma != "auto":
         raise ValueError(f"fit: sigma is {sigma!r}, expected 'auto', a number or an array of levels.")
     if conditional:
-        levels = suggest_levels(z) if auto else np.asarray(numeric("fit", "sigma", sigma), float)
+        levels = _suggested(z) if auto else np.asarray(numeric("fit", "sigma", sigma), float)
         finite("fit", "sigma", levels)
         if levels.ndim != 1 or not (levels > 0).all() or len(levels) < 2 or not (np.diff(levels) < 0).all():
             raise ValueError(
-                f"fit: sigma is {levels}, expected at least two levels, positive and decreasing, for {objective!r}."
+                f"fit: sigma is {levels}, expected at least two levels, positive and decreasing, for {objective!r}; one level alone is "
+                f"what --objective implicit (in Python objective='implicit') is trained at."
             )
         return [levels]
     if auto:
         least, n = LEAST_AND_LEVELS[small]
-        low = max(least, suggest_levels(z)[-1])
+        low = max(least, _suggested(z)[-1])
         return [float(s) for s in geometric_levels(max(WIDEST, 4 * low), low, n)]
     value = np.asarray(numeric("fit", "sigma", sigma))
     if value.ndim or not 0 <= value <= WIDEST_OF_ALL:
@@ -161,3 +169,12 @@ def levels_for(sigma, objective, conditional, z, small):
             "fit: sigma is 0, expected a positive number: denoising has the target -eps/sigma. See 'implicit'."
         )
     return [float(value)]
+
+
+def _suggested(z):
+    """`suggest_levels` by at most SPACED rows, none below FINEST."""
+    levels = suggest_levels(z[:: -(-len(z) // SPACED)])
+    if levels[-1] >= FINEST or levels[0] <= 2 * FINEST:
+        return levels
+    count = sum(levels > FINEST) + 1
+    return geometric_levels(levels[0], FINEST, count)
