@@ -30,6 +30,7 @@ from ..common.files import digest, write_whole
 from ..common.inputs import count, generator, positive
 from ..objectives.arrays import denoising_loss, generalised_loss, implicit_loss
 from ..objectives.loss import generalised, implicit, multilevel_denoising
+from ..sampling.draw import draw
 from ..sampling.flow import log_likelihood
 from ..sampling.targets import Ladder
 from .baselines import BASELINES
@@ -68,6 +69,20 @@ class Fit(_Fit):
     """
 
     ladder: Any = None
+
+    def logpdf(self, x):
+        """Log density of rows x (n, d), nats per unit of the data [x]; see `log_density`.
+
+        Raises ValueError where the network has none, with the reason.
+        """
+        return self.units.logpdf(self.model, x)
+
+    def sample(self, n, *, rng=None):
+        """n samples (n, d) in [x], by the method that suits the network; see `draw`."""
+        units = self.units
+        sigmas = units.sigma if self.model.conditional or units.sigma else None
+        drawn = draw(self.model, n, sigmas=sigmas, support=units.standard_support, ladder=self.ladder, rng=rng)
+        return units.to_data(drawn.samples)
 
     @property
     def units(self):
@@ -460,9 +475,10 @@ class Task:
     def result(self, state):
         """The Fit of the last state."""
         theta, _, step = state.best
-        net, summary = self.model.with_theta(theta), appraise(self, state, step)
-        result, above = Fit(net, state.history, summary), (step - 1) // self.steps
+        net, ladder, above = self.model.with_theta(theta), None, (step - 1) // self.steps
         if above > 0:
             networks = (*map(self.model.with_theta, state.ladder[:above]), net)
-            result.ladder = Ladder(networks, np.array(self.sigmas[: above + 1]))
+            ladder = Ladder(networks, np.array(self.sigmas[: above + 1]))
+        result = Fit(net, state.history, appraise(self, state, step, ladder))
+        result.ladder = ladder
         return result

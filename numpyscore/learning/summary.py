@@ -7,13 +7,14 @@ import numpy as np
 from ..densities import Gaussian, Parzen
 from ..densities.noise import geometric_levels
 from ..estimation import estimators
+from .agreement import agreement
 from .splits import best_step
 
 NATS = 0.1  # a row, by which a density may be worse than the best baseline without a word
 WORDS = {"gaussian": "Gaussian", "kernel_density": "kernel density", "mixture": "Gaussian mixture"}
 
 
-def appraise(task, state, step):
+def appraise(task, state, step, ladder=None):
     """The summary of a fit, for summary.json: numbers, lists and words only.
 
     Parameters
@@ -22,6 +23,8 @@ def appraise(task, state, step):
     state : checkpoints.State, the last
     step : int
         Where the network that is handed out stopped.
+    ladder : Ladder, optional
+        Those that training passed at larger noise.
     """
     level = (step - 1) // task.steps
     sigma = task.sigmas[level]
@@ -44,6 +47,9 @@ def appraise(task, state, step):
             f"nothing was learned: the least held-out loss is {best:.3g}, and a score of zero has 0. Training diverged: lower the rate, now {task.rate:g}, or raise sigma"
         )
     units = task.units._replace(sigma=sigma)
+    above = likelihood and likelihood["network"]["mean"] - likelihood["gaussian"]["mean"]
+    check, found = agreement(task, (task.model.with_theta(state.best[0]), sigma, ladder), above)
+    notes += found
     return {
         "schema": "numpyscore-fit/1",
         "rows": len(task.z),
@@ -61,6 +67,7 @@ def appraise(task, state, step):
         "difference": None if gaussian is None else _mean(scores - gaussian),
         "log_likelihood": likelihood,
         "end": {"step": (level + 1) * task.steps, "train": trained, "held_out": held_out},
+        "check": check,
         "collapsed": bool(collapsed),
         "notes": notes,
     }

@@ -28,6 +28,7 @@ from ..common.files import MOST, read_npz, write_npz
 from ..common.inputs import samples
 from ..densities.support import Support
 from ..networks.models import network_of
+from ..sampling.likelihood import log_density
 from ..sampling.targets import Ladder
 
 NUMBERS = 1 << 20  # in the directions of one block
@@ -81,6 +82,14 @@ class Units(NamedTuple):
     def energy(self, model, x, *, sigma=None):
         """-log p(x) up to the network's log Z, per unit of x (n,)."""
         return model.energy(self.to_standard(x), sigma=sigma) + self.log_volume
+
+    def logpdf(self, model, x):
+        """log p(x), nats per unit of x (n,); of a conditional network at the least level. ValueError where it has none, with the reason."""
+        sigmas = self.sigma if model.conditional else None
+        log_p, how = log_density(model, self.to_standard(x), sigmas=sigmas, support=self.standard_support)
+        if log_p is None:
+            raise ValueError(f"logpdf: {model!r} has no log density here: {how['why']}.")
+        return log_p - self.log_volume
 
     def score(self, model, x, *, sigma=None):
         """Gradient of log p in x at rows x (n, d) in the user's units, 1/[x]: score_z / scale."""
