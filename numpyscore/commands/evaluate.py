@@ -18,7 +18,7 @@ from ..sampling.flow import bits_per_dimension
 from ..sampling.likelihood import log_density
 from ..sampling.targets import at_level
 from .sample import noise_levels, table
-from .terminal import FINE, Progress, bold, columns, levels, may_be_written, seed
+from .terminal import FINE, HEADER, Progress, bold, columns, header_option, levels, may_be_written, seed
 
 HELP = "energy, score, trace and log-likelihood of rows; tests of samples against them"
 ROWS = 1000  # rows that the tests look at, and samples they compare them with
@@ -40,6 +40,7 @@ def arguments(parser):
     parser.add_argument("model", metavar="MODEL.npz", help="a network's file")
     parser.add_argument("data", metavar="DATA.csv", help="rows in the units that the network was fitted in")
     parser.add_argument("--columns", type=columns, metavar="A,B", help="columns of DATA.csv, by name or number from 0")
+    header_option(parser)
     parser.add_argument("--out", metavar="FILE.csv", help="a row of numbers for every row, whole or not at all")
     parser.add_argument(
         "--sigma",
@@ -77,7 +78,7 @@ def run(args):
 
 def _rows(args, units):
     """The table's rows, refused where its columns are not those of the network."""
-    read = from_csv(args.data, columns=args.columns)
+    read = from_csv(args.data, columns=args.columns, header=HEADER[args.header])
     wanted = ", ".join(units.columns)
     if read.x.shape[1] != len(units.columns):
         raise ValueError(

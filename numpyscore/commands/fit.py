@@ -12,11 +12,12 @@ from ..common.files import write_whole
 from ..common.inputs import count
 from ..data.csv import from_csv
 from ..display.fit_figure import fit_picture
+from ..learning.columns import dequantised
 from ..learning.fit import fit
 from ..learning.settings import GENERALISED, OBJECTIVES
 from ..networks.models import EnergyMLP, ScoreMLP
 from ..sampling.draw import draw
-from .terminal import FINE, Progress, bold, columns, ends, seed
+from .terminal import FINE, HEADER, Progress, bold, columns, ends, header_option, seed
 
 HELP = "learn the density of a table, noise and stopping point chosen by rows held out"
 DRAWN = 1000  # samples in the picture
@@ -35,6 +36,7 @@ def arguments(parser):
     parser.epilog = "exit codes: 0 done, 2 usage or input error, 130 interrupted (continue with --resume)"
     parser.add_argument("data", metavar="DATA.csv", help="numeric columns, with or without a header")
     parser.add_argument("--columns", type=columns, metavar="A,B", help="columns of DATA.csv, by name or number from 0")
+    header_option(parser)
     parser.add_argument(
         "--objective",
         default="multilevel_denoising",
@@ -49,6 +51,12 @@ def arguments(parser):
     )
     parser.add_argument(
         "--upper", type=ends, metavar="A,B", help="upper end of every column, or of each; inf where none (generalised)"
+    )
+    parser.add_argument(
+        "--dequantise", action="store_true", help="add a uniform number from -1/2 to 1/2 to columns of whole numbers"
+    )
+    parser.add_argument(
+        "--robust", action="store_true", help="scale columns by median and quartiles, where a few cells rule the mean"
     )
     parser.add_argument("--out", metavar="DIR", help="folder for the results (default: DATA-fit)")
     parser.add_argument("--resume", action="store_true", help="continue the fit that was stopped in DIR")
@@ -71,14 +79,21 @@ def arguments(parser):
 
 def run(args):
     """Fit, write the folder, print what was found; returns the exit code."""
-    table = from_csv(args.data, columns=args.columns)
+    progress = _Watch()
+    progress.say(f"fit: reading {args.data} ...")
+    try:
+        table = from_csv(args.data, columns=args.columns, header=HEADER[args.header])
+    finally:
+        progress.clear()
+    if args.dequantise:
+        table = _dequantised(table, args)
     out = args.out or f"{os.path.basename(args.data).split('.')[0] or 'data'}-fit"
     watch = _Watch()
     try:
         result = fit(
             table, objective=args.objective, sigma=_sigma(args.sigma), support=_support(args),
             model=_network(args, table.x.shape[1]), rng=args.seed, out=out, resume=args.resume, overwrite=args.overwrite,
-            optimiser=args.optimiser, steps=args.steps, batch=args.batch, rate=args.rate, progress=watch,
+            optimiser=args.optimiser, steps=args.steps, batch=args.batch, rate=args.rate, robust=args.robust, progress=watch,
         )  # fmt: skip
     finally:
         watch.clear()
@@ -89,6 +104,14 @@ def run(args):
         print(_words(args.data, result.summary))
         print(f"wrote model.npz, metrics.csv, summary.json{picture} in {out}")
     return FINE
+
+
+def _dequantised(table, args):
+    """The table with its columns of whole numbers spread; refused where there is none."""
+    x, whole = dequantised(table.x, args.seed)
+    if not len(whole):
+        raise ValueError(f"--dequantise was given, but {args.data} has no column of whole numbers: leave it out")
+    return table._replace(x=x)
 
 
 def _sigma(text):

@@ -10,6 +10,7 @@ from ..sampling.diagnostics import energy_distance
 from ..sampling.draw import draw
 from ..sampling.likelihood import log_density
 from .baselines import gaussian
+from .splits import some
 
 ROWS = 300  # looked at, and samples they are compared with
 CHAINS = 150  # of annealed importance sampling: whether the mass is near the rows takes no more
@@ -36,7 +37,7 @@ def agreement(task, result, above=None):
         distance between rows (those that report, of a large table) and as many samples, and its p value.
     """
     model, sigmas, ladder = result
-    rows = task.rows_tested[:: -(-len(task.rows_tested) // ROWS)]
+    rows = task.rows_tested[some(len(task.rows_tested), ROWS)]
     z, notes = task.z[rows].astype(float), []
     if above is None:
         record, difference = _exponential(task, model, z)
@@ -80,7 +81,7 @@ def _exponential(task, model, z):
     log_p, how = log_density(model, z, support=task.support, rng=task.seed, chains=CHAINS)
     if log_p is None:
         return how, None
-    return how, float(np.mean(log_p - gaussian(task.z[:: -(-len(task.z) // 10_000)].astype(float)).logpdf(z)))
+    return how, float(np.mean(log_p - gaussian(task.z[some(len(task.z), 10_000)].astype(float)).logpdf(z)))
 
 
 def _samples(task, model, sigmas, ladder, z):

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..common.inputs import generator, samples
 from ..densities import Gaussian, GaussianMixture, Parzen
+from .splits import some
 
 WIDTHS = np.geomspace(0.02, 1.0, 18)  # of the kernel, in standard deviations
 ROWS = 600  # rows by which the width is chosen
@@ -37,8 +38,8 @@ def kernel_density(x):
     from scipy.special import logsumexp
 
     x = samples("kernel_density", x)
-    x = x[:: -(-len(x) // KERNELS)]
-    chosen, d = np.arange(0, len(x), -(-len(x) // ROWS)), x.shape[1]
+    x = x[some(len(x), KERNELS)]
+    chosen, d = some(len(x), ROWS), x.shape[1]
     squares = cdist(x[chosen], x, "sqeuclidean")
     squares[np.arange(len(chosen)), chosen] = np.inf  # each row under the others
     others = [(logsumexp(-0.5 / h**2 * squares, axis=1) - d * math.log(h)).sum() for h in WIDTHS]
@@ -53,7 +54,7 @@ def mixture(x, rng=0):
     Source: Dempster, Laird & Rubin (1977), JRSS B 39:1-38; Schwarz (1978), Ann. Statist. 6:461-464, for the BIC.
     """
     x, rng = samples("mixture", x), generator("mixture", rng)
-    x = x[:: -(-len(x) // MIXED)]
+    x = x[some(len(x), MIXED)]
     n, d = x.shape
     best, found, rises = math.inf, None, 0
     for K in range(1, COMPONENTS + 1):

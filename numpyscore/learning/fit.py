@@ -36,8 +36,8 @@ from ..sampling.targets import Ladder
 from .baselines import BASELINES
 from .checkpoints import NAME, Checkpoint, State
 from .optimisers import Adam, adam_start, adam_step, learning_rate, minimise
-from .settings import levels_for, network_for, objective_of, rows_of, support_within
-from .splits import Folds, NestedFolds, Snapshot, ThreeWay, best_step
+from .settings import levels_for, network_for, objective_of, rows_of, support_within, without_correlations
+from .splits import Folds, NestedFolds, Snapshot, ThreeWay, best_step, some
 from .summary import appraise
 from .units import Units, save_fitted
 
@@ -92,11 +92,13 @@ class Fit(_Fit):
 
 def fit(
     data, *, objective="multilevel_denoising", sigma="auto", support=None, model=None, rng=0, out=None, resume=False, overwrite=False,
-    optimiser="adam", steps=None, batch=256, rate=0.01, progress=None,
+    optimiser="adam", steps=None, batch=256, rate=0.01, robust=False, progress=None,
 ):  # fmt: skip
     """Learn the score of the density that rows of data came from; see the module for how sigma and the stopping point are chosen.
 
     Columns are standardised with the mean and scale of the whole table: a choice of units, which all that is compared shares.
+    Where columns are nearly functions of one another, and levels are chosen, their correlations are taken out too (`Units.mix`):
+    noise of one size in all directions would hide what is thin in one.
     A constant column stays at scale 1. Up to 1000 rows are cross-validated, more are split in three: see `splits`.
 
     Parameters
@@ -135,6 +137,8 @@ def fit(
         Rows in a step of Adam; all where there are no more.
     rate : float
         Largest learning rate of Adam.
+    robust : bool
+        Scale columns by median and quartiles in place of mean and standard deviation, which one cell may rule.
     progress : callable, optional
         Called as progress(share of the work done, state) after each step.
 
@@ -151,7 +155,7 @@ def fit(
     OSError
         If `out` cannot be written, or holds a fit already. The last checkpoint stays as it was.
     """
-    task = Task(data, objective, sigma, model, rng, optimiser, steps, batch, rate, support)
+    task = Task(data, objective, sigma, model, rng, optimiser, steps, batch, rate, support, robust)
     if out is not None:
         out = os.fsdecode(out)
         _free(out, resume or overwrite)
@@ -203,8 +207,8 @@ def write_results(out, result):
 class Task:
     """What stays the same during a fit: rows, settings, splits; and `next`, from one State to the following."""
 
-    def __init__(self, data, objective, sigma, model, rng, optimiser, steps, batch, rate, support=None):
-        x, z, units, self.notes = rows_of(data)
+    def __init__(self, data, objective, sigma, model, rng, optimiser, steps, batch, rate, support=None, robust=False):
+        x, z, units, self.notes = rows_of(data, robust)
         self.units = units._replace(support=support_within(support, objective, x))
         self.support = self.units.standard_support
         self.objective, self.rule = objective_of(objective, self.support)
@@ -212,6 +216,8 @@ class Task:
             int(rng) if isinstance(rng, int | np.integer) and rng >= 0 else int(generator("fit", rng).integers(1 << 63))
         )
         self.model = network_for(model, z.shape[1], self.objective, self.seed)
+        if self.model.conditional and isinstance(sigma, str):
+            z, self.units = without_correlations(z, self.units)
         self.z = z.astype(self.model.theta.dtype)
         n = len(z)
         if optimiser not in ("adam", "lbfgs"):
@@ -467,7 +473,7 @@ class Task:
         out = {name: np.empty(len(rows)) for name in BASELINES}
         for tested, trained in self.split.tested():
             tested = np.intersect1d(tested, rows)
-            x = self.z[trained[:: -(-len(trained) // MANY)]].astype(float)
+            x = self.z[trained[some(len(trained), MANY)]].astype(float)
             for name, make in BASELINES.items():
                 out[name][np.searchsorted(rows, tested)] = make(x).logpdf(self.z[tested].astype(float))
         return out

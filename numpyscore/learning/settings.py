@@ -11,13 +11,16 @@ from ..densities.noise import geometric_levels, perturb, suggest_levels
 from ..densities.support import support_of
 from ..networks.models import EnergyMLP, ScoreMLP
 from ..objectives.loss import denoising, finite_difference_sliced, generalised, implicit, multilevel_denoising, sliced
+from .columns import look
+from .splits import some
 from .units import Units
 
 WIDEST = 0.8  # noise tried first where sigma is "auto": modes overlap there
 LEAST_AND_LEVELS = {True: (0.07, 7), False: (0.035, 9)}  # of a small table; of a large one, which bears less noise
 
 FINEST = 0.01  # least of all levels where they are chosen together: what is finer than a hundredth of a column is hardly its density
-SPACED = 20_000  # rows, at equal distances in the table, by whose spacing levels are chosen
+THIN, RIDGE = 0.03, 1e-6  # variance, of 1, of a thin direction; what is added, lest rounding count as one
+SPACED = 20_000  # rows, at most, by whose spacing levels are chosen
 
 WIDEST_OF_ALL = 1e3  # noise beyond which nothing of standardised data is left
 FAR = 1e100  # beyond, squares leave the range of numbers
@@ -62,7 +65,7 @@ def _within(support):
 # ------------------------------------------------------------------------------- what comes in
 
 
-def rows_of(data):
+def rows_of(data, robust=False):
     """Rows (n, d), the same standardised, Units without sigma, and what is to be said of the columns."""
     if isinstance(data, str | os.PathLike):
         data = from_csv(data)
@@ -79,8 +82,10 @@ def rows_of(data):
             f"fit: data has {np.abs(x).max():.3g} in row {row}, expected numbers below {FAR:g}, whose squares are numbers; choose another unit."
         )
     z, mean, scale, constant = standardise(x, names)
+    if robust:
+        z, mean, scale = _robust(x, mean, scale)
     columns = names or tuple(f"x{i}" for i in range(1, x.shape[1] + 1))
-    notes = []
+    notes = look(x, columns, robust)
     if constant:
         what = ", ".join(str(c) if names else columns[c] for c in constant)
         notes.append(
@@ -88,6 +93,24 @@ def rows_of(data):
             f"leave them out, or add to them the rounding that they lost."
         )
     return x, z, Units(tuple(map(str, columns)), mean.astype(float), scale.astype(float)), notes
+
+
+def _robust(x, mean, scale):
+    """Rows less their median, over the distance of the quartiles of a Gaussian of deviation 1; as they were where the quartiles are one."""
+    x = x.astype(float)
+    low, middle, high = np.quantile(x, [0.25, 0.5, 0.75], axis=0)
+    spread = (high - low) / 1.3489795
+    mean, scale = np.where(spread > 0, middle, mean), np.where(spread > 0, spread, scale)
+    return (x - mean) / scale, mean, scale
+
+
+def without_correlations(z, units):
+    """Rows z (n, d) and Units whose mix takes out the correlations, where a combination of columns has a variance below THIN."""
+    correlation = np.atleast_2d(z.T @ z / len(z)).astype(float)
+    if np.linalg.eigvalsh(correlation)[0] >= THIN or not np.diag(correlation).all():
+        return z, units
+    mix = np.linalg.cholesky(correlation + RIDGE * np.eye(z.shape[1]))
+    return np.linalg.solve(mix, z.T).T, units._replace(mix=mix)
 
 
 def support_within(support, objective, x):
@@ -173,7 +196,7 @@ def levels_for(sigma, objective, conditional, z, small):
 
 def _suggested(z):
     """`suggest_levels` by at most SPACED rows, none below FINEST."""
-    levels = suggest_levels(z[:: -(-len(z) // SPACED)])
+    levels = suggest_levels(z[some(len(z), SPACED)])
     if levels[-1] >= FINEST or levels[0] <= 2 * FINEST:
         return levels
     count = sum(levels > FINEST) + 1

@@ -54,6 +54,11 @@ NOBODY = np.empty(0, int)
 CHOOSE, REPORT = 5000, 20_000  # rows that choose, and that report, of a large table: at most
 
 
+def some(n, most):
+    """At most so many of the indices 0 ... n - 1, in order: at random, as rows at equal distances may all be of one kind; the same each time."""
+    return np.arange(n) if n <= most else np.sort(np.random.default_rng(n).choice(n, most, replace=False))
+
+
 def best_step(history, scored):
     """The step at which the mean of held_out over (run, fold) pairs is least, and the means by step, in order."""
     values: dict = {}

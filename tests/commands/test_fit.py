@@ -86,7 +86,7 @@ def test_killed_at_random_times_a_fit_ends_in_the_same_bits(kills, data, tmp_pat
 
 
 def test_interrupted_it_saves_says_so_and_goes_on(data, tmp_path, capsys):
-    options = ("--widths", "8", "--steps", "120", "--sigma", "0.3", "--objective", "implicit")
+    options = ("--widths", "8", "--steps", "240", "--sigma", "0.3", "--objective", "implicit")
     process = start(data, tmp_path / "out", *options, seconds=1e9)  # only the first checkpoint, and that of Ctrl-C
     while not (tmp_path / "out" / NAME).exists():
         time.sleep(0.01)
@@ -172,6 +172,7 @@ WRONG = {
     "sigma": (["DATA", "--sigma", "small"], "--sigma is 'small'"),
     "negative sigma": (["DATA", "--sigma=-1"], "sigma is -1"),
     "NaN": (["DATA", "--sigma", "nan"], "sigma is nan"),
+    "nothing whole": (["DATA", "--dequantise"], "no column of whole numbers"),
     "widths": (["DATA", "--widths", "8,x"], "--widths is '8,x'"),
     "widths beyond any memory": (["DATA", "--widths", "100000000"], "keeps dozens of copies"),
     "widths 0": (["DATA", "--widths", "0"], "--widths"),

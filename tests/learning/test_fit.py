@@ -586,3 +586,43 @@ def test_a_checkpoint_without_a_folder_keeps_nothing(tmp_path, monkeypatch):
     checkpoint = Checkpoint(None, "")
     checkpoint.write(Task(ROWS, "implicit", 0.3, SMALL, 0, "adam", 2, 256, 0.01).start())
     assert os.listdir(tmp_path) == []
+
+
+# ------------------------------------------------------------------------------- columns that are nearly functions of others
+
+
+def nearly_dependent(n):
+    x = np.random.default_rng(0).standard_normal((n, 3)) * [1.0, 0.02, 1.0]
+    return np.column_stack([x[:, 0], 50 * x[:, 0] + 50 * x[:, 1], x[:, 2]]) + [0, 7, -3]
+
+
+def test_columns_nearly_functions_of_one_another_lose_their_correlations_and_get_them_back(tmp_path):
+    rows = nearly_dependent(60)
+    model = EnergyMLP.init(3, (6,), "silu", confinement=1.0, conditional=True, rng=0)
+    result = fit(rows, model=model, steps=8, out=tmp_path)
+    units, z = result.units, result.units.to_standard(rows)
+    np.testing.assert_allclose(
+        np.cov(z.T, bias=True), np.eye(3), atol=2e-2
+    )  # a ridge of 1e-6, the thin variance 1.1e-4: 1 %
+    np.testing.assert_allclose(units.to_data(z), rows, rtol=1e-9)
+    _, saved = load_fitted(tmp_path / "model.npz")
+    assert saved.mix.tobytes() == units.mix.tobytes() and "mix" in result.summary["units"]
+    # score and trace in the units of the data, by differences of the energy in each of them
+    at, h, told = rows[:4], 1e-4, {"sigma": 0.5}
+    f = lambda x: units.energy(result.model, x, **told)
+    steps = h * units.scale * 0.02 * np.eye(3)
+    slope = [(f(at + e) - f(at - e)) / (2 * e.sum()) for e in steps]
+    bend = [(f(at + e) - 2 * f(at) + f(at - e)) / e.sum() ** 2 for e in 100 * steps]
+    score, trace = units.score(result.model, at, **told), units.trace(result.model, at, **told)
+    np.testing.assert_allclose(score, -np.transpose(slope), rtol=1e-5, atol=1e-5 * np.abs(score).max())
+    np.testing.assert_allclose(trace, -np.sum(bend, axis=0), rtol=1e-3)
+    # and the volume: a Gaussian of the data has the same density by either way
+    there = Gaussian(np.zeros(3), np.cov(z.T, bias=True)).logpdf(z) - units.log_volume
+    np.testing.assert_allclose(there, Gaussian(rows.mean(0), np.cov(rows.T, bias=True)).logpdf(rows), atol=1e-6)
+
+
+def test_control_columns_that_are_only_related_keep_their_units():
+    assert Task(ROWS, "multilevel_denoising", "auto", LEVELS, 0, "adam", 6, 256, 0.01).units.mix is None
+    three = EnergyMLP.init(3, (6,), "silu", confinement=1.0, conditional=True, rng=0)
+    given = Task(nearly_dependent(60), "multilevel_denoising", [2.0, 0.5], three, 0, "adam", 6, 256, 0.01)
+    assert given.units.mix is None  # levels that were given are in standard deviations of the columns
