@@ -127,9 +127,21 @@ def evaluate(model, units, x, sigmas, seed, say, ladder=None, out=None):
     }
     name = LOSSES[units.support is not None]
     record |= {f"{name}_loss_standardised": rows.means[name].words(), "likelihood": rows.how}
+    record["notes"] = _notes(rows.means)
     say("evaluate: tests of the rows and of samples ...")
     some = looked if len(looked) <= ROWS else looked[np.sort(rng.choice(len(looked), ROWS, replace=False))]
     return record | _tests(model, units.to_standard(some), sigmas, rows.sigma, units.standard_support, rng, ladder)
+
+
+def _notes(means):
+    """What surprises at first sight, in words."""
+    bits = means.get("bits_per_dimension")
+    if bits is None or bits.mean >= 0:
+        return []
+    return [
+        "negative bits per dimension are no mistake: a density may exceed 1, and its bits depend on the units of the columns. Only for "
+        "whole numbers, fitted with --dequantise, are they the length of a code, which is not negative"
+    ]
 
 
 class _Mean:
@@ -236,5 +248,6 @@ def _words(model, record, out):
             f"  energy distance of {e['rows']} rows from {e['samples']} samples ({e['method']})   {e['value']:.4g}, p = {e['p_value']:.3g}"
         )
         lines += [f"  note: {e['note']}"] * bool(e["note"])
+    lines += [f"  note: {note}" for note in record["notes"]]
     lines += [f"wrote {out}"] * bool(out)
     return "\n".join(lines)
