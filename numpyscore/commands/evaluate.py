@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 
 import numpy as np
 
@@ -11,19 +12,20 @@ from ..data.csv import from_csv
 from ..learning.settings import FAR
 from ..learning.units import load_with_ladder
 from ..objectives.implicit import generalised, implicit
-from ..sampling.annealing import annealed_importance_sampling
 from ..sampling.diagnostics import energy_distance, kernel_stein_discrepancy
-from ..sampling.draw import draw, wide
-from ..sampling.flow import bits_per_dimension, log_likelihood
-from ..sampling.normaliser import log_normaliser
+from ..sampling.draw import draw
+from ..sampling.flow import bits_per_dimension
+from ..sampling.likelihood import log_density
 from ..sampling.targets import at_level
 from .sample import noise_levels, table
-from .terminal import FINE, Progress, bold, columns, levels, may_be_written, seed
+from .terminal import FINE, HEADER, Progress, bold, columns, header_option, levels, may_be_written, seed
 
 HELP = "energy, score, trace and log-likelihood of rows; tests of samples against them"
 ROWS = 1000  # rows that the tests look at, and samples they compare them with
 RESAMPLED = 999  # statistics behind a p value
-BELIEVED = 10  # effective chains below which a log Z is not
+MEANT = 20_000  # rows, at random, that means are taken over where no row is asked for
+BATCH = 8192  # rows looked at at once
+LOSSES = {True: "generalised", False: "implicit"}
 
 
 def arguments(parser):
@@ -38,6 +40,7 @@ def arguments(parser):
     parser.add_argument("model", metavar="MODEL.npz", help="a network's file")
     parser.add_argument("data", metavar="DATA.csv", help="rows in the units that the network was fitted in")
     parser.add_argument("--columns", type=columns, metavar="A,B", help="columns of DATA.csv, by name or number from 0")
+    header_option(parser)
     parser.add_argument("--out", metavar="FILE.csv", help="a row of numbers for every row, whole or not at all")
     parser.add_argument(
         "--sigma",
@@ -54,20 +57,14 @@ def run(args):
     if args.out is not None:
         may_be_written(args.out, [args.model, args.data])
     model, units, ladder = load_with_ladder(args.model)
-    x = _rows(args, units)
-    sigmas = noise_levels(model, units, args.sigma)
     progress = Progress("evaluate")
+    progress.say(f"evaluate: reading {args.data} ...")
     try:
-        found, record = evaluate(model, units, x, sigmas, args.seed, progress.say, ladder)
+        x = _rows(args, units)
+        sigmas = noise_levels(model, units, args.sigma)
+        record = evaluate(model, units, x, sigmas, args.seed, progress.say, ladder, args.out)
     finally:
         progress.clear()
-    if args.out is not None:
-        write_whole(
-            args.out,
-            table(
-                ["row", *found], zip(range(1, len(x) + 1), *map(np.ndarray.tolist, found.values()), strict=True)
-            ).encode(),
-        )
     head = {
         "schema": "numpyscore-evaluate/1",
         "version": __version__,
@@ -81,7 +78,7 @@ def run(args):
 
 def _rows(args, units):
     """The table's rows, refused where its columns are not those of the network."""
-    read = from_csv(args.data, columns=args.columns)
+    read = from_csv(args.data, columns=args.columns, header=HEADER[args.header])
     wanted = ", ".join(units.columns)
     if read.x.shape[1] != len(units.columns):
         raise ValueError(
@@ -110,82 +107,110 @@ def _rows(args, units):
     return read.x
 
 
-def evaluate(model, units, x, sigmas, seed, say, ladder=None):
-    """Columns of numbers for each row of x, by name, and the record of their means and of both tests."""
-    sigma = float(np.atleast_1d(sigmas)[-1]) if model.conditional else None
-    found = {} if model.kind == "ScoreMLP" else {"energy": units.energy(model, x, sigma=sigma)}
-    found["score_norm"] = np.linalg.norm(units.score(model, x, sigma=sigma), axis=1)
-    found["trace"] = units.trace(model, x, sigma=sigma)
-    say("log-likelihood ...")
-    z, rng = units.to_standard(x), np.random.default_rng(seed)
-    log_p, how = _log_likelihood(model, z, sigmas, units.standard_support, rng)
-    if log_p is not None:
-        found["log_likelihood"] = log_p - units.log_volume
-        found["bits_per_dimension"] = bits_per_dimension(log_p, model.dim, scale=units.scale)
+def evaluate(model, units, x, sigmas, seed, say, ladder=None, out=None):
+    """The record of means over rows and of both tests; with `out` each row's numbers go there, in batches, and without it MEANT
+    rows at random tell the means."""
+    rng = np.random.default_rng(seed)
+    looked = x if out is not None or len(x) <= MEANT else x[np.sort(rng.choice(len(x), MEANT, replace=False))]
+    rows = _RowByRow(model, units, sigmas, rng, say, len(looked))
+    if out is None:
+        for _ in rows.batches(looked):
+            pass
+    else:
+        write_whole(out, rows.lines(looked))
     record = {
         "rows": len(x),
+        "rows_looked_at": len(looked),
         "columns": list(units.columns),
-        "sigma": sigma,
-        "means": {k: _mean(v) for k, v in found.items()},
+        "sigma": rows.sigma,
+        "means": {name: mean.words() for name, mean in rows.means.items() if name not in LOSSES.values()},
     }
-    loss, name = _loss(model, z, sigma, units.standard_support)
-    record[f"{name}_loss_standardised"] = _mean(loss)
-    record["likelihood"] = how
-    say("tests ...")
-    return found, record | _tests(model, z, sigmas, sigma, units.standard_support, rng, ladder)
+    name = LOSSES[units.support is not None]
+    record |= {f"{name}_loss_standardised": rows.means[name].words(), "likelihood": rows.how}
+    record["notes"] = _notes(rows.means)
+    say("evaluate: tests of the rows and of samples ...")
+    some = looked if len(looked) <= ROWS else looked[np.sort(rng.choice(len(looked), ROWS, replace=False))]
+    return record | _tests(model, units.to_standard(some), sigmas, rows.sigma, units.standard_support, rng, ladder)
 
 
-def _loss(model, z, sigma, support):
-    """The loss of each row (n,), and its name: implicit, or where there are ends generalised."""
-    if support is not None:
-        return generalised(model, z, *support.weight).per_sample, "generalised"
-    return implicit(model, z, sigma=sigma).per_sample, "implicit"
+def _notes(means):
+    """What surprises at first sight, in words."""
+    bits = means.get("bits_per_dimension")
+    if bits is None or bits.mean >= 0:
+        return []
+    return [
+        "negative bits per dimension are no mistake: a density may exceed 1, and its bits depend on the units of the columns. Only for "
+        "whole numbers, fitted with --dequantise, are they the length of a code, which is not negative"
+    ]
 
 
-def _mean(values):
-    """Mean, and its standard error over rows."""
-    return {"mean": float(np.mean(values)), "se": float(np.std(values, ddof=1) / math.sqrt(len(values)))}
+class _Mean:
+    """Mean and standard error of numbers that come in batches (Chan, Golub & LeVeque 1983)."""
+
+    def __init__(self):
+        self.n, self.mean, self.squares = 0, 0.0, 0.0
+
+    def add(self, values):
+        n, mean = len(values), float(np.mean(values))
+        away, total = mean - self.mean, self.n + n
+        self.squares += float(((values - mean) ** 2).sum()) + away**2 * self.n * n / total
+        self.mean, self.n = self.mean + away * n / total, total
+
+    def words(self):
+        return {"mean": self.mean, "se": math.sqrt(self.squares / (self.n - 1) / self.n)}
 
 
-def _log_likelihood(model, z, sigmas, support, rng):
-    """log p of rows (n,), nats per unit of z, or None; and how it was found, or why not."""
-    if model.conditional:
-        high, low = float(sigmas[0]), float(sigmas[-1])
-        log_p = log_likelihood(model, z, sigma_min=low, sigma_max=high, rtol=1e-8)
-        return log_p, {"method": "probability flow", "sigma_min": low, "sigma_max": high}
-    if model.kind == "ScoreMLP":
-        return None, {"method": None, "why": "a score network without noise levels has neither energy nor flow"}
-    start = wide(model, support)
-    if model.dim <= 3:
-        log_Z, error = log_normaliser(model, start)
-        if not math.isfinite(log_Z):
-            missed = (
-                "Z is finite, but the integral of exp(-f) was not found: it is too fine, or too large, for quadrature"
-            )
-            endless = "Z is infinite: exp(-f) has no integral; train with confinement > 0"
-            return None, {"method": None, "why": missed if model.confinement > 0 else endless}
-        return -model.energy(z) - log_Z, {"method": "quadrature", "log_normaliser": log_Z, "error_bound": error}
-    if model.confinement == 0:
-        return None, {
-            "method": None,
-            "why": "without confinement nothing says that Z is finite, and no quadrature can look",
-        }
-    target = model if support is None else support.restricted(model)
-    log_Z, error, effective = annealed_importance_sampling(target, start, n_chains=500, n_levels=500, rng=rng)
-    how = {
-        "method": "annealed importance sampling",
-        "log_normaliser": log_Z,
-        "standard_error": error,
-        "effective": effective,
-    }
-    if effective < BELIEVED:
-        return None, how | {"why": f"only {effective:.1f} effective chains: log Z is not to be believed"}
-    return -model.energy(z) - log_Z, how
+class _RowByRow:
+    """What a network says of each row, batch by batch, and the means so far."""
+
+    def __init__(self, model, units, sigmas, rng, say, n):
+        self.model, self.units, self.sigmas, self.say, self.n = model, units, sigmas, say, n
+        self.sigma = float(np.atleast_1d(sigmas)[-1]) if model.conditional else None
+        self.support, self.start, self.means = units.standard_support, time.monotonic(), {}
+        self.say("evaluate: log-likelihood ...")
+        none = np.zeros((0 if model.conditional else 1, model.dim))  # an energy's Z is found once
+        self.value, self.how = log_density(model, none, sigmas=sigmas, support=self.support, rng=rng)
+
+    def batches(self, x):
+        """A dict of (m,) arrays for each batch of rows."""
+        for start in range(0, len(x), BATCH):
+            found = self.look(x[start : start + BATCH])
+            for name, values in found.items():
+                self.means.setdefault(name, _Mean()).add(values)
+            yield {name: values for name, values in found.items() if name not in LOSSES.values()}
+            share = min(1.0, (start + BATCH) / len(x))
+            left = (time.monotonic() - self.start) * (1 - share) / share
+            self.say(f"evaluate {share:4.0%} of {len(x)} rows, {left:.0f} s left")
+
+    def look(self, x):
+        """The numbers of the rows x (m, d), and their loss."""
+        model, units, sigma, z = self.model, self.units, self.sigma, self.units.to_standard(x)
+        found = {} if model.kind == "ScoreMLP" else {"energy": units.energy(model, x, sigma=sigma)}
+        found["score_norm"] = np.linalg.norm(units.score(model, x, sigma=sigma), axis=1)
+        found["trace"] = units.trace(model, x, sigma=sigma)
+        if self.value is not None:
+            if model.conditional:
+                log_p = log_density(model, z, sigmas=self.sigmas).value
+            else:
+                log_p = -model.energy(z) - self.how["log_normaliser"]
+            found["log_likelihood"] = log_p - units.log_volume
+            found["bits_per_dimension"] = bits_per_dimension(found["log_likelihood"], model.dim)
+        if self.support is not None:
+            return found | {LOSSES[True]: generalised(model, z, *self.support.weight).per_sample}
+        return found | {LOSSES[False]: implicit(model, z, sigma=sigma).per_sample}
+
+    def lines(self, x):
+        """The table of all rows as CSV, in pieces of bytes."""
+        first = 1
+        for found in self.batches(x):
+            rows = zip(range(first, first + BATCH), *map(np.ndarray.tolist, found.values()), strict=False)
+            text = table(["row", *found], rows)
+            yield (text if first == 1 else text.split("\n", 1)[1]).encode()
+            first += BATCH
 
 
-def _tests(model, z, sigmas, sigma, support, rng, ladder):
+def _tests(model, some, sigmas, sigma, support, rng, ladder):
     """Both tests, on at most ROWS rows; with ends only that of samples, for Stein's identity needs a density that vanishes at them."""
-    some = z if len(z) <= ROWS else z[np.sort(rng.choice(len(z), ROWS, replace=False))]
     target = model if sigma is None else at_level("evaluate", model, sigma)
     if support is not None and model.kind != "EnergyMLP":
         return {"stein": None, "energy_distance": None}
@@ -201,6 +226,8 @@ def _tests(model, z, sigmas, sigma, support, rng, ladder):
 def _words(model, record, out):
     """The record for a reader."""
     lines = [bold(f"{record['rows']} rows, {model!r}")]
+    if record["rows_looked_at"] < record["rows"]:
+        lines.append(f"  means over {record['rows_looked_at']} of them, drawn at random (all of them with --out)")
     if record["sigma"] is not None:
         lines.append(f"  at noise level {record['sigma']:.4g} in standardised units")
     for name, q in record["means"].items():
@@ -221,5 +248,6 @@ def _words(model, record, out):
             f"  energy distance of {e['rows']} rows from {e['samples']} samples ({e['method']})   {e['value']:.4g}, p = {e['p_value']:.3g}"
         )
         lines += [f"  note: {e['note']}"] * bool(e["note"])
+    lines += [f"  note: {note}" for note in record["notes"]]
     lines += [f"wrote {out}"] * bool(out)
     return "\n".join(lines)

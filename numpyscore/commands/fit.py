@@ -1,4 +1,4 @@
-"""`numpyscore fit`: learn the score of a table of numbers, with the noise and the stopping point chosen by rows held out."""
+"""`numpyscore fit`: learn the density of a table of numbers, with the noise and the stopping point chosen by rows held out."""
 
 import json
 import os
@@ -12,32 +12,36 @@ from ..common.files import write_whole
 from ..common.inputs import count
 from ..data.csv import from_csv
 from ..display.fit_figure import fit_picture
+from ..learning.columns import dequantised
 from ..learning.fit import fit
 from ..learning.settings import GENERALISED, OBJECTIVES
 from ..networks.models import EnergyMLP, ScoreMLP
 from ..sampling.draw import draw
-from .terminal import FINE, Progress, bold, columns, ends, seed
+from .terminal import FINE, HEADER, Progress, bold, columns, ends, header_option, seed
 
-HELP = "learn the score of a table, noise and stopping point chosen by rows held out"
+HELP = "learn the density of a table, noise and stopping point chosen by rows held out"
 DRAWN = 1000  # samples in the picture
-LARGEST = 1 << 27  # weights of a network asked for by --widths
+LARGEST = 1 << 25  # weights of a network asked for by --widths
 
 
 def arguments(parser):
     """The options of `numpyscore fit`."""
     parser.description = (
         "Trains a network on the rows of a table, standardised, with noise on them, and writes model.npz, metrics.csv, summary.json "
-        "and fit.png. Sigma and the stopping point are those at which rows that were held out have the least exact implicit loss "
-        "(generalised, where columns have ends); other rows again report it, beside a Gaussian's."
+        "and fit.png. By default one network learns all noise levels at once and is a density: exact log-likelihoods and samples by its "
+        "probability flow. Rows held out choose the stopping point and the least noise, and report the log-likelihood beside that of a "
+        "Gaussian, a kernel density and a Gaussian mixture. --objective implicit learns the score at one level: sharper near "
+        "the rows, and with no say about where else its exp(-f) has mass."
     )
     parser.epilog = "exit codes: 0 done, 2 usage or input error, 130 interrupted (continue with --resume)"
     parser.add_argument("data", metavar="DATA.csv", help="numeric columns, with or without a header")
     parser.add_argument("--columns", type=columns, metavar="A,B", help="columns of DATA.csv, by name or number from 0")
+    header_option(parser)
     parser.add_argument(
         "--objective",
-        default="implicit",
+        default="multilevel_denoising",
         metavar="NAME",
-        help=f"{', '.join(OBJECTIVES)}, {GENERALISED} (default implicit)",
+        help=f"{', '.join(OBJECTIVES)}, {GENERALISED} (default multilevel_denoising)",
     )
     parser.add_argument(
         "--sigma", default="auto", metavar="X", help="noise in standard deviations of a column, or auto (default)"
@@ -48,6 +52,12 @@ def arguments(parser):
     parser.add_argument(
         "--upper", type=ends, metavar="A,B", help="upper end of every column, or of each; inf where none (generalised)"
     )
+    parser.add_argument(
+        "--dequantise", action="store_true", help="add a uniform number from -1/2 to 1/2 to columns of whole numbers"
+    )
+    parser.add_argument(
+        "--robust", action="store_true", help="scale columns by median and quartiles, where a few cells rule the mean"
+    )
     parser.add_argument("--out", metavar="DIR", help="folder for the results (default: DATA-fit)")
     parser.add_argument("--resume", action="store_true", help="continue the fit that was stopped in DIR")
     parser.add_argument("--overwrite", action="store_true", help="begin anew in a DIR that holds a fit")
@@ -55,7 +65,7 @@ def arguments(parser):
         "--network", choices=("energy", "score"), default="energy", help="what the network gives (default energy)"
     )
     parser.add_argument(
-        "--widths", metavar="32,32", help="units of the hidden layers (default 32,32 in 1 to 3 columns, else 128,128)"
+        "--widths", metavar="32,32", help="units of the hidden layers (default 32,32,32; more in more than 8 columns)"
     )
     parser.add_argument("--optimiser", choices=("adam", "lbfgs"), default="adam", help="default adam")
     parser.add_argument("--steps", type=int, metavar="N", help="steps at each noise level")
@@ -69,14 +79,21 @@ def arguments(parser):
 
 def run(args):
     """Fit, write the folder, print what was found; returns the exit code."""
-    table = from_csv(args.data, columns=args.columns)
+    progress = _Watch()
+    progress.say(f"fit: reading {args.data} ...")
+    try:
+        table = from_csv(args.data, columns=args.columns, header=HEADER[args.header])
+    finally:
+        progress.clear()
+    if args.dequantise:
+        table = _dequantised(table, args)
     out = args.out or f"{os.path.basename(args.data).split('.')[0] or 'data'}-fit"
     watch = _Watch()
     try:
         result = fit(
             table, objective=args.objective, sigma=_sigma(args.sigma), support=_support(args),
             model=_network(args, table.x.shape[1]), rng=args.seed, out=out, resume=args.resume, overwrite=args.overwrite,
-            optimiser=args.optimiser, steps=args.steps, batch=args.batch, rate=args.rate, progress=watch,
+            optimiser=args.optimiser, steps=args.steps, batch=args.batch, rate=args.rate, robust=args.robust, progress=watch,
         )  # fmt: skip
     finally:
         watch.clear()
@@ -87,6 +104,14 @@ def run(args):
         print(_words(args.data, result.summary))
         print(f"wrote model.npz, metrics.csv, summary.json{picture} in {out}")
     return FINE
+
+
+def _dequantised(table, args):
+    """The table with its columns of whole numbers spread; refused where there is none."""
+    x, whole = dequantised(table.x, args.seed)
+    if not len(whole):
+        raise ValueError(f"--dequantise was given, but {args.data} has no column of whole numbers: leave it out")
+    return table._replace(x=x)
 
 
 def _sigma(text):
@@ -112,12 +137,12 @@ def _network(args, dim):
     if args.widths is None and args.network == "energy":
         return None
     try:
-        widths = [count("--widths", "a layer", int(part)) for part in (args.widths or "64,64").split(",")]
+        widths = [count("--widths", "a layer", int(part)) for part in (args.widths or "64,64,64").split(",")]
     except ValueError:
         raise ValueError(f"--widths is {args.widths!r}, expected positive whole numbers separated by commas") from None
     if (weights := sum(k * m for k, m in pairwise([dim, *widths, 1]))) > LARGEST:
         raise ValueError(
-            f"--widths is {args.widths}, which makes {weights} weights, expected {LARGEST} at most: training keeps a dozen copies"
+            f"--widths is {args.widths}, which makes {weights} weights, expected {LARGEST} at most: training keeps dozens of copies"
         )
     conditional = args.objective == "multilevel_denoising"
     if args.network == "score":
@@ -164,7 +189,8 @@ def _words(name, s):
         "",
     ]
     if isinstance(sigma, list):
-        lines.append(f"  {len(sigma)} noise levels from {sigma[0]:.3g} to {sigma[-1]:.3g}, stopped at step {s['step']}")
+        lines.append(f"  noise levels from {sigma[0]:.3g} to {sigma[-1]:.3g}, stopped at step {s['step']}")
+        lines += _likelihoods(s["log_likelihood"], number)
     else:
         lines += [f"  {'sigma':>9}  {'held-out loss, at best':>22}  step"]
         for level in s["levels"]:
@@ -178,6 +204,22 @@ def _words(name, s):
             f"    difference, paired    {number(s['difference'])}",
         ]
     return "\n".join(lines + [f"  note: {note}" for note in s["notes"]] + [""])
+
+
+def _likelihoods(found, number):
+    """The table of held-out log-likelihoods."""
+    names = {
+        "network": "this density",
+        "gaussian": "a Gaussian",
+        "kernel_density": "a kernel density",
+        "mixture": "a Gaussian mixture",
+    }
+    lines = [
+        "",
+        f"  log-likelihood of rows held out ({found['network']['rows']}), nats a row in the units of the data:",
+    ]
+    lines += [f"    {word:<22}{number(found[name])}" for name, word in names.items()]
+    return [*lines, f"    above the best of them{number(found['difference'])}"]
 
 
 def _picture(out, result, x, rng):

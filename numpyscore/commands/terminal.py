@@ -47,6 +47,19 @@ def columns(text):
     return [int(name) if name.lstrip("-").isdecimal() else name for name in text.split(",")]
 
 
+HEADER = {"yes": True, "no": False, "auto": None}
+
+
+def header_option(parser):
+    """--header, of every command that reads a table."""
+    parser.add_argument(
+        "--header",
+        choices=HEADER,
+        default="auto",
+        help="whether the first line holds names (default: if it holds no number)",
+    )
+
+
 def levels(text):
     """The type of --sigma: positive numbers separated by commas."""
     try:

@@ -15,7 +15,7 @@ SWELLING = 50  # times its own size that a file may unpack to, beyond 64 MiB; we
 
 
 def write_whole(path, content):
-    """Put `content` (bytes) at `path`: afterwards the file there is the new one, or, after any failure, the old one.
+    """Put `content` (bytes, or an iterable of them, made as they are written) at `path`: afterwards the file there is the new one, or, after any failure, the old one.
 
     A temporary file in the same folder is written and flushed to the disk, takes the old one's place in one step of the file
     system, and the folder is flushed too. A kill or a full disk in between leaves the old file as it was (and perhaps a
@@ -30,7 +30,7 @@ def write_whole(path, content):
     temporary = f"{path}.{secrets.token_hex(4)}.tmp"
     try:
         with open(temporary, "xb") as file:  # with the permissions of any new file
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             os.fsync(file.fileno())
         if os.path.isfile(path):

@@ -7,6 +7,8 @@ import io
 import math
 import os
 import re
+import shlex
+import warnings
 import zlib
 from contextlib import suppress
 from itertools import chain, count, islice
@@ -59,6 +61,10 @@ def _show(cell):
     return repr(cell[:37] + "..." if isinstance(cell, str) and len(cell) > 40 else cell)
 
 
+class _NotPlain(Exception):
+    """The file holds more than numbers with a decimal point: it is read again, cell by cell, with words for what is wrong."""
+
+
 class _Reader:
     """One file on its way to an array; it remembers the line reached, so that every error can say where."""
 
@@ -67,6 +73,7 @@ class _Reader:
         self.sure = decimal is not None  # that the decimal mark does not group thousands
         self.doubt = self.gap = None  # where the first doubtful and the first missing cell stand
         self.line = self.done = self.cells = self.rows = 0
+        self.gaps: set = set()  # columns with missing cells
 
     def error(self, what, cure, line=None, i=None):
         place = [self.path if self.path.isprintable() else repr(self.path)]
@@ -93,7 +100,8 @@ class _Reader:
             if not line.lstrip().startswith("#"):
                 yield line
 
-    def table(self, text, limit, separator, columns, header):
+    def table(self, text, limit, separator, columns, header, plain=False):
+        """The Table; with `plain` by NumPy's reader, _NotPlain where anything is left to judge; "text" if its size has been looked at."""
         lines = self.lines(text, limit)
         if separator == " ":
             lines = (" ".join(line.split()) for line in lines)
@@ -107,11 +115,17 @@ class _Reader:
         words = [name for name in names if not _missing(name) and not NUMBER.fullmatch(name)]
         if header is None and words and any(map(NUMBER.fullmatch, names)):
             what = f"some cells are text ({_show(words[0])}) and some numbers, expected column names or numbers only"
-            raise self.error(what, "Correct it, or say header=True if it holds the names, False if data.", self.line)
+            raise self.error(
+                what,
+                "Correct it, or say --header yes (header=True) if it holds the names, --header no if data.",
+                self.line,
+            )
         header = bool(words) if header is None else header
         self.labels = [f"column {_show(name) if header and name else i + 1}" for i, name in enumerate(names)]
         self.names = names if header else list(range(len(names)))
         self.keep = self.choose(columns)
+        if plain and names and separator in ",\t|":
+            return self.plain(text if plain == "text" else lines, first, header, separator, names)
         self.grouping = ",." if separator == ";" else ","  # 1.234;5.678 may come from where a point groups thousands
         rows = self.complete(rows if header else chain([first], rows), len(names))
         size = max(1, inputs.BLOCK // len(names))
@@ -122,6 +136,22 @@ class _Reader:
             what = f"{'one row' if n else 'names and no row'} of numbers, expected at least two rows"
             raise self.error(what, "Add rows: there is no spread to learn from.")
         return Table(np.concatenate(blocks), tuple(names[i] if header else self.labels[i] for i in self.keep), n)
+
+    def plain(self, lines, first, header, separator, names):
+        """The Table where every cell is a number with a decimal point: ten times as fast as cell by cell."""
+        if self.decimal == ",":
+            raise _NotPlain
+        lines = lines if header else chain([separator.join(first)], lines)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # no rows
+                x = np.loadtxt(lines, delimiter=separator, comments=None, ndmin=2)
+        except (ValueError, UserWarning):
+            raise _NotPlain from None
+        if len(x) < 2 or x.shape[1] != len(names) or not np.isfinite(x).all():
+            raise _NotPlain
+        labels = tuple(names[i] if header else self.labels[i] for i in self.keep)
+        return Table(x if self.keep == list(range(len(names))) else x[:, self.keep], labels, len(x))
 
     def choose(self, columns):
         """The positions of the columns to keep, each with a name of its own."""
@@ -146,8 +176,14 @@ class _Reader:
 
     def only(self, keep):
         """The end of a cure: the columns to choose instead."""
-        names = str([self.names[i] for i in keep])
-        return f", or choose the columns of numbers: columns={names}." if keep and len(names) < 200 else "."
+        names = [self.names[i] for i in keep]
+        if not names or len(str(names)) > 200:
+            return "."
+        plain = [
+            str(i if not isinstance(n, str) or "," in n or n.lstrip("-").isdecimal() else n)
+            for i, n in zip(keep, names, strict=True)
+        ]
+        return f", or choose the columns of numbers: --columns {shlex.quote(','.join(plain))} (columns={names})."
 
     def complete(self, rows, width):
         """(line, row) of every row, of the right width; empty lines are no rows."""
@@ -187,14 +223,17 @@ class _Reader:
             if value is None:
                 like = "3,6" if self.decimal == "," else "3.6"
                 what = f"{_show(cells[k])} is no number like {like} (no date, unit, thousands separator, underscore)"
-                row = values[k - k % width :]
-                rest = self.only([i for i, v in zip(self.keep, row, strict=False) if v is not None])
+                bad = [c for c in range(width) if any(v is None or math.isnan(v) for v in values[c::width])]
+                if len(bad) > 1:
+                    what += f"; columns with such cells or missing ones: {', '.join(str(self.names[self.keep[c]]) for c in bad)}"
+                rest = self.only([i for c, i in enumerate(self.keep) if c not in bad])
                 raise self.error(what, f"Correct the cell{rest}", *place(k))
             if math.isinf(value):
                 what = f"{_show(cells[k])} is too large, expected a number below 1.8e308"
                 raise self.error(what, "Correct it, or use another unit.", *place(k))
             if math.isnan(value):
                 self.gap = self.gap or (cells[k].strip(), *place(k))
+                self.gaps.add(self.keep[k % width])
         x = np.reshape(values, (-1, width))
         self.cells, self.rows = self.cells + np.isnan(x).sum(), self.rows + np.isnan(x).any(axis=1).sum()
         return x
@@ -215,7 +254,9 @@ class _Reader:
             cell, line, i = self.gap
             what = f"{f'the cell is {_show(cell)}' if cell else 'the cell is empty'}, expected a finite number; "
             what += f"missing or infinite cells: {self.cells}, in rows: {self.rows}"
-            rest = self.only([k for k in self.keep if k != i])
+            if len(self.gaps) > 1:
+                what += f"; in columns: {', '.join(str(self.names[k]) for k in sorted(self.gaps))}"
+            rest = self.only([k for k in self.keep if k not in self.gaps])
             raise self.error(what, f"Remove or complete these rows{rest}", line, i)
         if self.doubt and not self.sure:
             cell, line, i = self.doubt
@@ -256,16 +297,24 @@ def from_csv(path, *, columns=None, header=None, decimal=None):
             raise ValueError(f"from_csv: columns is {columns}, expected names or numbers from 0, at least one.")
         if header is None and any(isinstance(c, str) for c in columns):
             header = True
-    reader = _Reader(path, decimal)
+    with suppress(_NotPlain):
+        return _read(_Reader(path, decimal), path, columns, header, plain=True)
+    return _read(_Reader(path, decimal), path, columns, header, plain=False)
+
+
+def _read(reader, path, columns, header, plain):
+    """The Table, read once."""
     try:
         with open(path, "rb") as file:
             stream, limit = file, MAX_SIZE
             if reader.path.endswith(".gz") or file.peek(2).startswith(b"\x1f\x8b"):
                 stream = gzip.GzipFile(fileobj=file)  # type: ignore[assignment]
                 limit = min(MAX_SIZE, max(MAX_LINE, MAX_RATIO * os.fstat(file.fileno()).st_size))
+            elif plain and os.fstat(file.fileno()).st_size <= limit:
+                plain = "text"
             separator = _separator(stream.peek(1 << 13).decode("latin-1").splitlines())
             with io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape") as text:
-                return reader.table(text, limit, separator, columns, header)
+                return reader.table(text, limit, separator, columns, header, plain)
     except FileNotFoundError:
         raise reader.error("there is no such file", "Check its name and its folder.") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

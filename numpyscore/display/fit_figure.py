@@ -12,6 +12,7 @@ from .plots import INK, PALETTE, grid
 
 LEARNED, DATA = PALETTE[0], PALETTE[4]
 CROSSES = 500  # rows of data in a picture
+GRID = 81  # points an axis of a density that a flow has to be followed for
 
 
 def mass_levels(p, shares=(0.5, 0.9, 0.99)):
@@ -22,11 +23,11 @@ def mass_levels(p, shares=(0.5, 0.9, 0.99)):
     return sorted(set(levels))
 
 
-def density_map(ax, energy, box, shares=(0.5, 0.9, 0.99)):
-    """exp(-energy) over box, darker where there is more, with lines around 50, 90 and 99 per cent of it; energy: (n, 2) -> (n,)."""
-    a, b, points = grid(box, 161)
+def density_map(ax, energy, box, shares=(0.5, 0.9, 0.99), n=161):
+    """exp(-energy) over box, darker where there is more, with lines around 50, 90 and 99 per cent of it; energy: (m, 2) -> (m,)."""
+    a, b, points = grid(box, n)
     f = energy(points)
-    p = np.exp(f.min() - f).reshape(161, 161)
+    p = np.exp(f.min() - f).reshape(n, n)
     image = ax.imshow(
         np.sqrt(p),
         origin="lower",
@@ -152,6 +153,12 @@ def fit_picture(result, x, drawn):
     loss_curves(axes[3], result.history, result.summary["step"])
     axes[3].set_ylabel(result.summary["criterion"])
     axes[3].legend(loc="lower left", fontsize=8)
+    if result.summary["check"]["density"] == "elsewhere":
+        figure.suptitle(
+            "The density lies elsewhere: most of its mass is away from the data (see the notes)",
+            color=DATA,
+            fontsize=12,
+        )
     canvas, stream = FigureCanvasAgg(figure), io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings(
@@ -159,6 +166,11 @@ def fit_picture(result, x, drawn):
         )  # a name in letters that the font lacks is a row of boxes
         canvas.print_png(stream)
     return stream.getvalue()
+
+
+def _energy(model, units):
+    """-log p up to a constant, points (n, d) in the units of the data -> (n,): of the flow, where there is one."""
+    return (lambda x: -units.logpdf(model, x)) if model.conditional else (lambda x: units.energy(model, x))
 
 
 def _box(x, support, margin=0.25):
@@ -179,8 +191,8 @@ def _one_column(axes, model, units, told, x, drawn, names):
     (low, high), *_ = _box(x, units.support)
     t = np.linspace(low, high, 801)[:, None]
     histograms(axes[0], drawn[:, 0], x[:, 0], names[0])
-    if model.kind == "EnergyMLP":
-        f = units.energy(model, t, **told)
+    if model.kind == "EnergyMLP" or model.conditional:
+        f = _energy(model, units)(t)
         p = np.exp(f.min() - f)
         axes[0].plot(t, p / np.trapezoid(p, t[:, 0]), color=LEARNED, label="density learned")
     axes[0].set_xlim(low, high)
@@ -202,8 +214,8 @@ def _one_column(axes, model, units, told, x, drawn, names):
 
 def _two_columns(axes, model, units, told, x, drawn, names):
     box = _box(x, units.support)
-    if model.kind == "EnergyMLP":
-        density_map(axes[0], lambda p: units.energy(model, p, **told), box)
+    if model.kind == "EnergyMLP" or model.conditional:
+        density_map(axes[0], _energy(model, units), box, n=GRID if model.conditional else 161)
         axes[0].set_title("density learned, and what holds 50, 90, 99 % of it")
     else:
         axes[0].set_title("data (a score network has no density)")

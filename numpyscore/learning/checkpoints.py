@@ -11,7 +11,7 @@ from .optimisers import Adam
 from .splits import Snapshot
 
 NAME = "checkpoint.npz"
-VERSION = 2  # of the format
+VERSION = 3  # of the format
 SECONDS = 2.0  # between checkpoints: what a kill may cost
 
 
@@ -19,9 +19,10 @@ class State(NamedTuple):
     """Everything between two steps of `fit`; the next state depends on this one, the data and the settings alone.
 
     run, step : the training and its steps so far. adam : the optimiser (None before its first step). total, terms : sum and
-    number of training losses since the last snapshot. history : Snapshots. scores : (n,) held-out loss of the rows that were tested,
-    NaN elsewhere. best : parameters of the snapshot that the held-out rows chose in this training, its value, its step.
-    ladder : (levels done, p), the averaged parameters at the end of each noise level of this training.
+    number of training losses since the last snapshot. history : Snapshots. scores : held-out loss of each row that is tested,
+    NaN before. best : parameters of the snapshot that the held-out rows chose in this training, its value, its step.
+    ladder : (levels done, p), the averaged parameters at the end of each noise level of this training. kept : (snapshots, p), those
+    at each snapshot of the trainings that left a fold out, where folds choose for one another.
 
     There is no generator among them: the random numbers of a step are drawn from (seed, run, step).
     """
@@ -35,6 +36,7 @@ class State(NamedTuple):
     scores: np.ndarray
     best: tuple
     ladder: np.ndarray
+    kept: np.ndarray
 
 
 def to_arrays(state, seal):
@@ -45,6 +47,7 @@ def to_arrays(state, seal):
     arrays |= {"run": state.run, "step": state.step, "total": state.total, "terms": state.terms, "scores": state.scores}
     arrays |= {"history": np.array(state.history, float).reshape(-1, len(Snapshot._fields))}
     arrays |= {"best_theta": theta, "best_value": value, "best_step": step, "ladder": state.ladder}
+    arrays |= {"kept": state.kept}
     if adam is not None:
         arrays |= {f"adam_{name}": value for name, value in adam._asdict().items()}
     arrays = {name: np.asarray(value) for name, value in arrays.items()}
@@ -63,7 +66,8 @@ def from_arrays(data):
     )
     best = (data["best_theta"], float(data["best_value"]), int(data["best_step"]))
     counts = (int(data["run"]), int(data["step"]))
-    return State(*counts, adam, float(data["total"]), int(data["terms"]), history, data["scores"], best, data["ladder"])
+    sums = (float(data["total"]), int(data["terms"]))
+    return State(*counts, adam, *sums, history, data["scores"], best, data["ladder"], data["kept"])
 
 
 class Checkpoint:

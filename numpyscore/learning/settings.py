@@ -13,10 +13,16 @@ from ..networks.models import EnergyMLP, ScoreMLP
 from ..objectives.denoising import denoising, multilevel_denoising
 from ..objectives.implicit import generalised, implicit
 from ..objectives.sliced import finite_difference_sliced, sliced
+from .columns import look
+from .splits import some
 from .units import Units
 
 WIDEST = 0.8  # noise tried first where sigma is "auto": modes overlap there
 LEAST_AND_LEVELS = {True: (0.07, 7), False: (0.035, 9)}  # of a small table; of a large one, which bears less noise
+
+FINEST = 0.01  # least of all levels where they are chosen together: what is finer than a hundredth of a column is hardly its density
+THIN, RIDGE = 0.03, 1e-6  # variance, of 1, of a thin direction; what is added, lest rounding count as one
+SPACED = 20_000  # rows, at most, by whose spacing levels are chosen
 
 WIDEST_OF_ALL = 1e3  # noise beyond which nothing of standardised data is left
 FAR = 1e100  # beyond, squares leave the range of numbers
@@ -61,7 +67,7 @@ def _within(support):
 # ------------------------------------------------------------------------------- what comes in
 
 
-def rows_of(data):
+def rows_of(data, robust=False):
     """Rows (n, d), the same standardised, Units without sigma, and what is to be said of the columns."""
     if isinstance(data, str | os.PathLike):
         data = from_csv(data)
@@ -78,8 +84,10 @@ def rows_of(data):
             f"fit: data has {np.abs(x).max():.3g} in row {row}, expected numbers below {FAR:g}, whose squares are numbers; choose another unit."
         )
     z, mean, scale, constant = standardise(x, names)
+    if robust:
+        z, mean, scale = _robust(x, mean, scale)
     columns = names or tuple(f"x{i}" for i in range(1, x.shape[1] + 1))
-    notes = []
+    notes = look(x, columns, robust)
     if constant:
         what = ", ".join(str(c) if names else columns[c] for c in constant)
         notes.append(
@@ -87,6 +95,24 @@ def rows_of(data):
             f"leave them out, or add to them the rounding that they lost."
         )
     return x, z, Units(tuple(map(str, columns)), mean.astype(float), scale.astype(float)), notes
+
+
+def _robust(x, mean, scale):
+    """Rows less their median, over the distance of the quartiles of a Gaussian of deviation 1; as they were where the quartiles are one."""
+    x = x.astype(float)
+    low, middle, high = np.quantile(x, [0.25, 0.5, 0.75], axis=0)
+    spread = (high - low) / 1.3489795
+    mean, scale = np.where(spread > 0, middle, mean), np.where(spread > 0, spread, scale)
+    return (x - mean) / scale, mean, scale
+
+
+def without_correlations(z, units):
+    """Rows z (n, d) and Units whose mix takes out the correlations, where a combination of columns has a variance below THIN."""
+    correlation = np.atleast_2d(z.T @ z / len(z)).astype(float)
+    if np.linalg.eigvalsh(correlation)[0] >= THIN or not np.diag(correlation).all():
+        return z, units
+    mix = np.linalg.cholesky(correlation + RIDGE * np.eye(z.shape[1]))
+    return np.linalg.solve(mix, z.T).T, units._replace(mix=mix)
 
 
 def support_within(support, objective, x):
@@ -120,8 +146,12 @@ def network_for(model, d, objective, seed):
     """Where training starts; a conditional network for several levels, and only for these."""
     several = objective == "multilevel_denoising"
     if model is None:
-        widths = (32, 32) if d <= 3 else (128, 128)
-        lam = 1.0 if several else 0.1  # lambda/(1 + sigma^2) is the precision of noisy standardised columns
+        widths: tuple
+        if several:  # three layers: the detail of little noise and the plain shape of much noise have to be told apart
+            widths, lam = (32 if d <= 8 else 64 if d <= 24 else 128,) * 3, 1.0
+        else:
+            widths, lam = ((32, 32) if d <= 3 else (128, 128)), 0.1
+        # lambda/(1 + sigma^2) is the precision of noisy standardised columns
         return EnergyMLP.init(d, widths, "silu", confinement=lam, conditional=several, rng=seed)
     if not isinstance(model, EnergyMLP | ScoreMLP):
         raise TypeError(f"fit: model is a {type(model).__name__}, expected an EnergyMLP or a ScoreMLP.")
@@ -141,16 +171,17 @@ def levels_for(sigma, objective, conditional, z, small):
     if auto and sigma != "auto":
         raise ValueError(f"fit: sigma is {sigma!r}, expected 'auto', a number or an array of levels.")
     if conditional:
-        levels = suggest_levels(z) if auto else np.asarray(numeric("fit", "sigma", sigma), float)
+        levels = _suggested(z) if auto else np.asarray(numeric("fit", "sigma", sigma), float)
         finite("fit", "sigma", levels)
         if levels.ndim != 1 or not (levels > 0).all() or len(levels) < 2 or not (np.diff(levels) < 0).all():
             raise ValueError(
-                f"fit: sigma is {levels}, expected at least two levels, positive and decreasing, for {objective!r}."
+                f"fit: sigma is {levels}, expected at least two levels, positive and decreasing, for {objective!r}; one level alone is "
+                f"what --objective implicit (in Python objective='implicit') is trained at."
             )
         return [levels]
     if auto:
         least, n = LEAST_AND_LEVELS[small]
-        low = max(least, suggest_levels(z)[-1])
+        low = max(least, _suggested(z)[-1])
         return [float(s) for s in geometric_levels(max(WIDEST, 4 * low), low, n)]
     value = np.asarray(numeric("fit", "sigma", sigma))
     if value.ndim or not 0 <= value <= WIDEST_OF_ALL:
@@ -163,3 +194,12 @@ def levels_for(sigma, objective, conditional, z, small):
             "fit: sigma is 0, expected a positive number: denoising has the target -eps/sigma. See 'implicit'."
         )
     return [float(value)]
+
+
+def _suggested(z):
+    """`suggest_levels` by at most SPACED rows, none below FINEST."""
+    levels = suggest_levels(z[some(len(z), SPACED)])
+    if levels[-1] >= FINEST or levels[0] <= 2 * FINEST:
+        return levels
+    count = sum(levels > FINEST) + 1
+    return geometric_levels(levels[0], FINEST, count)

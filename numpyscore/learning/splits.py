@@ -11,6 +11,10 @@ it, at a sigma and a stopping point that it had no part in choosing:
 
 Pairs serve both orders, so F folds need F (F - 1) / 2 + F + 1 trainings, 16 for five.
 
+A network that is trained at all noise levels at once leaves less to choose, a stopping point and the least level, and F + 1 trainings
+will do: fold i is tested by the network that did not train on it, stopped where the other folds, each scored by the network that
+did not train on it, were best. These networks trained on fold i, but its rows had no part in the scores that choose for it.
+
 Source: Stone (1974), J. R. Statist. Soc. B 36:111-147, for choice and assessment by cross-validation, one inside the other.
 """
 
@@ -47,6 +51,12 @@ class Run(NamedTuple):
 
 
 NOBODY = np.empty(0, int)
+CHOOSE, REPORT = 5000, 20_000  # rows that choose, and that report, of a large table: at most
+
+
+def some(n, most):
+    """At most so many of the indices 0 ... n - 1, in order: at random, as rows at equal distances may all be of one kind; the same each time."""
+    return np.arange(n) if n <= most else np.sort(np.random.default_rng(n).choice(n, most, replace=False))
 
 
 def best_step(history, scored):
@@ -95,8 +105,44 @@ class NestedFolds:
         return np.sort(np.concatenate([fold for k, fold in enumerate(self.folds) if k not in out]))
 
 
+class Folds:
+    """Cross-validation, not nested: every row tested once, by a network that did not train on it, with what the other folds chose."""
+
+    def __init__(self, n, steps, rng, folds=5):
+        self.n, self.steps, self.runs = n, steps, folds + 1
+        self.folds = [np.sort(part) for part in np.array_split(rng.permutation(n), folds)]
+        self.words = (
+            f"{folds}-fold cross-validation: every row tested once, by a network that never saw it, at a stopping point and a least "
+            f"sigma that the other folds chose; the network handed out is trained on all rows"
+        )
+
+    def scored(self, without=None):
+        """The (run, fold) pairs that choose, without that of fold `without`."""
+        return {(fold, fold) for fold in range(len(self.folds)) if fold != without}
+
+    def run(self, index, history):
+        """The training `index`; the last, on all rows, stops where all folds were best."""
+        if index < len(self.folds):
+            return Run(self._others(index), {index: self.folds[index]}, self.steps, NOBODY)
+        return Run(np.arange(self.n), {}, best_step(history, self.scored())[0], NOBODY)
+
+    def tested(self):
+        """(rows that are tested, rows the network testing them was trained on), one pair for each fold."""
+        return [(fold, self._others(k)) for k, fold in enumerate(self.folds)]
+
+    def looked_at(self, shown):
+        """All rows: each of them is scored."""
+        return np.arange(self.n)
+
+    def _others(self, out):
+        return np.sort(np.concatenate([fold for k, fold in enumerate(self.folds) if k != out]))
+
+
 class ThreeWay:
-    """Seven tenths train, the rest chooses and reports in halves; the network handed out is the one that is reported.
+    """Seven tenths train, or more, the rest chooses and reports; the network handed out is the one that is reported.
+
+    Three twentieths of the rows each, at most CHOOSE and REPORT of them: a mean over so many is known well enough, and what a
+    snapshot costs does not grow with the table.
 
     The rows that choose are few, and a network trained with little noise on data without detail has losses that scatter: less noise
     takes the place of more only where it is better by two standard errors of the difference, row by row.
@@ -105,12 +151,17 @@ class ThreeWay:
     def __init__(self, n, steps, rng):
         self.n, self.steps, self.runs = n, steps, 1
         rows = rng.permutation(n)
-        first, second = n - 2 * (3 * n // 20), n - 3 * n // 20
+        choose, report = min(3 * n // 20, CHOOSE), min(3 * n // 20, REPORT)
+        first, second = n - choose - report, n - report
         self.train, self.choose, self.report = (np.sort(part) for part in np.split(rows, [first, second]))
         self.words = (
             f"three-way split: {len(self.train)} rows train, {len(self.choose)} choose sigma and the stopping point, "
             f"{len(self.report)} are used for nothing but the report"
         )
+
+    def looked_at(self, shown):
+        """The rows that are ever scored, in order: of those trained on the first `shown`."""
+        return np.sort(np.concatenate([self.train[:shown], self.choose, self.report]))
 
     def scored(self):
         """The (run, fold) pair that chooses."""

@@ -1,4 +1,4 @@
-"""What a finished fit says of itself: the choice, the held-out loss beside a Gaussian's, and whether training collapsed."""
+"""What a finished fit says of itself: the choice, held-out loss and log-likelihood beside simpler densities', and what went wrong."""
 
 import math
 
@@ -7,10 +7,14 @@ import numpy as np
 from ..densities import Gaussian, Parzen
 from ..densities.noise import geometric_levels
 from ..estimation import estimators
+from .agreement import agreement
 from .splits import best_step
 
+NATS = 0.1  # a row, by which a density may be worse than the best baseline without a word
+WORDS = {"gaussian": "Gaussian", "kernel_density": "kernel density", "mixture": "Gaussian mixture"}
 
-def appraise(task, state, step):
+
+def appraise(task, state, step, ladder=None):
     """The summary of a fit, for summary.json: numbers, lists and words only.
 
     Parameters
@@ -19,13 +23,18 @@ def appraise(task, state, step):
     state : checkpoints.State, the last
     step : int
         Where the network that is handed out stopped.
+    ladder : Ladder, optional
+        Those that training passed at larger noise.
     """
     level = (step - 1) // task.steps
     sigma = task.sigmas[level]
     pairs = task.split.scored()
     _, means = best_step(state.history, pairs)
     notes = list(task.notes)
-    tested = ~np.isnan(state.scores)
+    scores = task.scores(state)
+    likelihood = _likelihood(task, state, notes) if task.model.conditional else None
+    if likelihood is not None:
+        sigma = sigma[: likelihood.pop("level") + 1]
     gaussian = _gaussian(task, notes)
     trained, held_out = _at_the_end(state.history, pairs, (level + 1) * task.steps)
     best = min(means.values())
@@ -38,6 +47,9 @@ def appraise(task, state, step):
             f"nothing was learned: the least held-out loss is {best:.3g}, and a score of zero has 0. Training diverged: lower the rate, now {task.rate:g}, or raise sigma"
         )
     units = task.units._replace(sigma=sigma)
+    above = likelihood and likelihood["network"]["mean"] - likelihood["gaussian"]["mean"]
+    check, found = agreement(task, (task.model.with_theta(state.best[0]), sigma, ladder), above)
+    notes += found
     return {
         "schema": "numpyscore-fit/1",
         "rows": len(task.z),
@@ -50,10 +62,12 @@ def appraise(task, state, step):
         "protocol": task.split.words,
         "step": step,
         "levels": _levels(task, means),
-        "held_out": _mean(state.scores[tested]),
-        "gaussian": None if gaussian is None else _mean(gaussian[tested]),
-        "difference": None if gaussian is None else _mean((state.scores - gaussian)[tested]),
+        "held_out": _mean(scores),
+        "gaussian": None if gaussian is None else _mean(gaussian),
+        "difference": None if gaussian is None else _mean(scores - gaussian),
+        "log_likelihood": likelihood,
         "end": {"step": (level + 1) * task.steps, "train": trained, "held_out": held_out},
+        "check": check,
         "collapsed": bool(collapsed),
         "notes": notes,
     }
@@ -63,6 +77,24 @@ def _criterion(task):
     if task.support is not None:
         return "exact generalised loss of clean rows"
     return "denoising at all levels" if task.model.conditional else "exact implicit loss of clean rows"
+
+
+def _likelihood(task, state, notes):
+    """The mean log-likelihood of rows held out, nats a row in the units of the data, of this density and of each baseline, and paired
+    differences; and the least level."""
+    rows, log_p, level = task.log_likelihoods(state)
+    out = {"level": level, "sigma": float(task.sigmas[0][level]), "network": _mean(log_p - task.units.log_volume)}
+    rivals = task.rivals(rows)
+    for name, theirs in rivals.items():
+        out[name] = _mean(theirs - task.units.log_volume)
+    best = max(rivals, key=lambda name: rivals[name].mean())
+    out["best_baseline"], out["difference"] = best, _mean(log_p - rivals[best])
+    if (gap := out["difference"])["mean"] < -max(NATS, 2 * (gap["se"] or 0)):
+        notes.append(
+            f"rows held out are less likely under this density than under a {WORDS[best]} of the same rows, by {-gap['mean']:.2f} +- "
+            f"{gap['se']:.2f} nats a row: train longer with --steps, now {task.steps}, or use the {WORDS[best]}"
+        )
+    return out
 
 
 def _mean(values):

@@ -1,10 +1,11 @@
 r"""The user's units beside a network fitted in standardised ones: model.npz holds both.
 
 `fit` standardises every column, z = (x - mean) / scale, and trains the network on z. The file that it writes, model.npz, is a
-network's file with four to six entries more:
+network's file with four to seven entries more:
 
     data_columns (d,) names     data_mean (d,) [x]     data_scale (d,) [x]
     data_sigma   the noise the network was trained at, in units of z: one number, or (L,) levels, decreasing, if conditional
+    data_mix (d, d)   where columns were nearly functions of one another: its lower triangle times z is the standardised row
     data_lower (d,), data_upper (d,) [x]   the ends of the columns, where they were told; infinite where there is none
 
 and, where training came down through larger noise, data_ladder_sigma (k,) and data_ladder_theta (k, p), what it was there.
@@ -28,20 +29,23 @@ from ..common.files import MOST, read_npz, write_npz
 from ..common.inputs import samples
 from ..densities.support import Support
 from ..networks.models import network_of
+from ..sampling.likelihood import log_density
 from ..sampling.targets import Ladder
 
 NUMBERS = 1 << 20  # in the directions of one block
 
 
 class Units(NamedTuple):
-    """Columns (d names), mean (d,) and scale (d,) in [x], the noise sigma that the network was trained at, in scales, and the `Support`
-    of the data in [x], None where they have no ends."""
+    """Columns (d names), mean (d,) and scale (d,) in [x], the noise sigma that the network was trained at, in scales, the `Support`
+    of the data in [x], None where they have no ends, and mix (d, d), None or the Cholesky factor of the columns' correlations:
+    then mix z = (x - mean) / scale, and z has no correlations."""
 
     columns: tuple
     mean: np.ndarray
     scale: np.ndarray
     sigma: Any = None
     support: Any = None
+    mix: Any = None
 
     @classmethod
     def from_dict(cls, words):
@@ -52,13 +56,15 @@ class Units(NamedTuple):
                 *(np.array(_numbers(end, no)) for end, no in zip(support, (-np.inf, np.inf), strict=True))
             )
         numbers = np.array(words["mean"]), np.array(words["scale"]), sigma if sigma.ndim else float(sigma)
-        return cls(tuple(words["columns"]), *numbers, support)
+        mix = words.get("mix")
+        return cls(tuple(words["columns"]), *numbers, support, None if mix is None else np.array(mix))
 
     def to_dict(self):
         """Lists and numbers for JSON, which knows no infinity: None where a column has no end."""
         support = None if self.support is None else [_words(end) for end in self.support]
         numbers = {"mean": self.mean.tolist(), "scale": self.scale.tolist(), "sigma": np.asarray(self.sigma).tolist()}
-        return {"columns": list(self.columns)} | numbers | {"support": support}
+        mix = {} if self.mix is None else {"mix": self.mix.tolist()}
+        return {"columns": list(self.columns)} | numbers | {"support": support} | mix
 
     @property
     def standard_support(self):
@@ -67,33 +73,50 @@ class Units(NamedTuple):
 
     @property
     def log_volume(self):
-        """log of the volume, in units of x, of a unit cube of z: sum of log scale."""
-        return float(np.log(self.scale).sum())
+        """log of the volume, in units of x, of a unit cube of z: sum of log scale, and of the log diagonal of mix."""
+        mixed = 0.0 if self.mix is None else np.log(np.diag(self.mix)).sum()
+        return float(np.log(self.scale).sum() + mixed)
+
+    @property
+    def slope(self):
+        """dz/dx (d, d), 1/[x]."""
+        return np.diag(1 / self.scale) if self.mix is None else np.linalg.inv(self.mix) / self.scale
 
     def to_standard(self, x):
-        """z = (x - mean) / scale of rows x (n, d) in the user's units."""
-        return (samples("to_standard", x, len(self.mean)) - self.mean) / self.scale
+        """z = (x - mean) / scale of rows x (n, d) in the user's units, without correlations if there is a mix."""
+        z = (samples("to_standard", x, len(self.mean)) - self.mean) / self.scale
+        return z if self.mix is None else np.linalg.solve(self.mix, z.T).T
 
     def to_data(self, z):
-        """x = mean + scale z of standardised rows z (n, d)."""
-        return self.mean + self.scale * samples("to_data", z, len(self.mean), name="z")
+        """x = mean + scale z, or mean + scale (mix z), of standardised rows z (n, d)."""
+        z = samples("to_data", z, len(self.mean), name="z")
+        return self.mean + self.scale * (z if self.mix is None else z @ self.mix.T)
 
     def energy(self, model, x, *, sigma=None):
         """-log p(x) up to the network's log Z, per unit of x (n,)."""
         return model.energy(self.to_standard(x), sigma=sigma) + self.log_volume
 
+    def logpdf(self, model, x):
+        """log p(x), nats per unit of x (n,); of a conditional network at the least level. ValueError where it has none, with the reason."""
+        sigmas = self.sigma if model.conditional else None
+        log_p, how = log_density(model, self.to_standard(x), sigmas=sigmas, support=self.standard_support)
+        if log_p is None:
+            raise ValueError(f"logpdf: {model!r} has no log density here: {how['why']}.")
+        return log_p - self.log_volume
+
     def score(self, model, x, *, sigma=None):
-        """Gradient of log p in x at rows x (n, d) in the user's units, 1/[x]: score_z / scale."""
-        return model.score(self.to_standard(x), sigma=sigma) / self.scale
+        """Gradient of log p in x at rows x (n, d) in the user's units, 1/[x]: score_z dz/dx."""
+        score = model.score(self.to_standard(x), sigma=sigma)
+        return score / self.scale if self.mix is None else score @ self.slope
 
     def trace(self, model, x, *, sigma=None):
-        """Trace of that score's Jacobian (n,), 1/[x]^2: sum_i J_ii / scale_i^2, at the price of d tangent rows."""
+        """Trace of that score's Jacobian (n,), 1/[x]^2: sum_i v_i^T J v_i, v_i = dz/dx_i, at the price of d tangent rows."""
         z = self.to_standard(x)
         n, d = z.shape
         out, size = np.empty(n), max(1, NUMBERS // d**2)
         for start in range(0, n, size):
             at = slice(start, min(n, start + size))
-            rows = np.broadcast_to((np.eye(d) / self.scale)[:, None], (d, at.stop - at.start, d))
+            rows = np.broadcast_to(self.slope.T[:, None], (d, at.stop - at.start, d))
             told = sigma if np.ndim(sigma) == 0 else sigma[at]
             out[at] = model.evaluate(z[at], score=False, curvature=rows, sigma=told).curvature.sum(0)
         return out
@@ -110,6 +133,8 @@ def _numbers(end, none):
 def save_fitted(path, model, units, ladder=None):
     """Write a network, its units and the `Ladder` that ends with it, if any, to one plain npz file, whole or not at all."""
     entries = {"columns": np.array(units.columns, str), "mean": units.mean, "scale": units.scale, "sigma": units.sigma}
+    if units.mix is not None:
+        entries["mix"] = units.mix
     if units.support is not None:
         entries |= {"lower": units.support.lower, "upper": units.support.upper}
     if ladder is not None:
@@ -173,8 +198,12 @@ def _units(data, d, refuse):
         raise refuse(f"has units that do not fit a network of dimension {d}")
     if columns.dtype.kind != "U" or not ((scale > 0).all() and (sigma >= 0).all()):
         raise refuse("has a scale or a noise level below 0, or columns that are not names")
-    support = _support(data, d, refuse)
-    return Units(tuple(map(str, columns)), mean, scale, sigma if sigma.ndim else float(sigma), support)
+    support, mix = _support(data, d, refuse), data.get("data_mix")
+    if mix is not None and not (
+        mix.shape == (d, d) and mix.dtype.kind == "f" and np.isfinite(mix).all() and (np.diag(mix) > 0).all()
+    ):
+        raise refuse(f"has a mix of columns that does not fit a network of dimension {d}")
+    return Units(tuple(map(str, columns)), mean, scale, sigma if sigma.ndim else float(sigma), support, mix)
 
 
 def _support(data, d, refuse):

@@ -81,7 +81,7 @@ def draw(
         raise ValueError(
             f"{where}: n_steps is {n_steps} and step {step}, but {method!r} chooses its own; leave them out."
         )
-    levels = _levels(where, model, sigmas)
+    levels = noise_levels(where, model, sigmas)
     x0 = rng.standard_normal((n, model.dim))
     if method == "flow":
         return Drawn(sample_flow(model, n, sigma_min=levels[-1], sigma_max=levels[0], rng=rng), method)
@@ -143,7 +143,7 @@ def _method(where, model, ladder, method, support):
     return method
 
 
-def _levels(where, model, sigmas):
+def noise_levels(where, model, sigmas):
     """The levels (L,), L >= 2 if conditional; None for none."""
     if sigmas is None or (not model.conditional and not np.all(np.asarray(sigmas) > 0)):
         if model.conditional:

@@ -86,7 +86,7 @@ def test_killed_at_random_times_a_fit_ends_in_the_same_bits(kills, data, tmp_pat
 
 
 def test_interrupted_it_saves_says_so_and_goes_on(data, tmp_path, capsys):
-    options = ("--widths", "8", "--steps", "120", "--sigma", "0.3")
+    options = ("--widths", "8", "--steps", "240", "--sigma", "0.3", "--objective", "implicit")
     process = start(data, tmp_path / "out", *options, seconds=1e9)  # only the first checkpoint, and that of Ctrl-C
     while not (tmp_path / "out" / NAME).exists():
         time.sleep(0.01)
@@ -105,7 +105,7 @@ def test_interrupted_it_saves_says_so_and_goes_on(data, tmp_path, capsys):
 @pytest.mark.parametrize("limit", [2000, 12000], ids=["at once", "on the way"])
 def test_a_full_disk_is_one_line_and_the_last_checkpoint_is_kept(limit, data, tmp_path, capsys):
     """RLIMIT_FSIZE: no file may grow beyond the limit; the checkpoint does, as its history grows."""
-    options, out = ("--widths", "8", "--steps", "24", "--sigma", "0.3"), tmp_path / "out"
+    options, out = ("--widths", "8", "--steps", "24", "--sigma", "0.3", "--objective", "implicit"), tmp_path / "out"
     code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY)); {OFTEN.format(0.0)}"
     argv = [sys.executable, "-c", code, "fit", str(data), "--out", str(out), *options]
     done = subprocess.run(argv, capture_output=True, text=True)
@@ -121,7 +121,7 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_is_kept(limit, data, tm
 
 # ------------------------------------------------------------------------------- what it prints and writes
 
-QUICK = ("--widths", "8", "--steps", "12", "--sigma", "0.3")
+QUICK = ("--widths", "8", "--steps", "12", "--sigma", "0.3", "--objective", "implicit")
 
 
 def test_it_writes_the_folder_and_says_what_it_found(data, tmp_path, capsys):
@@ -172,14 +172,16 @@ WRONG = {
     "sigma": (["DATA", "--sigma", "small"], "--sigma is 'small'"),
     "negative sigma": (["DATA", "--sigma=-1"], "sigma is -1"),
     "NaN": (["DATA", "--sigma", "nan"], "sigma is nan"),
+    "nothing whole": (["DATA", "--dequantise"], "no column of whole numbers"),
     "widths": (["DATA", "--widths", "8,x"], "--widths is '8,x'"),
-    "widths beyond any memory": (["DATA", "--widths", "100000000"], "keeps a dozen copies"),
+    "widths beyond any memory": (["DATA", "--widths", "100000000"], "keeps dozens of copies"),
     "widths 0": (["DATA", "--widths", "0"], "--widths"),
     "steps": (["DATA", "--steps", "0"], "steps is 0"),
     "column": (["DATA", "--columns", "z"], "no column 'z'"),
     "seed": (["DATA", "--seed", "-1"], "seed"),
     "no data": ([], "DATA.csv"),
-    "levels for one": (["DATA", "--sigma", "1,0.5"], "one number from 0"),
+    "levels for one": (["DATA", "--objective", "implicit", "--sigma", "1,0.5"], "one number from 0"),
+    "one level for several": (["DATA", "--sigma", "0.3"], "--objective implicit"),
     "a file for a folder": (["DATA", "--out", "DATA"], "rows.csv"),
 }
 
@@ -215,7 +217,9 @@ def test_the_progress_line_tells_step_losses_and_time_left(monkeypatch, capsys):
 
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     watch = _Watch()
-    state = State(2, 40, None, -12.0, 4, (Snapshot(2, 0, 0.1, 36, -3.0, -3.5, -2.25),), np.empty(0), (), np.empty(0))
+    state = State(
+        2, 40, None, -12.0, 4, (Snapshot(2, 0, 0.1, 36, -3.0, -3.5, -2.25),), np.empty(0), (), *[np.empty(0)] * 2
+    )
     watch.shown = watch.start = time.monotonic() - 10
     watch(0.2, state)
     watch.shown -= 1

@@ -287,3 +287,37 @@ def test_a_large_file_is_read_in_reasonable_time(read):
     start = time.process_time()
     assert np.array_equal(read(content).x, x)
     assert time.process_time() - start < 3  # 0.2 s here; 1e6 rows take 16 times as long
+
+
+def test_all_columns_that_are_no_numbers_are_named_at_once_and_the_cure_is_one_of_the_command_line(tmp_path):
+    """The suggested --columns, read as the command line reads it, works at the next run."""
+    import shlex
+
+    from numpyscore.commands.terminal import columns as option
+
+    path = tmp_path / "mixed.csv"
+    path.write_text("who,a,when,the b,c\nme,1,2020-01-01,5,7\nyou,2,2020-01-02,6,\nyou,4,2020-01-02,8,9\n")
+    with pytest.raises(CSVError, match="columns with such cells or missing ones: who, when, c") as caught:
+        from_csv(path)
+    chosen = option(shlex.split(str(caught.value).split("--columns ")[1].split(" (")[0])[0])
+    assert chosen == ["a", "the b"] and from_csv(path, columns=chosen).x.tolist() == [[1, 5], [2, 6], [4, 8]]
+    path.write_text("a,b,c\n1,,3\n4,5,\n6,7,8\n")
+    with pytest.raises(CSVError, match=r"in columns: b, c.*--columns a "):
+        from_csv(path)
+
+
+@pytest.mark.parametrize("mark", [",", "\t", "|", ";", " "])
+def test_the_quick_reader_reads_the_same_bits_as_the_careful_one(mark, tmp_path, monkeypatch):
+    x = np.random.default_rng(0).standard_normal((50, 3)) * 10.0 ** np.arange(-3, 6, 3)
+    path = tmp_path / "x.csv"
+    lines = [mark.join(map(repr, row)) for row in x.tolist()]
+    path.write_text("\n".join([mark.join("abc"), *lines]) + "\n\n")
+    quick = from_csv(path, columns=["c", "a"])
+
+    def never(*_, **__):
+        raise ValueError
+
+    monkeypatch.setattr(np, "loadtxt", never)
+    careful = from_csv(path, columns=["c", "a"])
+    assert quick.columns == careful.columns == ("c", "a") and quick.rows == careful.rows == 50
+    assert quick.x.tobytes() == careful.x.tobytes() == np.ascontiguousarray(x[:, [2, 0]]).tobytes()

@@ -122,7 +122,7 @@ def both(name):
     rows = density.sample(2000, rng=1)
     return (
         fit(rows, objective="generalised", support=ends, sigma=0.2, steps=200),
-        fit(rows, sigma=0.2, steps=200),
+        fit(rows, objective="implicit", sigma=0.2, steps=200),
     )
 
 

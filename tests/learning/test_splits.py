@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from numpyscore.learning.splits import NestedFolds, Snapshot, ThreeWay, best_step
+from numpyscore.learning.splits import Folds, NestedFolds, Snapshot, ThreeWay, best_step
 
 
 def line(run, fold, step, held_out):
@@ -71,3 +71,23 @@ def test_the_best_step_is_the_earliest_with_the_least_mean_of_the_pairs_asked_fo
 def test_another_seed_gives_other_folds():
     a, b = (NestedFolds(50, 3, np.random.default_rng(seed)) for seed in (0, 1))
     assert any((p != q).any() for p, q in zip(a.folds, b.folds, strict=True))
+
+
+def test_folds_that_are_not_nested_choose_for_one_another():
+    """Five trainings and one on all rows; the losses of fold k made absurd move the last choice, and not that for fold k."""
+    split = Folds(52, 3, np.random.default_rng(0))
+    honest = lambda fold, step: {1: 0.0, 2: -1.0, 3: -0.5}[step]
+    for k in range(5):
+        history = history_of(split, lambda run, fold, step, k=k: -100.0 * step if fold == k else honest(fold, step))
+        assert best_step(history, split.scored(k))[0] == 2 and split.run(5, history).stop == 3
+    runs = [split.run(k, history) for k in range(split.runs)]
+    assert len(runs) == 6 and len(runs[5].rows) == 52 and not runs[5].folds
+    for k, (tested, trained) in enumerate(split.tested()):
+        np.testing.assert_array_equal(runs[k].folds[k], tested)
+        np.testing.assert_array_equal(runs[k].rows, trained)
+        assert sorted([*tested, *trained]) == list(range(52))
+
+
+def test_of_a_large_table_a_bounded_number_of_rows_chooses_and_reports():
+    split = ThreeWay(200_000, 3, np.random.default_rng(0))
+    assert [len(part) for part in (split.train, split.choose, split.report)] == [175_000, 5000, 20_000]

@@ -347,3 +347,13 @@ def test_an_old_table_stays_where_the_new_one_cannot_be_made(capsys, files, monk
 
 def test_the_list_of_methods_is_the_one_that_is_tried():
     assert set(METHODS) == {*VARIANCES, "tempered"}
+
+
+def test_negative_bits_are_explained(capsys, tmp_path):
+    """Deviations of 1e-3: the density exceeds 1, log2 of it is positive; in units a thousand times smaller it does not, and nothing is said."""
+    for scale, said in ((1e-3, True), (1.0, False)):
+        rows = scale * np.random.default_rng(0).standard_normal((40, 2))
+        np.savetxt(tmp_path / "rows.csv", rows, delimiter=",", header="a,b", comments="")
+        save_fitted(tmp_path / "net.npz", gaussian(False), Units(("a", "b"), np.zeros(2), np.full(2, scale), 0.1))
+        code, out, _ = call(capsys, "evaluate", tmp_path / "net.npz", tmp_path / "rows.csv")
+        assert code == 0 and ("a density may exceed 1" in out) == said

@@ -47,3 +47,20 @@ def test_an_infinite_normaliser_is_infinite_and_none_is_asked_for():
     assert log_normaliser(net, Gaussian(0.0, 1.0)).value == np.inf
     with pytest.raises(ValueError, match="no confinement"):
         log_normaliser(net)
+
+
+def test_a_finite_normaliser_is_finite_however_deep_the_energy_is_where_no_draw_fell():
+    """By SciPy's adaptive quadrature around the minimum, shifted by it; weights times 20 put a well of depth 1276 far from the origin."""
+    from scipy.integrate import quad
+
+    net = EnergyMLP.init(1, (8,), "silu", confinement=0.1, rng=0)
+    net = net.with_theta(20 * net.theta)
+    x = np.linspace(-400, 400, 80001)[:, None]
+    f = net.energy(x)
+    at, low = float(x[np.argmin(f), 0]), f.min()
+    value, _ = quad(lambda t: math.exp(low - net.energy(np.array([[t]]))[0]), at - 60, at + 60, points=[at], limit=400)
+    found = log_normaliser(net)
+    assert low < -700 and abs(found.value - (math.log(value) - low)) < 1e-7 and found.error < 1e-6
+    unconfined = EnergyMLP.init(1, (8,), "silu", rng=0)  # control: energies that fall without end have none
+    none = log_normaliser(unconfined.with_theta(20 * unconfined.theta), Gaussian(0.0, 1.0))
+    assert none.value == np.inf or none.error > 1  # relative to Z: nothing is claimed

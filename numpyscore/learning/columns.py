@@ -1,0 +1,185 @@
+"""What the columns of a table say before any training: where there is no density to learn, and what helps.
+
+A density needs rows that spread in all directions. Whole numbers, zeros, repeated rows and columns that are functions of others have
+none: the least noise then looks best, and the log-likelihood grows without bound as it falls.
+"""
+
+import numpy as np
+
+from .splits import some
+
+MOST = 20_000  # rows looked at
+FEW, PILED, REPEATED = 12, 0.1, 0.05  # distinct values; share of one value; share of rows that repeat an earlier one
+EXACT = 1e-9  # variance, of 1, that the other columns leave to a function of them
+DOMINATES = 0.5  # share of a column's variance in one cell
+NAMED = 6  # columns in one note
+
+
+def look(x, names, robust=False):
+    """Notes on the columns of x (n, d), [x], in plain words, with the names of the columns; none where nothing is odd.
+
+    Parameters
+    ----------
+    x : (n, d) array, n >= 2
+    names : d strings
+    robust : bool
+        Columns are scaled by quartiles already.
+    """
+    x = np.asarray(x[some(len(x), MOST)], float)
+    notes, constant = [], np.ptp(x, axis=0) == 0
+    for rule in (_discrete, _piled):
+        notes += rule(x, names, constant)
+    notes += _repeated(x)
+    notes += _dependent(x, names, constant)
+    for rule in (_circular, _ends) if robust else (_dominated, _circular, _ends):
+        notes += rule(x, names, constant)
+    return notes
+
+
+def _named(names, chosen):
+    chosen = list(chosen)
+    more = f" and {len(chosen) - NAMED} more" if len(chosen) > NAMED else ""
+    return ", ".join(str(names[i]) for i in chosen[:NAMED]) + more
+
+
+def _discrete(x, names, constant):
+    """Columns of few distinct values, and columns of whole numbers."""
+    distinct = np.array([len(np.unique(column)) for column in x.T])
+    few = np.flatnonzero((distinct <= min(FEW, len(x) // 3)) & ~constant)
+    whole = [i for i in np.flatnonzero((x == np.round(x)).all(axis=0) & ~constant) if i not in few]
+    whole = [i for i in whole if distinct[i] < 0.5 * len(x)]
+    notes = []
+    if len(few):
+        notes.append(
+            f"columns of few distinct values have no density: {_named(names, few)} ({', '.join(str(distinct[i]) for i in few[:NAMED])}). "
+            f"Leave them out, or fit each of their values apart; --dequantise spreads whole numbers"
+        )
+    if whole:
+        notes.append(
+            f"columns of whole numbers: {_named(names, whole)}. A density piles up on their grid as the noise falls; --dequantise adds a "
+            f"uniform number from -1/2 to 1/2, and makes the log-likelihood one of the whole numbers"
+        )
+    return notes
+
+
+def _piled(x, names, constant):
+    """Columns with many rows at one value, such as 0."""
+    notes = []
+    for i in np.flatnonzero(~constant):
+        values, counts = np.unique(x[:, i], return_counts=True)
+        k = int(np.argmax(counts))
+        if len(values) > FEW and counts[k] > max(PILED * len(x), 3):
+            notes.append(
+                f"{counts[k] / len(x):.0%} of {names[i]} is {values[k]:g}: rows piled up at one value have no density there. Fit them and the others "
+                f"apart"
+            )
+    return notes
+
+
+def _repeated(x):
+    share = 1 - len(np.unique(x, axis=0)) / len(x)
+    if share <= REPEATED or x.shape[1] == 1:  # of one column: it is rounded
+        return []
+    return [
+        f"{share:.0%} of the rows repeat another: a row in both parts is no test, so held-out numbers flatter. Remove copies, or "
+        f"dequantise"
+    ]
+
+
+def _dependent(x, names, constant):
+    """Columns that are sums of others, exactly, and shares that sum to a constant."""
+    kept = np.flatnonzero(~constant)
+    if len(kept) < 2 or len(x) <= len(kept):
+        return []
+    total = x[:, kept].sum(axis=1)
+    scale = np.abs(x[:, kept]).sum(axis=1).max()
+    if np.ptp(total) <= 1e-6 * scale and (x[:, kept] >= 0).all():
+        return [
+            f"columns that sum to {total.mean():.6g} in every row: {_named(names, kept)}. They have a density on that plane only: leave one of them "
+            f"out, or take logarithms of their ratios"
+        ]
+    z = (x[:, kept] - x[:, kept].mean(axis=0)) / x[:, kept].std(axis=0)
+    basis, notes = np.empty((len(z), 0)), []
+    for k, i in enumerate(kept):
+        rest = z[:, k] - basis @ (basis.T @ z[:, k])
+        rest -= basis @ (basis.T @ rest)  # twice is enough
+        if rest @ rest > EXACT * len(z):
+            basis = np.column_stack([basis, rest / np.linalg.norm(rest)])
+            continue
+        earlier = kept[:k]
+        weights = np.linalg.lstsq(z[:, :k], z[:, k], rcond=None)[0]
+        of = [j for j, w in zip(earlier, weights, strict=True) if abs(w) > 1e-3]
+        notes.append(
+            f"{names[i]} is an exact linear function of {_named(names, of)}: together they have no density. Leave {names[i]} out"
+        )
+    return notes
+
+
+def _dominated(x, names, constant):
+    """Columns most of whose variance is one cell."""
+    notes = []
+    squares = (x - np.median(x, axis=0)) ** 2
+    for i in np.flatnonzero(~constant):
+        row = int(np.argmax(squares[:, i]))
+        if len(x) >= 20 and squares[row, i] > DOMINATES * squares[:, i].sum():
+            notes.append(
+                f"one cell, {x[row, i]:g}, makes {squares[row, i] / squares[:, i].sum():.0%} of the variance of {names[i]}, by which it is scaled, so that "
+                f"all others lie close together. Check it, take logarithms, or scale with --robust"
+            )
+    return notes
+
+
+def _circular(x, names, constant):
+    """Columns that run round: angles, hours, days of the year, by their range, if both ends are as full as the middle."""
+    notes = []
+    for i in np.flatnonzero(~constant):
+        column, (low, high) = x[:, i], (x[:, i].min(), x[:, i].max())
+        for period, start, what in (
+            (360, 0, "degrees"),
+            (360, -180, "degrees"),
+            (24, 0, "hours"),
+            (2 * np.pi, 0, "radians"),
+        ):
+            step = 1 if (column == np.round(column)).all() else 0
+            full = (
+                start <= low <= start + 0.01 * period
+                and start + 0.99 * period <= high + step <= start + period + 1e-9 + step
+            )
+            edge = 0.05 * period
+            ends = min(np.mean(column < start + edge), np.mean(column > start + period - edge - step))
+            if full and ends > 0.02:
+                notes.append(
+                    f"{names[i]} fills {start} to {start + period:g}, as {what} do: a circular column is cut open at its ends; use its sine and cosine"
+                )
+                break
+    return notes
+
+
+def _ends(x, names, constant):
+    """Columns that are never negative and come close to 0, or lie between 0 and 1."""
+    low, high = x.min(axis=0), x.max(axis=0)
+    near = lambda i, end: np.mean(np.abs(x[:, i] - end) < 0.1 * x[:, i].std()) > 0.03
+    at = [i for i in np.flatnonzero(~constant & (low >= 0)) if near(i, 0)]
+    if not at:
+        return []
+    within = all(high[i] <= 1 and near(i, 1) for i in at)
+    ends = "--lower 0 --upper 1" if within else "--lower 0"
+    one = f"--columns {names[at[0]]} " if len(at) < x.shape[1] else ""
+    return [
+        f"{_named(names, at)} {'has' if len(at) == 1 else 'have'} many rows close to 0 and none below: samples of a density without ends "
+        f"will cross it. --objective generalised {one}{ends} learns the score within ends; for a density take logarithms"
+    ]
+
+
+def dequantised(x, rng):
+    """Rows x (n, d) with a uniform number from -1/2 to 1/2 added to the columns of whole numbers, and which these are.
+
+    A density of x + u bounds the probabilities of the whole numbers: log P(k) >= E log p(k + u).
+
+    Source: Theis, van den Oord & Bethge (2016), ICLR, arXiv:1511.01844, section 3.1.
+    """
+    x = np.asarray(x, float)
+    whole = np.flatnonzero((x == np.round(x)).all(axis=0) & (np.ptp(x, axis=0) > 0))
+    out = x.copy()
+    out[:, whole] += np.random.default_rng(rng).uniform(-0.5, 0.5, (len(x), len(whole)))
+    return out, whole
