@@ -196,8 +196,8 @@ class _RowByRow:
             found["log_likelihood"] = log_p - units.log_volume
             found["bits_per_dimension"] = bits_per_dimension(found["log_likelihood"], model.dim)
         if self.support is not None:
-            return found | {LOSSES[True]: generalised(model, z, *self.support.weight).per_sample}
-        return found | {LOSSES[False]: implicit(model, z, sigma=sigma).per_sample}
+            return found | {LOSSES[True]: generalised(model, z, *self.support.weight, gradient=False).per_sample}
+        return found | {LOSSES[False]: implicit(model, z, sigma=sigma, gradient=False).per_sample}
 
     def lines(self, x):
         """The table of all rows as CSV, in pieces of bytes."""
