@@ -6,7 +6,7 @@ import pytest
 from numpyscore.common.files import write_npz
 from numpyscore.learning.checkpoints import Checkpoint, State, digest, to_arrays
 
-GOOD = State(0, 1, None, 0.5, 3, (), np.zeros((1, 2)), (np.zeros(4), 0.25, 1), np.array([1.0, 0.5]))
+GOOD = State(0, 1, None, 0.5, 3, (), np.zeros((1, 2)), (np.zeros(4), 0.25, 1), np.array([1.0, 0.5]), np.zeros((0, 4)))
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_the_generator_uses_the_standard_library_and_nothing_of_ours():
             allowed = (".decimals", "..objectives") if name == "golden" else ()
             assert all(n in allowed or n.split(".")[0] in sys.stdlib_module_names for n in names), (name, names)
     for row in OBJECTIVES.values():
-        assert globals_of(row.exact) <= {"sum", "zip"}, row.name
+        assert row.exact is None or globals_of(row.exact) <= {"sum", "zip"}, row.name
 
 
 def globals_of(function):
