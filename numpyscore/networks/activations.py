@@ -1,7 +1,7 @@
-r"""One row per activation: phi and its first three derivatives, with full relative accuracy in both tails and near zero.
+r"""Activations and their jets: phi and its first three derivatives, with full relative accuracy in both tails and near zero.
 
-The energy needs phi, the score phi', the trace phi'', the parameter gradient of the trace phi'''. A row is the whole
-truth about one activation: ``row(z, order)`` returns phi and its first ``order`` derivatives, so nothing is computed in vain.
+The energy needs phi, the score phi', the trace phi'', the parameter gradient of the trace phi'''. A jet is the whole truth about one
+activation: ``jet(z, order)`` returns phi and its first ``order`` derivatives, so nothing is computed in vain.
 
 Accuracy is relative in the tails and at z = 0, absolute at interior zeros (silu' at -1.28, softplus''' at 0 excepted).
 Complex input (a complex step) branches on z.real; `erf` and `gelu` are real only, since SciPy's erfcx is what makes
@@ -18,7 +18,7 @@ from ..common.inputs import count
 
 @dataclass(frozen=True)
 class Activation:
-    """An activation function with its first three derivatives: the row that a network is built from.
+    """An activation function with its first three derivatives, as a network is built from it.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Activation:
 
     Notes
     -----
-    A row of your own: ``Activation("cube", lambda z, order: (z**3, 3*z**2, 6*z, 6 + 0*z)[:order + 1])``; hand it to a
+    One of your own: ``Activation("cube", lambda z, order: (z**3, 3*z**2, 6*z, 6 + 0*z)[:order + 1])``; hand it to a
     network in place of a name, or `register` it so that saved networks find it again.
     """
 
@@ -157,28 +157,28 @@ erf = Activation("erf", _erf, analytic=False)
 gelu = Activation("gelu", _gelu, analytic=False)
 relu = Activation("relu", _relu, smooth=False, analytic=False)  # kept for the counterexample: its trace is silently 0
 
-ACTIVATIONS = {row.name: row for row in (tanh, sigmoid, softplus, silu, sin, erf, gelu, relu)}
+ACTIVATIONS = {phi.name: phi for phi in (tanh, sigmoid, softplus, silu, sin, erf, gelu, relu)}
 
 
-def register(row):
-    """Make a row of your own known by its name, so that saved networks that use it can be loaded.
+def register(phi):
+    """Make an activation of your own known by its name, so that saved networks that use it can be loaded.
 
     Raises
     ------
     TypeError
-        If `row` is not an `Activation`.
+        If `phi` is not an `Activation`.
     ValueError
-        If the name is taken by another row: a saved file must mean one function.
+        If the name is taken by another one: a saved file must mean one function.
     """
-    if not isinstance(row, Activation):
-        raise TypeError(f"register: row is {row!r}, expected a numpyscore.networks.activations.Activation.")
-    if ACTIVATIONS.setdefault(row.name, row) is not row:
-        raise ValueError(f"register: the name {row.name!r} is taken; give your activation another name.")
-    return row
+    if not isinstance(phi, Activation):
+        raise TypeError(f"register: phi is {phi!r}, expected a numpyscore.networks.activations.Activation.")
+    if ACTIVATIONS.setdefault(phi.name, phi) is not phi:
+        raise ValueError(f"register: the name {phi.name!r} is taken; give your activation another name.")
+    return phi
 
 
 def activation(where, name):
-    """The row called `name`, or `name` itself if it is one already."""
+    """The activation called `name`, or `name` itself if it is one already."""
     if isinstance(name, Activation):
         return name
     if not isinstance(name, str) or name not in ACTIVATIONS:

@@ -296,14 +296,14 @@ class MLP(Layers):
 
     def to_arrays(self):
         """What `save` writes: a dict of the layers and of the words and numbers that make the network again."""
-        row = self.activation
-        if row not in ACTIVATIONS.values():
+        phi = self.activation
+        if phi not in ACTIVATIONS.values():
             raise ValueError(
-                f"save: activation {row.name!r} is your own row; call activations.register(row) before saving, "
+                f"save: activation {phi.name!r} is your own; call activations.register on it before saving, "
                 f"and before loading, so that the file means one function."
             )
         header: dict[str, Any] = {"format": "numpyscore-model", "version": 1, "kind": self.kind}
-        header |= {"activation": str(row.name), "confinement": self.confinement, "conditional": self.conditional}
+        header |= {"activation": str(phi.name), "confinement": self.confinement, "conditional": self.conditional}
         return header | {
             f"{name}{l}": a for l, pair in enumerate(self.layers, 1) for name, a in zip("Wb", pair, strict=True)
         }

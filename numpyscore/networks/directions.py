@@ -185,7 +185,7 @@ class Collapsed:
         self.m, self.through = len(self.R), L > 1
 
     def enter(self, chunk, at, work):
-        """The rows T_1 (r, 1, n_1 - first) of R, without the zeros left of the triangle's diagonal squares."""
+        """T_1 (r, 1, n_1 - first), some of R, without the zeros left of the triangle's diagonal squares."""
         first = chunk.start - chunk.start % LEAF if self.triangular else 0
         return self.R[chunk, None, first:], None, None
 

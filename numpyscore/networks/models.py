@@ -31,7 +31,7 @@ class EnergyMLP(MLP):
        f(x; \sigma) = \mathrm{net}(x, \log\sigma)/\sigma + \frac{\lambda |x|^2}{2 (1 + \sigma^2)}
 
     One sweep gives energy, score and every projected curvature,
-    v^T (Hess net) v = sum_l sum_k g_l phi''(z_l) T_l^2, so the exact trace costs min(d, n_1) tangent rows, not d
+    v^T (Hess net) v = sum_l sum_k g_l phi''(z_l) T_l^2, so the exact trace costs min(d, n_1) directions, not d
     backward passes. Make one with `init`, `from_arrays` or `from_torch`; parameters are immutable, see `with_theta`.
 
     Parameters
@@ -71,10 +71,12 @@ class EnergyMLP(MLP):
         """Energy, score and curvatures of a batch, and, where cotangents come, their pullback."""
         net, x, bar = call.net, batch.x, None
         second, asked = call.ways is not None, "score" in call.out or "score" in call.sees
+        # up: z_l, a_l and as many derivatives of phi as will be wanted; y (n, 1)
         at = forward(net, x, (asked or second) + second + call.gradient, work)
         here = {}
         if "energy" in call.out or "energy" in call.sees:
             here["energy"] = batch.per_sample(at.y[:, 0]) + 0.5 * batch.lam * _square(batch.of_x(x))
+        # down: g_l, and g_0 = grad y (n, d); s = -(g_0 / sigma + lambda x)
         if asked or second:
             adjoint(net, at, work, to_input=asked)
         if asked:
@@ -83,13 +85,16 @@ class EnergyMLP(MLP):
                 here["score"] -= batch.lam[..., None] * batch.of_x(x)
         for name in call.out.keys() & here.keys():
             call.out[name][batch.at] = here[name]
+        # the objective sees the batch and says how its loss moves with each quantity
         bars = call.local(batch.at, here) if call.local else {}
         if second:  # w_l = g_l phi'': what each squared tangent counts
             at.w = {l: at.g[l] * at.d2[l] for l in range(1, net.L + 1)}
         if call.gradient:
             bar = _ready(at, net.L, second)
+        # along the directions, there and back
         if second:
             self._curvatures(call, batch, at, bars, bar, work)
+        # and all of it back to the parameters: through the adjoint first, since it leaves cotangents of phi' behind
         if call.gradient:
             y_bar, u_bar = bars.get("energy"), bars.get("score")
             y_bar = None if y_bar is None else batch.per_sample(y_bar)[:, None].astype(call.dtype)
@@ -302,6 +307,7 @@ def network_of(data, refuse):
         raise refuse("is an npz file, but not a numpyscore model")
     if text(data, "version") != "1":
         raise refuse(f"has format version {text(data, 'version')}, this program reads version 1")
+    # exactly the arrays of one network, no more and no less
     kinds = {cls.kind: cls for cls in (EnergyMLP, ScoreMLP)}
     depth = sum(name.startswith("W") for name in data)
     expected = {f"{a}{l}" for a in "Wb" for l in range(1, depth + 1)}
@@ -312,6 +318,7 @@ def network_of(data, refuse):
         )
     if text(data, "kind") not in kinds:
         raise refuse(f"is of kind {text(data, 'kind')!r}, which this program does not know")
+    # what is not an array of a layer
     conditional, confinement = data["conditional"], data["confinement"]
     if conditional.shape or conditional.dtype != bool or confinement.shape or confinement.dtype.kind != "f":
         raise refuse("has a conditional that is no truth value or a confinement that is no number")
@@ -319,6 +326,7 @@ def network_of(data, refuse):
     options: dict[str, Any] = {"conditional": bool(conditional)}
     if cls is EnergyMLP:
         options["confinement"] = float(confinement)
+    # the layers are checked as those of any network
     try:
         return cls([(data[f"W{l}"], data[f"b{l}"]) for l in range(1, depth + 1)], text(data, "activation"), **options)
     except (TypeError, ValueError) as error:

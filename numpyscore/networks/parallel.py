@@ -175,6 +175,7 @@ def side_by_side(visit, workers):
             except BaseException as error:  # an interrupt as well: the caller hears of it when all threads are done
                 failed[i] = error
 
+    # this thread serves as well, so one fewer is started than there are cores
     helpers = []
     for _ in range(min(len(workers), cores()) - 1):
         helper = threading.Thread(target=contextvars.copy_context().run, args=(serve,), daemon=True)

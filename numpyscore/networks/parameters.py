@@ -39,11 +39,13 @@ class Layers:
             raise TypeError(
                 f"{where}: layers is not a sequence of pairs, expected [(W1, b1), (W2, b2), ...]."
             ) from None
+        # arrays of numbers, at least one hidden layer
         pairs = [(numeric(where, f"W{l}", W), numeric(where, f"b{l}", b)) for l, (W, b) in enumerate(layers, 1)]
         if len(pairs) < 2:
             raise ValueError(
                 f"{where}: {len(pairs)} layers came, expected at least 2: one hidden layer and the output."
             )
+        # W_l (in, out), b_l (out,), each as wide as the one before it
         for l, (W, b) in enumerate(pairs, 1):
             if W.ndim != 2 or b.shape != W.shape[1:]:
                 raise ValueError(
@@ -75,7 +77,7 @@ class Layers:
         if dtype == np.float16:
             raise TypeError(f"{where}: dtype float16 is not supported (3 digits); convert to float32 or float64.")
         if not self.activation.analytic:
-            fine = ", ".join(name for name, row in ACTIVATIONS.items() if row.analytic)
+            fine = ", ".join(name for name, phi in ACTIVATIONS.items() if phi.analytic)
             raise TypeError(
                 f"{where}: dtype {dtype} with activation {self.activation.name!r} is refused: its accurate form exists for "
                 f"real float32 and float64 only. Complex and longdouble work with {fine}."

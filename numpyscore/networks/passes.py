@@ -87,7 +87,7 @@ def forward(net, x, order, work):
     """z_l = a_{l-1} W_l + b_l,    a_l = phi(z_l),    y = a_L W_{L+1} + b_{L+1};    phi up to its derivative of this order."""
     at = Tape(x)
     for l in range(1, net.L + 1):
-        z = work.product(at.a[l - 1], net.W[l])
+        z = work.product(at.a[l - 1], net.W[l])  # (n, n_l)
         z += net.b[l]
         jet = (*net.phi(z, order), None, None, None)
         at.a[l], at.d1[l], at.d2[l], at.d3[l] = jet[:4]
@@ -168,13 +168,15 @@ def tangent(net, at, T_1, work, see, keep):
     """
     T, (r, _, k) = T_1, T_1.shape
     for l in range(1, net.L):
-        see(l, T)
+        see(l, T)  # (r, n or 1, n_l)
         W, d1 = net.W[l + 1][-k:] if l == 1 else net.W[l + 1], at.d1[l][:, -k:] if l == 1 else at.d1[l]
         N = T if l > 1 and not keep else work.array(("N", l), r, *d1.shape)
-        np.multiply(T, d1, out=N)
+        np.multiply(T, d1, out=N)  # N_l (r, n, n_l)
         at.T[l], at.N[l] = T, N
         T = work.array(("T", l if keep else l % 2), r, len(d1), W.shape[1])
-        work.product(_flat(N), W, out=_flat(T))
+        work.product(
+            _flat(N), W, out=_flat(T)
+        )  # one product for all directions and samples: (r n, n_l) by (n_l, n_{l+1})
     see(net.L, T)
     at.T[net.L] = T
 
@@ -193,12 +195,14 @@ def tangent_pullback(net, at, bar, N_bar, work):
             work.grads.add(l + 1, _flat(at.N[l]), T_bar, net.b[l].size - k)
             N_bar = work.array(("bar", l), *at.N[l].shape)
             work.product(T_bar, net.WT[l + 1][:, -k:], out=_flat(N_bar))
-        factor = bar.T.get(l)
+        factor = bar.T.get(l)  # (n, n_l) or (r, n, n_l)
         if N_bar is None:  # the last layer of an energy: nothing comes from above
             T_bar = _scaled(T, factor, out=T if l > 1 else None)
             continue
+        # phi'_bar_l += sum over directions of N_bar_l T_l
         shared = T.shape[1] == 1 and N_bar.shape[1] > 1
         bar.d1[l][:, -k:] += np.einsum("rnk,rk->nk", N_bar, T[:, 0]) if shared else np.einsum("rnk,rnk->nk", N_bar, T)
+        # T_bar_l = N_bar_l phi' + factor_l T_l
         if l == 1 and shared:
             T_bar = np.einsum("rnk,nk->rk", N_bar, at.d1[1][:, -k:])[:, None]
         else:

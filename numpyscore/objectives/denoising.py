@@ -133,9 +133,11 @@ def multilevel_denoising(
     sigmas = numeric(where, "sigmas", sigmas)
     if sigmas.ndim != 1 or sigmas.size == 0:
         raise ValueError(f"{where}: sigmas has shape {sigmas.shape}, expected (L,), one number per level, L >= 1.")
+    # levels sigma_k (L,), lambda(sigma_k) (L,), shares of the samples (n,) or None
     sigmas = deviations(where, "sigmas", sigmas, (sigmas.shape,), real)
     lam, L = level_weights(where, weight, sigmas), len(sigmas)
     shares = sample_weights(where, weights, n)
+    # eps, given for all levels (n, d) or for each (L, n, d)
     if noise is not None:
         one_source(where, rng, "noise")
         noise = numeric(where, "noise", noise)
@@ -147,12 +149,14 @@ def multilevel_denoising(
             )
         finite(where, "noise", noise)
         real_as(where, "noise", noise, model)
+    # each sample at its own level: one denoising loss with sigma (n,)
     if level is not None:
         level = level_indices(where, level, n, L)
         if noise is None:
             noise = generator(where, rng).standard_normal(x.shape)
         eps = noise.astype(real, copy=False)
         return _denoising(where, model, x, sigmas[level], eps, shares, gradient, lam[level])
+    # every sample at every level: the mean of L denoising losses
     seed = None if noise is not None else seed_from(where, rng)
 
     def at_level(k, gradient):
