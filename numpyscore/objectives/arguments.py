@@ -100,6 +100,19 @@ def level_indices(where, level, n, L):
     return np.broadcast_to(a, (n,))
 
 
+def level_noise(where, noise, shapes, model):
+    """Given eps of several levels, of one of these shapes: (n, d) for all of them, or (L, n, d)."""
+    noise = numeric(where, "noise", noise)
+    if noise.shape not in shapes:
+        raise ValueError(
+            f"{where}: noise has shape {noise.shape}, expected {' or '.join(map(str, shapes))}, "
+            f"{'one eps per sample' if len(shapes) == 1 else 'the same eps at each level or one per level'}."
+        )
+    finite(where, "noise", noise)
+    real_as(where, "noise", noise, model)
+    return noise
+
+
 def difference_step(where, eps, x, dtype):
     """The step of a second difference, refused where nothing but round-off would be left of it."""
     eps, unit = positive(where, "eps", eps), float(np.finfo(dtype).eps)

@@ -4,15 +4,15 @@ import functools
 
 import numpy as np
 
-from ..common.inputs import column, deviations, finite, generator, half_square, numeric
+from ..common.inputs import column, deviations, generator, half_square, numeric
 from .arguments import (
     beside,
     clean,
     level_indices,
+    level_noise,
     level_weights,
     one_source,
     ready,
-    real_as,
     sample_weights,
     seed_from,
 )
@@ -140,15 +140,7 @@ def multilevel_denoising(
     # eps, given for all levels (n, d) or for each (L, n, d)
     if noise is not None:
         one_source(where, rng, "noise")
-        noise = numeric(where, "noise", noise)
-        shapes = [(n, d)] + [(L, n, d)] * (level is None)
-        if noise.shape not in shapes:
-            raise ValueError(
-                f"{where}: noise has shape {noise.shape}, expected {' or '.join(map(str, shapes))}, "
-                f"{'one eps per sample' if level is not None else 'the same eps at each level or one per level'}."
-            )
-        finite(where, "noise", noise)
-        real_as(where, "noise", noise, model)
+        noise = level_noise(where, noise, [(n, d)] + [(L, n, d)] * (level is None), model)
     # each sample at its own level: one denoising loss with sigma (n,)
     if level is not None:
         level = level_indices(where, level, n, L)

@@ -297,11 +297,11 @@ def test_a_saved_file_has_the_permissions_of_any_new_file(tmp_path):
 def test_a_row_of_your_own_must_be_registered_to_be_saved(tmp_path):
     cube = Activation("cube", lambda z, order: (z**3, 3 * z**2, 6 * z, 6 + 0 * z)[: order + 1])
     model, *_ = network_of(EnergyMLP, 3, (5,), cube)
-    with pytest.raises(ValueError, match=r"save: activation 'cube' is your own row; call activations\.register"):
+    with pytest.raises(ValueError, match=r"save: activation 'cube' is your own; call activations\.register"):
         model.save(tmp_path / "model.npz")
     assert not os.listdir(tmp_path)
     impostor = Activation("tanh", cube.jet)
-    with pytest.raises(ValueError, match="save: activation 'tanh' is your own row"):
+    with pytest.raises(ValueError, match="save: activation 'tanh' is your own"):
         network_of(EnergyMLP, 3, (5,), impostor)[0].save(tmp_path / "model.npz")
 
 
