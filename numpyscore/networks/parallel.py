@@ -103,6 +103,7 @@ class Worker:
 
     def __init__(self, at, dtype, alone=True):
         self.at, self.dtype, self.alone = at, np.dtype(dtype), alone
+        self.product = np.matmul if alone else product  # A @ W for A (n, k), W (k, m)
         self.grads: Gradient | None = None
         self.sums: dict = {}
 
@@ -119,10 +120,6 @@ class Worker:
         if len(spaces := _waiting[self.dtype]) < KEPT:
             spaces.append(self.array)
         del self.array
-
-    def product(self, A, W, out=None):
-        """A @ W for A (n, k), W (k, m)."""
-        return np.matmul(A, W, out=out) if self.alone else product(A, W, out)
 
     def add_outer(self, target, A, B, fresh=False):
         """target (i, j) += A^T B for A (n, i), B (n, j); a fresh one is zero and is written over."""
