@@ -38,6 +38,7 @@ WHERE_INSTALLED = {
     "torch": {"vectors", "common"},
     "jax": {"vectors", "common"},
     "folx": {"vectors"},
+    "jet": {"vectors"},
 }
 
 

@@ -11,7 +11,9 @@ HELP = "exact trace and implicit loss beside the peers that are installed"
 
 def arguments(parser):
     """The options of `numpyscore bench`."""
-    parser.description = "Exact trace and implicit loss + gradient of energy networks: ours, and the installed peers."
+    parser.description = (
+        "Exact trace and implicit loss with gradient of energy networks: ours, and the installed peers."
+    )
     parser.epilog = "exit codes: 0 measured, 1 a contender's numbers disagree with ours, 2 usage error"
     parser.add_argument("--peers", metavar="A,B", help=f"of {', '.join(bench.PEERS)}, or none (default: all installed)")
     parser.add_argument(

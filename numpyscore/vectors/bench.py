@@ -5,6 +5,13 @@ lives in a process of its own and is told when to run, so that compilation is pa
 they take turns, round after round, and medians over rounds are compared. Before that, every contender's numbers must
 agree with those of `EnergyMLP.evaluate` and its pullback; if not, its row says "disagrees" and is not timed.
 
+Our loss is timed in both orders in which it can be read: the gradient first ("loss + gradient"), and the value first, as
+most people write it. Either visits each sample once, so that the two times should agree within the noise of the rounds.
+
+The peers: "jax" traces `jax.hessian`; "folx" is the forward Laplacian; "torch" loops over d backward passes;
+"torch.func" is forward over reverse, the jvp of grad, vmapped over basis vectors; "jet" is collapsed Taylor mode of
+jet-for-pytorch >= 1.0 (Dangel et al. 2025, https://openreview.net/forum?id=XgQVL1uP34).
+
 Where d backward passes would take too long ("textbook", "torch"), the first k of the d basis vectors are timed and the
 time is scaled by d/k; such a figure is marked "~". Nothing here needs a peer: a missing one is a line, not an error.
 """
@@ -25,7 +32,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from importlib import metadata, util
+from importlib import metadata
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,11 +40,22 @@ import numpy as np
 from ..networks.models import EnergyMLP
 from ..objectives.implicit import implicit
 
-QUANTITIES = {"trace": "trace", "loss": "loss + gradient"}  # and what the tables call them
+# and what the tables call them; value_first is the loss again, of those who compute it when it is read
+QUANTITIES = {"trace": "trace", "loss": "loss + gradient", "value_first": "value, then gradient"}
 OURS = {name: f"numpyscore.vectors.bench:_{name}" for name in ("exact", "textbook")}
-PEERS = {name: f"numpyscore.vectors.bench:_{name}" for name in ("jax", "folx", "torch")}
-NEEDS = {"jax": ("jax",), "folx": ("jax", "folx"), "torch": ("torch",)}
+PEERS = {
+    name: f"numpyscore.vectors.bench:_{name.replace('.', '_')}"
+    for name in ("jax", "folx", "torch", "torch.func", "jet")
+}
+NEEDS = {  # distributions, by their names on PyPI
+    "jax": ("jax",),
+    "folx": ("jax", "folx"),
+    "torch": ("torch",),
+    "torch.func": ("torch",),
+    "jet": ("torch", "jet-for-pytorch"),
+}
 TOLERANCE = {"f32": 1e-3, "f64": 1e-9}  # of the largest entry
+AHEAD = f" {'ours ahead':>12} {'memory':>10}"  # the head of what follows a time
 TURN = 0.2  # seconds that one turn of a short contender lasts
 PASSES = 1e8  # numbers in all the (n, d) arrays that a loop over basis vectors may visit: a few seconds
 MEMORY = 12 << 30  # bytes beyond which full Hessians are not attempted
@@ -86,7 +104,7 @@ class Case(NamedTuple):
 
         Elementwise work is not counted.
         """
-        n, d, (first, *_), loss = self.n, self.d, self.widths, quantity == "loss"
+        n, d, (first, *_), loss = self.n, self.d, self.widths, quantity != "trace"
         hidden = [a * b for a, b in itertools.pairwise(self.widths)]
         bottom, middle, top = 2 * n * d * first, 2 * n * sum(hidden), 2 * n * self.widths[-1]
         factored = d > first and bool(hidden)
@@ -119,11 +137,15 @@ CURVE = tuple(
 
 
 class Contender(NamedTuple):
-    """`trace()` gives (n,), `loss()` (value, gradient), of the trace's first `passes` terms only unless that is None."""
+    """`trace()` gives (n,), `loss()` (value, gradient), of the trace's first `passes` terms only unless that is None.
+
+    `value_first()` gives what `loss()` gives, having read the value before the gradient; None where there is no such order.
+    """
 
     trace: Callable
     loss: Callable | None
     passes: int | None = None
+    value_first: Callable | None = None
 
 
 class Skipped(Exception):
@@ -139,10 +161,21 @@ def _passes(x):
 def _exact(model, x):
     def loss():
         found = implicit(model, x)
-        gradient = found.gradient  # first, so that one sweep gives both
+        gradient = found.gradient
         return found.value, gradient
 
-    return Contender(lambda: model.trace(x), loss)
+    def value_first():
+        found = implicit(model, x)
+        return found.value, found.gradient
+
+    return Contender(lambda: model.trace(x), loss, value_first=value_first)
+
+
+def _hold(x, copies):
+    """Decline a case that needs this many (n, d, d) arrays at a time, if they exceed `MEMORY`."""
+    need = copies * x.size * x.shape[1] * x.itemsize
+    if need > MEMORY:
+        raise Skipped(f"would hold about {need / 2**30:.0f} GiB, more than the limit of {MEMORY / 2**30:.0f}")
 
 
 def _textbook(model, x):
@@ -183,9 +216,7 @@ def _jit(model, x, second, hessians=0):
     loss = jax.jit(jax.value_and_grad(mean))
 
     def call(function, copies):
-        need = copies * x.size * x.shape[1] * x.itemsize
-        if need > MEMORY:
-            raise Skipped(f"would hold about {need / 2**30:.0f} GiB, more than the limit of {MEMORY / 2**30:.0f}")
+        _hold(x, copies)
         return jax.block_until_ready(function(theta, points))
 
     return Contender(lambda: call(trace, hessians), lambda: call(loss, 2 * hessians))
@@ -235,6 +266,70 @@ def _torch(model, x):
     return Contender(lambda: local(False)[1].detach(), loss, k)
 
 
+def _vmapped(model, x, second, hessians=0):
+    """From `second`, which makes of an energy a function of a point to (its gradient, its Laplacian), as `_jit`."""
+    import torch  # type: ignore[import-not-found]
+
+    theta = [torch.nn.Parameter(torch.tensor(a)) for pair in model.layers for a in pair]
+    weights = [W.T for W in theta[::2]]  # (h_out, h_in), as torch has it
+    points = torch.tensor(x)
+
+    def energy(a):
+        for W, b in zip(weights[:-1], theta[1:-2:2], strict=True):
+            a = torch.tanh(torch.nn.functional.linear(a, W, b))
+        return torch.nn.functional.linear(a, weights[-1], theta[-1]).squeeze(0)
+
+    local = torch.vmap(second(energy, points[0]))
+
+    def trace():
+        _hold(x, hessians)
+        with torch.no_grad():
+            return -local(points)[1]
+
+    def loss():
+        _hold(x, 2 * hessians)
+        u, laplacian = local(points)
+        value = (0.5 * (u**2).sum(1) - laplacian).mean()
+        # the weights' transposes are views made once, so their graph is needed again; the output's bias moves nothing
+        options = {"retain_graph": True, "allow_unused": True, "materialize_grads": True}
+        return value.detach(), torch.autograd.grad(value, theta, **options)
+
+    return Contender(trace, loss)
+
+
+def _torch_func(model, x):
+    import torch  # type: ignore[import-not-found]
+
+    def second(f, point):
+        basis = torch.eye(len(point), dtype=point.dtype)
+        gradient = torch.func.grad(f)
+
+        def local(a):
+            along = torch.vmap(lambda e: torch.func.jvp(gradient, (a,), (e,))[1] @ e)  # e^T H e
+            return gradient(a), along(basis).sum()
+
+        return local
+
+    return _vmapped(model, x, second, hessians=1)
+
+
+def _jet(model, x):
+    import jet  # type: ignore[import-not-found]
+    import torch  # type: ignore[import-not-found]
+
+    def second(f, point):
+        basis, zero = torch.eye(len(point), dtype=point.dtype), torch.zeros_like(point)
+        series = jet.jet(f, (point,), collapsed=True)
+
+        def local(a):
+            _, gradient, laplacian = series((a, basis, zero))  # second coefficients are summed over the directions
+            return gradient, laplacian
+
+        return local
+
+    return _vmapped(model, x, second)
+
+
 # ------------------------------------------------------------------------------- the contender's process
 
 
@@ -259,7 +354,8 @@ def worker(build, name):
         module, function = build.split(":")
         contender = getattr(importlib.import_module(module), function)(model, x)
         before = _memory("VmRSS")
-        return {"scaled": x.shape[1] / (contender.passes or x.shape[1]), "loss": contender.loss is not None}
+        there = [quantity for quantity in QUANTITIES if getattr(contender, quantity) is not None]
+        return {"scaled": x.shape[1] / (contender.passes or x.shape[1]), "quantities": there}
 
     def first(quantity):
         results[quantity] = getattr(contender, quantity)()  # compiles
@@ -399,7 +495,7 @@ class _Process:
 
 
 def bench(
-    cases=CASES, *, peers=None, rounds=5, quantities=("trace", "loss"), limit=180.0, others=None, each=None, say=None
+    cases=CASES, *, peers=None, rounds=5, quantities=tuple(QUANTITIES), limit=180.0, others=None, each=None, say=None
 ):
     """Measure cases: each contender in its own process, one at a time, in turn, round after round.
 
@@ -407,9 +503,9 @@ def bench(
     ----------
     cases : sequence of Case or of names
     peers : sequence of str, optional
-        Which of "jax", "folx", "torch"; all by default. One that is not installed becomes a note.
+        Which of "jax", "folx", "torch", "torch.func", "jet"; all by default. One that is not installed becomes a note.
     rounds : int
-    quantities : sequence of "trace", "loss"
+    quantities : sequence of "trace", "loss", "value_first"
     limit : float
         Seconds to wait for an answer, the first one compiling.
     others : dict, optional
@@ -423,7 +519,7 @@ def bench(
     -------
     record : dict
         Ready for JSON, schema "numpyscore-bench/1". Seconds, bytes, operations per second; a ratio is a contender's time
-        over ours in the same round, and their median.
+        over ours in the same round, and their median; that of "value_first" is over our "loss".
 
     Raises
     ------
@@ -438,11 +534,12 @@ def bench(
         raise ValueError(f"rounds is {rounds} and limit {limit}, expected at least one round and a positive limit")
     builds, notes, versions = dict(OURS), [], {"numpy": np.__version__}
     for name in wanted:
-        if missing := [package for package in NEEDS[name] if util.find_spec(package) is None]:
+        there = {package: _version(package) for package in NEEDS[name]}
+        if missing := [package for package, version in there.items() if version is None]:
             notes.append(f"peer {name} is left out: {' and '.join(missing)} not installed")
         else:
             builds[name] = PEERS[name]
-            versions |= {package: metadata.version(package) for package in NEEDS[name]}
+            versions |= there
     measured = []
     for case in cases:
         measured.append(_measure(case, builds | (others or {}), rounds, quantities, limit, say or (lambda _: None)))
@@ -450,6 +547,14 @@ def bench(
             each(measured[-1])
     head: dict[str, Any] = {"schema": "numpyscore-bench/1", "rounds": rounds, "machine": _machine()}
     return head | {"versions": versions, "notes": notes, "cases": measured}
+
+
+def _version(package):
+    """Of an installed distribution; None where it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _machine():
@@ -475,7 +580,7 @@ def _measure(case, builds, rounds, quantities, limit, say):
             process = processes[name] = stack.enter_context(_Process(build, case))
             started = process.ask(limit, "start")
             for quantity in quantities:
-                if started.get(quantity, True):
+                if quantity in started.get("quantities", ("trace", "loss")):
                     row = {"contender": name, "quantity": quantity, "status": "ok", "reason": None, "rounds": []}
                     reply = started if "status" in started else process.ask(limit, "first", quantity)
                     rows[name, quantity] = row | {"scaled": started.get("scaled", 1.0)} | reply
@@ -499,10 +604,10 @@ def _measure(case, builds, rounds, quantities, limit, say):
         row["rounds"] = row["rounds"] if row["status"] == "ok" else []
         row["seconds"] = statistics.median(row["rounds"]) if row["rounds"] else None
     for quantity in quantities:
-        mine = rows["exact", quantity]
+        mine = rows.get(("exact", "loss" if quantity == "value_first" else quantity), {"seconds": None})
         timed = [row for row in rows.values() if row["quantity"] == quantity and row["seconds"]]
-        if mine in timed:
-            mine["flops"] = sum(case.flops(quantity).values())
+        if mine["seconds"]:
+            mine["flops"] = sum(case.flops(mine["quantity"]).values())
             mine["share"] = mine["flops"] / mine["seconds"] / peak
             for row in timed:
                 row["ratios"] = [a / b for a, b in zip(row["rounds"], mine["rounds"], strict=True)]
@@ -532,23 +637,34 @@ def table(case):
     rows = {(row["contender"], row["quantity"]): row for row in case["rows"]}
     names, quantities = (dict.fromkeys(key) for key in zip(*rows, strict=True))
     lines = [f"{case['case']}   GEMM peak {peak}"]
-    lines += [f"  {'':<9}" + "".join(f"{QUANTITIES[q]:>16} {'ours ahead':>12} {'memory':>10}" for q in quantities)]
+    lines += [f"  {'':<10}" + "".join(_head(q) for q in quantities)]
     for name in names:
-        lines.append(f"  {name:<9}" + "".join(_cell(rows.get((name, q))) for q in quantities).rstrip())
+        lines.append(f"  {name:<10}" + "".join(_cell(rows.get((name, q)), q) for q in quantities).rstrip())
         for row in (rows[key] for key in rows if key[0] == name and rows[key]["reason"]):
             lines.append(f"    {QUANTITIES[row['quantity']]} {row['status']}: {row['reason']}")
     for quantity, best in case["best"].items():
         low, high = min(best["ratios"]), max(best["ratios"])
         what = f"the best peer, {best['peer']} ({low:.2f} to {high:.2f} over the rounds)"
         lines.append(f"  {QUANTITIES[quantity]}: {best['ratio']:.2f} x ahead of {what}")
+    if ratios := rows.get(("exact", "value_first"), {}).get("ratios"):
+        ratio, low, high = statistics.median(ratios), min(ratios), max(ratios)
+        what = f"{QUANTITIES['loss']} ({low:.2f} to {high:.2f} over the rounds)"
+        lines.append(f"  {QUANTITIES['value_first']}: {ratio:.2f} x the time of {what}")
     return "\n".join(lines)
 
 
-def _cell(row):
-    """Time, ratio (for ours the share of the peak) and memory of one row."""
+def _head(quantity):
+    """What stands above its cells."""
+    return f" {QUANTITIES[quantity]:>20}" if quantity == "value_first" else f"{QUANTITIES[quantity]:>16}{AHEAD}"
+
+
+def _cell(row, quantity):
+    """Time, ratio (for ours the share of the peak) and memory of one row; the time alone of the loss read again."""
     if row is None or row["seconds"] is None:
-        return f"{row['status'] if row else '':>16} {'':>12} {'':>10}"
+        return f"{row['status'] if row else '':>16}" + " " * len(AHEAD)
     seconds = f"{'~' if row['scaled'] > 1 else ''}{row['seconds'] * 1e3:.4g} ms"
+    if quantity == "value_first":
+        return f" {seconds:>20}"
     ahead = f"{row['share']:.1%} peak" if "share" in row else f"{row['ratio']:.2f} x" if "ratio" in row else ""
     return f"{seconds:>16} {ahead:>12} {row['memory'] / 2**20:>6.0f} MiB"
 
@@ -559,7 +675,9 @@ def summary(record):
     if any(case["best"] for case in record["cases"]):
         lines.append(f"  {'ours ahead of the best peer':<34} {'trace':>16} {'loss + gradient':>18}")
     for case in record["cases"] if lines else ():
-        trace, loss = (f"{b['ratio']:.2f} x {b['peer']}" if b else "-" for b in map(case["best"].get, QUANTITIES))
+        trace, loss = (
+            f"{b['ratio']:.2f} x {b['peer']}" if b else "-" for b in map(case["best"].get, ("trace", "loss"))
+        )
         lines.append(f"  {case['case']:<34} {trace:>16} {loss:>18}")
     lines += record["notes"]
     threads = ", ".join(f"{k}={v}" for k, v in machine["thread variables"].items()) or "no thread variables set"

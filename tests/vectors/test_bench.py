@@ -28,7 +28,9 @@ def wrong_gradient(model, x):
     return right(model, x, 1 + 1e-8)
 
 def wrong_trace(model, x):
-    return right(model, x)._replace(trace=lambda: model.trace(x) * (1 + 1e-8))
+    """And its gradient is wrong when it is read last."""
+    last = lambda: (implicit(model, x).value, implicit(model, x).gradient * (1 + 1e-8))
+    return right(model, x)._replace(trace=lambda: model.trace(x) * (1 + 1e-8), value_first=last)
 
 def column(model, x):
     return right(model, x)._replace(trace=lambda: model.trace(x)[:, None])
@@ -107,12 +109,19 @@ def test_the_whole_machinery_with_contenders_right_wrong_and_failing():
     for key, reason in reasons.items():
         assert status[key] == "failed" and reason in rows[key]["reason"] and rows[key]["seconds"] is None, rows[key]
     assert status["declines", "trace"] == "skipped" and rows["declines", "trace"]["reason"] == "too large"
+    first, again = rows["exact", "loss"], rows["exact", "value_first"]
+    assert again["status"] == "ok" and again["gap"] < 1e-12 and "flops" not in again
+    assert again["ratios"] == [a / b for a, b in zip(again["rounds"], first["rounds"], strict=True)]
+    assert status["wrong_trace", "value_first"] == "disagrees"
+    assert {name for name, quantity in rows if quantity == "value_first"} == {"exact", "wrong_trace"}
     best = record["cases"][0]["best"]
+    assert "value_first" not in best
     assert best["trace"]["peer"] in ("right", "half", "wrong_gradient") and best["loss"]["peer"] != "wrong_gradient"
     text = table(record["cases"][0])
     assert (
         "trace disagrees: differs from ours by 1.0e-08" in text and "trace skipped: too large" in text and "~" in text
     )
+    assert f"value, then gradient: {again['ratio']:.2f} x the time of loss + gradient (" in text
 
 
 def test_a_contender_that_takes_too_long_is_a_line(monkeypatch):
@@ -140,13 +149,13 @@ def test_command_line_record_and_curve(capsys):
 
 
 def test_installed_peers_agree_and_missing_ones_are_a_note(capsys, monkeypatch):
-    seen = lambda package: None if package == "folx" else object()
-    monkeypatch.setattr(module.util, "find_spec", seen)
-    monkeypatch.setattr(module.metadata, "version", lambda package: "0")
-    monkeypatch.setattr(module, "PEERS", {"jax": "stand_ins:absent", "folx": "?", "torch": "stand_ins:wrong_trace"})
+    monkeypatch.setattr(module, "_version", lambda package: None if package in ("folx", "jet-for-pytorch") else "0")
+    stand_ins = {"jax": "stand_ins:absent", "folx": "?", "torch.func": "stand_ins:wrong_trace", "jet": "?"}
+    monkeypatch.setattr(module, "PEERS", stand_ins)
     assert main(["bench", "--case", TINY, "--rounds", "1"]) == 1  # a check found a difference
     out = capsys.readouterr()
     assert "peer folx is left out: folx not installed" in out.out and out.err == ""
+    assert "peer jet is left out: jet-for-pytorch not installed" in out.out
     assert "failed: ModuleNotFoundError" in out.out and "disagrees: differs from ours" in out.out
 
 
