@@ -36,13 +36,13 @@ def multilevel(mean, scale):
     return objective
 
 
-def numbers(steps=2000, held_out=360, shown=SHOWN):
+def numbers(steps=2000, held_out=360, shown=SHOWN, trained=1437):
     """Both fits, their samples, and bits per dimension of held-out digits by the network and by the Gaussian, each (n,)."""
     rng = np.random.default_rng(0)
     pixels = ns.digits()
     x = (pixels + rng.random(pixels.shape)) / 17
     rows = rng.permutation(len(x))
-    train, test = x[rows[:1437]], x[rows[1437 : 1437 + held_out]]
+    train, test = x[rows[:trained]], x[rows[1437 : 1437 + held_out]]
     start = ns.EnergyMLP.init(64, (256, 256), "silu", confinement=1.0, conditional=True, rng=0)
     levels = ns.geometric_levels(HIGH, LOW, 22)
     objective = multilevel(*ns.standardise(train)[1:3])

@@ -187,7 +187,7 @@ def alarms(count, seed, factor=1.0):
 
 
 def test_no_false_alarm_on_right_losses_of_other_kernels_and_predictions():
-    assert alarms(24, 0) == []
+    assert alarms(8, 0) == []
 
 
 def test_the_count_of_alarms_counts():
@@ -470,7 +470,7 @@ def joint_alarms(count, seed, mistaken=False):
 
 
 def test_no_false_alarm_on_right_losses_over_levels():
-    assert joint_alarms(14, 0) == []
+    assert joint_alarms(5, 0) == []
 
 
 def test_the_count_of_alarms_over_levels_counts():

@@ -13,17 +13,25 @@ figure = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(figure)
 
 
-def test_the_figure_runs_small_and_its_gaussian_is_scipys(tmp_path):
+@pytest.fixture(scope="module")
+def small():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("numpyscore.learning.fit.SMALL", 100)  # one training, not sixteen
+        patch.setattr("numpyscore.learning.agreement.ROWS", 20)
+        return figure.numbers(steps=2, held_out=20, shown=4, trained=200)
+
+
+def test_the_figure_runs_small_and_its_gaussian_is_scipys(small, tmp_path):
     from scipy.stats import multivariate_normal
 
-    pictures, network, gaussian, flow, energy = figure.numbers(steps=2, held_out=4, shown=8)
-    assert [images.shape for images in pictures] == [(8, 64)] * 3 and network.shape == gaussian.shape == (4,)
+    pictures, network, gaussian, flow, energy = small
+    assert [images.shape for images in pictures] == [(4, 64)] * 3 and network.shape == gaussian.shape == (20,)
     assert np.isfinite(network).all() and not energy.summary["collapsed"] and flow.model.conditional
     rng = np.random.default_rng(0)  # the same draws again, in grey levels
     raw = ns.digits()
     raw = raw + rng.random(raw.shape)
     rows = rng.permutation(len(raw))
-    train, test = raw[rows[:1437]], raw[rows[1437:1441]]
+    train, test = raw[rows[:200]], raw[rows[1437:1457]]
     log_p = multivariate_normal(train.mean(0), np.cov(train.T, bias=True)).logpdf(test)
     np.testing.assert_allclose(
         gaussian, -log_p / 64 / np.log(2), rtol=1e-9
@@ -32,9 +40,10 @@ def test_the_figure_runs_small_and_its_gaussian_is_scipys(tmp_path):
     assert (tmp_path / "digits.png").stat().st_size > 10000
 
 
-def test_control_the_claim_fails_for_a_network_that_has_learned_nothing():
+def test_control_the_claim_fails_for_a_network_that_has_learned_nothing(small, monkeypatch):
+    monkeypatch.setattr(figure, "numbers", lambda: small)
     with pytest.raises(AssertionError):
-        figure.measure(steps=1, held_out=20, shown=4)
+        figure.measure()
 
 
 def test_pixels_are_dequantised_anew_and_keep_their_grey_level():

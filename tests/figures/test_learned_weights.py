@@ -22,15 +22,15 @@ SPEC.loader.exec_module(toy)
 
 @pytest.fixture(scope="module")
 def short():
-    """A third of the training, one seed."""
-    return toy.learned(0, steps=1500)[0]
+    """A sixth of the training, one seed."""
+    return toy.learned(0, steps=700)[0]
 
 
 def test_a_learned_score_gives_two_modes_their_weights_and_plain_langevin_does_not(short):
     """1000 chains: a share has the standard error 0.4 / sqrt(1000) = 0.013, and 0.016 near one half; the score may add 0.02 of its own.
 
     Which wrong answers pass? Shares up to 0.27, so the energies are asked below, and the nightly run asks 20 000 chains."""
-    annealed, plain = map(toy.smaller, toy.chains(short, 1000, schedules=(400,)))
+    annealed, plain = map(toy.smaller, toy.chains(short, 1000, schedules=(200,)))
     assert abs(annealed - 0.2) < 0.02 + 4 * 0.4 / math.sqrt(1000)
     assert abs(plain - 0.5) < 0.02 + 4 * 0.5 / math.sqrt(1000)
 
@@ -93,7 +93,7 @@ def test_every_seed_reaches_the_weights_at_full_count():
 # ------------------------------------------------------------------------------- densities of trained networks
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["line", "plane"])
+@pytest.fixture(scope="module", params=[1, pytest.param(2, marks=pytest.mark.nightly)], ids=["line", "plane"])
 def faithful(request):
     """The first columns of Old Faithful, standardised, and a network of theirs at levels from 5 to 0.3, trained once, not sixteen times."""
     x = ns.old_faithful()[:, : request.param]
