@@ -14,6 +14,7 @@ from .. import densities
 from ..common.inputs import samples
 from ..data.csv import Table, from_csv
 from ..data.datasets import old_faithful, standardise
+from ..data.frames import is_frame, table_of
 from ..densities import Parzen
 from ..densities.base import Density
 from ..learning.optimisers import minimise
@@ -219,6 +220,8 @@ def on_target(target, **options):
     if isinstance(target, str | os.PathLike):
         table = from_csv(target)
         return on_data(table.x, os.path.basename(os.fspath(target)), table.columns, **options)
+    if is_frame(target):
+        target = table_of("verify", target)
     if isinstance(target, Table):
         return on_data(target.x, "data", target.columns, **options)
     return on_data(target, "data", **options)

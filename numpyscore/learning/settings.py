@@ -7,6 +7,7 @@ import numpy as np
 from ..common.inputs import finite, numeric, samples
 from ..data.csv import Table, from_csv
 from ..data.datasets import standardise
+from ..data.frames import is_frame, table_of
 from ..densities.noise import geometric_levels, perturb, suggest_levels
 from ..densities.support import support_of
 from ..networks.models import EnergyMLP, ScoreMLP
@@ -71,6 +72,8 @@ def rows_of(data, robust=False):
     """Rows (n, d), the same standardised, Units without sigma, and what is to be said of the columns."""
     if isinstance(data, str | os.PathLike):
         data = from_csv(data)
+    elif is_frame(data):
+        data = table_of("fit", data)
     names = data.columns if isinstance(data, Table) else None
     x = samples("fit", data.x if isinstance(data, Table) else data, name="data")
     if x.dtype.kind == "c" or len(x) < 10 or x.shape[1] == 0:
