@@ -54,7 +54,7 @@ from .densities.noise import (
     visibility,
 )
 from .densities.weights import box_weight, capped_weight, distance_weight, linear_weight, log_weight, square_weight
-from .derivations import Verdict, Verdicts, verify
+from .derivations import Verdict, Verdicts, verify, verify_line
 from .estimation import estimators
 from .estimation.asymptotics import asymptotic_variance, efficiency, stein_weight
 from .estimation.errors import sandwich
@@ -196,5 +196,6 @@ __all__ = [
     "tweedie",
     "two_moons",
     "verify",
+    "verify_line",
     "visibility",
 ]

@@ -40,21 +40,44 @@ HABITS = {
 }
 
 
-def missing(thing, name):
+def missing(thing, name, elsewhere=None):
     """The AttributeError for a name that a thing does not have, with the right one where it is known under another or misspelt.
 
-    For ``__getattr__``: called where nothing else was found.
+    For ``__getattr__``: called where nothing else was found. elsewhere : name -> what to write in its place, of this kind of thing.
     """
     kind = type(thing)
     said = f"{kind.__name__} has no attribute {name!r}"
     if not name.startswith("_"):
         here, write = HABITS.get(name, ("", ""))
         public = [n for n in dir(kind) if not n.startswith("_")]
-        if here in public:
+        if elsewhere and name in elsewhere:
+            said += f"; here it is {elsewhere[name]}"
+        elif here in public:
             said += f"; here it is .{write}"
         else:
             said += nearest(name, public)
     return AttributeError(said)
+
+
+def having(where, name, thing, *parts, cure=""):
+    """Refuse a thing that lacks one of these attributes, with the cure: a class in place of an object, a bare function, or what is told.
+
+    Raises
+    ------
+    TypeError
+    """
+    if isinstance(thing, type):
+        raise TypeError(f"{where}: {name} is {kind_of(thing)}; make one, {thing.__name__}(...), and pass that.")
+    if all(hasattr(thing, part) for part in parts):
+        return
+    if not cure and callable(thing) and "score" in parts:
+        cure = "a bare score function is made one by types.SimpleNamespace(score=f)"
+    elif not cure and "logpdf" in parts and hasattr(thing, "energy"):
+        cure = "a network's log p needs its normaliser: -energy(x) - log_normaliser(network)[0]"
+    elif not cure and str(type(thing).__module__).startswith("scipy.stats"):
+        cure = "verify and verify_line take distributions of SciPy; here wrap it, or use one of ours"
+    what = ", ".join(f".{part}" for part in parts)
+    raise TypeError(f"{where}: {name} is {kind_of(thing)}, expected something with {what}{cure and '; '}{cure}.")
 
 
 def kind_of(thing):
@@ -62,4 +85,4 @@ def kind_of(thing):
     if isinstance(thing, type):
         return f"the class {thing.__name__}, not one of its objects"
     name = "function" if callable(thing) and hasattr(thing, "__code__") else type(thing).__name__
-    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+    return f"{'an' if name[0] in 'aeiouAEIOU' or name == 'ndarray' else 'a'} {name}"

@@ -5,6 +5,7 @@ import os
 import numpy as np
 
 from ..common.inputs import finite, numeric, samples
+from ..common.names import kind_of, nearest
 from ..data.csv import Table, from_csv
 from ..data.datasets import standardise
 from ..data.frames import is_frame, table_of
@@ -140,7 +141,7 @@ def objective_of(objective, support):
         return getattr(objective, "__name__", "objective"), objective
     if objective not in OBJECTIVES:
         raise ValueError(
-            f"fit: objective is {objective!r}, expected one of {', '.join(OBJECTIVES)}, generalised, or a callable."
+            f"fit: objective is {objective!r}, expected one of {', '.join(OBJECTIVES)}, generalised, or a callable{nearest(objective, OBJECTIVES)}."
         )
     return objective, OBJECTIVES[objective]
 
@@ -157,7 +158,7 @@ def network_for(model, d, objective, seed):
         # lambda/(1 + sigma^2) is the precision of noisy standardised columns
         return EnergyMLP.init(d, widths, "silu", confinement=lam, conditional=several, rng=seed)
     if not isinstance(model, EnergyMLP | ScoreMLP):
-        raise TypeError(f"fit: model is a {type(model).__name__}, expected an EnergyMLP or a ScoreMLP.")
+        raise TypeError(f"fit: model is {kind_of(model)}, expected an EnergyMLP or a ScoreMLP.")
     if model.dim != d or model.theta.dtype.kind != "f" or model.theta.dtype.itemsize > 8:
         raise ValueError(f"fit: model is {model!r}, expected dim {d}, the columns of the data, and float32 or float64.")
     if model.conditional != several and objective in OBJECTIVES:

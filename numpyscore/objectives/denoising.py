@@ -158,7 +158,7 @@ def multilevel_denoising(
         return _denoising(where, model, x, sigmas[k], eps, shares, gradient)
 
     parts = [(lam[k] / L, functools.partial(at_level, k)) for k in range(L)]
-    return weighted_sum(parts, shares, gradient)
+    return weighted_sum(parts, shares, gradient, where)
 
 
 def _denoising(where, model, x, sigma, noise, shares, gradient, lam=None):

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..common.inputs import samples
 from ..networks.directions import Axes
-from .arguments import beside, ready, sample_weights
+from .arguments import beside, network, ready, sample_weights
 from .loss import Objective, distance, of_samples, squared_score
 
 
@@ -41,6 +41,7 @@ def explicit(model, x, target_score, *, sigma=None, weights=None, gradient=True)
 
     Source: Hyvarinen (2005), JMLR 6:695-709, equation 2.
     """
+    network("explicit", model, x)
     x = samples("explicit", x, model.dim)
     target = beside("explicit", "target_score", target_score, x, model, "one score per sample")
     points = ready("explicit", model, x, sigma)

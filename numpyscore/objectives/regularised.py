@@ -64,7 +64,7 @@ def regularised(model, x, lam, *, sigma=None, weights=None, gradient=True):
         square = np.concatenate([terms[start] for start in sorted(terms)])
         return square + np.sum(diagonal + lam * diagonal**2, axis=0), found.gradient
 
-    return Loss(compute, share, gradient)
+    return Loss(compute, share, gradient, "regularised")
 
 
 def _right(q, s):

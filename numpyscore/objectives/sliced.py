@@ -193,7 +193,7 @@ def finite_difference_sliced(
     if variance_reduced and model.kind == "EnergyMLP":  # 1/2 |s(x)|^2 at the points themselves
         square = lambda gradient: of_samples(where, model, points, squared_score, weights=shares, gradient=gradient)
         parts.append((1, square))
-    return weighted_sum(parts, shares, gradient)
+    return weighted_sum(parts, shares, gradient, where)
 
 
 def _beside(points, v, j, steps, real):
@@ -226,7 +226,7 @@ def _energy_differences(where, model, points, v, j, eps, reduced, real, weights,
         found = model.sweep(three, local=local, sees=("energy",), gradient=gradient, where=where)
         return np.concatenate([terms[start] for start in sorted(terms)]), found.gradient
 
-    return Loss(compute, weights, gradient)
+    return Loss(compute, weights, gradient, where)
 
 
 def _score_differences(where, model, points, v, j, eps, reduced, real, weights, gradient):
@@ -250,7 +250,7 @@ def _score_differences(where, model, points, v, j, eps, reduced, real, weights, 
         found = model.sweep(two, local=local, gradient=gradient, where=where)
         return np.concatenate([terms[start] for start in sorted(terms)]), found.gradient
 
-    return Loss(compute, weights, gradient)
+    return Loss(compute, weights, gradient, where)
 
 
 def _difference_right(q, s):
