@@ -115,7 +115,8 @@ def fit(
         out have the greatest log-likelihood. For a network without levels "auto" trains from 0.8 down to 0.07, to 0.035 where a
         table is split in three (higher where the rows are further apart), each level from where the one before stopped, and the
         held-out rows choose; in three parts, less noise only where it is better by two standard errors. For
-        "generalised" sigma h, which vanishes at the ends.
+        "generalised" sigma h, which vanishes at the ends and keeps the mean distance from one end; the held-out rows choose among the
+        networks at the ends of levels.
     support : (lower, upper), for "generalised" and only for it, [x]
         Ends of the columns, each one number or (d,), infinite where there is none. The weight h is the distance to the nearer end, at
         most one standard deviation, and 1 in a column without ends; each step costs d tangent rows a row, one for each column.
@@ -212,7 +213,7 @@ class Task:
         x, z, units, self.notes = rows_of(data, robust)
         self.units = units._replace(support=support_within(support, objective, x))
         self.support = self.units.standard_support
-        self.objective, self.rule = objective_of(objective, self.support)
+        self.objective, self.rule = objective_of(objective, self.support, z)
         self.seed = (
             int(rng) if isinstance(rng, int | np.integer) and rng >= 0 else int(generator("fit", rng).integers(1 << 63))
         )
@@ -229,7 +230,9 @@ class Task:
         usual = (800, 5000) if self.model.conditional else (120, 1000)
         self.steps = usual[n > SMALL] if steps is None else count("fit", "steps", steps)
         several = self.model.conditional
-        self.every = max(1, self.steps // SNAPSHOTS[several])
+        # within ends a network stopped midway through a level lacks the tail, which the loss hardly sees, and its mean is too long
+        whole = self.support is not None and len(self.sigmas) > 1
+        self.every = self.steps if whole else max(1, self.steps // SNAPSHOTS[several])
         split: Any = ThreeWay if n > SMALL else Folds if several else NestedFolds
         self.split = split(n, self.steps * len(self.sigmas), np.random.default_rng((self.seed, n)))
         self._now: Any = (None, None)

@@ -1,5 +1,6 @@
 """What a fit is asked for, checked as it comes in: rows, objective, support, network, noise levels."""
 
+import functools
 import os
 
 import numpy as np
@@ -55,11 +56,14 @@ OBJECTIVES = {
 GENERALISED = "generalised"  # the one objective that is told a support
 
 
-def _within(support):
-    """The rule of "generalised" on this support: noise that does not leave it, weights that vanish at its ends."""
+def _within(support, rows):
+    """The rule of "generalised" on this support: noise that does not leave it nor moves the mean of `rows` from an end, weights that
+    vanish at its ends."""
+    stretch = functools.cache(lambda sigma: support.stretch(rows, sigma))
 
     def rule(net, x, sigma, rng):
-        return generalised(net, support.perturb(x, sigma, rng=rng) if sigma else x, *support.weight)
+        noisy = support.perturb(x, sigma, stretch=stretch(sigma), rng=rng) if sigma else x
+        return generalised(net, noisy, *support.weight)
 
     return rule
 
@@ -129,10 +133,10 @@ def support_within(support, objective, x):
     return ends
 
 
-def objective_of(objective, support):
-    """Its name and its rule."""
+def objective_of(objective, support, z):
+    """Its name and its rule, for the standardised rows z."""
     if support is not None:
-        return GENERALISED, _within(support)
+        return GENERALISED, _within(support, z[some(len(z), SPACED)].astype(float))
     if callable(objective):
         return getattr(objective, "__name__", "objective"), objective
     if objective not in OBJECTIVES:
