@@ -10,14 +10,13 @@ import numpy as np
 from .. import __version__
 from ..common.files import write_whole
 from ..common.inputs import count
-from ..data.csv import from_csv
 from ..display.fit_figure import fit_picture
 from ..learning.columns import dequantised
 from ..learning.fit import fit
 from ..learning.settings import GENERALISED, OBJECTIVES
 from ..networks.models import EnergyMLP, ScoreMLP
 from ..sampling.draw import draw
-from .terminal import FINE, HEADER, Progress, bold, columns, ends, header_option, seed
+from .terminal import FINE, Progress, bold, ends, read_table, seed, table_options
 
 HELP = "learn the density of a table, noise and stopping point chosen by rows held out"
 DRAWN = 1000  # samples in the picture
@@ -35,8 +34,7 @@ def arguments(parser):
     )
     parser.epilog = "exit codes: 0 done, 2 usage or input error, 130 interrupted (continue with --resume)"
     parser.add_argument("data", metavar="DATA.csv", help="numeric columns, with or without a header")
-    parser.add_argument("--columns", type=columns, metavar="A,B", help="columns of DATA.csv, by name or number from 0")
-    header_option(parser)
+    table_options(parser)
     parser.add_argument(
         "--objective",
         default="multilevel_denoising",
@@ -82,7 +80,7 @@ def run(args):
     progress = _Watch()
     progress.say(f"fit: reading {args.data} ...")
     try:
-        table = from_csv(args.data, columns=args.columns, header=HEADER[args.header])
+        table = read_table(args)
     finally:
         progress.clear()
     if args.dequantise:

@@ -14,7 +14,7 @@ from ..networks.models import EnergyMLP, ScoreMLP
 from ..objectives.denoising import denoising, multilevel_denoising
 from ..objectives.implicit import generalised, implicit
 from ..objectives.sliced import finite_difference_sliced, sliced
-from .columns import look
+from .columns import left_out, look
 from .splits import some
 from .units import Units
 
@@ -87,17 +87,11 @@ def rows_of(data, robust=False):
         raise ValueError(
             f"fit: data has {np.abs(x).max():.3g} in row {row}, expected numbers below {FAR:g}, whose squares are numbers; choose another unit."
         )
-    z, mean, scale, constant = standardise(x, names)
+    z, mean, scale, _ = standardise(x, names)
     if robust:
         z, mean, scale = _robust(x, mean, scale)
     columns = names or tuple(f"x{i}" for i in range(1, x.shape[1] + 1))
-    notes = look(x, columns, robust)
-    if constant:
-        what = ", ".join(str(c) if names else columns[c] for c in constant)
-        notes.append(
-            f"constant columns kept at scale 1: {what}. Only the noise gives them a density, so the least noise will look best; "
-            f"leave them out, or add to them the rounding that they lost."
-        )
+    notes = left_out(data.dropped if isinstance(data, Table) else 0) + look(x, columns, robust)
     return x, z, Units(tuple(map(str, columns)), mean.astype(float), scale.astype(float)), notes
 
 
