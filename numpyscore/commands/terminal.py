@@ -1,6 +1,7 @@
 """What every command shares: exit codes, the progress line on stderr, emphasis, and types of arguments."""
 
 import argparse
+import math
 import os
 import stat
 import sys
@@ -29,6 +30,15 @@ class Progress:
     def clear(self):
         """Take the line away."""
         self.say("")
+
+
+def measured(q):
+    """A mean in as many digits as its standard error has, two of its own: -4.187 +- 0.061; q has "mean" and "se", None if unknown."""
+    mean, se = q["mean"], q["se"]
+    if se is None or not se > 0:
+        return f"{mean:10.5g}" + ("" if se is None else f" +- {se:.2g}")
+    digits = math.floor(math.log10(abs(mean) or se)) - math.floor(math.log10(se)) + 2
+    return f"{mean:10.{min(max(digits, 2), 10)}g} +- {se:.2g}"
 
 
 def bold(text):

@@ -4,6 +4,9 @@ A density needs rows that spread in all directions. Whole numbers, zeros, repeat
 none: the least noise then looks best, and the log-likelihood grows without bound as it falls.
 """
 
+import math
+from typing import NamedTuple
+
 import numpy as np
 
 from .splits import some
@@ -16,8 +19,55 @@ DOMINATES, OF_FEW, LEAST = (
     0.9,
     8,
 )  # share of a column's variance in one cell; where rows are fewer than 20; fewer still, none
+DECIMALS, LARGEST = 6, 1e12  # of a grid; of its values, in units of its step
 ROWS_A_COLUMN = 5  # rows for each column, below which rows are few
 NAMED = 6  # columns in one note
+
+
+class Grid(NamedTuple):
+    """What samples of a continuous density do not keep to: the least and greatest value of each column, and the step between the values
+    that it takes, 0 where there is none; low, high, step (d,), [x]."""
+
+    low: np.ndarray
+    high: np.ndarray
+    step: np.ndarray
+
+    @classmethod
+    def of(cls, x):
+        """The Grid of rows x (n, d)."""
+        low, high = x.min(axis=0), x.max(axis=0)
+        return cls(low, high, np.array([_step(column) for column in x[some(len(x), MOST)].T]))
+
+    def outside(self, x):
+        """Where the entries of x (n, d) lie below low or above high, half a step apart, (n, d) bool."""
+        slack = 0.5 * self.step
+        return (x < self.low - slack) | (x > self.high + slack)
+
+    def rounded(self, x):
+        """x (n, d) with each entry at the nearest value of its column's grid."""
+        step = np.where(self.step > 0, self.step, 1)
+        return np.where(self.step > 0, _decimal(self.low + step * np.round((x - self.low) / step)), x)
+
+    def clipped(self, x):
+        """x (n, d) with what lies outside at the ends."""
+        return np.clip(x, self.low, self.high)
+
+
+def _step(column):
+    """The largest number of which all differences in a column are multiples, of those with at most DECIMALS decimals; 0 if there is none."""
+    for decimals in range(DECIMALS + 1):
+        scaled = column.astype(float) * 10**decimals
+        if np.abs(scaled).max() > LARGEST:
+            return 0.0
+        whole = np.round(scaled)
+        if np.abs(scaled - whole).max() <= 4 * np.finfo(float).eps * np.abs(scaled).max():
+            return math.gcd(*np.unique(whole - whole.min()).astype(int).tolist()) / 10**decimals
+    return 0.0
+
+
+def _decimal(x):
+    """x without the round-off behind its decimals: 0.30000000000000004 is 0.3."""
+    return np.round(x, DECIMALS)
 
 
 def look(x, names, robust=False):

@@ -93,7 +93,7 @@ class Fit(_Fit):
 
 def fit(
     data, *, objective="multilevel_denoising", sigma="auto", support=None, model=None, rng=0, out=None, resume=False, overwrite=False,
-    optimiser="adam", steps=None, batch=256, rate=0.01, robust=False, progress=None,
+    optimiser="adam", steps=None, batch=256, rate=0.01, robust=False, dequantise=False, progress=None,
 ):  # fmt: skip
     """Learn the score of the density that rows of data came from; see the module for how sigma and the stopping point are chosen.
 
@@ -141,6 +141,8 @@ def fit(
         Largest learning rate of Adam.
     robust : bool
         Scale columns by median and quartiles in place of mean and standard deviation, which one cell may rule.
+    dequantise : bool
+        Add a uniform number from -1/2 to 1/2 to the columns of whole numbers; see `columns.dequantised`.
     progress : callable, optional
         Called as progress(share of the work done, state) after each step.
 
@@ -157,7 +159,7 @@ def fit(
     OSError
         If `out` cannot be written, or holds a fit already. The last checkpoint stays as it was.
     """
-    task = Task(data, objective, sigma, model, rng, optimiser, steps, batch, rate, support, robust)
+    task = Task(data, objective, sigma, model, rng, optimiser, steps, batch, rate, support, robust, dequantise)
     if out is not None:
         out = os.fsdecode(out)
         _free(out, resume or overwrite)
@@ -209,14 +211,16 @@ def write_results(out, result):
 class Task:
     """What stays the same during a fit: rows, settings, splits; and `next`, from one State to the following."""
 
-    def __init__(self, data, objective, sigma, model, rng, optimiser, steps, batch, rate, support=None, robust=False):
-        x, z, units, self.notes = rows_of(data, robust)
-        self.units = units._replace(support=support_within(support, objective, x))
-        self.support = self.units.standard_support
-        self.objective, self.rule = objective_of(objective, self.support, z)
+    def __init__(
+        self, data, objective, sigma, model, rng, optimiser, steps, batch, rate, support=None, robust=False, dequantise=False,
+    ):  # fmt: skip
         self.seed = (
             int(rng) if isinstance(rng, int | np.integer) and rng >= 0 else int(generator("fit", rng).integers(1 << 63))
         )
+        x, z, units, self.notes = rows_of(data, robust, dequantise, self.seed)
+        self.units = units._replace(support=support_within(support, objective, x))
+        self.support = self.units.standard_support
+        self.objective, self.rule = objective_of(objective, self.support, z)
         self.model = network_for(model, z.shape[1], self.objective, self.seed)
         if self.model.conditional and isinstance(sigma, str):
             z, self.units = without_correlations(z, self.units)

@@ -14,7 +14,7 @@ from ..networks.models import EnergyMLP, ScoreMLP
 from ..objectives.denoising import denoising, multilevel_denoising
 from ..objectives.implicit import generalised, implicit
 from ..objectives.sliced import finite_difference_sliced, sliced
-from .columns import left_out, look
+from .columns import Grid, dequantised, left_out, look
 from .splits import some
 from .units import Units
 
@@ -71,7 +71,7 @@ def _within(support, rows):
 # ------------------------------------------------------------------------------- what comes in
 
 
-def rows_of(data, robust=False):
+def rows_of(data, robust=False, dequantise=False, seed=0):
     """Rows (n, d), the same standardised, Units without sigma, and what is to be said of the columns."""
     if isinstance(data, str | os.PathLike):
         data = from_csv(data)
@@ -87,12 +87,17 @@ def rows_of(data, robust=False):
         raise ValueError(
             f"fit: data has {np.abs(x).max():.3g} in row {row}, expected numbers below {FAR:g}, whose squares are numbers; choose another unit."
         )
+    grid = Grid.of(x.astype(float))
+    if dequantise:
+        x, whole = dequantised(x, seed)
+        if not len(whole):
+            raise ValueError(f"fit: dequantise is {dequantise}, but no column is of whole numbers: leave it out.")
     z, mean, scale, _ = standardise(x, names)
     if robust:
         z, mean, scale = _robust(x, mean, scale)
     columns = names or tuple(f"x{i}" for i in range(1, x.shape[1] + 1))
     notes = left_out(data.dropped if isinstance(data, Table) else 0) + look(x, columns, robust)
-    return x, z, Units(tuple(map(str, columns)), mean.astype(float), scale.astype(float)), notes
+    return x, z, Units(tuple(map(str, columns)), mean.astype(float), scale.astype(float), grid=grid), notes
 
 
 def _robust(x, mean, scale):
