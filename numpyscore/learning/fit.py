@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..common.files import digest, write_whole
+from ..common.files import write_whole
 from ..common.inputs import count, generator, positive
 from ..objectives.arrays import denoising_loss, generalised_loss, implicit_loss
 from ..objectives.denoising import multilevel_denoising
@@ -35,7 +35,7 @@ from ..sampling.draw import draw
 from ..sampling.flow import log_likelihood
 from ..sampling.targets import Ladder
 from .baselines import BASELINES
-from .checkpoints import NAME, Checkpoint, State
+from .checkpoints import NAME, Checkpoint, State, seal_of
 from .optimisers import Adam, adam_start, adam_step, learning_rate, minimise
 from .settings import levels_for, network_for, objective_of, rows_of, support_within, without_correlations
 from .splits import Folds, NestedFolds, Snapshot, ThreeWay, best_step, some
@@ -234,6 +234,11 @@ class Task:
         usual = (800, 5000) if self.model.conditional else (120, 1000)
         self.steps = usual[n > SMALL] if steps is None else count("fit", "steps", steps)
         several = self.model.conditional
+        self.asked = {
+            "objective": self.objective, "sigma": sigma, "lower and upper": support, "network": self.model, "seed": self.seed,
+            "optimiser": optimiser, "steps": self.steps, "batch": batch, "rate": rate, "robust": robust, "dequantise": dequantise,
+            "columns": ", ".join(self.units.columns), "rows": n,
+        }  # fmt: skip
         # within ends a network stopped midway through a level lacks the tail, which the loss hardly sees, and its mean is too long
         whole = self.support is not None and len(self.sigmas) > 1
         self.every = self.steps if whole else max(1, self.steps // SNAPSHOTS[several])
@@ -256,25 +261,14 @@ class Task:
 
     @property
     def seal(self):
-        """A digest of all that the states depend on."""
-        words = [
-            self.objective,
-            self.optimiser,
-            self.steps,
-            self.batch,
-            self.rate,
-            self.seed,
-            self.model,
-            *self.units.columns,
-        ]
-        arrays = {"z": self.z, "mean": self.units.mean, "scale": self.units.scale, "theta": self.model.theta}
-        if self.support is not None:
-            arrays |= {"lower": self.support.lower, "upper": self.support.upper}
-        arrays |= {
-            "sigmas": np.concatenate([np.atleast_1d(s) for s in self.sigmas]),
-            "words": np.array(list(map(str, words))),
+        """All that the states depend on, as text that says what differs between two fits."""
+        rest = {
+            "data": {"z": self.z, "mean": self.units.mean, "scale": self.units.scale},
+            "weights of the network": {"theta": self.model.theta},
+            "noise levels": {"sigmas": np.concatenate([np.atleast_1d(s) for s in self.sigmas])},
+            "ends": {} if self.support is None else self.support._asdict(),
         }
-        return digest(arrays)
+        return seal_of(self.asked, rest)
 
     def start(self):
         """The first state."""
