@@ -2,17 +2,28 @@
 
 import inspect
 import json
+import os
 import time
 from collections.abc import Iterable
 from itertools import groupby
 
 from .. import __version__, derivations
 from ..common.files import write_whole
-from ..data.csv import from_csv
 from ..display.report import report, short_report
 from ..lessons import EXERCISES
 from .loading import load_object
-from .terminal import DIFFERENCE, FINE, INCONCLUSIVE, Progress, bold, columns, may_be_written, seed
+from .terminal import (
+    DIFFERENCE,
+    FINE,
+    INCONCLUSIVE,
+    Progress,
+    bold,
+    may_be_written,
+    read_table,
+    refuse_without_data,
+    seed,
+    table_options,
+)
 
 KINDS = {"line": "a line", "example": "an example", "counterexample": "a counterexample"}
 HELP = "verify the derivation of score matching, line by line"
@@ -28,7 +39,7 @@ def arguments(parser):
         "exit codes: 0 all as it should be, 1 a difference was found, 2 usage or input error, 3 inconclusive"
     )
     parser.add_argument("data", nargs="?", metavar="DATA.csv", help="numeric columns, with or without a header")
-    parser.add_argument("--columns", type=columns, metavar="A,B", help="columns of DATA.csv, by name or number from 0")
+    table_options(parser)
     parser.add_argument(
         "--density",
         metavar="NAME",
@@ -64,13 +75,14 @@ def run(args):
         return _explain(args.explain)
     if args.list:
         return _list(args.json)
-    target = args.data if args.columns is None else from_csv(args.data, columns=args.columns)
+    target = None if args.data is None else read_table(args)
     if args.report is not None:
         may_be_written(args.report, [args.data])
     start, verdicts = time.monotonic(), derivations.Verdicts(seed=args.seed)
     progress = Progress("training")
     density = load_object(args.density, "--density") if args.density and ":" in args.density else args.density
-    told = {"density": density, "seed": args.seed, "progress": progress}
+    name = None if args.data is None else os.path.basename(args.data)
+    told = {"name": name, "density": density, "seed": args.seed, "progress": progress}
     wanted: Iterable
     if args.line is None:
         steps = derivations.selected(args.only)
@@ -123,7 +135,7 @@ def _apart(args):
     """Refuse options that have no effect beside others."""
     given = {
         name: value for name, value in vars(args).items()
-        if value not in (None, False) and name not in ("command", "run", "quiet", "seed")
+        if value not in (None, False, "auto") and name not in ("command", "run", "quiet", "seed")
     }  # fmt: skip
     if args.seed:
         given["seed"] = args.seed
@@ -141,14 +153,14 @@ def _apart(args):
     for pair, said in pairs.items():
         if given.keys() >= set(pair):
             raise ValueError(said)
-    if args.columns is not None and args.data is None:
-        raise ValueError("--columns needs DATA.csv, the file whose columns these are")
+    if args.data is None:
+        refuse_without_data(args)
     if args.full and args.report is None:
         raise ValueError("--full needs --report FILE.html, the page that it makes longer")
 
 
 def _option(name):
-    return "DATA.csv" if name == "data" else f"--{name}"
+    return "DATA.csv" if name == "data" else f"--{name.replace('_', '-')}"
 
 
 def _line(target):
