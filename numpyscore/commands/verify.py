@@ -1,14 +1,15 @@
 """`numpyscore verify`: the derivation of score matching, both sides of every line computed."""
 
+import contextlib
 import inspect
 import json
 import os
+import sys
 import time
 from collections.abc import Iterable
 from itertools import groupby
 
 from .. import __version__, derivations
-from ..common.files import write_whole
 from ..display.report import report, short_report
 from ..lessons import EXERCISES
 from .loading import load_object
@@ -19,6 +20,7 @@ from .terminal import (
     Progress,
     bold,
     may_be_written,
+    put,
     read_table,
     refuse_without_data,
     seed,
@@ -38,7 +40,12 @@ def arguments(parser):
     parser.epilog = (
         "exit codes: 0 all as it should be, 1 a difference was found, 2 usage or input error, 3 inconclusive"
     )
-    parser.add_argument("data", nargs="?", metavar="DATA.csv", help="numeric columns, with or without a header")
+    parser.add_argument(
+        "data",
+        nargs="?",
+        metavar="DATA.csv",
+        help="numeric columns, with or without a header; - is stdin, a folder the table in it",
+    )
     table_options(parser)
     parser.add_argument(
         "--density",
@@ -75,13 +82,24 @@ def run(args):
         return _explain(args.explain)
     if args.list:
         return _list(args.json)
+    with contextlib.ExitStack() as stack:
+        if args.report == "-":  # the page alone goes to stdout
+            stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        page, code = _verified(args)
+    if page is not None:
+        put(args.report, page)
+    return code
+
+
+def _verified(args):
+    """The page, if one was asked for, and the exit code; prints the verdicts."""
     target = None if args.data is None else read_table(args)
     if args.report is not None:
         may_be_written(args.report, [args.data])
     start, verdicts = time.monotonic(), derivations.Verdicts(seed=args.seed)
     progress = Progress("training")
     density = load_object(args.density, "--density") if args.density and ":" in args.density else args.density
-    name = None if args.data is None else os.path.basename(args.data)
+    name = None if args.data is None else "stdin" if args.data == "-" else os.path.basename(args.data)
     told = {"name": name, "density": density, "seed": args.seed, "progress": progress}
     wanted: Iterable
     if args.line is None:
@@ -116,13 +134,14 @@ def run(args):
     else:
         print(f"{verdicts.summary} {time.monotonic() - start:.1f} s")
         print(_next(args, verdicts))
+    page = None
     if args.report is not None:
         progress.say("drawing the page ...")
-        write_whole(args.report, (report if args.full else short_report)(verdicts).encode())
+        page = (report if args.full else short_report)(verdicts)
         progress.clear()
     if verdicts.counts["DIFFERS"]:
-        return DIFFERENCE
-    return INCONCLUSIVE if verdicts.counts["inconclusive"] else FINE
+        return page, DIFFERENCE
+    return page, INCONCLUSIVE if verdicts.counts["inconclusive"] else FINE
 
 
 READ = (
@@ -135,7 +154,7 @@ def _apart(args):
     """Refuse options that have no effect beside others."""
     given = {
         name: value for name, value in vars(args).items()
-        if value not in (None, False, "auto") and name not in ("command", "run", "quiet", "seed")
+        if value not in (None, False, "auto") and name not in ("command", "run", "own", "quiet", "seed")
     }  # fmt: skip
     if args.seed:
         given["seed"] = args.seed

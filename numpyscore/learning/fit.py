@@ -53,6 +53,7 @@ LEASTS, LARGEST_LEAST = 5, 0.5  # least levels to choose among, and how large on
 MANY = 100_000  # rows that a baseline is fitted to, at most
 DIGITS = 1e-4  # nats: tolerance of a log-likelihood
 AVERAGED = 3  # the weights handed out are averaged over about this part of the steps of a level
+BATCH, RATE = 256, 0.01  # of Adam
 SHOWN = 300  # rows of those trained on that a snapshot looks at
 FILES = ("model.npz", "metrics.csv", "summary.json")
 
@@ -182,7 +183,7 @@ def _noted(notes):
 
 def fit(
     data, *, objective="multilevel_denoising", sigma="auto", support=None, model=None, rng=0, out=None, resume=False, overwrite=False,
-    optimiser="adam", steps=None, batch=256, rate=0.01, robust=False, dequantise=False, progress=None,
+    optimiser="adam", steps=None, batch=None, rate=None, robust=False, dequantise=False, progress=None,
 ):  # fmt: skip
     """Learn the score of the density that rows of data came from; see the module for how sigma and the stopping point are chosen.
 
@@ -224,10 +225,10 @@ def fit(
         Adam draws fresh noise at each step, warms up, decays, and hands out an average of its weights. L-BFGS keeps the noise of a level.
     steps : int, optional
         Steps at each noise level; by default 120 for a table that is cross-validated, 1000 for a larger one; 800 and 5000 in all for "multilevel_denoising".
-    batch : int
-        Rows in a step of Adam; all where there are no more.
-    rate : float
-        Largest learning rate of Adam.
+    batch : int, optional
+        Rows in a step of Adam, 256 by default; all where there are no more.
+    rate : float, optional
+        Largest learning rate of Adam, 0.01 by default.
     robust : bool
         Scale columns by median and quartiles in place of mean and standard deviation, which one cell may rule.
     dequantise : bool
@@ -317,6 +318,12 @@ class Task:
         n = len(z)
         if optimiser not in ("adam", "lbfgs"):
             raise ValueError(f"fit: optimiser is {optimiser!r}, expected 'adam' or 'lbfgs'.")
+        if optimiser == "lbfgs" and (batch is not None or rate is not None):
+            raise ValueError(
+                f"fit: optimiser is 'lbfgs' and {'rate' if batch is None else 'batch'} was given, which is Adam's: L-BFGS takes all rows and "
+                f"finds its own steps. Leave it out."
+            )
+        batch, rate = BATCH if batch is None else batch, RATE if rate is None else rate
         self.optimiser, self.batch = optimiser, count("fit", "batch", batch)
         self.rate = positive("fit", "rate", rate)
         self.sigmas = levels_for(sigma, self.objective, self.model.conditional, self.z, n <= SMALL)

@@ -567,7 +567,7 @@ BAD = {
     "steps": ({"steps": 0}, ValueError, "steps is 0"),
     "rate": ({"rate": np.nan}, ValueError, "rate is nan"),
     "model of another dim": ({"model": EnergyMLP.init(3, (4,), rng=0)}, ValueError, "expected dim 2"),
-    "no model": ({"model": 3}, TypeError, "model is a int"),
+    "no model": ({"model": 3}, TypeError, "model is an int"),
     "conditional": (
         {"model": EnergyMLP.init(2, (4,), conditional=True, rng=0)},
         ValueError,
