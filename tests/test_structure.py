@@ -345,7 +345,9 @@ def test_import_loads_no_room_until_a_name_is_asked_for():
     code = "import sys, numpyscore as ns\n{}\nprint(sorted(m for m in sys.modules if m.startswith('numpyscore.')))"
 
     def rooms(statement):
-        done = subprocess.run([sys.executable, "-c", code.format(statement)], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(statement)], capture_output=True, text=True, check=True
+        )
         return ast.literal_eval(done.stdout)
 
     assert rooms("") == rooms("dir(ns)") == []
