@@ -85,9 +85,12 @@ class GaussianMixture(Density):
         """Centres of clusters (C, d), and the cluster of each mean (K,); number 0, about the centre of all, has those within FAR of it."""
         center, m, _ = self._expanded
         near = np.linalg.norm(m, axis=0) <= FAR
-        cell = np.where(near[:, None], np.inf, np.round(m.T / FAR * np.sqrt(self.dim)))
-        _, first, which = np.unique(cell, axis=0, return_index=True, return_inverse=True)
-        return np.concatenate([center[None], self.means[first]]), np.where(near, 0, which.reshape(-1) + 1)
+        if near.all():
+            return center[None], np.zeros(len(near), int)
+        cell = np.where(near[:, None], np.inf, np.round(m.T / FAR * np.sqrt(self.dim)))  # cubes with a diagonal of FAR
+        bits = np.ascontiguousarray(cell).view(f"V{cell.itemsize * self.dim}")[:, 0]
+        _, first, which = np.unique(bits, return_index=True, return_inverse=True)
+        return np.concatenate([center[None], self.means[first]]), np.where(near, 0, which + 1)
 
     def _components(self, x):
         """A strongest component's log term (n,) and score (n, d); log ratio (n, K) and score gap (n, d, K) of all to it.
@@ -145,8 +148,11 @@ class GaussianMixture(Density):
         there = cluster[best]
         if not there.any():
             return self._summed(x, y, self._expanded[1], ratio, best)
+        numbers = np.unique(there)
+        if 4 * len(numbers) > len(x):  # few rows in each: no centre of their own is worth its products
+            return self._posterior(x)[:2]
         log_p, score = np.empty(len(x)), np.empty(x.shape)
-        for number in np.unique(there):
+        for number in numbers:
             rows, about = there == number, self._about(centers[number])
             y, ratio, best = self._terms(x[rows], about)
             log_p[rows], score[rows] = self._summed(x[rows], y, about[1], ratio, best)
