@@ -144,9 +144,8 @@ class Network:
     confinement: Final[float]
     activation: Final[Activation]
     theta: Final[Array]
+    layers: Final[tuple[tuple[Array, Array], ...]]
     kind: str
-    @property
-    def layers(self) -> tuple[tuple[Array, Array], ...]: ...
     @classmethod
     def init(cls, dim: int, widths: Sequence[int], activation: str | Activation = ..., *, conditional: bool = ..., rng: Rng = ..., dtype: DTypeLike = ..., **options: float) -> Self: ...
     @classmethod

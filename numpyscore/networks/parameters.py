@@ -1,6 +1,7 @@
 r"""The parameters of a network: layers made, checked, laid out in one flat vector and read from it again."""
 
 import itertools
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from ..common.inputs import count, finite, generator, numeric
 from ..common.names import missing
 from .activations import ACTIVATIONS, activation
 
-FIXED = ("theta", "activation", "conditional", "confinement", "dim")
+FIXED = ("theta", "layers", "activation", "conditional", "confinement", "dim")
 # what a network does not answer by itself, under the names that people try
 SAMPLES, LOG_P = (
     "draw(network, n, rng=seed)",
@@ -26,6 +27,16 @@ ELSEWHERE = {
     "hessian": ".jacobian(x) of the score: minus the Hessian of the energy",
     "divergence": ".trace(x)",
 }  # fmt: skip
+
+
+class Network(NamedTuple):
+    """Weights W[1..L+1] (in, out), biases b[1..L+1], W^T as products take it best, the number L of hidden layers, the activation."""
+
+    W: dict
+    b: dict
+    WT: dict
+    L: int
+    phi: Any
 
 
 class Layers:
@@ -49,6 +60,7 @@ class Layers:
         self._shapes = tuple((W.shape, b.shape) for W, b in pairs)
         self.theta = np.concatenate([a.ravel() for pair in pairs for a in pair])
         self.theta.flags.writeable = False
+        self.layers = self.unflatten(self.theta)  # ((W1, b1), ..., (W_out, b_out)), read-only views into theta
         self.dim = pairs[0][0].shape[0] - self.conditional
 
     def _checked(self, where, layers):
@@ -192,11 +204,6 @@ class Layers:
 
     def __getattr__(self, name):
         raise missing(self, name, ELSEWHERE)
-
-    @property
-    def layers(self):
-        """((W1, b1), ..., (W_out, b_out)), read-only views into theta."""
-        return self.unflatten(self.theta)
 
     def unflatten(self, theta):
         """((W1, b1), ...) as views of a flat vector (p,) in the order W1, b1, W2, b2, ..., each row-major."""
