@@ -1,6 +1,7 @@
 """The command line: results on stdout, progress on stderr; exit codes 0, 1, 2, 3, 130."""
 
 import argparse
+import errno
 import importlib
 import os
 import re
@@ -110,12 +111,26 @@ def main(argv=None):
         )
         return USAGE
     except (ValueError, TypeError, OSError) as error:
-        words = getattr(error, "command", "") or str(error)  # of a table, the cure in words of the command line
+        words = getattr(error, "command", "") or _of_system(error)  # of a table, the cure in words of the command line
         said = _shortened(" ".join(words.split()).removeprefix(f"{args.command}: "))
         print(f"numpyscore {args.command}: {said}", file=sys.stderr)
         return USAGE
     finally:
         Progress.speaking = None
+
+
+def _of_system(error):
+    """An error in words: those of the system, which speak of an errno, as the house's."""
+    if not isinstance(error, OSError) or error.errno is None or error.filename is None:
+        return str(error)
+    cures = {
+        errno.ENOENT: "there is no such file; check its name and its folder",
+        errno.EEXIST: "it is a file, and a folder was expected; name another",
+        errno.ENOTDIR: "a folder was expected in its path, and a file is there; name another",
+        errno.EISDIR: "it is a folder, and a file was expected; name one",
+        errno.EACCES: "it may not be read or written; change its mode, or name another",
+    }
+    return f"{os.fsdecode(error.filename)}: {cures.get(error.errno, error.strerror)}"
 
 
 def _interrupted():

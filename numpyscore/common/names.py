@@ -37,6 +37,7 @@ HABITS = {
     "loss": ("history", "history, summary['held_out']"),
     "loss_": ("history", "history, summary['held_out']"),
     "columns": ("units", "units.columns"),
+    "fit": ("summary", "what fit(data) returned; fit other data by numpyscore.fit(data)"),
 }
 
 
@@ -53,7 +54,7 @@ def missing(thing, name, elsewhere=None):
         if elsewhere and name in elsewhere:
             said += f"; here it is {elsewhere[name]}"
         elif here in public:
-            said += f"; here it is .{write}"
+            said += f"; here it is {'.' * write.startswith(here)}{write}"
         else:
             said += nearest(name, public)
     return AttributeError(said)
@@ -68,14 +69,15 @@ def having(where, name, thing, *parts, cure=""):
     """
     if isinstance(thing, type):
         raise TypeError(f"{where}: {name} is {kind_of(thing)}; make one, {thing.__name__}(...), and pass that.")
-    if all(hasattr(thing, part) for part in parts):
+    scipy = str(type(thing).__module__).startswith("scipy.stats")  # its support is a method, its logpdf takes numbers
+    if all(hasattr(thing, part) for part in parts) and not scipy:
         return
-    if not cure and callable(thing) and "score" in parts:
+    if not cure and scipy:
+        cure = "verify and verify_line take distributions of SciPy; here wrap it, or use one of ours"
+    elif not cure and callable(thing) and "score" in parts:
         cure = "a bare score function is made one by types.SimpleNamespace(score=f)"
     elif not cure and "logpdf" in parts and hasattr(thing, "energy"):
         cure = "a network's log p needs its normaliser: -energy(x) - log_normaliser(network)[0]"
-    elif not cure and str(type(thing).__module__).startswith("scipy.stats"):
-        cure = "verify and verify_line take distributions of SciPy; here wrap it, or use one of ours"
     what = ", ".join(f".{part}" for part in parts)
     raise TypeError(f"{where}: {name} is {kind_of(thing)}, expected something with {what}{cure and '; '}{cure}.")
 

@@ -4,6 +4,17 @@ import operator
 
 import numpy as np
 
+from .names import missing
+
+ELSEWHERE = {
+    "item": "float(result)",
+    "numpy": "np.asarray(result)",
+    "backward": ".gradient, computed by hand with the value: there is nothing to run backward",
+    "grad": ".gradient",
+    "mean": ".value; per_sample has one number for each sample",
+    "detach": ".value, a plain number",
+}
+
 
 class Number:
     """A result that is also a number: ``f"{r:.3f}"``, ``r < 1e-9``, ``2 * r + 1``, ``abs(r)``, ``np.sqrt(r)``. A class says which in `number`."""
@@ -50,8 +61,21 @@ class Number:
     def __float__(self):
         return float(self.number)
 
+    def __int__(self):
+        return int(self.number)
+
+    def __round__(self, digits=None):
+        return round(float(self), digits)
+
     def __format__(self, spec):
-        return format(self.number, spec) if spec else str(self)
+        if not spec:
+            return str(self)
+        if np.ndim(self.number):
+            return f"[{' '.join(format(value, spec) for value in np.ravel(self.number))}]"
+        return format(self.number, spec)
+
+    def __getattr__(self, name):
+        raise missing(self, name, ELSEWHERE)
 
     def __array__(self, dtype=None, copy=None):
         return np.array(self.number, dtype=dtype)

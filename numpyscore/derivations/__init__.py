@@ -218,9 +218,9 @@ def on_density(density, seed):
             for model in random_models(density.dim, rng)
         ]
     if density not in (known := named_densities()):
-        raise ValueError(
-            f"verify: density is {density!r}, expected one of {', '.join(known)}{nearest(density, known)}."
-        )
+        near = " (did you mean gaussian?)" if density.lower() in ("normal", "norm") else nearest(density, known)
+        near = " (of a file name one object: path.py:object)" if density.endswith(".py") else near
+        raise ValueError(f"verify: density is {density!r}, expected one of {', '.join(known)}{near}.")
     return closed_forms([density], seed)
 
 
@@ -235,6 +235,10 @@ def density_of(given):
     if isinstance(given, type):
         raise TypeError(
             f"verify: density is {kind_of(given)}; make one, for example {given.__name__}(...), and pass that."
+        )
+    if is_frame(given) or isinstance(given, np.ndarray):
+        raise TypeError(
+            "verify: density is a table of data; make a density of its rows, Parzen(data, sigma), and pass that."
         )
     if is_frozen(given):
         given = Frozen(given)

@@ -63,7 +63,7 @@ def line_of(given):
     if isinstance(given, Mapping):
         found = {name: given[name] for name in Line._fields if name in given}
     elif isinstance(given, tuple | list) and not hasattr(given, "left"):
-        found = dict(zip(Line._fields, given[:3], strict=False))
+        found = dict(zip(Line._fields, given, strict=False)) if len(given) in (2, 3) else {}
     else:
         found = {name: getattr(given, name) for name in parts}
     if not {"left", "right"} <= set(found):
@@ -282,11 +282,13 @@ def _known_terms(case, gap, bound, about_model):
                 if name == rim or (name == "dimension" and (count or rim)):
                     continue
                 for factor, words in FACTORS.items():
+                    if abs(factor) not in AS_IF:
+                        continue
                     off = abs(gap - side * flux - factor * value)
                     if off <= 2 * (bound + abs(factor) * error + flux_error) + 8 * EPS * (abs(value) + abs(flux)):
                         count += 1
                         beside = f"{' + ' if side > 0 else ' - '}{TERMS[rim]}" if rim else ""
-                        yield f"it is {words}{TERMS[name]}{AS_IF.get(abs(factor), '')}{beside}"
+                        yield f"it is {words}{TERMS[name]}{AS_IF[abs(factor)]}{beside}"
         if count:
             return
 

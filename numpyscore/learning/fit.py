@@ -280,8 +280,8 @@ def _free(out, known):
     there = [name for name in (NAME, *FILES) if os.path.exists(os.path.join(out, name))]
     if there and not known:
         raise FileExistsError(
-            f"fit: the folder {out} holds a fit already ({', '.join(there)}); continue it with resume, begin anew with "
-            f"overwrite, or choose another folder."
+            f"fit: the folder {out} holds a fit already ({', '.join(there)}); continue it with --resume (resume=True), begin anew "
+            f"with --overwrite (overwrite=True), or choose another folder."
         )
 
 

@@ -126,7 +126,7 @@ def support_within(support, objective, x):
     """The Support of the rows x, in their units; None without one."""
     if (support is not None) != (objective == GENERALISED):
         raise ValueError(
-            f"fit: objective is {objective!r} and support {support}, expected both 'generalised' and a support (lower, upper), or "
+            f"fit: objective is {objective!r} and support (--lower, --upper) {support}, expected both 'generalised' and a support (lower, upper), or "
             f"neither: its weights vanish at the ends of the data, which a table does not tell, and no other objective knows ends."
         )
     if support is None:

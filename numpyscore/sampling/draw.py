@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..common.inputs import count, generator, positive
-from ..common.names import kind_of
+from ..common.names import kind_of, nearest
 from ..densities import Gaussian, TruncatedGaussian
 from ..densities.noise import geometric_levels
 from ..densities.support import support_of
@@ -157,7 +157,9 @@ def _method(where, model, ladder, method, support):
     if method == "auto":
         return fit[0]
     if method not in fit:
-        raise ValueError(f"{where}: method is {method!r}, expected {', '.join(fit)} for {model!r}.")
+        raise ValueError(
+            f"{where}: method is {method!r}, expected {', '.join(fit)} for {model!r}{nearest(method, fit)}."
+        )
     return method
 
 

@@ -44,9 +44,12 @@ def at_level(where, family, sigma):
             f"sigma -> density, such as density.perturbed."
         )
     if hasattr(family, "perturbed") or getattr(family, "conditional", True) is False:
+        cure = "density.perturbed" if hasattr(family, "perturbed") else "a network made with conditional=True"
+        if hasattr(family, "units"):
+            cure = "its network, fit.model, and rows in its units; or ask it: fit.sample(n), fit.logpdf(x)"
         raise ValueError(
             f"{where}: target is one {type(family).__name__}, which does not depend on the noise level, expected one for each "
-            f"sigma. Pass {'density.perturbed' if hasattr(family, 'perturbed') else 'a network made with conditional=True'}."
+            f"sigma. Pass {cure}."
         )
     names = [name for name in ("energy", "score", "trace", "evaluate") if hasattr(family, name)]
     return SimpleNamespace(**{name: functools.partial(getattr(family, name), sigma=sigma) for name in names})

@@ -54,6 +54,7 @@ class Stdin:
         (("fit", "a.csv", "--optimiser", "adm"), "adam"),
         (("sample", "a.npz", "--method", "langvin"), "langevin"),
         (("verify", "--density", "gausian"), "gaussian"),
+        (("learn", "hnt", "3.3"), "hint"),
         (("verify", "--only", "boundry term"), "boundary term"),
         (("verify", "--explain", "stien's identity"), "Stein's identity"),
         (("figures", "parts_aras", "--out", "x"), "parts_areas"),
@@ -63,6 +64,20 @@ class Stdin:
 def test_a_misspelt_name_is_told_with_the_nearest(argv, near, capsys):
     code, out, err = call(capsys, *argv)
     assert code == 2 and out == "" and err.count("\n") == 1 and f"(did you mean {near}?)" in err
+
+
+@pytest.mark.parametrize(
+    "argv, said",
+    [
+        (("sample", "nofile.npz"), "nofile.npz: there is no such file"),
+        (("fit", "rows.csv", "--out", "rows.csv"), "rows.csv: it is a file, and a folder was expected"),
+        (("compare", "vectors", "nofile.json"), "vectors"),
+    ],
+)
+def test_what_the_system_says_comes_in_words(argv, said, folder, capsys, monkeypatch):
+    monkeypatch.chdir(folder)
+    code, _, err = call(capsys, *argv)
+    assert code == 2 and said in err and "Errno" not in err and err.count("\n") == 1
 
 
 # ------------------------------------------------------------------------------- nothing is ignored in silence
@@ -79,6 +94,8 @@ def test_a_misspelt_name_is_told_with_the_nearest(argv, near, capsys):
         (("verify", "--all", "--json"), "--all has no effect beside --json"),
         (("verify", "--line", "a.py", "--only", "3"), "give one of them"),
         (("figures", "--list", "parts_areas"), "no use for NAME"),
+        (("check", "--self", "--objective", "implicit"), "no use for objective"),
+        (("check", "a.py:f", "--self"), "no use for target"),
         (("golden", "--out", "-"), "a folder was expected"),
         (("figures", "--out", "-"), "a folder was expected"),
         (("fit", "a.csv", "--out", "-"), "a folder was expected"),

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import numpyscore as ns
 from numpyscore.common.names import kind_of, nearest
@@ -78,10 +79,15 @@ def test_exchanged_arguments_are_told_by_every_loss(name):
         (lambda: ns.kl_divergence(P, NET), "q is an EnergyMLP.*log_normaliser"),
         (lambda: ns.verify(Raises(), only="boundary term"), r"Raises.logpdf raised ZeroDivisionError: oops.*in logpdf"),
         (lambda: ns.verify(ns.Gaussian), "the class Gaussian"),
+        (lambda: ns.expectation(bare, stats.norm()), "verify and verify_line take distributions of SciPy"),
+        (lambda: ns.verify_line(bare, 0, X), r"Parzen\(data, sigma\)"),
+        (lambda: ns.draw(NET, 3, method="langevn"), "did you mean langevin"),
         (lambda: ns.draw(P, 3), r"it samples itself: \.sample"),
         (lambda: ns.fit(X, model=ns.EnergyMLP), "model is the class EnergyMLP"),
         (lambda: ns.fit(X, objective="denoisng"), "did you mean denoising"),
         (lambda: ns.verify(density="gausian"), "did you mean gaussian"),
+        (lambda: ns.verify(density="normal"), "did you mean gaussian"),
+        (lambda: ns.verify(density="mine.py"), "path.py:object"),
         (lambda: ns.verify(only="bondary term"), "did you mean boundary term"),
     ],
 )  # fmt: skip

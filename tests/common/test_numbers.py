@@ -40,6 +40,11 @@ def test_a_sum_of_losses_is_a_loss_with_its_gradient():
     assert repr(a).startswith("Loss(implicit, value=") and "n=20" in repr(a)
     with pytest.raises(ValueError, match="the losses of one network"):
         _ = (a + ns.implicit(ns.EnergyMLP.init(2, (5,), rng=0), X)).gradient
+    assert round(a, 2) == round(float(a), 2) and int(ns.Integral(2.5, 0.1, 1)) == 2
+    assert f"{ns.Integral(np.array([1.0, 2.0]), np.zeros(2), 1):.1f}" == "[1.0 2.0]"
+    for name, said in (("backward", r"\.gradient"), ("item", r"float\(result\)"), ("gradint", "did you mean gradient")):
+        with pytest.raises(AttributeError, match=said):
+            getattr(a, name)
     with pytest.raises(ValueError, match="at as many samples"):
         _ = (a + ns.implicit(NET, X[:5])).per_sample
 

@@ -121,6 +121,7 @@ line = (left, right)
 at = dict(left=left, right=right, density=ns.Gaussian(0.5, 2.0))
 def made(): return line
 wrong = 7
+four = (left, right, None, 1)
 """
 
 
@@ -138,6 +139,8 @@ def test_on_the_command_line(tmp_path, capsys):
     assert "the boundary term, the flux of p_0 s" in capsys.readouterr().out
     assert main(["verify", "--line", f"{path}:wrong"]) == 2
     assert "the line is an int" in capsys.readouterr().err
+    assert main(["verify", "--line", f"{path}:four"]) == 2
+    assert "the line is a tuple" in capsys.readouterr().err
     (tmp_path / "slip.py").write_text(MINE.format(sign=""))
     assert main(["verify", "--line", str(tmp_path / "slip.py"), "--density", "beta"]) == 1
     assert "-2 x E[tr ds/dx], as where its sign is turned" in capsys.readouterr().out
