@@ -58,7 +58,7 @@ def readable(out):
 # ------------------------------------------------------------------------------- killed
 
 
-@pytest.mark.parametrize("kills", [10, pytest.param(200, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("kills", [4, pytest.param(200, marks=pytest.mark.nightly)])
 def test_killed_at_random_times_a_fit_ends_in_the_same_bits(kills, data, tmp_path, capsys):
     """SIGKILL after a random time, again and again, each time resumed; begun anew where a fit ended before it was killed."""
     options = ("--widths", "8", "--steps", "12", "--seed", "3")
@@ -102,7 +102,7 @@ def test_interrupted_it_saves_says_so_and_goes_on(data, tmp_path, capsys):
     assert results(tmp_path / "out") == results(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("limit", [2000, 12000], ids=["at once", "on the way"])
+@pytest.mark.parametrize("limit", [pytest.param(2000, marks=pytest.mark.nightly), 12000], ids=["at once", "on the way"])
 def test_a_full_disk_is_one_line_and_the_last_checkpoint_is_kept(limit, data, tmp_path, capsys):
     """RLIMIT_FSIZE: no file may grow beyond the limit; the checkpoint does, as its history grows."""
     options, out = ("--widths", "8", "--steps", "24", "--sigma", "0.3", "--objective", "implicit"), tmp_path / "out"

@@ -17,6 +17,7 @@ from numpyscore.display import gallery
 from numpyscore.display import report as room
 from numpyscore.display.report import report
 
+SCREENS = ({"width": 1400}, {"width": 360, "phone": True}, {"width": 390, "phone": True, "dark": True})
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 
 
@@ -232,12 +233,15 @@ def test_a_device_is_not_replaced_by_a_page(capsys):
 
 
 @pytest.mark.skipif(PROGRAM is None, reason="no Chromium is installed")
-def test_a_browser_shows_it(verdicts, tmp_path):
+@pytest.mark.parametrize(
+    "screens", [SCREENS[-1:], pytest.param(SCREENS, marks=pytest.mark.nightly)], ids=["a phone", "all screens"]
+)
+def test_a_browser_shows_it(screens, verdicts, tmp_path):
     path = tmp_path / "page.html"
     path.write_text(report(verdicts), encoding="utf-8")
     steps = len(verdicts.by_step())
     with Chromium() as browser:
-        for options in ({"width": 1400}, {"width": 360, "phone": True}, {"width": 390, "phone": True, "dark": True}):
+        for options in screens:
             browser.open(path, **options)
             assert browser.evaluate("document.documentElement.scrollWidth") <= options["width"]
             wide = "[...document.querySelectorAll('math')].filter(e => e.getBoundingClientRect().width > 5).length"

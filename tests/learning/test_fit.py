@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 import pytest
+from nightly import mostly
 
 from numpyscore import (
     EnergyMLP,
@@ -74,7 +75,7 @@ VARIETIES = {
 }
 
 
-@pytest.mark.parametrize("name", VARIETIES)
+@pytest.mark.parametrize("name", mostly(VARIETIES, "adam", "lbfgs", "batches", "levels"))
 def test_a_fit_stopped_at_random_and_resumed_ends_in_the_same_bits(name, tmp_path):
     options = QUICK | VARIETIES[name]
     whole = fit(ROWS, out=tmp_path / "whole", **options)
