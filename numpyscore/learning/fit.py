@@ -44,10 +44,13 @@ from .units import Units, save_fitted
 
 SMALL = 1000  # rows up to which a table is cross-validated
 SNAPSHOTS = {False: 6, True: 8}  # of each level; of a network that is told the level, in all
-WEIGHED = 1000  # rows, of those that choose and of those that report, whose log-likelihood is computed
+CHOOSING, WEIGHED = 300, 1000  # rows, of those that choose and of those that report, whose log-likelihood is computed
 LEASTS, LARGEST_LEAST = 5, 0.5  # least levels to choose among, and how large one may be
 MANY = 100_000  # rows that a baseline is fitted to, at most
-DIGITS = 1e-4  # nats: tolerance of a log-likelihood
+ROUGHLY, DIGITS = (
+    1e-2,
+    1e-4,
+)  # nats: tolerance of a log-likelihood that chooses among levels, and of one that is reported
 AVERAGED = 3  # the weights handed out are averaged over about this part of the steps of a level
 SHOWN = 300  # rows of those trained on that a snapshot looks at
 FILES = ("model.npz", "metrics.csv", "summary.json")
@@ -450,17 +453,16 @@ class Task:
     def log_likelihoods(self, state):
         """Rows tested, their log-likelihood (n,) in nats per unit of z at a level that other rows chose, and the level that all chose."""
         tests, levels = self.tests(state), self.leasts or [len(self.sigmas[0]) - 1]
-        flow = lambda net, rows: np.column_stack(
-            [
-                log_likelihood(net, self.z[rows], sigma_min=self.sigmas[0][k], sigma_max=self.sigmas[0][0], rtol=DIGITS)
-                for k in levels
-            ]
+        ends = {"sigma_max": self.sigmas[0][0]}
+        flow = lambda net, rows, rtol=DIGITS: np.column_stack(
+            [log_likelihood(net, self.z[rows], sigma_min=self.sigmas[0][k], rtol=rtol, **ends) for k in levels]
         )
         if isinstance(self.split, ThreeWay):
             ((net, report, choose),) = tests
-            means = flow(net, choose[:WEIGHED]).mean(axis=0) if len(levels) > 1 else np.zeros(1)
+            choose, report = choose[some(len(choose), CHOOSING)], report[some(len(report), WEIGHED)]
+            means = flow(net, choose, ROUGHLY).mean(axis=0) if len(levels) > 1 else np.zeros(1)
             levels = [levels[int(np.argmax(means))]]
-            return report[:WEIGHED], flow(net, report[:WEIGHED])[:, 0], levels[0]
+            return report, flow(net, report)[:, 0], levels[0]
         rows = np.concatenate([fold for _, fold, _ in tests])
         log_p = np.empty((len(rows), len(levels)))
         for net, fold, _ in tests:
