@@ -677,3 +677,20 @@ def test_the_rows_that_report_a_likelihood_are_of_the_whole_table(monkeypatch):
     weighed, log_p, _ = task.log_likelihoods(state)
     assert len(weighed) == len(log_p) == 20 and set(weighed) <= set(task.split.report)
     assert weighed.max() > 300  # the chance that 20 of 60 miss the last quarter is .75^20 = .003
+
+
+def test_the_time_is_told_before_the_first_step_and_changes_no_bit(tmp_path, monkeypatch):
+    """With a clock by which each part takes a second: 6 trainings of 8 steps, a snapshot each, and 250 evaluations of the flow."""
+    task = Task(ROWS, "multilevel_denoising", "auto", LEVELS, 0, "adam", 8, 256, 0.01)
+    ticks = iter(range(10**6))
+    monkeypatch.setattr("numpyscore.learning.fit.time.perf_counter", lambda: next(ticks))
+    told = task.expected(task.start())
+    n, levels = len(ROWS), len(task.leasts)
+    assert told == pytest.approx(6 * 8 * (1 + 1) + 250 * levels * n / n)
+    half = task.start()._replace(run=3)
+    assert task.expected(half) == pytest.approx(3 * 8 * 2 + 250 * levels)
+    assert Task(ROWS, "implicit", 0.3, SMALL, 0, "lbfgs", 8, 256, 0.01).expected(None) is None
+    said, options = [], {"model": LEVELS, "steps": 8, "sigma": [2.0, 0.5]}
+    loud = fit(ROWS, announce=lambda *words: said.append(words), **options)
+    assert said[0][1] == "6 trainings of 8 steps, and likelihoods" and len(said) == 1
+    assert loud.model.theta.tobytes() == fit(ROWS, **options).model.theta.tobytes()
