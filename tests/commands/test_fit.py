@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -208,6 +209,12 @@ def test_no_progress_and_no_colour_off_a_terminal(data, tmp_path):
     argv = [sys.executable, "-m", "numpyscore", "fit", str(data), "--out", str(tmp_path / "out"), *QUICK]
     done = subprocess.run(argv, capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == "" and "\x1b" not in done.stdout
+
+
+def test_the_time_of_a_long_fit_is_said_before_it_starts(data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("numpyscore.commands.fit.LONG", 0)  # of a short one nothing is said: the test before this
+    code, _, err = call(capsys, "fit", data, "--out", tmp_path / "out", *QUICK)
+    assert code == 0 and re.fullmatch(r"fit: about \d+ s on this machine: 16 trainings of 12 steps\n", err)
 
 
 def test_the_progress_line_tells_step_losses_and_time_left(monkeypatch, capsys):
