@@ -68,7 +68,7 @@ def _implicit_check(theirs):
 
 
 def _pair(rng):
-    return rng.normal(size=(6, 3)) + 0.4, rng.normal(size=(6, 3)) - 0.2
+    return rng.normal(size=(7, 3)) + 0.4, rng.normal(size=(7, 3)) - 0.2
 
 
 FLUX = "-18 * 2 / (np.pi * np.sqrt(3))"  # -18 c

@@ -70,6 +70,7 @@ LESSON = Lesson(
             solution="-f - log_Z",
             terms={"f": "f", "log Z": "log_Z + 0 * f"},
             wrong={
+                "-f / np.exp(log_Z)": "Logarithms: dividing p by Z subtracts log Z from log p; the energy itself is not divided.",
                 "-f + log_Z": "log Z enters with a minus: p = exp(-f)/Z is divided by Z.",
                 "f - log_Z": "The energy enters with a minus: p is large where f is small.",
                 "f + log_Z": "This is -log p: both signs are turned round.",
@@ -161,6 +162,7 @@ LESSON = Lesson(
             inputs=lambda rng: (rng.uniform(0.5, 1.5), rng.uniform(2, 3)),
             solution="np.exp(f_b - f_a)",
             wrong={
+                "np.exp(f_b) - np.exp(f_a)": "Neither exp(f) nor a difference: the density is exp(-f)/Z, and the ratio of two of them was asked.",
                 "np.exp(f_a - f_b)": "High energy, low density: where f is smaller the density is larger.",
                 "f_b / f_a": "The density is exp(-f)/Z; the ratio of energies is not that of densities.",
                 "f_b - f_a": "This is the logarithm of it: log p_a - log p_b.",

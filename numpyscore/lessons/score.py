@@ -60,6 +60,7 @@ LESSON = Lesson(
             solution="-(x - m) / v",
             terms={"x/v": "x / v", "m/v": "m / v + 0 * x", "1": "1 + 0 * x"},
             wrong={
+                "(m - x) / v * np.exp(-np.sum((x - m) ** 2, axis=1, keepdims=True) / (2 * v))": "This is grad p, up to a constant: the gradient of the density. The score is that of its logarithm, grad p / p.",
                 "(x - m) / v": "This is the gradient of the energy: it points away from the mode. The score is minus that.",
                 "-(x - m) / v**2": "You divided by v squared; v is already a variance.",
                 "-(x - m) / np.sqrt(v)": "You divided by a standard deviation, sqrt(v). log p holds (x - m)^2/(2 v); differentiate that.",

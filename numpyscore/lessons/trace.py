@@ -116,6 +116,10 @@ LESSON = Lesson(
             solution=_T + "return (2 * w * t * (1 - t**2)) @ np.sum(W**2, axis=0)",
             wrong={
                 _T
+                + "return np.sum(2 * t * (1 - t**2) * w, axis=1)": "W is missing: each unit bends by tanh'' times the square of how z moves, sum_i W_ik^2.",
+                _T
+                + "return np.sum(-2 * t * (1 - t**2) * w, axis=1)": "W is missing, sum_i W_ik^2 of each unit, and the sign: s = -grad f.",
+                _T
                 + "return -(2 * w * t * (1 - t**2)) @ np.sum(W**2, axis=0)": "The sign: s = -grad f, so the trace is minus the Laplacian of f.",
                 _J
                 + "return J.sum(axis=(1, 2))": "This is the sum of all d^2 entries of the Jacobian: the classic slip of differentiating s.sum(), or of (sum_i W_ik)^2. Only the diagonal counts: sum_i W_ik^2.",

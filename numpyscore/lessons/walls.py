@@ -91,6 +91,7 @@ LESSON = Lesson(
             inputs=_halfline,
             solution="1 / np.mean(x)",
             wrong={
+                "np.sqrt(2 / np.mean(x**2))": "This matches the second moment, 2/b^2. With h = x the loss is b^2 E[x]/2 - b: it asks for the mean.",
                 "np.mean(x)": "This is the mean; b is a rate, its inverse.",
                 "0.0": "This is the plain loss's answer. With h = x the loss is b^2 E[x]/2 - b.",
                 "2 / np.mean(x)": "b E[x] - 1 = 0: the 2 from the square undoes the 1/2.",
