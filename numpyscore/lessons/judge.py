@@ -6,6 +6,8 @@ sum, another combination of the same terms); numpyscore's own checks. What none 
 
 import contextlib
 import copy
+import difflib
+import dis
 import io
 import itertools
 import signal
@@ -118,6 +120,8 @@ def judge(lesson: Lesson, exercise: Exercise, answer):
     for hint, values in known(exercise).items():
         if all(map(equal, got, values)):
             return Judgement("wrong", hint)
+    if _xors(answer):
+        return Judgement("wrong", POWER)
     if said := _shapes(exercise, got) or _likeness(exercise, got) or _twice_wrong(exercise, got):
         return Judgement("wrong", said)
     if said := _edited(lesson, exercise, got) or _power_law(exercise, got) or _explodes(exercise, got):
@@ -492,6 +496,7 @@ def _unnamed(exercise, got):
 
 # ------------------------------------------------------------------------------- what went wrong before there were numbers
 
+POWER = "A power is ** in Python: x**2. (^ is the exclusive or of bits.)"
 CURES = {
     NameError: "Is its name spelt as in the cell above, and does that cell still stand there?",
     AttributeError: "NumPy's functions are np.sum, np.mean, np.exp, ...",
@@ -517,11 +522,32 @@ def raised(error, exercise=None):
     where = f"{_cell(frames[-1].filename)}line {frames[-1].lineno}: " if frames else ""
     said = " ".join(str(error).split())
     cure = next((cure for kind, cure in CURES.items() if isinstance(error, kind)), "")
+    if isinstance(error, NameError) and (near := _near(error, exercise)):
+        cure = f"Did you mean {near}?"
+    if "for ^" in said or "bitwise_xor" in said:
+        cure = POWER
     if isinstance(error, TypeError) and "argument" in said and "positional" in said and exercise is not None:
         cure = f"Its arguments are ({exercise.call}), in this order."
     if "broadcast" in said or "matmul" in said or "shapes" in said:
         cure = "Rows are samples: x is (n, d). A vector of n numbers beside it needs [:, None]; a sum over dimensions is axis=1."
     return f"{where}{type(error).__name__}: {said.rstrip('.')}. {cure}".strip()
+
+
+def _near(error, exercise):
+    """The name in reach that was meant, if one is spelt nearly so."""
+    inside = error.__traceback__
+    while inside is not None and inside.tb_next is not None:
+        inside = inside.tb_next
+    reach = {*inside.tb_frame.f_locals, *inside.tb_frame.f_globals} if inside is not None else set()
+    reach |= {a.strip() for a in exercise.call.split(",")} if exercise is not None else set()
+    known = {name.lower(): name for name in sorted(reach)}
+    found = difflib.get_close_matches((error.name or "").lower(), known, 1, 0.75)
+    return known[found[0]] if found and known[found[0]] != error.name else None
+
+
+def _xors(answer):
+    """Whether a function uses ^, which is no power in Python."""
+    return hasattr(answer, "__code__") and any(i.argrepr == "^" for i in dis.get_instructions(answer))
 
 
 def _cell(filename):

@@ -147,6 +147,10 @@ def test_other_mistakes_are_read_off_the_numbers(key, code, said):
         ("2.1", "'score'", "a str"),
         ("2.1", "(x - m) * 1j", "a ndarray|complex128"),
         ("2.1", "gaussian_score(x, m, v)", "RecursionError: .*calls itself"),
+        ("2.1", "-(X - m) / v", "NameError: .*Did you mean x?"),
+        ("1.3", "-f - log_z", "NameError: .*Did you mean log_Z?"),
+        ("1.6", "m^d", "A power is .. in Python"),
+        ("2.1", "-(x - m)^1 / v", "TypeError: .*A power is .. in Python"),
     ],
 )
 def test_code_that_does_not_get_as_far_as_numbers_gets_a_line(key, code, said, monkeypatch, capsys):
@@ -320,6 +324,21 @@ def test_both_forms_of_a_lesson_are_one_too_many(tmp_path, capsys):
     (tmp_path / "lesson_1.ipynb").write_text(folder.as_notebook(LESSONS[0]))
     code, _, err = call(capsys, tmp_path)
     assert code == 2 and "both there" in err
+
+
+@pytest.mark.parametrize(
+    "called, found, shown",
+    [
+        ("/a/.venv/bin/numpyscore", None, "/a/.venv/bin/numpyscore"),
+        ("/a/.venv/bin/numpyscore", "/a/.venv/bin/numpyscore", "numpyscore"),
+        ("/a/numpyscore/__main__.py", None, "python -m numpyscore"),
+        ("pytest", None, "numpyscore"),
+    ],
+)
+def test_what_is_to_be_typed_next_can_be_typed(called, found, shown, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", [called])
+    monkeypatch.setattr("shutil.which", lambda name: found)
+    assert f"then: {shown} learn" in call(capsys, "start", tmp_path)[1]
 
 
 def test_hint_and_solution(capsys):
