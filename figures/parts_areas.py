@@ -1,6 +1,6 @@
 """Integration by parts is two areas that cancel, unless p s arrives at an end with something left.
 
-The filled area of p's is E[s_0 s], the hatched area of p s' is E[s']. Their sum is the height of p s at the right end minus that at the left.
+The filled area of p' s is E[s_0 s], the hatched area of p s' is E[s']. Their sum is the height of p s at the right end minus that at the left.
 Two modes on the line: both heights are 0, the areas cancel. Exponential data end at a wall: p s begins at 0.347 there, and the sum misses
 by just that. The model is s = -(x - 0.5)/1.44 in both.
 """
