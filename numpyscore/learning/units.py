@@ -41,7 +41,18 @@ NEAR, FAR = (
 )  # spreads below NEAR have traces whose squares are no numbers, beyond FAR the squares of rows are none
 ENTRIES = {
     f"data_{name}"
-    for name in ("columns", "mean", "scale", "sigma", "mix", "lower", "upper", "ladder_sigma", "ladder_theta")
+    for name in (
+        "columns",
+        "mean",
+        "scale",
+        "sigma",
+        "mix",
+        "lower",
+        "upper",
+        "ladder_sigma",
+        "ladder_theta",
+        *Grid._fields,
+    )
 }
 
 
@@ -215,7 +226,7 @@ def units_of(data, d, refuse):
     numbers = all(a.dtype == float and np.isfinite(a).all() for a in (mean, scale, sigma))
     if not numbers or not (mean.shape == scale.shape == columns.shape == (d,)) or sigma.ndim > 1:
         raise refuse(f"has units that do not fit a network of dimension {d}")
-    squares = (np.abs(mean) < FAR).all() and ((NEAR < scale) & (scale < FAR)).all()
+    squares = (np.abs(mean) < FAR).all() and ((scale > NEAR) & (scale < FAR)).all()
     if columns.dtype.kind != "U" or not (squares and (sigma >= 0).all() and (sigma < FAR).all()):
         raise refuse(f"has a scale outside {NEAR:g} to {FAR:g}, a noise level below 0, or columns that are not names")
     if sigma.ndim and not (sigma.size > 1 and (sigma > 0).all() and (np.diff(sigma) < 0).all()):
