@@ -1,5 +1,6 @@
 """A training that can be stopped at any time: its state written whole or not at all, and read back with a checksum."""
 
+import json
 import os
 import time
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from .optimisers import Adam
 from .splits import Snapshot
 
 NAME = "checkpoint.npz"
-VERSION = 3  # of the format
+VERSION = 4  # of the format
 SECONDS = 2.0  # between checkpoints: what a kill may cost
 
 
@@ -40,7 +41,7 @@ class State(NamedTuple):
 
 
 def to_arrays(state, seal):
-    """A State as a dict of arrays; `seal` says of which data and settings."""
+    """A State as a dict of arrays; `seal` says of which data and settings: see `seal_of`."""
     adam = state.adam
     theta, value, step = state.best
     arrays: dict[str, Any] = {"format": "numpyscore-checkpoint", "version": VERSION, "seal": seal}
@@ -81,7 +82,8 @@ def from_arrays(data, first):
     adam = None
     if "adam_step" in data:
         known |= {f"adam_{name}" for name in Adam._fields}
-        adam = Adam(*(entry(f"adam_{name}", dtype.str, p) for name in Adam._fields[:-1]), int(entry("adam_step", "i")))
+        theta, m, v, average = (entry(f"adam_{name}", dtype.str, p) for name in Adam._fields[:-1])
+        adam = Adam(theta, m, v, average, int(entry("adam_step", "i")))
     if strange := sorted(set(data) - known):
         raise ValueError(f"{strange[0]} is no entry of a checkpoint")
     history = tuple(
@@ -98,6 +100,24 @@ def from_arrays(data, first):
         entry("kept", dtype.str, None, p),
     )
     return State(*counts, adam, *sums, history, scores, best, ladder, kept)
+
+
+def seal_of(options, rest):
+    """What a fit is of, as text: its options, name -> what was asked for; the rest, name -> arrays, that follows from these and the data."""
+    words = {name: str(value) for name, value in options.items()}
+    return json.dumps({"options": words, "rest": {name: digest(arrays) for name, arrays in rest.items()}})
+
+
+def _differences(theirs, mine):
+    """The options in which two seals differ, in words; where they agree in all of them, what else is different."""
+    try:
+        theirs, mine = json.loads(theirs), json.loads(mine)
+        then, now = theirs["options"], mine["options"]
+        words = [f"{name} {then.get(name)}, now {now.get(name)}" for name in now if then.get(name) != now.get(name)]
+        others = [name for name in mine["rest"] if theirs["rest"].get(name) != mine["rest"][name]]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return "of other data or options"
+    return f"begun with {'; '.join(words)}" if words else f"of other {' and '.join(others) or 'data'}"
 
 
 class Checkpoint:
@@ -136,7 +156,7 @@ class Checkpoint:
         if text(data, "sha256") != digest({name: a for name, a in data.items() if name != "sha256"}):
             raise refuse("is damaged: its contents do not have the checksum that stands in it")
         if text(data, "seal") != self.seal:
-            raise refuse("is of other data, another seed or other options")
+            raise refuse(f"is of another fit: {_differences(text(data, 'seal'), self.seal)}")
         try:
             state = from_arrays(data, task.start())
             if misfit := task.misfit(state):
