@@ -117,5 +117,5 @@ def digest(arrays):
 
 
 def text(data, name):
-    """A scalar entry of `read_npz` as text, "" if there is none; what is longer than any word of ours only its beginning."""
-    return str(data[name])[:100] if name in data and data[name].shape == () else ""
+    """A scalar entry of `read_npz` as text, "" if there is none."""
+    return str(data[name]) if name in data and data[name].shape == () else ""

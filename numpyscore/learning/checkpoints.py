@@ -82,8 +82,8 @@ def from_arrays(data, first):
     adam = None
     if "adam_step" in data:
         known |= {f"adam_{name}" for name in Adam._fields}
-        vectors = [entry(f"adam_{name}", dtype.str, p) for name in Adam._fields[:-1]]
-        adam = Adam._make([*vectors, int(entry("adam_step", "i"))])
+        theta, m, v, average = (entry(f"adam_{name}", dtype.str, p) for name in Adam._fields[:-1])
+        adam = Adam(theta, m, v, average, int(entry("adam_step", "i")))
     if strange := sorted(set(data) - known):
         raise ValueError(f"{strange[0]} is no entry of a checkpoint")
     history = tuple(

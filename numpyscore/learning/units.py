@@ -38,22 +38,8 @@ NUMBERS = 1 << 20  # in the directions of one block
 NEAR, FAR = (
     1e-70,
     1e100,
-)  # spreads below NEAR have traces whose squares are no numbers, beyond FAR the squares of rows are none
-ENTRIES = {
-    f"data_{name}"
-    for name in (
-        "columns",
-        "mean",
-        "scale",
-        "sigma",
-        "mix",
-        "lower",
-        "upper",
-        "ladder_sigma",
-        "ladder_theta",
-        *Grid._fields,
-    )
-}
+)  # a spread below NEAR has traces whose squares are no numbers, rows beyond FAR have none themselves
+ENTRIES = {"columns", "mean", "scale", "sigma", "mix", *Grid._fields, "lower", "upper", "ladder_sigma", "ladder_theta"}
 
 
 class Units(NamedTuple):
@@ -215,7 +201,7 @@ def units_of(data, d, refuse):
     """The Units in a file; those of x itself, if it has none."""
     if not any(name.startswith("data_") for name in data):
         return Units(tuple(f"x{i}" for i in range(1, d + 1)), np.zeros(d), np.ones(d))
-    if strange := sorted(name for name in data if name.startswith("data_") and name not in ENTRIES):
+    if strange := sorted(name for name in data if name.startswith("data_") and name[len("data_") :] not in ENTRIES):
         raise refuse(f"holds {strange[0]!r}, which is no entry of its units")
     if ("data_ladder_sigma" in data) != ("data_ladder_theta" in data):
         raise refuse("has a ladder of which either the levels or the networks are missing")
@@ -245,7 +231,7 @@ def _grid(data, d, refuse):
     found = [data[f"data_{name}"] for name in Grid._fields if f"data_{name}" in data]
     if not found:
         return None
-    whole = len(found) == 3 and all(a.shape == (d,) and a.dtype.kind == "f" and np.isfinite(a).all() for a in found)
+    whole = len(found) == 3 and all(a.shape == (d,) and a.dtype == float and np.isfinite(a).all() for a in found)
     if not whole or (found[0] > found[1]).any() or (found[2] < 0).any():
         raise refuse(f"has ranges of columns that do not fit a network of dimension {d}")
     return Grid(*found)

@@ -278,7 +278,7 @@ def network_of(data, refuse):
             f"lacks {sorted(expected - set(data))} and holds {sorted(set(data) - expected)} beyond a network's arrays"
         )
     if text(data, "kind") not in kinds:
-        raise refuse(f"is of kind {text(data, 'kind')!r}, which this program does not know")
+        raise refuse(f"is of kind {text(data, 'kind')[:40]!r}, which this program does not know")
     # what is not an array of a layer
     conditional, confinement = data["conditional"], data["confinement"]
     if conditional.shape or conditional.dtype != bool or confinement.shape or confinement.dtype != float:
@@ -297,4 +297,4 @@ def network_of(data, refuse):
     try:
         return cls(layers, text(data, "activation"), **options)
     except (TypeError, ValueError) as error:
-        raise refuse(f"does not make a network ({error})") from None
+        raise refuse(f"does not make a network ({str(error)[:1000]})") from None

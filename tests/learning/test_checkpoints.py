@@ -60,9 +60,9 @@ def sealed(folder, data):
     write_npz(folder / "checkpoint.npz", data | {"sha256": np.asarray(digest(data))})
 
 
-def read(task, folder):
+def read(task, folder, seal):
     """The state in the folder's checkpoint, as `fit` reads it."""
-    return Checkpoint(folder, task.seal).read(task)
+    return Checkpoint(folder, str(seal)).read(task)
 
 
 def forgeries(name, a):
@@ -101,12 +101,12 @@ def test_every_forged_entry_is_refused_in_one_line(stopped):
             entries = {key: a for key, a in data.items() if key != name} | ({} if forged is None else {name: forged})
             sealed(folder, entries)
             with pytest.raises(ValueError, match=r"^fit: .*checkpoint.npz lacks what a checkpoint holds .*") as caught:
-                read(task, folder)
+                read(task, folder, data["seal"])
             assert "\n" not in str(caught.value), name
             tried += 1
     assert tried > 100
     sealed(folder, data)  # the control: what was not forged is read, and goes on
-    assert read(task, folder).run == data["run"]
+    assert read(task, folder, data["seal"]).run == data["run"]
     fit(ROWS, out=folder, resume=True, **options)
 
 
@@ -117,4 +117,4 @@ def test_a_history_of_other_steps_and_an_entry_too_many_are_refused(stopped):
     for entries in (data | {"history": history}, data | {"history": history[::-1]}, data | {"more": np.zeros(1)}):
         sealed(folder, entries)
         with pytest.raises(ValueError, match="lacks what a checkpoint holds"):
-            read(task_of(options), folder)
+            read(task_of(options), folder, data["seal"])
