@@ -87,7 +87,7 @@ def rows_of(data, robust=False, dequantise=False, seed=0):
         raise ValueError(
             f"fit: data has {np.abs(x).max():.3g} in row {row}, expected numbers below {FAR:g}, whose squares are numbers; choose another unit."
         )
-    grid = Grid.of(x.astype(float))
+    grid = Grid.of(np.asarray(x, float))
     if dequantise:
         x, whole = dequantised(x, seed)
         if not len(whole):
