@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import __version__
 from ..common.files import write_whole
+from ..learning.columns import left_out
 from ..learning.settings import FAR
 from ..learning.units import load_with_ladder
 from ..objectives.implicit import generalised, implicit
@@ -59,11 +60,12 @@ def run(args):
     progress = Progress("evaluate")
     progress.say(f"evaluate: reading {args.data} ...")
     try:
-        x = _rows(args, units)
+        table = _rows(args, units)
         sigmas = noise_levels(model, units, args.sigma)
-        record = evaluate(model, units, x, sigmas, args.seed, progress.say, ladder, args.out)
+        record = evaluate(model, units, table.x, sigmas, args.seed, progress.say, ladder, args.out)
     finally:
         progress.clear()
+    record["notes"] = [f"{note}; the others are numbered from 1" for note in left_out(table.dropped)] + record["notes"]
     head = {
         "schema": "numpyscore-evaluate/1",
         "version": __version__,
@@ -76,7 +78,7 @@ def run(args):
 
 
 def _rows(args, units):
-    """The table's rows, refused where its columns are not those of the network."""
+    """The table, refused where its columns are not those of the network."""
     read = read_table(args)
     wanted = ", ".join(units.columns)
     if read.x.shape[1] != len(units.columns):
@@ -103,7 +105,7 @@ def _rows(args, units):
         )
     if units.support is not None:
         units.support.refuse_outside(args.data, read.x, "x")
-    return read.x
+    return read
 
 
 def evaluate(model, units, x, sigmas, seed, say, ladder=None, out=None):

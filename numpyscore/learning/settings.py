@@ -92,7 +92,7 @@ def rows_of(data, robust=False, dequantise=False, seed=0):
             f"fit: column {int(np.argmax(small))} of the data ranges over {spread[small][0]:.3g}, expected more than {NEAR:g}: the trace goes "
             f"with its square, whose own square would be no number; choose another unit."
         )
-    grid = Grid.of(x.astype(float))
+    grid = Grid.of(np.asarray(x, float))
     if dequantise:
         x, whole = dequantised(x, seed)
         if not len(whole):

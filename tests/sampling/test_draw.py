@@ -350,6 +350,18 @@ def test_samples_of_few_steps_are_said_to_be_too_wide(method, capsys, tmp_path):
     assert "too wide" in err and "method flow" in err
 
 
+def test_rows_left_out_are_counted_by_evaluate_and_explore(capsys, files):
+    folder, rows = files
+    (folder / "gaps.csv").write_text('a,"b,c"\n1,\n' + "".join(f"{a!r},{b!r}\n" for a, b in rows.tolist()))
+    code, out, _ = call(capsys, "evaluate", folder / "plain.npz", folder / "gaps.csv", "--drop-missing", "--json")
+    record = json.loads(out)
+    assert code == 0 and record["rows"] == len(rows)
+    assert record["notes"][0] == "1 row with missing cells left out; the others are numbered from 1"
+    code, out, err = call(capsys, "explore", folder / "gaps.csv", "--drop-missing", "--out", folder / "page.html")
+    assert code == 0 and err == "note: 1 row with missing cells left out\n" and out.strip().endswith("page.html")
+    assert call(capsys, "evaluate", folder / "plain.npz", folder / "gaps.csv")[0] == 2  # control
+
+
 def test_tempered_chains_say_what_their_weights_are_worth():
     assert "far modes have the weights of exp(-f)/Z" in draw(gaussian(False), 5, n_steps=3, rng=0).note
 
