@@ -76,7 +76,7 @@ def draw():
         ax.contourf(gx, gy, depth, [0, 1, 2, 3, 4, 5], colors=plots.SHADES)
         ax.contour(gx, gy, depth, np.arange(1, 7), colors=plots.INK, linewidths=0.5)
         if k in (0, 3):
-            ax.plot(*x[::2].T, ".", color=plots.PALETTE[1], markersize=2.2)
+            ax.plot(*x[::3].T, "o", color=plots.PALETTE[1], markersize=3, markeredgecolor="white", markeredgewidth=0.5)
         plots.labels(
             ax,
             "eruption, standardised",

@@ -59,7 +59,7 @@ def draw():
         top.set(title=title, xlim=window, ylim=(-0.85, 0.6))
         low.plot(x, ps, color=plots.INK)
         low.axhline(0, color=plots.INK, linewidth=0.6)
-        low.set(xlim=window, ylim=(-0.35, 0.62), xlabel="x, [x]")
+        low.set(xlim=window, ylim=(-0.35, 0.85), xlabel="x, [x]")
         if abs(rim) > 1e-8:
             plots.height(low, 0.0, ps[0], f"p s starts at {ps[0]:.3f}", color=green)
         plots.corner(low, f"sum of the areas {plots.signed(cross + slope)}\n= p s at the right end − at the left")

@@ -35,9 +35,23 @@ class Picture(NamedTuple):
     narrow: str = ""
 
     @property
+    def width(self):
+        """Width of the wide form in points."""
+        return float(re.findall(r'viewBox="\S+ \S+ (\S+) ', self.svg)[0])
+
+    @property
     def file(self):
         """The SVG as a file, on white."""
-        return self.svg.replace('style="', f'style="background: #fff; color: {plots.INK}; ', 1) + "\n"
+        return _on_white(self.svg)
+
+    @property
+    def narrow_file(self):
+        """The form for a phone as a file, on white."""
+        return _on_white(self.narrow)
+
+
+def _on_white(svg):
+    return svg.replace('style="', f'style="background: #fff; color: {plots.INK}; ', 1) + "\n"
 
 
 def scripts():

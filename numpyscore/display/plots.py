@@ -31,7 +31,7 @@ RC: Any = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8, "axes.titlelocation": "left",
     "legend.frameon": False, "legend.handlelength": 2.6, "lines.linewidth": 1.8, "lines.markersize": 4.5,
     "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none",
-    "svg.hashsalt": "numpyscore", "svg.fonttype": "path", "path.simplify_threshold": 0.15,
+    "svg.hashsalt": "numpyscore", "svg.fonttype": "path", "pdf.fonttype": 42, "path.simplify_threshold": 0.15,
 }  # fmt: skip
 
 
@@ -40,10 +40,10 @@ _narrow = contextvars.ContextVar("narrow", default=False)
 
 
 @contextlib.contextmanager
-def style(*, narrow=False):
+def style(*, narrow=False, **changed):
     """The style of the figures, for as long as the block lasts; nobody's own settings play a part, or are changed.
 
-    narrow : for a phone: panels stand beneath one another, COLUMN inches wide, with letters of the same size.
+    changed : settings of matplotlib that differ. narrow : for a phone: panels stand beneath one another, COLUMN inches wide, with letters of the same size.
     """
     import matplotlib as mpl
 
@@ -51,7 +51,7 @@ def style(*, narrow=False):
     try:
         with mpl.rc_context():
             mpl.rcdefaults()
-            mpl.rcParams.update(RC)
+            mpl.rcParams.update(RC | changed)
             yield
     finally:
         _narrow.reset(before)

@@ -28,6 +28,7 @@ KINDS = {
     "counterexample": "a counterexample: a hypothesis is taken away",
 }
 LOWEST = -17  # the axis of gaps runs from 1e-17 to 1
+COLUMN = 600  # points: a wider figure has letters too small for half of the page, so its panels stand two by two there
 TITLE = "Score matching, verified"
 
 
@@ -169,6 +170,8 @@ def _short_chapter(chapter, groups, picture):
     against = next((step for step in here if step.kind == "counterexample" and step is not line), None)
     steps = "".join(_short_step(step, groups[chapter.title, step.name]) for step in (line, against) if step)
     claim = re.split(r"\n\s*\n", chapter.text.strip())[0]
+    if picture and picture.narrow and picture.width > COLUMN:
+        picture = picture._replace(svg=picture.narrow, narrow="")
     figure = _figure(picture._replace(claim="")) if picture else ""
     return f"""<section class="chapter"><div><h2 id="chapter-{chapter.number}">{escape(chapter.heading)}</h2>
 {_prose(claim)}{figure}</div><div>{steps}</div></section>"""

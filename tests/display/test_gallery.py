@@ -82,6 +82,17 @@ def test_a_claim_holds_and_does_not_when_any_one_of_its_arrays_is_one_percent_of
             script.claim(measured | {key: 1.01 * values})
 
 
+def test_the_pictures_of_the_readme_have_a_form_for_a_phone(pictures):
+    """Written by `Path(...).write_text(gallery.draw(name, narrow=True).narrow_file)`."""
+    readme = (FIGURES.parent / "README.md").read_text()
+    shown = re.findall(r'srcset="figures/narrow/(\w+).svg"><img src="figures/(\w+).svg"', readme)
+    assert len(shown) == readme.count("<img ") >= 4 and all(a == b for a, b in shown)
+    for name, _ in shown:
+        committed = ET.parse(FIGURES / "narrow" / f"{name}.svg").getroot()
+        assert committed.find(f"{SVG}desc").text == pictures(name).claim
+        assert float(committed.get("viewBox").split()[2]) == pytest.approx(72 * plots.COLUMN, abs=0.1)
+
+
 def test_the_pictures_are_small():
     assert sum(path.stat().st_size for path in FIGURES.glob("*.svg")) < 82_000 * len(NAMES)
 

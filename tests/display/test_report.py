@@ -323,6 +323,31 @@ def test_a_browser_shows_it(screens, verdicts, tmp_path):
         assert browser.console == [] and {url.split(":")[0] for url in browser.requests} <= {"file", "about"}
 
 
+@pytest.mark.nightly
+@pytest.mark.skipif(PROGRAM is None, reason="no Chromium is installed")
+def test_the_short_page_is_eight_screens_with_a_figure_on_the_first(tmp_path):
+    """Of 1400 x 900; on a phone nothing scrolls sideways, the smallest letters of its figures have 9 pixels, and lines unfold."""
+    found = Verdicts(seed=0)
+    for chapter in CHAPTERS:
+        names = [room.CHOSEN[chapter.number][0], *(s.name for s in chapter.steps if s.kind == "counterexample")][:2]
+        found.extend(verdict_of(name, snippet(name)[0]) for name in names)
+    path = tmp_path / "page.html"
+    path.write_text(room.short_report(found), encoding="utf-8")
+    top = "[...document.querySelectorAll('figure svg')].find(e => e.getBoundingClientRect().height).getBoundingClientRect()"
+    with Chromium() as browser:
+        browser.open(path, width=1400, height=900)
+        assert browser.evaluate("document.documentElement.scrollHeight") <= 8 * 900
+        assert browser.evaluate(f"{top}.bottom") <= 900
+        for dark in (False, True):
+            browser.open(path, width=390, height=844, phone=True, dark=dark)
+            assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+            narrow = "[...document.querySelectorAll('figure .narrow svg, figure > div:not(.wide) svg')].map(e => e.getBoundingClientRect().width / e.viewBox.baseVal.width)"
+            assert all(7.8 * scale >= 9 for scale in browser.evaluate(narrow)) and len(browser.evaluate(narrow)) == 8
+            browser.evaluate("document.querySelectorAll('details').forEach(e => e.open = true)")
+            assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+        assert browser.evaluate("document.querySelectorAll('details.code').length") == 16 and browser.console == []
+
+
 @pytest.mark.skipif(PROGRAM is None, reason="no Chromium is installed")
 def test_the_browser_notices_what_is_too_wide_and_what_complains(tmp_path):
     path = tmp_path / "bad.html"
