@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import math
 import os
+import shutil
 import stat
 import sys
 import tempfile
@@ -59,6 +60,14 @@ def _now_and_then():
             with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
                 sys.stderr.write(f"{said.text} ({time.monotonic() - said.start:.0f} s)\n")
                 sys.stderr.flush()
+
+
+def program():
+    """How this program was called, for a line that is to be typed again: by its name if the shell finds it, else by its path."""
+    called = sys.argv[0]
+    if os.path.basename(called) != "numpyscore" or shutil.which("numpyscore"):
+        return "python -m numpyscore" if os.path.basename(called) == "__main__.py" else "numpyscore"
+    return called
 
 
 def measured(q):
