@@ -24,6 +24,7 @@ HELP = "energy, score, trace and log-likelihood of rows; tests of samples agains
 ROWS = 1000  # rows that the tests look at, and samples they compare them with
 RESAMPLED = 999  # statistics behind a p value
 MEANT = 20_000  # rows, at random, that means are taken over where no row is asked for
+LARGEST = 1e140  # of a number that is averaged
 BATCH = 8192  # rows looked at at once
 LOSSES = {True: "generalised", False: "implicit"}
 
@@ -160,6 +161,18 @@ class _Mean:
         return {"mean": self.mean, "se": math.sqrt(self.squares / (self.n - 1) / self.n)}
 
 
+def _within_range(found, start):
+    """Refuse rows of which the network says what is no number, or one whose square is none."""
+    for name, values in found.items():
+        beyond = ~(np.abs(values) < LARGEST)
+        if beyond.any():
+            row = int(np.argmax(beyond))
+            raise ValueError(
+                f"evaluate: {name.replace('_', ' ')} of row {start + row + 1} is {values[row]:.3g}, expected numbers below {LARGEST:g}, whose "
+                f"squares are numbers: the network's weights, the units of the columns or the row are too extreme"
+            )
+
+
 class _RowByRow:
     """What a network says of each row, batch by batch, and the means so far."""
 
@@ -174,7 +187,9 @@ class _RowByRow:
     def batches(self, x):
         """A dict of (m,) arrays for each batch of rows."""
         for start in range(0, len(x), BATCH):
-            found = self.look(x[start : start + BATCH])
+            with np.errstate(over="ignore", invalid="ignore"):
+                found = self.look(x[start : start + BATCH])
+            _within_range(found, start)
             for name, values in found.items():
                 self.means.setdefault(name, _Mean()).add(values)
             yield {name: values for name, values in found.items() if name not in LOSSES.values()}

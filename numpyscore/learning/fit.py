@@ -175,7 +175,7 @@ def fit(
         out = os.fsdecode(out)
         _free(out, resume or overwrite)
     checkpoint = Checkpoint(out, task.seal)
-    state = checkpoint.read() if out is not None and resume else None
+    state = checkpoint.read(task) if out is not None and resume else None
     if state is None:
         state = task.start()
         checkpoint.write(state)  # what cannot be written is found out now
@@ -287,6 +287,35 @@ class Task:
     def start(self):
         """The first state."""
         return State(0, 0, None, 0.0, 0, (), np.full(len(self.rows_tested), np.nan), self._nothing, *[self._none] * 2)
+
+    def misfit(self, state):
+        """What of a state cannot have come about by `next`, "" if nothing: which snapshots there are follows from run and step alone."""
+        if state.run > self.split.runs or (
+            state.run == self.split.runs and not (len(state.best[0]) and state.step == 0)
+        ):
+            return f"it is at training {state.run} of {self.split.runs}, step {state.step}"
+        lines, kept, at, stop = [(line.run, line.fold, line.step) for line in state.history], 0, 0, 0
+        for index in range(min(state.run + 1, self.split.runs)):
+            run = self._run(index, state.history[:at])
+            stop = run.stop if index < state.run else state.step
+            steps = [s for s in range(1, min(stop, run.stop) + 1) if s % self.steps % self.every == 0]
+            expected = [(index, fold, step) for step in steps for fold in run.folds or [-1]]
+            if stop > run.stop or lines[at : at + len(expected)] != expected:
+                return f"the history of training {index} is not that of its {stop} steps"
+            at += len(expected)
+            kept += len(steps) * self._later(run)
+        sizes = {
+            "history": (len(lines), at),
+            "kept": (len(state.kept), kept),
+            "ladder": (len(state.ladder), stop // self.steps),
+        }
+        sizes["adam"] = (state.adam is not None, state.step > 0)
+        wrong = [
+            f"{name} has {found} entries where {right} belong"
+            for name, (found, right) in sizes.items()
+            if found != right
+        ]
+        return "" if not wrong else wrong[0]
 
     def share(self, state):
         """The share of all steps that is done, counting every training at its full length."""
