@@ -27,7 +27,7 @@ def explicit(model, x, target_score, *, sigma=None, weights=None, gradient=True)
     Returns
     -------
     Loss
-        Units 1/[x]^2. Its mean under the data density is half the Fisher divergence.
+        Units 1/[x]^2. Its mean under the data density is the Fisher divergence, with the 1/2 in front of the square as everywhere here.
 
     Raises
     ------
@@ -79,8 +79,8 @@ def implicit(model, x, *, sigma=None, weights=None, gradient=True):
     Returns
     -------
     Loss
-        Units 1/[x]^2. Its mean is that of `explicit` minus half the Fisher information of the data, provided that the
-        boundary term p s vanishes; so it may be negative; differences between models are differences of half Fisher divergences.
+        Units 1/[x]^2. Its mean is that of `explicit` minus half the Fisher information of the data, E|s_0|^2 / 2, provided that the
+        boundary term p s vanishes; so it may be negative; differences between models are differences of Fisher divergences.
 
     Raises
     ------
@@ -116,12 +116,13 @@ IMPLICIT = Objective(
 
 
 def generalised(model, x, h, h_prime, *, sigma=None, weights=None, gradient=True):
-    r"""Generalised score matching: for half-lines and boxes, where the data's density need not vanish at the boundary.
+    r"""Generalised score matching: for half-lines, boxes and other supports where the data's density need not vanish at the boundary.
 
-    .. math:: \ell(x) = \sum_i \tfrac12 h_i(x_i) s_i(x)^2 + h_i'(x_i) s_i(x) + h_i(x_i)\, \partial_i s_i(x)
+    .. math:: \ell(x) = \sum_i \tfrac12 h_i(x) s_i(x)^2 + h_i'(x) s_i(x) + h_i(x)\, \partial_i s_i(x), \qquad h_i' = \partial_i h_i
 
-    Each weight h_i >= 0 depends on x_i alone and goes to 0 at the boundary, which kills the boundary term p h s that
-    plain implicit matching would be off by. The diagonal of the Jacobian costs d directions sqrt(h_i) e_i, however
+    Each weight h_i >= 0 goes to 0 at those points of the boundary that a line along x_i meets, which kills the boundary term p h s that
+    plain implicit matching would be off by. On a box x_i alone tells how near they are (`box_weight`); on a disc or a polytope all
+    coordinates do (`distance_weight`). The diagonal of the Jacobian costs d directions sqrt(h_i) e_i, however
     narrow the network is: no collapse to n_1 of them, unlike the trace in `implicit`.
 
     Parameters
@@ -130,8 +131,9 @@ def generalised(model, x, h, h_prime, *, sigma=None, weights=None, gradient=True
     x : (n, d) array, n >= 1
         Samples inside the support.
     h, h_prime : callables (n, d) -> (n, d), or (n, d) arrays
-        The weights at x, in any unit [h], and their derivatives, [h]/[x]. `linear_weight()`, `square_weight()`,
-        `capped_weight(c)` and `box_weight(lower, upper)` return such pairs: ``generalised(model, x, *linear_weight())``.
+        The weights at x, in any unit [h], and the derivative of each in its own coordinate, dh_i/dx_i, [h]/[x]. `linear_weight()`,
+        `square_weight()`, `capped_weight(c)`, `box_weight(lower, upper)` and `distance_weight(...)` return such pairs:
+        ``generalised(model, x, *linear_weight())``.
     sigma : scalar or (n,) array, the noise level a conditional network is told
     weights : (n,) array, optional
         Sample weights >= 0, in any unit: the loss is the weighted mean.
