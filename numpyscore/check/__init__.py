@@ -1,8 +1,8 @@
 """A user's own code against the reference, with a diagnosis: is my score-matching code right, and if not, what is wrong with it?"""
 
+from .density import check_density
 from .gradient import check_gradient
 from .loss import check_loss
-from .mass import check_density
 from .report import CheckReport
 from .sampler import check_sampler
 from .score import check_conservative, check_score

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..networks.models import EnergyMLP
+from .density import check_density
 from .gradient import check_gradient
 from .loss import check_loss
-from .mass import check_density
 from .report import FAIL, PASS, CheckReport
 from .sampler import check_sampler
 from .score import check_score

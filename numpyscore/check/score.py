@@ -7,8 +7,8 @@ import numpy as np
 
 from ..common.inputs import generator, positive
 from ..numerics.differences import SAFETY, differences, other_widths, settled, tolerance, widths
-from .caller import Caller, points_of
 from .field import Field, fitted
+from .functions import Caller, points_of
 from .numbers import readings
 from .patterns import recognise
 from .places import located

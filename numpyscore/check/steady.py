@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..common.inputs import generator, positive
-from .caller import Caller, points_of
+from .functions import Caller, points_of
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
 
 LOOSE = ("different", "some rows", "some dimensions")  # diagnoses that say where, and not what

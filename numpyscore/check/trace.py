@@ -8,8 +8,8 @@ import numpy as np
 from ..common.arrays import framework, same_randomness, source, wrapper
 from ..common.inputs import count, generator
 from ..numerics.differences import widths
-from .caller import Caller, points_of
 from .field import Field, Finding
+from .functions import Caller, points_of
 from .numbers import close, said
 from .patterns import ONE_EACH, recognise
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst

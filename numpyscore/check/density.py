@@ -12,7 +12,7 @@ import numpy as np
 
 from ..common.inputs import count, generator, positive
 from ..numerics.quadrature import Frame, integrate
-from .caller import Caller, points_of
+from .functions import Caller, points_of
 from .numbers import power, said
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
 from .score import _one_each
