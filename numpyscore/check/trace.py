@@ -108,6 +108,12 @@ def _exact(where, value, jac: Jacobian, functions, rtol):
 
 def _of_the_jacobian(jac):
     """What else may have been made of the same Jacobian and score: (key, sentence, (n, 1) array)."""
+    with np.errstate(all="ignore"):
+        return _combinations(jac)
+
+
+def _combinations(jac):
+    """See above; a few of them may not be finite."""
     J, s, (n, d) = jac.value, jac.score, jac.score.shape
     trace, whole = np.trace(J, axis1=1, axis2=2), J.sum((1, 2))
     rows = [
