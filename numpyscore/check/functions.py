@@ -11,7 +11,7 @@ from ..numerics.differences import widths
 
 EPS = float(np.finfo(float).eps)
 SINGLE = 2.0**-23
-HALF, BFLOAT16 = 2.0**-10, 2.0**-8  # eps of what arrives as float32
+UNITS = {"half": 2.0**-10, "bfloat16": 2.0**-8}  # eps of what arrives as float32
 SOURCES = ("rng", "key", "generator", "seed")  # names of a parameter that is given random numbers
 TABLE = 8  # points on which scatter is measured
 NOISY = 2.0**-46  # relative scatter that hand-written float64 code stays below
@@ -19,7 +19,7 @@ QUOTIENT = 1e-7  # relative error up to which numbers that scatter as difference
 
 
 class Precision(NamedTuple):
-    """Relative scatter of a function's numbers, and its kind: "" (float64), "single", "half", "offset" (x in float32, far from 0), "quotient"."""
+    """Relative scatter of a function's numbers, and its kind: "" (float64), "single", "half", "bfloat16", "offset" (x in float32, far from 0), "quotient"."""
 
     scatter: float
     kind: str
@@ -86,7 +86,7 @@ class Function:
             if a.dtype.kind == "f":
                 self.eps = max(self.eps, float(np.finfo(a.dtype).eps))
         if "16" in self.came:  # widened on arrival, but no more digits for it
-            self.eps = max(self.eps, BFLOAT16 if "bfloat16" in self.came else HALF)
+            self.eps = max(self.eps, UNITS["bfloat16" if "bfloat16" in self.came else "half"])
         return came.real.astype(float) if came.dtype.kind == "c" and not np.any(came.imag) else came, seen
 
     def _call(self, x):
@@ -182,16 +182,26 @@ def precision(function, x):
     size = np.linalg.norm(lines[0][0], axis=-1)
     size = np.maximum(size, np.sqrt(np.mean(size**2)) + 1e-300)[:, None]
     offset = SINGLE * float(np.max(np.abs(x) / width))  # what rounding x to float32 may move, in widths
-    with np.errstate(over="ignore"):
-        halves = np.array_equal(lines[0].astype(np.float16), lines[0]) and np.any(lines[0] != np.rint(lines[0]))
-    if halves and offset < 2.0**-14:
-        return Precision(2.0**-11, "half")
+    short = _short(lines[0])
+    if short and offset < 2.0**-14:
+        return Precision(UNITS[short] / 2, short)
     scatter = [np.sqrt(np.mean(np.diff(v, 6, axis=0) ** 2, axis=0) / 924) / size for v in lines]  # (n, entries)
     far, near = (float(np.median(s, axis=0).max()) for s in scatter)
     if far <= NOISY:
         return Precision(far, "")
     steps = "single" if far <= 1e-5 else "offset" if far <= offset else "half"
     return Precision(far, "quotient" if near > far / 64 else steps)
+
+
+def _short(values):
+    """The 16-bit type, "half" or "bfloat16", that holds all numbers, if they are not whole; else ""."""
+    if np.array_equal(values, np.rint(values)):
+        return ""
+    with np.errstate(over="ignore"):
+        half, single = values.astype(np.float16), np.ascontiguousarray(values, np.float32)
+    if np.array_equal(single, values) and not np.any(single.view(np.uint32) & 0xFFFF):
+        return "bfloat16"
+    return "half" if np.array_equal(half, values) else ""
 
 
 def _with_gradient(make):

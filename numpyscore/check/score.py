@@ -84,8 +84,51 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
         return unfit
     eps = max(yours.measure(points).eps, log_p.measure(points).eps)
     field = _beside_differences(one_each, sign, value, points, eps, step)
-    report = judge(where, field, (yours, log_p), f"{log_p.evaluations} {name} evaluations", rtol=rtol)
-    return by_rows(report, yours, points)
+    among = lambda: quotients(lambda p: sign * one_each(p)[0], points, "the energy")
+    report = judge(where, field, (yours, log_p), f"{log_p.evaluations} {name} evaluations", rtol=rtol, among=among)
+    return _other_energy(by_rows(report, yours, points), score, x, wrap, step)
+
+
+def _other_energy(report, score, x, wrap, step):
+    """The report; where the score is no function of the reference, it says whether it is the gradient of another energy."""
+    if report.verdict != FAIL or report.name != "different":
+        return report
+    symmetric = check_conservative(score, x=x, wrap=wrap, step=step)
+    if symmetric.verdict == INCONCLUSIVE:
+        return report
+    if symmetric:
+        text = "another energy: your score is a gradient, and no simple function of the reference: it belongs to another energy (other parameters, a term or a weight left out)"
+    else:
+        text = f"no gradient: your score is the gradient of no energy ({symmetric.pattern}), nor a simple function of the reference: a term of it is wrong"
+    return replace(report, diagnosis=text, pattern=report.pattern)
+
+
+STEPS = tuple(
+    c * 10.0**-k for k in range(4) for c in (1, 0.5, 0.25, 0.2)
+)  # of difference quotients that are recognised
+
+
+def quotients(function, x, of):
+    """Difference quotients with round steps, as rows of `among`: d f / d x_j of a function (r, d) -> (r,), d s_j / d x_j of one -> (r, d)."""
+    rows: list[tuple] = []
+    n, d = x.shape
+    if n * d * d > 1 << 16:
+        return rows
+    own = lambda p, m: np.einsum("mnjj->mnj", np.broadcast_to(np.reshape(function(p), (m, n, d, -1)), (m, n, d, d)))
+    (middle,) = own(np.repeat(x, d, axis=0), 1)
+    for h in STEPS:
+        moved = np.concatenate([(x[:, None] + s * h * np.eye(d)).reshape(-1, d) for s in (1, -1)])
+        up, down = own(moved, 2)
+        rows += [
+            ("one-sided difference", f"it is the forward difference of {of} with step {h:g}", (up - middle) / h),
+            ("one-sided difference", f"it is the backward difference of {of} with step {h:g}", (middle - down) / h),
+            (
+                "central difference",
+                f"it is the central difference of {of} with step {h:g}, which is too long",
+                (up - down) / (2 * h),
+            ),
+        ]
+    return rows
 
 
 def _beside_differences(one_each, sign, value, points, eps, step):
@@ -167,13 +210,13 @@ def unfit_energy(where, name, function, x, rng):
 # ------------------------------------------------------------------------------- the verdict on a field
 
 
-def judge(where, field, functions, evaluations, *, rtol=None, size=None, among=()):
+def judge(where, field, functions, evaluations, *, rtol=None, size=None, among=list):
     """PASS, FAIL or INCONCLUSIVE for a field (n, d) beside its reference, with the diagnosis.
 
     functions : the `Function`s behind it, the user's field first; the coarsest precision counts
     evaluations : text for the summary
     size : (n, 1), what a relative error is relative to: the norm of a row, or for a sum of terms that cancel their absolute sum
-    among : as in `read_field`
+    among : callable without arguments, what `read_field` takes by that name; called if something is wrong
     """
     yours, eps = functions[0], max(f.eps for f in functions)
     n, d = field.x.shape
@@ -195,6 +238,7 @@ def judge(where, field, functions, evaluations, *, rtol=None, size=None, among=(
     }
     report = lambda verdict, **more: CheckReport(where, verdict, summary, notes=tuple(notes), **more, **common)
     if np.any(wrong & (resolved | (gap > SAFETY * allowed))):
+        among = among()
         found = read(field, among)
         share = float(np.max(gap / size))
         if found and found[0].right:
@@ -488,11 +532,14 @@ def unsteady(where, function, value, points):
     turned, again = function(points[::-1]), function(points)
     atol = 1e3 * function.eps * np.abs(value).max()
     same = lambda a, b: a.shape == b.shape and np.allclose(a, b, rtol=1e-5, atol=atol, equal_nan=True)
-    if same(again, value):
-        return None
-    third = function(points)
     summary = f"{len(points)} points x {points.shape[1]} dims"
-    if len(points) > 1 and same(again, value[::-1]) and same(turned, value):
+    cached = len(points) > 1 and same(turned, value) and not same(value[::-1], value)
+    if same(again, value):
+        cached = cached and same(function(points + 0.37 * widths(points)), value)
+        text = "state: other points get the same result: it is that of an earlier call with as many points (a cache)"
+        return CheckReport(where, FAIL, summary, diagnosis=text, notes=tuple(function.notes())) if cached else None
+    third = function(points)
+    if cached and same(again, value[::-1]):
         text = "state: the result is that of the call before"
     elif same(third - again, value):
         text = "state: each call adds to what the calls before returned; gradients accumulate (zero_grad is missing)"

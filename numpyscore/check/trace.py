@@ -12,7 +12,7 @@ from .fields import Field
 from .functions import Function, Seeded, points_of
 from .numbers import close, said
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
-from .score import Jacobian, by_rows, differenced_jacobian, judge, misshapen
+from .score import Jacobian, by_rows, differenced_jacobian, judge, misshapen, quotients
 
 SIGMAS = 5.0  # pooled over all rows; each row alone must be within SIGMAS + 1
 ROUGH = 0.25  # relative resolution that a PASS of an estimate needs
@@ -103,7 +103,11 @@ def _exact(where, value, jac: Jacobian, functions, rtol):
     field = Field(column(value), column(diagonal.sum(1)), allowed, jac.x, second=second, word="trace")
     size = column(np.maximum(np.abs(diagonal).sum(1), np.linalg.norm(jac.value, axis=(1, 2))))
     text = f"{functions[1].evaluations} score evaluations"
-    return judge(where, field, functions, text, rtol=rtol, size=size, among=_of_the_jacobian(jac))
+    divergences = lambda: [
+        (key, text, column(q.sum(1))) for key, text, q in quotients(functions[1], jac.x, "the score")
+    ]
+    among = lambda: _of_the_jacobian(jac) + divergences()
+    return judge(where, field, functions, text, rtol=rtol, size=size, among=among)
 
 
 def _of_the_jacobian(jac):

@@ -289,7 +289,7 @@ def test_where_rows_depend_on_each_other_the_score_is_not_said_to_belong_to_anot
     report = ns.check_trace(probe, score=np.sin, x=thrown(np.ones(8)))
     assert report.verdict == "FAIL" and report.name == "position", report
     other = ns.check_score(lambda x: -np.sinh(x), energy=Gaussian.energy, x=thrown(np.ones(8)))
-    assert other.name == "different"  # where rows are independent, as before
+    assert other.name == "another energy"  # where rows are independent, as before
 
 
 def test_with_as_many_rows_as_dimensions_a_trace_over_the_wrong_axis_is_named():
