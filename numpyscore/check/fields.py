@@ -469,7 +469,8 @@ def by_row(field):
 def clipped(field):
     """Entries clipped to an interval."""
     top, bottom = field.theirs.max(), field.theirs.min()
-    at_limit = int(np.sum((field.theirs == top) | (field.theirs == bottom)))
+    near = field.allowed(field.theirs)
+    at_limit = int(np.sum((field.theirs >= top - near) | (field.theirs <= bottom + near)))
     candidate = np.clip(field.reference, bottom, top)
     if top > bottom and at_limit > 2:
         text = f"entries are clipped to [{bottom:.6g}, {top:.6g}]"
