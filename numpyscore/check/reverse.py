@@ -298,6 +298,7 @@ class Place(NamedTuple):
 
     @property
     def r(self):
+        """Ratio of the scales."""
         return self.d / self.c
 
     @property

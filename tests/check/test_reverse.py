@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from numpyscore.check import check_reverse
+from numpyscore import check_reverse
+from numpyscore.cli import main
+from numpyscore.testing import assert_reverse
 
 SIGMAS = np.geomspace(5, 0.05, 7)  # variance exploding
 BETAS = np.linspace(0.02, 0.3, 9)
@@ -216,3 +218,58 @@ def test_jax_steps():
     )
     report = check_reverse(halved, levels=SIGMAS, wrap="jax", n=2000, kind="ancestral")
     assert report.verdict == "FAIL" and "drift halved" in report.diagnosis, report
+
+
+MINE = """
+import numpy as np
+levels = {0: (0.3, 0.95), 1: (0.6, 0.8), 2: (0.9, 0.43)}
+C = {k: c for k, (c, s) in levels.items()}
+S = {k: s for k, (c, s) in levels.items()}
+
+
+def ddim(x, fn, t, lower):
+    eps = fn(x, t)
+    return C[lower] * (x - S[t] * eps) / C[t] + S[lower] * eps
+
+
+def flow(x, fn, sigma, lower):
+    return x - 0.5 * (lower - sigma) * sigma * fn(x, sigma)
+
+
+def langevin(x, score, step, rng):
+    return x + step * score(x) + np.sqrt(2 * step) * rng.standard_normal(x.shape)
+
+
+def plain(x):
+    return x @ np.array([[-1.0, 0.5], [-0.2, -1.0]])
+"""
+
+
+def test_the_assertion_and_the_command(tmp_path, capsys):
+    with pytest.raises(AssertionError, match="sigma of this level"):
+        step, options, _ = WRONG["ddim, noise of this level"]
+        assert_reverse(step, n=500, **options)
+    file = tmp_path / "mine.py"
+    file.write_text(MINE)
+    run = lambda line: (main(["check", *line.split()]), capsys.readouterr())
+    code, said = run(f"{file}:ddim --reverse {file}:levels --predicts eps --kind ddim")
+    assert code == 0 and "DDIM" in said.out
+    code, said = run(f"{file}:flow --reverse 5,2,1,0.5 --kind ddim")
+    assert code == 1 and "drift halved" in said.out
+    code, said = run(f"{file}:langevin --sampler euler")
+    assert code == 0 and "Euler-Maruyama" in said.out
+    for line in ("--kind ddim --dim 2", "--reverse 5,2", "--reverse magic", "--reverse 5,2,1 --sampler euler"):
+        code, said = run(f"{file}:flow {line}")
+        assert code == 2 and len(said.err.splitlines()) == 1, said
+
+
+def test_a_score_of_which_nothing_was_claimed_is_told_how_far_from_a_gradient_it_is(tmp_path, capsys):
+    """It was FAIL, "not a gradient", where the user had only asked whether all is well."""
+    file = tmp_path / "mine.py"
+    file.write_text(MINE)
+    code = main(["check", f"{file}:plain", "--dim", "2"])
+    out = capsys.readouterr().out
+    # J = [[-1, -0.2], [0.5, -1]]: |J - J^T| / 2 over |J| is 0.35 sqrt(2) / sqrt(2.29) = 0.327
+    assert code == 0 and "usual" in out and "0.33 of its Jacobian" in out, out
+    assert main(["check", f"{file}:plain", "--dim", "2", "--conservative"]) == 1
+    assert "no energy has this score" in capsys.readouterr().out
