@@ -258,12 +258,14 @@ def _gaussian(d, k, j, known):
         return f"unnormalised: p integrates to {ratio}, the normaliser of a Gaussian is missing; that is fine for the score, not for a likelihood"
     if (d - k, d - j) == (-d, -d) or (d - k == -d and not known):
         return f"sign of the normaliser: p integrates to {ratio}; the logarithm of the normaliser is added where it is subtracted"
-    if known and k == 0 and j == d / 2:
-        return f"determinant: p integrates to {ratio}: the normaliser has the root of the determinant too little; half of log det L is subtracted where log det L, half of log det of the covariance, belongs"
     without = d > 1 and (d - k == 1 or (j and d - j == 1))
     name = "normaliser without d" if without else "normaliser"
     why = "; the dimension is missing in the exponent" if without else ""
-    return f"{name}: p integrates to {ratio}: its normaliser is {yours} where {right} belongs{why}"
+    text = f"{name}: p integrates to {ratio}: its normaliser is {yours} where {right} belongs{why}"
+    if known and k == 0 and j == d / 2 and d > 1:
+        root = f"determinant: p integrates to {ratio}: the root of the determinant is missing; half of log det L is subtracted where all of it belongs (half of log det of the covariance)"
+        return f"{text} -- or -- {root}" if without else root
+    return text
 
 
 def _sigma(function, found):
