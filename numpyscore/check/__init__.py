@@ -2,7 +2,7 @@
 
 from .density import check_density
 from .gradient import check_gradient
-from .loss import check_loss
+from .losses import check_loss
 from .report import CheckReport
 from .sampler import check_sampler
 from .score import check_conservative, check_score
