@@ -86,6 +86,7 @@ def main(argv=None):
         )
         return USAGE
     except (ValueError, TypeError, OSError) as error:
-        said = _shortened(" ".join(str(error).split()).removeprefix(f"{args.command}: "))
+        words = getattr(error, "command", "") or str(error)  # of a table, the cure in words of the command line
+        said = _shortened(" ".join(words.split()).removeprefix(f"{args.command}: "))
         print(f"numpyscore {args.command}: {said}", file=sys.stderr)
         return USAGE

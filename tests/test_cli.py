@@ -153,7 +153,7 @@ def test_columns_are_chosen_by_name_and_number(capsys, tmp_path):
         code, out, _ = call(capsys, "verify", str(path), "--columns", columns, "--only", "boundary term")
         assert code == 0 and "4 rows x 2 columns" in out
     code, _, err = call(capsys, "verify", str(path))
-    assert code == 2 and "columns=" in err
+    assert code == 2 and "--columns a,b" in err and "columns=" not in err
 
 
 def test_as_a_module_with_a_closed_pipe_and_interrupted(tmp_path):

@@ -340,6 +340,31 @@ def test_no_module_loads_scipy_or_matplotlib_before_it_is_used():
         raise AssertionError(f"{', '.join(sorted(heavy))} is loaded by importing {', '.join(guilty)}")
 
 
+def test_import_loads_no_room_until_a_name_is_asked_for():
+    """`import numpyscore` reads its list of names; what lies behind a name is loaded with the first use of it."""
+    code = "import sys, numpyscore as ns\n{}\nprint(sorted(m for m in sys.modules if m.startswith('numpyscore.')))"
+
+    def rooms(statement):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(statement)], capture_output=True, text=True, check=True
+        )
+        return ast.literal_eval(done.stdout)
+
+    assert rooms("") == rooms("dir(ns)") == []
+    assert "numpyscore.networks.models" in rooms("ns.EnergyMLP")  # the control: it is seen once it is loaded
+    assert not {m.split(".")[1] for m in rooms("ns.EnergyMLP, ns.implicit")} & {"check", "derivations", "learning"}
+
+
+def test_dir_lists_the_public_names_and_each_is_there():
+    assert dir(numpyscore) == sorted(["__version__", *numpyscore.__all__])
+    for name in numpyscore.__all__:
+        assert getattr(numpyscore, name).__name__.split(".")[-1] == name
+    with pytest.raises(AttributeError, match="no name implict; did you mean implicit"):
+        numpyscore.implict  # noqa: B018
+    with pytest.raises(ImportError, match="denoisng"):
+        exec("from numpyscore import denoisng")
+
+
 def test_control_scipy_is_seen_when_it_is_loaded():
     assert "scipy" in loaded_by("import numpyscore, scipy")
 

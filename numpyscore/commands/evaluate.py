@@ -8,7 +8,6 @@ import numpy as np
 
 from .. import __version__
 from ..common.files import write_whole
-from ..data.csv import from_csv
 from ..learning.settings import FAR
 from ..learning.units import load_with_ladder
 from ..objectives.implicit import generalised, implicit
@@ -18,7 +17,7 @@ from ..sampling.flow import bits_per_dimension
 from ..sampling.likelihood import log_density
 from ..sampling.targets import at_level
 from .sample import noise_levels, table
-from .terminal import FINE, HEADER, Progress, bold, columns, header_option, levels, may_be_written, seed
+from .terminal import FINE, Progress, bold, levels, may_be_written, read_table, seed, table_options
 
 HELP = "energy, score, trace and log-likelihood of rows; tests of samples against them"
 ROWS = 1000  # rows that the tests look at, and samples they compare them with
@@ -39,8 +38,7 @@ def arguments(parser):
     )
     parser.add_argument("model", metavar="MODEL.npz", help="a network's file")
     parser.add_argument("data", metavar="DATA.csv", help="rows in the units that the network was fitted in")
-    parser.add_argument("--columns", type=columns, metavar="A,B", help="columns of DATA.csv, by name or number from 0")
-    header_option(parser)
+    table_options(parser)
     parser.add_argument("--out", metavar="FILE.csv", help="a row of numbers for every row, whole or not at all")
     parser.add_argument(
         "--sigma",
@@ -78,7 +76,7 @@ def run(args):
 
 def _rows(args, units):
     """The table's rows, refused where its columns are not those of the network."""
-    read = from_csv(args.data, columns=args.columns, header=HEADER[args.header])
+    read = read_table(args)
     wanted = ", ".join(units.columns)
     if read.x.shape[1] != len(units.columns):
         raise ValueError(

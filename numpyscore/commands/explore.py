@@ -3,9 +3,8 @@
 import os
 
 from ..common.files import write_whole
-from ..data.csv import from_csv
 from ..display.explore import explore
-from .terminal import FINE, columns, may_be_written
+from .terminal import FINE, may_be_written, read_table, refuse_without_data, table_options
 
 HELP = "write a page with sliders, in one file that needs no network"
 
@@ -20,19 +19,19 @@ def arguments(parser):
     parser.add_argument(
         "data", nargs="?", metavar="DATA.csv", help="two numeric columns for the panel of noise and flow"
     )
-    parser.add_argument("--columns", type=columns, metavar="A,B", help="which two columns, by name or number from 0")
+    table_options(parser, "which two columns, by name or number from 0")
     parser.add_argument("--out", required=True, metavar="FILE.html", help="the page")
 
 
 def run(args):
     """Write the page; returns the exit code."""
-    if args.columns is not None and args.data is None:
-        raise ValueError("--columns needs DATA.csv, the file whose columns these are")
+    if args.data is None:
+        refuse_without_data(args)
     may_be_written(args.out, [args.data])
     if args.data is None:
         page = explore()
     else:
-        x = from_csv(args.data, columns=args.columns).x
+        x = read_table(args).x
         if x.shape[1] != 2:
             raise ValueError(
                 f"{args.data} has {x.shape[1]} numeric column(s), two were expected: choose them with --columns A,B"

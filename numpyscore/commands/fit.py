@@ -10,14 +10,12 @@ import numpy as np
 from .. import __version__
 from ..common.files import write_whole
 from ..common.inputs import count
-from ..data.csv import from_csv
 from ..display.fit_figure import fit_picture
-from ..learning.columns import dequantised
 from ..learning.fit import fit
 from ..learning.settings import GENERALISED, OBJECTIVES
 from ..networks.models import EnergyMLP, ScoreMLP
 from ..sampling.draw import draw
-from .terminal import FINE, HEADER, Progress, bold, columns, ends, header_option, seed
+from .terminal import FINE, Progress, bold, ends, measured, read_table, seed, table_options
 
 HELP = "learn the density of a table, noise and stopping point chosen by rows held out"
 DRAWN = 1000  # samples in the picture
@@ -35,8 +33,7 @@ def arguments(parser):
     )
     parser.epilog = "exit codes: 0 done, 2 usage or input error, 130 interrupted (continue with --resume)"
     parser.add_argument("data", metavar="DATA.csv", help="numeric columns, with or without a header")
-    parser.add_argument("--columns", type=columns, metavar="A,B", help="columns of DATA.csv, by name or number from 0")
-    header_option(parser)
+    table_options(parser)
     parser.add_argument(
         "--objective",
         default="multilevel_denoising",
@@ -82,18 +79,17 @@ def run(args):
     progress = _Watch()
     progress.say(f"fit: reading {args.data} ...")
     try:
-        table = from_csv(args.data, columns=args.columns, header=HEADER[args.header])
+        table = read_table(args)
     finally:
         progress.clear()
-    if args.dequantise:
-        table = _dequantised(table, args)
     out = args.out or f"{os.path.basename(args.data).split('.')[0] or 'data'}-fit"
     watch = _Watch()
     try:
         result = fit(
             table, objective=args.objective, sigma=_sigma(args.sigma), support=_support(args),
             model=_network(args, table.x.shape[1]), rng=args.seed, out=out, resume=args.resume, overwrite=args.overwrite,
-            optimiser=args.optimiser, steps=args.steps, batch=args.batch, rate=args.rate, robust=args.robust, progress=watch,
+            optimiser=args.optimiser, steps=args.steps, batch=args.batch, rate=args.rate, robust=args.robust,
+            dequantise=args.dequantise, progress=watch,
         )  # fmt: skip
     finally:
         watch.clear()
@@ -104,14 +100,6 @@ def run(args):
         print(_words(args.data, result.summary))
         print(f"wrote model.npz, metrics.csv, summary.json{picture} in {out}")
     return FINE
-
-
-def _dequantised(table, args):
-    """The table with its columns of whole numbers spread; refused where there is none."""
-    x, whole = dequantised(table.x, args.seed)
-    if not len(whole):
-        raise ValueError(f"--dequantise was given, but {args.data} has no column of whole numbers: leave it out")
-    return table._replace(x=x)
 
 
 def _sigma(text):
@@ -179,7 +167,6 @@ class _Watch(Progress):
 
 def _words(name, s):
     """The summary for a reader."""
-    number = lambda q: f"{q['mean']:9.3f} +- {q['se']:.3f}" if q["se"] is not None else f"{q['mean']:9.3f}"
     sigma = s["units"]["sigma"]
     lines = [bold(f"{os.path.basename(name)}: {s['rows']} rows x {len(s['units']['columns'])} columns, standardised")]
     lines += [
@@ -190,23 +177,23 @@ def _words(name, s):
     ]
     if isinstance(sigma, list):
         lines.append(f"  noise levels from {sigma[0]:.3g} to {sigma[-1]:.3g}, stopped at step {s['step']}")
-        lines += _likelihoods(s["log_likelihood"], number)
+        lines += _likelihoods(s["log_likelihood"])
     else:
         lines += [f"  {'sigma':>9}  {'held-out loss, at best':>22}  step"]
         for level in s["levels"]:
             mark = "  <- chosen" if level["sigma"] == sigma else ""
-            lines.append(f"  {level['sigma']:9.3g}  {level['held_out']:22.3f}  {level['step']:4d}{mark}")
+            lines.append(f"  {level['sigma']:9.3g}  {level['held_out']:22.5g}  {level['step']:4d}{mark}")
     lines += ["", f"  {s['criterion']}, rows that chose nothing ({s['held_out']['rows']}), with its standard error:"]
-    lines.append(f"    this network          {number(s['held_out'])}")
+    lines.append(f"    this network          {measured(s['held_out'])}")
     if s["gaussian"]:
         lines += [
-            f"    a Gaussian            {number(s['gaussian'])}",
-            f"    difference, paired    {number(s['difference'])}",
+            f"    a Gaussian            {measured(s['gaussian'])}",
+            f"    difference, paired    {measured(s['difference'])}",
         ]
     return "\n".join(lines + [f"  note: {note}" for note in s["notes"]] + [""])
 
 
-def _likelihoods(found, number):
+def _likelihoods(found):
     """The table of held-out log-likelihoods."""
     names = {
         "network": "this density",
@@ -218,8 +205,8 @@ def _likelihoods(found, number):
         "",
         f"  log-likelihood of rows held out ({found['network']['rows']}), nats a row in the units of the data:",
     ]
-    lines += [f"    {word:<22}{number(found[name])}" for name, word in names.items()]
-    return [*lines, f"    above the best of them{number(found['difference'])}"]
+    lines += [f"    {word:<22}{measured(found[name])}" for name, word in names.items()]
+    return [*lines, f"    above the best of them{measured(found['difference'])}"]
 
 
 def _picture(out, result, x, rng):

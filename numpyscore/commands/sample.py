@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import sys
 import time
 
 import numpy as np
@@ -15,6 +16,7 @@ from ..sampling.draw import METHODS, draw
 from .terminal import FINE, Progress, levels, may_be_written, seed
 
 HELP = "samples of a fitted network, as a table"
+SAID = 4  # columns, in a note
 
 
 def arguments(parser):
@@ -37,6 +39,10 @@ def arguments(parser):
         help="noise levels from the largest down, in standardised units (default: the file's)",
     )
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="same seed, same samples (default 0)")
+    parser.add_argument("--clip", action="store_true", help="put what leaves the range of the rows fitted on its ends")
+    parser.add_argument(
+        "--round", action="store_true", help="round each column to the values it takes: whole numbers, tenths, ..."
+    )
     parser.add_argument("--json", action="store_true", help="a record for machines on stdout; needs --out")
 
 
@@ -48,6 +54,10 @@ def run(args):
     if args.out is not None:
         may_be_written(args.out, [args.model])
     model, units, ladder = load_with_ladder(args.model)
+    if units.grid is None and (args.clip or args.round):
+        raise ValueError(
+            f"--{'clip' if args.clip else 'round'} was given, but {args.model} does not hold the columns' ranges, as a file of `numpyscore fit` does"
+        )
     start, progress = time.monotonic(), Progress("sample")
     progress.say(f"{args.n} samples ...")
     try:
@@ -58,9 +68,19 @@ def run(args):
         )  # fmt: skip
     finally:
         progress.clear()
-    content = table(units.columns, units.to_data(drawn.samples).tolist())
+    x = units.to_data(drawn.samples)
+    left, notes = _left(units, x)
+    notes = [drawn.note] * bool(drawn.note) + notes
+    if args.round:
+        x = units.grid.rounded(x)
+    if args.clip:
+        x = units.grid.clipped(x)
+    if left and left["rows"]:
+        notes[-1] += "; they were put on its ends" if args.clip else "; --clip puts them on its ends"
+    content = table(units.columns, x.tolist())
     if args.out is None:
         print(content, end="")
+        print("".join(f"note: {note}\n" for note in notes), end="", file=sys.stderr)
         return FINE
     write_whole(args.out, content.encode())
     rate = None if drawn.acceptance is None else float(drawn.acceptance.mean())
@@ -70,6 +90,9 @@ def run(args):
         "method": drawn.method,
         "acceptance": rate,
         "note": drawn.note,
+        "outside": left,
+        "clipped": args.clip,
+        "rounded": args.round,
     }
     if args.json:
         head = {"schema": "numpyscore-sample/1", "version": __version__, "model": repr(model), "seed": args.seed}
@@ -77,9 +100,25 @@ def run(args):
         return FINE
     said = "" if rate is None else f", {rate:.0%} of the proposals accepted"
     print(f"{args.n} samples by {drawn.method}{said}; {time.monotonic() - start:.1f} s; wrote {args.out}")
-    if drawn.note:
-        print(f"note: {drawn.note}")
+    print("".join(f"note: {note}\n" for note in notes), end="")
     return FINE
+
+
+def _left(units, x):
+    """How many samples x (n, d) leave the range of the rows fitted, in all and by column, and the note that says so; None if it is not known."""
+    if units.grid is None:
+        return None, []
+    outside = units.grid.outside(x)
+    by_column = {name: int(k) for name, k in zip(units.columns, outside.sum(axis=0), strict=True) if k}
+    rows = int(outside.any(axis=1).sum())
+    if not rows:
+        return {"rows": 0, "columns": {}}, []
+    ends = dict(zip(units.columns, zip(units.grid.low, units.grid.high, strict=True), strict=True))
+    most = sorted(by_column, key=lambda name: -by_column[name])[:SAID]
+    words = ", ".join(f"{name} {by_column[name]} ({ends[name][0]:g} to {ends[name][1]:g})" for name in most)
+    more = f" and {len(by_column) - SAID} columns more" if len(by_column) > SAID else ""
+    note = f"{rows} of {len(x)} samples leave the range of the rows fitted: {words}{more}"
+    return {"rows": rows, "columns": by_column}, [note]
 
 
 def noise_levels(model, units, given):

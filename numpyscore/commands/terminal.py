@@ -1,10 +1,13 @@
 """What every command shares: exit codes, the progress line on stderr, emphasis, and types of arguments."""
 
 import argparse
+import math
 import os
 import stat
 import sys
 import tempfile
+
+from ..data.csv import from_csv
 
 FINE, DIFFERENCE, USAGE, INCONCLUSIVE, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -29,6 +32,15 @@ class Progress:
         self.say("")
 
 
+def measured(q):
+    """A mean in as many digits as its standard error has, two of its own: -4.187 +- 0.061; q has "mean" and "se", None if unknown."""
+    mean, se = q["mean"], q["se"]
+    if se is None or not se > 0:
+        return f"{mean:10.5g}" + ("" if se is None else f" +- {se:.2g}")
+    digits = math.floor(math.log10(abs(mean) or se)) - math.floor(math.log10(se)) + 2
+    return f"{mean:10.{min(max(digits, 2), 10)}g} +- {se:.2g}"
+
+
 def bold(text):
     """`text` in bold where stdout is a terminal and NO_COLOR is not set."""
     plain = os.environ.get("NO_COLOR") or not sys.stdout.isatty()
@@ -48,16 +60,36 @@ def columns(text):
 
 
 HEADER = {"yes": True, "no": False, "auto": None}
+DECIMAL = {"point": ".", "comma": ",", "auto": None}
 
 
-def header_option(parser):
-    """--header, of every command that reads a table."""
+def table_options(parser, which="columns of DATA.csv, by name or number from 0"):
+    """--columns, --header, --decimal and --drop-missing, of every command that reads a table."""
+    parser.add_argument("--columns", type=columns, metavar="A,B", help=which)
     parser.add_argument(
         "--header",
         choices=HEADER,
         default="auto",
         help="whether the first line holds names (default: if it holds no number)",
     )
+    parser.add_argument("--decimal", choices=DECIMAL, default="auto", help="3.6 or 3,6 (default: as the table has it)")
+    parser.add_argument(
+        "--drop-missing", action="store_true", help="leave out rows with missing cells, and say how many"
+    )
+
+
+def read_table(args):
+    """The Table of args.data, by the options of `table_options`."""
+    options = {"header": HEADER[args.header], "decimal": DECIMAL[args.decimal], "drop_missing": args.drop_missing}
+    return from_csv(args.data, columns=args.columns, **options)
+
+
+def refuse_without_data(args):
+    """ValueError where an option of `table_options` came without DATA.csv."""
+    given = (args.columns is not None, args.header != "auto", args.decimal != "auto", args.drop_missing)
+    for name, there in zip(("--columns", "--header", "--decimal", "--drop-missing"), given, strict=True):
+        if there:
+            raise ValueError(f"{name} needs DATA.csv, the file that it is about")
 
 
 def levels(text):

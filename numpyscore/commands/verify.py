@@ -2,16 +2,27 @@
 
 import inspect
 import json
+import os
 import time
 from itertools import groupby
 
 from .. import __version__, derivations
 from ..common.files import write_whole
-from ..data.csv import from_csv
 from ..display.report import report, short_report
 from ..lessons import EXERCISES
 from .loading import load_object
-from .terminal import DIFFERENCE, FINE, INCONCLUSIVE, Progress, bold, columns, may_be_written, seed
+from .terminal import (
+    DIFFERENCE,
+    FINE,
+    INCONCLUSIVE,
+    Progress,
+    bold,
+    may_be_written,
+    read_table,
+    refuse_without_data,
+    seed,
+    table_options,
+)
 
 KINDS = {"line": "a line", "example": "an example", "counterexample": "a counterexample"}
 HELP = "verify the derivation of score matching, line by line"
@@ -27,7 +38,7 @@ def arguments(parser):
         "exit codes: 0 all as it should be, 1 a difference was found, 2 usage or input error, 3 inconclusive"
     )
     parser.add_argument("data", nargs="?", metavar="DATA.csv", help="numeric columns, with or without a header")
-    parser.add_argument("--columns", type=columns, metavar="A,B", help="columns of DATA.csv, by name or number from 0")
+    table_options(parser)
     parser.add_argument(
         "--density", metavar="NAME", help="one closed form by name, or your own: path.py:object (runs that file)"
     )
@@ -55,18 +66,19 @@ def run(args):
         return _list(args.json)
     if args.data is not None and args.density is not None:
         raise ValueError("DATA.csv and --density exclude each other: give the one to be verified")
-    if args.data is None and args.columns is not None:
-        raise ValueError("--columns needs DATA.csv, the file whose columns these are")
+    if args.data is None:
+        refuse_without_data(args)
     if args.full and args.report is None:
         raise ValueError("--full needs --report FILE.html, the page that it makes longer")
-    target = args.data if args.columns is None else from_csv(args.data, columns=args.columns)
+    target = None if args.data is None else read_table(args)
     if args.report is not None:
         may_be_written(args.report, [args.data])
     start, verdicts = time.monotonic(), derivations.Verdicts(seed=args.seed)
     steps = derivations.selected(args.only)
     progress = Progress("training")
     density = load_object(args.density, "--density") if args.density and ":" in args.density else args.density
-    wanted = derivations.studies(target, density=density, seed=args.seed, progress=progress, steps=steps)
+    name = None if args.data is None else os.path.basename(args.data)
+    wanted = derivations.studies(target, name=name, density=density, seed=args.seed, progress=progress, steps=steps)
     brief = not (args.all or args.only or args.json)
     head = HEAD if brief else ""
     for title, group in groupby(wanted, key=lambda study: study.title):

@@ -28,15 +28,21 @@ THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}")  # 1,234 is 1.234 in
 
 
 class Table(NamedTuple):
-    """A table of numbers: x (n, d) float64 in the units of the file, the d column names, the n rows read."""
+    """A table of numbers: x (n, d) float64 in the units of the file, the d column names, the n rows kept, and how many were dropped."""
 
     x: np.ndarray
     columns: tuple[str, ...]
     rows: int
+    dropped: int = 0
 
 
 class CSVError(ValueError):
-    """A file that is no table of numbers: one line with the place, what came, what was expected, and the cure."""
+    """A file that is no table of numbers: one line with the place, what came, what was expected, and the cure.
+
+    `command` is the same line with the cure in the words of the command line.
+    """
+
+    command: str = ""
 
 
 def _separator(lines):
@@ -68,18 +74,22 @@ class _NotPlain(Exception):
 class _Reader:
     """One file on its way to an array; it remembers the line reached, so that every error can say where."""
 
-    def __init__(self, path, decimal):
-        self.path, self.decimal = os.fsdecode(path), decimal
+    def __init__(self, path, decimal, drop=False):
+        self.path, self.decimal, self.drop = os.fsdecode(path), decimal, drop
         self.sure = decimal is not None  # that the decimal mark does not group thousands
         self.doubt = self.gap = None  # where the first doubtful and the first missing cell stand
         self.line = self.done = self.cells = self.rows = 0
         self.gaps: set = set()  # columns with missing cells
 
     def error(self, what, cure, line=None, i=None):
+        """The CSVError; cure is one text, or a pair: for Python, for the command line."""
         place = [self.path if self.path.isprintable() else repr(self.path)]
         place += [] if line is None else [f"line {line}"]
         place += [] if i is None else [self.labels[i]]
-        return CSVError(f"{', '.join(place)}: {what}. {cure}")
+        python, command = (cure, cure) if isinstance(cure, str) else cure
+        error = CSVError(f"{', '.join(place)}: {what}. {python}")
+        error.command = f"{', '.join(place)}: {what}. {command}"
+        return error
 
     def lines(self, text, limit):
         """Line by line without comments; what would fill the memory is refused before it does."""
@@ -115,11 +125,9 @@ class _Reader:
         words = [name for name in names if not _missing(name) and not NUMBER.fullmatch(name)]
         if header is None and words and any(map(NUMBER.fullmatch, names)):
             what = f"some cells are text ({_show(words[0])}) and some numbers, expected column names or numbers only"
-            raise self.error(
-                what,
-                "Correct it, or say --header yes (header=True) if it holds the names, --header no if data.",
-                self.line,
-            )
+            cure = "Correct it, or say {} if it holds the names, {} if data."
+            both = cure.format("header=True", "header=False"), cure.format("--header yes", "--header no")
+            raise self.error(what, both, self.line)
         header = bool(words) if header is None else header
         self.labels = [f"column {_show(name) if header and name else i + 1}" for i, name in enumerate(names)]
         self.names = names if header else list(range(len(names)))
@@ -131,11 +139,19 @@ class _Reader:
         size = max(1, inputs.BLOCK // len(names))
         blocks = [self.array(block) for block in iter(lambda: list(islice(rows, size)), [])]
         self.finish()
+        if self.rows:  # that are to be dropped
+            blocks = [block[~np.isnan(block).any(axis=1)] for block in blocks]
         n = sum(map(len, blocks))
         if n < 2:
-            what = f"{'one row' if n else 'names and no row'} of numbers, expected at least two rows"
+            what = f"{'one row' if n else 'names and no row' if not self.rows else 'no row'} of numbers"
+            what += f", {self.rows} having been dropped for missing cells" if self.rows else ""
+            rest = self.only([k for k in self.keep if k not in self.gaps])
+            what += ", expected at least two rows"
+            if self.rows:
+                raise self.error(what, tuple(f"Complete them{end}" for end in rest))
             raise self.error(what, "Add rows: there is no spread to learn from.")
-        return Table(np.concatenate(blocks), tuple(names[i] if header else self.labels[i] for i in self.keep), n)
+        columns = tuple(names[i] if header else self.labels[i] for i in self.keep)
+        return Table(np.concatenate(blocks), columns, n, int(self.rows))
 
     def plain(self, lines, first, header, separator, names):
         """The Table where every cell is a number with a decimal point: ten times as fast as cell by cell."""
@@ -168,22 +184,25 @@ class _Reader:
             if self.names[i] == "" or self.names[i] in taken:
                 what = "no name (a row number?)" if self.names[i] == "" else "this name comes twice"
                 rest = [k for k in dict.fromkeys(keep) if k != i]
-                cure = "Name it in the first line, or choose each column once"
-                cure += f", by its number from 0: columns={rest}." if 0 < len(rest) <= 12 else "."
-                raise self.error(f"{what}, expected a name of its own", cure, self.line, i)
+                cure = "Name it in the first line, or choose each column once{}."
+                numbers = f"columns={rest}", f"--columns {','.join(map(str, rest))}"
+                ends = (f", by its number from 0: {told}" if 0 < len(rest) <= 12 else "" for told in numbers)
+                raise self.error(f"{what}, expected a name of its own", tuple(map(cure.format, ends)), self.line, i)
             taken.add(self.names[i])
         return keep
 
     def only(self, keep):
-        """The end of a cure: the columns to choose instead."""
+        """The end of a cure, for Python and for the command line: the columns to choose instead."""
         names = [self.names[i] for i in keep]
         if not names or len(str(names)) > 200:
-            return "."
+            return ".", "."
         plain = [
             str(i if not isinstance(n, str) or "," in n or n.lstrip("-").isdecimal() else n)
             for i, n in zip(keep, names, strict=True)
         ]
-        return f", or choose the columns of numbers: --columns {shlex.quote(','.join(plain))} (columns={names})."
+        told = f"columns={names}", f"--columns {shlex.quote(','.join(plain))}"
+        python, command = (f", or choose the columns of numbers: {chosen}" for chosen in told)
+        return f"{python}.", command  # a point after a command would be copied with it
 
     def complete(self, rows, width):
         """(line, row) of every row, of the right width; empty lines are no rows."""
@@ -205,8 +224,10 @@ class _Reader:
         cells = [row[i] for _, row in block for i in self.keep]
         place = lambda k: (block[k // width][0], self.keep[k % width])
         text = " ".join(cells)
-        if self.decimal is None and (mark := re.search("[,.]", text)):
-            self.decimal = mark[0]
+        if self.decimal is None and re.search("[,.]", text):
+            # the mark of the first number that has one: text has commas of its own
+            marks = (re.search("[,.]", cell) for cell in cells if NUMBER.fullmatch(cell.strip()))
+            self.decimal = next((mark[0] for mark in marks if mark), None)
         if self.decimal and not self.sure:
             marked = [k for k, cell in enumerate(cells) if self.decimal in cell]
             grouped = all(THOUSANDS.fullmatch(cells[k].strip()) for k in marked)
@@ -223,11 +244,15 @@ class _Reader:
             if value is None:
                 like = "3,6" if self.decimal == "," else "3.6"
                 what = f"{_show(cells[k])} is no number like {like} (no date, unit, thousands separator, underscore)"
-                bad = [c for c in range(width) if any(v is None or math.isnan(v) for v in values[c::width])]
+                bad = [
+                    c
+                    for c in range(width)
+                    if any(v is None or (math.isnan(v) and not self.drop) for v in values[c::width])
+                ]
                 if len(bad) > 1:
                     what += f"; columns with such cells or missing ones: {', '.join(str(self.names[self.keep[c]]) for c in bad)}"
                 rest = self.only([i for c, i in enumerate(self.keep) if c not in bad])
-                raise self.error(what, f"Correct the cell{rest}", *place(k))
+                raise self.error(what, tuple(f"Correct the cell{end}" for end in rest), *place(k))
             if math.isinf(value):
                 what = f"{_show(cells[k])} is too large, expected a number below 1.8e308"
                 raise self.error(what, "Correct it, or use another unit.", *place(k))
@@ -250,22 +275,26 @@ class _Reader:
 
     def finish(self):
         """What only the whole table can tell."""
-        if self.gap:
+        if self.gap and not self.drop:
             cell, line, i = self.gap
             what = f"{f'the cell is {_show(cell)}' if cell else 'the cell is empty'}, expected a finite number; "
             what += f"missing or infinite cells: {self.cells}, in rows: {self.rows}"
             if len(self.gaps) > 1:
                 what += f"; in columns: {', '.join(str(self.names[k]) for k in sorted(self.gaps))}"
             rest = self.only([k for k in self.keep if k not in self.gaps])
-            raise self.error(what, f"Remove or complete these rows{rest}", line, i)
+            ways = "drop_missing=True", "--drop-missing"
+            both = tuple(f"Complete these rows, drop them with {way}{end}" for way, end in zip(ways, rest, strict=True))
+            raise self.error(what, both, line, i)
         if self.doubt and not self.sure:
             cell, line, i = self.doubt
             whole, fraction = cell.replace(self.decimal, ""), cell.replace(",", ".")
             what = f"{_show(cell)} may be {whole} or {fraction}, expected a number of one meaning"
-            raise self.error(what, f"Write {whole}, or say decimal={self.decimal!r} if it is {fraction}.", line, i)
+            ways = f"decimal={self.decimal!r}", f"--decimal {'comma' if self.decimal == ',' else 'point'}"
+            both = tuple(f"Write {whole}, or say {way} if it is {fraction}." for way in ways)
+            raise self.error(what, both, line, i)
 
 
-def from_csv(path, *, columns=None, header=None, decimal=None):
+def from_csv(path, *, columns=None, header=None, decimal=None, drop_missing=False):
     """Read a table of numbers: comma, semicolon, tab, bar or white space between the cells, plain or gzip.
 
     Empty lines and lines that start with # are passed over. What is not certain is refused in words: text, missing
@@ -277,6 +306,8 @@ def from_csv(path, *, columns=None, header=None, decimal=None):
     columns : names, or numbers from 0, of the columns to keep, in this order; None keeps all
     header : True if the first row holds names, False if data; None takes it for names if it holds no number
     decimal : "." or ","; None takes the mark that the table uses
+    drop_missing : bool
+        Leave out rows with missing or infinite cells in these columns, and count them, in place of refusing them.
 
     Returns
     -------
@@ -299,7 +330,7 @@ def from_csv(path, *, columns=None, header=None, decimal=None):
             header = True
     with suppress(_NotPlain):
         return _read(_Reader(path, decimal), path, columns, header, plain=True)
-    return _read(_Reader(path, decimal), path, columns, header, plain=False)
+    return _read(_Reader(path, decimal, drop_missing), path, columns, header, plain=False)
 
 
 def _read(reader, path, columns, header, plain):

@@ -102,9 +102,10 @@ class Density:
             )
         out = np.empty((len(x), *shape), np.result_type(self.dtype, x, *more))
         step = max(1, BLOCK // self._row)
-        for start in range(0, len(x), step):
-            block = slice(start, start + step)
-            out[block] = rule(*(a[block].astype(float, copy=False) for a in (x, *more)))
+        with np.errstate(over="ignore"):  # what is beyond the range of float64 is infinite, as everywhere
+            for start in range(0, len(x), step):
+                block = slice(start, start + step)
+                out[block] = rule(*(a[block].astype(float, copy=False) for a in (x, *more)))
         return out
 
     def __repr__(self):

@@ -19,6 +19,7 @@ from .parameters import (
     box,
     cholesky,
     everywhere,
+    length,
     location_and_shape,
     log_gamma_ratio,
     log_interval,
@@ -205,26 +206,29 @@ class StudentT(_Elliptical):
         half = 0.5 * self.dim
         # tends to 0 with 1 / df: a t with many degrees of freedom is a Gaussian
         heavier = log_gamma_ratio(0.5 * self.df, half)
-        return heavier - self._log_scale - (0.5 * self.df + half) * np.log1p((z**2).sum(1) / self.df)
+        q = (z**2).sum(1) / self.df
+        log_q = np.where(
+            np.isfinite(q), np.log1p(q), 2 * np.log(np.hypot(1, length(z) / math.sqrt(self.df)))
+        )  # log(1 + q)
+        return heavier - self._log_scale - (0.5 * self.df + half) * log_q
 
-    def _weights(self, x):
-        """(nu + d) / (nu + q), P e and nu + q."""
-        z, Pe = self._whiten(x)
-        q = self.df + (z**2).sum(1)
-        return (self.df + self.dim) / q, Pe, q
+    def _unit(self, x):
+        """r = sqrt(nu + q) (n, 1), and P e / r (n, d), which never overflow; q itself does from 1e154 on."""
+        z, _ = self._whiten(x)
+        r = np.hypot(math.sqrt(self.df), length(z))[:, None]
+        return r, (z / r) @ self._white
 
     def _score(self, x):
-        w, Pe, _ = self._weights(x)
-        return -w[:, None] * Pe
+        r, unit = self._unit(x)
+        return -(self.df + self.dim) * (unit / r)
 
     def _jacobian(self, x):
-        w, Pe, q = self._weights(x)
-        outer = Pe[:, :, None] * Pe[:, None, :]
-        return -w[:, None, None] * (self._precision - 2 * outer / q[:, None, None])
+        r, unit = (a[:, :, None] for a in self._unit(x))
+        return -(self.df + self.dim) * ((self._precision - 2 * unit * unit.mT) / r / r)
 
     def _trace(self, x):
-        w, Pe, q = self._weights(x)
-        return -w * (np.trace(self._precision) - 2 * (Pe**2).sum(1) / q)
+        r, unit = self._unit(x)
+        return -(self.df + self.dim) * ((np.trace(self._precision) - 2 * (unit**2).sum(1)) / r[:, 0] / r[:, 0])
 
     def _sample(self, n, rng):
         z = rng.standard_normal((n, self.dim)) / np.sqrt(rng.chisquare(self.df, (n, 1)) / self.df)
@@ -587,12 +591,12 @@ class Ring(Density):
 
     def _polar(self, x):
         """r (n, 1), n (n, d) and R / r (n, 1), with 0 for n and R / r at the origin."""
-        r = np.linalg.norm(x, axis=1, keepdims=True)
+        r = length(x)[:, None]
         away = np.where(r > 0, r, 1.0)
         return r, np.where(r > 0, x / away, 0.0), np.where(r > 0, self.radius / away, 0.0)
 
     def _logpdf(self, x):
-        r = np.linalg.norm(x, axis=1)
+        r = length(x)
         return -0.5 * ((r - self.radius) / self.width) ** 2 - self._log_norm
 
     def _score(self, x):

@@ -10,6 +10,8 @@ from ..numerics.quadrature import Frame
 from .base import Density, with_dtype
 from .parameters import array, average, cholesky, common_dtype, diagonal, everywhere, square, times
 
+FAR = 100.0  # standard deviations from a centre, up to which matrix products about it lose nothing that matters
+
 
 class GaussianMixture(Density):
     r"""Mixture of K Gaussians with responsibilities r_k(x) and component scores s_k = P_k (mu_k - x).
@@ -18,7 +20,8 @@ class GaussianMixture(Density):
 
     All is computed relative to the strongest component at x: for components that share a covariance, log ratios and score
     differences come from mu_k - mu_strongest, not from two large numbers, so that nothing cancels however far x lies.
-    The score of a shared covariance comes from means about their centre: with clusters D apart it carries eps D / sigma^2.
+    Score and log p of a shared covariance come by matrix products about a centre within FAR standard deviations of the strongest mean, the
+    centre of all means or that of its cluster: a log ratio loses less than FAR^2 eps = 2e-12, however far apart clusters lie.
     With unequal covariances a log ratio carries eps times the squared distance, which is the rounding of x itself.
 
     Parameters
@@ -69,10 +72,25 @@ class GaussianMixture(Density):
 
     @cached_property
     def _expanded(self):
+        """`_about` the centre of all means."""
+        return self._about(self.means.mean(0))
+
+    def _about(self, center):
         """Center c, whitened means m = L^-1 (mu - c), and the part of each log term that does not depend on x."""
-        center = self.means.mean(0)
         m = times(self._white, self.means - center)
         return center, m.T, self._log_weights - 0.5 * (m**2).sum(1)
+
+    @cached_property
+    def _clusters(self):
+        """Centres of clusters (C, d), and the cluster of each mean (K,); number 0, about the centre of all, has those within FAR of it."""
+        center, m, _ = self._expanded
+        near = np.linalg.norm(m, axis=0) <= FAR
+        if near.all():
+            return center[None], np.zeros(len(near), int)
+        cell = np.where(near[:, None], np.inf, np.round(m.T / FAR * np.sqrt(self.dim)))  # cubes with a diagonal of FAR
+        bits = np.ascontiguousarray(cell).view(f"V{cell.itemsize * self.dim}")[:, 0]
+        _, first, which = np.unique(bits, return_index=True, return_inverse=True)
+        return np.concatenate([center[None], self.means[first]]), np.where(near, 0, which + 1)
 
     def _components(self, x):
         """A strongest component's log term (n,) and score (n, d); log ratio (n, K) and score gap (n, d, K) of all to it.
@@ -83,9 +101,14 @@ class GaussianMixture(Density):
         if W.ndim == 3:
             z = times(W, mu.T - x[:, :, None])
             term, score = self._log_weights - 0.5 * (z**2).sum(1), times(W.mT, z)
+            beyond = np.isinf(term).all(1)  # squares overflow in every component: the nearest takes it all
+            near = np.linalg.norm(z[beyond] / np.abs(z[beyond]).max((1, 2), keepdims=True), axis=1)
             best = term.argmax(1)[:, None]
+            best[beyond, 0] = near.argmin(1)
             base, s = np.take_along_axis(term, best, 1), np.take_along_axis(score, best[:, None], 2)
-            return base[:, 0], s[:, :, 0], term - base, score - s
+            ratio = term - np.where(beyond[:, None], 0.0, base)
+            ratio[beyond, best[beyond, 0]] = 0.0
+            return base[:, 0], s[:, :, 0], ratio, score - s
         center, m, constant = self._expanded  # a matrix product, accurate enough to choose the component
         best = (constant + times(W, x - center) @ m).argmax(1)
         z, base = times(W, mu[best] - x), self._log_weights[best]
@@ -116,15 +139,35 @@ class GaussianMixture(Density):
         """log p (n,) and score (n, d): for a shared covariance two matrix products and one exponential.
 
         There L^-1(x - c) = y gives the log terms as constant_k + y . m_k; their error eps (|y| + |m|) |m| is that of rounding
-        x itself unless the components lie in a distant cluster, and the strongest term is then taken from its own difference.
+        x itself unless |m| is large and |x| is not: rows whose strongest mean is that far from c go by the centre of its cluster.
         """
         if self._white.ndim == 3:
             return self._posterior(x)[:2]
-        center, m, constant = self._expanded
+        y, ratio, best = self._terms(x, self._expanded)
+        centers, cluster = self._clusters
+        there = cluster[best]
+        if not there.any():
+            return self._summed(x, y, self._expanded[1], ratio, best)
+        numbers = np.unique(there)
+        if 4 * len(numbers) > len(x):  # few rows in each: no centre of their own is worth its products
+            return self._posterior(x)[:2]
+        log_p, score = np.empty(len(x)), np.empty(x.shape)
+        for number in numbers:
+            rows, about = there == number, self._about(centers[number])
+            y, ratio, best = self._terms(x[rows], about)
+            log_p[rows], score[rows] = self._summed(x[rows], y, about[1], ratio, best)
+        return log_p, score
+
+    def _terms(self, x, about):
+        """y = L^-1 (x - c) (n, d), log terms up to -|y|^2/2 (n, K), and the strongest (n,)."""
+        center, m, constant = about
         y = times(self._white, x - center)
         ratio = y @ m
         ratio += constant
-        best = ratio.argmax(1)
+        return y, ratio, ratio.argmax(1)
+
+    def _summed(self, x, y, m, ratio, best):
+        """log p (n,) and score (n, d) from `_terms`, whose log terms are overwritten."""
         ratio -= np.take_along_axis(ratio, best[:, None], 1)
         r = np.exp(ratio, out=ratio)
         total = r.sum(1)

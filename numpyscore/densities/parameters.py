@@ -142,6 +142,12 @@ def _polished(C, L):
     return L
 
 
+def length(z):
+    """|z| of each row (n, d), as (n,), where squares would overflow too; exactly scaled, so no digit is lost."""
+    unit = np.ldexp(1.0, np.frexp(np.abs(z).max(axis=1, initial=1.0))[1])  # the power of two above all of them
+    return unit * np.linalg.norm(z / unit[:, None], axis=1)
+
+
 # --------------------------------------------------------------------------- special functions
 
 

@@ -21,6 +21,7 @@ from .weights import box_weight
 
 REACH = 1.0
 TINY = np.finfo(float).tiny
+NODES = 21  # of a mean over the noise
 
 
 class Support(NamedTuple):
@@ -53,9 +54,20 @@ class Support(NamedTuple):
         h, h_prime = box_weight(self.lower, self.upper, cap=REACH)
         return (lambda x: np.maximum(h(x), 0)), h_prime
 
-    def perturb(self, x, sigma, *, rng=None):
-        """x (n, d) with noise of sigma h(x) that never leaves the support; see the module. sigma in units of x at `REACH` from the ends."""
+    def perturb(self, x, sigma, *, stretch=1.0, rng=None):
+        """x (n, d) with noise of sigma h(x) that never leaves the support; see the module. sigma in units of x at `REACH` from the ends.
+
+        Distances from one end are divided by `stretch` (d,), which keeps their mean: see `Support.stretch`.
+        """
         sigma, x = positive("perturb", "sigma", sigma), samples("perturb", x, len(self.lower))
+        noisy = self._moved(x, sigma * generator("perturb", rng).standard_normal(x.shape))
+        if np.any(stretch != 1.0):
+            one, end = self._one_end
+            noisy = np.where(one, end + (noisy - end) / stretch, noisy)
+        return noisy.astype(x.dtype, copy=False)
+
+    def _moved(self, x, step):
+        """x with u moved by step, a number or (n, d)."""
         a, b = self.lower, self.upper
         knee = np.minimum(REACH, 0.5 * (b - a))  # how far from an end the weight grows
         left, right = np.isfinite(a), np.isfinite(b)
@@ -64,10 +76,32 @@ class Support(NamedTuple):
         ratio = np.maximum(np.minimum(x - a, b - x), TINY) / knee
         bend = np.log(np.minimum(ratio, 1))  # u by which the point lies beyond a knee
         u = np.clip(x - origin, np.where(left, 0, -np.inf), top) + np.where(x - a < b - x, bend, -bend)
-        u = u + sigma * generator("perturb", rng).standard_normal(x.shape)
+        u = u + step
         near, far = a + knee * np.exp(np.minimum(u, 0)), b - knee * np.exp(np.minimum(top - u, 0))
-        noisy = np.where(left & (u < 0), near, np.where(u > top, far, origin + u))
-        return noisy.astype(x.dtype, copy=False)
+        return np.where(left & (u < 0), near, np.where(u > top, far, origin + u))
+
+    def stretch(self, x, sigma):
+        r"""By how much `perturb` lengthens the mean distance of rows x (n, d) from the end, in each column with one end (d,); 1 in others.
+
+        .. math:: c = \frac{\sum_n E |\tilde x_n - a|}{\sum_n |x_n - a|}
+
+        Noise that multiplies distances lengthens them, by e^{sigma^2/2} near the end: exponential rows on the whole by 8 % at
+        sigma = 0.8. Divided by c they keep their mean. The mean over the noise is by Gauss-Hermite quadrature.
+
+        Source: the shrinkage of a smoothed sample, Silverman & Young (1987), Biometrika 74:469-479, for one end.
+        """
+        one, end = self._one_end
+        nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
+        moved = [np.abs(self._moved(x, sigma * eps) - end).mean(axis=0) for eps in nodes]  # (NODES, d)
+        before = np.abs(x - end).mean(axis=0)
+        after = weights / weights.sum() @ np.array(moved)
+        return np.where(one & (before > 0), after / np.where(before > 0, before, 1), 1.0)
+
+    @property
+    def _one_end(self):
+        """Which columns have one end alone (d,), and where it is, 0 in others."""
+        one = np.isfinite(self.lower) != np.isfinite(self.upper)
+        return one, np.where(one, np.where(np.isfinite(self.lower), self.lower, self.upper), 0)
 
     def restricted(self, model):
         """An energy's density within, as a target of samplers: log p = -f up to a constant, -inf outside."""

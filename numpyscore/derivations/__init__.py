@@ -16,6 +16,7 @@ from ..data.csv import Table, from_csv
 from ..data.datasets import old_faithful, standardise
 from ..densities import Parzen
 from ..densities.base import Density
+from ..learning.columns import left_out, look
 from ..learning.optimisers import minimise
 from ..networks.models import EnergyMLP, ScoreMLP
 from ..objectives.implicit import implicit
@@ -128,7 +129,7 @@ def closed_forms(names, seed, dims=(1, 2, 3)):
 # ------------------------------------------------------------------------------- data
 
 
-def on_data(x, name, columns=None, *, seed=0, progress=None):
+def on_data(x, name, columns=None, *, dropped=0, seed=0, progress=None):
     """The derivation on somebody's own rows: their Parzen density, and a network trained on it by implicit score matching.
 
     Training is a short demonstration of a fixed number of steps (the same on a busy machine), shortest in three dimensions,
@@ -140,11 +141,10 @@ def on_data(x, name, columns=None, *, seed=0, progress=None):
     if len(x) < 2:
         raise ValueError(f"{where}: the data have {len(x)} rows, expected at least 2; one row has no spread.")
     rng = np.random.default_rng(seed)
-    z, _, _, constant = standardise(x, columns)
+    z = standardise(x, columns).x
     n, d = z.shape
-    notes = [f"{n} rows x {d} columns, standardised"]
-    if len(constant):
-        notes.append(f"constant columns kept at scale 1: {', '.join(map(str, constant))}")
+    notes = [f"{n} rows x {d} columns, standardised", *left_out(dropped)]
+    notes += look(x, columns or [f"x{i}" for i in range(1, d + 1)])
     if n > (most := ROWS.get(d, 2000)):
         z = z[np.sort(rng.choice(n, most, replace=False))]
         notes.append(f"a random {most} of the rows carry the density")
@@ -168,7 +168,7 @@ def on_data(x, name, columns=None, *, seed=0, progress=None):
 # ------------------------------------------------------------------------------- verify
 
 
-def studies(target=None, *, density=None, seed=0, progress=None, steps=STEPS):
+def studies(target=None, *, name=None, density=None, seed=0, progress=None, steps=STEPS):
     """What a call of `verify` looks at, one `Study` at a time (a generator: data are trained on when it comes to them)."""
     wanted = set(steps)
     if density is None and hasattr(target, "logpdf"):
@@ -190,7 +190,7 @@ def studies(target=None, *, density=None, seed=0, progress=None, steps=STEPS):
         if len(wanted) > 1 and wanted.intersection(LINES):
             yield on_data(old_faithful(), "Old Faithful", ("eruptions", "waiting"), seed=seed, progress=progress)
     else:
-        yield on_target(target, seed=seed, progress=progress)
+        yield on_target(target, name, seed=seed, progress=progress)
 
 
 def on_density(density, seed):
@@ -214,14 +214,13 @@ def on_density(density, seed):
     return closed_forms([density], seed)
 
 
-def on_target(target, **options):
-    """The study of a CSV file, a table, or an array."""
+def on_target(target, name=None, **options):
+    """The study of a CSV file, a table, or an array, under its name."""
     if isinstance(target, str | os.PathLike):
-        table = from_csv(target)
-        return on_data(table.x, os.path.basename(os.fspath(target)), table.columns, **options)
+        name, target = os.path.basename(os.fspath(target)), from_csv(target)
     if isinstance(target, Table):
-        return on_data(target.x, "data", target.columns, **options)
-    return on_data(target, "data", **options)
+        return on_data(target.x, name or "data", target.columns, dropped=target.dropped, **options)
+    return on_data(target, name or "data", **options)
 
 
 def selected(only):

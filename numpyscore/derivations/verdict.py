@@ -148,7 +148,12 @@ class Verdicts(list):
 
     def to_dict(self):
         """Plain numbers, strings and lists, for JSON."""
-        return {"seed": self.seed, "counts": self.counts, "verdicts": [v.to_dict() for v in self]}
+        return {
+            "seed": self.seed,
+            "notes": list(self.notes),
+            "counts": self.counts,
+            "verdicts": [v.to_dict() for v in self],
+        }
 
     def table(self, every=False):
         """Step, left, right, gap, bound, verdict as text: a row for every case, or the worst of each step where there are many."""

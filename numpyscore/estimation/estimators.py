@@ -65,6 +65,9 @@ def gaussian(x, *, weights=None, ridge=0.0, covariance=False):
     centred = x - mean
     mean = mean + weighted_mean(centred, w)  # the rounding of the first mean
     centred = x - mean
+    centred -= weighted_mean(
+        centred, w
+    )  # and of the second, which a float cannot hold: eps mean, squared in the covariance
     spread = (centred if w is None else w[:, None] * centred).T @ centred / len(x)
     cov = spread + ridge * np.eye(len(spread))
     _solve("gaussian", cov, np.zeros(len(cov)), "column")

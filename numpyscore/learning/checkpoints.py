@@ -1,5 +1,6 @@
 """A training that can be stopped at any time: its state written whole or not at all, and read back with a checksum."""
 
+import json
 import os
 import time
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from .optimisers import Adam
 from .splits import Snapshot
 
 NAME = "checkpoint.npz"
-VERSION = 3  # of the format
+VERSION = 4  # of the format
 SECONDS = 2.0  # between checkpoints: what a kill may cost
 
 
@@ -40,7 +41,7 @@ class State(NamedTuple):
 
 
 def to_arrays(state, seal):
-    """A State as a dict of arrays; `seal` says of which data and settings."""
+    """A State as a dict of arrays; `seal` says of which data and settings: see `seal_of`."""
     adam = state.adam
     theta, value, step = state.best
     arrays: dict[str, Any] = {"format": "numpyscore-checkpoint", "version": VERSION, "seal": seal}
@@ -68,6 +69,24 @@ def from_arrays(data):
     counts = (int(data["run"]), int(data["step"]))
     sums = (float(data["total"]), int(data["terms"]))
     return State(*counts, adam, *sums, history, data["scores"], best, data["ladder"], data["kept"])
+
+
+def seal_of(options, rest):
+    """What a fit is of, as text: its options, name -> what was asked for; the rest, name -> arrays, that follows from these and the data."""
+    words = {name: str(value) for name, value in options.items()}
+    return json.dumps({"options": words, "rest": {name: digest(arrays) for name, arrays in rest.items()}})
+
+
+def _differences(theirs, mine):
+    """The options in which two seals differ, in words; where they agree in all of them, what else is different."""
+    try:
+        theirs, mine = json.loads(theirs), json.loads(mine)
+        then, now = theirs["options"], mine["options"]
+        words = [f"{name} {then.get(name)}, now {now.get(name)}" for name in now if then.get(name) != now.get(name)]
+        others = [name for name in mine["rest"] if theirs["rest"].get(name) != mine["rest"][name]]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return "of other data or options"
+    return f"begun with {'; '.join(words)}" if words else f"of other {' and '.join(others) or 'data'}"
 
 
 class Checkpoint:
@@ -102,7 +121,7 @@ class Checkpoint:
         if text(data, "sha256") != digest({name: a for name, a in data.items() if name != "sha256"}):
             raise refuse("is damaged: its contents do not have the checksum that stands in it")
         if text(data, "seal") != self.seal:
-            raise refuse("is of other data, another seed or other options")
+            raise refuse(f"is of another fit: {_differences(text(data, 'seal'), self.seal)}")
         try:
             return from_arrays(data)
         except (LookupError, ValueError, TypeError, ArithmeticError, AttributeError) as error:

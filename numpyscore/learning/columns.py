@@ -4,6 +4,9 @@ A density needs rows that spread in all directions. Whole numbers, zeros, repeat
 none: the least noise then looks best, and the log-likelihood grows without bound as it falls.
 """
 
+import math
+from typing import NamedTuple
+
 import numpy as np
 
 from .splits import some
@@ -11,8 +14,60 @@ from .splits import some
 MOST = 20_000  # rows looked at
 FEW, PILED, REPEATED = 12, 0.1, 0.05  # distinct values; share of one value; share of rows that repeat an earlier one
 EXACT = 1e-9  # variance, of 1, that the other columns leave to a function of them
-DOMINATES = 0.5  # share of a column's variance in one cell
+DOMINATES, OF_FEW, LEAST = (
+    0.5,
+    0.9,
+    8,
+)  # share of a column's variance in one cell; where rows are fewer than 20; fewer still, none
+DECIMALS, LARGEST = 6, 1e12  # of a grid; of its values, in units of its step
+ROWS_A_COLUMN = 5  # rows for each column, below which rows are few
 NAMED = 6  # columns in one note
+
+
+class Grid(NamedTuple):
+    """What samples of a continuous density do not keep to: the least and greatest value of each column, and the step between the values
+    that it takes, 0 where there is none; low, high, step (d,), [x]."""
+
+    low: np.ndarray
+    high: np.ndarray
+    step: np.ndarray
+
+    @classmethod
+    def of(cls, x):
+        """The Grid of rows x (n, d)."""
+        low, high = x.min(axis=0), x.max(axis=0)
+        return cls(low, high, np.array([_step(column) for column in x[some(len(x), MOST)].T]))
+
+    def outside(self, x):
+        """Where the entries of x (n, d) lie below low or above high, half a step apart, (n, d) bool."""
+        slack = 0.5 * self.step
+        return (x < self.low - slack) | (x > self.high + slack)
+
+    def rounded(self, x):
+        """x (n, d) with each entry at the nearest value of its column's grid."""
+        step = np.where(self.step > 0, self.step, 1)
+        return np.where(self.step > 0, _decimal(self.low + step * np.round((x - self.low) / step)), x)
+
+    def clipped(self, x):
+        """x (n, d) with what lies outside at the ends."""
+        return np.clip(x, self.low, self.high)
+
+
+def _step(column):
+    """The largest number of which all differences in a column are multiples, of those with at most DECIMALS decimals; 0 if there is none."""
+    for decimals in range(DECIMALS + 1):
+        scaled = column.astype(float) * 10**decimals
+        if np.abs(scaled).max() > LARGEST:
+            return 0.0
+        whole = np.round(scaled)
+        if np.abs(scaled - whole).max() <= 4 * np.finfo(float).eps * np.abs(scaled).max():
+            return math.gcd(*np.unique(whole - whole.min()).astype(int).tolist()) / 10**decimals
+    return 0.0
+
+
+def _decimal(x):
+    """x without the round-off behind its decimals: 0.30000000000000004 is 0.3."""
+    return np.round(x, DECIMALS)
 
 
 def look(x, names, robust=False):
@@ -26,8 +81,9 @@ def look(x, names, robust=False):
         Columns are scaled by quartiles already.
     """
     x = np.asarray(x[some(len(x), MOST)], float)
-    notes, constant = [], np.ptp(x, axis=0) == 0
-    for rule in (_discrete, _piled):
+    constant = np.ptp(x, axis=0) == 0
+    notes = _few_rows(x)
+    for rule in (_constant, _discrete, _piled):
         notes += rule(x, names, constant)
     notes += _repeated(x)
     notes += _dependent(x, names, constant)
@@ -36,10 +92,35 @@ def look(x, names, robust=False):
     return notes
 
 
+def left_out(dropped):
+    """The note on rows dropped for missing cells, if there were any."""
+    return [f"{dropped} row{'s' * (dropped > 1)} with missing cells left out"] if dropped else []
+
+
 def _named(names, chosen):
     chosen = list(chosen)
     more = f" and {len(chosen) - NAMED} more" if len(chosen) > NAMED else ""
     return ", ".join(str(names[i]) for i in chosen[:NAMED]) + more
+
+
+def _few_rows(x):
+    n, d = x.shape
+    if n >= ROWS_A_COLUMN * (d + 1):
+        return []
+    return [
+        f"{n} rows in {d} column{'s' * (d > 1)} are few: a Gaussian alone has {d + d * (d + 1) // 2} parameters, and what is learned or tested "
+        f"on so few is uncertain"
+    ]
+
+
+def _constant(x, names, constant):
+    """Columns of one value."""
+    if not constant.any():
+        return []
+    return [
+        f"constant columns kept at scale 1: {_named(names, np.flatnonzero(constant))}. Only the noise gives them a density, so the least noise will look "
+        f"best; leave them out, or add to them the rounding that they lost"
+    ]
 
 
 def _discrete(x, names, constant):
@@ -52,11 +133,11 @@ def _discrete(x, names, constant):
     if len(few):
         notes.append(
             f"columns of few distinct values have no density: {_named(names, few)} ({', '.join(str(distinct[i]) for i in few[:NAMED])}). "
-            f"Leave them out, or fit each of their values apart; --dequantise spreads whole numbers"
+            f"Leave them out, or fit each of their values apart; fit --dequantise spreads whole numbers"
         )
     if whole:
         notes.append(
-            f"columns of whole numbers: {_named(names, whole)}. A density piles up on their grid as the noise falls; --dequantise adds a "
+            f"columns of whole numbers: {_named(names, whole)}. A density piles up on their grid as the noise falls; fit --dequantise adds a "
             f"uniform number from -1/2 to 1/2, and makes the log-likelihood one of the whole numbers"
         )
     return notes
@@ -121,10 +202,10 @@ def _dominated(x, names, constant):
     squares = (x - np.median(x, axis=0)) ** 2
     for i in np.flatnonzero(~constant):
         row = int(np.argmax(squares[:, i]))
-        if len(x) >= 20 and squares[row, i] > DOMINATES * squares[:, i].sum():
+        if len(x) >= LEAST and squares[row, i] > (DOMINATES if len(x) >= 20 else OF_FEW) * squares[:, i].sum():
             notes.append(
                 f"one cell, {x[row, i]:g}, makes {squares[row, i] / squares[:, i].sum():.0%} of the variance of {names[i]}, by which it is scaled, so that "
-                f"all others lie close together. Check it, take logarithms, or scale with --robust"
+                f"all others lie close together. Check it, take logarithms, or scale with fit --robust"
             )
     return notes
 
@@ -167,7 +248,7 @@ def _ends(x, names, constant):
     one = f"--columns {names[at[0]]} " if len(at) < x.shape[1] else ""
     return [
         f"{_named(names, at)} {'has' if len(at) == 1 else 'have'} many rows close to 0 and none below: samples of a density without ends "
-        f"will cross it. --objective generalised {one}{ends} learns the score within ends; for a density take logarithms"
+        f"will cross it. fit --objective generalised {one}{ends} learns the score within ends; for a density take logarithms"
     ]
 
 

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..common.files import digest, write_whole
+from ..common.files import write_whole
 from ..common.inputs import count, generator, positive
 from ..objectives.arrays import denoising_loss, generalised_loss, implicit_loss
 from ..objectives.denoising import multilevel_denoising
@@ -35,7 +35,7 @@ from ..sampling.draw import draw
 from ..sampling.flow import log_likelihood
 from ..sampling.targets import Ladder
 from .baselines import BASELINES
-from .checkpoints import NAME, Checkpoint, State
+from .checkpoints import NAME, Checkpoint, State, seal_of
 from .optimisers import Adam, adam_start, adam_step, learning_rate, minimise
 from .settings import levels_for, network_for, objective_of, rows_of, support_within, without_correlations
 from .splits import Folds, NestedFolds, Snapshot, ThreeWay, best_step, some
@@ -93,7 +93,7 @@ class Fit(_Fit):
 
 def fit(
     data, *, objective="multilevel_denoising", sigma="auto", support=None, model=None, rng=0, out=None, resume=False, overwrite=False,
-    optimiser="adam", steps=None, batch=256, rate=0.01, robust=False, progress=None,
+    optimiser="adam", steps=None, batch=256, rate=0.01, robust=False, dequantise=False, progress=None,
 ):  # fmt: skip
     """Learn the score of the density that rows of data came from; see the module for how sigma and the stopping point are chosen.
 
@@ -115,7 +115,8 @@ def fit(
         out have the greatest log-likelihood. For a network without levels "auto" trains from 0.8 down to 0.07, to 0.035 where a
         table is split in three (higher where the rows are further apart), each level from where the one before stopped, and the
         held-out rows choose; in three parts, less noise only where it is better by two standard errors. For
-        "generalised" sigma h, which vanishes at the ends.
+        "generalised" sigma h, which vanishes at the ends and keeps the mean distance from one end; the held-out rows choose among the
+        networks at the ends of levels.
     support : (lower, upper), for "generalised" and only for it, [x]
         Ends of the columns, each one number or (d,), infinite where there is none. The weight h is the distance to the nearer end, at
         most one standard deviation, and 1 in a column without ends; each step costs d tangent rows a row, one for each column.
@@ -140,6 +141,8 @@ def fit(
         Largest learning rate of Adam.
     robust : bool
         Scale columns by median and quartiles in place of mean and standard deviation, which one cell may rule.
+    dequantise : bool
+        Add a uniform number from -1/2 to 1/2 to the columns of whole numbers; see `columns.dequantised`.
     progress : callable, optional
         Called as progress(share of the work done, state) after each step.
 
@@ -156,7 +159,7 @@ def fit(
     OSError
         If `out` cannot be written, or holds a fit already. The last checkpoint stays as it was.
     """
-    task = Task(data, objective, sigma, model, rng, optimiser, steps, batch, rate, support, robust)
+    task = Task(data, objective, sigma, model, rng, optimiser, steps, batch, rate, support, robust, dequantise)
     if out is not None:
         out = os.fsdecode(out)
         _free(out, resume or overwrite)
@@ -208,14 +211,16 @@ def write_results(out, result):
 class Task:
     """What stays the same during a fit: rows, settings, splits; and `next`, from one State to the following."""
 
-    def __init__(self, data, objective, sigma, model, rng, optimiser, steps, batch, rate, support=None, robust=False):
-        x, z, units, self.notes = rows_of(data, robust)
-        self.units = units._replace(support=support_within(support, objective, x))
-        self.support = self.units.standard_support
-        self.objective, self.rule = objective_of(objective, self.support)
+    def __init__(
+        self, data, objective, sigma, model, rng, optimiser, steps, batch, rate, support=None, robust=False, dequantise=False,
+    ):  # fmt: skip
         self.seed = (
             int(rng) if isinstance(rng, int | np.integer) and rng >= 0 else int(generator("fit", rng).integers(1 << 63))
         )
+        x, z, units, self.notes = rows_of(data, robust, dequantise, self.seed)
+        self.units = units._replace(support=support_within(support, objective, x))
+        self.support = self.units.standard_support
+        self.objective, self.rule = objective_of(objective, self.support, z)
         self.model = network_for(model, z.shape[1], self.objective, self.seed)
         if self.model.conditional and isinstance(sigma, str):
             z, self.units = without_correlations(z, self.units)
@@ -229,7 +234,14 @@ class Task:
         usual = (800, 5000) if self.model.conditional else (120, 1000)
         self.steps = usual[n > SMALL] if steps is None else count("fit", "steps", steps)
         several = self.model.conditional
-        self.every = max(1, self.steps // SNAPSHOTS[several])
+        self.asked = {
+            "objective": self.objective, "sigma": sigma, "lower and upper": support, "network": self.model, "seed": self.seed,
+            "optimiser": optimiser, "steps": self.steps, "batch": batch, "rate": rate, "robust": robust, "dequantise": dequantise,
+            "columns": ", ".join(self.units.columns), "rows": n,
+        }  # fmt: skip
+        # within ends a network stopped midway through a level lacks the tail, which the loss hardly sees, and its mean is too long
+        whole = self.support is not None and len(self.sigmas) > 1
+        self.every = self.steps if whole else max(1, self.steps // SNAPSHOTS[several])
         split: Any = ThreeWay if n > SMALL else Folds if several else NestedFolds
         self.split = split(n, self.steps * len(self.sigmas), np.random.default_rng((self.seed, n)))
         self._now: Any = (None, None)
@@ -249,25 +261,14 @@ class Task:
 
     @property
     def seal(self):
-        """A digest of all that the states depend on."""
-        words = [
-            self.objective,
-            self.optimiser,
-            self.steps,
-            self.batch,
-            self.rate,
-            self.seed,
-            self.model,
-            *self.units.columns,
-        ]
-        arrays = {"z": self.z, "mean": self.units.mean, "scale": self.units.scale, "theta": self.model.theta}
-        if self.support is not None:
-            arrays |= {"lower": self.support.lower, "upper": self.support.upper}
-        arrays |= {
-            "sigmas": np.concatenate([np.atleast_1d(s) for s in self.sigmas]),
-            "words": np.array(list(map(str, words))),
+        """All that the states depend on, as text that says what differs between two fits."""
+        rest = {
+            "data": {"z": self.z, "mean": self.units.mean, "scale": self.units.scale},
+            "weights of the network": {"theta": self.model.theta},
+            "noise levels": {"sigmas": np.concatenate([np.atleast_1d(s) for s in self.sigmas])},
+            "ends": {} if self.support is None else self.support._asdict(),
         }
-        return digest(arrays)
+        return seal_of(self.asked, rest)
 
     def start(self):
         """The first state."""

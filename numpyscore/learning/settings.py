@@ -1,5 +1,6 @@
 """What a fit is asked for, checked as it comes in: rows, objective, support, network, noise levels."""
 
+import functools
 import os
 
 import numpy as np
@@ -13,7 +14,7 @@ from ..networks.models import EnergyMLP, ScoreMLP
 from ..objectives.denoising import denoising, multilevel_denoising
 from ..objectives.implicit import generalised, implicit
 from ..objectives.sliced import finite_difference_sliced, sliced
-from .columns import look
+from .columns import Grid, dequantised, left_out, look
 from .splits import some
 from .units import Units
 
@@ -55,11 +56,14 @@ OBJECTIVES = {
 GENERALISED = "generalised"  # the one objective that is told a support
 
 
-def _within(support):
-    """The rule of "generalised" on this support: noise that does not leave it, weights that vanish at its ends."""
+def _within(support, rows):
+    """The rule of "generalised" on this support: noise that does not leave it nor moves the mean of `rows` from an end, weights that
+    vanish at its ends."""
+    stretch = functools.cache(lambda sigma: support.stretch(rows, sigma))
 
     def rule(net, x, sigma, rng):
-        return generalised(net, support.perturb(x, sigma, rng=rng) if sigma else x, *support.weight)
+        noisy = support.perturb(x, sigma, stretch=stretch(sigma), rng=rng) if sigma else x
+        return generalised(net, noisy, *support.weight)
 
     return rule
 
@@ -67,7 +71,7 @@ def _within(support):
 # ------------------------------------------------------------------------------- what comes in
 
 
-def rows_of(data, robust=False):
+def rows_of(data, robust=False, dequantise=False, seed=0):
     """Rows (n, d), the same standardised, Units without sigma, and what is to be said of the columns."""
     if isinstance(data, str | os.PathLike):
         data = from_csv(data)
@@ -83,18 +87,17 @@ def rows_of(data, robust=False):
         raise ValueError(
             f"fit: data has {np.abs(x).max():.3g} in row {row}, expected numbers below {FAR:g}, whose squares are numbers; choose another unit."
         )
-    z, mean, scale, constant = standardise(x, names)
+    grid = Grid.of(x.astype(float))
+    if dequantise:
+        x, whole = dequantised(x, seed)
+        if not len(whole):
+            raise ValueError(f"fit: dequantise is {dequantise}, but no column is of whole numbers: leave it out.")
+    z, mean, scale, _ = standardise(x, names)
     if robust:
         z, mean, scale = _robust(x, mean, scale)
     columns = names or tuple(f"x{i}" for i in range(1, x.shape[1] + 1))
-    notes = look(x, columns, robust)
-    if constant:
-        what = ", ".join(str(c) if names else columns[c] for c in constant)
-        notes.append(
-            f"constant columns kept at scale 1: {what}. Only the noise gives them a density, so the least noise will look best; "
-            f"leave them out, or add to them the rounding that they lost."
-        )
-    return x, z, Units(tuple(map(str, columns)), mean.astype(float), scale.astype(float)), notes
+    notes = left_out(data.dropped if isinstance(data, Table) else 0) + look(x, columns, robust)
+    return x, z, Units(tuple(map(str, columns)), mean.astype(float), scale.astype(float), grid=grid), notes
 
 
 def _robust(x, mean, scale):
@@ -129,10 +132,10 @@ def support_within(support, objective, x):
     return ends
 
 
-def objective_of(objective, support):
-    """Its name and its rule."""
+def objective_of(objective, support, z):
+    """Its name and its rule, for the standardised rows z."""
     if support is not None:
-        return GENERALISED, _within(support)
+        return GENERALISED, _within(support, z[some(len(z), SPACED)].astype(float))
     if callable(objective):
         return getattr(objective, "__name__", "objective"), objective
     if objective not in OBJECTIVES:

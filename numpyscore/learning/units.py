@@ -1,11 +1,12 @@
 r"""The user's units beside a network fitted in standardised ones: model.npz holds both.
 
 `fit` standardises every column, z = (x - mean) / scale, and trains the network on z. The file that it writes, model.npz, is a
-network's file with four to seven entries more:
+network's file with more entries:
 
     data_columns (d,) names     data_mean (d,) [x]     data_scale (d,) [x]
     data_sigma   the noise the network was trained at, in units of z: one number, or (L,) levels, decreasing, if conditional
     data_mix (d, d)   where columns were nearly functions of one another: its lower triangle times z is the standardised row
+    data_low (d,), data_high (d,), data_step (d,) [x]   the range of each column, and the step between the values that it takes
     data_lower (d,), data_upper (d,) [x]   the ends of the columns, where they were told; infinite where there is none
 
 and, where training came down through larger noise, data_ladder_sigma (k,) and data_ladder_theta (k, p), what it was there.
@@ -31,6 +32,7 @@ from ..densities.support import Support
 from ..networks.models import network_of
 from ..sampling.likelihood import log_density
 from ..sampling.targets import Ladder
+from .columns import Grid
 
 NUMBERS = 1 << 20  # in the directions of one block
 
@@ -38,7 +40,7 @@ NUMBERS = 1 << 20  # in the directions of one block
 class Units(NamedTuple):
     """Columns (d names), mean (d,) and scale (d,) in [x], the noise sigma that the network was trained at, in scales, the `Support`
     of the data in [x], None where they have no ends, and mix (d, d), None or the Cholesky factor of the columns' correlations:
-    then mix z = (x - mean) / scale, and z has no correlations."""
+    then mix z = (x - mean) / scale, and z has no correlations. grid: the range of the columns and the values they take, a `Grid`, or None."""
 
     columns: tuple
     mean: np.ndarray
@@ -46,6 +48,7 @@ class Units(NamedTuple):
     sigma: Any = None
     support: Any = None
     mix: Any = None
+    grid: Any = None
 
     @classmethod
     def from_dict(cls, words):
@@ -56,15 +59,17 @@ class Units(NamedTuple):
                 *(np.array(_numbers(end, no)) for end, no in zip(support, (-np.inf, np.inf), strict=True))
             )
         numbers = np.array(words["mean"]), np.array(words["scale"]), sigma if sigma.ndim else float(sigma)
-        mix = words.get("mix")
-        return cls(tuple(words["columns"]), *numbers, support, None if mix is None else np.array(mix))
+        mix, grid = (words.get(name) for name in ("mix", "grid"))
+        grid = None if grid is None else Grid(*(np.array(grid[name]) for name in Grid._fields))
+        return cls(tuple(words["columns"]), *numbers, support, None if mix is None else np.array(mix), grid)
 
     def to_dict(self):
         """Lists and numbers for JSON, which knows no infinity: None where a column has no end."""
         support = None if self.support is None else [_words(end) for end in self.support]
         numbers = {"mean": self.mean.tolist(), "scale": self.scale.tolist(), "sigma": np.asarray(self.sigma).tolist()}
-        mix = {} if self.mix is None else {"mix": self.mix.tolist()}
-        return {"columns": list(self.columns)} | numbers | {"support": support} | mix
+        more = {} if self.mix is None else {"mix": self.mix.tolist()}
+        more |= {} if self.grid is None else {"grid": {name: a.tolist() for name, a in self.grid._asdict().items()}}
+        return {"columns": list(self.columns)} | numbers | {"support": support} | more
 
     @property
     def standard_support(self):
@@ -135,6 +140,8 @@ def save_fitted(path, model, units, ladder=None):
     entries = {"columns": np.array(units.columns, str), "mean": units.mean, "scale": units.scale, "sigma": units.sigma}
     if units.mix is not None:
         entries["mix"] = units.mix
+    if units.grid is not None:
+        entries |= units.grid._asdict()
     if units.support is not None:
         entries |= {"lower": units.support.lower, "upper": units.support.upper}
     if ladder is not None:
@@ -203,7 +210,19 @@ def _units(data, d, refuse):
         mix.shape == (d, d) and mix.dtype.kind == "f" and np.isfinite(mix).all() and (np.diag(mix) > 0).all()
     ):
         raise refuse(f"has a mix of columns that does not fit a network of dimension {d}")
-    return Units(tuple(map(str, columns)), mean, scale, sigma if sigma.ndim else float(sigma), support, mix)
+    grid = _grid(data, d, refuse)
+    return Units(tuple(map(str, columns)), mean, scale, sigma if sigma.ndim else float(sigma), support, mix, grid)
+
+
+def _grid(data, d, refuse):
+    """The Grid in a file, None if it has none."""
+    found = [data[f"data_{name}"] for name in Grid._fields if f"data_{name}" in data]
+    if not found:
+        return None
+    whole = len(found) == 3 and all(a.shape == (d,) and a.dtype.kind == "f" and np.isfinite(a).all() for a in found)
+    if not whole or (found[0] > found[1]).any() or (found[2] < 0).any():
+        raise refuse(f"has ranges of columns that do not fit a network of dimension {d}")
+    return Grid(*found)
 
 
 def _support(data, d, refuse):

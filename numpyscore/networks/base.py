@@ -9,9 +9,9 @@ from ..common.inputs import finite, numeric, samples
 from .activations import ACTIVATIONS
 from .directions import Probes
 from .evaluation import Evaluation
-from .parallel import Worker
+from .parallel import together
 from .parameters import Layers
-from .sweep import Call, Points, Swept, run
+from .sweep import Batch, Call, Points, Swept, run
 
 
 class MLP(Layers):
@@ -19,7 +19,7 @@ class MLP(Layers):
 
     kind = "MLP"
 
-    # of one batch, by each kind of network: visit answers a sweep, _trace_ways says along which directions the trace is a sum
+    # of one batch, by each kind of network: visit answers a sweep, _trace_ways(net, d) are the directions along which the trace is a sum
     visit: Any
     _trace_ways: Any
     _jacobian: Any
@@ -139,12 +139,15 @@ class MLP(Layers):
     def _each_batch(self, where, points, answer, shape, others=(), directions=None):
         """`answer(call, batch, work)` of every batch, in one array."""
         self.needs_second_derivatives(where)
-        call = self._call(where, points, others)
+        call = Call(self, points, self._dtype(where, points, others))
         out = np.empty(shape, call.dtype)
         size = None if directions is None else max(1, call.chunk // (directions * call.width))
-        with Worker(slice(0, len(points.x)), call.dtype) as work:
-            for batch in call.batches(work, size):
-                out[batch.at] = answer(call, batch, work)
+
+        def visit(work):
+            for at in call.batches(work.at, size):
+                out[at] = answer(call, Batch(call, at), work)
+
+        together(visit, [slice(0, len(points.x))], call.dtype)
         return out
 
     # ---- one sweep over batches
@@ -179,8 +182,10 @@ class MLP(Layers):
         total : bool
             Return the sum of the curvatures over directions (n,), or each of them (m, n).
         local : callable, optional
-            ``local(at, here)`` is given a slice of the samples and a dict of what it `sees`. It returns cotangents under the names "energy", "score", "trace" and "curvature", as far as there are any: arrays of the shapes of the quantities. That
-            of "curvature" is (k,) with `total`, else a function of (slice of the directions, their curvatures (r, k)).
+            ``local(at, here)`` is given a slice of the samples and a dict of what it `sees`. It returns a term of each sample (k,), or one number,
+            and a dict of cotangents under the names "energy", "score", "trace" and "curvature", as far as there are any: arrays of the
+            shapes of the quantities. That of "curvature" is (k,) with `total`, else a function of (slice of the directions, their
+            curvatures (r, k)).
         sees : tuple of str
             What `local` is given, and may return a cotangent of: "score" (k, d), "energy" (k,).
         gradient : bool
@@ -191,7 +196,8 @@ class MLP(Layers):
         Returns
         -------
         Swept
-            energy (n,), score (n, d), trace (n,), curvature (n,) or (m, n), gradient (p,); None what was not asked for.
+            term (n,) that `local` returned, energy (n,), score (n, d), trace (n,), curvature (n,) or (m, n), gradient (p,); None what was
+            not asked for.
 
         Raises
         ------
@@ -200,27 +206,22 @@ class MLP(Layers):
         """
         if trace or directions is not None or (gradient and self.kind == "EnergyMLP"):
             self.needs_second_derivatives(where)
-        call = self._call(where, points)
-        n, d = points.x.shape
+        dtype, (n, d) = self._dtype(where, points), points.x.shape
         m = None if directions is None else directions.m
         shapes = {"energy": energy and (n,), "score": score and (n, d), "trace": trace and (n,)}
+        shapes["term"] = local is not None and (n,)
         shapes["curvature"] = m is not None and ((n,) if total else (m, n))
-        call.out = {name: np.empty(shape, call.dtype) for name, shape in shapes.items() if shape}
-        call.local, call.sees, call.gradient, call.total = (
-            local,
-            () if local is None else sees,
-            gradient,
-            total or trace,
-        )
+        out = {name: np.empty(shape, dtype) for name, shape in shapes.items() if shape}
+        call = Call(self, points, dtype, out, local, sees, gradient, total or trace)
         if trace:
-            call.ways = self._trace_ways(call)
+            call.ways = self._trace_ways(call.net, d)
         elif directions is not None:
             call.second, call.ways = "curvature", directions.prepared(call.net, d, scalar=self.kind == "EnergyMLP")
-        return Swept(gradient=run(call), **call.out)
+        return Swept(gradient=run(call), **out)
 
     # ---- input
 
-    def points(self, where, x, sigma=None):
+    def points(self, where, x, sigma=None, *, second=False):
         """x (n, d) and the noise level as this network takes them, looked at once: `Points` for `sweep`.
 
         Parameters
@@ -229,12 +230,17 @@ class MLP(Layers):
             Who asks, for error messages.
         x : (n, d) array
         sigma : scalar or (n,) array, for a conditional network
+        second : bool
+            Whether second derivatives will be asked for.
 
         Raises
         ------
         ValueError
-            If x is not a finite (n, d) array, or sigma is missing, not wanted, not positive or of another shape.
+            If x is not a finite (n, d) array, or sigma is missing, not wanted, not positive or of another shape, or an
+            activation is not twice differentiable that has to be.
         """
+        if second:
+            self.needs_second_derivatives(where)
         x = samples(where, x, self.dim)
         if not self.conditional:
             if sigma is not None:
@@ -273,12 +279,13 @@ class MLP(Layers):
             f"or integrate the score along a path at your own risk."
         )
 
-    def _call(self, where, points, others=()):
-        """A call in the common dtype of parameters and input."""
+    def _dtype(self, where, points, others=()):
+        """The common dtype of parameters and input, in which this call is computed."""
         x, sigma = points.x, points.sigma
         complex_sigma = [sigma] if sigma is not None and sigma.dtype.kind == "c" else []
         dtype = np.result_type(self.theta.dtype, *(a.dtype for a in (x, *others, *complex_sigma)))
-        self._allowed(where, dtype)
+        if dtype != self.theta.dtype:
+            self._allowed(where, dtype)
         if sigma is not None and sigma.size:
             low, high = np.finfo(dtype).tiny, np.finfo(dtype).max  # between these 1/sigma and log sigma are finite
             if not (low <= sigma.real.min() and sigma.real.max() <= high):
@@ -286,7 +293,7 @@ class MLP(Layers):
                     f"{where}: sigma ranges from {sigma.real.min()} to {sigma.real.max()}, expected {low} to {high}, the "
                     f"range of {dtype}."
                 )
-        return Call(self, points, dtype)
+        return dtype
 
     # ---- files
 

@@ -8,7 +8,7 @@ V                      the sum of the curvatures v.J v    here
 given, or random       the sliced term, Hutchinson's      `Probes`: T_1 = V W_1
 w_i e_i                sum of w_i^2 J_ii                  `Axes`: T_1 = w_i times a row of W_1
 columns of Q, W_1 = QR the trace of an energy's score     `Collapsed`: T_1 = Q^T W_1 = R
-basis of z_1           the trace of a score network       `Cyclic`: T_1 = I, against the rows of M^T
+basis of z_1           the trace of a score network       `cyclic.Cyclic`: T_1 = I, against rows of M^T
 ====================== ================================== =============================================
 
 `shared`: all samples have the same T_1. `through`: tangents go through the hidden layers at all. `numbers`: of x, in one direction.
@@ -16,10 +16,13 @@ basis of z_1           the trace of a score network       `Cyclic`: T_1 = I, aga
 A score network's tangents leave at a_L: v.J v = N_L . C with C = v W_{L+1}^T, so its output layer costs nothing a direction.
 """
 
+from typing import Any
+
 import numpy as np
 
 from ..common.inputs import count, directions, generator
-from .parallel import shared_gram, shared_product
+from .parallel import shared_gram
+from .passes import tangent, tangent_pullback
 from .triangle import LEAF, cholesky, solve_symmetric
 
 STREAM = 256  # samples whose probes come from one stream: the same probes however a sweep cuts its batches
@@ -180,9 +183,9 @@ class Collapsed:
 
     shared, numbers = True, 0
 
-    def __init__(self, W_1, L):
-        self.R, self.lift, self.triangular = _factor(W_1)
-        self.m, self.through = len(self.R), L > 1
+    def __init__(self, net, d):
+        self.R, self.lift, self.triangular = _factor(net.W[1][:d])
+        self.m, self.through = len(self.R), net.L > 1
 
     def enter(self, chunk, at, work):
         """T_1 (r, 1, n_1 - first), some of R, without the zeros left of the triangle's diagonal squares."""
@@ -216,86 +219,54 @@ def _factor(W):
     return R, lambda R_bar: (Q.T, R_bar), False
 
 
-class Cyclic:
-    """Of a score network: tr dy/dx = tr d(y W_1)/dz_1, so the n_1 basis vectors of z_1 do: T_1 = I, leaving against M^T, M = W_out W_1.
+# ------------------------------------------------------------------------------- there and back along them
 
-    Where d < n_1, the d rows of W_1 against those of W_out^T are fewer.
+
+def along(call, batch, at, bar, meter, work):
+    """Curvatures of a batch along the call's directions: their sum (n,), or each (m, n). Pulled back to `bar` where it is given.
+
+    ``meter``, a `passes.Bend` or `cyclic.Leave`, makes curvatures of tangents, and cotangents of tangents.
     """
-
-    shared, through, numbers = True, True, 0
-
-    def __init__(self, W_1, W_out):
-        self.W_1, self.W_out = W_1, W_out
-        d, n_1 = W_1.shape
-        self.triangular = d >= n_1
-        self.T_1 = np.eye(n_1, dtype=W_1.dtype) if self.triangular else W_1
-        self.C = shared_product(W_out, W_1).T if self.triangular else W_out.T
-        self.m = len(self.T_1)
-
-    def enter(self, chunk, at, work):
-        """T_1 (r, 1, n_1 - first) and C (r, 1, n_L)."""
-        first = chunk.start - chunk.start % LEAF if self.triangular else 0
-        return self.T_1[chunk, None, first:], self.C[chunk, None], None
-
-    def back(self, _, chunk, T_1_bar, C_bar, work):
-        """Both ends, gathered over the batches of this thread."""
-        if not self.triangular:
-            work.sum("T_bar", self.T_1)[chunk] += T_1_bar[:, 0]
-        work.sum("C_bar", self.C)[chunk] += C_bar.sum(1)
-
-    def finish(self, work):
-        """To W_1 and W_out, through M if it was made."""
-        if "C_bar" in work.sums:
-            to_ends(self.W_1, self.W_out, work, work.sums["C_bar"], work.sums.get("T_bar"))
-
-
-class Bilinear:
-    r"""Of a score network with one or two hidden layers: the sum over all directions in closed form, free of d, with p_l = phi'(z_l).
-
-    L = 1:  tr J = p_1 . K,  K_k = M_kk            L = 2:  tr J = p_1^T K p_2,  K = W_2 * M^T            M = W_{L+1} W_1
-    """
-
-    shared, through, m = True, False, 0
-
-    def __init__(self, net, W_1, W_out):
-        self.L, self.W_1, self.W_out, self.W_2 = net.L, W_1, W_out, net.W[2]
-        self.MT = shared_product(W_out, W_1).T
-        self.K = np.diag(self.MT) if net.L == 1 else self.W_2 * self.MT
-        self.KT = np.ascontiguousarray(self.K.T)
-
-    def trace(self, at, work):
-        """The trace (n,)."""
-        if self.L == 1:
-            return np.einsum("nk,k->n", at.d1[1], self.K)
-        return np.einsum("nk,nk->n", work.product(at.d1[1], self.K), at.d1[2])
-
-    def trace_pullback(self, at, bar, c_bar, work):
-        """From c_bar (n,) to phi'_bar_l, and K_bar gathered over the batches of this thread."""
-        c, p_1, p_2 = c_bar[:, None], at.d1[1], at.d1[self.L]
-        if self.L == 1:
-            bar.d1[1] = c * self.K
-            work.sum("K_bar", self.K)[...] += np.einsum("n,nk->k", c_bar, p_1)
-            return
-        bar.d1[1] = c * work.product(p_2, self.KT)
-        bar.d1[2] = c * work.product(p_1, self.K)
-        work.add_outer(work.sum("K_bar", self.K), c * p_1, p_2)
-
-    def finish(self, work):
-        """K_bar to W_1, W_2 and W_out."""
-        if "K_bar" not in work.sums:
-            return
-        K_bar = work.sums["K_bar"]
-        if self.L == 2:
-            work.grads.W[2] += K_bar * self.MT
-        to_ends(self.W_1, self.W_out, work, np.diag(K_bar) if self.L == 1 else K_bar * self.W_2)
+    ways, n, each = call.ways, len(batch.x), not call.total
+    out: Any = np.zeros((ways.m, n), call.dtype) if each else None
+    lengths = call.d if ways.shared else 0  # |v|^2; the columns of Q stand for all d directions
+    for part in _parts(call, n, work):  # fewer samples and more directions at a time than the other passes like
+        samples, bar_here = slice(batch.at.start + part.start, batch.at.start + part.stop), bar
+        if part.stop - part.start < n:
+            meter.here, bar_here = at.part(part), None if bar is None else bar.part(part)
+        meter.rows = part
+        for chunk in _chunks(call, part.stop - part.start, work):
+            # there: tangents and their curvatures
+            T_1, C, kept = ways.enter(chunk, samples, work)  # (r, n or 1, n_1), (r, n or 1, n_L) or None
+            tangent(call.net, meter.here, T_1, work, meter.see, keep=bar is not None or each)
+            squares = ways.lengths(kept) if call.confinement and not ways.shared else 0  # (r, n)
+            K = meter.chunk(C, squares)
+            if each:
+                out[chunk] = K
+            elif not ways.shared:
+                lengths = lengths + np.sum(squares, 0)
+            # and back, before the next chunk writes over them
+            if bar is not None:
+                N_bar, C_bar = meter.pull(chunk)
+                ways.back(kept, chunk, tangent_pullback(call.net, meter.here, bar_here, N_bar, work), C_bar, work)
+                work.grads.gather(bar_here)
+    total = meter.finish(lengths)
+    return out if each else total
 
 
-def to_ends(W_1, W_out, work, MT_bar, T_bar=None):
-    """The cotangent of M^T = (W_out W_1)^T, or of the rows of W_out^T and W_1 themselves where T_bar is given, to both."""
-    out = work.grads.at(max(work.grads.W))
-    if T_bar is not None:
-        work.grads.waiting.append((np.eye(len(W_1), dtype=W_1.dtype), T_bar))
-        out += MT_bar.T
-        return
-    out += shared_product(W_1, MT_bar).T
-    work.grads.waiting.append((W_out, np.ascontiguousarray(MT_bar.T)))
+def _parts(call, n, work):
+    """Slices of the n samples of a batch: where directions are shared, so few samples that 16 directions fit beside them."""
+    size = max(1, _numbers(call, work) // (min(call.ways.m, 16) * call.width)) if call.ways.shared else max(n, 1)
+    return [slice(start, min(n, start + size)) for start in range(0, n, size)]
+
+
+def _chunks(call, n, work):
+    """Slices of the directions, so many at once that their tangents of n samples stay in cache."""
+    ways = call.ways
+    size = max(1, _numbers(call, work) // (max(n, 1) * max(call.width, ways.numbers)))
+    return [slice(start, min(ways.m, start + size)) for start in range(0, ways.m, size)]
+
+
+def _numbers(call, work):
+    """How many numbers the tangents of a chunk should have: alone, a product with fewer than 1024 rows is slow."""
+    return max(call.chunk, min(1024 * call.width, 4 * call.chunk)) if work.alone else call.chunk

@@ -50,7 +50,7 @@ class Evaluation:
 
         def local(at, _):
             here = {name: bar[at] for name, bar in bars.items()}
-            return here if each is None else here | {"curvature": lambda chunk, _: each[chunk, at]}
+            return 0, here if each is None else here | {"curvature": lambda chunk, _: each[chunk, at]}
 
         sees = tuple(name for name in ("energy", "score") if name in bars)
         asked: dict[str, Any] = {"trace": "trace" in bars, "local": local, "sees": sees, "gradient": True}

@@ -11,8 +11,10 @@ import numpy as np
 
 from ..common.files import MOST, read_npz, text
 from .base import MLP
-from .directions import Bilinear, Collapsed, Cyclic
+from .cyclic import Bilinear, Leave, cyclic
+from .directions import Collapsed, along
 from .passes import (
+    Bend,
     Cotangents,
     adjoint,
     adjoint_pullback,
@@ -21,7 +23,6 @@ from .passes import (
     forward_pullback,
     tangent,
 )
-from .sweep import Bend, Leave, along
 
 
 class EnergyMLP(MLP):
@@ -69,58 +70,43 @@ class EnergyMLP(MLP):
 
     def visit(self, call, batch, work):
         """Energy, score and curvatures of a batch, and, where cotangents come, their pullback."""
-        net, x, bar = call.net, batch.x, None
+        net, x, lam, here, bar = call.net, batch.x, batch.lam, {}, None
         second, asked = call.ways is not None, "score" in call.out or "score" in call.sees
         # up: z_l, a_l and as many derivatives of phi as will be wanted; y (n, 1)
         at = forward(net, x, (asked or second) + second + call.gradient, work)
-        here = {}
         if "energy" in call.out or "energy" in call.sees:
-            here["energy"] = batch.per_sample(at.y[:, 0]) + 0.5 * batch.lam * _square(batch.of_x(x))
+            here["energy"] = at.y[:, 0] * batch.scale + 0.5 * lam * _square(x[:, : call.d])
         # down: g_l, and g_0 = grad y (n, d); s = -(g_0 / sigma + lambda x)
         if asked or second:
             adjoint(net, at, work, to_input=asked)
         if asked:
-            here["score"] = -batch.per_row(batch.of_x(at.g[0]))
+            here["score"] = -at.g[0][:, : call.d]
+            if call.conditional:
+                here["score"] *= batch.scale[:, None]
             if call.confinement:
-                here["score"] -= batch.lam[..., None] * batch.of_x(x)
+                here["score"] -= lam[..., None] * x[:, : call.d]
+        # the objective sees the batch and says how its loss moves with each quantity
+        here["term"], bars = call.local(batch.at, here) if call.local else (0, {})
         for name in call.out.keys() & here.keys():
             call.out[name][batch.at] = here[name]
-        # the objective sees the batch and says how its loss moves with each quantity
-        bars = call.local(batch.at, here) if call.local else {}
-        if second:  # w_l = g_l phi'': what each squared tangent counts
-            at.w = {l: at.g[l] * at.d2[l] for l in range(1, net.L + 1)}
+        y_bar, u_bar, c_bar = bars.get("energy"), bars.get("score"), bars.get(call.second)
+        if u_bar is not None:
+            u_bar = batch.beside_x(-batch.per_row(u_bar).astype(call.dtype))
         if call.gradient:
-            bar = _ready(at, net.L, second)
-        # along the directions, there and back
+            bar = Cotangents(at if second else None)
+        # v.J v = -(v.(Hess net) v / sigma + lambda |v|^2) along the directions, there and back
         if second:
-            self._curvatures(call, batch, at, bars, bar, work)
+            curvatures = along(call, batch, at, bar, Bend(batch, at, bar, not call.total, c_bar, work), work)
+            if call.second in call.out:
+                call.out[call.second][..., batch.at] = curvatures
         # and all of it back to the parameters: through the adjoint first, since it leaves cotangents of phi' behind
         if call.gradient:
-            y_bar, u_bar = bars.get("energy"), bars.get("score")
-            y_bar = None if y_bar is None else batch.per_sample(y_bar)[:, None].astype(call.dtype)
-            u_bar = None if u_bar is None else batch.beside_x(-batch.per_row(u_bar).astype(call.dtype))
+            y_bar = None if y_bar is None else (y_bar * batch.scale)[:, None].astype(call.dtype)
             adjoint_pullback(net, at, bar, u_bar, work)
             forward_pullback(net, at, bar, y_bar, work)
+            work.grads.gather(bar)
 
-    def _curvatures(self, call, batch, at, bars, bar, work):
-        """v.J v = -(v.(Hess net) v / sigma + lambda |v|^2) along the call's directions, and its cotangent on the way back."""
-        name = call.second
-        bend = lambda K, lengths: -(batch.per_sample(K) + batch.lam * lengths)
-        c_bar = bars.get(name)
-        if bar is not None and call.total:
-            c_bar = batch.per_sample(-c_bar).astype(call.dtype, copy=False)
-        elif bar is not None:
-            given = c_bar
-            c_bar = lambda chunk, K, v: batch.per_sample(-given(chunk, bend(K, call.ways.lengths(v)))).astype(
-                call.dtype, copy=False
-            )
-        K, lengths = along(call, at, batch, Bend, c_bar, bar, work)
-        if name in call.out:
-            call.out[name][..., batch.at] = bend(K, lengths)
-
-    def _trace_ways(self, call):
-        """The trace is a sum over the min(d, n_1) columns of Q, W_1 = Q R."""
-        return Collapsed(call.net.W[1][: call.d], call.net.L)
+    _trace_ways = Collapsed  # the trace is a sum over the min(d, n_1) columns of Q, W_1 = Q R
 
     def _reversed(self, call, batch, work):
         at = forward(call.net, batch.x, 2, work)
@@ -138,22 +124,20 @@ class EnergyMLP(MLP):
             hess = hess + np.einsum("ink,nk->nik", T, at.g[l] * at.d2[l]) @ T.transpose(1, 2, 0)
 
         tangent(call.net, at, call.net.W[1][: call.d, None], work, see, keep=False)
-        if batch.scale is not None:
-            hess *= batch.scale[:, None, None]
-        return -(hess + batch.lam[..., None, None] * np.eye(call.d, dtype=call.dtype))
+        return -(batch.per_row(hess) + batch.lam[..., None, None] * np.eye(call.d, dtype=call.dtype))
 
     def _jvp(self, call, batch, v, work):
         """Forward mode over the reverse sweep: the adjoints are differentiated along v."""
         at = self._reversed(call, batch, work)
         tangent(call.net, at, (v @ call.net.W[1][: call.d])[None], work, lambda l, T: None, keep=True)
-        u_dot = batch.of_x(adjoint_tangent(call.net, at, work))
+        u_dot = adjoint_tangent(call.net, at, work)[:, : call.d]
         return -(batch.per_row(u_dot) + batch.lam[..., None] * v)
 
     def _vjp(self, call, batch, v, work):
         """Reverse mode over the reverse sweep: the gradient of v . grad f in x."""
         at, bar = self._reversed(call, batch, work), Cotangents()
         adjoint_pullback(call.net, at, bar, batch.beside_x(v), work)
-        x_bar = batch.of_x(forward_pullback(call.net, at, bar, None, work, to_input=True))
+        x_bar = forward_pullback(call.net, at, bar, None, work, to_input=True)[:, : call.d]
         return -(batch.per_row(x_bar) + batch.lam[..., None] * v)
 
 
@@ -189,52 +173,38 @@ class ScoreMLP(MLP):
     def visit(self, call, batch, work):
         """Score and curvatures of a batch, and, where cotangents come, their pullback."""
         net, second, bar = call.net, call.ways is not None, None
-        order = max(second, call.gradient) + (second and call.gradient)
-        at = forward(net, batch.x, order, work)
+        # up: z_l, a_l and as many derivatives of phi as will be wanted; s = y / sigma (n, d)
+        at = forward(net, batch.x, max(second, call.gradient) + (second and call.gradient), work)
         here = {"score": batch.per_row(at.y)}
-        if "score" in call.out:
-            call.out["score"][batch.at] = here["score"]
-        bars = call.local(batch.at, here) if call.local else {}
+        # the objective sees the batch and says how its loss moves with each quantity
+        here["term"], bars = call.local(batch.at, here) if call.local else (0, {})
+        for name in call.out.keys() & here.keys():
+            call.out[name][batch.at] = here[name]
+        y_bar, c_bar = bars.get("score"), bars.get(call.second)
+        # v.J v = v.(J net) v / sigma along the directions, there and back
+        if isinstance(call.ways, Bilinear):
+            bar = Cotangents() if call.gradient else None
+            curvatures = call.ways.trace(batch, at, bar, c_bar, work)
+        elif second:
+            bar = Cotangents(at) if call.gradient else None
+            curvatures = along(call, batch, at, bar, Leave(batch, at, bar, not call.total, c_bar, work), work)
+        if call.second in call.out:
+            call.out[call.second][..., batch.at] = curvatures
+        # and all of it back to the parameters
         if call.gradient:
-            bar = Cotangents()
-        if second:
-            self._curvatures(call, batch, at, bars, bar, work)
-        if call.gradient:
-            y_bar = bars.get("score")
+            bar = Cotangents() if bar is None else bar
             y_bar = None if y_bar is None else batch.per_row(y_bar).astype(call.dtype)
             forward_pullback(net, at, bar, y_bar, work)
+            work.grads.gather(bar)
 
-    def _curvatures(self, call, batch, at, bars, bar, work):
-        """v.J v = v.(J net) v / sigma along the call's directions, and its cotangent on the way back."""
-        name = call.second
-        c_bar = bars.get(name)
-        if bar is not None and call.total:
-            c_bar = batch.per_sample(c_bar).astype(call.dtype, copy=False)
-        elif bar is not None:
-            given = c_bar
-            c_bar = lambda chunk, K, _: batch.per_sample(given(chunk, batch.per_sample(K))).astype(
-                call.dtype, copy=False
-            )
-        if isinstance(call.ways, Bilinear):
-            K = call.ways.trace(at, work)
-            if bar is not None:
-                call.ways.trace_pullback(at, bar, c_bar, work)
-        else:
-            if bar is not None:
-                bar.d1 = {l: np.zeros_like(d1) for l, d1 in at.d1.items()}
-            K, _ = along(call, at, batch, Leave, c_bar, bar, work)
-        if name in call.out:
-            call.out[name][..., batch.at] = batch.per_sample(K)
-
-    def _trace_ways(self, call):
-        """The trace as a bilinear form with one or two hidden layers, else along the basis of z_1."""
-        W_1, W_out = call.net.W[1][: call.d], call.net.W[call.net.L + 1]
-        return Bilinear(call.net, W_1, W_out) if call.net.L <= 2 else Cyclic(W_1, W_out)
+    _trace_ways = staticmethod(
+        cyclic
+    )  # the trace as a bilinear form with one or two hidden layers, else along the basis of z_1
 
     def _jacobian(self, call, batch, work):
         N_L = self._pushed(call, batch, call.net.W[1][: call.d, None], work)
         jac = (N_L @ call.net.W[call.net.L + 1]).transpose(1, 2, 0)
-        return jac if batch.scale is None else jac * batch.scale[:, None, None]
+        return batch.per_row(jac)
 
     def _jvp(self, call, batch, v, work):
         N_L = self._pushed(call, batch, (v @ call.net.W[1][: call.d])[None], work)
@@ -249,21 +219,12 @@ class ScoreMLP(MLP):
     def _vjp(self, call, batch, v, work):
         at = forward(call.net, batch.x, 1, work)
         adjoint(call.net, at, work, v)
-        return batch.per_row(batch.of_x(at.g[0]))
+        return batch.per_row(at.g[0][:, : call.d])
 
 
 def _square(x):
     """|x|^2 of each row, without conjugation, so that complex steps pass."""
     return np.einsum("...d,...d->...", x, x)
-
-
-def _ready(at, L, second):
-    """Cotangents of an energy's batch: where curvatures come, their places."""
-    bar = Cotangents()
-    if second:
-        bar.g, bar.d2 = ({l: np.empty_like(at.d2[l]) for l in at.d2} for _ in range(2))
-        bar.d1 = {l: np.zeros_like(at.d1[l]) for l in range(1, L)}
-    return bar
 
 
 def _check_dim(where, dim, conditional):

@@ -3,38 +3,33 @@ r"""Workers: shares of the samples that are visited side by side, each with arra
 Samples are independent, so a pass over many of them is a few passes over fewer. NumPy lets go of Python's lock inside its
 loops and products, so workers run on one thread per core. How samples are dealt to workers depends on shapes alone, and their sums are added in
 their order: the same bits on one core as on many.
+
+OpenBLAS hands a product of more than 2^18 multiplications to threads of its own, one product at a time, so that threads of ours
+would wait for each other at its door. Smaller ones it computes on the spot. A large product cut into a stack of those (the
+leading axes of `np.matmul`) runs as fast on each core as the whole product does, and beside other stacks on other cores.
+
+How a product is cut depends on its shape alone. Where no cut fits, the whole product is computed: right, only slower in company.
 """
 
 import contextvars
 import functools
-import math
 import os
 import threading
 from collections import deque
 
 import numpy as np
 
-from .products import add_outer, product
+from .passes import Workspace
 
 WORKERS = 4  # at most
 WORK = 1 << 24  # multiplications that are worth a thread of their own
 SLICE = 1 << 18  # numbers of a large result that are worked on at a time
 KEPT = 8  # workspaces of a dtype that wait for the next call
-
-
-class Workspace:
-    """Arrays that are written again and again: a fresh large temporary would cost page faults."""
-
-    def __init__(self, dtype):
-        self.dtype = dtype
-        self.kept: dict = {}
-
-    def __call__(self, name, *shape):
-        """An uninitialised array of this shape; the next call with the same name writes over it."""
-        size = math.prod(shape)
-        if name not in self.kept or self.kept[name].size < size:
-            self.kept[name] = np.empty(size, self.dtype)
-        return self.kept[name][:size].reshape(shape)
+PIECE = 1 << 18  # multiplications in one piece
+VECTOR = 1 << 13  # in one piece of a matrix times a vector
+FEW = 8  # fewer rows or columns in a piece are slow
+WIDE = 16  # columns to a row, from which a result is computed on its side
+DEEP = 1 << 10  # terms of the sums in one piece, at most
 
 
 _waiting: dict = {}  # dtype -> workspaces that no worker uses now; list.append and list.pop are atomic
@@ -58,9 +53,12 @@ class Gradient:
     W_1_bar += A^T B wait in `waiting` until the last batch has passed, and W_1_bar is written once, by all cores.
     """
 
-    def __init__(self, theta, pairs, work, late=False):
-        self.theta, self.work, self.late = theta, work, late
-        self.W, self.b = (dict(enumerate(arrays, 1)) for arrays in zip(*pairs, strict=True))
+    def __init__(self, model, dtype, late, work):
+        self.theta, self.work, self.late = np.empty(model.theta.size, dtype), work, late
+        pairs = enumerate(model.unflatten(self.theta), 1)
+        self.W, self.b = {}, {}
+        for l, pair in pairs:
+            self.W[l], self.b[l] = pair
         self.done = self.theta[self.W[1].size if late else 0 :]  # what is added to on the way
         self.done[...] = 0
         self.fresh, self.waiting = set(self.W), []
@@ -80,6 +78,14 @@ class Gradient:
         """W_bar_l, to be added to."""
         self.fresh.discard(l)
         return self.W[l]
+
+    def gather(self, bar):
+        """Add what the passes left in `bar` for the parameters; it is forgotten there."""
+        for l, A, B, first, lasting in bar.W:
+            self.add(l, A, B, first, lasting)
+        for l, z_bar in bar.b:
+            self.b[l] += z_bar.sum(0)
+        bar.W, bar.b = [], []
 
     def take(self, other):
         """Add what another worker has."""
@@ -128,7 +134,7 @@ class Worker:
         elif fresh:
             np.matmul(A.T, B, out=target)
         else:
-            target += np.matmul(A.T, B, out=self.array("product", *target.shape))
+            target += A.T @ B
 
     def sum(self, name, like):
         """The array, zero at first, in which this worker gathers what is called `name`."""
@@ -142,6 +148,23 @@ class Worker:
             self.grads.take(other.grads)
         for name, a in other.sums.items():
             self.sum(name, a)[...] += a
+
+
+def together(visit, cuts, dtype, gradient=None):
+    """``visit(work)`` by one worker for each slice of the samples in `cuts`, side by side; the workers, in their order.
+
+    ``gradient(work)`` makes a worker's `Gradient`, in its own thread.
+    """
+    workers = [Worker(at, dtype, alone=len(cuts) == 1) for at in cuts]
+
+    def serve(work):
+        with work:
+            if gradient is not None:
+                work.grads = gradient(work)
+            visit(work)
+
+    side_by_side(serve, workers)
+    return workers
 
 
 def cores():
@@ -186,6 +209,80 @@ def side_by_side(visit, workers):
         helper.join()
     if failed:
         raise failed[min(failed)]
+
+
+# ------------------------------------------------------------------------------- products in pieces
+
+
+@functools.cache
+def _tile(k, most):
+    """The largest divisor of k up to `most`, how many of k columns belong to one piece; all of them if that is small."""
+    t = max(t for t in range(1, max(1, min(k, most)) + 1) if k % t == 0)
+    return t if t >= FEW else k
+
+
+def _stacks(n, rows):
+    """Slices of n rows that are stacks of pieces of equal height: the whole pieces, and the rest; with that height."""
+    whole = n - n % rows
+    return [(part, height) for part, height in ((slice(0, whole), rows), (slice(whole, n), n - whole)) if n and height]
+
+
+def product(A, W, out=None):
+    """A @ W for A (n, k) and W (k, m), in pieces of some rows of A and some columns of W."""
+    (n, k), m = A.shape, W.shape[1]
+    if out is None and m > WIDE * n and not W.flags.c_contiguous:  # a wide W^T, read as it lies: four times as fast
+        out, AT = np.empty((n, m), A.dtype), np.ascontiguousarray(A.T)
+        for start in range(0, m, DEEP):
+            out[:, start : start + DEEP] = product(W.T[start : start + DEEP], AT).T
+        return out
+    if k > DEEP and n * m * k > PIECE:
+        out = product(A[:, :DEEP], W[:DEEP], out)
+        for start in range(DEEP, k, DEEP):
+            out += product(A[:, start : start + DEEP], W[start : start + DEEP])
+        return out
+    limit = VECTOR if m == 1 else PIECE
+    t = _tile(m, limit // (k * FEW))
+    rows = min(n, limit // (k * t))
+    if n * k * m <= limit or rows == 0:
+        return np.matmul(A, W, out=out)
+    out = np.empty((n, m), A.dtype) if out is None else out
+    tiles = W.reshape(k, m // t, t).transpose(1, 0, 2)
+    for part, height in _stacks(n, rows):
+        a = A[part].reshape(-1, 1, height, k)
+        np.matmul(a, tiles, out=out[part].reshape(-1, height, m // t, t).transpose(0, 2, 1, 3))
+    return out
+
+
+def add_outer(target, A, B, fresh=False):
+    """target (i, j) += A^T B for A (n, i) and B (n, j), in pieces of some samples, columns of A and columns of B.
+
+    With `fresh` the target is known to be zero.
+    """
+    (n, i), j = A.shape, B.shape[1]
+    limit = VECTOR if 1 in (i, j) else PIECE
+    s = _tile(i, 4 * FEW)
+    t = _tile(j, limit // (s * max(1, min(n, limit // (4 * FEW) ** 2))))
+    rows = min(n, limit // (s * t))
+    if n * i * j <= limit or rows < FEW:
+        target += A.T @ B
+        return
+    tiles = target.reshape(i // s, s, j // t, t).transpose(0, 2, 1, 3)
+    for part, height in _stacks(n, rows):
+        a = A[part].reshape(-1, height, i // s, 1, s).transpose(0, 2, 3, 4, 1)
+        b = B[part].reshape(-1, height, 1, j // t, t).transpose(0, 2, 3, 1, 4)
+        if fresh and len(a) == 1:
+            np.matmul(a[0], b[0], out=tiles)
+            fresh = False
+            continue
+        fresh, some = False, max(1, (1 << 20) // (i * j))  # so that the stack of results stays small
+        for start in range(0, len(a), some):
+            pieces = np.matmul(a[start : start + some], b[start : start + some])
+            tiles += pieces.sum(0) if len(pieces) > 1 else pieces[0]
+
+
+def turned(W):
+    """W^T for products in pieces: a copy in its own order if it is small, where a view would cost half the speed."""
+    return np.ascontiguousarray(W.T) if W.size <= 1 << 15 else W.T
 
 
 # ------------------------------------------------------------------------------- products that all workers share

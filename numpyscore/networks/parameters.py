@@ -1,11 +1,22 @@
 r"""The parameters of a network: layers made, checked, laid out in one flat vector and read from it again."""
 
 import itertools
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..common.inputs import count, finite, generator, numeric
 from .activations import ACTIVATIONS, activation
+
+
+class Network(NamedTuple):
+    """Weights W[1..L+1] (in, out), biases b[1..L+1], W^T as products take it best, the number L of hidden layers, the activation."""
+
+    W: dict
+    b: dict
+    WT: dict
+    L: int
+    phi: Any
 
 
 class Layers:
@@ -29,6 +40,7 @@ class Layers:
         self._shapes = tuple((W.shape, b.shape) for W, b in pairs)
         self.theta = np.concatenate([a.ravel() for pair in pairs for a in pair])
         self.theta.flags.writeable = False
+        self.layers = self.unflatten(self.theta)  # ((W1, b1), ..., (W_out, b_out)), read-only views into theta
         self.dim = pairs[0][0].shape[0] - self.conditional
 
     def _checked(self, where, layers):
@@ -161,11 +173,6 @@ class Layers:
         return cls(layers, activation, **options)
 
     # ---- parameters
-
-    @property
-    def layers(self):
-        """((W1, b1), ..., (W_out, b_out)), read-only views into theta."""
-        return self.unflatten(self.theta)
 
     def unflatten(self, theta):
         """((W1, b1), ...) as views of a flat vector (p,) in the order W1, b1, W2, b2, ..., each row-major."""

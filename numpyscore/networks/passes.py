@@ -15,22 +15,14 @@ What differs from the textbook, and why:
 - `bar` holds cotangents of what the activation returned, bar.d1 of phi' and bar.d2 of phi''. All of them reach z_l in one place,
   `forward_pullback`: z_bar = a_bar phi' + d1_bar phi'' + d2_bar phi'''.
 - bar.T[l] = 2 c_bar g_l phi'' T_l, the cotangent of a tangent, is kept as the factor in front of T_l until `tangent_pullback` has T_l at hand.
-- ``work`` gives arrays that are written over, products on this core, and the gradient's sums: see `parallel`.
+- A pullback computes no W_bar_l += A^T B: it leaves A and B in `bar.W`, for whoever holds the gradient (`parallel.Gradient.gather`).
+- ``work`` gives arrays that are written over (`Workspace`) and products on this core: see `parallel`.
 """
 
-from typing import Any, NamedTuple
+import math
+from typing import Any
 
 import numpy as np
-
-
-class Network(NamedTuple):
-    """Weights W[1..L+1] (in, out), biases b[1..L+1], W^T as products take it best, the number L of hidden layers, the activation."""
-
-    W: dict
-    b: dict
-    WT: dict
-    L: int
-    phi: Any
 
 
 class Tape:
@@ -51,16 +43,42 @@ class Tape:
 
 
 class Cotangents:
-    """Cotangents of g_l, phi'(z_l) and phi''(z_l) (n, n_l), dicts over the layers, empty at first; T as factors."""
+    """Cotangents, empty at first: dicts over the layers of g_l, phi'(z_l) and phi''(z_l) (n, n_l), and of T_l as factors.
 
-    def __init__(self):
+    What comes to the parameters is not computed here. `W` lists (l, A, B, first, lasting): W_bar_l += A^T B for A (m, i), B (m, j), at the
+    rows first ... first + i, `lasting` if the next chunk does not write over A and B. `b` lists (l, z_bar): b_bar_l += sum of z_bar.
+    """
+
+    def __init__(self, at=None):
+        """Of the tape `at`, where curvatures come: with a place for each cotangent that they leave there."""
         self.g, self.d1, self.d2, self.T = {}, {}, {}, {}
+        self.W, self.b = [], []
+        if at is not None:
+            self.d1 = {l: np.zeros_like(d1) for l, d1 in at.d1.items()}
+            if at.g:  # those of a scalar y, see `curvature_pullback`
+                self.g, self.d2 = ({l: np.empty_like(d1) for l, d1 in at.d1.items()} for _ in range(2))
 
     def part(self, at):
-        """Those of some of the samples."""
+        """Those of some of the samples, to be added to in place; nothing for the parameters as yet."""
         out = Cotangents()
-        out.g, out.d1, out.d2 = ({l: a[at] for l, a in bars.items()} for bars in (self.g, self.d1, self.d2))
+        for name in ("g", "d1", "d2", "T"):
+            setattr(out, name, {l: a[at] for l, a in getattr(self, name).items()})
         return out
+
+
+class Workspace:
+    """Arrays that are written again and again: a fresh large temporary would cost page faults."""
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+        self.kept: dict = {}
+
+    def __call__(self, name, *shape):
+        """An uninitialised array of this shape; the next call with the same name writes over it."""
+        size = math.prod(shape)
+        if name not in self.kept or self.kept[name].size < size:
+            self.kept[name] = np.empty(size, self.dtype)
+        return self.kept[name][:size].reshape(shape)
 
 
 def _some(a, at):
@@ -101,12 +119,11 @@ def forward_pullback(net, at, bar, y_bar, work, to_input=False):
 
     From y_bar (n, m) or None; returns x_bar if it is asked for. What `bar` holds is written over.
     """
-    grads, L, a_bar = work.grads, net.L, None
+    L, a_bar = net.L, None
     if y_bar is not None:
         a_bar = work.product(y_bar, net.WT[L + 1])
-        if grads is not None:
-            grads.add(L + 1, at.a[L], y_bar)
-            grads.b[L + 1] += y_bar.sum(0)
+        bar.W.append((L + 1, at.a[L], y_bar, 0, True))
+        bar.b.append((L + 1, y_bar))
     for l in range(L, 0, -1):
         z_bar = None
         for cotangent, derivative in ((a_bar, at.d1), (bar.d1.get(l), at.d2), (bar.d2.get(l), at.d3)):
@@ -115,9 +132,8 @@ def forward_pullback(net, at, bar, y_bar, work, to_input=False):
                 z_bar = cotangent if z_bar is None else np.add(z_bar, cotangent, out=z_bar)
         if z_bar is None:  # nothing comes down to this layer
             return None
-        if grads is not None:
-            grads.add(l, at.a[l - 1], z_bar, lasting=True)
-            grads.b[l] += z_bar.sum(0)
+        bar.W.append((l, at.a[l - 1], z_bar, 0, True))
+        bar.b.append((l, z_bar))
         a_bar = work.product(z_bar, net.WT[l]) if l > 1 or to_input else None
     return a_bar
 
@@ -146,15 +162,13 @@ def adjoint_pullback(net, at, bar, u_bar, work):
     for l in range(1, net.L + 1):
         if g_bar is not None:
             h_bar = work.product(g_bar, net.W[l])
-            if work.grads is not None:
-                work.grads.add(l, g_bar, at.h[l], lasting=True)
+            bar.W.append((l, g_bar, at.h.get(l), 0, True))  # h_1 is there if g_0 was asked for
             add(bar.d1, l, h_bar * at.g[l])
             h_bar *= at.d1[l]
             add(bar.g, l, h_bar)
         g_bar = bar.g.get(l)
-    if g_bar is not None and work.grads is not None:
-        target = work.grads.at(net.L + 1)
-        target += g_bar.sum(0)[:, None]
+    if g_bar is not None:  # g_L = w is the same for all samples
+        bar.W.append((net.L + 1, g_bar, np.ones((len(g_bar), 1), g_bar.dtype), 0, True))
 
 
 # ------------------------------------------------------------------------- tangent: how all of it moves as z_1 moves along T_1
@@ -192,7 +206,7 @@ def tangent_pullback(net, at, bar, N_bar, work):
         T, k = at.T[l], at.T[l].shape[2]
         if T_bar is not None:  # from the layer above
             T_bar = _flat(T_bar)
-            work.grads.add(l + 1, _flat(at.N[l]), T_bar, net.b[l].size - k)
+            bar.W.append((l + 1, _flat(at.N[l]), T_bar, net.b[l].size - k, False))
             N_bar = work.array(("bar", l), *at.N[l].shape)
             work.product(T_bar, net.WT[l + 1][:, -k:], out=_flat(N_bar))
         factor = bar.T.get(l)  # (n, n_l) or (r, n, n_l)
@@ -253,3 +267,82 @@ def factors(at, bar, c_bar):
     """bar.T[l] = 2 c_bar g_l phi''(z_l), to be multiplied by T_l:    (n, n_l), or (r, n, n_l) where each direction has its c_bar."""
     for l in at.w:
         bar.T[l] = (2 * c_bar[..., None]) * at.w[l]
+
+
+# ------------------------------------------------------------------------- from tangents to curvatures, a chunk of directions at a time
+
+
+class Meter:
+    """How the tangents of a batch become curvatures v.J v = sign (v.(D net) v / sigma + lambda |v|^2): `Bend`, or `cyclic.Leave`.
+
+    ``c_bar`` (n,) is the cotangent of their sum over directions; with `each` it is a function of (chunk, curvatures (r, n)). ``here``
+    and ``rows`` say whose tangents come: some of the samples that the tape `at` is about.
+    """
+
+    sign = 1
+    begin: Any  # makes what is gathered over directions
+
+    def __init__(self, batch, at, bar, each, c_bar, work):
+        self.batch, self.at, self.bar, self.each, self.work = batch, at, bar, each, work
+        self.here, self.rows = at, slice(None)
+        self.c_bar = c_bar if each or bar is None else self.inside(c_bar)
+        self.begin()
+
+    def inside(self, c_bar):
+        """The cotangent of v.(D net) v."""
+        return (self.sign * c_bar * self.batch.scale).astype(self.at.y.dtype, copy=False)
+
+    def curvatures(self, K, lengths):
+        """v.J v from v.(D net) v and |v|^2."""
+        return self.sign * (K * self.batch.scale + self.batch.lam * lengths)
+
+
+class Bend(Meter):
+    """Of a scalar network whose score is -grad y: v.(Hess y) v from the squares of the tangents, see `curvature`.
+
+    S_l (n, n_l) gathers sum of T_l^2 over directions, each multiplied by its own cotangent where each has one.
+    """
+
+    sign = -1
+
+    def begin(self):
+        """What each squared tangent counts, and the factors in front of the tangents' cotangents."""
+        self.S, self.squares = {}, {}
+        self.at.w = {l: self.at.g[l] * d2 for l, d2 in self.at.d2.items()}
+        if self.bar is not None and not self.each:
+            factors(self.at, self.bar, self.c_bar)
+
+    def see(self, l, T):
+        """T_l (r, n or 1, n_l), squared while it is in cache."""
+        if self.each:
+            self.squares[l] = np.multiply(T, T, out=self.work.array(("square", l), *T.shape))
+            return
+        (n, n_l), shared = self.at.d2[l].shape, T.shape[1] < len(self.here.d2[l])
+        if l not in self.S:
+            self.S[l] = np.zeros((1 if shared else n, n_l), T.dtype)
+        S = self.S[l]
+        if len(S) == n:
+            S = S[self.rows]
+        elif self.rows.start:
+            return  # what all samples share was counted with the first of them
+        S[:, -T.shape[2] :] += np.einsum("rnk,rnk->nk", T, T)
+
+    def chunk(self, _, lengths):
+        """Curvature of each direction (r, n), or None where the sum will do."""
+        self.K = self.curvatures(curvature(self.here, self.squares), lengths) if self.each else None
+        return self.K
+
+    def pull(self, chunk):
+        """Cotangents for N_L and C, of which there are none; those of the tangents are factors."""
+        if self.each:
+            c = self.inside(self.c_bar(chunk, self.K))
+            factors(self.here, self.bar, c)
+            for l, square in self.squares.items():
+                self.S[l] = self.S.get(l, 0) + np.einsum("rn,rnk->nk", c, square)
+        return None, None
+
+    def finish(self, lengths):
+        """The sum over directions (n,); what is left of the cotangents goes to g_l and phi''."""
+        if self.bar is not None and self.S:
+            curvature_pullback(self.at, self.bar, self.S, None if self.each else self.c_bar)
+        return None if self.each else self.curvatures(curvature(self.at, self.S), lengths)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .products import product
+from .parallel import product
 
 LEAF = 32  # where halving a triangle stops
 

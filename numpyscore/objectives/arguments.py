@@ -6,44 +6,6 @@ from ..common.inputs import count, directions, finite, generator, numeric, posit
 from ..networks.directions import Probes
 
 
-def ready(where, model, x, sigma, second=False):
-    """The samples and noise level, checked, of a loss: at least one row, and a twice differentiable activation if needed."""
-    points = model.points(where, x, sigma)
-    if len(points.x) == 0:
-        raise ValueError(f"{where}: x has no rows, and a loss is a mean over samples; expected at least one row.")
-    if second:
-        model.needs_second_derivatives(where)
-    return points
-
-
-def sample_weights(where, weights, n):
-    """Each sample's share in the mean (n,), 1 together, of weights in any unit; None for equal ones."""
-    if weights is None:
-        return None
-    w = numeric(where, "weights", weights)
-    if w.shape != (n,) or w.dtype.kind == "c":
-        raise ValueError(
-            f"{where}: weights are {w.dtype} of shape {w.shape}, expected real ({n},), one per sample of x."
-        )
-    finite(where, "weights", w)
-    if (w < 0).any() or not (w > 0).any():
-        bad = int(np.argmax(w < 0))
-        raise ValueError(
-            f"{where}: weights[{bad}] is {w[bad]} and their sum {w.sum()}, expected weights >= 0, not all 0: below, a loss has no "
-            f"minimum, and without any it is no mean."
-        )
-    w = w.astype(float) / w.max()  # their sum is then a number
-    return w / w.sum()
-
-
-def clean(where, model, x):
-    """x (n, d), n >= 1, and the dtype in which noise is added to it."""
-    x = samples(where, x, model.dim)
-    if len(x) == 0:
-        raise ValueError(f"{where}: x has no rows, and a loss is a mean over samples; expected at least one row.")
-    return x, working_dtype(model, x)
-
-
 def working_dtype(model, x):
     """The dtype of perturbed points: that of parameters and input together, complex only if x is."""
     return np.result_type(x, np.empty(0, model.theta.dtype).real)

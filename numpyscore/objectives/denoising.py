@@ -4,20 +4,18 @@ import functools
 
 import numpy as np
 
-from ..common.inputs import column, deviations, generator, half_square, numeric
+from ..common.inputs import column, deviations, generator, half_square, numeric, samples
 from .arguments import (
     beside,
-    clean,
     level_indices,
     level_noise,
     level_weights,
     one_source,
-    ready,
-    sample_weights,
     seed_from,
+    working_dtype,
 )
 from .implicit import half
-from .loss import Objective, of_samples, weighted_sum
+from .loss import Objective, of_samples, sample_weights, weighted_sum
 
 
 def denoising(model, x, sigma, *, rng=None, noise=None, weights=None, gradient=True):
@@ -64,14 +62,14 @@ def denoising(model, x, sigma, *, rng=None, noise=None, weights=None, gradient=T
     Source: Vincent (2011), Neural Comput. 23:1661-1674.
     """
     where = "denoising"
-    x, real = clean(where, model, x)
+    x = samples(where, x, model.dim)
+    real, shares = working_dtype(model, x), sample_weights(where, weights, len(x))
     sigma = deviations(where, "sigma", sigma, ((), (len(x),)), real)
     if noise is None:
         noise = generator(where, rng).standard_normal(x.shape)
     else:
         one_source(where, rng, "noise")
         noise = beside(where, "noise", noise, x, model, "one eps per entry of x")
-    shares = sample_weights(where, weights, len(x))
     return _denoising(where, model, x, sigma, noise.astype(real, copy=False), shares, gradient)
 
 
@@ -128,15 +126,15 @@ def multilevel_denoising(
     Source: Song & Ermon (2019), NeurIPS, arXiv:1907.05600, equations 5 and 6.
     """
     where = "multilevel_denoising"
-    x, real = clean(where, model, x)
-    n, d = x.shape
+    x = samples(where, x, model.dim)
+    (n, d), real = x.shape, working_dtype(model, x)
+    shares = sample_weights(where, weights, n)  # (n,) or None
     sigmas = numeric(where, "sigmas", sigmas)
     if sigmas.ndim != 1 or sigmas.size == 0:
         raise ValueError(f"{where}: sigmas has shape {sigmas.shape}, expected (L,), one number per level, L >= 1.")
-    # levels sigma_k (L,), lambda(sigma_k) (L,), shares of the samples (n,) or None
+    # levels sigma_k (L,), lambda(sigma_k) (L,)
     sigmas = deviations(where, "sigmas", sigmas, (sigmas.shape,), real)
     lam, L = level_weights(where, weight, sigmas), len(sigmas)
-    shares = sample_weights(where, weights, n)
     # eps, given for all levels (n, d) or for each (L, n, d)
     if noise is not None:
         one_source(where, rng, "noise")
@@ -164,7 +162,7 @@ def multilevel_denoising(
 def _denoising(where, model, x, sigma, noise, shares, gradient, lam=None):
     """The Loss lambda/2 |s(x + sigma eps) + eps/sigma|^2 for checked arguments."""
     noisy, target = x + column(sigma) * noise, -noise / column(sigma)
-    points = ready(where, model, noisy, sigma if model.conditional else None)
+    points = model.points(where, noisy, sigma if model.conditional else None)
 
     def local(at, score):
         """lambda/2 |s - target|^2 and its cotangent lambda (s - target)."""

@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from ..common.inputs import samples
 from ..networks.directions import Axes
-from .arguments import beside, ready, sample_weights
-from .loss import Objective, distance, of_samples, squared_score
+from .arguments import beside
+from .loss import Objective, distance, of_samples, sample_weights, squared_score
 
 
 def explicit(model, x, target_score, *, sigma=None, weights=None, gradient=True):
@@ -41,10 +40,9 @@ def explicit(model, x, target_score, *, sigma=None, weights=None, gradient=True)
 
     Source: Hyvarinen (2005), JMLR 6:695-709, equation 2.
     """
-    x = samples("explicit", x, model.dim)
-    target = beside("explicit", "target_score", target_score, x, model, "one score per sample")
-    points = ready("explicit", model, x, sigma)
-    shares = sample_weights("explicit", weights, len(x))
+    points = model.points("explicit", x, sigma)
+    target = beside("explicit", "target_score", target_score, points.x, model, "one score per sample")
+    shares = sample_weights("explicit", weights, len(points.x))
     return of_samples("explicit", model, points, distance(target), weights=shares, gradient=gradient)
 
 
@@ -97,7 +95,7 @@ def implicit(model, x, *, sigma=None, weights=None, gradient=True):
 
     Source: Hyvarinen (2005), JMLR 6:695-709, Theorem 1.
     """
-    points = ready("implicit", model, x, sigma, second=True)
+    points = model.points("implicit", x, sigma, second=True)
     shares = sample_weights("implicit", weights, len(points.x))
     return of_samples("implicit", model, points, squared_score, weights=shares, gradient=gradient, trace=True)
 
@@ -158,8 +156,8 @@ def generalised(model, x, h, h_prime, *, sigma=None, weights=None, gradient=True
     Source: Hyvarinen (2007), Comput. Statist. Data Anal. 51:2499-2512; Yu, Drton & Shojaie (2019), JMLR 20(76).
     """
     where = "generalised"
-    points = ready(where, model, x, sigma, second=True)
-    x = points.x
+    points = model.points(where, x, sigma, second=True)
+    x, shares = points.x, sample_weights(where, weights, len(points.x))
     call = lambda f: f(x) if callable(f) else f
     h = beside(where, "h", call(h), x, model, "one weight per entry of x")
     h_prime = beside(where, "h_prime", call(h_prime), x, model, "one derivative per entry of x")
@@ -177,7 +175,6 @@ def generalised(model, x, h, h_prime, *, sigma=None, weights=None, gradient=True
         bar = w * s + w_prime
         return 0.5 * np.sum((bar + w_prime) * s, axis=1), bar
 
-    shares = sample_weights(where, weights, len(x))
     axes = Axes(np.sqrt(h))  # along sqrt(h_i) e_i the curvature is h_i J_ii
     return of_samples(where, model, points, local, weights=shares, gradient=gradient, directions=axes)
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..common.inputs import half_square
+from ..common.inputs import finite, half_square, numeric
 
 
 class Objective(NamedTuple):
@@ -98,7 +98,7 @@ def of_samples(where, model, points, local, *, weights=None, gradient=True, per_
         ``local(at, score)`` is given a slice of the samples and their scores (k, d); it returns the term (k,) and its
         cotangent of the score (k, d).
     weights : (n,) array or None
-        Shares of the samples in the mean, 1 together (`arguments.sample_weights`); None: each counts 1/n.
+        Shares of the samples in the mean, 1 together (`sample_weights`); None: each counts 1/n.
     gradient : bool
         See `Loss`.
     per_direction : float
@@ -108,18 +108,14 @@ def of_samples(where, model, points, local, *, weights=None, gradient=True, per_
     """
 
     def compute(gradient):
-        terms = {}  # by first sample: batches come in any order
-
         def cotangents(at, here):
+            share = shares(at, here["score"], weights, len(points.x))
             term, score_bar = local(at, here["score"])
-            terms[at.start] = term
-            if not gradient:
-                return {}
-            share = shares(at, term, weights, len(points.x))
-            return {"score": share[:, None] * score_bar, "trace": share, "curvature": per_direction * share}
+            bars = {"score": share[:, None] * score_bar, "trace": share, "curvature": per_direction * share}
+            return term, bars if gradient else {}
 
         found = model.sweep(points, local=cotangents, gradient=gradient, where=where, **ways)
-        per_sample = np.concatenate([terms[start] for start in sorted(terms)])
+        per_sample = found.term
         if found.trace is not None:
             per_sample = per_sample + found.trace
         if found.curvature is not None:
@@ -130,9 +126,31 @@ def of_samples(where, model, points, local, *, weights=None, gradient=True, per_
     return Loss(compute, weights, gradient and there_is_one)
 
 
-def shares(at, term, weights, n):
-    """What each sample counts in the mean (k,), in the term's dtype."""
-    return np.full(len(term), 1 / n, term.dtype) if weights is None else weights[at].astype(term.dtype)
+def sample_weights(where, weights, n):
+    """Each of n >= 1 samples' share in the mean (n,), 1 together, of weights in any unit; None for equal ones."""
+    if n == 0:
+        raise ValueError(f"{where}: x has no rows, and a loss is a mean over samples; expected at least one row.")
+    if weights is None:
+        return None
+    w = numeric(where, "weights", weights)
+    if w.shape != (n,) or w.dtype.kind == "c":
+        raise ValueError(
+            f"{where}: weights are {w.dtype} of shape {w.shape}, expected real ({n},), one per sample of x."
+        )
+    finite(where, "weights", w)
+    if (w < 0).any() or not (w > 0).any():
+        bad = int(np.argmax(w < 0))
+        raise ValueError(
+            f"{where}: weights[{bad}] is {w[bad]} and their sum {w.sum()}, expected weights >= 0, not all 0: below, a loss has no "
+            f"minimum, and without any it is no mean."
+        )
+    w = w.astype(float) / w.max()  # their sum is then a number
+    return w / w.sum()
+
+
+def shares(at, like, weights, n):
+    """What each sample counts in the mean (k,), in the dtype of `like` (k, ...)."""
+    return np.full(len(like), 1 / n, like.dtype) if weights is None else weights[at].astype(like.dtype)
 
 
 def weighted_sum(parts, weights=None, gradient=True):

@@ -4,9 +4,8 @@ import numpy as np
 
 from ..common.inputs import half_square, positive
 from ..networks.directions import Axes
-from .arguments import ready, sample_weights
 from .implicit import half
-from .loss import Loss, Objective, shares
+from .loss import Loss, Objective, sample_weights, shares
 
 
 def regularised(model, x, lam, *, sigma=None, weights=None, gradient=True):
@@ -46,23 +45,20 @@ def regularised(model, x, lam, *, sigma=None, weights=None, gradient=True):
     Source: Kingma & LeCun (2010), NeurIPS 23, equation 4.
     """
     where = "regularised"
-    points, lam = ready(where, model, x, sigma, second=True), positive(where, "lam", lam)
+    points, lam = model.points(where, x, sigma, second=True), positive(where, "lam", lam)
     n, share = len(points.x), sample_weights(where, weights, len(points.x))
-    terms = {}
 
     def local(at, here):
         """1/2 |s|^2 and its cotangent s; of each J_ii the cotangent 1 + 2 lambda J_ii."""
         s = here["score"]
-        terms[at.start] = half_square(s)
-        w = shares(at, terms[at.start], share, n)
-        return {"score": w[:, None] * s, "curvature": lambda chunk, J: w * (1 + 2 * lam * J)}
+        w = shares(at, s, share, n)
+        return half_square(s), {"score": w[:, None] * s, "curvature": lambda chunk, J: w * (1 + 2 * lam * J)}
 
     def compute(gradient):
         axes = Axes(np.ones_like(points.x))
         found = model.sweep(points, directions=axes, total=False, local=local, gradient=gradient, where=where)
         diagonal = found.curvature  # (d, n)
-        square = np.concatenate([terms[start] for start in sorted(terms)])
-        return square + np.sum(diagonal + lam * diagonal**2, axis=0), found.gradient
+        return found.term + np.sum(diagonal + lam * diagonal**2, axis=0), found.gradient
 
     return Loss(compute, share, gradient)
 

@@ -6,10 +6,10 @@ import numpy as np
 
 from ..common.inputs import half_square
 from ..networks.sweep import Points
-from .arguments import difference_step, probe_directions, ready, sample_weights, working_dtype
+from .arguments import difference_step, probe_directions, working_dtype
 from .arrays import energy_curvature
 from .implicit import half
-from .loss import Loss, Objective, of_samples, shares, squared_score, weighted_sum
+from .loss import Loss, Objective, of_samples, sample_weights, shares, squared_score, weighted_sum
 
 NUMBERS = 1 << 18  # in the directions that one visit holds
 
@@ -75,7 +75,8 @@ def sliced(
     Source: Song, Garg, Shi & Ermon (2019), UAI, arXiv:1905.07088.
     """
     where = "sliced"
-    points = ready(where, model, x, sigma, second=True)
+    points = model.points(where, x, sigma, second=True)
+    own = sample_weights(where, weights, len(points.x))
     v = probe_directions(where, model, points.x, probe, n_probes, rng, probes)
     size = max(1, NUMBERS // (256 * model.dim))
 
@@ -90,8 +91,8 @@ def sliced(
         return term, bar
 
     local = squared_score if variance_reduced else projected
-    given = {"weights": sample_weights(where, weights, len(points.x)), "gradient": gradient}
-    return of_samples(where, model, points, local, directions=v, per_direction=1 / v.m, **given)
+    along = {"directions": v, "per_direction": 1 / v.m}
+    return of_samples(where, model, points, local, weights=own, gradient=gradient, **along)
 
 
 def _sliced_right(q, s):
@@ -178,22 +179,22 @@ def finite_difference_sliced(
     Source: Pang, Xu, Li, Song, Ermon & Zhu (2020), NeurIPS, arXiv:2007.03317.
     """
     where = "finite_difference_sliced"
-    points = ready(where, model, x, sigma, second=True)
+    points = model.points(where, x, sigma, second=True)
+    own = sample_weights(where, weights, len(points.x))
     real = working_dtype(model, points.x)
     eps = difference_step(where, eps, points.x, real)
     v = probe_directions(where, model, points.x, probe, n_probes, rng, probes)
-    shares = sample_weights(where, weights, len(points.x))
     rule = _energy_differences if model.kind == "EnergyMLP" else _score_differences
 
     def along(j, gradient):
         """One direction a sample."""
-        return rule(where, model, points, v, j, eps, variance_reduced, real, shares, gradient)
+        return rule(where, model, points, v, j, eps, variance_reduced, real, own, gradient)
 
     parts: list = [(1 / v.m, functools.partial(along, j)) for j in range(v.m)]
     if variance_reduced and model.kind == "EnergyMLP":  # 1/2 |s(x)|^2 at the points themselves
-        square = lambda gradient: of_samples(where, model, points, squared_score, weights=shares, gradient=gradient)
+        square = lambda gradient: of_samples(where, model, points, squared_score, weights=own, gradient=gradient)
         parts.append((1, square))
-    return weighted_sum(parts, shares, gradient)
+    return weighted_sum(parts, own, gradient)
 
 
 def _beside(points, v, j, steps, real):
@@ -211,20 +212,19 @@ def _energy_differences(where, model, points, v, j, eps, reduced, real, weights,
     """-(f+ - 2 f + f-)/eps^2 + 1/2 ((f+ - f-)/(2 eps))^2, the second term left out where 1/2 |s|^2 stands for it."""
     n = len(points.x)
     three, _ = _beside(points, v, j, (-eps, 0, eps), real)
-    terms = {}
 
     def local(at, here):
         minus, centre, plus = here["energy"].reshape(-1, 3).T
         slope = 0 * plus if reduced else (plus - minus) / (2 * eps)
-        terms[at.start] = energy_curvature(minus, centre, plus, eps) + 0.5 * slope**2
+        term = energy_curvature(minus, centre, plus, eps) + 0.5 * slope**2
         samples = slice(at.start // 3, at.stop // 3)
         bars = [-1 / eps**2 - slope / (2 * eps), np.full_like(plus, 2 / eps**2), -1 / eps**2 + slope / (2 * eps)]
         bar = shares(samples, plus, weights, n)[:, None] * np.stack(bars, axis=1)
-        return {"energy": bar.ravel().astype(plus.dtype, copy=False)}
+        return np.repeat(term, 3), {"energy": bar.ravel().astype(plus.dtype, copy=False)}
 
     def compute(gradient):
         found = model.sweep(three, local=local, sees=("energy",), gradient=gradient, where=where)
-        return np.concatenate([terms[start] for start in sorted(terms)]), found.gradient
+        return found.term[::3], found.gradient  # each sample's three points carry its term
 
     return Loss(compute, weights, gradient)
 
@@ -233,7 +233,6 @@ def _score_differences(where, model, points, v, j, eps, reduced, real, weights, 
     """v.(s+ - s-)/(2 eps) + 1/2 (v.m)^2 with m = (s+ + s-)/2, or + 1/2 |m|^2."""
     n, d = points.x.shape
     two, v_j = _beside(points, v, j, (-eps, eps), real)
-    terms = {}
 
     def local(at, here):
         minus, plus = here["score"].reshape(-1, 2, d).transpose(1, 0, 2)
@@ -241,14 +240,14 @@ def _score_differences(where, model, points, v, j, eps, reduced, real, weights, 
         v, mean = v_j[samples], 0.5 * (plus + minus)
         along = np.einsum("nd,nd->n", v, mean)
         square, mean_bar = (half_square(mean), mean) if reduced else (0.5 * along**2, along[:, None] * v)
-        terms[at.start] = np.einsum("nd,nd->n", v, plus - minus) / (2 * eps) + square
+        term = np.einsum("nd,nd->n", v, plus - minus) / (2 * eps) + square
         bars = np.stack([0.5 * mean_bar - v / (2 * eps), 0.5 * mean_bar + v / (2 * eps)], axis=1)  # (k, 2, d)
         bar = shares(samples, along, weights, n)[:, None, None] * bars
-        return {"score": bar.reshape(-1, d).astype(plus.dtype, copy=False)}
+        return np.repeat(term, 2), {"score": bar.reshape(-1, d).astype(plus.dtype, copy=False)}
 
     def compute(gradient):
         found = model.sweep(two, local=local, gradient=gradient, where=where)
-        return np.concatenate([terms[start] for start in sorted(terms)]), found.gradient
+        return found.term[::2], found.gradient
 
     return Loss(compute, weights, gradient)
 

@@ -172,7 +172,7 @@ WRONG = {
     "sigma": (["DATA", "--sigma", "small"], "--sigma is 'small'"),
     "negative sigma": (["DATA", "--sigma=-1"], "sigma is -1"),
     "NaN": (["DATA", "--sigma", "nan"], "sigma is nan"),
-    "nothing whole": (["DATA", "--dequantise"], "no column of whole numbers"),
+    "nothing whole": (["DATA", "--dequantise"], "no column is of whole numbers"),
     "widths": (["DATA", "--widths", "8,x"], "--widths is '8,x'"),
     "widths beyond any memory": (["DATA", "--widths", "100000000"], "keeps dozens of copies"),
     "widths 0": (["DATA", "--widths", "0"], "--widths"),

@@ -1,5 +1,6 @@
 """Files that survive: whole or not at all, sizes before contents, and a network's units beside it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 
 from numpyscore import EnergyMLP, ScoreMLP, load
 from numpyscore.common.files import digest, read_npz, write_npz, write_whole
+from numpyscore.learning.columns import Grid
 from numpyscore.learning.units import Units, load_fitted, load_ladder, save_fitted
 from numpyscore.sampling.targets import Ladder
 
@@ -146,6 +148,19 @@ def test_a_network_and_its_units_survive_the_file(sigma, tmp_path):
     assert units.columns == UNITS.columns and type(units.sigma) is type(sigma)
     for name in ("mean", "scale", "sigma"):
         np.testing.assert_array_equal(getattr(units, name), getattr(UNITS._replace(sigma=sigma), name))
+
+
+def test_the_grid_of_the_columns_survives_the_file_and_a_wrong_one_is_refused(tmp_path):
+    path, model = tmp_path / "model.npz", EnergyMLP.init(3, (5,), rng=0)
+    grid = Grid(np.array([0.0, -3, 1]), np.array([9.0, 2, 1]), np.array([1.0, 0, 0.1]))
+    units = UNITS._replace(grid=grid)
+    save_fitted(path, model, units)
+    for found in (load_fitted(path)[1], Units.from_dict(json.loads(json.dumps(units.to_dict())))):
+        np.testing.assert_array_equal(found.grid, grid)
+    for wrong in (grid._replace(low=np.full(3, 10.0)), grid._replace(step=-grid.step), grid._replace(step=np.ones(2))):
+        save_fitted(path, model, UNITS._replace(grid=wrong))
+        with pytest.raises(ValueError, match="ranges of columns that do not fit"):
+            load_fitted(path)
 
 
 def rungs():

@@ -299,11 +299,60 @@ def test_all_columns_that_are_no_numbers_are_named_at_once_and_the_cure_is_one_o
     path.write_text("who,a,when,the b,c\nme,1,2020-01-01,5,7\nyou,2,2020-01-02,6,\nyou,4,2020-01-02,8,9\n")
     with pytest.raises(CSVError, match="columns with such cells or missing ones: who, when, c") as caught:
         from_csv(path)
-    chosen = option(shlex.split(str(caught.value).split("--columns ")[1].split(" (")[0])[0])
+    chosen = option(shlex.split(caught.value.command.split("--columns ")[1])[0])
     assert chosen == ["a", "the b"] and from_csv(path, columns=chosen).x.tolist() == [[1, 5], [2, 6], [4, 8]]
     path.write_text("a,b,c\n1,,3\n4,5,\n6,7,8\n")
-    with pytest.raises(CSVError, match=r"in columns: b, c.*--columns a "):
+    with pytest.raises(CSVError, match=r"in columns: b, c.*columns=\['a'\]") as caught:
         from_csv(path)
+    assert caught.value.command.endswith("drop them with --drop-missing, or choose the columns of numbers: --columns a")
+
+
+CURES = {  # a cure in Python, and on the command line, where it is tried
+    "names that are numbers": ("a,2020\n1,2\n3,4\n", "header=True", ["--header", "yes"]),
+    "rows with gaps": ("a,b\n1,2\n,4\n5,6\n", "drop_missing=True", ["--drop-missing"]),
+    "thousands": ('a,b\n"1,234",5\n"2,345",6\n', "decimal=','", ["--decimal", "comma"]),
+    "a name twice": ("a,b,a\n1,2,3\n4,5,6\n", "columns=[0, 1]", ["--columns", "0,1"]),
+    "text": ("a,who,b\n1,me,2\n3,you,4\n", "columns=['a', 'b']", ["--columns", "a,b"]),
+}
+
+
+@pytest.mark.parametrize(("content", "python", "options"), CURES.values(), ids=CURES)
+def test_on_the_command_line_a_cure_is_in_its_words_and_works(content, python, options, tmp_path, capsys):
+    from numpyscore.cli import main
+
+    path = tmp_path / "data.csv"
+    path.write_text(content)
+    with pytest.raises(CSVError) as caught:
+        from_csv(path)
+    assert python in str(caught.value)
+    argv = ["explore", str(path), "--out", str(tmp_path / "page.html")]  # the command that does least with a table
+    assert main(argv) == 2
+    said = capsys.readouterr().err
+    assert " ".join(options) in said and python not in said
+    assert main(argv + options) == 0
+
+
+def test_rows_with_missing_cells_are_dropped_when_asked_and_counted(tmp_path):
+    path = tmp_path / "gaps.csv"
+    path.write_text("a,b,c\n1,2,x\n,4,x\n5,NA,x\n7,8,x\n9,inf,x\n3,1,x\n")
+    table = from_csv(path, columns=["a", "b"], drop_missing=True)
+    assert table.x.tolist() == [[1, 2], [7, 8], [3, 1]] and table.rows == 3 and table.dropped == 3
+    assert from_csv(path, columns=["b"], drop_missing=True).dropped == 2  # of the columns asked for
+    with pytest.raises(CSVError, match=r"'x' is no number.*columns=\['a', 'b'\]"):  # text is no missing cell
+        from_csv(path, drop_missing=True)
+    path.write_text("a,b\n1,\n,4\n5,\n7,8\n")
+    with pytest.raises(CSVError, match="one row of numbers, 3 having been dropped for missing cells"):
+        from_csv(path, drop_missing=True)
+
+
+def test_a_comma_in_quoted_text_is_no_decimal_mark(tmp_path):
+    path = tmp_path / "names.csv"
+    path.write_text('who,a,b\n"Doe, Jane",3.6,79\n"Roe, Rik",1.8,54\n')
+    with pytest.raises(
+        CSVError, match=r"line 2, column 'who': 'Doe, Jane' is no number like 3.6.*columns=\['a', 'b'\]"
+    ):
+        from_csv(path)
+    assert from_csv(path, columns=["a", "b"]).x.tolist() == XY
 
 
 @pytest.mark.parametrize("mark", [",", "\t", "|", ";", " "])

@@ -895,3 +895,89 @@ def test_the_gamma_density_at_its_end_and_in_its_mean(k):
     if k == 1:
         x = p.sample(20, rng=0)
         np.testing.assert_array_equal(p.score(x), Exponential(2.0).score(x))
+
+
+# ---- beyond where squares overflow, and clusters far apart
+
+
+FAR_OUT = [
+    Gaussian(0.0, 1.0),
+    Gaussian([0.0, 0.0], [[2.0, 0.5], [0.5, 1.0]]),
+    GaussianMixture([0.5, 0.5], [-1.0, 1.0], [1.0, 2.0]),
+    GaussianMixture([0.5, 0.5], [[-1.0, 0.0], [1.0, 0.0]], 1.0),
+    StudentT(3.0),
+    StudentT(2.5, [0.0, 1.0], [[2.0, 0.5], [0.5, 1.0]]),
+    Logistic(), Laplace(), Exponential(), HalfNormal(), Gamma(2.0), Gamma(0.5), Ring(),
+    TruncatedGaussian(0.0, 1.0, -1.0),
+    Parzen([[0.0], [1.0]], 0.1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("p", FAR_OUT, ids=lambda p: f"{type(p).__name__}{p.dim}")
+def test_squares_that_overflow_leave_no_nan(p):
+    """From 1e150, where all is finite, to 1e300 every score grows or falls by a power: 1e150 to the same exponent at each step."""
+    with np.errstate(all="raise", under="ignore"):
+        x = np.array([1e100, 1e150, 1e200])[:, None] * np.ones(p.dim)
+        s = np.abs(p.score(x))
+        for value in (p.trace(x), p.jacobian(x), s):
+            assert np.isfinite(value).all()
+        np.testing.assert_allclose(s[2] / s[1], s[1] / s[0], rtol=1e-12)
+        log_p = p.logpdf(x)
+    assert not np.isnan(log_p).any() and np.all(np.diff(log_p) <= 0)
+
+
+@pytest.mark.parametrize("r", [1e153, 1e154, 1e155, 1e200, 1e307])
+def test_students_t_is_right_where_its_square_is_no_number(r):
+    """By logarithms: log p = log c - (nu + d)/2 log(1 + q/nu), and s = -(nu + d) P e/q as 1/q is below rounding."""
+    C = np.array([[2.0, 0.5], [0.5, 1.0]])
+    for p, q, direction in (
+        (StudentT(3.0), 1.0, np.array([1.0])),
+        (StudentT(2.5, [0.0, 1.0], C), np.array([1, -1]) @ np.linalg.solve(C, [1, -1]), np.array([1.0, -1.0])),
+    ):
+        P, c = p._precision, p.logpdf(np.array([p.loc]))[0]
+        x = r * direction[None]
+        log_p = c - 0.5 * (p.df + p.dim) * (2 * math.log(r) + math.log(q) - math.log(p.df))
+        np.testing.assert_allclose(p.logpdf(x)[0], log_p, rtol=4 * EPS * 10)
+        np.testing.assert_allclose(p.score(x)[0] * r, -(p.df + p.dim) * P @ direction / q, rtol=1e-14)
+        if r < 1e155:  # later 1/r^2 is denormal
+            J = -(p.df + p.dim) * (P - 2 * np.outer(P @ direction, P @ direction) / q) / q
+            np.testing.assert_allclose(p.jacobian(x)[0] * r * r, J, rtol=1e-13, atol=1e-13)
+            np.testing.assert_allclose(p.trace(x)[0] * r * r, np.trace(J), rtol=1e-13, atol=1e-13)
+
+
+def parzen_by_decimals(data, sigma, x):
+    """Score and log p of a Parzen density in one dimension to fifty digits."""
+    with localcontext() as context:
+        context.prec = 50
+        terms = [-((D(x) - D(m)) ** 2) / (2 * D(sigma) ** 2) for m in data]
+        r = [(t - max(terms)).exp() for t in terms]
+        score = sum(a * (D(m) - D(x)) for a, m in zip(r, data, strict=True)) / sum(r) / D(sigma) ** 2
+        return float(score), float(max(terms) + (sum(r) / len(data) / D(sigma)).ln()) - 0.5 * math.log(2 * math.pi)
+
+
+@pytest.mark.parametrize("gap", [1e2, 1e4, 1e6, 1e8])
+def test_parzen_in_clusters_far_apart(gap):
+    """The score of a cluster near 0 lost eps D/sigma^2, and the log ratios within it eps (D/sigma)^2, to a cluster D away.
+
+    Allowed: 64 eps of the largest term of the sum, and of what rounding x itself does, eps |x| / sigma^2.
+    """
+    data, sigma = [0.0, 0.004, 0.01, gap, gap + 0.02], 0.01
+    p = Parzen(np.array(data)[:, None], sigma)
+    for x in (0.007, 0.003, -0.02, 0.3, gap - 0.007, gap + 0.013):
+        score, log_p = parzen_by_decimals(data, sigma, x)
+        size = (np.sort(np.abs(np.array(data) - x))[2] + EPS * abs(x)) / sigma**2
+        assert abs(p.score(np.array([[x]]))[0, 0] - score) <= 64 * EPS * size * (1 + abs(score) * 0.01), x
+        assert abs(p.logpdf(np.array([[x]]))[0] - log_p) <= 64 * EPS * (1 + abs(log_p) + abs(score) * abs(x)), x
+
+
+def test_clusters_agree_with_one_component_at_a_time():
+    """Two dimensions, 200 kernels in clusters, the mixture's own posterior (differences from the strongest mean) as the oracle."""
+    rng = np.random.default_rng(0)
+    data = np.repeat(rng.normal(size=(5, 2)) * [[1], [10], [100], [1e3], [1e4]], 40, axis=0) + 0.02 * rng.normal(
+        size=(200, 2)
+    )
+    p = Parzen(data, 0.01)
+    x = p.sample(400, rng=1)
+    log_p, score = p._posterior(x)[:2]
+    np.testing.assert_allclose(p.score(x), score, rtol=0, atol=1e-10 * 100)  # FAR^2 eps of 1/sigma
+    np.testing.assert_allclose(p.logpdf(x), log_p, rtol=1e-12)

@@ -21,6 +21,8 @@ from numpyscore.networks.models import EnergyMLP
 from numpyscore.objectives.arrays import generalised_loss, implicit_loss
 from numpyscore.objectives.implicit import generalised, implicit
 
+EPS = np.finfo(float).eps
+
 SEEDS = st.integers(0, 2**32 - 1)
 close = functools.partial(np.testing.assert_allclose, rtol=1e-12, atol=1e-13)
 
@@ -293,3 +295,23 @@ def test_bad_input_is_refused(run, message):
 def test_complex_data_are_refused():
     with pytest.raises(TypeError, match=r"^gaussian: x is complex"):
         gaussian(1j * X)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_covariance_far_from_zero_is_right_to_the_last_digits(weighted):
+    """1e8 +- 1e-3 in rational numbers: a float cannot hold that mean to 1e-16 of the spread, and its rounding, squared, was 2e-11 of it."""
+    from fractions import Fraction
+
+    rng = np.random.default_rng(0)
+    x = 1e8 + 1e-3 * rng.standard_normal((200, 2))
+    w = rng.integers(1, 5, 200) if weighted else np.ones(200, int)
+    rows = [[Fraction(v) for v in row] for row in x.tolist()]
+    mean = [sum(int(k) * row[j] for k, row in zip(w, rows, strict=True)) / int(w.sum()) for j in range(2)]
+    product = lambda i, j: (
+        sum(int(k) * (r[i] - mean[i]) * (r[j] - mean[j]) for k, r in zip(w, rows, strict=True)) / int(w.sum())
+    )
+    exact = np.array([[float(product(i, j)) for j in range(2)] for i in range(2)])
+    found = estimators.gaussian(x, weights=w if weighted else None)
+    np.testing.assert_array_equal(found.mean, [float(m) for m in mean])
+    size = np.sqrt(np.outer(np.diag(exact), np.diag(exact)))
+    assert np.all(np.abs(found.cov - exact) <= 16 * EPS * size)

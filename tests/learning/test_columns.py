@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from numpyscore import old_faithful
-from numpyscore.learning.columns import dequantised, look
+from numpyscore.learning.columns import Grid, dequantised, left_out, look
 from numpyscore.learning.settings import rows_of
 
 RNG = np.random.default_rng(0)
@@ -24,6 +24,9 @@ TABLES = {
     "one cell": ({"a": A, "b": ONE_CELL}, r"one cell, 1e\+06, makes 100% of the variance of b.*--robust"),
     "angles": ({"a": A, "wind": RNG.uniform(0, 360, 300)}, "wind fills 0 to 360, as degrees do"),
     "hours": ({"a": A, "hour": np.arange(300) % 24}, "hour fills 0 to 24, as hours do"),
+    "one value": ({"a": A, "same": np.full(300, 7.0)}, "constant columns kept at scale 1: same"),
+    "few rows": ({"a": A[:14], "b": B[:14]}, "14 rows in 2 columns are few: a Gaussian alone has 5 parameters"),
+    "one cell of few": ({"a": np.append(A[:11], 99.0)}, "one cell, 99, makes 100% of the variance of a"),
     "an end": ({"a": A, "wait": RNG.exponential(3.0, 300)}, "wait has many rows close to 0.*--lower 0"),
 }  # fmt: skip
 
@@ -43,8 +46,14 @@ def test_what_is_odd_is_said_with_the_names_of_the_columns(name):
 
 @pytest.mark.parametrize(
     "table",
-    [{"a": A, "b": B}, {"a": A, "b": A + 0.01 * C, "c": B}, {"waiting": old_faithful()[:, 0]}, {"far": A + 1e6}],
-    ids=["two", "nearly dependent", "old faithful", "far from 0"],
+    [
+        {"a": A[:15], "b": B[:15]},
+        {"a": A, "b": B},
+        {"a": A, "b": A + 0.01 * C, "c": B},
+        {"waiting": old_faithful()[:, 0]},
+        {"far": A + 1e6},
+    ],
+    ids=["few, but not very few", "two", "nearly dependent", "old faithful", "far from 0"],
 )
 def test_control_of_continuous_columns_nothing_is_said(table):
     assert notes(table) == []
@@ -66,3 +75,25 @@ def test_robust_scaling_is_by_quartiles_and_one_cell_does_not_rule_it():
     np.testing.assert_allclose(quartiles[1], 0, atol=1e-12)
     np.testing.assert_allclose(quartiles[2] - quartiles[0], 1.3489795, rtol=1e-12)
     assert units.scale[1] < 30 and not notes and rows_of(x)[2].scale[1] > 1e4
+
+
+def test_the_values_that_a_column_takes_are_found_and_samples_are_rounded_to_them():
+    rng = np.random.default_rng(0)
+    steps = [5.0, 0.1, 0.25, 1e6, 0.0, 0.001, 0.0]
+    grids = [rng.integers(0, 40, 100) * step for step in steps]
+    x = np.column_stack(grids) + [3, 0, -1.5, 0, 2.5, 1e5, 0]
+    x[:, 6] = rng.standard_normal(100)  # no grid; column 4 is constant
+    grid = Grid.of(x)
+    np.testing.assert_allclose(grid.step, steps, rtol=1e-9)
+    near = x + 0.4 * grid.step * rng.uniform(-1, 1, x.shape)
+    np.testing.assert_array_equal(grid.rounded(near)[:, :6], np.round(x[:, :6], 6))
+    assert np.array_equal(grid.rounded(near)[:, 6], x[:, 6]) and not grid.outside(near).any()
+    far = x.copy()
+    far[3], far[4, 1] = grid.high + 0.6 * grid.step + 1e-9, grid.low[1] - 0.06
+    assert grid.outside(far).all(axis=1).sum() == 1 and grid.outside(far).any(axis=1).sum() == 2
+    assert not grid.outside(grid.clipped(far)).any() and (grid.clipped(far)[3] == grid.high).all()
+
+
+def test_of_one_row_dropped_one_is_said():
+    assert left_out(0) == [] and left_out(1) == ["1 row with missing cells left out"]
+    assert left_out(3) == ["3 rows with missing cells left out"]

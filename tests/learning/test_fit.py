@@ -463,17 +463,21 @@ def test_a_damaged_checkpoint_is_one_value_error_and_stays_as_it_is(how, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "other",
-    [{"rng": 1}, {"steps": 7}, {"rate": 0.02}, {"sigma": 0.2}, {"optimiser": "lbfgs"}, {"objective": "sliced"}, {"batch": 9},
-     {"objective": "generalised", "support": (-9, np.inf)},
-     {"model": SMALL.with_theta(SMALL.theta * 1.1)}, {"data": ROWS + [0, 1e-9]}],
-    ids=lambda other: next(iter(other)),
+    ("other", "said"),
+    [({"rng": 1}, "begun with seed 0, now 1;"), ({"steps": 7}, "begun with steps 12, now 7;"), ({"rate": 0.02}, "rate 0.01, now 0.02;"),
+     ({"sigma": 0.2}, "sigma 0.3, now 0.2;"), ({"optimiser": "lbfgs"}, "optimiser adam, now lbfgs;"),
+     ({"objective": "sliced"}, "objective implicit, now sliced;"), ({"batch": 9}, "batch 256, now 9;"),
+     ({"robust": True}, "robust False, now True;"),
+     ({"objective": "generalised", "support": (-9, np.inf)}, "objective implicit, now generalised; lower and upper None, now .-9, inf"),
+     ({"model": SMALL.with_theta(SMALL.theta * 1.1)}, "of another fit: of other weights of the network;"),
+     ({"data": ROWS + [0, 1e-9]}, "of another fit: of other data;"), ({"data": ROWS[:-1]}, f"begun with rows {len(ROWS)}, now {len(ROWS) - 1};")],
+    ids=lambda part: next(iter(part)) if isinstance(part, dict) else "",
 )  # fmt: skip
-def test_a_checkpoint_of_another_fit_is_refused(other, tmp_path):
+def test_a_checkpoint_of_another_fit_is_refused_and_what_differs_is_named(other, said, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fit(ROWS, out=tmp_path, progress=Stop(20), **QUICK)
     options = QUICK | other
-    with pytest.raises(ValueError, match="is of other data, another seed or other options"):
+    with pytest.raises(ValueError, match=said):
         fit(options.pop("data", ROWS), out=tmp_path, resume=True, **options)
 
 

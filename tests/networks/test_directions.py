@@ -11,7 +11,7 @@ from networks_cases import BOTH, ISSUE, assert_within, deficient, network_of, te
 from oracles import extended, scales
 
 from numpyscore import EnergyMLP, implicit
-from numpyscore.networks import directions, sweep
+from numpyscore.networks import cyclic, directions, passes
 
 # ------------------------------------------------------------------------------- exact against textbook
 
@@ -92,7 +92,7 @@ def test_the_gradient_of_the_exact_trace(cls, d):
 def test_control_a_trace_wrong_by_one_part_in_a_hundred_billion_is_seen(cls, monkeypatch):
     case = network_of(cls, 17, (6, 5), seed=5)
     assert textbook_error(*case) <= ISSUE
-    where, name = (sweep, "curvature") if cls is EnergyMLP else (directions.Bilinear, "trace")
+    where, name = (passes, "curvature") if cls is EnergyMLP else (cyclic.Bilinear, "trace")
     right = getattr(where, name)
     monkeypatch.setattr(where, name, lambda *a: right(*a) * (1 + 1e-11))
     assert textbook_error(*case) > ISSUE / 100  # some of S cancels in the trace: at least a tenth of it here

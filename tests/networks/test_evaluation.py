@@ -10,7 +10,7 @@ from networks_cases import (
 from oracles import absolute, extended
 
 from numpyscore import EnergyMLP, ScoreMLP
-from numpyscore.networks import sweep
+from numpyscore.networks import directions
 
 
 def combined(ev, bars):
@@ -89,8 +89,8 @@ def test_pullback_against_complex_steps(cls, widths, what):
 def test_control_a_pullback_wrong_by_one_part_in_a_billion_is_seen(cls, monkeypatch):
     model, x, sigma = network_of(cls, 4, (3, 5, 4), n=3)
     v, bars = bars_for("curvature", np.random.default_rng(0), 3, 4, True)
-    right = sweep.tangent_pullback
-    monkeypatch.setattr(sweep, "tangent_pullback", lambda *a: right(*a) * (1 + 1e-9))
+    right = directions.tangent_pullback
+    monkeypatch.setattr(directions, "tangent_pullback", lambda *a: right(*a) * (1 + 1e-9))
     assert pullback_error(model, x, sigma, v, bars) > LIMITS["gradient"]
 
 

@@ -1,4 +1,4 @@
-"""Workers side by side: the same bits on any number of cores, errors and contexts that cross threads, workspaces."""
+"""Workers side by side: the same bits on any number of cores, errors and contexts that cross threads, workspaces; products in pieces."""
 
 import os
 import subprocess
@@ -7,6 +7,8 @@ import threading
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from networks_cases import (
     BOTH,
     EPS,
@@ -39,11 +41,11 @@ def answers(net, x, **sigma):
     ]
 
 
-def workers_of(net, x, m):
-    """The workers that a sweep over x with m directions is dealt to."""
+def cuts_of(net, x, m):
+    """The slices of x that workers get in a sweep with m directions."""
     call = sweep.Call(net, net.points("test", x), float)
     call.ways = Probes(m, None).prepared(call.net, net.dim, scalar=True)
-    return call.workers()
+    return call.cuts()
 
 
 @pytest.mark.parametrize("widths", [(48,), (48, 40), (32, 24, 32)], ids=str)
@@ -63,10 +65,10 @@ def test_the_same_bits_on_one_core_and_on_many(cls, widths, monkeypatch):
 def test_workers_and_pieces_give_what_one_worker_gives(cls, monkeypatch):
     """The same sums in another order: gradients of 6000 samples agree to a few hundred eps of their largest entries."""
     net, x = large(cls)
-    assert len(workers_of(net, x, 3)) > 1
+    assert len(cuts_of(net, x, 3)) > 1
     several = answers(net, x)
     monkeypatch.setattr("numpyscore.networks.sweep.WORKERS", 1)
-    assert len(workers_of(net, x, 3)) == 1
+    assert len(cuts_of(net, x, 3)) == 1
     for one, many in zip(answers(net, x), several, strict=True):
         np.testing.assert_allclose(many, one, rtol=0, atol=256 * EPS * max(1, np.abs(one).max()))
 
@@ -83,12 +85,11 @@ def test_how_samples_are_dealt_depends_on_shapes_alone(monkeypatch):
     dealt = []
     for several in (1, 7):
         monkeypatch.setattr(parallel, "cores", lambda: several)  # noqa: B023
-        dealt.append([work.at for work in workers_of(net, x, 3)])
+        dealt.append(cuts_of(net, x, 3))
     assert dealt[0] == dealt[1]
     assert [at.start for at in dealt[0][1:]] == [at.stop for at in dealt[0][:-1]]
     assert (dealt[0][0].start, dealt[0][-1].stop) == (0, len(x))
-    (few,) = workers_of(net, x[:20], 3)  # a thread would cost more than it saves
-    assert few.alone
+    assert cuts_of(net, x[:20], 3) == [slice(0, 20)]  # a thread would cost more than it saves
 
 
 def test_fewer_threads_where_the_environment_asks_for_fewer(monkeypatch):
@@ -136,16 +137,15 @@ def test_an_exception_in_a_worker_reaches_the_caller_and_leaves_nothing_behind(m
     monkeypatch.setattr(parallel, "cores", lambda: 2)
     net, x = large(EnergyMLP)
     whole, before = net.score(x), threading.active_count()
-    _, second, *_ = workers_of(net, x, 3)
+    _, second, *_ = cuts_of(net, x, 3)
 
     def local(at, here):
-        if at.start >= second.at.start:
+        if at.start >= second.start:
             raise KeyError(f"sample {at.start}")
-        return {"score": here["score"]}
+        return 0, {"score": here["score"], "trace": np.ones(len(here["score"]))}
 
-    with pytest.raises(KeyError, match=f"sample {second.at.start}"):
-        net.sweep(net.points("test", x), trace=True, local=lambda at, here: local(at, here) | {"trace": np.ones(len(here["score"]))},
-                   gradient=True)  # fmt: skip
+    with pytest.raises(KeyError, match=f"sample {second.start}"):
+        net.sweep(net.points("test", x), trace=True, local=local, gradient=True)
     assert threading.active_count() == before
     assert_array_equal(net.score(x), whole)
 
@@ -232,3 +232,102 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 def test_a_fork_after_use_works_on():
     done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip() == "0", done.stderr
+
+
+# ------------------------------------------------------------------------------- products in pieces: right, complete, and small enough for one thread
+
+SIZES = st.sampled_from([1, 2, 3, 7, 16, 31, 32, 48, 64, 97, 128, 130, 255, 512, 1024, 1300, 2050])
+
+
+def exact(A, W):
+    """The product and the bound k eps |A| |W| on the rounding error of any order of summation, plus its own."""
+    A, W = A.astype(np.longdouble), W.astype(np.longdouble)
+    return A @ W, 2 * A.shape[1] * EPS * (np.abs(A) @ np.abs(W))
+
+
+def check_product(n, k, m, turn=False, seed=0):
+    rng = np.random.default_rng(seed)
+    A, W = rng.standard_normal((n, k)), rng.standard_normal((m, k)).T if turn else rng.standard_normal((k, m))
+    few = rng.integers(0, n, 4) if n else np.empty(0, int)
+    out = np.full((n, m), np.nan)
+    assert parallel.product(A, W, out) is out
+    for rows in (few, slice(max(0, n - 3), n)):
+        want, bound = exact(A[rows], W)
+        assert np.all(np.abs(out[rows] - want) <= bound)
+    assert_array_equal(parallel.product(A, W), out)
+
+
+def check_outer(n, i, j, seed=0):
+    rng = np.random.default_rng(seed)
+    A, B = rng.standard_normal((n, i)), rng.standard_normal((n, j))
+    few = rng.integers(0, i, 4)
+    want, bound = exact(A[:, few].T, B)
+    for target, fresh, at in ((np.zeros((i, j)), True, 0), (np.ones((i, j)), False, 1)):
+        parallel.add_outer(target, A, B, fresh)
+        assert np.all(np.abs(target[few] - at - want) <= bound + EPS * (np.abs(want) + at))
+
+
+@given(n=st.integers(0, 400), k=SIZES, m=SIZES, turn=st.booleans(), seed=st.integers(0, 99))
+def test_products_in_pieces_are_products(n, k, m, turn, seed):
+    check_product(n, k, m, turn, seed)
+
+
+@given(n=st.integers(1, 2000), i=SIZES, j=SIZES, seed=st.integers(0, 99))
+def test_outer_products_in_pieces_are_outer_products(n, i, j, seed):
+    check_outer(n, i, j, seed)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5), (2000, 300, 64), (700, 2500, 40)], ids=str)
+def test_shared_products_are_products_on_any_number_of_cores(shape, monkeypatch):
+    n, k, m = shape
+    rng = np.random.default_rng(0)
+    A, W, B = rng.standard_normal((n, k)), rng.standard_normal((k, m)), rng.standard_normal((n, m))
+    found = []
+    for several in (1, 2):
+        monkeypatch.setattr(parallel, "cores", lambda: several)  # noqa: B023
+        outer = np.full((k, m), np.nan)
+        # of few samples each, one narrower than the target, and one that is a transposed matrix
+        parts = [(A[: n // 2], B[: n // 2]), (A[n // 2 :], B[n // 2 :]), (A[:, : k // 2 + 1], B), (W.T, np.eye(m))]
+        parallel.add_outers(outer, parts, fresh=True)
+        found.append((parallel.shared_product(A, W), parallel.shared_gram(A), outer))
+    (product, gram, outer), again = found
+    for one, other in zip(found[0], again, strict=True):
+        assert_array_equal(one, other)
+    want, bound = exact(A[-4:], W)
+    assert np.all(np.abs(product[-4:] - want) <= bound)
+    want, bound = exact(A[:, -3:].T, A)
+    assert np.all(np.abs(gram[-3:] - want) <= bound) and np.all(np.abs(gram[:, -3:] - want.T) <= bound.T)
+    want, bound = exact(A.T[[0, -1]], B)
+    want[0] *= 2  # the narrower one again
+    assert np.all(np.abs(outer[[0, -1]] - want - W[[0, -1]]) <= 4 * bound + EPS * np.abs(W[[0, -1]]))
+
+
+@pytest.mark.parametrize("check", [check_product, check_outer])
+def test_control_a_lost_remainder_is_seen(check, monkeypatch):
+    check(1000, 128, 64)
+    right = parallel._stacks
+    monkeypatch.setattr(parallel, "_stacks", lambda n, rows: right(n, rows)[:1])
+    with pytest.raises(AssertionError):
+        check(1000, 128, 64)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(4096, 128, 128), (1000, 64, 64), (300, 784, 128), (700, 2, 128), (512, 512, 512), (64, 3072, 128), (999, 128, 1)],
+)
+def test_every_piece_is_small_enough_for_one_thread(shape, monkeypatch):
+    """What the pieces are for: OpenBLAS starts its threads above 2^18 multiplications."""
+    n, k, m = shape
+    A, W, B = np.ones((n, k)), np.ones((k, m)), np.ones((n, m))
+    seen, matmul = [], np.matmul
+
+    def watched(a, b, out=None):
+        seen.append(a.shape[-2] * a.shape[-1] * b.shape[-1])
+        return matmul(a, b, out=out)
+
+    monkeypatch.setattr(np, "matmul", watched)
+    parallel.product(A, W)
+    parallel.add_outer(np.zeros((k, m)), A, B)
+    limit = parallel.VECTOR if m == 1 else parallel.PIECE
+    assert seen
+    assert max(seen) <= limit

@@ -11,9 +11,10 @@ from oracles import extended, scales
 
 from numpyscore import EnergyMLP
 from numpyscore import textbook as tb
-from numpyscore.networks import models, passes, sweep
+from numpyscore.networks import models, passes
 from numpyscore.networks.activations import ACTIVATIONS, Activation
 from numpyscore.networks.parallel import Gradient, Worker
+from numpyscore.networks.parameters import Network
 
 # ------------------------------------------------------------------------------- products agree
 
@@ -61,7 +62,7 @@ def test_control_a_product_off_by_a_part_in_a_billion_is_seen(what, monkeypatch)
     rng, model, x, sigma = drawn(7, EnergyMLP, max_dim=5, max_width=5)
     v, u = rng.standard_normal((2, *x.shape))
     check_products(model, x, sigma, v, u)
-    where = sweep if what == "curvature" else models
+    where = passes if what == "curvature" else models
     right = getattr(where, what)
 
     def wrong(net, *rest):
@@ -115,7 +116,7 @@ class Pair:
         layers = [(self.draw(i, o) / 2, self.draw(o)) for i, o in itertools.pairwise(sizes)]
         self.tb = tb.Network.of(layers, getattr(tb, name))
         W, b, L, _ = self.tb
-        self.net = passes.Network(W, b, {l: W_l.T for l, W_l in W.items()}, L, (row or ACTIVATIONS[name]).jet)
+        self.net = Network(W, b, {l: W_l.T for l, W_l in W.items()}, L, (row or ACTIVATIONS[name]).jet)
         self.x, self.y_bar = self.draw(n, d), self.draw(n, outputs)
         self.work = Worker(slice(0, n), dtype, alone)
         self.fresh()
@@ -127,14 +128,19 @@ class Pair:
 
     def fresh(self):
         """Zero gradients."""
-        W, b = self.net.W, self.net.b
-        theta = np.zeros(sum(a.size for arrays in (W, b) for a in arrays.values()), self.dtype)
-        pairs, start = [], 0
-        for l in W:
-            stop = start + W[l].size
-            pairs.append((theta[start:stop].reshape(W[l].shape), theta[stop : stop + b[l].size]))
-            start = stop + b[l].size
-        self.work.grads = Gradient(theta, pairs, self.work)
+        self.work.grads = Gradient(self, self.dtype, False, self.work)
+
+    @property
+    def theta(self):
+        """All parameters in one vector, and `unflatten` its views: what a gradient is made like."""
+        return np.concatenate([a.ravel() for l in self.net.W for a in (self.net.W[l], self.net.b[l])])
+
+    def unflatten(self, theta):
+        """((W_1, b_1), ...) as views of theta."""
+        shapes = [a.shape for l in self.net.W for a in (self.net.W[l], self.net.b[l])]
+        ends = np.cumsum([np.prod(shape) for shape in shapes])
+        views = [a.reshape(shape) for a, shape in zip(np.split(theta, ends[:-1]), shapes, strict=True)]
+        return list(zip(views[::2], views[1::2], strict=True))
 
     def close(self, got, want, what):
         """Equal to 256 eps of the largest entry; a single row of `got` stands for all samples."""
@@ -163,8 +169,9 @@ class Pair:
         bar.d1 = {l: np.zeros_like(d1) for l, d1 in at.d1.items()}
         return bar
 
-    def gradients(self, there_bar, what):
+    def gradients(self, bar, there_bar, what):
         """W and b of both."""
+        self.work.grads.gather(bar)
         for l in self.net.W:
             self.close(self.work.grads.W[l], there_bar.W[l], f"W_{l} of {what}")
             self.close(self.work.grads.b[l], there_bar.b[l], f"b_{l} of {what}")
@@ -242,7 +249,7 @@ def check_tangent_pullback(case):
         T_bar = passes.tangent_pullback(case.net, at, bar, N_bar, case.work)
         want, what = there_bar.T[1][..., first:], f"{way} tangents, {factored} factors, {left}"
         case.close(T_bar, want if way == "own" else want.sum(1, keepdims=True), f"T_1, {what}")
-        case.gradients(there_bar, what)
+        case.gradients(bar, there_bar, what)
         for l in at.d1:
             case.close(case.z_bar(at, bar, l), there_bar.z[l], f"z_{l}, {what}")
 
@@ -256,7 +263,7 @@ def check_adjoint_pullback(case):
     bar.g = {l: g.copy() for l, g in there_bar.g.items() if l}
     passes.adjoint_pullback(case.net, at, bar, there_bar.g[0], case.work)
     tb.adjoint_pullback(case.tb, there, there_bar)
-    case.gradients(there_bar, "adjoint_pullback")
+    case.gradients(bar, there_bar, "adjoint_pullback")
     for l in at.d1:
         case.close(bar.g[l], there_bar.g[l], f"g_{l}")
         case.close(case.z_bar(at, bar, l), there_bar.z[l], f"z_{l}")
@@ -272,7 +279,7 @@ def check_forward_pullback(case):
     there_bar.y[:] = case.y_bar
     x_bar = passes.forward_pullback(case.net, at, bar, case.y_bar, case.work, to_input=True)
     case.close(x_bar, tb.forward_pullback(case.tb, there, there_bar), "x")
-    case.gradients(there_bar, "forward_pullback")
+    case.gradients(bar, there_bar, "forward_pullback")
 
 
 def check_all(case):
@@ -303,7 +310,7 @@ def test_control_any_function_wrong_by_one_part_in_a_billion_is_seen(name, monke
     right, off = getattr(passes, name), 1 + 1e-9
 
     def wrong(first, *rest, **options):
-        if isinstance(first, passes.Network):
+        if isinstance(first, Network):
             scaled = lambda W: {l: a * off for l, a in W.items()}
             return right(first._replace(W=scaled(first.W), WT=scaled(first.WT)), *rest, **options)
         *rest, last = rest  # the sums of squares, or the cotangent

@@ -14,7 +14,7 @@ from networks_cases import (
 from oracles import scales
 
 from numpyscore import EnergyMLP, implicit
-from numpyscore.networks import products, sweep
+from numpyscore.networks import parallel, sweep
 
 
 @pytest.mark.parametrize("conditional", [False, True], ids=["plain", "conditional"])
@@ -86,7 +86,7 @@ def test_results_do_not_depend_on_how_much_is_done_at_once(cls, widths, constant
             small.setattr(sweep, "FEW", 1)
             small.setattr(sweep, "numbers", lambda cache: constants[:2])
             small.setattr(sweep, "WORK", constants[2])  # for a worker of its own
-            small.setattr(products, "PIECE", 64)
+            small.setattr(parallel, "PIECE", 64)
             parts, (value_parts, gradient_parts, other_parts) = everything(*case), gradients(*case)
         # the same sums in another order: two computations within 8 eps S of each other in all trials, 32 allowed
         for name, want in whole.items():
@@ -120,14 +120,13 @@ def test_control_a_batch_that_forgets_its_place_is_seen(cls, monkeypatch):
     whole, S = model.trace(x), trace_scale(model, x, sigma)
     monkeypatch.setattr(sweep, "FEW", 1)
     monkeypatch.setattr(sweep, "numbers", lambda cache: (1, 1))
-    right = sweep.Call.batches
+    right = sweep.Batch.__init__
 
-    def forgetful(self, work, size=None):
-        for batch in right(self, work, size):
-            batch.at = slice(0, len(batch.x))
-            yield batch
+    def forgetful(self, call, at):
+        right(self, call, at)
+        self.at = slice(0, len(self.x))
 
-    monkeypatch.setattr(sweep.Call, "batches", forgetful)
+    monkeypatch.setattr(sweep.Batch, "__init__", forgetful)
     with pytest.raises(AssertionError):
         assert_within(32, model.trace(x), whole, S)
 

@@ -7,6 +7,12 @@ from networks_cases import EPS, network_of
 from numpyscore import EnergyMLP, implicit
 from numpyscore.networks import directions, triangle
 from numpyscore.networks.directions import Collapsed
+from numpyscore.networks.parameters import Network
+
+
+def collapsed(W):
+    """The directions of an energy network with this first layer and two hidden ones."""
+    return Collapsed(Network({1: W}, {}, {}, 2, None), len(W))
 
 
 def lifted(lift, R_bar):
@@ -20,7 +26,7 @@ def test_the_upper_half_of_a_cotangent_is_enough():
     rng = np.random.default_rng(0)
     for d, n_1 in ((40, 20), (200, 33), (300, 64), (400, 130), (900, 200)):
         W = rng.standard_normal((d, n_1)) / d**0.5
-        ways = Collapsed(W, 2)
+        ways = collapsed(W)
         R, lift, is_one = ways.R, ways.lift, ways.triangular
         assert is_one
         S = rng.standard_normal((n_1, n_1))
@@ -38,7 +44,7 @@ def test_the_gradient_through_a_wide_triangle(d):
     """Against R = W, which longdouble takes: there no triangle and no lift are involved."""
     net, x = EnergyMLP.init(d, (100, 70), "tanh", rng=0), np.random.default_rng(1).standard_normal((5, d))
     W = net.layers[0][0]
-    assert Collapsed(W, 2).triangular
+    assert collapsed(W).triangular
     right = implicit(net.with_theta(net.theta.astype(np.longdouble)), x).gradient.astype(float)
     np.testing.assert_allclose(implicit(net, x).gradient, right, rtol=0, atol=2048 * EPS * np.abs(right).max())
 
@@ -56,7 +62,7 @@ def test_a_first_layer_that_happens_to_be_a_triangle():
 def test_cholesky_and_qr_are_both_reached_and_give_one_trace():
     model, *_ = network_of(EnergyMLP, 30, (6, 5), seed=3)
     (W, _), *_ = model.layers
-    ways = Collapsed(W, 2)
+    ways = collapsed(W)
     R, lift, is_one = ways.R, ways.lift, ways.triangular
     assert is_one and R.shape == (6, 6) and np.all(np.diag(R) > 0)  # Cholesky's, QR's diagonal has any sign
     Q, R_qr = np.linalg.qr(W)
@@ -65,7 +71,7 @@ def test_cholesky_and_qr_are_both_reached_and_give_one_trace():
     # cotangents of the form R Gbar (only W^T W enters) lift to W Gbar either way; condition number of W here is about 3
     np.testing.assert_allclose(lifted(lift, R @ (bar + bar.T)), Q @ (R_qr @ (bar + bar.T)), rtol=0, atol=1e-13)
     rank_one = np.outer(np.arange(1.0, 31), np.ones(6))
-    ways = Collapsed(rank_one, 2)
+    ways = collapsed(rank_one)
     R, lift = ways.R, ways.lift
     np.testing.assert_allclose(lifted(lift, R @ (bar + bar.T)), rank_one @ (bar + bar.T), rtol=0, atol=1e-12 * 30 * 36)
 

@@ -10,6 +10,7 @@ from scipy import stats
 
 from numpyscore.cli import main
 from numpyscore.densities import Gaussian
+from numpyscore.learning.columns import Grid
 from numpyscore.learning.units import Units, save_fitted
 from numpyscore.networks.models import EnergyMLP, ScoreMLP
 from numpyscore.sampling.draw import METHODS, draw
@@ -347,6 +348,31 @@ def test_an_old_table_stays_where_the_new_one_cannot_be_made(capsys, files, monk
 
 def test_the_list_of_methods_is_the_one_that_is_tried():
     assert set(METHODS) == {*VARIANCES, "tempered"}
+
+
+def test_samples_outside_the_range_of_the_rows_are_counted_and_clipped_and_rounded_when_asked(capsys, tmp_path):
+    """N((10, -3), diag(4, 1/4)) beyond one deviation in a and three in b: 2 (1 - Phi(1)) = .317 and .0027 of the rows."""
+    path, out = tmp_path / "net.npz", tmp_path / "s.csv"
+    grid = Grid(np.array([8.0, -4.5]), np.array([12.0, -1.5]), np.array([0.0, 0.5]))
+    save_fitted(path, gaussian(False), PLAIN._replace(grid=grid))
+    code, said, _ = call(capsys, "sample", path, "-n", "2000", "--out", out, "--json")
+    left = json.loads(said)["outside"]
+    assert code == 0 and abs(left["columns"]["a"] / 2000 - 0.317) < SE * math.sqrt(0.317 * 0.683 / 2000)
+    assert left["rows"] >= left["columns"]["a"] > 100 > left["columns"].get("b,c", 0)
+    code, said, _ = call(capsys, "sample", path, "-n", "2000", "--out", out)
+    words = f"{left['rows']} of 2000 samples leave the range of the rows fitted: a {left['columns']['a']} (8 to 12)"
+    assert words in said and "--clip puts them on its ends" in said
+    _, said, err = call(capsys, "sample", path, "-n", "2000")
+    assert words in err and words not in said  # a table on stdout is a table
+    assert call(capsys, "sample", path, "-n", "2000", "--out", out, "--clip", "--round")[0] == 0
+    x = np.loadtxt(out, delimiter=",", skiprows=1)
+    assert not grid.outside(x).any() and np.array_equal(2 * x[:, 1], np.round(2 * x[:, 1]))
+    assert (x[:, 0] == 8).sum() > 100 and len(np.unique(x[:, 0])) > 1000
+    save_fitted(path, gaussian(False), PLAIN._replace(grid=grid._replace(low=np.full(2, -50.0), high=np.full(2, 50.0))))
+    assert "leave" not in call(capsys, "sample", path, "-n", "2000", "--out", out)[1]  # control
+    save_fitted(path, gaussian(False), PLAIN)
+    code, _, err = call(capsys, "sample", path, "--round")
+    assert code == 2 and "does not hold the columns' ranges" in err
 
 
 def test_negative_bits_are_explained(capsys, tmp_path):
