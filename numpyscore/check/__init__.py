@@ -5,8 +5,7 @@ from .gradient import check_gradient
 from .losses import check_loss
 from .report import CheckReport
 from .sampler import check_sampler
-from .score import check_conservative, check_score
-from .steady import check_rows
+from .score import check_conservative, check_rows, check_score
 from .trace import check_trace
 
 __all__ = [

@@ -12,10 +12,10 @@ import numpy as np
 
 from ..common.inputs import count, generator, positive
 from ..numerics.quadrature import Frame, integrate
-from .functions import Caller, points_of
+from .functions import Function, points_of
 from .numbers import power, said
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
-from .score import _one_each
+from .score import one_number_each
 from .whereabouts import find
 
 BUDGET = {1: 1 << 17, 2: 1 << 20, 3: 1 << 21}
@@ -125,7 +125,7 @@ class _Masked:
 
     def __init__(self, where, function, wrap, like, ends):
         self.where, self.ends, self.bad, self.zero = where, ends, None, False
-        self.caller = Caller(where, "logpdf", function, wrap, like)
+        self.caller = Function(where, "logpdf", function, wrap, like)
 
     def __call__(self, x):
         x = np.asarray(x, float)
@@ -133,7 +133,7 @@ class _Masked:
         out = np.full(len(x), -np.inf)
         if inside.any():
             with np.errstate(all="ignore"):
-                out[inside] = _one_each(self.where, "logpdf", *self.caller.both(x[inside]))[0]
+                out[inside] = one_number_each(self.where, "logpdf", *self.caller.both(x[inside]))[0]
         self.zero |= bool(np.any(out[inside] == -np.inf))
         wrong = np.isnan(out) | (out == np.inf)
         if wrong.any():

@@ -89,15 +89,22 @@ def read_field(
         The first is "right", with no sentence, where the fields agree; `tied` of it are those between which nothing decides.
     """
     reference = np.asarray(reference, float)
-    known = {"n": reference.shape[0], "d": reference.shape[1]} if known is None else known
     doubt = np.broadcast_to(np.asarray(doubt, float), reference.shape)
-    field = Field(np.asarray(theirs, float), reference, doubt, x, energy, second, known, word, round_off)
-    if field.residual(reference) <= 1:
-        return [Explanation("right", "", right=True, residual=field.residual(reference))]
+    return read(
+        Field(np.asarray(theirs, float), reference, doubt, x, energy, second, known or {}, word, round_off), among
+    )
+
+
+def read(field, among=()):
+    """`read_field` of a `Field`."""
+    gap, (n, d) = np.abs(field.theirs - field.reference), field.reference.shape
+    if np.all(gap <= field.doubt):
+        return [Explanation("right", "", right=True, residual=float(np.max(gap / (field.doubt + 1e-300))))]
+    field = field._replace(known={"n": n, "d": d} | field.known)
     with np.errstate(all="ignore"):
         found = [e for rule in RULES for e in rule(field)]
-        found += [e for name, text, other in among for e in _of_map(field, Map(name, text, _fixed(other)))]
-    return ranked(e for e in found if e.constants < max(reference.size, 2) or e.key in OF_SIZE)
+        found += [e for key, sentence, other in among for e in _of_map(field, Map(key, sentence, _fixed(other)))]
+    return ranked(e for e in found if e.constants < max(n * d, 2) or e.key in OF_SIZE)
 
 
 # ------------------------------------------------------------------------------- one factor on a transformation of the reference
@@ -201,7 +208,7 @@ def _of_map(field, row):
     t = row.of(r, field)
     if t is None or t.shape != r.shape or not np.isfinite(t).all() or not t.any() or field.proportional(t):
         return
-    if np.ptp(t) == 0:  # a constant is said as such
+    if np.ptp(t) == 0 and "batch" not in row.key:  # a constant is said as such
         return
     doubt = sum(np.abs(np.nan_to_num(row.of(r + s * field.doubt, field)) - t) for s in (1, -1))
     (c,) = field.fitted(t)
@@ -249,7 +256,7 @@ WHY = {  # where a factor usually comes from
 def scaled(field):
     """theirs = c x reference."""
     (c,) = field.fitted(field.reference)
-    if field.residual(c * field.reference) > 1:
+    if field.residual(c * field.reference) > 1 or abs(c - 1) <= max(SINGLE, field.rtol):  # 1 to the digits of some type
         return
     rtol = field.rtol
     common: Any = {"residual": field.residual(c * field.reference)}
@@ -462,7 +469,8 @@ def by_row(field):
 def clipped(field):
     """Entries clipped to an interval."""
     top, bottom = field.theirs.max(), field.theirs.min()
-    at_limit = int(np.sum((field.theirs == top) | (field.theirs == bottom)))
+    near = field.allowed(field.theirs)
+    at_limit = int(np.sum((field.theirs >= top - near) | (field.theirs <= bottom + near)))
     candidate = np.clip(field.reference, bottom, top)
     if top > bottom and at_limit > 2:
         text = f"entries are clipped to [{bottom:.6g}, {top:.6g}]"
@@ -528,27 +536,32 @@ OF_SIZE = ("precision", "inaccurate")  # they say how large the differences are,
 
 
 def rounded(field):
-    """All differences small, and nearly all there: the size of round-off of a coarser type."""
+    """All differences small, and nearly all there: round-off of single precision, of x or of constants; or a coarse approximation."""
     gap, size = np.abs(field.theirs - field.reference), _norm(field.reference)
     share = np.max(gap / np.maximum(size, np.sqrt(np.mean(size**2)) + 1e-300))
     if np.mean(gap > field.doubt) <= 0.5:
         return
-    if field.round_off < SINGLE and np.all(gap <= 16 * SINGLE * size) and np.median(gap / size) > SINGLE / 64:
-        text = (
-            "the differences have the size of float32 round-off: somewhere your numbers pass through single precision"
-        )
-        yield Explanation(
-            "precision",
-            text,
-            False,
-            gap.size,
-            1.0,
-            {"unit": SINGLE, "pattern": f"relative differences up to {share:.0e}"},
-        )
+    detail = {"pattern": f"relative differences up to {share:.0e}, in {np.mean(gap > field.doubt):.0%} of the entries"}
+    like_single = lambda size: np.all(gap <= SINGLE * size) and np.median(gap / (size + 1e-300)) > SINGLE / 1024
+    if like_single(16 * size):
+        text = "a part is computed in single precision: the differences have the size of float32 round-off, as of constants kept in float32"
+        yield Explanation("precision", text, True, 2, 1.0, detail)
+    elif field.x is not None and field.second is not None and like_single(_moved(field)):
+        text = "it rounds x to float32, which is far from the origin beside its spread: the differences have that size; subtract the offset before it is rounded"
+        yield Explanation("precision", text, False, 2, 1.0, detail)
     elif share < 1e-2:
         text = f"your {field.word} is the reference up to {share:.0e}: a finite difference, an iteration that stops early, or a regulariser"
-        pattern = f"relative differences up to {share:.0e}, in {np.mean(gap > field.doubt):.0%} of the entries"
-        yield Explanation("inaccurate", text, False, gap.size, 1.0, {"pattern": pattern})
+        yield Explanation("inaccurate", text, False, gap.size, 1.0, detail)
+
+
+def _moved(field):
+    """What a relative rounding of x moves a gradient by (n, d): sum_j |H_ij| |x_j|, with |H_ij| bounded by sqrt |H_ii H_jj|."""
+    root = np.sqrt(np.abs(field.second))
+    return (
+        root * np.sum(root * np.abs(field.x), axis=1, keepdims=True)
+        if root.shape == field.x.shape
+        else _norm(field.reference)
+    )
 
 
 def located(field):

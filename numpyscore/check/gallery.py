@@ -16,8 +16,7 @@ from .gradient import check_gradient
 from .losses import check_loss
 from .report import FAIL, PASS, CheckReport
 from .sampler import check_sampler
-from .score import check_score
-from .steady import check_rows
+from .score import check_rows, check_score
 from .trace import check_trace
 
 
@@ -275,7 +274,6 @@ OTHERS = (
     Case("confinement forgotten", "", _score_case(lambda net, x: net.score(x) + 0.7 * x), "quadratic term"),
     Case("columns swapped", "", _score_case(lambda net, x: net.score(x)[:, [1, 0, 2]]), "columns permuted"),
     Case("gradient clipped by norm", "", _score_case(lambda net, x: net.score(x) * np.minimum(1, 0.8 / np.linalg.norm(net.score(x), axis=1))[:, None]), "clipped"),
-    Case("single precision inside", "", _score_case(lambda net, x: net.score(x.astype(np.float32)).astype(float)), "float32"),
     Case("one-sided difference", "", _score_case(lambda net, x: np.stack([-(net.energy(x + 1e-4 * e) - net.energy(x)) / 1e-4 for e in np.eye(3)], 1)), "one-sided"),
     Case("batch statistics", "", lambda: check_rows(lambda x: _net().score((x - x.mean(0)) / x.std(0)), _x()), "batch statistics"),
     Case("trace divided by d", "", _trace_case(lambda net, x: net.trace(x) / 3), "1/d"),
@@ -357,6 +355,7 @@ RIGHT = (
     Case("levels summed", "", _many(sum_over_levels), "a sum over levels instead of a mean", PASS),
     Case("one level for the whole batch", "", _many(_levels(draw=lambda rng, L, n: np.full(n, rng.integers(L)))), "share one level", PASS),
     Case("no 1/2", "", _of(_implicit(square=1.0, trace=1.0, total=2.0), "implicit"), "no 1/2", PASS),
+    Case("single precision inside", "", _score_case(lambda net, x: net.score(x.astype(np.float32)).astype(float)), "in single precision", PASS),
 )  # fmt: skip
 
 

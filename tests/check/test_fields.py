@@ -75,7 +75,7 @@ def test_a_dimension_off_by_a_factor_is_named_with_it():
 
 def test_equal_fields_are_right_and_others_of_noise_are_explained_by_nothing():
     assert [e.key for e in read(S)] == ["right"] and [e.key for e in read(S + 0.9 * DOUBT)] == ["right"]
-    for seed in range(100):
+    for seed in range(20):
         assert read(np.random.default_rng(seed).standard_normal(S.shape)) == []
 
 
