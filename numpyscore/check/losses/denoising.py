@@ -50,6 +50,7 @@ class Parametrisation(NamedTuple):
 PARAMETRISATIONS = (
     Parametrisation("eps", "the noise eps", lambda c, s: (1, 0), lambda c, s: 1, "-fn/sigma"),
     Parametrisation("eps", "the noise sigma eps", lambda c, s: (s, 0), lambda c, s: 1, "-fn/sigma^2"),
+    Parametrisation("sigma score", "sigma times the score, -eps", lambda c, s: (-1, 0), lambda c, s: 1, "fn/sigma"),
     Parametrisation("x", "the clean x", lambda c, s: (0, 1), lambda c, s: 1, "(c fn - x~)/sigma^2"),
     Parametrisation("v", "v = c eps - sigma x", lambda c, s: (c, -s), lambda c, s: c * c + s * s, "-x~ - (c/sigma) fn"),
     Parametrisation("velocity", "the velocity eps - x", lambda c, s: (1, -1), lambda c, s: c + s, "-(x~ + c fn)/sigma"),
@@ -147,13 +148,36 @@ def _score(r, objective, predicts):
     return Naming(PASS, "", pattern, weights(r))
 
 
+def _along_path(r):
+    """What fn predicts if that is k times the velocity of the path (c, sigma), the same k everywhere: (name, score), None if it is not."""
+    constant = lambda a: np.ptp(a) <= max(r.rtol, 1e-6) * np.abs(a).max()
+    with np.errstate(all="ignore"):
+        if (
+            np.allclose(r.c**2 + r.sigma**2, 1, atol=1e-6)
+            and constant(k := r.p / r.c)
+            and np.all(np.abs(r.q + k * r.sigma) <= 1e-6 * np.abs(k))
+        ):
+            return (
+                f"{k[0]:.6g} (c eps - sigma x), the velocity of a path with c^2 + sigma^2 = 1",
+                f"-x~ - (c/sigma) fn/{k[0]:.6g}",
+            )
+        if len(np.unique(np.round(r.c, 6))) > 2 and constant(r.p) and constant(r.q) and np.all(np.abs(r.q) > 0):
+            slope, start = np.polyfit(r.c, r.sigma, 1)
+            if np.allclose(r.sigma, start + slope * r.c, atol=1e-6) and np.allclose(r.p / r.q, slope, rtol=1e-5):
+                return (
+                    f"{r.q[0]:.6g} x {'-' if r.p[0] < 0 else '+'} {abs(r.p[0]):.6g} eps, the velocity of a straight path",
+                    "-(q x~ - c fn)/(sigma (q sigma - p c)) with fn = p eps + q x",
+                )
+    return None
+
+
 def _convention(r, objective, said, only=None):
     """The PASS of a loss whose fn predicts something that the score follows from, or None.
 
     Noise added to x as it is says nothing of what fn is meant to be; there the noise as target is right only if fn was `said` to be "noise".
     """
     for row in PARAMETRISATIONS:
-        if only is not None and row.key != only:
+        if (only is not None and row.key != only) or (row.key == "sigma score" and said != "noise"):
             continue
         sizes = np.broadcast_to(row.kernel(r.c, r.sigma), r.c.shape).astype(float)
         if not np.allclose(sizes, 1, atol=max(r.rtol, 1e-6), rtol=0) or not is_form(r, row.form) or np.any(r.w < 0):
@@ -163,10 +187,14 @@ def _convention(r, objective, said, only=None):
         text = f"another convention: fn predicts {row.name}, and the score is {row.score}; if your fn is meant to be the score itself, the target is wrong"
         pattern = f"loss = {factor(r.w, r.levels, r.rtol).text} x [1/2 |fn - target|^2] + constant, target {row.name}"
         scaled = () if K.one else (f"with that score, {conversion(K, objective)}",)
-        if "noise" in row.name and np.all(r.c == 1) and said != "noise" and only is None:
+        if row.key == "eps" and np.all(r.c == 1) and said != "noise" and only is None:
             text = f"noise or score: fn learns {row.name}; if that is meant, say model='noise': it is right, and the score is {row.score}. If fn is meant to be the score, the target is wrong, it should be -eps/sigma"
             return Naming(INCONCLUSIVE, text, pattern, scaled)
         return Naming(PASS, "", pattern, (text, *scaled))
+    path = _along_path(r) if only in (None, "velocity") and np.all(r.w > 0) else None
+    if path is not None:
+        text = f"another convention: fn predicts {path[0]}, and the score is {path[1]}; if your fn is meant to be the score itself, the target is wrong"
+        return Naming(PASS, "", f"target = {in_words(r)}", (text,))
     return None
 
 

@@ -4,12 +4,15 @@ Whatever they are, at n equal rows the loss is 1/2 s.N s + tr(J M) + constant wi
 point; M is K I up to 1/sqrt(n) if directions are isotropic.
 """
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
-from ..report import FAIL, INCONCLUSIVE
+from ..report import FAIL
 from .identify import Answers, identify
 from .names import Naming
-from .trials import Trial, rows_of
+from .probes import random_probe
+from .trials import Trial
 
 MANY = 3000
 SIGMAS = 6.0
@@ -31,6 +34,7 @@ def of_draws(trial):
     whole = [v for key, v in out.items() if v.shape == (1, n, d) and "shared" not in key]
     if len(whole) > 1:
         out["all"] = np.concatenate(whole)
+    out = {key: v for key, v in out.items() if np.all(np.isfinite(v)) and np.all(np.any(v != 0, axis=-1))}
     for key, v in list(out.items()):
         out[f"{key} unit"] = v / np.linalg.norm(v, axis=-1, keepdims=True) * np.sqrt(d)
         out[f"{key} sign"] = np.sign(v - (0.5 if v.min() >= 0 else 0.0))
@@ -89,8 +93,7 @@ def law(caller, kind, setting, pick, rng):
     if fixed and (same or uneven):
         return Naming(FAIL, FIXED_WRONG, "another seed, the same directions"), K, error
     if same:
-        text = "shared probe: all rows of the batch use one direction; the mean is right, but averaging over the batch does not reduce its noise"
-        return Naming(FAIL, text, "the mean of v v^T has rank one"), K, error
+        return Naming(FAIL, SHARED, "the mean of v v^T has rank one"), K, error
     if uneven:
         text = (
             "directions not isotropic: the mean of v v^T is not a multiple of I, so v.J v does not average to the trace"
@@ -103,69 +106,104 @@ FIXED_WRONG = "fixed directions: they are the same in every call, whatever the r
 FIXED = "its directions are the same in every call, whatever the random numbers: right for a test, not for training"
 
 
-def unheard(caller, kind, setting, rng):
-    """The `Naming` of a sliced loss none of whose draws explains it, from its arrays at each row, and at many equal rows."""
+class Unheard(NamedTuple):
+    """A sliced loss by its arrays: what is wrong with it, or the coefficients of curvature and square, and how well they are known."""
+
+    naming: Any = None
+    curvature: float = 1.0
+    square: float = 1.0
+    error: float = 0.0
+    size: float = 1.0  # E[v v^T] / I
+    notes: tuple = ()
+
+
+def by_arrays(caller, kind, setting, rng):
+    """The `Unheard` of a sliced loss from its arrays at each row, and at many equal rows; None if no arrays explain it."""
     table = Answers(caller, kind, Trial(setting, setting.x, None), rng)
     found = identify(table)
     if not found.fit.near:
         return None
-    d, size = setting.d, np.abs(found.C).max()
-    square, linear = np.abs(found.A).max(), np.abs(found.b).max()
+    own, b, C, d = found.own, found.b, found.C, setting.d
+    wrong = _without(own, b, C) or (_of_rows(caller, kind, setting, table, found, rng) if found.cross < 1e-6 else None)
+    if wrong is not None or found.cross > 1e-6 or np.abs(b).max() > 1e-6 * np.abs(C).max():
+        return Unheard(wrong) if wrong is not None else None
+    many = np.tile(setting.x[:1], (MANY, 1))
+    mean = identify(Answers(caller, kind, Trial(setting._replace(n=MANY, x=many), setting.x[:1], None), rng))
+    if not mean.fit.near:
+        return None
+    N, M, error = mean.own[0], mean.C[0], SIGMAS * np.sqrt(2 / MANY)
+    a, k = np.trace(N) / d, np.trace(M) / d
+    even = lambda m: np.abs(m - np.trace(m) / d * np.eye(d)).max() <= error * abs(np.trace(m) / d)
+    if not even(M):
+        text = (
+            "directions not isotropic: the mean of v v^T is not a multiple of I, so v.J v does not average to the trace"
+        )
+        return Unheard(Naming(FAIL, text, f"M/K = {np.array2string(M / k, precision=2)}".replace("\n", "")))
+    if not even(N):
+        ones = np.allclose(own / np.trace(own, axis1=1, axis2=2)[:, None, None], np.ones((d, d)) / d, atol=1e-6)
+        which = (
+            "the square of the sum of the score's entries (summed before it is squared)"
+            if ones
+            else "a square that averages to no multiple of |s|^2"
+        )
+        return Unheard(
+            Naming(
+                FAIL,
+                f"wrong square: {which} stands in place of the square",
+                f"N = {np.array2string(N, precision=3)}".replace("\n", ""),
+            )
+        )
+    ratio = np.sum(own * C) / np.sum(C * C)
+    if np.abs(own - ratio * C).max() <= 1e-6 * np.abs(own).max():
+        return Unheard(None, 1.0, ratio, 1e-6, k)
+    diagonal = np.einsum("iaa->ia", C)
+    exact = np.ptp(diagonal.sum(1)) <= 1e-6 * np.abs(diagonal).sum(1).max()
+    if exact and np.ptp(own[:, range(d), range(d)]) <= 1e-6 * np.abs(own).max():  # |v|^2 is the same in all rows
+        return Unheard(None, float(diagonal.sum(1)[0] / own[0].trace()), 1.0, 1e-6, 1.0)
+    apart = () if np.allclose(own, own[:, :1, :1] * np.eye(d), atol=1e-6 * np.abs(own).max()) else (APART,)
+    return Unheard(None, k / a, 1.0, 2 * error, 1.0, apart)
+
+
+APART = "the square and the curvature use different directions: right on average, and noisier"
+
+
+def _without(A, b, C):
+    """A FAIL of a loss without square or curvature."""
+    square, linear, size = np.abs(A).max(), np.abs(b).max(), np.abs(C).max()
     if size > 1e-6 * max(square, linear) and square <= 1e-6 * size:
         if linear > 1e-6 * size:
             text = "projection not squared: a term linear in the score, v.s, stands where 1/2 (v.s)^2 should; it has no minimum"
             return Naming(FAIL, text, f"loss = s.b + tr(J M) + constant, |b| = {linear:.2g}")
         return Naming(FAIL, "no square: the square of the score is missing from your loss; it has no minimum", "A = 0")
     if size <= 1e-6 * square:
-        return Naming(
-            FAIL,
-            "no curvature: the curvature v.J v is missing from your loss; it is minimised by a score of zero",
-            "C = 0",
-        )
+        text = "no curvature: the curvature v.J v is missing from your loss; it is minimised by a score of zero"
+        return Naming(FAIL, text, "C = 0")
+    return None
+
+
+def _of_rows(caller, kind, setting, table, found, rng):
+    """A FAIL of directions that are the same in every call or every row, or other ones on the two sides of the Jacobian."""
     C = (found.C + found.C.swapaxes(1, 2)) / 2
-    values = np.linalg.eigvalsh(C)
+    size, values = np.abs(found.C).max(), np.linalg.eigvalsh(C)
+    same, one = np.allclose(C, C[:1], atol=1e-6 * size), np.all(np.sum(np.abs(values) > 1e-6 * size, axis=1) == 1)
+    elsewhere = caller.values(table.probes[:1], setting._replace(seed=setting.seed + 1))[0]
+    drawn = bool(trial_draws(caller, kind, setting, rng))
+    if same and one and setting.d > 1:
+        if table.values[0] == elsewhere:
+            return Naming(FAIL, FIXED_WRONG, "another seed, the same directions")
+        return Naming(FAIL, SHARED, "C is the same in all rows")
     sides = (kind == "score" and np.abs(found.C - C).max() > 1e-6 * size) or np.any(
         values.min(1) * values.max(1) < -1e-9 * size**2
     )
-    draws = len(rows_of(trial_draws(caller, kind, setting, rng), d)[0])
-    if sides and draws:
-        text = "two directions: the Jacobian has different vectors on its two sides, u.J v in place of v.J v (v drawn twice, or the product with v left out), which averages to nothing"
+    if sides and drawn:
+        text = "two directions: the Jacobian has different vectors on its two sides, u.J v in place of v.J v (two independent vectors, v drawn twice, or the product with the same v left out), which averages to nothing"
         return Naming(FAIL, text, f"C of the first row {np.array2string(found.C[0], precision=3)}".replace("\n", ""))
-    own = found.own
-    if (
-        np.allclose(C, C[:1])
-        and table.values[0] == caller.values(table.probes[:1], setting._replace(seed=setting.seed + 1))[0]
-    ):
-        return Naming(FAIL, FIXED_WRONG, "another seed, the same directions")
-    rank = lambda m: np.all(
-        np.sum(np.abs(np.linalg.eigvalsh(m)) > 1e-6 * np.abs(m).max((1, 2), keepdims=True)[..., 0], axis=1) == 1
-    )
-    if d > 2 and rank(C) and rank(own) and not np.allclose(own / own.max(), C / C.max(), atol=1e-6):
-        if np.allclose(own / np.trace(own, axis1=1, axis2=2)[:, None, None], np.ones((d, d)) / d, atol=1e-6):
-            text = "wrong square: the square of the sum of the score's entries (summed before it is squared) stands in place of the square"
-            return Naming(FAIL, text, "A = c 1 1^T")
-        return Naming(
-            FAIL,
-            "two draws: the square and the curvature use different directions v",
-            "A and C come from different directions",
-        )
-    many = np.tile(setting.x[:1], (MANY, 1))
-    mean = identify(Answers(caller, kind, Trial(setting._replace(n=MANY, x=many), setting.x[:1], None), rng))
-    M = mean.C[0]
-    K = np.trace(M) / d
-    if mean.fit.near and np.abs(M - K * np.eye(d)).max() > SIGMAS * np.sqrt(2 / MANY) * abs(K):
-        text = (
-            "directions not isotropic: the mean of v v^T is not a multiple of I, so v.J v does not average to the trace"
-        )
-        return Naming(FAIL, text, f"M/K = {np.array2string(M / K, precision=2)}".replace("\n", ""))
-    text = "hidden directions: they were not heard (a compiled function, or another library draws them); let the loss take rng= (or key, generator, probes)"
-    return Naming(
-        INCONCLUSIVE, text, f"C of the first row {np.array2string(found.C[0], precision=3)}".replace("\n", "")
-    )
+    return None
+
+
+SHARED = "shared probe: all rows of the batch use one direction; the mean is right, but averaging over the batch does not reduce its noise"
 
 
 def trial_draws(caller, kind, setting, rng):
     """What a loss draws in a setting."""
-    from .probes import random_probe
-
     return caller.ask(random_probe(kind, setting.d, rng), setting).draws

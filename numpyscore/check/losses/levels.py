@@ -4,7 +4,7 @@ import numpy as np
 
 from ..report import FAIL
 from .denoising import is_form
-from .names import Naming
+from .names import Naming, factor
 from .trials import noisy
 
 BATCHES = 40  # in which a level must turn up
@@ -123,7 +123,12 @@ def averaged(trials, r):
     powers = ((2, "sigma^2"), (1, "sigma"), (-1, "1/sigma"), (-2, "1/sigma^2"))
     if all(alike(r.w[g]) for g in several):
         for power, word in powers:
-            if alike(np.array([r.w[g][0] / np.mean(r.sigma[g] ** power) for g in several])):
+            rest = factor(
+                [r.w[g][0] / np.mean(r.sigma[g] ** power) for g in several],
+                [r.levels[np.flatnonzero(g)[0]]._replace(sigma=1.0, scale=1.0) for g in several],
+                r.rtol,
+            )
+            if rest.known and not rest.form:
                 text = f"weights averaged: every row has the mean weight of its batch, that of {word}, and levels none of their own"
                 cause = "weights (n, 1) times losses (n,) make (n, n)"
                 return Naming(

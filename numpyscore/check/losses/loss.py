@@ -32,7 +32,7 @@ CURVED = (
     (lambda x: 1 + x / 2),
 )  # a weight whose derivative is no constant, for losses that are told both
 PRONOUN = {"energy": "an", "score": "a"}
-PREDICTS = ("score", *dict.fromkeys(row.key for row in PARAMETRISATIONS if row.key != "edm"))
+PREDICTS = ("score", *dict.fromkeys(row.key for row in PARAMETRISATIONS if row.key not in ("edm", "sigma score")))
 
 
 def check_loss(

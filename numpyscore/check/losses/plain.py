@@ -2,13 +2,16 @@
 
 import numpy as np
 
+from ..explanations import tied
+from ..fields import read_field
 from ..report import FAIL, INCONCLUSIVE, PASS
 from . import controls, directions
 from .identify import NEAR, Answers, identify
-from .names import COARSEST, LINEAR, SQUARE, Level, Naming, conversion, factor, name_right, name_wrong
-from .structure import growth, not_quadratic, shape_of
-from .terms import CALLS, as_it_should_be, observation, search, vocabulary
-from .trials import as_asked, plain
+from .names import COARSEST, SQUARE, Level, Naming, conversion, factor, name_right, name_wrong
+from .structure import shape_of
+from .terms import CALLS, as_it_should_be, observation, right_terms, search, vocabulary
+from .trials import Trial, as_asked, plain
+from .unexplained import unexplained
 
 SIGMAS = 5.0
 INACCURATE = 1e-2  # what a loss may be off by, of its terms, to be called inaccurate rather than another
@@ -28,7 +31,20 @@ def of_terms(caller, kind, settings, rng):
         if caller.objective == "sliced" and pick and "v" not in caller.takes:
             naming = _with_law(caller, kind, settings, pick, naming, best, rng)
         return naming, 2, details
+    if caller.objective == "implicit" and trials[0].draws:
+        return _estimated(caller, kind, settings, rng)
     return _wrong(caller, kind, trials, tables, seen, floors, best, rng)
+
+
+def _estimated(caller, kind, settings, rng):
+    """`of_terms` of an implicit loss that estimates its trace along directions which it draws: that of a sliced loss."""
+    caller.objective = "sliced"
+    try:
+        naming, sense, details = of_terms(caller, kind, settings, rng)
+    finally:
+        caller.objective = "implicit"
+    note = "its trace is estimated along directions that it draws, v.J v in place of tr J: judged as a sliced loss"
+    return naming._replace(notes=(*naming.notes, note)), sense, details
 
 
 def unusable(tables):
@@ -151,29 +167,53 @@ def _with_law(caller, kind, settings, key, naming, best, rng):
     return naming._replace(notes=(*naming.notes, conversion(factor(size * b, levels, 1e-6), "sliced")))
 
 
+def _hidden(caller, kind, settings, rng):
+    """The `Naming` of a sliced loss none of whose draws is its direction, by its arrays; None if they do not explain it."""
+    some = [settings[k] for k in (1, 2)]
+    found = [directions.by_arrays(caller, kind, s, rng) for s in some]
+    if any(f is None for f in found):
+        return None
+    wrong = next((f.naming for f in found if f.naming is not None), None)
+    if wrong is not None:
+        return wrong
+    a, b, size = (np.array([getattr(f, k) for f in found]) for k in ("curvature", "square", "size"))
+    levels, error = _levels(some), max(f.error for f in found)
+    lawful = lambda values, within: next(
+        (of for _, law in LAWS if np.all(np.abs(values / (of := np.array([law(v.d) for v in levels])) - 1) <= within)),
+        None,
+    )
+    note = (
+        () if error <= 1e-6 else (f"the directions were not heard: the size of the curvature is known to {error:.0%}",)
+    )
+    known = lawful(a / b, error) if error > 1e-6 else None
+    naming = name_right("sliced", a if known is None else known * b, b, levels, 1e-6)
+    whole = lawful(size, 0.2)
+    if naming.verdict == PASS and whole is not None and np.any(whole != 1):
+        naming = naming._replace(notes=(conversion(factor(whole, levels, 1e-6), "sliced"),))
+    return naming._replace(notes=(*naming.notes, *note, *found[0].notes), resolution=error)
+
+
 # ------------------------------------------------------------------------------- something else
 
 
 def _wrong(caller, kind, trials, tables, seen, floors, best, rng):
     """(`Naming`, sense, details) of a loss that its right terms do not explain."""
     objective, settings = caller.objective, [t.setting for t in trials]
-    right = (
-        None if best is None else [_right_columns(objective, t, q, best[2]) for t, q in zip(tables, seen, strict=True)]
-    )
+    right = None if best is None else [right_terms(objective, t, q, best[2]) for t, q in zip(tables, seen, strict=True)]
     terms = [vocabulary(t, q) for t, q in zip(tables, seen, strict=True)]
-    hidden = (
-        directions.unheard(caller, kind, settings[1], rng)
-        if objective == "sliced" and "v" not in caller.takes
-        else None
-    )
-    if hidden is not None and hidden.verdict == FAIL:
-        return hidden, 2, {}
+    hidden = None
+    if objective == "sliced" and "v" not in caller.takes:
+        hidden = _hidden(caller, kind, settings, rng)
+        if hidden is not None and (hidden.verdict == PASS or not hidden.resolution > 1e-3):
+            return hidden, 2, {}
     found = search(tables, terms, right, floors)
     if found:
         details = {"terms": found[0].names, "coefficients": found[0].coefficients}
         naming = name_wrong(objective, found, _levels(settings), 1e-6)
         good = 2 if any(n in ("linear", "square") for n in found[0].names) else 1
         return naming._replace(resolution=1e-6), good, details
+    if hidden is not None:
+        return hidden, 2, {}
     random = objective in ("explicit", "implicit", "generalised", "regularised") and bool(trials[0].draws)
     if random:
         text = "random: the loss draws numbers that its objective has no use for, and only their mean could be checked; let it be without"
@@ -186,33 +226,155 @@ def _wrong(caller, kind, trials, tables, seen, floors, best, rng):
         left = max(f.residual for f in best[1])
         text = f"inaccurate: your loss is the right one up to {left:.0e} of its terms: a finite difference of its own, an epsilon, or a small regulariser"
         return Naming(FAIL, text, f"off by {left:.2g}"), 1, {}
-    if hidden is not None:
-        return hidden, 1, {}
-    named = _by_arrays(tables[0], settings[0], LINEAR[objective])
+    named = _differences(caller, kind, trials[1], rng) if objective == "finite_difference_sliced" else None
+    if named is not None:
+        return named, 1, {}
+    named = _by_arrays(caller, kind, tables[0], settings[0], rng)
     if named is not None:
         return named, 1, {}
     left = max((f.residual for f in best[1]), default=1.0) if best is not None else 1.0
-    wrong = controls.bent(caller, kind, settings[0], rng)
-    if wrong is not None and "stands still" in wrong.diagnosis:
-        return wrong, 1, {}
-    power = growth(tables[0], caller, kind, settings[0])
-    return not_quadratic(power, left, LINEAR[objective]), 0, {}
+    return *unexplained(caller, kind, tables[0], None if right is None else right[0], left, rng), {}
 
 
-def _right_columns(objective, table, q, form):
-    from .terms import right_terms
-
-    return right_terms(objective, table, q, form)
-
-
-def _by_arrays(table, setting, linear):
+def _by_arrays(caller, kind, table, setting, rng):
     """The `Naming` by the pattern of A, b and C in one trial, rows alone or all together; None if they explain nothing."""
     everything = [np.arange(len(table.trial.points))]
     for groups in (None, everything):
         found = identify(table, groups)
         if found.fit.exact or found.fit.residual < NEAR / 100:
-            return shape_of(found, setting.x, linear)
+            return (
+                _by_target(caller, found, setting)
+                or _by_weight(caller, found, setting)
+                or _weighted(caller, kind, found, setting, rng)
+                or shape_of(found)
+            )
     return None
+
+
+def _differences(caller, kind, trial, rng):
+    """The `Naming` of a finite-difference loss by the coefficients of the energies at x + h v, x and x - h v; None if they explain nothing."""
+    x = trial.setting.x
+    row = np.linalg.norm(trial.points[:, None] - x, axis=-1).argmin(1)
+    groups = [np.flatnonzero(row == i) for i in range(len(x))]
+    moved = [trial.points[g] - x[i] for i, g in enumerate(groups)]
+    if kind != "energy" or any(len(g) != 3 for g in groups):
+        return None
+    if any(np.abs(m.sum(0)).max() > 1e-6 * np.abs(m).max() for m in moved):
+        text = "directions apart: the two points of a difference do not lie opposite each other: they are taken along different directions, or with different steps"
+        return Naming(FAIL, text, f"x + a and x - b with a + b = {np.array2string(moved[0].sum(0), precision=3)}")
+    found = identify(Answers(caller, kind, trial, rng), groups, jacobian=False, quadratic=("E",))
+    if not found.fit.near:
+        return None
+    c = found.fit.coefficients  # 6 products a row, then scores, then energies
+    products, linear = c[: 6 * len(x)].reshape(-1, 6), c[-3 * len(x) :]
+    ends = np.array(
+        [g[np.argsort(np.abs(m).max(1) < 1e-12, kind="stable")] for g, m in zip(groups, moved, strict=True)]
+    )  # two ends, x
+    at = linear[ends] * caller.known["step"] ** 2 * len(x)
+    few = lambda a: ", ".join(f"{v:.4g}" for v in a)
+    if (
+        np.ptp(at, axis=0).max() > 1e-5 * np.abs(at).max()
+        and np.abs(at[:, :2].sum(1) + at[:, 2]).max() < 1e-5 * np.abs(at).max()
+    ):
+        text = "weight of the second difference: it has another factor in every row (it is divided by the length of v, in this term alone)"
+        return Naming(FAIL, text, f"factors of the rows {few(at[:, 2] / 2)}")
+    if np.ptp(at, axis=0).max() > 1e-5 * np.abs(at).max():
+        return None
+    text = f"values of the difference: the energies at x + h v, x - h v and the middle point x have the factors {few(at[0])} over h^2 in the second difference, where -1, -1, 2 belong"
+    size = np.abs(at[0]).max()
+    wrong = np.abs(at[0] / size - np.array([-0.5, -0.5, 1.0])).max() > 1e-5
+    spread = np.abs(products).max()
+    uses_middle = spread > 0 and any(
+        np.abs(
+            products[i][
+                [
+                    k
+                    for k, (a, b) in enumerate(zip(*np.triu_indices(3), strict=True))
+                    if (moved[i][a] == 0).all() or (moved[i][b] == 0).all()
+                ]
+            ]
+        ).max()
+        > 1e-6 * spread
+        for i in range(len(x))
+    )
+    if uses_middle:
+        return Naming(
+            FAIL,
+            "values of the difference: the middle point x enters the squared difference, where the two ends x + h v and x - h v belong",
+            f"in the second difference the energies have {few(at[0])}",
+        )
+    return Naming(FAIL, text, f"second difference {few(at[0])}") if wrong else None
+
+
+def _by_target(caller, found, setting):
+    """The `Naming` of an explicit loss whose rows have a target of their own: which transformation of the right one it is."""
+    d, own = setting.d, found.own
+    w = np.einsum("iaa->i", own) / d
+    if caller.objective != "explicit" or found.cross > 1e-6 or np.abs(w).min() <= 1e-6 * np.abs(w).max():
+        return None
+    if np.abs(own - w[:, None, None] * np.eye(d)).max() > 1e-6 * np.abs(own).max():
+        return None
+    return target_named(-found.b / w[:, None], setting.extras["target"], {"n": setting.n, "d": d})
+
+
+def _by_weight(caller, found, setting):
+    """The `Naming` of a generalised loss one of whose three parts has another weight than it should."""
+    if caller.objective != "generalised" or found.cross > 1e-6:
+        return None
+    h, slope = setting.extras["h"], setting.extras["h_prime"]
+    square, trace = (np.einsum("iaa->ia", a) for a in (found.own, found.C))
+    parts = {
+        "square": ("sum h_i s_i^2 / 2", square, h),
+        "weighted trace": ("sum h_i J_ii", trace, h),
+        "derivative term": ("sum h_i' s_i, with the derivative of the weight", found.b, slope),
+    }
+    factors = [np.sum(a * right) / np.sum(right * right) for _, a, right in parts.values()]
+    same = lambda k: [
+        n for n, (_, a, right) in parts.items() if np.abs(a - k * right).max() > 1e-6 * np.abs(k * right).max()
+    ]
+    off = min((same(k) for k in factors), key=len)
+    if len(off) not in (1, 2):
+        return None
+    words = " and ".join(parts[n][0] for n in off)
+    _, theirs, right = parts[off[0]]
+    ratio = ", ".join(f"{v:.4g}" for v in (theirs / right).ravel()[:3])
+    average = " (the mean of h over the dimensions)" if np.allclose(theirs, theirs[:, :1]) else ""
+    text = (
+        f"weight of the {' and the '.join(off)}: {words}, have other weights than they should beside the rest{average}"
+    )
+    return Naming(FAIL, text, f"up to a factor {ratio}, ... times what it should be")
+
+
+def target_named(theirs, right, known):
+    """The FAIL of a target that is a transformation of the right one, None if it is none that is known."""
+    found = read_field(theirs, right, 1e-7 * np.abs(right).max(), known=known, word="target")
+    if found and found[0].key != "right":
+        said = " -- or -- ".join(dict.fromkeys(f"{e.key}: {e.sentence}" for e in tied(found)))
+        return Naming(FAIL, f"wrong target, {said}", found[0].pattern)
+    rows = np.abs(theirs[:, None] - right).max(-1) <= 1e-6 * np.abs(right).max()
+    if np.all(rows.any(1)) and not np.all(np.diag(rows)):
+        text = (
+            "wrong target, rows permuted: the target of a row is that of another row of the batch (shuffled, or sorted)"
+        )
+        return Naming(FAIL, text, f"row 0 has the target of row {rows[0].argmax()}")
+    return None
+
+
+def _weighted(caller, kind, found, setting, rng):
+    """The `Naming` of an implicit loss whose rows have weights in both terms."""
+    d, w = setting.d, np.einsum("iaa->i", found.own) / setting.d
+    if caller.objective != "implicit" or np.ptp(w) <= 1e-6 * np.abs(w).max() or found.cross > 1e-6:
+        return None
+    off = [np.abs(a - w[:, None, None] * np.eye(d)).max() for a in (found.own, found.C)]
+    if max(*off, np.abs(found.b).max()) > 1e-6 * np.abs(w).max():
+        return None
+    rolled, pattern = setting._replace(x=np.roll(setting.x, 1, axis=0)), f"weights of rows {w[0]:.4g}, {w[1]:.4g}, ..."
+    other = identify(Answers(caller, kind, Trial(rolled, rolled.x, None), rng))
+    if np.allclose(np.einsum("iaa->i", other.own) / d, w, rtol=1e-6):
+        note = "another convention: rows have weights of their own, by their place in the batch, the same in both terms"
+        return Naming(PASS, "", pattern, (note,))
+    text = "weighted: both terms are weighted by a function of x; the weighted loss needs the product of the weight's gradient with the score as well (see generalised)"
+    return Naming(FAIL, text, pattern)
 
 
 __all__ = ["PASS", "SQUARE", "of_terms", "unusable"]

@@ -2,25 +2,25 @@
 
 import numpy as np
 
-from ..report import FAIL, INCONCLUSIVE
+from ..report import FAIL
 from .identify import identify
 from .names import Naming
 
 SMALL = 1e-6
 
 
-def shape_of(found, x, linear, expects_jacobian=True):
+def shape_of(found):
     """The `Naming` of a loss by the pattern of its arrays, None if it has none that is known here."""
     own, b, C = found.own, found.b, found.C
     size = max(np.abs(found.A).max(), 1e-300)
     for rule in RULES:
-        said = rule(found, own / size, b / size, C / size, x)
+        said = rule(found, own / size, b / size, C / size)
         if said:
             return Naming(FAIL, *said)
     return None
 
 
-def _rows_interact(found, A, b, C, x):
+def _rows_interact(found, A, b, C):
     if found.cross <= SMALL:
         return None
     whole = found.A / np.abs(found.A).max()
@@ -38,7 +38,7 @@ def _rows_interact(found, A, b, C, x):
     return "rows interact: the square has products of the scores of different rows; a loss is a mean over rows", pattern
 
 
-def _coordinates_joined(found, A, b, C, x):
+def _coordinates_joined(found, A, b, C):
     d = A.shape[-1]
     diagonal = np.einsum("iaa->ia", A)
     off = A - diagonal[:, :, None] * np.eye(d)
@@ -54,7 +54,7 @@ def _coordinates_joined(found, A, b, C, x):
     return f"wrong square: {text}", f"A of a row: off its diagonal {ratio[0]:.3g} of the diagonal"
 
 
-def _left_out(found, A, b, C, x):
+def _left_out(found, A, b, C):
     diagonal = np.abs(np.einsum("iaa->ia", A))
     zero = diagonal <= SMALL
     if not zero.any() or zero.all():
@@ -82,7 +82,7 @@ def _left_out(found, A, b, C, x):
     return "entries left out: some entries of the score are never squared", f"A = 0 at {np.argwhere(zero)[0].tolist()}"
 
 
-def _weights_apart(found, A, b, C, x):
+def _weights_apart(found, A, b, C):
     w, k = np.einsum("iaa->i", A), np.einsum("iaa->i", C)
     if np.abs(k).max() <= SMALL or np.abs(w).max() <= SMALL:
         return None
@@ -99,7 +99,7 @@ def _weights_apart(found, A, b, C, x):
     return None
 
 
-def _entries(found, A, b, C, x):
+def _entries(found, A, b, C):
     mean = C.mean(0)
     d = len(mean)
     if np.abs(C).max() <= SMALL or np.abs(C - mean).max() > SMALL * np.abs(C).max():
@@ -113,7 +113,7 @@ def _entries(found, A, b, C, x):
     )
 
 
-def _linear(found, A, b, C, x):
+def _linear(found, A, b, C):
     if np.abs(b).max() <= SMALL:
         return None
     return "extra term: a term linear in the score, which does not belong there", f"b of the first row {_few(b[0])}"
@@ -126,7 +126,7 @@ def _few(a):
 RULES = (_rows_interact, _left_out, _coordinates_joined, _weights_apart, _entries, _linear)
 
 
-def growth(answers, caller, kind, setting):
+def growth(answers, caller, setting):
     """The power with which a loss grows in the model, for models of very different size; None where there is none."""
     probe = answers.probes[0]
     sizes = np.array([0.0, 1.0, -1.0, 1e3, -1e3, 1e6, -1e6])
@@ -164,6 +164,3 @@ def not_quadratic(power, left, linear):
         f"{left:.2g} of it unexplained. It is not quadratic in the score, or is taken at other points, or mixes the samples"
     )
     return Naming(FAIL, text, f"off by {left:.2g}")
-
-
-__all__ = ["INCONCLUSIVE", "growth", "not_quadratic", "shape_of"]

@@ -11,7 +11,7 @@ import numpy as np
 from .hearing import NORMAL
 from .probes import random_probe
 
-SAME = 1e-9  # relative, of points that are one
+MANY = 500  # points; more are not compared with each other
 
 
 class Trial(NamedTuple):
@@ -26,6 +26,7 @@ class Trial(NamedTuple):
     sigma: np.ndarray | None = None  # (M,)
     eps: np.ndarray | None = None  # (M, d)
     source: np.ndarray | None = None  # (M, 2), number of the draw, and row in it; -1 where no draw was heard
+    coupled: bool = False  # what is drawn goes to other rows when the data move
     trouble: str = ""  # why c, sigma and eps are not known
 
     @property
@@ -53,7 +54,8 @@ def noisy(caller, kind, setting, rng):
     trial, probe = as_asked(caller, kind, setting, rng), random_probe(kind, setting.d, rng)
     if trial.trouble:
         return trial
-    again = caller.ask(probe, setting)
+    trial, centres = _centred(trial)
+    again = centres(caller.ask(probe, setting))
     if (
         again.points is None
         or again.points.shape != trial.points.shape
@@ -62,7 +64,7 @@ def noisy(caller, kind, setting, rng):
         return trial._replace(trouble="not held")
     for size in (1.0, 1e-4):
         step = size * rng.choice([-1.0, 1.0], setting.x.shape) * rng.uniform(0.5, 1.5, setting.x.shape)
-        moved = caller.ask(probe, setting._replace(x=setting.x + step))
+        moved = centres(caller.ask(probe, setting._replace(x=setting.x + step)))
         found = _scale(trial, moved, step, caller.eps)
         if found is not None or caller.eps > 1e-10:
             break
@@ -71,7 +73,29 @@ def noisy(caller, kind, setting, rng):
     row, c = found
     c = np.where(np.abs(c - 1) <= 1e4 * caller.eps, 1.0, c)
     shift = trial.points - c[:, None] * setting.x[row]
-    return with_noise(trial._replace(row=row, c=c), shift, caller.eps)
+    return with_noise(trial._replace(row=row, c=c, coupled=size < 1), shift, caller.eps)
+
+
+CLOSE = 1e-3  # points nearer than this belong to one difference quotient of the user's
+
+
+def _centred(trial):
+    """(the trial with the middle of each group of points that lie close together in place of them, the same for other calls)."""
+    points = trial.points
+    if len(points) > MANY:
+        return trial, lambda call: call
+    near = np.abs(points[:, None] - points).max(-1) < CLOSE * np.abs(points).max()
+    group = near.argmax(1)  # the first point that each lies close to
+    firsts, which = np.unique(group, return_inverse=True)
+    sizes = np.bincount(which)
+    if sizes.min() < 2 or np.ptp(sizes):
+        return trial, lambda call: call
+    mean = lambda a: (
+        None if a is None or len(a) != len(which) else np.array([a[which == k].mean(0) for k in range(len(firsts))])
+    )
+    return trial._replace(points=mean(points), told=mean(trial.told)), lambda call: call._replace(
+        points=mean(call.points)
+    )
 
 
 def _scale(trial, moved, step, eps):
@@ -135,6 +159,8 @@ def rows_of(draws, d):
             if a.size and a.size % d == 0 and a.shape and draw.law != "integers" and _ends_with(a.shape, d)
             else None
         )
+        if wide is None and a.ndim == 2 and a.shape[0] == d and draw.law == NORMAL:
+            wide = a.T  # drawn as (d, n)
         if wide is None and a.ndim and a.size and (a.shape[-1] == 1 or a.ndim == 1) and draw.law == NORMAL:
             wide = np.repeat(a.reshape(-1, 1), d, axis=1)  # one number for all dimensions of a row
         if wide is not None:
