@@ -2,6 +2,7 @@
 
 import os
 
+import cores
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,3 +17,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 def every_floating_point_surprise_is_an_error():
     with np.errstate(all="raise", under="ignore"):
         yield
+
+
+def pytest_runtestloop(session):
+    """On all cores, where it pays; None leaves it to pytest."""
+    return cores.run(session) or None

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import __version__
 from ..common.files import write_whole
+from ..learning.columns import left_out
 from ..learning.settings import FAR
 from ..learning.units import load_with_ladder
 from ..objectives.implicit import generalised, implicit
@@ -23,6 +24,7 @@ HELP = "energy, score, trace and log-likelihood of rows; tests of samples agains
 ROWS = 1000  # rows that the tests look at, and samples they compare them with
 RESAMPLED = 999  # statistics behind a p value
 MEANT = 20_000  # rows, at random, that means are taken over where no row is asked for
+LARGEST = 1e140  # of a number that is averaged
 BATCH = 8192  # rows looked at at once
 LOSSES = {True: "generalised", False: "implicit"}
 
@@ -58,11 +60,12 @@ def run(args):
     progress = Progress("evaluate")
     progress.say(f"evaluate: reading {args.data} ...")
     try:
-        x = _rows(args, units)
+        table = _rows(args, units)
         sigmas = noise_levels(model, units, args.sigma)
-        record = evaluate(model, units, x, sigmas, args.seed, progress.say, ladder, args.out)
+        record = evaluate(model, units, table.x, sigmas, args.seed, progress.say, ladder, args.out)
     finally:
         progress.clear()
+    record["notes"] = [f"{note}; the others are numbered from 1" for note in left_out(table.dropped)] + record["notes"]
     head = {
         "schema": "numpyscore-evaluate/1",
         "version": __version__,
@@ -75,7 +78,7 @@ def run(args):
 
 
 def _rows(args, units):
-    """The table's rows, refused where its columns are not those of the network."""
+    """The table, refused where its columns are not those of the network."""
     read = read_table(args)
     wanted = ", ".join(units.columns)
     if read.x.shape[1] != len(units.columns):
@@ -102,7 +105,7 @@ def _rows(args, units):
         )
     if units.support is not None:
         units.support.refuse_outside(args.data, read.x, "x")
-    return read.x
+    return read
 
 
 def evaluate(model, units, x, sigmas, seed, say, ladder=None, out=None):
@@ -158,6 +161,18 @@ class _Mean:
         return {"mean": self.mean, "se": math.sqrt(self.squares / (self.n - 1) / self.n)}
 
 
+def _within_range(found, start):
+    """Refuse rows of which the network says what is no number, or one whose square is none."""
+    for name, values in found.items():
+        beyond = ~(np.abs(values) < LARGEST)
+        if beyond.any():
+            row = int(np.argmax(beyond))
+            raise ValueError(
+                f"evaluate: {name.replace('_', ' ')} of row {start + row + 1} is {values[row]:.3g}, expected numbers below {LARGEST:g}, whose "
+                f"squares are numbers: the network's weights, the units of the columns or the row are too extreme"
+            )
+
+
 class _RowByRow:
     """What a network says of each row, batch by batch, and the means so far."""
 
@@ -172,7 +187,9 @@ class _RowByRow:
     def batches(self, x):
         """A dict of (m,) arrays for each batch of rows."""
         for start in range(0, len(x), BATCH):
-            found = self.look(x[start : start + BATCH])
+            with np.errstate(over="ignore", invalid="ignore"):
+                found = self.look(x[start : start + BATCH])
+            _within_range(found, start)
             for name, values in found.items():
                 self.means.setdefault(name, _Mean()).add(values)
             yield {name: values for name, values in found.items() if name not in LOSSES.values()}

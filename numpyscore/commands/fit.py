@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from itertools import pairwise
 
@@ -19,6 +20,7 @@ from .terminal import FINE, Progress, bold, ends, measured, read_table, seed, ta
 
 HELP = "learn the density of a table, noise and stopping point chosen by rows held out"
 DRAWN = 1000  # samples in the picture
+LONG = 20  # seconds from which the time is said before
 LARGEST = 1 << 25  # weights of a network asked for by --widths
 
 
@@ -89,7 +91,7 @@ def run(args):
             table, objective=args.objective, sigma=_sigma(args.sigma), support=_support(args),
             model=_network(args, table.x.shape[1]), rng=args.seed, out=out, resume=args.resume, overwrite=args.overwrite,
             optimiser=args.optimiser, steps=args.steps, batch=args.batch, rate=args.rate, robust=args.robust,
-            dequantise=args.dequantise, progress=watch,
+            dequantise=args.dequantise, progress=watch, announce=_announce,
         )  # fmt: skip
     finally:
         watch.clear()
@@ -138,6 +140,13 @@ def _network(args, dim):
     return EnergyMLP.init(
         dim, widths, "silu", confinement=1.0 if conditional else 0.1, conditional=conditional, rng=args.seed
     )
+
+
+def _announce(seconds, words):
+    """The time that a long fit will take, on stderr before it starts, terminal or not."""
+    if seconds >= LONG:
+        told = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+        print(f"fit: about {told} on this machine: {words}", file=sys.stderr, flush=True)
 
 
 class _Watch(Progress):

@@ -6,7 +6,7 @@ from itertools import groupby
 from pathlib import Path
 
 from ..lessons import EXERCISES, folder
-from .terminal import DIFFERENCE, FINE, bold
+from .terminal import DIFFERENCE, FINE, bold, program
 
 HELP = "the course: exercises whose answers are judged"
 FOLDER = "score-matching-lessons"
@@ -58,7 +58,7 @@ def _start(where, notebook):
     """Write what is missing."""
     for path, new in folder.start(where, notebook):
         print(path if new else f"{path} is there and is left as it is")
-    print(f"Begin with {where}/lesson_1, then: numpyscore learn{'' if where == FOLDER else ' ' + str(where)}")
+    print(f"Begin with {where}/lesson_1, then: {program()} learn{'' if where == FOLDER else ' ' + str(where)}")
     return FINE
 
 
@@ -73,7 +73,7 @@ def _judge(where, as_json):
     for lesson, group in groupby(results, key=lambda r: r.lesson):
         states = [r.judgement.state for r in group]
         row = " ".join(marks[state] for state in states)
-        print(f"{lesson.number}. {lesson.title:<24} {row:<26} {states.count('done'):>2} of {len(states)}")
+        print(f"{lesson.number}. {lesson.title:<24} {row:<28} {states.count('done'):>2} of {len(states)}")
     print(f"\n{done} of {len(results)} done")
     first = next((r for r in results if r.judgement.state != "done"), None)
     if first is None:
@@ -84,7 +84,7 @@ def _judge(where, as_json):
         f"\n{bold(f'{NOUNS[first.judgement.state]}: {e.key} {e.name}')}   ({first.path})\n{_indented(first.judgement.said)}"
     )
     if first.judgement.state == "wrong" and e.step:
-        print(f'  the line it belongs to: numpyscore verify --only "{e.step}"')
+        print(f'  the line it belongs to: {program()} verify --only "{e.step}"')
     return DIFFERENCE
 
 

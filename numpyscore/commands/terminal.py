@@ -3,6 +3,7 @@
 import argparse
 import math
 import os
+import shutil
 import stat
 import sys
 import tempfile
@@ -30,6 +31,14 @@ class Progress:
     def clear(self):
         """Take the line away."""
         self.say("")
+
+
+def program():
+    """How this program was called, for a line that is to be typed again: by its name if the shell finds it, else by its path."""
+    called = sys.argv[0]
+    if os.path.basename(called) != "numpyscore" or shutil.which("numpyscore"):
+        return "python -m numpyscore" if os.path.basename(called) == "__main__.py" else "numpyscore"
+    return called
 
 
 def measured(q):

@@ -22,6 +22,7 @@ state before, the data and the settings alone: so one that was stopped continues
 import json
 import math
 import os
+import time
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,10 +45,17 @@ from .units import Units, save_fitted
 
 SMALL = 1000  # rows up to which a table is cross-validated
 SNAPSHOTS = {False: 6, True: 8}  # of each level; of a network that is told the level, in all
-WEIGHED = 1000  # rows, of those that choose and of those that report, whose log-likelihood is computed
+CHOOSING, WEIGHED = 300, 1000  # rows, of those that choose and of those that report, whose log-likelihood is computed
 LEASTS, LARGEST_LEAST = 5, 0.5  # least levels to choose among, and how large one may be
 MANY = 100_000  # rows that a baseline is fitted to, at most
-DIGITS = 1e-4  # nats: tolerance of a log-likelihood
+ROUGHLY, DIGITS = (
+    1e-2,
+    1e-4,
+)  # nats: tolerance of a log-likelihood that chooses among levels, and of one that is reported
+TRIED, EVALUATIONS = (
+    5,
+    250,
+)  # steps by which a time is foretold; times that a flow asks the network for a row's score and trace
 AVERAGED = 3  # the weights handed out are averaged over about this part of the steps of a level
 SHOWN = 300  # rows of those trained on that a snapshot looks at
 FILES = ("model.npz", "metrics.csv", "summary.json")
@@ -93,7 +101,7 @@ class Fit(_Fit):
 
 def fit(
     data, *, objective="multilevel_denoising", sigma="auto", support=None, model=None, rng=0, out=None, resume=False, overwrite=False,
-    optimiser="adam", steps=None, batch=256, rate=0.01, robust=False, dequantise=False, progress=None,
+    optimiser="adam", steps=None, batch=256, rate=0.01, robust=False, dequantise=False, progress=None, announce=None,
 ):  # fmt: skip
     """Learn the score of the density that rows of data came from; see the module for how sigma and the stopping point are chosen.
 
@@ -145,6 +153,9 @@ def fit(
         Add a uniform number from -1/2 to 1/2 to the columns of whole numbers; see `columns.dequantised`.
     progress : callable, optional
         Called as progress(share of the work done, state) after each step.
+    announce : callable, optional
+        Called as announce(seconds, words) before the first step, with the time that this may take on this machine, as `Task.expected`
+        finds it by a few steps; not for L-BFGS, whose steps tell no time.
 
     Returns
     -------
@@ -164,10 +175,13 @@ def fit(
         out = os.fsdecode(out)
         _free(out, resume or overwrite)
     checkpoint = Checkpoint(out, task.seal)
-    state = checkpoint.read() if out is not None and resume else None
+    state = checkpoint.read(task) if out is not None and resume else None
     if state is None:
         state = task.start()
         checkpoint.write(state)  # what cannot be written is found out now
+    if announce is not None and (seconds := task.expected(state)) is not None:
+        words = f"{task.split.runs} training{'s' * (task.split.runs > 1)} of {task.steps * len(task.sigmas)} steps"
+        announce(seconds, words + ", and likelihoods" * task.model.conditional)
     try:
         while state.run < task.split.runs:
             state = task.next(state)
@@ -274,9 +288,70 @@ class Task:
         """The first state."""
         return State(0, 0, None, 0.0, 0, (), np.full(len(self.rows_tested), np.nan), self._nothing, *[self._none] * 2)
 
+    def misfit(self, state):
+        """What of a state cannot have come about by `next`, "" if nothing: which snapshots there are follows from run and step alone."""
+        if state.run > self.split.runs or (
+            state.run == self.split.runs and not (len(state.best[0]) and state.step == 0)
+        ):
+            return f"it is at training {state.run} of {self.split.runs}, step {state.step}"
+        lines, kept, at, stop = [(line.run, line.fold, line.step) for line in state.history], 0, 0, 0
+        for index in range(min(state.run + 1, self.split.runs)):
+            run = self._run(index, state.history[:at])
+            stop = run.stop if index < state.run else state.step
+            steps = [s for s in range(1, min(stop, run.stop) + 1) if s % self.steps % self.every == 0]
+            expected = [(index, fold, step) for step in steps for fold in run.folds or [-1]]
+            if stop > run.stop or lines[at : at + len(expected)] != expected:
+                return f"the history of training {index} is not that of its {stop} steps"
+            at += len(expected)
+            kept += len(steps) * self._later(run)
+        sizes = {
+            "history": (len(lines), at),
+            "kept": (len(state.kept), kept),
+            "ladder": (len(state.ladder), stop // self.steps),
+        }
+        sizes["adam"] = (state.adam is not None, state.step > 0)
+        wrong = [
+            f"{name} has {found} entries where {right} belong"
+            for name, (found, right) in sizes.items()
+            if found != right
+        ]
+        return "" if not wrong else wrong[0]
+
     def share(self, state):
         """The share of all steps that is done, counting every training at its full length."""
         return (state.run + state.step / (self.steps * len(self.sigmas))) / self.split.runs
+
+    def expected(self, state):
+        """Seconds that are left from a state on, by the times of a step, of a look at rows and of one of the flow's; None for L-BFGS."""
+        if self.optimiser != "adam":
+            return None
+        run, steps, net = self._run(0, ()), self.steps * len(self.sigmas), self.model
+        first = self.next(self.start())
+
+        def seconds(work):
+            """The least of TRIED times: others wait for what is loaded for the first time, or for other processes."""
+            times = []
+            for _ in range(TRIED):
+                start = time.perf_counter()
+                work()
+                times.append(time.perf_counter() - start)
+            return min(times)
+
+        looks = np.concatenate([run.rows[:SHOWN], *run.folds.values()])
+        step, look = seconds(lambda: self.next(first)), seconds(lambda: self.criterion(net, looks))
+        training = self.split.runs * steps * (step + look / self.every)
+        done = 1 - self.share(state)
+        if not net.conditional:
+            return done * training
+        levels = len(self.leasts) or 1
+        reported = self.rows_tested[:WEIGHED]
+        weighed = (
+            levels * min(CHOOSING, len(reported)) + len(reported) if len(self.z) > SMALL else levels * len(reported)
+        )
+        sigma = float(self.sigmas[0][-1])
+        seen = self.z[reported[:SHOWN]]
+        once = seconds(lambda: net.evaluate(seen, score=True, trace=True, sigma=sigma)) / len(seen)
+        return done * training + EVALUATIONS * weighed * once
 
     def next(self, state):
         """The state after one step more, or after the end of a training."""
@@ -450,17 +525,16 @@ class Task:
     def log_likelihoods(self, state):
         """Rows tested, their log-likelihood (n,) in nats per unit of z at a level that other rows chose, and the level that all chose."""
         tests, levels = self.tests(state), self.leasts or [len(self.sigmas[0]) - 1]
-        flow = lambda net, rows: np.column_stack(
-            [
-                log_likelihood(net, self.z[rows], sigma_min=self.sigmas[0][k], sigma_max=self.sigmas[0][0], rtol=DIGITS)
-                for k in levels
-            ]
+        ends = {"sigma_max": self.sigmas[0][0]}
+        flow = lambda net, rows, rtol=DIGITS: np.column_stack(
+            [log_likelihood(net, self.z[rows], sigma_min=self.sigmas[0][k], rtol=rtol, **ends) for k in levels]
         )
         if isinstance(self.split, ThreeWay):
             ((net, report, choose),) = tests
-            means = flow(net, choose[:WEIGHED]).mean(axis=0) if len(levels) > 1 else np.zeros(1)
+            choose, report = choose[some(len(choose), CHOOSING)], report[some(len(report), WEIGHED)]
+            means = flow(net, choose, ROUGHLY).mean(axis=0) if len(levels) > 1 else np.zeros(1)
             levels = [levels[int(np.argmax(means))]]
-            return report[:WEIGHED], flow(net, report[:WEIGHED])[:, 0], levels[0]
+            return report, flow(net, report)[:, 0], levels[0]
         rows = np.concatenate([fold for _, fold, _ in tests])
         log_p = np.empty((len(rows), len(levels)))
         for net, fold, _ in tests:

@@ -16,7 +16,7 @@ from ..objectives.implicit import generalised, implicit
 from ..objectives.sliced import finite_difference_sliced, sliced
 from .columns import Grid, dequantised, left_out, look
 from .splits import some
-from .units import Units
+from .units import FAR, NEAR, Units
 
 WIDEST = 0.8  # noise tried first where sigma is "auto": modes overlap there
 LEAST_AND_LEVELS = {True: (0.07, 7), False: (0.035, 9)}  # of a small table; of a large one, which bears less noise
@@ -26,7 +26,6 @@ THIN, RIDGE = 0.03, 1e-6  # variance, of 1, of a thin direction; what is added, 
 SPACED = 20_000  # rows, at most, by whose spacing levels are chosen
 
 WIDEST_OF_ALL = 1e3  # noise beyond which nothing of standardised data is left
-FAR = 1e100  # beyond, squares leave the range of numbers
 
 # ------------------------------------------------------------------------------- objectives by name
 
@@ -87,7 +86,13 @@ def rows_of(data, robust=False, dequantise=False, seed=0):
         raise ValueError(
             f"fit: data has {np.abs(x).max():.3g} in row {row}, expected numbers below {FAR:g}, whose squares are numbers; choose another unit."
         )
-    grid = Grid.of(x.astype(float))
+    spread = np.ptp(x, axis=0)
+    if np.any(small := (spread > 0) & (spread < NEAR)):
+        raise ValueError(
+            f"fit: column {int(np.argmax(small))} of the data ranges over {spread[small][0]:.3g}, expected more than {NEAR:g}: the trace goes "
+            f"with its square, whose own square would be no number; choose another unit."
+        )
+    grid = Grid.of(np.asarray(x, float))
     if dequantise:
         x, whole = dequantised(x, seed)
         if not len(whole):

@@ -3,6 +3,7 @@ r"""Samples of a trained network, by the sampler that suits what it gives: one f
 Data are taken to be centred and of unit size, as `fit` standardises them: starts are drawn accordingly.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from .targets import descending
 
 METHODS = ("flow", "predictor-corrector", "reverse", "annealed", "tempered", "langevin")
 LEVELS = 200  # through which the reverse diffusion steps down
+WIDER = 0.1  # of a variance, from which samples of few steps are said to be too wide
 STUCK = 0.01  # acceptance below which chains stand still
 WIDE = 3.0  # standard deviation of a start that covers standardised data
 
@@ -88,7 +90,7 @@ def draw(
     if method in ("reverse", "predictor-corrector"):
         down = reverse_diffusion if method == "reverse" else predictor_corrector
         fine = geometric_levels(levels[0], levels[-1], max(2, steps or LEVELS))
-        return Drawn(down(model, levels[0] * x0, fine, rng=rng).samples, method)
+        return Drawn(down(model, levels[0] * x0, fine, rng=rng).samples, method, note=_too_wide(fine))
     if method == "annealed" and ladder is not None:
         return _down(ladder, n, support, steps, step, rng)
     if method == "annealed":
@@ -97,7 +99,11 @@ def draw(
     if method == "tempered":
         target = model if support is None else support.restricted(model)
         found = tempered_langevin(target, n, wide(model, support), n_levels=steps or 100, rng=rng)
-        return Drawn(found.samples, method, found.acceptance)
+        note = (
+            "far modes have the weights of exp(-f)/Z, which a score learned at little noise hardly knows: of .2 it may make .0; "
+            "for weights take a network that knows noise levels, the default of fit"
+        )
+        return Drawn(found.samples, method, found.acceptance, note)
     least = levels[-1] if levels is not None else 0.1
     options = {"adjusted": model.kind == "EnergyMLP", "sigma": levels[-1] if model.conditional else None, "rng": rng}
     if support is not None:
@@ -107,6 +113,21 @@ def draw(
     if found.acceptance is not None and n and found.acceptance.mean() < STUCK:
         note = f"{found.acceptance.mean():.1%} of the proposals were accepted: these are hardly more than the starts; take a smaller step"
     return Drawn(found.samples, method, found.acceptance, note)
+
+
+def _too_wide(levels):
+    """The note where so few steps of the reverse diffusion leave a column of variance 1 wider by more than a tenth, by Euler's recursion."""
+    variance = levels[0] ** 2
+    for high, low in pairwise(levels):
+        down = high**2 - low**2
+        variance = variance * (1 - down / (1 + high**2)) ** 2 + down  # s = -x / (1 + sigma^2), and fresh noise
+    right = 1 + levels[-1] ** 2  # before the noise that is left is taken off, by the same factor for both
+    if variance < (1 + WIDER) * right:
+        return ""
+    return (
+        f"{len(levels) - 1} step{'s' * (len(levels) > 2)} of the reverse diffusion leave samples too wide, a column of variance 1 with "
+        f"{variance / right:.2g}: take more (default {LEVELS} levels), or method flow"
+    )
 
 
 def _down(ladder, n, support, steps, step, rng):

@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 import pytest
+from nightly import mostly
 
 from numpyscore import (
     EnergyMLP,
@@ -28,6 +29,7 @@ from numpyscore.learning.checkpoints import Checkpoint, from_arrays, to_arrays
 from numpyscore.learning.fit import Task
 from numpyscore.learning.settings import OBJECTIVES
 from numpyscore.learning.splits import NestedFolds
+from numpyscore.learning.summary import _sharpness
 from numpyscore.learning.units import load_fitted, load_ladder
 
 EPS = np.finfo(float).eps
@@ -74,7 +76,7 @@ VARIETIES = {
 }
 
 
-@pytest.mark.parametrize("name", VARIETIES)
+@pytest.mark.parametrize("name", mostly(VARIETIES, "adam", "lbfgs", "batches", "levels"))
 def test_a_fit_stopped_at_random_and_resumed_ends_in_the_same_bits(name, tmp_path):
     options = QUICK | VARIETIES[name]
     whole = fit(ROWS, out=tmp_path / "whole", **options)
@@ -114,7 +116,7 @@ def test_control_a_state_that_forgets_anything_ends_in_other_bits():
 
     right = end()
     zero = lambda name: lambda s: s._replace(adam=s.adam._replace(**{name: 0 * getattr(s.adam, name)}))
-    assert end() == right == end(lambda s: from_arrays(to_arrays(s, "")))
+    assert end() == right == end(lambda s: from_arrays(to_arrays(s, ""), task.start()))
     for change in (
         zero("m"),
         zero("v"),
@@ -630,3 +632,66 @@ def test_control_columns_that_are_only_related_keep_their_units():
     three = EnergyMLP.init(3, (6,), "silu", confinement=1.0, conditional=True, rng=0)
     given = Task(nearly_dependent(60), "multilevel_denoising", [2.0, 0.5], three, 0, "adam", 6, 256, 0.01)
     assert given.units.mix is None  # levels that were given are in standard deviations of the columns
+
+
+# ------------------------------------------------------------------------------- words for losses that mislead
+
+
+def test_a_loss_that_falls_as_one_over_sigma_squared_is_said_to():
+    """Losses of an implicit fit at 0.8 ... 0.07, as measured: of rows on a line, on a grid, of Old Faithful and of a Gaussian."""
+    sigmas = np.geomspace(0.8, 0.07, 7)
+    losses = {
+        "line": [-2.33, -4.86, -9.86, -21.79, -47.76, -104.88, -225.02],
+        "grid": [-0.79, -1.11, -1.58, -2.07, -2.78, -5.30, -16.08],
+        "Old Faithful": [-2.18, -3.94, -5.75, -7.51, -8.79, -9.53, -9.77],
+        "Gaussian": [-0.85, -0.97, -1.02, -1.00, -0.93, -0.71, -0.20],
+    }
+    said = {
+        name: _sharpness([{"sigma": s, "held_out": v} for s, v in zip(sigmas, values, strict=True)])
+        for name, values in losses.items()
+    }
+    assert "not how well" in said["line"][0] and "1/sigma^1.9" in said["line"][0] and said["grid"]
+    assert said["Old Faithful"] == said["Gaussian"] == []
+
+
+def test_denoising_with_too_little_noise_is_told_that_it_learned_nothing(monkeypatch):
+    monkeypatch.setattr("numpyscore.learning.fit.SMALL", 100)  # one training, not sixteen
+    rows = np.random.default_rng(0).standard_normal((300, 2)) @ [
+        [1.0, 0.99],
+        [0.0, 0.1],
+    ]  # of two columns one is thin: a Gaussian knows
+    little, enough = (fit(rows, objective="denoising", sigma=s, steps=30, model=SMALL).summary for s in (1e-3, 0.5))
+    words = "at sigma = 0.001 the denoising loss is 1/(2 sigma^2) = 5e+05 a column, whatever the network says"
+    assert any(words in note for note in little["notes"])
+    assert not any("denoising loss" in note for note in enough["notes"])
+
+
+def test_the_rows_that_report_a_likelihood_are_of_the_whole_table(monkeypatch):
+    """A table in order of time: its first rows would be all of one kind. At most WEIGHED of them, drawn from all."""
+    monkeypatch.setattr("numpyscore.learning.fit.SMALL", 100)
+    monkeypatch.setattr("numpyscore.learning.fit.WEIGHED", 20)
+    rows = np.column_stack([np.arange(400.0), np.random.default_rng(0).standard_normal(400)])
+    task = Task(rows, "multilevel_denoising", "auto", LEVELS, 0, "adam", 6, 256, 0.01)
+    state = task.start()
+    while state.run < task.split.runs:
+        state = task.next(state)
+    weighed, log_p, _ = task.log_likelihoods(state)
+    assert len(weighed) == len(log_p) == 20 and set(weighed) <= set(task.split.report)
+    assert weighed.max() > 300  # the chance that 20 of 60 miss the last quarter is .75^20 = .003
+
+
+def test_the_time_is_told_before_the_first_step_and_changes_no_bit(tmp_path, monkeypatch):
+    """With a clock by which each part takes a second: 6 trainings of 8 steps, a snapshot each, and 250 evaluations of the flow."""
+    task = Task(ROWS, "multilevel_denoising", "auto", LEVELS, 0, "adam", 8, 256, 0.01)
+    ticks = iter(range(10**6))
+    monkeypatch.setattr("numpyscore.learning.fit.time.perf_counter", lambda: next(ticks))
+    told = task.expected(task.start())
+    n, levels = len(ROWS), len(task.leasts)
+    assert told == pytest.approx(6 * 8 * (1 + 1) + 250 * levels * n / n)
+    half = task.start()._replace(run=3)
+    assert task.expected(half) == pytest.approx(3 * 8 * 2 + 250 * levels)
+    assert Task(ROWS, "implicit", 0.3, SMALL, 0, "lbfgs", 8, 256, 0.01).expected(None) is None
+    said, options = [], {"model": LEVELS, "steps": 8, "sigma": [2.0, 0.5]}
+    loud = fit(ROWS, announce=lambda *words: said.append(words), **options)
+    assert said[0][1] == "6 trainings of 8 steps, and likelihoods" and len(said) == 1
+    assert loud.model.theta.tobytes() == fit(ROWS, **options).model.theta.tobytes()
