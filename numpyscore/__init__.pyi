@@ -7,6 +7,7 @@ from .check import check_conservative as check_conservative
 from .check import check_density as check_density
 from .check import check_gradient as check_gradient
 from .check import check_loss as check_loss
+from .check import check_reverse as check_reverse
 from .check import check_rows as check_rows
 from .check import check_sampler as check_sampler
 from .check import check_score as check_score

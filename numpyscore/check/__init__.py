@@ -4,6 +4,7 @@ from .density import check_density
 from .gradient import check_gradient
 from .losses import check_loss
 from .report import CheckReport
+from .reverse import check_reverse
 from .sampler import check_sampler
 from .score import check_conservative, check_rows, check_score
 from .trace import check_trace
@@ -14,6 +15,7 @@ __all__ = [
     "check_density",
     "check_gradient",
     "check_loss",
+    "check_reverse",
     "check_rows",
     "check_sampler",
     "check_score",

@@ -4,9 +4,13 @@ r"""Does a density integrate to 1, and if not, which constant is missing?
 
 by quadrature, whose error is bounded, on a frame found from log p itself, and once more by importance sampling, which shares nothing with
 it but the places looked at. The score does not see a constant; a likelihood does.
+
+Where a density lives is found from its logarithm alone: modes by climbing, their size by curvature, and all of it by importance sampling with
+a mixture of Student's t that covers it. A mode in whose basin no start falls stays unseen: nothing can be promised about it.
 """
 
 import itertools
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,12 +20,16 @@ from .functions import Function, points_of
 from .numbers import power, said
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
 from .score import one_number_each
-from .whereabouts import find
 
 BUDGET = {1: 1 << 17, 2: 1 << 20, 3: 1 << 21}
 ENOUGH = 1e-3  # a coarser bound decides nothing
 SLACK = 1e-9
 SIGMAS = 6.0
+SHELLS = 10.0 ** np.arange(-3, 6)  # distances of the starts, where nobody says where to look
+STARTS, ROUNDS, DRAWS = 12, 8, 4000
+NU = 4.0  # degrees of freedom of the proposals
+LEAST = 0.02  # share of the draws that every component gets
+FAINT = 1e-14  # share of the mass below which a mode is left out
 
 
 def check_density(logpdf, *, dim=None, x=None, support=None, wrap=None, rtol=None, rng=0):
@@ -121,7 +129,7 @@ def _support(where, dim, x, support):
 
 
 class _Masked:
-    """The user's log density, -inf outside the support, where it is not asked; `bad` is the first point where it is NaN or +inf."""
+    """The user's log density, -inf outside the support and at its ends, where it is not asked; `bad` is the first point where it is NaN or +inf."""
 
     def __init__(self, where, function, wrap, like, ends):
         self.where, self.ends, self.bad, self.zero = where, ends, None, False
@@ -129,7 +137,7 @@ class _Masked:
 
     def __call__(self, x):
         x = np.asarray(x, float)
-        inside = np.all((x >= self.ends[:, 0]) & (x <= self.ends[:, 1]), axis=1) & np.isfinite(x).all(axis=1)
+        inside = np.all((x > self.ends[:, 0]) & (x < self.ends[:, 1]), axis=1) & np.isfinite(x).all(axis=1)
         out = np.full(len(x), -np.inf)
         if inside.any():
             with np.errstate(all="ignore"):
@@ -196,15 +204,13 @@ def _judged(function, found, whole, ends, x, rtol):
     if abs(I - 1) <= bound + slack:
         return PASS, pattern, ""
     diagnosis = _named(function, found, I, max(1e-6, 4 * bound / I, slack), ends)
-    if diagnosis is None and I < 1 and x is None:
+    if diagnosis is None and I < 1 and x is None and not np.isfinite(ends).all():
         text = "mass missing: what was found integrates to less than 1; either the normaliser is wrong, or a part of the density was not found: give x=, points that reach every part of it"
         return INCONCLUSIVE, pattern, text
-    return (
-        FAIL,
-        pattern,
-        diagnosis
-        or f"unnormalised: p integrates to {said(I, 1e-6)}, not to 1; that is fine for the score, not for a likelihood",
-    )
+    top = float(np.max(function(found.means)))
+    bare = "no normaliser: log p is 0 at its maximum, and" if abs(top) <= 1e-6 else "unnormalised:"
+    why = "; a normaliser, the weights, or the Jacobian of a change of variables (log det) is wrong or missing; that is fine for the score, not for a likelihood"
+    return FAIL, pattern, diagnosis or f"{bare} p integrates to {said(I, 1e-6)}, not to 1{why}"
 
 
 # ------------------------------------------------------------------------------- which constant
@@ -215,10 +221,15 @@ def _named(function, found, I, rtol, ends):
     d, sigma = len(ends), _sigma(function, found)
     same = lambda value: abs(I - value) <= rtol * value
     known = sigma is not None and abs(np.log(sigma)) > 1e-3
-    choices = itertools.product(range(-2 * d, 2 * d + 1), range(-2 * d, 2 * d + 1) if known else (0,))
+    halves = np.arange(-4 * d, 4 * d + 1) / 2  # exponents of sigma: the root of a determinant has d/2
+    choices = itertools.product(range(-2 * d, 2 * d + 1), halves if known else (0,))
     for k, j in sorted(choices, key=lambda kj: (abs(kj[0]) + abs(kj[1]), -kj[0], -kj[1])):
         if (k or j) and same((2 * np.pi) ** (k / 2) * (sigma**j if j else 1.0)):
             return _gaussian(d, k, j, known)
+    Z = (2 * np.pi) ** (d / 2) * (sigma**d if known else 1.0)
+    each = (2 * np.pi) ** 0.5 * (sigma if known else 1.0)
+    if same(Z * np.exp(-Z)) or same(Z * np.exp(-d * each)) or same(Z * np.exp(-d * np.sqrt(2 * np.pi))):
+        return "logarithm of the normaliser: sqrt(2 pi) is subtracted where log sqrt(2 pi) belongs"
     half_lines = int(np.sum(np.isfinite(ends).sum(axis=1) == 1))
     for m in range(1, half_lines + 1):
         if same(0.5**m):
@@ -250,7 +261,11 @@ def _gaussian(d, k, j, known):
     without = d > 1 and (d - k == 1 or (j and d - j == 1))
     name = "normaliser without d" if without else "normaliser"
     why = "; the dimension is missing in the exponent" if without else ""
-    return f"{name}: p integrates to {ratio}: its normaliser is {yours} where {right} belongs{why}"
+    text = f"{name}: p integrates to {ratio}: its normaliser is {yours} where {right} belongs{why}"
+    if known and k == 0 and j == d / 2 and d > 1:
+        root = f"determinant: p integrates to {ratio}: the root of the determinant is missing; half of log det L is subtracted where all of it belongs (half of log det of the covariance)"
+        return f"{text} -- or -- {root}" if without else root
+    return text
 
 
 def _sigma(function, found):
@@ -267,3 +282,162 @@ def _sigma(function, found):
     if not np.isfinite(logdet) or sign <= 0:
         return None
     return float(np.exp((np.log(np.diag(L)).sum() - 0.5 * logdet) / d))
+
+
+# ------------------------------------------------------------------------------- where it lives
+
+
+class Modes(NamedTuple):
+    """Components (K, d), (K, d, d), the frame, and mass and relative standard error by importance sampling."""
+
+    means: np.ndarray
+    covs: np.ndarray
+    frame: Frame
+    log_mass: float
+    error: float
+
+
+def find(logp, support, x, rng):
+    """The `Modes` of a density; None if it is -inf, or has no size, wherever it was looked for.
+
+    Parameters
+    ----------
+    logp : callable (n, d) -> (n,), -inf outside the support
+    support : (d, 2) array
+    x : (n, d) array or None, points that reach every part of it
+    rng : numpy.random.Generator
+    """
+    modes, covs, weights = _modes(logp, _starts(support, x, rng), x)
+    if len(modes) == 0:
+        return None
+    for _ in range(ROUNDS):
+        points = _drawn(modes, covs, weights, rng)
+        log_q, share = _proposal(points, modes, covs, weights)
+        with np.errstate(invalid="ignore"):
+            log_w = logp(points) - log_q
+        log_w[~np.isfinite(log_w)] = -np.inf
+        top = log_w.max()
+        if top == -np.inf:
+            return None
+        w = np.exp(log_w - top)
+        log_mass, error = top + np.log(w.mean()), w.std() / (w.mean() * np.sqrt(len(w)))
+        modes, covs, weights = _refitted(points, w, share, modes, covs, weights)
+    return Modes(modes, covs, _frame(modes, covs, weights, support), float(log_mass), float(error))
+
+
+def _starts(support, x, rng):
+    """Points from which to climb: near x, and in shells of all sizes around its middle (or around 0)."""
+    d = len(support)
+    center, scale = (np.zeros(d), np.ones(d)) if x is None else (np.median(x, axis=0), x.std(axis=0) + 1e-300)
+    shells = [center + r * scale * rng.standard_normal((200, d)) for r in SHELLS]
+    near = [] if x is None else [x[rng.permutation(len(x))[:400]]]
+    return [_inside(points, support) for points in (*near, *shells)]
+
+
+def _inside(points, support):
+    """Points moved into the support: reflected at a finite end, or drawn between two."""
+    lower, upper = support.T
+    below, above = np.isfinite(lower), np.isfinite(upper)
+    a, b = np.where(below, lower, 0.0), np.where(above, upper, 0.0)
+    out = np.where(below & ~above, a + np.abs(points - a), points)
+    out = np.where(above & ~below, b - np.abs(b - points), out)
+    middle, half = (a + b) / 2, np.where(below & above, (b - a) / 2, 1.0)
+    return np.where(below & above, middle + half * np.tanh((points - middle) / half), out)
+
+
+def _modes(logp, shells, x):
+    """Modes (K, d), their covariances by curvature (K, d, d), and their shares (K,)."""
+    found: list[tuple] = []  # mode, widths, log of its mass
+    for top, mode in sorted(_climbed(logp, shells, x), key=lambda pair: -pair[0]):
+        size = _widths(logp, mode, top)
+        if size is not None and not any(np.all(np.abs(mode - m) <= w) for m, w, _ in found):
+            found.append((mode, size, top + np.log(size).sum()))
+    if not found:
+        return np.zeros((0, 0)), np.zeros((0, 0, 0)), np.zeros(0)
+    modes, sizes, logs = map(np.array, zip(*found, strict=True))
+    keep = logs > logs.max() + np.log(FAINT)
+    share = np.exp(logs[keep] - logs.max())
+    return modes[keep], np.stack([np.diag(w**2) for w in sizes[keep]]), np.maximum(share / share.sum(), LEAST)
+
+
+def _climbed(logp, shells, x):
+    """(log p, point) at the tops that are reached from the best points of each shell."""
+    from scipy.optimize import minimize
+
+    down = lambda y: -float(logp(y[None])[0]) if np.isfinite(y).all() else np.inf
+    for points in shells:
+        logs = logp(points)
+        if np.all(logs == -np.inf):
+            continue
+        for k in np.argsort(logs)[::-1][: STARTS if points is shells[0] and x is not None else 2]:
+            scale = np.maximum(np.abs(points - points[k]).max(axis=0) / 10, 1e-9)
+            simplex = np.concatenate([points[k : k + 1], points[k] + np.diag(scale)])
+            options = {"initial_simplex": simplex, "xatol": 1e-10, "fatol": 1e-10, "maxfev": 400 * len(scale)}
+            climb = minimize(down, points[k], method="Nelder-Mead", options=options)
+            yield -climb.fun, climb.x
+
+
+def _widths(logp, mode, top):
+    """Distance along each axis at which log p has fallen by 1/2, (d,); None where it never does."""
+    d = len(mode)
+    steps = 10.0 ** np.arange(-12, 12, 0.1) * max(1.0, np.abs(mode).max())
+    rays = np.stack([mode + sign * steps[:, None] * e for e in np.eye(d) for sign in (1, -1)])  # (2 d, S, d)
+    fallen = (top - logp(rays.reshape(-1, d))).reshape(2 * d, -1) >= 0.5
+    if not fallen.any(axis=1).all():
+        return None
+    width = steps[fallen.argmax(axis=1)].reshape(d, 2)
+    return width.max(axis=1)
+
+
+def _drawn(means, covs, weights, rng):
+    """Points from the mixture of Student's t."""
+    d = means.shape[1]
+    which = rng.choice(len(means), DRAWS, p=weights / weights.sum())
+    z = rng.standard_normal((DRAWS, d)) / np.sqrt(rng.chisquare(NU, (DRAWS, 1)) / NU)
+    return means[which] + np.einsum("nij,nj->ni", np.linalg.cholesky(covs)[which], z)
+
+
+def _proposal(points, means, covs, weights):
+    """log density of the mixture (n,), and the share of each component at each point (n, K)."""
+    from scipy.special import gammaln, logsumexp
+
+    d = means.shape[1]
+    L = np.linalg.cholesky(covs)
+    z = np.stack([np.linalg.solve(L[k], (points - means[k]).T).T for k in range(len(means))], axis=1)
+    log_t = (
+        gammaln((NU + d) / 2)
+        - gammaln(NU / 2)
+        - d / 2 * np.log(NU * np.pi)
+        - np.log(np.diagonal(L, axis1=1, axis2=2)).sum(1)
+    )
+    log_t = log_t - (NU + d) / 2 * np.log1p(np.sum(z**2, axis=2) / NU) + np.log(weights / weights.sum())
+    total = logsumexp(log_t, axis=1)
+    return total, np.exp(log_t - total[:, None])
+
+
+def _refitted(points, w, share, means, covs, weights):
+    """Means, covariances and weights of the components from weighted points (population Monte Carlo)."""
+    r = w[:, None] * share
+    size = r.sum(axis=0)
+    few = size**2 < 5 * (points.shape[1] + 2) * np.sum(r**2, axis=0)  # too few effective points to move it
+    safe = np.where(size > 0, size, 1.0)
+    new = (r.T @ points) / safe[:, None]
+    off = points[:, None] - new
+    cov = np.einsum("nk,nki,nkj->kij", r, off, off) / safe[:, None, None]
+    floor = 1e-6 * np.einsum("kii->ki", covs)
+    cov = cov + np.einsum("ki,ij->kij", floor, np.eye(points.shape[1]))
+    means, covs = np.where(few[:, None], means, new), np.where(few[:, None, None], covs, cov)
+    return means, covs, np.maximum(size / size.sum(), LEAST)
+
+
+def _frame(means, covs, weights, support):
+    """The `Frame` of the mixture: its mean and covariance, how far its components lie out, and how fine the finest is."""
+    share = weights / weights.sum()
+    center = share @ means
+    off = means - center
+    cov = np.einsum("k,kij->ij", share, covs + off[:, :, None] * off[:, None, :])
+    axes = np.linalg.cholesky(cov) if not np.isfinite(support).any() else np.diag(np.sqrt(np.diag(cov)))
+    inverse = np.linalg.inv(axes)
+    sizes = [np.sqrt(np.linalg.eigvalsh(inverse @ c @ inverse.T).min()) for c in covs]
+    reach = max(1.0, float(np.abs(off @ inverse.T).max()) + 1)
+    return Frame(np.clip(center, *support.T), axes, "exponential", reach, float(min(1.0, *sizes)))

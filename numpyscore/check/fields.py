@@ -54,6 +54,11 @@ class Field(NamedTuple):
         gap = np.abs(self.theirs - candidate) / self.allowed(candidate, doubt)
         return float(gap.max()) if np.isfinite(candidate).all() else np.inf
 
+    def says(self, key, text, candidate, constants=0, pattern="", doubt=0.0, **detail):
+        """The explanation that the user's field is this candidate."""
+        residual = self.residual(candidate, doubt)
+        return Explanation(key, text, False, int(constants), residual, {"pattern": pattern, **detail})
+
     def fitted(self, *basis):
         """Coefficients of the fields of a basis that come nearest to the user's, entries weighted by their doubt."""
         weight = 1 / self.allowed(self.theirs)
@@ -211,28 +216,14 @@ def _of_map(field, row):
     if np.ptp(t) == 0 and "batch" not in row.key:  # a constant is said as such
         return
     doubt = sum(np.abs(np.nan_to_num(row.of(r + s * field.doubt, field)) - t) for s in (1, -1))
-    (c,) = field.fitted(t)
+    c = float(*field.fitted(t))
     if abs(c) <= field.rtol or field.residual(c * t, np.abs(c) * doubt) > 1:
         return
     rtol = 4 * max(field.rtol, field.round_off)
-    unit = next((u for u in (1.0, -1.0) if close(c, u, rtol)), None)
-    times = (
-        ""
-        if unit == 1 or (row.free and c > 0)
-        else ", with the wrong sign"
-        if unit == -1 or row.free
-        else f", times {said(c, rtol)}"
-    )
-    yield Explanation(
-        row.key,
-        row.sentence + times,
-        constants=int(not row.free and unit is None),
-        residual=field.residual(c * t, np.abs(c) * doubt),
-        detail={
-            "factor": c,
-            "pattern": f"residual {field.residual(c * t, np.abs(c) * doubt):.1g} of the doubt, factor {c:.9g}",
-        },
-    )
+    plain = row.free or any(close(c, unit, rtol) for unit in (1.0, -1.0))
+    times = ", with the wrong sign" * (c < 0) if plain else f", times {said(c, rtol)}"
+    text = row.sentence + times
+    yield field.says(row.key, text, c * t, not plain, f"factor {c:.9g}", np.abs(c) * doubt, factor=c)
 
 
 def mapped(field):
@@ -255,117 +246,73 @@ WHY = {  # where a factor usually comes from
 
 def scaled(field):
     """theirs = c x reference."""
-    (c,) = field.fitted(field.reference)
-    if field.residual(c * field.reference) > 1 or abs(c - 1) <= max(SINGLE, field.rtol):  # 1 to the digits of some type
+    c = float(*field.fitted(field.reference))
+    candidate, rtol, word = c * field.reference, field.rtol, field.word
+    if field.residual(candidate) > 1 or abs(c - 1) <= max(SINGLE, rtol):  # 1 to the digits of some type
         return
-    rtol = field.rtol
-    common: Any = {"residual": field.residual(c * field.reference)}
-    detail = {
-        "factor": c,
-        "pattern": f"yours = {c:.12f} x reference, residual {np.abs(field.theirs - c * field.reference).max() / (np.abs(field.theirs).max() or 1):.0e}",
-    }
+    left = np.abs(field.theirs - candidate).max() / (np.abs(field.theirs).max() or 1)
+    say = lambda key, text, constants=0, **detail: field.says(
+        key, text, candidate, constants, f"yours = {c:.12f} x reference, residual {left:.0e}", factor=c, **detail
+    )
+    sign = " and the wrong sign" * (c < 0)
+    known = readings(abs(c), field.known, 4 * rtol)[:3]
     if abs(c) <= rtol:
-        text = f"your {field.word} is zero everywhere: the graph is cut, or the energy is not used"
-        yield Explanation("zero", text, detail=detail, **common)
+        yield say("zero", f"your {word} is zero everywhere: the graph is cut, or the energy is not used")
     elif close(c, -1, rtol):
-        text = (
-            "this is grad E; the score is -grad E = grad log p"
-            if field.word == "score"
-            else f"your {field.word} is minus the reference"
-        )
-        yield Explanation("sign", text, detail=detail, **common)
-    else:
-        sign = " and the wrong sign" if c < 0 else ""
-        for text in readings(abs(c), field.known, 4 * rtol)[:3]:
-            sentence = f"your {field.word} is {text} of the reference{sign}{WHY.get(text, '')}"
-            yield Explanation("scale", sentence, detail=detail | {"reading": text}, **common)
-        if not readings(abs(c), field.known, 4 * rtol):
-            text = f"your {field.word} is {said(c, rtol)} times the reference"
-            yield Explanation("scale", text, constants=1, detail=detail, **common)
+        grad = "this is grad E; the score is -grad E = grad log p"
+        yield say("sign", grad if word == "score" else f"your {word} is minus the reference")
+    elif not known:
+        step = ": not divided by the step of a difference, or by its square?" * (abs(c) > 1e3 or abs(c) < 1e-3)
+        yield say("scale", f"your {word} is {said(c, rtol)} times the reference{step}", 1)
+    for text in known if not close(c, -1, rtol) and abs(c) > rtol else ():
+        yield say("scale", f"your {word} is {text} of the reference{sign}{WHY.get(text, '')}", reading=text)
 
 
 def constant(field):
     """theirs is one number, or one row, whatever x is."""
-    if len(field.theirs) < 2:
-        return
     row = field.theirs.mean(axis=0)
+    if len(field.theirs) < 2 or np.ptp(field.theirs, axis=0).max() > 64 * field.round_off * np.abs(row).max():
+        return
     if np.ptp(row) <= 64 * field.round_off * np.abs(row).max():
         text = f"your {field.word} is {said(row[0], 1e-9)} everywhere, whatever x is"
-        yield Explanation(
-            "constant",
-            text,
-            constants=1,
-            residual=_spread(field, row.mean()),
-            detail={"pattern": "the same number in every entry"},
-        )
+        yield field.says("constant", text, 0 * field.theirs + row, 1, "the same number in every entry")
     elif len(field.theirs) > 2:
         text = f"your {field.word} is the same row for every x"
-        yield Explanation(
-            "constant",
-            text,
-            constants=len(row),
-            residual=_spread(field, row),
-            detail={"pattern": np.array2string(row, precision=6)},
-        )
-
-
-def _spread(field, row):
-    """How far all rows are from one, in units of round-off."""
-    size = np.abs(field.theirs).max()
-    return (
-        float(np.abs(field.theirs - row).max() / (64 * max(field.round_off, 1e-15) * size + 1e-300)) if size else np.inf
-    )
+        yield field.says("constant", text, 0 * field.theirs + row, len(row), np.array2string(row, precision=6))
 
 
 def added(field):
     """theirs = a x reference + c x, or + c (x - mean), or + a constant; or a linear field without the energy."""
-    x, ref, rtol = field.x, field.reference, field.rtol
+    x, ref, rtol, word = field.x, field.reference, field.rtol, field.word
     for a in (1.0, -1.0) if len(ref) > 1 else ():
         shift = np.median(field.theirs - a * ref, axis=0)
-        front = f"{'minus ' * (a < 0)}the reference"
+        front, size = f"{'minus ' * (a < 0)}the reference", np.abs(shift).max()
+        what = "plus a constant vector: a linear term is in one and not in the other"
         if ref.shape[1] == 1:
-            text = f"your {field.word} is {front} {'-' if shift[0] < 0 else '+'} {said(abs(shift[0]), 1e-6)} everywhere"
-        else:
-            text = f"your {field.word} is {front} plus a constant vector: a linear term is in one and not in the other"
+            what = f"{'-' if shift[0] < 0 else '+'} {said(abs(shift[0]), 1e-6)} everywhere"
+        constants = 1 if np.ptp(shift) <= 1e-6 * size else np.sum(np.abs(shift) > 1e-9 * size)
         pattern = f"yours - {'-' * (a < 0)}reference = {np.array2string(shift, precision=6)} in every row"
-        constants = (
-            1 if np.ptp(shift) <= 1e-6 * np.abs(shift).max() else np.sum(np.abs(shift) > 1e-9 * np.abs(shift).max())
-        )
-        yield Explanation(
-            "constant shift",
-            text,
-            False,
-            int(constants) + (a < 0),
-            field.residual(a * ref + shift),
-            {"pattern": pattern},
+        yield field.says(
+            "constant shift", f"your {word} is {front} {what}", a * ref + shift, constants + (a < 0), pattern
         )
     if x is None or x.shape != ref.shape:
         return
     (c,) = field.fitted(x)
     if not field.proportional(x):
-        text = f"your {field.word} is {said(c, rtol)} x, whatever the energy is: the energy is not used"
-        yield Explanation("energy not used", text, False, 1, field.residual(c * x), {"pattern": f"yours = {c:.12f} x"})
+        text = f"your {word} is {said(c, rtol)} x, whatever the energy is: the energy is not used"
+        yield field.says("energy not used", text, c * x, 1, f"yours = {c:.12f} x")
     for name, extra in (("x", x), ("(x - mean)", x - x.mean(0))):
         a, c = field.fitted(ref, extra)
         one = close(a, 1, 1e3 * rtol)
         front = "" if one else f"{said(a, rtol)} x "
         what = "a quadratic term (a confinement, a prior, a weight decay) is in one of them and not in the other"
-        text = f"your {field.word} is {front}the reference {'-' if c < 0 else '+'} {said(abs(c), 1e-6)} {name}: {what}"
-        pattern = f"yours = {a:.12f} x reference {c:+.12f} {name}"
+        text = f"your {word} is {front}the reference {'-' if c < 0 else '+'} {said(abs(c), 1e-6)} {name}: {what}"
         if abs(c) > 1e3 * rtol * np.abs(ref).max() / (np.abs(extra).max() or 1.0):
-            yield Explanation(
-                "linear term", text, False, 1 + (not one), field.residual(a * ref + c * extra), {"pattern": pattern}
-            )
+            pattern = f"yours = {a:.12f} x reference {c:+.12f} {name}"
+            yield field.says("linear term", text, a * ref + c * extra, 1 + (not one), pattern)
 
 
 # ------------------------------------------------------------------------------- one number for each dimension, or each row
-
-
-def _matches(values, among):
-    """For each column of `values`, the columns of `among` that equal it up to a sign: list of lists of (index, sign)."""
-    scale = np.abs(among).max()
-    same = lambda v, w: np.allclose(v, w, rtol=1e-6, atol=1e-7 * scale)
-    return [[(k, s) for k, w in enumerate(among.T) for s in (1, -1) if same(v, s * w)] for v in values.T]
 
 
 def by_dimension(field):
@@ -374,43 +321,13 @@ def by_dimension(field):
     n, d = theirs.shape
     if d == 1:
         return
-    same = _matches(theirs, ref)
-    if n > 1 and all(same) and len({s[0][0] for s in same}) == d and any(s[0][0] != j for j, s in enumerate(same)):
-        order, signs = [s[0][0] for s in same], np.array([s[0][1] for s in same])
+    order, signs = _order(theirs, ref)
+    if n > 1 and order is not None and len(set(order)) == d:
         text = f"your dimensions are those of the reference in the order {order}{', some negated' * bool(np.any(signs < 0))}"
-        residual = field.residual(ref[:, order] * signs, field.doubt[:, order])
-        yield Explanation(
-            "columns permuted",
-            text,
-            False,
-            1 + bool(np.any(signs < 0)),
-            residual,
-            {"pattern": f"yours[:, j] = {'+-' * bool(np.any(signs < 0))}reference[:, {order}[j]]"},
-        )
+        pattern, negated = f"yours[:, j] = +- reference[:, {order}[j]]", bool(np.any(signs < 0))
+        yield field.says("columns permuted", text, ref[:, order] * signs, 1 + negated, pattern, field.doubt[:, order])
     c = np.sum(theirs * ref, axis=0) / np.maximum(np.sum(ref**2, axis=0), 1e-300)
-    near = lambda value: np.abs(c - value) <= 1e3 * field.rtol
-    wrong = ~near(1)
-    residual = field.residual(c * ref)
-    if not wrong.any() or residual > 1:
-        return
-    pattern = f"yours[:, j] = c_j x reference[:, j] with c = {np.array2string(c, precision=6)}"
-    names = dimensions(np.flatnonzero(wrong))
-    detail = {"factors": c, "pattern": pattern}
-    free = len({said(v, 1e-6) for v in c[wrong]})
-    if near(0)[wrong].all() and not wrong.all():
-        text = f"{names} of your {field.word} {'is' if wrong.sum() == 1 else 'are'} zero, the others are right"
-        yield Explanation("missing dimensions", text, False, 1, residual, detail)
-    elif near(-1)[wrong].all() and not wrong.all():
-        text = (
-            f"{names} of your {field.word} {'has' if wrong.sum() == 1 else 'have'} the wrong sign, the others are right"
-        )
-        yield Explanation("sign of some dimensions", text, False, 1, residual, detail)
-    elif not wrong.all():
-        text = f"{names} of your {field.word} {'is' if wrong.sum() == 1 else 'are'} off by a factor of {', '.join(said(v, 1e-6) for v in c[wrong])}, the others are right"
-        yield Explanation("scale of some dimensions", text, False, 1 + free, residual, detail)
-    elif n > 1 and free > 1:
-        text = f"each dimension of your {field.word} is off by its own factor, {', '.join(said(v, 1e-6) for v in c[:6])}{' ...' * (d > 6)}"
-        yield Explanation("scale of each dimension", text, False, max(2, free), residual, detail)
+    yield from _factors(field, c, c * ref, "dimension") if n > 1 or np.ptp(c) == 0 or _right(field, c).any() else ()
 
 
 def by_row(field):
@@ -419,51 +336,79 @@ def by_row(field):
     n, d = theirs.shape
     if n < 3:
         return
-    same = _matches(theirs.T, ref.T)
-    if all(same) and any(all(k != i for k, _ in s) for i, s in enumerate(same)):
-        order, signs = [s[0][0] for s in same], np.array([s[0][1] for s in same])
+    order, signs = _order(theirs.T, ref.T)
+    if order is not None:
         text = f"your rows are those of the reference in the order {order}: samples are mixed up"
-        residual = field.residual(ref[order] * signs[:, None], field.doubt[order])
-        yield Explanation(
-            "rows permuted",
-            text,
-            False,
-            2 + bool(np.any(signs < 0)),
-            residual,
-            {"pattern": f"yours[i] = reference[{order}[i]]"},
-        )
+        pattern, candidate = f"yours[i] = +- reference[{order}[i]]", ref[order] * signs[:, None]
+        yield field.says("rows permuted", text, candidate, 2 + bool(np.any(signs < 0)), pattern, field.doubt[order])
     norm = _norm(ref)[:, 0]
     c = np.sum(theirs * ref, axis=1) / np.maximum(norm**2, 1e-300)
-    wrong = np.abs(c - 1) > 1e3 * field.rtol
-    residual = field.residual(c[:, None] * ref)
-    if residual > 1 or not wrong.any():
-        return
+    wrong = ~_right(field, c)
     length = (np.abs(c) * norm)[wrong]
-    detail = {
-        "factors": c,
-        "pattern": f"yours[i] = c_i x reference[i] with c = {np.array2string(c[:6], precision=6)}{' ...' * (n > 6)}",
-    }
-    if not wrong.all():
-        rows = f"rows {few(np.flatnonzero(wrong))}"
-        if np.all(np.abs(c[wrong]) <= 1e3 * field.rtol):
-            text = f"{rows} of your {field.word} are zero, the others are right{where(field, wrong)}"
-            yield Explanation("missing rows", text, False, 1, residual, detail)
-        elif d > 1 and np.allclose(length, length[0], rtol=1e-6) and np.all(length <= norm[wrong]):
-            yield Explanation(
-                "clipped",
-                f"rows longer than {said(length[0], 1e-6)} are clipped to that norm",
-                False,
-                1,
-                residual,
-                detail,
-            )
-        else:
-            free = len({said(v, 1e-6) for v in c[wrong]})
-            text = f"{rows} are off by a factor{f' of {said(c[wrong][0], 1e-6)}' * (free == 1)}, the others are right{where(field, wrong)}"
-            yield Explanation("some rows", text, False, 1 + free, residual, detail)
-    elif d > 1:
-        text = "each row has the right direction and a length of its own: a function of x multiplies the score"
-        yield Explanation("factor of each row", text, False, n, residual, detail)
+    if (
+        d > 1
+        and 0 < wrong.sum() < n
+        and np.allclose(length, length[0], rtol=1e-6)
+        and np.all(length > 0)
+        and np.all(length <= norm[wrong])
+    ):
+        yield field.says(
+            "clipped", f"rows longer than {said(length[0], 1e-6)} are clipped to that norm", c[:, None] * ref, 1
+        )
+    yield from _factors(field, c, c[:, None] * ref, "row") if d > 1 or not wrong.all() else ()
+
+
+def _order(values, among):
+    """Which column of `among` each column of `values` is, and its sign; (None, None) if one is none, or all stand where they should."""
+    scale = np.abs(among).max()
+    same = lambda v, w: np.allclose(v, w, rtol=1e-6, atol=1e-7 * scale)
+    found = [[(k, s) for k, w in enumerate(among.T) for s in (1, -1) if same(v, s * w)] for v in values.T]
+    if not all(found) or not any(f[0][0] != j for j, f in enumerate(found)):
+        return None, None
+    return [f[0][0] for f in found], np.array([f[0][1] for f in found])
+
+
+def _right(field, c):
+    """Which factors are 1."""
+    return np.abs(c - 1) <= 1e3 * field.rtol
+
+
+def _factors(field, c, candidate, unit):
+    """Explanations by one factor for each dimension, or for each row: c (k,)."""
+    wrong, word, k = ~_right(field, c), field.word, len(c)
+    if not wrong.any() or field.residual(candidate) > 1:
+        return
+    numbers, one = np.flatnonzero(wrong), wrong.sum() == 1
+    names = dimensions(numbers) if unit == "dimension" else f"row{'s' * (not one)} {few(numbers)}"
+    which = ", the others are right" + ("" if unit == "dimension" else where(field, wrong))
+    near = lambda value: bool(np.all(np.abs(c[wrong] - value) <= 1e3 * field.rtol))
+    different = list(dict.fromkeys(said(v, 1e-6) for v in c[wrong]))
+    pattern = f"a factor for each {unit}: {np.array2string(c[:6], precision=6)}{' ...' * (k > 6)}"
+    say = lambda key, text, constants: field.says(key, text, candidate, constants, pattern, factors=c)
+    if wrong.all() and unit == "row":
+        yield say(
+            "factor of each row",
+            "each row has the right direction and a length of its own: a function of x multiplies the score",
+            k,
+        )
+    elif wrong.all() and len(different) > 1:
+        yield say(
+            "scale of each dimension",
+            f"each dimension of your {word} is off by its own factor, {', '.join(different[:6])}{' ...' * (len(different) > 6)}",
+            max(2, len(different)),
+        )
+    elif not wrong.all() and near(0):
+        yield say(f"missing {unit}s", f"{names} of your {word} {'is' if one else 'are'} zero{which}", 1)
+    elif not wrong.all() and near(-1):
+        yield say(
+            f"sign of some {unit}s", f"{names} of your {word} {'has' if one else 'have'} the wrong sign{which}", 1
+        )
+    elif not wrong.all():
+        key = "scale of some dimensions" if unit == "dimension" else "some rows"
+        factors = f" of {', '.join(different[:6])}" * (len(different) <= 6)
+        yield say(
+            key, f"{names} of your {word} {'is' if one else 'are'} off by a factor{factors}{which}", 1 + len(different)
+        )
 
 
 def clipped(field):
@@ -471,11 +416,10 @@ def clipped(field):
     top, bottom = field.theirs.max(), field.theirs.min()
     near = field.allowed(field.theirs)
     at_limit = int(np.sum((field.theirs >= top - near) | (field.theirs <= bottom + near)))
-    candidate = np.clip(field.reference, bottom, top)
     if top > bottom and at_limit > 2:
-        text = f"entries are clipped to [{bottom:.6g}, {top:.6g}]"
         pattern = f"{at_limit} entries of {field.theirs.size} stand at a limit"
-        yield Explanation("clipped", text, False, 2, field.residual(candidate), {"pattern": pattern})
+        candidate = np.clip(field.reference, bottom, top)
+        yield field.says("clipped", f"entries are clipped to [{bottom:.6g}, {top:.6g}]", candidate, 2, pattern)
 
 
 # ------------------------------------------------------------------------------- a matrix
@@ -483,30 +427,27 @@ def clipped(field):
 
 def matrix(field):
     """theirs = reference @ M for one matrix M: the score of other coordinates."""
-    theirs, ref = field.theirs, field.reference
+    theirs, ref, word = field.theirs, field.reference, field.word
     n, d = ref.shape
     if d == 1 or n < d + 2:
         return
     M = np.linalg.lstsq(ref, theirs, rcond=None)[0]
-    residual = field.residual(ref @ M)
-    if residual > 1:
+    if field.residual(ref @ M) > 1:
         return
     text = np.array2string(M[:4, :4], precision=4, max_line_width=200).replace("\n", "")
-    detail = {"matrix": M, "pattern": f"yours = reference @ M, M = {text}{' ...' * (d > 4)}"}
+    pattern = f"yours = reference @ M, M = {text}{' ...' * (d > 4)}"
+    say = lambda key, text, constants: field.says(key, f"your {word} is {text}", ref @ M, constants, pattern, matrix=M)
     if field.x is not None and field.x.shape == ref.shape:
         cov = np.cov(field.x.T)
         for name, other in (("the covariance of x", cov), ("the inverse covariance of x", np.linalg.pinv(cov))):
             if np.allclose(M / M[0, 0], other / other[0, 0], rtol=1e-5):
-                yield Explanation(
-                    "preconditioned", f"your {field.word} is multiplied by {name}", False, 1, residual, detail
-                )
+                yield say("preconditioned", f"multiplied by {name}", 1)
     if np.allclose(M @ M.T, np.eye(d), atol=1e-6):
-        sentence = f"your {field.word} is the reference in rotated coordinates: multiplied by an orthogonal matrix"
-        yield Explanation("rotated", sentence, False, d * (d - 1) // 2, residual, detail)
-    sentence = (
-        f"your {field.word} is the reference times a matrix: the chain rule of a linear map of x is missing or doubled"
-    )
-    yield Explanation("other coordinates", sentence, False, d * d, residual, detail)
+        yield say(
+            "rotated", "the reference in rotated coordinates: multiplied by an orthogonal matrix", d * (d - 1) // 2
+        )
+    why = "the chain rule of a linear map of x is missing or doubled"
+    yield say("other coordinates", f"the reference times a matrix: {why}", d * d)
 
 
 # ------------------------------------------------------------------------------- small errors, and where they are
@@ -521,14 +462,8 @@ def one_sided(field):
     rest = np.abs(gap - c * second) / (0.05 * np.abs(gap).max() + field.allowed(field.theirs))
     if np.abs(gap).max() < 0.05 * np.abs(field.reference).max():
         text = f"the error is proportional to the curvature, as of a one-sided difference with step {abs(2 * c):.2g}; take central ones, or differentiate"
-        yield Explanation(
-            "one-sided difference",
-            text,
-            False,
-            1,
-            float(rest.max()),
-            {"step": 2 * c, "pattern": f"yours - reference = {c:.3g} x second derivative"},
-        )
+        detail = {"step": 2 * c, "pattern": f"yours - reference = {c:.3g} x second derivative"}
+        yield Explanation("one-sided difference", text, False, 1, float(rest.max()), detail)
 
 
 SINGLE = 2.0**-23
