@@ -9,8 +9,8 @@ import numpy as np
 from .. import check
 from ..check.gallery import CASES, RIGHT, recognised
 from ..check.reverse import KINDS, SCORES
-from ..check.terms import OBJECTIVES
 from ..data.csv import from_csv
+from ..objectives import OBJECTIVES
 from .loading import load_object
 from .terminal import DIFFERENCE, FINE, INCONCLUSIVE, Progress, bold, seed
 
