@@ -36,17 +36,19 @@ def measure():
 
 def claim(found):
     """Asserted: every loss is the parabola that its moments say, with its minimum at the truth where h(0) = 0, and at the mean where not."""
-    from scipy.integrate import quad
     from scipy.special import ndtr
+
+    t, w = np.polynomial.legendre.leggauss(80)  # on each side of the corner of min(x, 1)
+    y = np.concatenate([(1 + t) / 2, 1 + 5.5 * (1 + t)])
+    w = np.concatenate([w / 2, 5.5 * w])
 
     p = lambda x: np.exp(-((x - TRUTH) ** 2) / 2) / np.sqrt(2 * np.pi) / ndtr(TRUTH)
     x, mu = found["x"], found["mu"]
     np.testing.assert_allclose(mu[[0, -1]], [-0.5, 2.5])
     for name, (h, slope) in WEIGHTS.items():
         np.testing.assert_allclose(found[f"p h, {name}"], p(x) * h(x), rtol=1e-9)
-        mean = lambda g, p=p: sum(quad(lambda y: float(p(y) * g(np.array(y))), *ends)[0] for ends in ((0, 1), (1, 12)))
-        a, b = mean(h), mean(lambda y, h=h, slope=slope: h(y) * y - slope(y))
-        c = mean(lambda y, h=h, slope=slope: h(y) * (y**2 / 2 - 1) - slope(y) * y)
+        mean = lambda values: w @ (p(y) * values)
+        a, b, c = mean(h(y)), mean(h(y) * y - slope(y)), mean(h(y) * (y**2 / 2 - 1) - slope(y) * y)
         np.testing.assert_allclose(found[f"loss, {name}"], a * mu**2 / 2 - b * mu + c, atol=1e-8)
         assert abs(mu[np.argmin(found[f"loss, {name}"])] - (1.01 if name == "h = 1" else TRUTH)) < 0.02
 

@@ -68,7 +68,17 @@ def test_the_picture_in_the_repository_is_this_one(name, pictures):
 
 
 # half a second each, and more
-SLOW = ("flow_paths", "langevin", "levels_flow", "noise_trade_off", "probe_variance", "three_samplers")
+SLOW = (
+    "collapse",
+    "error_where_few",
+    "five_ways",
+    "flow_paths",
+    "langevin",
+    "levels_flow",
+    "noise_trade_off",
+    "probe_variance",
+    "three_samplers",
+)
 CLAIMS = [pytest.param(name, marks=pytest.mark.nightly) if name in SLOW else name for name in NAMES]
 
 
