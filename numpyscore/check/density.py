@@ -255,7 +255,7 @@ def _gaussian(d, k, j, known):
     ratio = product(k, j)
     yours, right = product(d - k, d - j if known else 0), product(d, d if known else 0)
     if (d - k, j) == (0, 0) or (d - k, d - j) == (0, 0):
-        return f"unnormalised: p integrates to {ratio}, the normaliser of a Gaussian is missing; that is fine for the score, not for a likelihood"
+        return f"no normaliser: p integrates to {ratio}, the normaliser of a Gaussian is missing (unnormalised: fine for the score, not for a likelihood)"
     if (d - k, d - j) == (-d, -d) or (d - k == -d and not known):
         return f"sign of the normaliser: p integrates to {ratio}; the logarithm of the normaliser is added where it is subtracted"
     without = d > 1 and (d - k == 1 or (j and d - j == 1))
