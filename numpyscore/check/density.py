@@ -79,6 +79,10 @@ def check_density(logpdf, *, dim=None, x=None, support=None, wrap=None, rtol=Non
         return CheckReport(where, FAIL, summary(), diagnosis=text, notes=tuple(notes()))
     frame = _unit(points, d) if found is None else found.frame
     if not np.isfinite(ends).any() and _endless(function, frame, rng):
+        near, far = (float(np.median(function(frame.center + r * np.eye(d)))) for r in (1e2, 1e4))
+        if far > near + 1:
+            text = "sign of log p: it grows outwards, as an energy does; log p = -energy - log Z falls off"
+            return CheckReport(where, FAIL, summary(), diagnosis=text, notes=tuple(notes()))
         text = "no density: p does not fall off fast enough to have an integral (a bounded energy, a missing confinement); no constant can normalise it"
         return CheckReport(where, FAIL, summary(), diagnosis=text, notes=tuple(notes()))
     if found is None:

@@ -147,6 +147,10 @@ def test_mass_below_one_is_no_accusation_where_a_part_may_be_unseen():
 def test_what_has_no_integral_or_no_number_is_said():
     bounded = check_density(lambda x: np.tanh(x).sum(1), dim=2)
     assert bounded.verdict == "FAIL" and bounded.name == "no density", bounded
+    energy = check_density(lambda x: 0.5 * np.sum(x**2, axis=1), dim=2)
+    assert energy.verdict == "FAIL" and energy.name == "sign of log p", energy
+    squashed = lambda x: np.sum(-0.5 * np.arctanh(x) ** 2 - np.log1p(-(x**2)) - 0.5 * np.log(2 * np.pi), axis=1)
+    assert check_density(squashed, support=[[-1, 1]])  # NaN at the ends was an accusation
     slow = check_density(lambda x: -0.9 * np.log1p(x[:, 0] ** 2) / 2, dim=1)
     assert slow.verdict == "FAIL" and slow.name == "no density", slow
     undefined = check_density(lambda x: np.log(x[:, 0]), dim=1)
