@@ -2,7 +2,7 @@
 
 from .density import check_density
 from .gradient import check_gradient
-from .loss import check_loss
+from .losses import check_loss
 from .report import CheckReport
 from .reverse import check_reverse
 from .sampler import check_sampler

@@ -13,7 +13,7 @@ import numpy as np
 from ..networks.models import EnergyMLP
 from .density import check_density
 from .gradient import check_gradient
-from .loss import check_loss
+from .losses import check_loss
 from .report import FAIL, PASS, CheckReport
 from .sampler import check_sampler
 from .score import check_rows, check_score
@@ -211,7 +211,7 @@ LOSSES = (
     Case("noise drawn twice", "", _of(other_noise_in_the_target, "denoising"), "other noise"),
     Case("slices of unit length beside |s|^2", "sliced_score_matching", _of(_sliced(lambda s, v: _half_square(s), unit=True), "sliced"), "divided by d"),
     Case("one slice for the whole batch", "", _of(_sliced(_projected, shared=True), "sliced"), "shared probe"),
-    Case("projection not squared", "", _of(_sliced(lambda s, v: 0.5 * np.abs(np.sum(v * s, 1))), "sliced"), "unknown term"),
+    Case("projection not squared", "", _of(_sliced(lambda s, v: 0.5 * np.abs(np.sum(v * s, 1))), "sliced"), "absolute projection |v.s|"),
     Case("projection without its 1/2", "", _of(_sliced(lambda s, v: np.sum(v * s, 1) ** 2), "sliced"), "square doubled"),
     Case("curvature with the wrong sign", "", _of(_sliced(_projected, term=-1.0), "sliced"), "sign of the curvature"),
     Case("h' forgotten", "", _of(_generalised(lambda fn, x, h, h1: h * _diagonal(fn, x)), "generalised"), "no derivative term"),

@@ -9,12 +9,15 @@ import numpy as np
 from .. import check
 from ..check.gallery import CASES, RIGHT, recognised
 from ..check.reverse import KINDS, SCORES
-from ..check.terms import OBJECTIVES
 from ..data.csv import from_csv
+from ..objectives import OBJECTIVES
 from .loading import load_object
 from .terminal import DIFFERENCE, FINE, INCONCLUSIVE, Progress, bold, seed
 
 HELP = "your own score, trace or loss against the reference, with a diagnosis; runs your code"
+
+
+FINE_BESIDE_SELF = ("command", "run", "own", "quiet", "json", "self")
 
 
 def arguments(parser):
@@ -81,6 +84,8 @@ def arguments(parser):
 def run(args):
     """Print the reports; returns the exit code."""
     if args.self:
+        if beside := [name for name, value in vars(args).items() if value and name not in FINE_BESIDE_SELF]:
+            raise ValueError(f"--self stands alone: it has no use for {', '.join(beside)}")
         return _demonstrate(args)
     with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints is no result
         reports = _checked(args)

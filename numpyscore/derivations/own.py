@@ -1,15 +1,19 @@
 """Somebody's own density, as far as it is given: log p at least. What is missing is differenced or drawn, and said so."""
 
 import functools
+import inspect
 import warnings
 
 import numpy as np
 
+from ..common.callables import called
 from ..common.inputs import count, generator
-from ..numerics.differences import SAFETY, differences, widths
+from ..numerics.differences import SAFETY, STEPS, differences, widths
 from ..numerics.quadrature import Frame
 
 PROPOSALS = 1 << 14  # for samples of a density that brings none
+NARROW = 256  # samples at which a part narrower than the others is looked for
+EPS = float(np.finfo(float).eps)
 
 
 class Own:
@@ -20,7 +24,7 @@ class Own:
     """
 
     def __init__(self, given):
-        name = type(given).__name__
+        name = str(getattr(given, "label", type(given).__name__))
         if not callable(getattr(given, "logpdf", None)):
             raise TypeError(f"verify: {name} has no logpdf; expected an object with dim and logpdf(x (n, d)) -> (n,).")
         if getattr(given, "dim", None) is None:
@@ -35,8 +39,7 @@ class Own:
             )
         self.has = {part: callable(getattr(given, part, None)) for part in ("score", "trace", "sample")}
         self._last: tuple = (None, None, None)
-        x = self.sample(1000, rng=0)
-        self._width = widths(x)
+        x = self._seen = self.sample(1000, rng=0)
         self.frame = given.frame if getattr(given, "frame", None) is not None else self._frame(x)
 
     def _frame(self, x):
@@ -75,7 +78,7 @@ class Own:
             warnings.catch_warnings(),
         ):  # what comes back is looked at; his warnings are not ours
             warnings.simplefilter("ignore", RuntimeWarning)
-            a = np.asarray(getattr(self.given, part)(x))
+            a = np.asarray(called("verify", f"{self.name}.{part}", getattr(self.given, part), x))
         a = (
             a.reshape(shape) if len(x) == 1 and a.size == np.prod(shape) else a
         )  # SciPy's densities drop the axis of one row
@@ -103,20 +106,35 @@ class Own:
             self._last[0] is x and self._last[1] == part
         ):  # score or trace, and then their slack, are asked for the same points
             return self._last[2]
-        self._last = (x, part, self._extrapolated(part, x, shape))
+        self._last = (x, part, self._extrapolated(part, x, shape, self._width(part)))
         return self._last[2]
 
-    def _extrapolated(self, part, x, shape):
+    @functools.cache  # noqa: B019
+    def _width(self, part):
+        """Largest half-widths of the differences of a part: so small that steps 2^-9 of them say the same at some of its samples.
+
+        Steps that are wider than a narrow part of it step over that part smoothly, with a small error of their own.
+        """
+        x, shape, width = self._seen[:NARROW], () if part == "logpdf" else (self.dim,), widths(self._seen)
+        for _ in range(4):
+            wide, fine = (self._extrapolated(part, x, shape, width / 2.0**k) for k in (0, STEPS))
+            apart = np.abs(wide.value - fine.value) > SAFETY * (wide.error + fine.error) + 64 * EPS * np.abs(wide.value)
+            if not apart.any():
+                break
+            width = width / 2.0 ** (STEPS // 2)
+        return width
+
+    def _extrapolated(self, part, x, shape, width):
         seen = lambda y: (self._ask(part, y, (len(y), *shape)), y)
         room = np.minimum(x - self.support[:, 0], self.support[:, 1] - x)
         if np.isinf(room).all():
-            return differences(seen, x, self._width, shape)[0]
+            return differences(seen, x, width, shape)[0]
         # rows by how near they are to an end: steps are halved until they stay inside, and rows with as many halvings go together
         with np.errstate(divide="ignore"):
-            halvings = np.ceil(np.log2(np.maximum(2 * self._width / room, 1.0)).max(axis=1)).clip(0, 1000).astype(int)
+            halvings = np.ceil(np.log2(np.maximum(2 * width / room, 1.0)).max(axis=1)).clip(0, 1000).astype(int)
         parts, order = [], np.argsort(halvings, kind="stable")
         for rows in np.split(order, np.flatnonzero(np.diff(halvings[order])) + 1):
-            parts.append(differences(seen, x[rows], self._width / 2.0 ** halvings[rows[0]], shape)[0])
+            parts.append(differences(seen, x[rows], width / 2.0 ** halvings[rows[0]], shape)[0])
         back = np.argsort(order)
         value, error, second = (np.concatenate(entry)[back] for entry in zip(*parts, strict=True))
         # within rounding of an end nothing can be differenced: beside it log p ~ a log r at most, so its derivative is about log p / (r log r)
@@ -154,10 +172,8 @@ class Own:
     def sample(self, n, *, rng=None):
         """n of its own samples (n, d), or points drawn around the highest point of log p, chosen by their weights."""
         if self.has["sample"]:
-            try:
-                x = self.given.sample(n, rng=rng)
-            except TypeError:
-                x = self.given.sample(n)
+            takes_rng = _takes_rng(self.given.sample)
+            x = called("verify", f"{self.name}.sample", self.given.sample, n, **({"rng": rng} if takes_rng else {}))
             return np.asarray(x, float).reshape(n, self.dim)
         rng, (points, p) = generator("verify", rng), self._weighted
         return points[rng.choice(len(points), n, p=p)]
@@ -187,3 +203,12 @@ class Own:
         log_w = self.logpdf(x) - law.logpdf(x).reshape(len(x))
         w = np.exp(log_w - log_w.max())
         return x, w / w.sum()
+
+
+def _takes_rng(sample):
+    """Whether somebody's sample takes rng=."""
+    try:
+        parameters = inspect.signature(sample).parameters.values()
+    except (TypeError, ValueError):
+        return True
+    return any(p.name == "rng" or p.kind is p.VAR_KEYWORD for p in parameters)

@@ -55,20 +55,51 @@ def to_arrays(state, seal):
     return arrays | {"sha256": np.asarray(digest(arrays))}
 
 
-def from_arrays(data):
-    """The State that `to_arrays` wrote."""
+def from_arrays(data, first):
+    """The State that `to_arrays` wrote, of the shapes and dtypes of a fit whose first state is `first`.
+
+    Raises
+    ------
+    ValueError
+        If an entry is missing, or is not what stands there in a checkpoint of such a fit.
+    """
+    (_, p), dtype = first.ladder.shape, first.ladder.dtype
+
+    def entry(name, kind, *shape):
+        """An entry of this dtype or kind and shape, None for any length; counts are not negative, parameters finite."""
+        a = data.get(name)
+        fits = (
+            a is not None and a.ndim == len(shape) and all(m in (None, k) for m, k in zip(shape, a.shape, strict=True))
+        )
+        if not (fits and kind in (a.dtype.kind, a.dtype.str)):
+            found = "missing" if a is None else f"{a.dtype} of shape {a.shape}"
+            raise ValueError(f"{name} is {found}, expected {kind} of shape {shape}")
+        if (kind == "i" and not (a >= 0).all()) or (kind == dtype.str and not np.isfinite(a).all()):
+            raise ValueError(f"{name} holds numbers that are negative or not finite")
+        return a
+
+    known = {"format", "version", "seal", "sha256", *to_arrays(first, "")}
     adam = None
     if "adam_step" in data:
-        theta, m, v, average = (data[f"adam_{name}"] for name in Adam._fields[:-1])
-        adam = Adam(theta, m, v, average, int(data["adam_step"]))
+        known |= {f"adam_{name}" for name in Adam._fields}
+        theta, m, v, average = (entry(f"adam_{name}", dtype.str, p) for name in Adam._fields[:-1])
+        adam = Adam(theta, m, v, average, int(entry("adam_step", "i")))
+    if strange := sorted(set(data) - known):
+        raise ValueError(f"{strange[0]} is no entry of a checkpoint")
     history = tuple(
         Snapshot(int(run), int(fold), sigma, int(step), *rest)
-        for run, fold, sigma, step, *rest in data["history"].tolist()
+        for run, fold, sigma, step, *rest in entry("history", "f", None, len(Snapshot._fields)).tolist()
     )
-    best = (data["best_theta"], float(data["best_value"]), int(data["best_step"]))
-    counts = (int(data["run"]), int(data["step"]))
-    sums = (float(data["total"]), int(data["terms"]))
-    return State(*counts, adam, *sums, history, data["scores"], best, data["ladder"], data["kept"])
+    best_step = int(entry("best_step", "i"))
+    best = (entry("best_theta", dtype.str, p if best_step else 0), float(entry("best_value", "f")), best_step)
+    counts = (int(entry("run", "i")), int(entry("step", "i")))
+    sums = (float(entry("total", "f")), int(entry("terms", "i")))
+    scores, ladder, kept = (
+        entry("scores", "f", len(first.scores)),
+        entry("ladder", dtype.str, None, p),
+        entry("kept", dtype.str, None, p),
+    )
+    return State(*counts, adam, *sums, history, scores, best, ladder, kept)
 
 
 def seal_of(options, rest):
@@ -96,8 +127,12 @@ class Checkpoint:
         self.path = None if out is None else os.path.join(out, NAME)
         self.seal, self.saved, self.mine = seal, time.monotonic(), None
 
-    def read(self):
+    def read(self, task):
         """The State in the file; None if there is no file.
+
+        Parameters
+        ----------
+        task : the `Task` that it is to be a state of: its `start()`, and its `misfit(state)`, "" or what cannot be.
 
         Raises
         ------
@@ -123,9 +158,12 @@ class Checkpoint:
         if text(data, "seal") != self.seal:
             raise refuse(f"is of another fit: {_differences(text(data, 'seal'), self.seal)}")
         try:
-            return from_arrays(data)
-        except (LookupError, ValueError, TypeError, ArithmeticError, AttributeError) as error:
+            state = from_arrays(data, task.start())
+            if misfit := task.misfit(state):
+                raise ValueError(misfit)
+        except (LookupError, ValueError, TypeError, ArithmeticError) as error:
             raise refuse(f"lacks what a checkpoint holds ({error})") from None
+        return state
 
     def keep(self, state):
         """Write the state if the last time is SECONDS ago."""

@@ -35,6 +35,11 @@ from ..sampling.targets import Ladder
 from .columns import Grid
 
 NUMBERS = 1 << 20  # in the directions of one block
+NEAR, FAR = (
+    1e-70,
+    1e100,
+)  # a spread below NEAR has traces whose squares are no numbers, rows beyond FAR have none themselves
+ENTRIES = {"columns", "mean", "scale", "sigma", "mix", *Grid._fields, "lower", "upper", "ladder_sigma", "ladder_theta"}
 
 
 class Units(NamedTuple):
@@ -189,25 +194,32 @@ def load_with_ladder(path, *, max_bytes=MOST):
 
     data = read_npz(path, refuse, max_bytes)
     model = network_of(data, refuse)
-    return model, _units(data, model.dim, refuse), _ladder(data, model, refuse)
+    return model, units_of(data, model.dim, refuse), ladder_of(data, model, refuse)
 
 
-def _units(data, d, refuse):
+def units_of(data, d, refuse):
     """The Units in a file; those of x itself, if it has none."""
     if not any(name.startswith("data_") for name in data):
         return Units(tuple(f"x{i}" for i in range(1, d + 1)), np.zeros(d), np.ones(d))
+    if strange := sorted(name for name in data if name.startswith("data_") and name[len("data_") :] not in ENTRIES):
+        raise refuse(f"holds {strange[0]!r}, which is no entry of its units")
+    if ("data_ladder_sigma" in data) != ("data_ladder_theta" in data):
+        raise refuse("has a ladder of which either the levels or the networks are missing")
     try:
         columns, mean, scale, sigma = (data[f"data_{name}"] for name in ("columns", "mean", "scale", "sigma"))
     except KeyError as error:
         raise refuse(f"lacks {error} beside the other entries of its units") from None
-    numbers = all(a.dtype.kind == "f" and np.isfinite(a).all() for a in (mean, scale, sigma))
+    numbers = all(a.dtype == float and np.isfinite(a).all() for a in (mean, scale, sigma))
     if not numbers or not (mean.shape == scale.shape == columns.shape == (d,)) or sigma.ndim > 1:
         raise refuse(f"has units that do not fit a network of dimension {d}")
-    if columns.dtype.kind != "U" or not ((scale > 0).all() and (sigma >= 0).all()):
-        raise refuse("has a scale or a noise level below 0, or columns that are not names")
+    squares = (np.abs(mean) < FAR).all() and ((scale > NEAR) & (scale < FAR)).all()
+    if columns.dtype.kind != "U" or not (squares and (sigma >= 0).all() and (sigma < FAR).all()):
+        raise refuse(f"has a scale outside {NEAR:g} to {FAR:g}, a noise level below 0, or columns that are not names")
+    if sigma.ndim and not (sigma.size > 1 and (sigma > 0).all() and (np.diff(sigma) < 0).all()):
+        raise refuse("has noise levels that are not two or more, positive and decreasing")
     support, mix = _support(data, d, refuse), data.get("data_mix")
     if mix is not None and not (
-        mix.shape == (d, d) and mix.dtype.kind == "f" and np.isfinite(mix).all() and (np.diag(mix) > 0).all()
+        mix.shape == (d, d) and mix.dtype == float and np.isfinite(mix).all() and (np.diag(mix) > 0).all()
     ):
         raise refuse(f"has a mix of columns that does not fit a network of dimension {d}")
     grid = _grid(data, d, refuse)
@@ -219,7 +231,7 @@ def _grid(data, d, refuse):
     found = [data[f"data_{name}"] for name in Grid._fields if f"data_{name}" in data]
     if not found:
         return None
-    whole = len(found) == 3 and all(a.shape == (d,) and a.dtype.kind == "f" and np.isfinite(a).all() for a in found)
+    whole = len(found) == 3 and all(a.shape == (d,) and a.dtype == float and np.isfinite(a).all() for a in found)
     if not whole or (found[0] > found[1]).any() or (found[2] < 0).any():
         raise refuse(f"has ranges of columns that do not fit a network of dimension {d}")
     return Grid(*found)
@@ -230,12 +242,12 @@ def _support(data, d, refuse):
     ends = [data[name] for name in ("data_lower", "data_upper") if name in data]
     if not ends:
         return None
-    if len(ends) < 2 or not all(a.shape == (d,) and a.dtype.kind == "f" for a in ends) or not (ends[0] < ends[1]).all():
+    if len(ends) < 2 or not all(a.shape == (d,) and a.dtype == float for a in ends) or not (ends[0] < ends[1]).all():
         raise refuse(f"has ends of columns that do not fit a network of dimension {d}")
     return Support(*ends)
 
 
-def _ladder(data, model, refuse):
+def ladder_of(data, model, refuse):
     """The Ladder in a file, None if it has none."""
     if "data_ladder_theta" not in data:
         return None
@@ -243,9 +255,10 @@ def _ladder(data, model, refuse):
     if missing:
         raise refuse(f"has a ladder of networks without {', '.join(missing)}")
     theta, above, sigma = data["data_ladder_theta"], data["data_ladder_sigma"], data["data_sigma"]
-    numbers = all(a.dtype.kind == "f" and np.isfinite(a).all() for a in (theta, above, sigma))
+    kinds = theta.dtype == model.theta.dtype and above.dtype == sigma.dtype == float
+    numbers = kinds and all(np.isfinite(a).all() for a in (theta, above, sigma))
     shapes = above.ndim == 1 and sigma.ndim == 0 and theta.shape == (*above.shape, len(model.theta))
     sigmas = np.append(above, sigma) if numbers and shapes else np.zeros(2)
     if not ((sigmas > 0).all() and (np.diff(sigmas) < 0).all()):
         raise refuse("has a ladder that is not one network for each of several decreasing noise levels")
-    return Ladder((*(model.with_theta(t.astype(model.theta.dtype)) for t in theta), model), sigmas)
+    return Ladder((*(model.with_theta(t) for t in theta), model), sigmas)

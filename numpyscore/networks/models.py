@@ -278,17 +278,23 @@ def network_of(data, refuse):
             f"lacks {sorted(expected - set(data))} and holds {sorted(set(data) - expected)} beyond a network's arrays"
         )
     if text(data, "kind") not in kinds:
-        raise refuse(f"is of kind {text(data, 'kind')!r}, which this program does not know")
+        raise refuse(f"is of kind {text(data, 'kind')[:40]!r}, which this program does not know")
     # what is not an array of a layer
     conditional, confinement = data["conditional"], data["confinement"]
-    if conditional.shape or conditional.dtype != bool or confinement.shape or confinement.dtype.kind != "f":
+    if conditional.shape or conditional.dtype != bool or confinement.shape or confinement.dtype != float:
         raise refuse("has a conditional that is no truth value or a confinement that is no number")
+    layers = [(data[f"W{l}"], data[f"b{l}"]) for l in range(1, depth + 1)]
+    dtypes = {a.dtype for pair in layers for a in pair}
+    if len(dtypes) > 1 or any(dtype.kind not in "fc" for dtype in dtypes):
+        raise refuse(f"has weights of dtype {', '.join(sorted(map(str, dtypes)))}, expected one floating dtype for all")
     cls: Any = kinds[text(data, "kind")]
     options: dict[str, Any] = {"conditional": bool(conditional)}
     if cls is EnergyMLP:
         options["confinement"] = float(confinement)
+    elif confinement != 0:
+        raise refuse(f"has the confinement {confinement}, expected 0 of a score network")
     # the layers are checked as those of any network
     try:
-        return cls([(data[f"W{l}"], data[f"b{l}"]) for l in range(1, depth + 1)], text(data, "activation"), **options)
+        return cls(layers, text(data, "activation"), **options)
     except (TypeError, ValueError) as error:
-        raise refuse(f"does not make a network ({error})") from None
+        raise refuse(f"does not make a network ({str(error)[:1000]})") from None

@@ -571,4 +571,4 @@ def test_a_target_made_of_other_noise_is_named():
         noise = rng.standard_normal(x.shape)
         return np.mean(square(fn.score(x + sigma * noise) + noise / sigma) ** 1.5)
 
-    assert ns.check_loss(cubed, objective="denoising").name == "unknown term"
+    assert ns.check_loss(cubed, objective="denoising").name == "not a square"

@@ -12,7 +12,8 @@ import pytest
 from numpyscore import EnergyMLP, ScoreMLP, load
 from numpyscore.common.files import digest, read_npz, write_npz, write_whole
 from numpyscore.learning.columns import Grid
-from numpyscore.learning.units import Units, load_fitted, load_ladder, save_fitted
+from numpyscore.learning.units import Units, ladder_of, load_fitted, load_ladder, save_fitted, units_of
+from numpyscore.networks.models import network_of
 from numpyscore.sampling.targets import Ladder
 
 EPS = np.finfo(float).eps
@@ -227,6 +228,57 @@ def test_wrong_units_are_one_value_error(name, tmp_path):
     write_npz(path, data)
     with pytest.raises(ValueError, match=r"^load: .*model\.npz .*expected a file written by"):
         load_fitted(path)
+
+
+def forgeries(a):
+    """What cannot stand in the place of an entry of a model file: missing, of another dtype, another shape, not finite."""
+    yield from (
+        None,
+        np.asarray("three"),
+        np.asarray(b"x"),
+        np.asarray([1 + 2j]),
+        np.zeros((2, 3, 4)),
+        np.zeros((3, 0)),
+        np.zeros(0, "V8"),
+    )
+    for dtype in ("?", "i8", "f2", "f4", "g", "c16", "S5", "M8[s]", [("a", "f8")]):
+        if np.dtype(dtype) != a.dtype:
+            yield np.zeros(a.shape, dtype)
+    yield np.stack([a, a])
+    if a.ndim:
+        yield from (a[:-1], np.concatenate([a, a[-1:]]), a[..., None])
+    if a.dtype.kind == "f":
+        yield from (np.full_like(a, np.nan), np.full_like(a, -np.inf))
+
+
+@pytest.mark.parametrize("kind", ["energy", "score", "levels", "ladder"])
+def test_whatever_entry_of_a_model_file_is_forged_it_is_one_value_error(kind, tmp_path):
+    path, make = tmp_path / "model.npz", ScoreMLP if kind == "score" else EnergyMLP
+    model = make.init(3, (4,), rng=0, conditional=kind == "levels")
+    units = UNITS._replace(sigma=np.array([1.0, 0.1]) if kind == "levels" else 0.14)
+    ladder = Ladder((make.init(3, (4,), rng=1), model), np.array([0.8, 0.14])) if kind == "ladder" else None
+    save_fitted(path, model, units, ladder)
+    good, tried = read_npz(path, ValueError), 0
+    for name, a in {**good, "data_more": np.zeros(3), "W9": np.zeros((1, 1))}.items():
+        for forged in forgeries(a):
+            if forged is None and name not in good:
+                continue
+            data = {key: value for key, value in good.items() if key != name} | (
+                {} if forged is None else {name: forged}
+            )
+            with pytest.raises(ValueError, match=r"^load: .*expected a file written by") as caught:
+                network_and_units(data)
+            assert "\n" not in str(caught.value) and len(str(caught.value)) < 2000, name
+            tried += 1
+    assert tried > 150
+    network_and_units(good)  # the control
+
+
+def network_and_units(data):
+    """What `load_with_ladder` makes of the entries of a file, without the file."""
+    refuse = lambda why: ValueError(f"load: model.npz {why}; expected a file written by `numpyscore fit`")
+    model = network_of(data, refuse)
+    return model, units_of(data, model.dim, refuse), ladder_of(data, model, refuse)
 
 
 @pytest.mark.parametrize("conditional", [False, True], ids=["plain", "conditional"])

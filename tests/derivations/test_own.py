@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from numpyscore.cli import main
+from numpyscore.densities import GaussianMixture
 from numpyscore.derivations import verify
 from numpyscore.derivations.own import Own
 
@@ -186,3 +187,44 @@ def test_nan_is_said_of_what_returned_it_and_its_warnings_stay_out(recwarn):
     with pytest.raises(ValueError, match=r"verify: Hole\.score is nan at x = \["):
         verify(Hole())
     assert not [w for w in recwarn if issubclass(w.category, RuntimeWarning)]
+
+
+class Narrow:
+    """A right density with a part 1e-4 wide."""
+
+    dim, mixture = 1, GaussianMixture([0.6, 0.4], [0.0, 1.0], [1.0, 1e-8])
+
+    def logpdf(self, x):
+        return self.mixture.logpdf(x)
+
+    def sample(self, n, rng=None):
+        return self.mixture.sample(n, rng=rng)
+
+
+class NarrowWithScore(Narrow):
+    factor = 1.0
+
+    def score(self, x):
+        s = self.mixture.score(x)
+        return np.where(np.abs(x - 1) < 1e-3, self.factor, 1.0) * s
+
+    def trace(self, x):
+        return self.mixture.trace(x)
+
+
+class NarrowWrong(NarrowWithScore):
+    factor = 1 + 1e-5  # in the narrow part alone
+
+
+@pytest.mark.parametrize("step", ["score at points", "the log-derivative"])
+def test_a_part_1e_4_wide_is_no_difference_and_a_wrong_score_in_it_is(step):
+    """Steps of the width of the data went over it smoothly, and a right score was told DIFFERS."""
+    assert {v.word for v in verify(NarrowWithScore(), only=step)} == {"holds"}
+    assert {v.word for v in verify(NarrowWrong(), only=step)} == {"DIFFERS"}
+
+
+def test_a_differenced_score_of_a_narrow_part_is_within_its_slack():
+    own, x = Own(Narrow()), Narrow().sample(200, rng=3)
+    s = Narrow.mixture.score(x)
+    assert np.all(np.abs(own.score(x) - s)[:, 0] <= own.slack_of_score(x) + 1e-12 * np.abs(s[:, 0]))
+    assert np.max(own.slack_of_score(x) / (1 + np.abs(s[:, 0]))) < 1e-6  # and says something
