@@ -79,6 +79,10 @@ def check_density(logpdf, *, dim=None, x=None, support=None, wrap=None, rtol=Non
         return CheckReport(where, FAIL, summary(), diagnosis=text, notes=tuple(notes()))
     frame = _unit(points, d) if found is None else found.frame
     if not np.isfinite(ends).any() and _endless(function, frame, rng):
+        near, far = (float(np.median(function(frame.center + r * np.eye(d)))) for r in (1e2, 1e4))
+        if far > near + 1:
+            text = "sign of log p: it grows outwards, as an energy does; log p = -energy - log Z falls off"
+            return CheckReport(where, FAIL, summary(), diagnosis=text, notes=tuple(notes()))
         text = "no density: p does not fall off fast enough to have an integral (a bounded energy, a missing confinement); no constant can normalise it"
         return CheckReport(where, FAIL, summary(), diagnosis=text, notes=tuple(notes()))
     if found is None:
@@ -255,7 +259,7 @@ def _gaussian(d, k, j, known):
     ratio = product(k, j)
     yours, right = product(d - k, d - j if known else 0), product(d, d if known else 0)
     if (d - k, j) == (0, 0) or (d - k, d - j) == (0, 0):
-        return f"unnormalised: p integrates to {ratio}, the normaliser of a Gaussian is missing; that is fine for the score, not for a likelihood"
+        return f"no normaliser: p integrates to {ratio}, the normaliser of a Gaussian is missing (unnormalised: fine for the score, not for a likelihood)"
     if (d - k, d - j) == (-d, -d) or (d - k == -d and not known):
         return f"sign of the normaliser: p integrates to {ratio}; the logarithm of the normaliser is added where it is subtracted"
     without = d > 1 and (d - k == 1 or (j and d - j == 1))

@@ -414,7 +414,7 @@ def swapped(blocks):
     for middle in range(a + 1, end):  # theta[a:middle] and theta[middle:end], side by side
         order = right.copy()
         order[a:end] = np.r_[middle:end, a:middle]
-        if blocks.same(right, order):
+        if end - a > 2 and blocks.same(right, order):  # two numbers are a transposed matrix (2, 2) as well
             first, second = f"theta[{a}:{middle}]", f"theta[{middle}:{end}]"
             return _swap(first, second)
     for size in range(1, (end - a) // 2 + 1):  # of the same length, with others between them

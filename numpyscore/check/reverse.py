@@ -21,6 +21,7 @@ Source: Song & Ermon (2019), algorithm 1; Ho, Jain & Abbeel (2020), algorithm 2;
 appendices D to G; Karras et al. (2022), algorithm 1.
 """
 
+import copy
 import inspect
 import itertools
 from collections.abc import Callable, Mapping
@@ -35,6 +36,8 @@ from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
 from .sampler import MEAN, SIGMAS, VARIANCE
 
 KINDS = ("annealed", "ancestral", "ddim", "euler", "heun", "predictor-corrector")
+LONG = 0.1  # error of right steps in the variance, above which the law decides nothing
+FAR = 40.0  # times that, at which clipping is
 SMALL = 0.1  # size of x_0 at which a step is measured: no clipping to [-1, 1] is felt
 
 
@@ -88,7 +91,7 @@ def check_reverse(step, *, levels, kind=None, predicts="score", wrap=None, rng=0
         return CheckReport(where, FAIL, summary, diagnosis=text)
     if any(part is None for part in parts):
         return _by_law(where, walk, n, dim, rng, summary)
-    return _verdict(where, Steps(ladder, parts, n * dim), kind, walk, n, dim, rng, summary)
+    return _verdict(where, Steps(ladder, parts, n * dim, predicts), kind, walk, n, dim, rng, summary)
 
 
 class Level(NamedTuple):
@@ -190,13 +193,14 @@ class Walk:
 
 
 class Part(NamedTuple):
-    """One step: alpha, gamma of each call of fn, variance of the noise, the levels told (None if it is no level of the ladder), how exact alpha is."""
+    """One step: alpha, gamma of each call of fn, variance of the noise, the levels told (None if it is no level of the ladder), how exact alpha is, and whether the step is linear near 0 alone."""
 
     alpha: float
     gamma: tuple[float, ...]
     var: float
     told: tuple[int | None, ...]
     exact: float
+    bent: bool
 
 
 def _measured(walk, i, x):
@@ -219,9 +223,7 @@ def _measured(walk, i, x):
     if calls == 0:
         return "fn not used: the step never asks the network"
     if not np.allclose(asked[0][1], x, rtol=1e-5, atol=1e-6 * np.abs(x).max()):
-        c = float(np.sum(asked[0][1] * x) / np.sum(x * x))
-        same = np.allclose(asked[0][1], c * x, rtol=1e-5, atol=1e-6 * np.abs(x).max())
-        return f"asked elsewhere: fn is first asked at {f'{c:.6g} x' if same else 'other points than x'}, and not at x"
+        return None  # asked at another point, such as one with noise on top
     exact = 1e-4 if np.array_equal(base, base.astype(np.float32)) or walk.kind == "jax" else 1e-8
     own = SMALL * v.c
     alphas = (run(x + own) - run(x - own)) / (2 * own)
@@ -236,13 +238,10 @@ def _measured(walk, i, x):
     text = _noise(rest, base, walk, i, x, w, steep * exact * own)
     if text:
         return text
-    return Part(
-        alpha,
-        gamma,
-        float(rest.var() if rest.std() > 1e2 * exact * own else 0.0),
-        tuple(t for t, _ in asked),
-        exact * steep,
-    )
+    large = walk(FAR * x, i, 1, lambda k, points, level: FAR * w) - rest - FAR * (alpha * x + w * sum(gamma))
+    bent = calls == 1 and np.abs(large).max() > 1e2 * exact * steep * FAR * np.abs(base).max()
+    var = float(rest.var() if rest.std() > 1e2 * exact * own else 0.0)
+    return Part(alpha, gamma, var, tuple(t for t, _ in asked), exact * steep, bool(bent))
 
 
 def _noise(rest, base, walk, i, x, w, least):
@@ -266,7 +265,8 @@ def _noise(rest, base, walk, i, x, w, least):
 class Steps:
     """All parts beside the levels, as arrays over the steps."""
 
-    def __init__(self, ladder, parts, draws):
+    def __init__(self, ladder, parts, draws, predicts):
+        self.ladder, self.predicts = ladder, predicts
         self.parts, self.calls = parts, max(len(p.gamma) for p in parts)
         self.c, self.s = (np.array([getattr(v, a) for v in ladder]) for a in ("c", "sigma"))
         self.alpha = np.array([p.alpha for p in parts])
@@ -302,6 +302,11 @@ class Place(NamedTuple):
         return self.d / self.c
 
     @property
+    def clock(self):
+        """Half the integral of beta(t) dt; NaN where the scale stays."""
+        return np.where(self.r > 1, np.log(self.r), np.nan)
+
+    @property
     def beta(self):
         """Variance that the forward process adds between the two."""
         return self.s**2 - (self.t / self.r) ** 2
@@ -319,6 +324,19 @@ class Form(NamedTuple):
     told: tuple[int, ...] = (0,)  # 0 where a call of fn is told this level, 1 where the next
 
 
+def _heun_in_noise(p):
+    """In rho = sigma / c: x'/c' = x/c + (rho' - rho) (eps_0 + eps_1)/2."""
+    fall = p.d * (p.s / p.c - p.t / p.d) / 2
+    return p.r, (fall * p.s, fall * p.t), 0 * p.s
+
+
+def _heun_on_line(p):
+    """x' = x + h (v_0 + v_1)/2 with the velocity v = eps - x_0 = -(x + sigma score)/c of c = 1 - sigma."""
+    h = p.t - p.s
+    alpha = 1 - h / 2 * (1 / p.c + (1 - h / p.c) / p.d)
+    return alpha, (h / 2 * p.s / p.c * (h / p.d - 1), -h / 2 * p.t / p.d), 0 * p.s
+
+
 FORMS = (
     Form("ancestral", "an ancestral step (posterior variance)", lambda p: (p.r, p.r * p.beta, p.beta * (p.t / p.s) ** 2)),
     Form("ancestral", "an ancestral step with the forward variance beta", lambda p: (p.r, p.r * p.beta, p.beta)),
@@ -327,7 +345,11 @@ FORMS = (
     Form("euler", "an Euler-Maruyama step of the reverse SDE", lambda p: (1 + (1 - p.r**-2) / 2, p.beta, p.beta)),
     Form("euler", "an Euler step of the probability flow", lambda p: (1 + (1 - p.r**-2) / 2, p.beta / 2, 0 * p.s)),
     Form("euler", "a reverse-diffusion step of the probability flow", lambda p: (2 - 1 / p.r, p.beta / 2, 0 * p.s)),
-    Form("heun", "Heun's step of the probability flow", lambda p: (p.r, (p.d * (p.s / p.c - p.t / p.d) * p.s / 2, p.d * (p.s / p.c - p.t / p.d) * p.t / 2), 0 * p.s), (0, 1)),
+    Form("euler", "an Euler-Maruyama step of the reverse SDE in continuous time", lambda p: (1 + p.clock, 2 * p.clock, 2 * p.clock)),
+    Form("euler", "an Euler step of the probability flow in continuous time", lambda p: (1 + p.clock, p.clock, 0 * p.s)),
+    Form("euler", "an Euler-Maruyama step of the reverse SDE in sigma", lambda p: (p.r, 2 * p.s * (p.s - p.t), 2 * p.s * (p.s - p.t))),
+    Form("heun", "Heun's step of the probability flow", _heun_in_noise, (0, 1)),
+    Form("heun", "Heun's step along a straight path", _heun_on_line, (0, 1)),
 )  # fmt: skip
 
 
@@ -352,11 +374,21 @@ def recognised(steps, kind):
         ):
             share = np.sqrt(steps.var[0] / (p.beta[0] * (p.t[0] / p.s[0]) ** 2))
             found.append(("ddim", f"DDIM with noise, eta = {share:.3g}"))
+    if not found and steps.calls == 1:
+        found += [("euler", name) for name in _between(steps)]
     if steps.calls == 1 and steps.same(np.ones_like(p.s), steps.gamma[:, 0], 2 * steps.gamma[:, 0]):
         found.append(("annealed", "a Langevin step at each level"))
     if steps.calls == 2:
         found += [("predictor-corrector", name) for name in _corrected(steps)]
     return [entry for entry in found if kind is None or entry[0] == kind] or found
+
+
+def _between(steps):
+    """Euler steps with some of the noise: dx = (f - (1 + l^2)/2 g^2 score) dt + l g dw."""
+    p, gamma = steps.here, steps.gamma[:, 0]
+    mixed = np.all(steps.var > 0) and np.all(np.abs(2 * gamma - p.beta - steps.var) <= steps.error * steps.var)
+    if mixed and any(steps.same(alpha, gamma, steps.var) for alpha in (1 + (1 - p.r**-2) / 2, 2 - 1 / p.r)):
+        yield "an Euler step between the probability flow and the reverse SDE"
 
 
 def _heun(steps, form):
@@ -448,25 +480,93 @@ SCALES = {  # alpha, and the factor of all the rest
 }
 
 
-def mistakes(steps, kind):
-    """The fewest changes that make a known step of the kind these: list of texts, each one a mistake or two of one step."""
+def mistakes(steps, kind, many):
+    """So many changes that make a known step of the kind these: list of texts, each one a mistake or two of one step."""
     p = steps.here
     forms = [form for form in FORMS if kind in (None, form.kind) and len(form.told) == steps.calls]
-    for many in (1, 2):
-        found = []
-        for form, changes in itertools.product(forms, _changes(many)):
-            place = PLACES[changes["place"]](p) if "place" in changes else p
-            with np.errstate(all="ignore"):
-                alpha, gamma, var = form.of(place)
-                alpha, all_else = SCALES[changes["scale"]](alpha, p) if "scale" in changes else (alpha, 1.0)
-                factor = all_else * (DRIFTS[changes["drift"]](p) if "drift" in changes else 1.0)
-                gamma = tuple(factor * g for g in gamma) if isinstance(gamma, tuple) else factor * gamma
-                var = all_else**2 * (NOISES[changes["noise"]](var, p) if "noise" in changes else var)
-            if steps.same(alpha, gamma, var):
-                found.append(f"{'; '.join(changes.values())} (beside {form.name})")
-        if found:
-            return list(dict.fromkeys(found))
-    return []
+    found = []
+    for form, changes in itertools.product(forms, _changes(many)):
+        place = PLACES[changes["place"]](p) if "place" in changes else p
+        with np.errstate(all="ignore"):
+            alpha, gamma, var = form.of(place)
+            alpha, all_else = SCALES[changes["scale"]](alpha, p) if "scale" in changes else (alpha, 1.0)
+            factor = all_else * (DRIFTS[changes["drift"]](p) if "drift" in changes else 1.0)
+            gamma = tuple(factor * g for g in gamma) if isinstance(gamma, tuple) else factor * gamma
+            var = all_else**2 * (NOISES[changes["noise"]](var, p) if "noise" in changes else var)
+        if steps.same(alpha, gamma, var):
+            found.append(f"{'; '.join(changes.values())} (beside {form.name})")
+    return list(dict.fromkeys(found))
+
+
+def _misread(steps, kind):
+    """Texts: the step takes fn's answer for another parametrisation, or for minus its own, and is a known step then."""
+    found: list[str] = []
+    if steps.calls > 1:
+        return found
+    own = SCORES[steps.predicts]
+    for name, sign in itertools.product(SCORES, (1, -1)):
+        if (name, sign) == (steps.predicts, 1):
+            continue
+        alpha, gamma = np.empty((2, len(steps.parts)))
+        for i, v in enumerate(steps.ladder[:-1]):
+            factor = steps.gamma[i, 0] / own(1.0, 0.0, v)  # of fn's answer
+            alpha[i] = steps.alpha[i] - factor * own(0.0, 1.0, v) + factor * sign * SCORES[name](0.0, 1.0, v)
+            gamma[i] = factor * sign * SCORES[name](1.0, 0.0, v)
+        other = copy.copy(steps)
+        other.alpha, other.gamma = alpha, gamma[:, None]
+        for form in FORMS:
+            if kind in (None, form.kind) and other.same(*form.of(steps.here)):
+                word = f"{'minus ' * (sign < 0)}{name}"
+                found.append(
+                    f"sign of {name}: fn predicts {name}, and the step takes it for minus that (beside {form.name})"
+                    if (name, sign) == (steps.predicts, -1)
+                    else f"parametrisation: fn predicts {steps.predicts}, and the step takes it for {word} (beside {form.name})"
+                )
+    return list(dict.fromkeys(found))
+
+
+def _half_right(steps, kind):
+    """Texts: two of the three coefficients are those of a known step, the third is not."""
+    found = []
+    for form in FORMS if steps.calls == 1 else ():
+        if kind not in (None, form.kind):
+            continue
+        alpha, gamma, var = form.of(steps.here)
+        posterior = form.kind == "ancestral" and np.all(
+            (steps.var <= steps.here.beta * (1 + steps.error))
+            & (steps.var >= steps.here.beta * (steps.here.t / steps.here.s) ** 2 * (1 - steps.error))
+        )
+        if steps.same(alpha, gamma, steps.var) and not posterior:
+            extra = (
+                "is added, and not taken from the direction to eps"
+                if not var.any()
+                else f"has the variance {steps.var[0]:.4g} where {var[0]:.4g} belongs, in the first step"
+            )
+            found.append(f"noise: x and the score have the coefficients of {form.name}, and the noise {extra}")
+        elif var.any() and steps.same(alpha, steps.gamma[:, 0], var):
+            found.append(
+                f"drift: x and the noise have the coefficients of {form.name}, and the score {steps.gamma[0, 0]:.4g} where {gamma[0]:.4g} belongs, in the first step"
+            )
+    return found
+
+
+def arrival(steps):
+    """Where a step of one call takes x = c x_0 + sigma eps: coefficients of x_0 and eps, and sqrt(q^2 + b^2), (S,) each."""
+    p = steps.here
+    q = (steps.alpha * p.s**2 - steps.gamma[:, 0]) / p.s
+    return p.c * steps.alpha, q, np.sqrt(q**2 + steps.var)
+
+
+def _elsewhere(steps):
+    """A text where a step of one call arrives, if not at its level."""
+    if steps.calls > 1:
+        return ""
+    scale, q, noise = arrival(steps)
+    i = int(
+        np.argmax(np.abs(scale / steps.here.d - 1) + np.abs(noise - steps.here.t) / np.maximum(steps.here.t, noise))
+    )
+    sign = "; the coefficient of eps is negative" * bool(np.all(q < 0))
+    return f"arrives elsewhere: the coefficients of x, score and noise take step {i} to c = {scale[i]:.4g}, sigma = {noise[i]:.4g}, and not to c = {steps.here.d[i]:.4g}, sigma = {steps.here.t[i]:.4g}{sign}"
 
 
 def _changes(many):
@@ -490,7 +590,7 @@ def _verdict(where, steps, kind, walk, n, dim, rng, summary):
         where, verdict, summary, None, pattern, text, steps.error, tuple(notes), details
     )
     found = recognised(steps, kind)
-    told = _told(steps, found)
+    told = _told(steps, found, kind)
     if told:
         return report(FAIL, told)
     kinds = {entry[0] for entry in found}
@@ -500,29 +600,40 @@ def _verdict(where, steps, kind, walk, n, dim, rng, summary):
         text = "undecided: this is a Langevin step, x + D score + sqrt(2 D) z, with a D that depends on the next level; say kind='annealed', or what else it should be"
         return report(INCONCLUSIVE, text)
     if found:
-        return report(PASS, notes=[f"this is {found[0][1]}", *_langevin_notes(steps, kind or found[0][0])])
+        clipped = "it is not linear for larger x (x_0 clipped to [-1, 1]?): right only for data within those bounds"
+        notes = [f"this is {found[0][1]}", *_langevin_notes(steps, kind or found[0][0])]
+        return report(PASS, notes=notes + [clipped] * any(part.bent for part in steps.parts))
     if kind == "annealed":
         return report(FAIL, _not_langevin(steps))
-    wrong = mistakes(steps, kind) or _wrong_corrector(steps)
+    wrong = (
+        mistakes(steps, kind, 1)
+        or _misread(steps, kind)
+        or mistakes(steps, kind, 2)
+        or _half_right(steps, kind)
+        or _wrong_corrector(steps, kind)
+    )
     if wrong:
         return report(FAIL, " -- or -- ".join(wrong[:3]))
+    if kind in ("ancestral", "ddim") and steps.calls == 1:
+        return report(FAIL, _elsewhere(steps))
     by_law = _by_law(where, walk, n, dim, rng, summary)
-    notes = (*by_law.notes, "it is none of the known steps, so its law on a Gaussian was checked")
-    return CheckReport(
-        where, by_law.verdict, summary, by_law.worst, pattern, by_law.diagnosis, steps.error, notes, details
-    )
+    text = f"{_elsewhere(steps)}; {by_law.pattern}" if by_law.verdict == FAIL and steps.calls == 1 else by_law.diagnosis
+    more = (*by_law.notes, "it is none of the known steps, so its law on a Gaussian was checked")
+    return CheckReport(where, by_law.verdict, summary, by_law.worst, pattern, text, steps.error, more, details)
 
 
-def _told(steps, found):
+def _told(steps, found, kind):
     """The diagnosis of a network that is told another level than its point has, or ""."""
-    expected = (0, 1) if {"heun"} & {k for k, _ in found} or any("next level" in name for _, name in found) else (0, 0)
+    expected = (
+        (0, 1) if "heun" in {kind, *(k for k, _ in found)} or any("next level" in name for _, name in found) else (0, 0)
+    )
     for k in range(min(steps.calls, 2)):
         off = [
             (i, part.told[k])
             for i, part in enumerate(steps.parts)
             if k < len(part.told) and part.told[k] != i + expected[k]
         ]
-        if not off or (k and not found):
+        if not off or (k and not found and kind != "heun"):
             continue
         shift = {None if t is None else t - i - expected[k] for i, t in off}
         only = next(iter(shift)) if len(shift) == 1 else 0
@@ -571,10 +682,10 @@ def _not_langevin(steps):
     return "noise of the levels: its variance beside the drift changes with the level; it must be twice the drift's coefficient at each"
 
 
-def _wrong_corrector(steps):
+def _wrong_corrector(steps, kind):
     """A known predictor, and a Langevin step at the next level whose noise does not belong to its drift: list of texts."""
     found = []
-    for form in FORMS if steps.calls == 2 else ():
+    for form in FORMS if steps.calls == 2 and kind == "predictor-corrector" else ():
         alpha, gamma, var = form.of(steps.here)
         if form.told != (0,) or not steps.same(alpha, (gamma, steps.gamma[:, 1]), steps.var):
             continue
@@ -615,7 +726,10 @@ def _by_law(where, walk, n, dim, rng, summary):
     worst = Worst("variance at the last level", got, spread(end), statistical)
     text = f"{x.mean():.4g} and {got:.4g} where {end.c * MEAN:.4g} and {spread(end):.4g} belong; right steps of this length are off by up to {length:.1%} in the variance"
     pattern = f"mean and variance at the last level are {text}"
-    if far <= 1.5 * length + statistical and off <= 1.5 * shift + statistical:
+    share = (
+        1.5 if length <= LONG else 0.25
+    )  # of what a first-order step is off by: long steps decide for better ones alone
+    if far <= share * length + statistical and off <= share * shift + statistical:
         return CheckReport(where, PASS, summary, worst, pattern, "", statistical + length)
     if far <= 4 * length + statistical and off <= 4 * shift + statistical:
         text = f"unresolved: the steps between these levels are long ({text}); give more levels"

@@ -33,7 +33,7 @@ WRONG = {  # logpdf, options, integral, words
     "sigma without d": (normal(3, of_sigma=1), {"dim": 3}, 1.5**2, "normaliser without d: p integrates to sigma^2"),
     "both without d": (normal(2, two_pi=1, of_sigma=1), {"dim": 2}, 1.5 * np.sqrt(2 * np.pi), "sqrt(2 pi) sigma where (2 pi) sigma^2 belongs"),
     "far, narrow, and without d": (normal(2, 1e-3, 1e4, two_pi=1), {"dim": 2}, np.sqrt(2 * np.pi), "normaliser without d"),
-    "no normaliser": (normal(2, two_pi=0, of_sigma=0), {"dim": 2}, 2 * np.pi * 2.25, "unnormalised: p integrates to (2 pi) sigma^2"),
+    "no normaliser": (normal(2, two_pi=0, of_sigma=0), {"dim": 2}, 2 * np.pi * 2.25, "no normaliser: p integrates to (2 pi) sigma^2"),
     "sigma forgotten": (normal(1, of_sigma=0), {"dim": 1}, 1.5, "its normaliser is sqrt(2 pi) where sqrt(2 pi) sigma belongs"),
     "variance for sigma": (normal(2, of_sigma=4), {"dim": 2}, 1 / 2.25, "p integrates to 1/sigma^2"),
     "normaliser with the wrong sign": (normal(2, two_pi=-2, of_sigma=-2), {"dim": 2}, (2 * np.pi * 2.25) ** 2, "sign of the normaliser"),
@@ -147,6 +147,10 @@ def test_mass_below_one_is_no_accusation_where_a_part_may_be_unseen():
 def test_what_has_no_integral_or_no_number_is_said():
     bounded = check_density(lambda x: np.tanh(x).sum(1), dim=2)
     assert bounded.verdict == "FAIL" and bounded.name == "no density", bounded
+    energy = check_density(lambda x: 0.5 * np.sum(x**2, axis=1), dim=2)
+    assert energy.verdict == "FAIL" and energy.name == "sign of log p", energy
+    squashed = lambda x: np.sum(-0.5 * np.arctanh(x) ** 2 - np.log1p(-(x**2)) - 0.5 * np.log(2 * np.pi), axis=1)
+    assert check_density(squashed, support=[[-1, 1]])  # NaN at the ends was an accusation
     slow = check_density(lambda x: -0.9 * np.log1p(x[:, 0] ** 2) / 2, dim=1)
     assert slow.verdict == "FAIL" and slow.name == "no density", slow
     undefined = check_density(lambda x: np.log(x[:, 0]), dim=1)

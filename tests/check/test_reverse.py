@@ -75,6 +75,11 @@ def from_velocity(x, fn, t, lower):
     return x + (lower - t) * fn(x, t)
 
 
+def heun_on_line(x, fn, t, lower):
+    v = fn(x, t)
+    return x + (lower - t) * (v + fn(x + (lower - t) * v, lower)) / 2
+
+
 TIMES = {float(t): (1 - t, t) for t in np.linspace(0.95, 0.05, 7)}
 VE, VP = {"levels": SIGMAS}, {"levels": DDPM, "predicts": "eps"}
 RIGHT = {  # step, options, note
@@ -92,6 +97,8 @@ RIGHT = {  # step, options, note
     "ddim, eta 0.5": (lambda x, fn, t, lower, rng: ddim(x, fn, t, lower, rng, 0.5), VP | {"kind": "ddim"}, "eta = 0.5"),
     "flow matching": (from_velocity, {"levels": TIMES, "predicts": "velocity"}, "DDIM"),
     "x predicted": (lambda x, fn, s, lower: lower / s * x + (1 - lower / s) * fn(x, s), VE | {"predicts": "x"}, "DDIM"),
+    "heun along a line": (lambda x, fn, t, lower: heun_on_line(x, fn, t, lower), {"levels": TIMES, "predicts": "velocity", "kind": "heun"}, "straight path"),
+    "clipped": (lambda x, fn, t, lower, rng: ddim(x, fn, t, lower, rng), VP, "right only for data within"),
     "one level for each row": (lambda x, fn, s, lower: flow(x, lambda y, level: fn(y, np.full(len(y), level)), s, lower), VE, "DDIM"),
 }  # fmt: skip
 
@@ -143,6 +150,10 @@ WRONG = {  # step, options, words
     "ddim, bars without root": (lambda x, fn, t, lower: BARS[lower] * (x - (1 - BARS[t]) ** 0.5 * fn(x, t)) / BARS[t] + (1 - BARS[lower]) ** 0.5 * fn(x, t), VP | {"kind": "ddim"}, ""),
     "ddim, noise of this level": (lambda x, fn, t, lower: BARS[lower] ** 0.5 * (x - (1 - BARS[t]) ** 0.5 * fn(x, t)) / BARS[t] ** 0.5 + (1 - BARS[t]) ** 0.5 * fn(x, t), VP | {"kind": "ddim"}, "sigma of this level"),
     "flow the wrong way": (lambda x, fn, t, lower: x - (lower - t) * fn(x, t), {"levels": TIMES, "predicts": "velocity"}, "sign of the step"),
+    "noise not taken from eps": (lambda x, fn, t, lower, rng: ddim(x, fn, t, lower, rng) + 0.1 * normal(x, rng), VP, "not taken from the direction"),
+    "the level t - 1 of a coarser ladder": (lambda x, fn, t, lower, rng: ddim(x, fn, t, t - 1, rng), {"levels": {k: tuple(DDPM[k]) for k in (8, 6, 4, 2)}, "predicts": "eps", "kind": "ddim"}, "arrives elsewhere"),
+    "velocity for minus velocity": (lambda x, fn, t, lower: from_velocity(x, lambda y, s: -fn(y, s), t, lower), {"levels": TIMES, "predicts": "velocity", "kind": "ddim"}, "sign of"),
+    "eps for x": (lambda x, fn, t, lower, rng: ddim(x, fn, t, lower, rng), VP | {"predicts": "x"}, "takes it for eps"),
     "shared noise": (lambda x, fn, s, lower, rng: ancestral(x[:1], lambda y, level: 0 * y, s, lower, rng) - x[:1] + x + (s**2 - lower**2) * fn(x, s), VE, "shared noise"),
     "repeated noise": (lambda x, fn, s, lower: ancestral(x, fn, s, lower, np.random.default_rng(0)), VE, "repeated noise"),
     "another kind": (diffusion, VE | {"kind": "ddim"}, "another step"),
