@@ -17,6 +17,9 @@ from .terminal import DIFFERENCE, FINE, INCONCLUSIVE, Progress, bold, seed
 HELP = "your own score, trace or loss against the reference, with a diagnosis; runs your code"
 
 
+FINE_BESIDE_SELF = ("command", "run", "own", "quiet", "json", "self")
+
+
 def arguments(parser):
     """The options of `numpyscore check`."""
     parser.description = (
@@ -84,6 +87,8 @@ def arguments(parser):
 def run(args):
     """Print the reports; returns the exit code."""
     if args.self:
+        if beside := [name for name, value in vars(args).items() if value and name not in FINE_BESIDE_SELF]:
+            raise ValueError(f"--self stands alone: it has no use for {', '.join(beside)}")
         return _demonstrate(args)
     with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints is no result
         reports = _checked(args)
