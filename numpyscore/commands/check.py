@@ -59,10 +59,13 @@ def arguments(parser):
     parser.add_argument(
         "--kind", choices=KINDS, help="with --reverse: what the step is meant to be (default: found out)"
     )
-    parser.add_argument("--predicts", choices=tuple(SCORES), help="with --reverse: what fn predicts (default score)")
+    parser.add_argument(
+        "--predicts", choices=tuple(SCORES), help="with --reverse or a denoising loss: what fn predicts"
+    )
     parser.add_argument(
         "--sigma", type=float, metavar="X", help="noise level of a denoising loss that does not take it"
     )
+    parser.add_argument("--shape", metavar="A,B,...", help="of one sample that a loss takes, such as 1,4,4 for images")
     parser.add_argument(
         "--model",
         choices=("energy", "score", "noise"),
@@ -107,8 +110,10 @@ def _checked(args):
         raise ValueError("--energy and --logpdf exclude each other: give the one that TARGET is the score of")
     if args.support and not args.density:
         raise ValueError("--support belongs to --density")
-    if (args.kind or args.predicts) and not args.reverse:
-        raise ValueError("--kind and --predicts belong to --reverse")
+    if args.kind and not args.reverse:
+        raise ValueError("--kind belongs to --reverse")
+    if args.predicts and not (args.reverse or "denoising" in str(args.objective)):
+        raise ValueError("--predicts belongs to --reverse or to a denoising --objective")
     wrap = load_object(args.wrap, "--wrap") if args.wrap and ":" in args.wrap else args.wrap
     if args.density:
         return [_density(args, wrap)]
@@ -120,7 +125,13 @@ def _checked(args):
         if not args.objective:
             raise ValueError(f"--loss needs --objective, one of {', '.join(OBJECTIVES)}")
         function = load_object(loss, "the loss")
-        options = {"objective": args.objective, "sigma": args.sigma, "model": args.model}
+        options = {
+            "objective": args.objective,
+            "sigma": args.sigma,
+            "model": args.model,
+            "predicts": args.predicts,
+            "shape": _shape(args.shape),
+        }
         reports.append(_theirs(check.check_loss, function, wrap=wrap, rng=args.seed, **options))
         if loss == args.target:
             return reports
@@ -189,6 +200,16 @@ def _support(text):
     except ValueError:
         raise ValueError(f"--support is {text!r}, expected A:B for each dimension, such as 0:inf,-inf:inf") from None
     return ends
+
+
+def _shape(text):
+    """A tuple of sizes from "1,4,4"."""
+    if text is None:
+        return None
+    try:
+        return tuple(int(size) for size in text.split(","))
+    except ValueError:
+        raise ValueError(f"--shape is {text!r}, expected sizes such as 1,4,4") from None
 
 
 def _theirs(function, *args, **options):

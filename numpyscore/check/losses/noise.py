@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ...common.arrays import to_numpy
 from ..report import FAIL, INCONCLUSIVE, PASS
 from . import denoising, levels
 from .hearing import NORMAL
@@ -302,6 +303,7 @@ def _named(caller, kind, trials, r, rng):
     wrong, notes = levels.told(trials) if objective == "multilevel_denoising" else (None, ())
     wrong = (
         wrong
+        or _as_said(caller, trials)
         or _told_at_many(caller, kind, trials, rng)
         or (levels.target_of_another(trials, r) if multilevel else None)
         or levels.averaged(trials, r)
@@ -309,6 +311,8 @@ def _named(caller, kind, trials, r, rng):
     )
     if wrong is not None:
         return wrong
+    if known["score_of"] is not None:
+        return _by_score(caller, trials, r)
     naming = denoising.name(
         r,
         objective if multilevel else "denoising",
@@ -324,6 +328,50 @@ def _named(caller, kind, trials, r, rng):
         )
         return lost or naming._replace(notes=(*naming.notes, *notes))
     return naming._replace(notes=(*naming.notes, *notes, *(levels.shared(trials) if multilevel else ())))
+
+
+def _as_said(caller, trials):
+    """A FAIL if c and sigma are not those of the user's own kernel or schedule."""
+    kernel, table = caller.known["kernel"], caller.known["levels"]
+    if table is not None and table.ndim == 2:
+        kernel = lambda index: table[np.asarray(index, int)].T
+    if kernel is None:
+        return None
+    for trial in trials:
+        level = np.broadcast_to(trial.setting.level, trial.setting.n)[trial.row]
+        c, sigma = (np.broadcast_to(np.asarray(v, float), len(level)) for v in kernel(level))
+        use = trial.sigma > 0
+        off = np.maximum(np.abs(trial.c - c), np.abs(trial.sigma - sigma))[use]
+        if off.max() > COARSEST * 10:
+            p = np.flatnonzero(use)[off.argmax()]
+            text = "other noise level: the noisy points have not the c and sigma that belong to their level"
+            return Naming(
+                FAIL,
+                text,
+                f"at level {level[p]:.4g} c = {trial.c[p]:.6g}, sigma = {trial.sigma[p]:.6g}; meant are {c[p]:.6g} and {sigma[p]:.6g}",
+            )
+    return None
+
+
+def _by_score(caller, trials, r):
+    """The `Naming` of a loss by the score that the user's sampler makes of what fn learns."""
+    for t, trial in enumerate(trials):
+        here = r.of[:, 0] == t
+        points = r.of[here, 1]
+        learnt = r.p[here, None] * trial.eps[points] + r.q[here, None] * trial.setting.x[trial.row[points]]
+        level = trial.sigma[points] if trial.told is None else trial.told[points]
+        theirs = caller.known["score_of"](*(caller.make(a) for a in (learnt, trial.points[points], level)))
+        theirs, right = to_numpy(theirs, "what score_of returned"), -trial.eps[points] / trial.sigma[points, None]
+        if np.abs(theirs - right).max() > 1e-5 * np.abs(right).max():
+            named = target_named(theirs, right, {"n": trial.setting.n, "d": trial.setting.d})
+            text = "another parametrisation: what score_of makes of fn is not the score of the points that fn was trained at"
+            said = f"{text}; {named.diagnosis.removeprefix('wrong target, ')}" if named is not None else text
+            return Naming(FAIL, said, f"fn learns {denoising.in_words(r)}")
+    if np.any(r.w < 0):
+        return Naming(
+            FAIL, "sign of the loss: minimising it drives fn away from its target", f"fn learns {denoising.in_words(r)}"
+        )
+    return Naming(PASS, "", f"fn learns {denoising.in_words(r)}, of which score_of makes the score")
 
 
 def _told_at_many(caller, kind, trials, rng):
