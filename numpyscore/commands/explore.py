@@ -3,10 +3,9 @@
 import os
 import sys
 
-from ..common.files import write_whole
 from ..display.explore import explore
 from ..learning.columns import left_out
-from .terminal import FINE, may_be_written, read_table, refuse_without_data, table_options
+from .terminal import FINE, may_be_written, put, read_table, refuse_without_data, table_options
 
 HELP = "write a page with sliders, in one file that needs no network"
 
@@ -41,7 +40,8 @@ def run(args):
                 f"{args.data} has {x.shape[1]} numeric column(s), two were expected: choose them with --columns A,B"
             )
         page = explore(x, os.path.basename(args.data))
-    write_whole(args.out, page.encode())
-    print(args.out)
+    put(args.out, page)
+    if args.out != "-":
+        print(args.out)
     print("".join(f"note: {note}\n" for note in notes), end="", file=sys.stderr)
     return FINE

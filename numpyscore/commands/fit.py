@@ -12,11 +12,12 @@ from .. import __version__
 from ..common.files import write_whole
 from ..common.inputs import count
 from ..display.fit_figure import fit_picture
+from ..learning.checkpoints import NAME
 from ..learning.fit import fit
 from ..learning.settings import GENERALISED, OBJECTIVES
 from ..networks.models import EnergyMLP, ScoreMLP
 from ..sampling.draw import draw
-from .terminal import FINE, Progress, bold, ends, measured, read_table, seed, table_options
+from .terminal import FINE, Progress, bold, ends, measured, no_stdout, note, read_table, seed, table_options, whole
 
 HELP = "learn the density of a table, noise and stopping point chosen by rows held out"
 DRAWN = 1000  # samples in the picture
@@ -34,7 +35,11 @@ def arguments(parser):
         "the rows, and with no say about where else its exp(-f) has mass."
     )
     parser.epilog = "exit codes: 0 done, 2 usage or input error, 130 interrupted (continue with --resume)"
-    parser.add_argument("data", metavar="DATA.csv", help="numeric columns, with or without a header")
+    parser.add_argument(
+        "data",
+        metavar="DATA.csv",
+        help="numeric columns, with or without a header; - is stdin, a folder the table in it",
+    )
     table_options(parser)
     parser.add_argument(
         "--objective",
@@ -67,24 +72,27 @@ def arguments(parser):
         "--widths", metavar="32,32", help="units of the hidden layers (default 32,32,32; more in more than 8 columns)"
     )
     parser.add_argument("--optimiser", choices=("adam", "lbfgs"), default="adam", help="default adam")
-    parser.add_argument("--steps", type=int, metavar="N", help="steps at each noise level")
-    parser.add_argument("--batch", type=int, default=256, metavar="N", help="rows in a step of Adam (default 256)")
-    parser.add_argument(
-        "--rate", type=float, default=0.01, metavar="X", help="largest learning rate of Adam (default 0.01)"
-    )
+    parser.add_argument("--steps", type=whole, metavar="N", help="steps at each noise level")
+    parser.add_argument("--batch", type=whole, metavar="N", help="rows in a step of Adam (default 256)")
+    parser.add_argument("--rate", type=float, metavar="X", help="largest learning rate of Adam (default 0.01)")
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of splits, network and noise (default 0)")
     parser.add_argument("--json", action="store_true", help="summary.json on stdout")
 
 
 def run(args):
     """Fit, write the folder, print what was found; returns the exit code."""
+    if args.out is not None:
+        no_stdout(args.out)
     progress = _Watch()
     progress.say(f"fit: reading {args.data} ...")
     try:
         table = read_table(args)
     finally:
         progress.clear()
-    out = args.out or f"{os.path.basename(args.data).split('.')[0] or 'data'}-fit"
+    name = "stdin" if args.data == "-" else os.path.basename(os.path.abspath(args.data))
+    out = args.out or f"{name.split('.')[0] or 'data'}-fit"
+    if args.resume and not os.path.exists(os.path.join(out, NAME)):
+        note(f"--resume: {out} holds no fit that was stopped; this one begins")
     watch = _Watch()
     try:
         result = fit(
@@ -95,11 +103,13 @@ def run(args):
         )  # fmt: skip
     finally:
         watch.clear()
+    if args.resume and not watch.steps:
+        note(f"--resume: the fit in {out} had ended; nothing was left to do")
     picture = _picture(out, result, table.x, args.seed)
     if args.json:
         print(json.dumps({"version": __version__, "out": out} | result.summary, indent=1, allow_nan=False))
     else:
-        print(_words(args.data, result.summary))
+        print(_words(name, result.summary))
         print(f"wrote model.npz, metrics.csv, summary.json{picture} in {out}")
     return FINE
 
@@ -155,11 +165,11 @@ class _Watch(Progress):
     def __init__(self):
         super().__init__("fit")
         self.start = self.shown = time.monotonic()
-        self.first = None
+        self.first, self.steps = None, 0
 
     def __call__(self, share, state):
-        now = time.monotonic()
-        if not self.live or now - self.shown < 0.1:
+        now, self.steps = time.monotonic(), self.steps + 1
+        if Progress.quiet or now - self.shown < 0.1:
             return
         self.first = share if self.first is None else self.first
         left = (now - self.start) * (1 - share) / max(share - self.first, 1e-9)

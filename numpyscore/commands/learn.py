@@ -5,6 +5,7 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
+from ..common.names import nearest
 from ..lessons import EXERCISES, folder
 from .terminal import DIFFERENCE, FINE, bold, program
 
@@ -12,6 +13,7 @@ HELP = "the course: exercises whose answers are judged"
 FOLDER = "score-matching-lessons"
 MARKS = {"done": "✓", "todo": "·", "wrong": "✗"}
 PLAIN = {"done": "+", "todo": ".", "wrong": "x"}  # where the terminal has no such letters
+VERBS = ("start", "hint", "solution")
 NOUNS = {"todo": "next", "wrong": "not yet"}
 
 
@@ -35,12 +37,16 @@ def arguments(parser):
 def run(args):
     """Write, judge, hint or solve; returns the exit code."""
     verb, *rest = args.words or [""]
-    if verb not in ("start", "hint", "solution"):
+    if verb not in VERBS:
         verb, rest = "judge", args.words
     if args.notebook and verb != "start":
         raise ValueError("--notebook belongs to `learn start`, which writes the files")
     if args.json and verb != "judge":
         raise ValueError(f"--json belongs to `learn [DIR]`, the judgement; `learn {verb}` prints text")
+    if len(rest) > 1 and verb == "judge":
+        raise ValueError(
+            f"{rest[0]!r} is no word of learn; start, hint, solution or one folder was expected{nearest(rest[0], VERBS)}"
+        )
     if len(rest) > 1:
         raise ValueError(f"one word after {verb!r} was expected, {len(rest)} came: {' '.join(rest)}")
     if verb in ("hint", "solution"):

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 
+from ..common.names import nearest
 from . import plots
 
 NO_MATPLOTLIB = "Figures need matplotlib: pip install 'numpyscore[figures]'"
@@ -72,7 +73,9 @@ def load(name):
         If there is no figure of this name.
     """
     if name not in (known := scripts()):
-        raise ValueError(f"figures: there is no figure {name!r}, expected one of {', '.join(known)}.")
+        raise ValueError(
+            f"figures: there is no figure {name!r}, expected one of {', '.join(known)}{nearest(name, known)}."
+        )
     return SimpleNamespace(**runpy.run_path(str(known[name]), run_name=name))
 
 
@@ -96,6 +99,14 @@ def draw(name, *, narrow=False):
         with plots.style(narrow=small):
             forms.append(_dressed(name + form, title, claim, plots.svg(script.draw())))
     return Picture(name, title, claim, *forms)
+
+
+def slides(name, formats, size=None, font_size=None):
+    """The picture of a figure for a slide, its claim asserted on the way: format -> bytes. See `plots.slide`."""
+    script = load(name)
+    title = " ".join(inspect.cleandoc(script.__doc__).partition("\n\n")[0].split())
+    with plots.style(**{"svg.fonttype": "none"}):
+        return plots.slide(script.draw(), title, formats, size, font_size)
 
 
 def drawable():

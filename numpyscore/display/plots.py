@@ -7,6 +7,7 @@ markers too, so that a grey print will do. Ink is one colour throughout, so that
 import contextlib
 import contextvars
 import io
+import textwrap
 from itertools import cycle, islice
 from typing import Any
 
@@ -100,6 +101,47 @@ def svg(figure):
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
     return stream.getvalue()
+
+
+FORMATS = ("svg", "png", "pdf")
+PIXELS = 2560  # of a picture for a slide, across
+
+
+def slide(figure, title, formats, size=None, font_size=None):
+    """A figure for a slide: its claim as the title, on white, text as text.
+
+    Parameters
+    ----------
+    figure : Figure
+    title : str
+    formats : sequence of "svg", "png", "pdf"
+    size : (width, height), inches, optional
+        Of the slide; None: the figure's own.
+    font_size : number, points, optional
+        Of the text where the picture fills the slide. All is drawn in the figure's own points, on a slide that is smaller by as much, so
+        that text, lines and distances grow together.
+
+    Returns
+    -------
+    dict : format -> bytes
+    """
+    grown = (font_size or RC["font.size"]) / RC["font.size"]
+    width, height = np.array(figure.get_size_inches() if size is None else size) / grown
+    figure.set_size_inches(width, height)
+    across = max(20, int(72 * width / (0.56 * RC["axes.titlesize"])))  # letters to a line
+    figure.suptitle(textwrap.fill(title, across), fontsize=RC["axes.titlesize"], x=0.01, ha="left")
+    out = {}
+    for form in formats:
+        stream = io.BytesIO()
+        about: Any = {
+            "svg": {"Date": None, "Creator": None},
+            "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+        }
+        figure.savefig(
+            stream, format=form, metadata=about.get(form, {"Software": None}), facecolor="white", dpi=PIXELS / width
+        )
+        out[form] = stream.getvalue()
+    return out
 
 
 def looks(n):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..common.inputs import finite, numeric
+from ..objectives.arguments import network
 from ..objectives.implicit import implicit
 
 STEP = 1e-30  # of a complex step
@@ -43,7 +44,7 @@ class Sandwich(NamedTuple):
         return np.sqrt(np.diag(self.cov))
 
 
-def sandwich(model, x, objective=implicit, *, directions=None, **options):
+def sandwich(model, x, objective=implicit, *, directions=None, weights=None, **options):
     r"""Covariance of a fitted network's parameters along given directions, by the sandwich formula.
 
     .. math:: A_{jk} = v_j^T\, \partial_\theta^2 J\, v_k, \qquad B = \mathrm{Cov}_n\,(v_j \cdot \partial_\theta \rho_n), \qquad
@@ -62,6 +63,8 @@ def sandwich(model, x, objective=implicit, *, directions=None, **options):
         `implicit`, `denoising`, ...; of random objectives give the noise or a seed among the options: one draw for each sample, as in training.
     directions : (k, p) array, optional
         v_j in the space of model.theta.
+    weights : (n,) array >= 0, optional
+        Sample weights, handed to the objective: a sample's slope counts with its weight (of mean 1), in A and, squared, in B.
 
     Returns
     -------
@@ -77,6 +80,7 @@ def sandwich(model, x, objective=implicit, *, directions=None, **options):
     Test: test_errors.py::test_a_networks_output_layer_has_the_errors_of_its_closed_form
     """
     where = "sandwich"
+    network(where, model, x)
     p = model.theta.size
     V = np.eye(p) if directions is None else np.atleast_2d(np.asarray(numeric(where, "directions", directions), float))
     if V.ndim != 2 or V.shape[1] != p or not len(V):
@@ -89,10 +93,13 @@ def sandwich(model, x, objective=implicit, *, directions=None, **options):
             f"{where}: activation {model.activation.name!r} does not take complex input, which the derivatives need; use tanh, softplus, "
             f"silu, sigmoid or sin."
         )
+    w = sample_weights(where, weights, len(x))
+    if w is not None:
+        options["weights"] = w
     slopes, rows = [], []
     for v in V:
         loss = objective(model.with_theta(model.theta + 1j * STEP * v), x, **options)
-        slopes.append(loss.per_sample.imag / STEP)  # (n,)
+        slopes.append((1.0 if w is None else w) * loss.per_sample.imag / STEP)  # (n,)
         rows.append(V @ (loss.gradient.imag / STEP))  # (k,)
     A, rho = np.array(rows), np.array(slopes).T
     A, n = 0.5 * (A + A.T), len(rho)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..networks.directions import Axes
-from .arguments import beside
+from .arguments import beside, network
 from .loss import Objective, distance, of_samples, sample_weights, squared_score
 
 
@@ -27,7 +27,7 @@ def explicit(model, x, target_score, *, sigma=None, weights=None, gradient=True)
     Returns
     -------
     Loss
-        Units 1/[x]^2. Its mean under the data density is half the Fisher divergence.
+        Units 1/[x]^2. Its mean under the data density is the Fisher divergence, with the 1/2 in front of the square as everywhere here.
 
     Raises
     ------
@@ -40,6 +40,7 @@ def explicit(model, x, target_score, *, sigma=None, weights=None, gradient=True)
 
     Source: Hyvarinen (2005), JMLR 6:695-709, equation 2.
     """
+    network("explicit", model, x)
     points = model.points("explicit", x, sigma)
     target = beside("explicit", "target_score", target_score, points.x, model, "one score per sample")
     shares = sample_weights("explicit", weights, len(points.x))
@@ -78,8 +79,8 @@ def implicit(model, x, *, sigma=None, weights=None, gradient=True):
     Returns
     -------
     Loss
-        Units 1/[x]^2. Its mean is that of `explicit` minus half the Fisher information of the data, provided that the
-        boundary term p s vanishes; so it may be negative; differences between models are differences of half Fisher divergences.
+        Units 1/[x]^2. Its mean is that of `explicit` minus half the Fisher information of the data, E|s_0|^2 / 2, provided that the
+        boundary term p s vanishes; so it may be negative; differences between models are differences of Fisher divergences.
 
     Raises
     ------
@@ -95,6 +96,7 @@ def implicit(model, x, *, sigma=None, weights=None, gradient=True):
 
     Source: Hyvarinen (2005), JMLR 6:695-709, Theorem 1.
     """
+    network("implicit", model, x)
     points = model.points("implicit", x, sigma, second=True)
     shares = sample_weights("implicit", weights, len(points.x))
     return of_samples("implicit", model, points, squared_score, weights=shares, gradient=gradient, trace=True)
@@ -114,12 +116,13 @@ IMPLICIT = Objective(
 
 
 def generalised(model, x, h, h_prime, *, sigma=None, weights=None, gradient=True):
-    r"""Generalised score matching: for half-lines and boxes, where the data's density need not vanish at the boundary.
+    r"""Generalised score matching: for half-lines, boxes and other supports where the data's density need not vanish at the boundary.
 
-    .. math:: \ell(x) = \sum_i \tfrac12 h_i(x_i) s_i(x)^2 + h_i'(x_i) s_i(x) + h_i(x_i)\, \partial_i s_i(x)
+    .. math:: \ell(x) = \sum_i \tfrac12 h_i(x) s_i(x)^2 + h_i'(x) s_i(x) + h_i(x)\, \partial_i s_i(x), \qquad h_i' = \partial_i h_i
 
-    Each weight h_i >= 0 depends on x_i alone and goes to 0 at the boundary, which kills the boundary term p h s that
-    plain implicit matching would be off by. The diagonal of the Jacobian costs d directions sqrt(h_i) e_i, however
+    Each weight h_i >= 0 goes to 0 at those points of the boundary that a line along x_i meets, which kills the boundary term p h s that
+    plain implicit matching would be off by. On a box x_i alone tells how near they are (`box_weight`); on a disc or a polytope all
+    coordinates do (`distance_weight`). The diagonal of the Jacobian costs d directions sqrt(h_i) e_i, however
     narrow the network is: no collapse to n_1 of them, unlike the trace in `implicit`.
 
     Parameters
@@ -128,8 +131,9 @@ def generalised(model, x, h, h_prime, *, sigma=None, weights=None, gradient=True
     x : (n, d) array, n >= 1
         Samples inside the support.
     h, h_prime : callables (n, d) -> (n, d), or (n, d) arrays
-        The weights at x, in any unit [h], and their derivatives, [h]/[x]. `linear_weight()`, `square_weight()`,
-        `capped_weight(c)` and `box_weight(lower, upper)` return such pairs: ``generalised(model, x, *linear_weight())``.
+        The weights at x, in any unit [h], and the derivative of each in its own coordinate, dh_i/dx_i, [h]/[x]. `linear_weight()`,
+        `square_weight()`, `capped_weight(c)`, `box_weight(lower, upper)` and `distance_weight(...)` return such pairs:
+        ``generalised(model, x, *linear_weight())``.
     sigma : scalar or (n,) array, the noise level a conditional network is told
     weights : (n,) array, optional
         Sample weights >= 0, in any unit: the loss is the weighted mean.
@@ -156,6 +160,7 @@ def generalised(model, x, h, h_prime, *, sigma=None, weights=None, gradient=True
     Source: Hyvarinen (2007), Comput. Statist. Data Anal. 51:2499-2512; Yu, Drton & Shojaie (2019), JMLR 20(76).
     """
     where = "generalised"
+    network(where, model, x)
     points = model.points(where, x, sigma, second=True)
     x, shares = points.x, sample_weights(where, weights, len(points.x))
     call = lambda f: f(x) if callable(f) else f

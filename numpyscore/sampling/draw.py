@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..common.inputs import count, generator, positive
+from ..common.names import kind_of, nearest
 from ..densities import Gaussian, TruncatedGaussian
 from ..densities.noise import geometric_levels
 from ..densities.support import support_of
@@ -32,6 +33,11 @@ class Drawn(NamedTuple):
     acceptance: np.ndarray | None = None
     note: str = ""
 
+    @property
+    def stuck(self):
+        """Whether hardly a proposal was accepted: the chains stand where they started, and these are no samples."""
+        return self.acceptance is not None and len(self.acceptance) > 0 and float(self.acceptance.mean()) < STUCK
+
 
 def draw(
     model, n, *, sigmas=None, ladder=None, support=None, method="auto", n_steps=None, step=None, rng=None,
@@ -40,7 +46,7 @@ def draw(
 
     Parameters
     ----------
-    model : EnergyMLP or ScoreMLP, conditional or not, of standardised data
+    model : EnergyMLP or ScoreMLP, conditional or not, of standardised data; or a `Fit`, whose samples are in the units of its data
     n : int
     sigmas : (L,) array, decreasing, in units of the standardised data
         The levels a conditional network was trained at. For a network without levels None, or the one number that it was
@@ -74,6 +80,12 @@ def draw(
 
     Test: test_drawing.py::test_every_method_draws_from_a_gaussian_family
     """
+    if callable(own := getattr(model, "draw", None)):  # a Fit knows its units, levels, ladder and ends
+        given = {"sigmas": sigmas, "ladder": ladder, "support": support, "n_steps": n_steps, "step": step}
+        return own(n, method=method, rng=rng, **{name: value for name, value in given.items() if value is not None})
+    if not hasattr(model, "conditional"):
+        itself = "; it samples itself: .sample(n, rng=seed)" if hasattr(model, "sample") else ""
+        raise TypeError(f"draw: model is {kind_of(model)}, expected a network or a Fit{itself}.")
     where, rng, n = "draw", generator("draw", rng), count("draw", "n", n, least=0)
     steps = None if n_steps is None else count(where, "n_steps", n_steps)
     step = None if step is None else positive(where, "step", step)
@@ -103,16 +115,22 @@ def draw(
             "far modes have the weights of exp(-f)/Z, which a score learned at little noise hardly knows: of .2 it may make .0; "
             "for weights take a network that knows noise levels, the default of fit"
         )
-        return Drawn(found.samples, method, found.acceptance, note)
+        return _judged(Drawn(found.samples, method, found.acceptance, note))
     least = levels[-1] if levels is not None else 0.1
     options = {"adjusted": model.kind == "EnergyMLP", "sigma": levels[-1] if model.conditional else None, "rng": rng}
     if support is not None:
         model, x0 = support.restricted(model), TruncatedGaussian(np.zeros(model.dim), 1.0, *support).sample(n, rng=rng)
     found = langevin(model, x0, step or 0.2 * least**2, steps or 2000, **options)
     note = "far modes keep the weights of the starts, N(0, I)"
-    if found.acceptance is not None and n and found.acceptance.mean() < STUCK:
-        note = f"{found.acceptance.mean():.1%} of the proposals were accepted: these are hardly more than the starts; take a smaller step"
-    return Drawn(found.samples, method, found.acceptance, note)
+    return _judged(Drawn(found.samples, method, found.acceptance, note))
+
+
+def _judged(drawn):
+    """With another note where the chains stood still."""
+    if not drawn.stuck:
+        return drawn
+    said = f"{drawn.acceptance.mean():.1%} of the proposals were accepted: these are hardly more than the starts; take a smaller step"
+    return drawn._replace(note=said)
 
 
 def _too_wide(levels):
@@ -138,7 +156,7 @@ def _down(ladder, n, support, steps, step, rng):
     options = {"step": step, "adjusted": first.kind == "EnergyMLP", "rng": rng}
     found = annealed_langevin(family, x0, sigmas[1:], steps or 100, **options)
     note = "far modes have the weights of the larger noise; those in exp(-f)/Z of the last energy (method tempered) may differ"
-    return Drawn(found.samples, "annealed", found.acceptance, note)
+    return _judged(Drawn(found.samples, "annealed", found.acceptance, note))
 
 
 def wide(model, support):
@@ -160,7 +178,9 @@ def _method(where, model, ladder, method, support):
     if method == "auto":
         return fit[0]
     if method not in fit:
-        raise ValueError(f"{where}: method is {method!r}, expected {', '.join(fit)} for {model!r}.")
+        raise ValueError(
+            f"{where}: method is {method!r}, expected {', '.join(fit)} for {model!r}{nearest(method, fit)}."
+        )
     return method
 
 

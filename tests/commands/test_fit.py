@@ -40,7 +40,7 @@ def call(capsys, *argv):
 
 def start(data, out, *options, seconds=0.0):
     """The command in a process of its own that writes a checkpoint after every step, or every so many seconds."""
-    argv = [sys.executable, "-c", OFTEN.format(seconds), "fit", str(data), "--out", str(out), *options]
+    argv = [sys.executable, "-c", OFTEN.format(seconds), "fit", str(data), "--out", str(out), "--quiet", *options]
     return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

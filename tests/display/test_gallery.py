@@ -184,3 +184,53 @@ def test_without_matplotlib_one_line_says_what_is_needed(tmp_path, monkeypatch, 
     assert main(["figures", "--out", str(tmp_path)]) == 2
     assert "numpyscore[figures]" in capsys.readouterr().err
     assert gallery.pictures_of([1]) is None
+
+
+# ------------------------------------------------------------------------------- for slides
+
+
+def test_a_figure_for_a_slide_has_text_as_text_its_claim_as_title_and_the_size_asked_for(tmp_path, capsys):
+    """16:9 at the height of a slide is 13.33 x 7.5 inches; letters of 18 points there are 18 * 72 / (13.33 * 72) of its width."""
+    argv = [
+        "figures",
+        "two_terms",
+        "--out",
+        str(tmp_path),
+        "--format",
+        "png,pdf,svg",
+        "--size",
+        "16:9",
+        "--font-size",
+        "18",
+    ]
+    assert main(argv) == 0
+    assert [Path(line).name for line in capsys.readouterr().out.split()] == [
+        "two_terms.png",
+        "two_terms.pdf",
+        "two_terms.svg",
+    ]
+    root = ET.parse(tmp_path / "two_terms.svg").getroot()
+    words = ["".join(e.itertext()) for e in root.iter(f"{SVG}text")]
+    title = gallery.draw("two_terms").title
+    assert " ".join(words).count(title.split(",")[0][:30]) == 1 and len(words) > 10
+    _, _, width, height = map(float, root.get("viewBox").split())
+    assert width / height == pytest.approx(16 / 9, rel=1e-3)
+    sizes = {
+        float(size)
+        for size in re.findall(r"font(?:-size)?: (?:[\w.]+ )*?([\d.]+)px", (tmp_path / "two_terms.svg").read_text())
+    }
+    assert 9.0 / width == pytest.approx(18 / (13.3333 * 72), rel=1e-3) and 9.0 in sizes
+    head = (tmp_path / "two_terms.png").read_bytes()[16:24]
+    across, down = int.from_bytes(head[:4], "big"), int.from_bytes(head[4:], "big")
+    assert across == pytest.approx(2560, abs=2) and across / down == pytest.approx(16 / 9, rel=2e-3)
+    assert (tmp_path / "two_terms.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize(
+    "option, value, said",
+    [("--format", "gif", "no format"), ("--format", "sgv", "did you mean svg"), ("--size", "16", "no size"), ("--size", "16:0", "no size"), ("--font-size", "1", "no font size")],
+)  # fmt: skip
+def test_what_is_no_slide_is_told(option, value, said, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["figures", "two_terms", "--out", str(tmp_path), option, value])
+    assert said in capsys.readouterr().err

@@ -166,6 +166,25 @@ def test_a_kernel_family_fits_with_a_ridge_where_it_has_none_without():
         assert abs(loss(theta + 1e-2 * v) - loss(theta - 1e-2 * v)) < 1e-9 * loss(theta + v)  # odd part of a parabola
 
 
+def test_a_networks_errors_with_sample_weights_are_those_of_its_closed_form():
+    """A weight of 2 counts a row's slope twice: the slopes were unweighted beside a weighted second derivative."""
+    rng = RNG(4)
+    x, W, b, w = (
+        rng.standard_normal((300, 2)),
+        rng.standard_normal((2, 3)),
+        rng.standard_normal(3),
+        rng.uniform(0.2, 5, 300),
+    )
+    found = product_of_experts(x, W, b, "tanh", confinement=0.5, weights=w, covariance=True)
+    net = ns.EnergyMLP.from_arrays([(W, b), (found.value[:, None], [0.0])], "tanh", confinement=0.5)
+    output = np.eye(net.theta.size)[-4:-1]
+    by_network = sandwich(net, x, directions=output, weights=w)
+    np.testing.assert_allclose(by_network.cov, found.cov, rtol=1e-7)
+    np.testing.assert_allclose(sandwich(net, x, directions=output, weights=7 * w).cov, by_network.cov, rtol=1e-12)
+    with pytest.raises(ValueError, match="not at the minimum"):
+        sandwich(net, x, directions=output)
+
+
 def test_weights_of_all_coordinates_on_a_disc():
     """A Gaussian cut to a disc: distance to the rim as the weight; the mean and the precision come back within four errors."""
     rng = RNG(12)

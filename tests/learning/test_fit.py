@@ -7,6 +7,7 @@ import os
 
 import numpy as np
 import pytest
+from frames import Frame
 from nightly import mostly
 
 from numpyscore import (
@@ -571,7 +572,7 @@ BAD = {
     "steps": ({"steps": 0}, ValueError, "steps is 0"),
     "rate": ({"rate": np.nan}, ValueError, "rate is nan"),
     "model of another dim": ({"model": EnergyMLP.init(3, (4,), rng=0)}, ValueError, "expected dim 2"),
-    "no model": ({"model": 3}, TypeError, "model is a int"),
+    "no model": ({"model": 3}, TypeError, "model is an int"),
     "conditional": (
         {"model": EnergyMLP.init(2, (4,), conditional=True, rng=0)},
         ValueError,
@@ -635,6 +636,110 @@ def test_control_columns_that_are_only_related_keep_their_units():
     three = EnergyMLP.init(3, (6,), "silu", confinement=1.0, conditional=True, rng=0)
     given = Task(nearly_dependent(60), "multilevel_denoising", [2.0, 0.5], three, 0, "adam", 6, 256, 0.01)
     assert given.units.mix is None  # levels that were given are in standard deviations of the columns
+
+
+# ------------------------------------------------------------------------------- in the units of the data
+
+
+@functools.cache
+def asked(kind):
+    """A quick fit of a density at several levels, of a score at one, and of a score network without energy."""
+    several = EnergyMLP.init(2, (6,), "silu", confinement=1.0, conditional=True, rng=0)
+    options = {
+        "density": {"objective": "multilevel_denoising", "model": several, "sigma": [4.0, 1.0, 0.4], "steps": 30},
+        "score": {},
+        "without energy": {"model": ScoreMLP.init(2, (6,), "silu", rng=0)},
+        "ladder": {"sigma": "auto", "steps": 6},
+    }[kind]
+    return fit(ROWS, **(QUICK | options))
+
+
+@pytest.mark.parametrize("kind", ["density", "score", "without energy", "ladder"])
+def test_a_fit_answers_in_the_units_of_the_data(kind):
+    """The second column has a scale of 20: scores in standardised units would be wrong by that factor."""
+    found = asked(kind)
+    model, units = found.model, found.units
+    sigma = 0.4 if kind == "density" else None
+    at = found.evaluate(ROWS[:5])
+    z = (ROWS[:5] - units.mean) / units.scale
+    np.testing.assert_allclose(found.score(ROWS[:5]), model.score(z, sigma=sigma) / units.scale, rtol=1e-12)
+    np.testing.assert_array_equal(at.score, found.score(ROWS[:5]))
+    np.testing.assert_array_equal(at.trace, found.trace(ROWS[:5]))
+    # the trace is the divergence of the score in [x]: central differences, truncation h^2 and rounding eps/h of numbers near 1
+    h = 1e-5 * units.scale
+    slopes = [
+        (found.score(ROWS[:5] + e) - found.score(ROWS[:5] - e))[:, i] / (2 * h[i]) for i, e in enumerate(np.diag(h))
+    ]
+    np.testing.assert_allclose(at.trace, sum(slopes), rtol=1e-6, atol=1e-6)
+    if kind == "without energy":
+        assert at.energy is None and at.logpdf is None and "score network" in at.why
+        with pytest.raises(ValueError, match="no log density"):
+            found.logpdf(ROWS[:5])
+        return
+    np.testing.assert_array_equal(at.logpdf, found.logpdf(ROWS[:5]))
+    if kind == "score":  # of one energy, logpdf + energy is the constant log Z: both are per unit of x
+        assert np.ptp(at.logpdf + at.energy) < 1e-10
+
+
+@pytest.mark.parametrize("kind", ["density", "ladder", "score"])
+def test_samples_are_those_of_the_command_and_of_draw(kind, tmp_path, capsys):
+    from numpyscore.cli import main
+    from numpyscore.learning.fit import write_results
+
+    found = asked(kind)
+    write_results(str(tmp_path), found)
+    assert main(["sample", str(tmp_path / "model.npz"), "-n", "4", "--seed", "3"]) == 0
+    printed = np.array([list(map(float, line.split(","))) for line in capsys.readouterr().out.splitlines()[1:]])
+    drawn = draw(found, 4, rng=3)
+    np.testing.assert_array_equal(found.sample(4, rng=3), printed)
+    np.testing.assert_array_equal(drawn.samples, printed)
+    assert drawn.method == {"density": "flow", "ladder": "annealed", "score": "tempered"}[kind]
+
+
+def test_rows_of_a_data_frame_are_found_by_the_names_of_its_columns():
+    found = fit(Frame(first=ROWS[:, 0], second=ROWS[:, 1]), **QUICK)
+    assert found.units.columns == ("first", "second") and "(first, second)" in repr(found)
+    turned = Frame(second=ROWS[:3, 1], other=np.zeros(3), first=ROWS[:3, 0])
+    np.testing.assert_array_equal(found.score(turned), found.score(ROWS[:3]))
+    with pytest.raises(ValueError, match="no column second"):
+        found.logpdf(Frame(first=ROWS[:3, 0]))
+
+
+def test_a_fit_says_what_it_is_in_three_lines():
+    found = asked("density")
+    lines = repr(found).splitlines()
+    assert len(lines) == 3 and len(repr(found)) < 500
+    assert "40 rows x 2 columns (x1, x2)" in lines[0] and "log-likelihood held out" in lines[1]
+    assert ".score(x)" in lines[2] and "units of the data" in lines[2]
+    assert found._repr_html_().startswith("<div><b>Fit of 40 rows")
+    assert "exact implicit loss of clean rows" in repr(asked("score"))
+
+
+@pytest.mark.parametrize(
+    "name, said",
+    [
+        ("score_samples", r"here it is \.logpdf\(x\)"),
+        ("rvs", r"here it is \.sample\(n, rng=seed\)"),
+        ("log_prob", r"here it is \.logpdf"),
+        ("transform", r"units\.to_standard"),
+        ("samlpe", "did you mean sample"),
+    ],
+)
+def test_habits_of_other_libraries_get_the_right_name(name, said):
+    with pytest.raises(AttributeError, match=said):
+        getattr(asked("score"), name)
+    assert not hasattr(asked("score"), "nothing of the kind")
+
+
+def test_chains_that_stand_still_are_no_samples_without_a_word():
+    """Steps of 100 in standardised units: no proposal is accepted, and what comes out are the starts."""
+    found = asked("score")
+    drawn = draw(found, 5, method="langevin", step=100.0, n_steps=3, rng=0)
+    assert drawn.stuck and "hardly more than the starts" in drawn.note
+    found = type(found)(*found)
+    found.draw = lambda n, rng: drawn
+    with pytest.warns(UserWarning, match="hardly more than the starts"):
+        found.sample(5, rng=0)
 
 
 # ------------------------------------------------------------------------------- words for losses that mislead
