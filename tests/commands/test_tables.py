@@ -41,7 +41,10 @@ def told(path, rows, tmp_path, capsys, *options):
 
     yield "verify", said([*verify, "--report", str(tmp_path / "page.html")])
     page = (tmp_path / "page.html").read_text()
-    yield "page", re.sub("<annotation.*?</annotation>|<[^>]*>", "", page)  # without the TeX that stands beside mathematics
+    yield (
+        "page",
+        re.sub("<annotation.*?</annotation>|<[^>]*>", "", page),
+    )  # without the TeX that stands beside mathematics
     yield "verify --json", "\n".join(json.loads(said([*verify, "--json"]))["notes"])
     yield "fit", said(fit)
     yield "summary", "\n".join(json.loads((tmp_path / "out" / "summary.json").read_text())["notes"])
