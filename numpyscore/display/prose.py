@@ -21,7 +21,7 @@ TOKEN = re.compile(
     r"""(?P<sign>->|<=|>=|\+-|\ \.\ (?=[A-Za-z(])|[-+*/=<>|()\[\]{}−]|,\ |(?<=[a-z])\.(?=[a-z](?![a-z])))
     |(?P<space>\ +)
     |(?P<word>`[^`]*`|[\w./-]+\.(?:csv|npz|py)\b|x(?=\ \d+\ columns)|[A-Za-z]+-[A-Za-z]{2,}[\w-]*|\d-d\b|[A-Za-z]+['’](?:s|t|ll|re)\b(?!_))
-    |(?P<power>\d+(?:\.\d+)?e-?\d+)
+    |(?P<power>\d+(?:\.\d+)?e[-+]?\d+)
     |(?P<number>\d+(?:\.\d+)?|\.\d+)
     |(?P<function>(?:log10|log|exp|grad|sum|sqrt|sign|min|max|ln|tanh|cosh)\b(?=\ ?[-\w|(])|tr\b(?=[\](\ ]))
     |(?P<symbol>(?:(?:lambda|sigma|theta|tau|mu|eps|epsilon|pi|phi|delta|Gamma|Phi)(?![A-Za-z])|d[swtxS](?![A-Za-z0-9])|dsigma(?![A-Za-z])|ab(?![A-Za-z])
@@ -144,8 +144,9 @@ def _piece(kind, piece):
     """One piece as TeX."""
     match kind:
         case "power":
-            mantissa, exponent = piece.split("e")
-            return f"10^{{{exponent}}}" if mantissa == "1" else rf"{mantissa} \times 10^{{{exponent}}}"
+            mantissa, exponent = piece.replace("e+", "e").split("e")
+            power = f"10^{{{int(exponent)}}}"
+            return power if mantissa == "1" else rf"{mantissa} \times {power}"
         case "function":
             return FUNCTIONS[piece]
         case "script":

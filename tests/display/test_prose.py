@@ -43,6 +43,7 @@ def tex(html):
         ("p'", "§", ["p'"]),
         ("Stein's", "Stein's", []),
         ("1e-8 of 2.7e-3", "§ of §", ["10^{-8}", r"2.7 \times 10^{-3}"]),
+        ("1e+06 of 2.5e+07", "§ of §", ["10^{6}", r"2.5 \times 10^{7}"]),  # as %g writes them
     ],
 )  # fmt: skip
 def test_runs_of_symbols_are_set_and_words_are_not(text, words, equations):
