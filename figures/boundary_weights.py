@@ -1,7 +1,7 @@
 """Weights that vanish at the boundary give back what the boundary takes.
 
-Data from a Gaussian of mean 0.5 cut at 0, the uncut Gaussian of mean mu as the model. The implicit loss has its minimum elsewhere, for
-p s does not vanish at 0; weighted by h with h(0) = 0, whichever h, generalised score matching has it at the truth.
+Data from a Gaussian of mean 0.5 cut at 0, the uncut Gaussian of mean mu as the model. The implicit loss has its minimum at 1.01, the mean of what
+was kept, for p s does not vanish at 0; weighted by h with h(0) = 0, whichever h, generalised score matching has it at the truth.
 """
 
 import numpy as np
@@ -11,44 +11,68 @@ from numpyscore.display import plots
 
 CHAPTER = 6
 TRUTH = 0.5
-IMPLICIT = "h = 1, the implicit loss"
-WEIGHTS = {"h = x": ns.linear_weight(), "h = x²": ns.square_weight(), "h = min(x, 1)": ns.capped_weight(1.0)}
+WEIGHTS = {
+    "h = 1": (np.ones_like, np.zeros_like),
+    "h = x": ns.linear_weight(),
+    "h = x²": ns.square_weight(),
+    "h = min(x, 1)": ns.capped_weight(1.0),
+}
 
 
 def measure():
-    """p, mu, and every loss over mu; asserted: the minima of the weighted ones at the truth, that of the implicit one as in its closed form."""
+    """x with p h for each weight; mu with each loss, by quadrature."""
     p = ns.TruncatedGaussian(TRUTH, 1.0, 0.0, np.inf)
-    mu = np.linspace(-0.5, 2.5, 61)
-    losses = {}
-    for name, (h, slope) in {IMPLICIT: (np.ones_like, np.zeros_like), **WEIGHTS}.items():
+    x, mu = np.linspace(0, 3, 601), np.linspace(-0.5, 2.5, 121)
+    found = {"x": x, "mu": mu}
+    for name, (h, slope) in WEIGHTS.items():
 
         def each(x, h=h, slope=slope):
             return np.stack([ns.generalised_loss(m - x, -np.ones_like(x), h(x), slope(x)) for m in mu], 1)
 
-        losses[name] = ns.expectation(each, p, breaks=((1.0,),)).value
-    best = {name: mu[np.argmin(values)] for name, values in losses.items()}
-    mean = ns.expectation(lambda x: x[:, 0], p).value
-    assert abs(best[IMPLICIT] - mean) < 0.026 and mean > TRUTH + 0.3
-    assert all(abs(best[name] - TRUTH) < 1e-9 for name in WEIGHTS), best
-    return p, mu, losses, best
+        found[f"p h, {name}"] = np.exp(p.logpdf(x[:, None])) * h(x)
+        found[f"loss, {name}"] = ns.expectation(each, p, breaks=((1.0,),)).value
+    return found
+
+
+def claim(found):
+    """Asserted: every loss is the parabola that its moments say, with its minimum at the truth where h(0) = 0, and at the mean where not."""
+    from scipy.integrate import quad
+    from scipy.special import ndtr
+
+    p = lambda x: np.exp(-((x - TRUTH) ** 2) / 2) / np.sqrt(2 * np.pi) / ndtr(TRUTH)
+    x, mu = found["x"], found["mu"]
+    np.testing.assert_allclose(mu[[0, -1]], [-0.5, 2.5])
+    for name, (h, slope) in WEIGHTS.items():
+        np.testing.assert_allclose(found[f"p h, {name}"], p(x) * h(x), rtol=1e-9)
+        mean = lambda g, p=p: sum(quad(lambda y: float(p(y) * g(np.array(y))), *ends)[0] for ends in ((0, 1), (1, 12)))
+        a, b = mean(h), mean(lambda y, h=h, slope=slope: h(y) * y - slope(y))
+        c = mean(lambda y, h=h, slope=slope: h(y) * (y**2 / 2 - 1) - slope(y) * y)
+        np.testing.assert_allclose(found[f"loss, {name}"], a * mu**2 / 2 - b * mu + c, atol=1e-8)
+        assert abs(mu[np.argmin(found[f"loss, {name}"])] - (1.01 if name == "h = 1" else TRUTH)) < 0.02
 
 
 def draw():
     """p times the weights near the boundary, and the losses less their minima."""
-    p, mu, losses, _ = measure()
+    found = measure()
+    claim(found)
     figure, (left, right) = plots.panels(2, height=3.3)
-    x = np.linspace(0, 3, 301)
-    density = np.exp(p.logpdf(x[:, None]))
-    looks = plots.looks(4)
-    left.plot(x, density, **(looks[0] | {"marker": ""}), label=IMPLICIT)
-    for (name, (h, _)), look in zip(WEIGHTS.items(), looks[1:], strict=True):
-        left.plot(x, density * h(x), **(look | {"marker": ""}), label=name)
-    left.set_ylim(0, 1.35)
-    left.legend(ncols=2, loc="upper left")
-    plots.labels(left, "x", "density p times weight h", "What is left at the boundary x = 0")
-    plots.curves(right, mu, {name: values - values.min() for name, values in losses.items()})
+    spots = {
+        "h = 1": (0.45, 0.58, 0, 10, "center"),
+        "h = x": (2.3, 0.25, 6, 8, "left"),
+        "h = x²": (1.7, 0.82, 0, 9, "center"),
+        "h = min(x, 1)": (0.42, 0.2, 7, -8, "left"),
+    }
+    for (name, look), width in zip(zip(WEIGHTS, plots.looks(4), strict=True), (3, 1.8, 1.8, 1.8), strict=True):
+        look = look | {"marker": "", "linewidth": width}
+        left.plot(found["x"], found[f"p h, {name}"], **look)
+        losses = found[f"loss, {name}"]
+        right.plot(found["mu"], losses - losses.min(), **look)
+        x, y, right_, up, side = spots[name]
+        plots.name(left, x, y, name, look["color"], xytext=(right_, up), ha=side)
+    left.set(xlim=(0, 3), ylim=(0, 0.95))
+    plots.labels(left, "x, [x]", "density p times weight h", "What is left at the wall x = 0")
     plots.rule(right, x=TRUTH, text="truth")
+    plots.name(right, -0.15, 0.68, "h = 1", plots.PALETTE[0], xytext=(6, 6))
     right.set_ylim(0, 1.2)
-    right.get_legend().remove()  # the lines are those of the left panel
-    plots.labels(right, "mean mu of the model", "loss less its minimum", "Where the minimum is")
+    plots.labels(right, "mean μ of the model, [x]", "loss less its minimum", "Where the minimum is")
     return figure

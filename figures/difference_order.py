@@ -1,7 +1,7 @@
 """Each order of a difference buys digits, until rounding takes them back; the complex step loses none.
 
 The score of the energy f = log cosh x + x^2/8 at x = 0.7, differenced with step h. Errors: forward h |f''|/2, central h^2 |f'''|/6, of fourth
-order h^4 |f^(5)|/30. Below, rounding grows as 1/h. A complex step, -Im f(x + ih)/h, has the central error and no rounding.
+order h^4/30 times the fifth derivative. Below, rounding grows as 1/h. A complex step, the imaginary part of -f(x + i h)/h, has the central error and no rounding.
 """
 
 import numpy as np

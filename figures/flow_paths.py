@@ -53,14 +53,16 @@ def draw():
     """Noise on the horizontal axis, from large on the left to small on the right; the densities at both ends."""
     found = measure()
     claim(found)
-    figure, (left, ax, right) = plots.panels(3, height=3.4, sharey=True, gridspec_kw={"width_ratios": [1, 5, 1]})
+    figure, (left, ax, right) = plots.panels(
+        3, height=3.4, together=True, sharey=True, gridspec_kw={"width_ratios": [1, 5, 1]}
+    )
     plots.profile(left, found["noisy"][::40], found["y"][::40], plots.PALETTE[0], towards="left")
     plots.profile(right, found["clean"][::10], found["y"][::10], plots.PALETTE[0])
     lower = found["shares"] < WEIGHTS[0]
     for below_, colour, dash in ((lower, plots.PALETTE[1], (0, (5, 2))), (~lower, plots.PALETTE[2], "-")):
         ax.plot(found["sigmas"], found["paths"][:, below_], color=colour, linewidth=1.1, linestyle=dash)
     ax.set(xscale="log", xlim=(8, 0.05), ylim=(-22, 22))
-    plots.labels(ax, "noise σ, [x], from large to small", "", "30 % of the paths end in the lower mode, as in the data")
+    plots.labels(ax, "noise σ, [x], from large to small", "", "30 % go to the lower mode")
     left.set(ylabel="x, [x]", title="σ = 8")
     right.set(title="σ = 0.05")
     return figure

@@ -4,10 +4,11 @@ Song and Ermon's toy: a fifth of the mass at (-5, -5), the rest at (5, 5), chain
 levels, 400 steps at each, 20 000 chains of the true score put 0.20 +- 0.02 of them on the smaller mode, and so do those of networks
 trained by multilevel denoising on 20 000 rows, whatever the seed. Plain Langevin at the last level leaves it near one half with either.
 
-Right: what the network's energy itself says of the weights, exp(-f) integrated. It knows them while noise joins the modes, and
+Beside it: what the network's energy itself says of the weights, exp(-f) integrated. It knows them while noise joins the modes, and
 hardly where it does not: there the score does not depend on them, and a chain that came from above does not ask.
 
-It takes a quarter of an hour and no chapter waits for it: ``python figures/learned_weights.py`` writes learned_weights.png.
+It takes a quarter of an hour and no chapter waits for it: ``python figures/learned_weights.py`` writes learned_weights.png, the chains,
+and learned_weights_levels.png, the shares.
 """
 
 from pathlib import Path
@@ -102,35 +103,42 @@ def measure(**small):
 
 
 def draw(measured=None):
-    """Chains of the true score and of a learned one side by side, the shares of all, and the weights of energies by level."""
+    """Chains of the true score and of a learned one side by side."""
     found = measured or measure()
-    figure, (left, middle, right, last) = plots.panels(4, width=13, height=3.4)
-    for ax, samples, shares, whose in zip(
-        (left, middle), found.samples, (found.true, found.learned[0]), TWO, strict=True
-    ):
-        ax.scatter(*samples[-2][:4000].T, s=2, color=plots.PALETTE[0], linewidths=0, rasterized=True)
+    figure, axes = plots.panels(2, width=7.2, height=3.7)
+    for ax, samples, shares, whose in zip(axes, found.samples, (found.true, found.learned[0]), TWO, strict=True):
+        ax.scatter(*samples[-2][:3000].T, s=3, color=plots.PALETTE[0], linewidths=0, rasterized=True)
         ax.set(xlim=(-11, 11), ylim=(-11, 11), aspect="equal")
-        plots.labels(ax, "x1", "x2", f"{whose}: share {shares[-2]:.3f}")
+        plots.name(ax, -5, 2, f"{shares[-2]:.3f}", ha="center", xytext=(0, 0), fontsize=11)
+        plots.name(ax, 5, -2, f"{1 - shares[-2]:.3f}", ha="center", xytext=(0, 0), fontsize=11)
+        plots.labels(ax, "x₁, [x]", "x₂, [x]" if ax is axes[0] else "", f"Annealed, {whose}")
+    return figure
+
+
+def draw_levels(measured=None):
+    """The share of the smaller mode among chains, by schedule, and in the energies, by level."""
+    found = measured or measure()
+    figure, (left, right) = plots.panels(2, width=7.2, height=3.4)
+    blue, red = plots.PALETTE[:2]
     names = [f"{k} steps\na level" for k in SCHEDULES] + ["plain\nLangevin"]
     at = np.arange(len(names))
-    plots.intervals(right, at - 0.12, found.true, 4 * np.sqrt(found.true * (1 - found.true) / len(found.samples[0][0])))
+    errors = 4 * np.sqrt(found.true * (1 - found.true) / len(found.samples[0][0]))
+    plots.intervals(left, at - 0.12, found.true, errors, color=red)
     for k, shares in enumerate(found.learned):
-        right.plot(
-            at + 0.04 + 0.06 * k, shares, "x", color=plots.PALETTE[0], label="learned, by seed" if k == 0 else None
-        )
-    right.containers[0].set_label("true, 4 standard errors")
-    plots.rule(right, y=0.2, text="0.2", below=True)
-    right.set_xticks(at, names)
-    right.set_ylim(0, 0.6)
-    right.legend(loc="upper left")
-    plots.labels(right, "", "share in the smaller mode", "Chains from uniform starts")
-    last.plot(LEVELS, found.exact, color=plots.INK, label="true")
-    for k, shares in enumerate(found.energies):
-        last.plot(LEVELS, shares, "x", color=plots.PALETTE[0], label="learned, by seed" if k == 0 else None)
-    last.set_xscale("log")
-    last.set_ylim(0, 0.6)
-    last.legend(loc="upper left")
-    plots.labels(last, "noise sigma", "share in the smaller mode", "Energies, exp(-f) integrated")
+        left.plot(at + 0.04 + 0.06 * k, shares, "x", color=blue)
+    plots.rule(left, y=0.2, text="the data's", below=True)
+    left.set(xlim=(-0.5, 2.6), ylim=(0, 0.6))
+    left.set_xticks(at, names)
+    plots.name(left, 0, 0.3, "true score, 4 standard errors", red, ha="left", xytext=(-24, 6))
+    plots.name(left, 0, 0.36, "learned, five seeds", blue, ha="left", xytext=(-24, 10))
+    plots.labels(left, "", "share in the smaller mode", "Chains from uniform starts")
+    right.plot(LEVELS, found.exact, color=red)
+    for shares in found.energies:
+        right.plot(LEVELS, shares, "x", color=blue)
+    right.set(xscale="log", ylim=(0, 0.6))
+    plots.name(right, 3, 0.215, "true", red, ha="left", xytext=(0, -14))
+    plots.name(right, 1.1, 0.5, "learned: knows it while noise\njoins the modes, σ > 2.5", blue, ha="left")
+    plots.labels(right, "noise σ, [x]", "share in the smaller mode", r"$e^{-f}$ integrated, level by level")
     return figure
 
 
@@ -140,5 +148,6 @@ if __name__ == "__main__":
     print("true   ", *(f"{share:.4f}" for share in measured.true))
     for shares, rows in zip(measured.learned, measured.rows, strict=True):
         print("learned", *(f"{share:.4f}" for share in shares), f"  from rows with {rows:.4f}")
-    with plots.style():
-        draw(measured).savefig(Path(__file__).with_suffix(".png"), dpi=150)
+    for drawn, name in ((draw, "learned_weights"), (draw_levels, "learned_weights_levels")):
+        with plots.style():
+            drawn(measured).savefig(Path(__file__).with_name(f"{name}.png"), dpi=150, facecolor="white")

@@ -1,6 +1,6 @@
 """Integration by parts is two areas that cancel, unless p s arrives at an end with something left.
 
-The filled area of p's is E[s_0 s], the hatched area of p s' is E[s']. Their sum is the height of p s at the right end minus that at the left.
+The filled area of p' s is E[s_0 s], the hatched area of p s' is E[s']. Their sum is the height of p s at the right end minus that at the left.
 Two modes on the line: both heights are 0, the areas cancel. Exponential data end at a wall: p s begins at 0.347 there, and the sum misses
 by just that. The model is s = -(x - 0.5)/1.44 in both.
 """
@@ -59,7 +59,7 @@ def draw():
         top.set(title=title, xlim=window, ylim=(-0.85, 0.6))
         low.plot(x, ps, color=plots.INK)
         low.axhline(0, color=plots.INK, linewidth=0.6)
-        low.set(xlim=window, ylim=(-0.35, 0.62), xlabel="x, [x]")
+        low.set(xlim=window, ylim=(-0.35, 0.85), xlabel="x, [x]")
         if abs(rim) > 1e-8:
             plots.height(low, 0.0, ps[0], f"p s starts at {ps[0]:.3f}", color=green)
         plots.corner(low, f"sum of the areas {plots.signed(cross + slope)}\n= p s at the right end − at the left")

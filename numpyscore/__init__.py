@@ -14,8 +14,8 @@ __version__ = "0.1.0"
 # when it is first asked for, so `import numpyscore` costs next to nothing beside NumPy.
 _PLACES = {
     alias.asname or alias.name: "." + (node.module or "")
-    for node in ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8")).body
-    if isinstance(node, ast.ImportFrom)
+    for node in ast.walk(ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8")))
+    if isinstance(node, ast.ImportFrom) and node.level
     for alias in node.names
 }
 __all__ = sorted(_PLACES)

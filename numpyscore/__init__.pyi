@@ -1,114 +1,596 @@
-"""Every public name and where it lives, one line each: what __init__.py imports when it is asked for, and what type checkers read."""
+"""Every public name and where it lives, one line each: what __init__.py imports when it is asked for, and what type checkers read.
+
+First the places, for __init__.py, which a type checker passes over; then the same names with their types, for type checkers and editors.
+"""
+
+# fmt: off
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from os import PathLike
+from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from . import testing as testing
 from . import textbook as textbook
-from .check import CheckReport as CheckReport
-from .check import check_conservative as check_conservative
-from .check import check_density as check_density
-from .check import check_gradient as check_gradient
-from .check import check_loss as check_loss
-from .check import check_rows as check_rows
-from .check import check_sampler as check_sampler
-from .check import check_score as check_score
-from .check import check_trace as check_trace
-from .data.csv import CSVError as CSVError
-from .data.csv import from_csv as from_csv
-from .data.datasets import checkerboard as checkerboard
-from .data.datasets import digits as digits
-from .data.datasets import eight_gaussians as eight_gaussians
-from .data.datasets import old_faithful as old_faithful
-from .data.datasets import rings as rings
-from .data.datasets import song_ermon_mixture as song_ermon_mixture
-from .data.datasets import standardise as standardise
-from .data.datasets import swiss_roll as swiss_roll
-from .data.datasets import two_moons as two_moons
-from .densities import Banana as Banana
-from .densities import Beta as Beta
-from .densities import Exponential as Exponential
-from .densities import Gamma as Gamma
-from .densities import Gaussian as Gaussian
-from .densities import GaussianMixture as GaussianMixture
-from .densities import HalfNormal as HalfNormal
-from .densities import Laplace as Laplace
-from .densities import Logistic as Logistic
-from .densities import Parzen as Parzen
-from .densities import Ring as Ring
-from .densities import StudentT as StudentT
-from .densities import TruncatedGaussian as TruncatedGaussian
-from .densities import Uniform as Uniform
-from .densities.noise import bias as bias
-from .densities.noise import cosine_levels as cosine_levels
-from .densities.noise import coverage as coverage
-from .densities.noise import fisher_divergence as fisher_divergence
-from .densities.noise import geometric_levels as geometric_levels
-from .densities.noise import kl_divergence as kl_divergence
-from .densities.noise import perturb as perturb
-from .densities.noise import suggest_levels as suggest_levels
-from .densities.noise import visibility as visibility
-from .densities.weights import box_weight as box_weight
-from .densities.weights import capped_weight as capped_weight
-from .densities.weights import distance_weight as distance_weight
-from .densities.weights import linear_weight as linear_weight
-from .densities.weights import log_weight as log_weight
-from .densities.weights import square_weight as square_weight
-from .derivations import Verdict as Verdict
-from .derivations import Verdicts as Verdicts
-from .derivations import verify as verify
 from .estimation import estimators as estimators
-from .estimation.asymptotics import asymptotic_variance as asymptotic_variance
-from .estimation.asymptotics import efficiency as efficiency
-from .estimation.asymptotics import stein_weight as stein_weight
-from .estimation.errors import sandwich as sandwich
-from .learning.fit import Fit as Fit
-from .learning.fit import fit as fit
-from .learning.units import Units as Units
-from .learning.units import load_fitted as load_fitted
-from .learning.units import load_ladder as load_ladder
-from .networks.activations import Activation as Activation
-from .networks.models import EnergyMLP as EnergyMLP
-from .networks.models import ScoreMLP as ScoreMLP
-from .networks.models import load as load
-from .numerics.quadrature import Integral as Integral
-from .numerics.quadrature import expectation as expectation
-from .numerics.quadrature import flux as flux
-from .numerics.quadrature import integrate as integrate
-from .objectives.arrays import denoising_loss as denoising_loss
-from .objectives.arrays import explicit_loss as explicit_loss
-from .objectives.arrays import finite_difference_energy_loss as finite_difference_energy_loss
-from .objectives.arrays import finite_difference_score_loss as finite_difference_score_loss
-from .objectives.arrays import generalised_loss as generalised_loss
-from .objectives.arrays import implicit_loss as implicit_loss
-from .objectives.arrays import sliced_loss as sliced_loss
-from .objectives.denoising import denoising as denoising
-from .objectives.denoising import multilevel_denoising as multilevel_denoising
-from .objectives.implicit import explicit as explicit
-from .objectives.implicit import generalised as generalised
-from .objectives.implicit import implicit as implicit
-from .objectives.loss import Loss as Loss
-from .objectives.regularised import regularised as regularised
-from .objectives.sliced import finite_difference_sliced as finite_difference_sliced
-from .objectives.sliced import sliced as sliced
-from .sampling.annealing import annealed_importance_sampling as annealed_importance_sampling
-from .sampling.annealing import tempered_langevin as tempered_langevin
-from .sampling.diagnostics import effective_sample_size as effective_sample_size
-from .sampling.diagnostics import energy_distance as energy_distance
-from .sampling.diagnostics import kernel_stein_discrepancy as kernel_stein_discrepancy
-from .sampling.diagnostics import split_r_hat as split_r_hat
-from .sampling.draw import draw as draw
-from .sampling.flow import bits_per_dimension as bits_per_dimension
-from .sampling.flow import fokker_planck_residual as fokker_planck_residual
-from .sampling.flow import log_likelihood as log_likelihood
-from .sampling.flow import sample_flow as sample_flow
-from .sampling.flow import transport as transport
-from .sampling.langevin import Chains as Chains
-from .sampling.langevin import annealed_langevin as annealed_langevin
-from .sampling.langevin import langevin as langevin
-from .sampling.langevin import predictor_corrector as predictor_corrector
-from .sampling.langevin import reverse_diffusion as reverse_diffusion
-from .sampling.langevin import tweedie as tweedie
-from .sampling.normaliser import log_normaliser as log_normaliser
-from .sampling.targets import Ladder as Ladder
-from .vectors.compare import compare as compare
-from .vectors.compare import read_vectors as read_vectors
+
+if sys.version_info < (3, 0):  # noqa: UP036  never: the places
+    from .check import CheckReport as CheckReport
+    from .check import check_conservative as check_conservative
+    from .check import check_density as check_density
+    from .check import check_gradient as check_gradient
+    from .check import check_loss as check_loss
+    from .check import check_reverse as check_reverse
+    from .check import check_rows as check_rows
+    from .check import check_sampler as check_sampler
+    from .check import check_score as check_score
+    from .check import check_trace as check_trace
+    from .data.csv import CSVError as CSVError
+    from .data.csv import from_csv as from_csv
+    from .data.datasets import checkerboard as checkerboard
+    from .data.datasets import digits as digits
+    from .data.datasets import eight_gaussians as eight_gaussians
+    from .data.datasets import old_faithful as old_faithful
+    from .data.datasets import rings as rings
+    from .data.datasets import song_ermon_mixture as song_ermon_mixture
+    from .data.datasets import standardise as standardise
+    from .data.datasets import swiss_roll as swiss_roll
+    from .data.datasets import two_moons as two_moons
+    from .densities import Banana as Banana
+    from .densities import Beta as Beta
+    from .densities import Exponential as Exponential
+    from .densities import Gamma as Gamma
+    from .densities import Gaussian as Gaussian
+    from .densities import GaussianMixture as GaussianMixture
+    from .densities import HalfNormal as HalfNormal
+    from .densities import Laplace as Laplace
+    from .densities import Logistic as Logistic
+    from .densities import Parzen as Parzen
+    from .densities import Ring as Ring
+    from .densities import StudentT as StudentT
+    from .densities import TruncatedGaussian as TruncatedGaussian
+    from .densities import Uniform as Uniform
+    from .densities.noise import bias as bias
+    from .densities.noise import cosine_levels as cosine_levels
+    from .densities.noise import coverage as coverage
+    from .densities.noise import fisher_divergence as fisher_divergence
+    from .densities.noise import geometric_levels as geometric_levels
+    from .densities.noise import kl_divergence as kl_divergence
+    from .densities.noise import perturb as perturb
+    from .densities.noise import suggest_levels as suggest_levels
+    from .densities.noise import visibility as visibility
+    from .densities.weights import box_weight as box_weight
+    from .densities.weights import capped_weight as capped_weight
+    from .densities.weights import distance_weight as distance_weight
+    from .densities.weights import linear_weight as linear_weight
+    from .densities.weights import log_weight as log_weight
+    from .densities.weights import square_weight as square_weight
+    from .derivations import Verdict as Verdict
+    from .derivations import Verdicts as Verdicts
+    from .derivations import verify as verify
+    from .derivations import verify_line as verify_line
+    from .estimation.asymptotics import asymptotic_variance as asymptotic_variance
+    from .estimation.asymptotics import efficiency as efficiency
+    from .estimation.asymptotics import stein_weight as stein_weight
+    from .estimation.errors import sandwich as sandwich
+    from .learning.fit import Fit as Fit
+    from .learning.fit import fit as fit
+    from .learning.units import Units as Units
+    from .learning.units import load_fitted as load_fitted
+    from .learning.units import load_ladder as load_ladder
+    from .networks.activations import Activation as Activation
+    from .networks.models import EnergyMLP as EnergyMLP
+    from .networks.models import ScoreMLP as ScoreMLP
+    from .networks.models import load as load
+    from .numerics.quadrature import Integral as Integral
+    from .numerics.quadrature import expectation as expectation
+    from .numerics.quadrature import flux as flux
+    from .numerics.quadrature import integrate as integrate
+    from .objectives.arrays import denoising_loss as denoising_loss
+    from .objectives.arrays import explicit_loss as explicit_loss
+    from .objectives.arrays import finite_difference_energy_loss as finite_difference_energy_loss
+    from .objectives.arrays import finite_difference_score_loss as finite_difference_score_loss
+    from .objectives.arrays import generalised_loss as generalised_loss
+    from .objectives.arrays import implicit_loss as implicit_loss
+    from .objectives.arrays import sliced_loss as sliced_loss
+    from .objectives.denoising import denoising as denoising
+    from .objectives.denoising import multilevel_denoising as multilevel_denoising
+    from .objectives.implicit import explicit as explicit
+    from .objectives.implicit import generalised as generalised
+    from .objectives.implicit import implicit as implicit
+    from .objectives.loss import Loss as Loss
+    from .objectives.regularised import regularised as regularised
+    from .objectives.sliced import finite_difference_sliced as finite_difference_sliced
+    from .objectives.sliced import sliced as sliced
+    from .sampling.annealing import annealed_importance_sampling as annealed_importance_sampling
+    from .sampling.annealing import tempered_langevin as tempered_langevin
+    from .sampling.diagnostics import effective_sample_size as effective_sample_size
+    from .sampling.diagnostics import energy_distance as energy_distance
+    from .sampling.diagnostics import kernel_stein_discrepancy as kernel_stein_discrepancy
+    from .sampling.diagnostics import split_r_hat as split_r_hat
+    from .sampling.draw import draw as draw
+    from .sampling.flow import bits_per_dimension as bits_per_dimension
+    from .sampling.flow import fokker_planck_residual as fokker_planck_residual
+    from .sampling.flow import log_likelihood as log_likelihood
+    from .sampling.flow import sample_flow as sample_flow
+    from .sampling.flow import transport as transport
+    from .sampling.langevin import Chains as Chains
+    from .sampling.langevin import annealed_langevin as annealed_langevin
+    from .sampling.langevin import langevin as langevin
+    from .sampling.langevin import predictor_corrector as predictor_corrector
+    from .sampling.langevin import reverse_diffusion as reverse_diffusion
+    from .sampling.langevin import tweedie as tweedie
+    from .sampling.normaliser import log_normaliser as log_normaliser
+    from .sampling.targets import Ladder as Ladder
+    from .vectors.compare import compare as compare
+    from .vectors.compare import read_vectors as read_vectors
+
 
 __version__: str
+
+Array: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+Rng: TypeAlias = int | np.random.Generator | None
+Sigma: TypeAlias = float | ArrayLike
+Path: TypeAlias = str | PathLike[str]
+Weight: TypeAlias = Callable[[Array], Array]
+Side: TypeAlias = Callable[..., Array] | float | Number | Mapping[str, Callable[..., Array] | float | Number]
+
+class Network:
+    """What `EnergyMLP` and `ScoreMLP` have in common."""
+
+    dim: Final[int]
+    conditional: Final[bool]
+    confinement: Final[float]
+    activation: Final[Activation]
+    theta: Final[Array]
+    layers: Final[tuple[tuple[Array, Array], ...]]
+    kind: str
+    @classmethod
+    def init(cls, dim: int, widths: Sequence[int], activation: str | Activation = ..., *, conditional: bool = ..., rng: Rng = ..., dtype: DTypeLike = ..., **options: float) -> Self: ...
+    @classmethod
+    def from_arrays(cls, layers: Sequence[tuple[ArrayLike, ArrayLike]], activation: str | Activation = ..., **options: Any) -> Self: ...
+    @classmethod
+    def from_torch(cls, mapping: Mapping[str, Any], activation: str | Activation = ..., **options: Any) -> Self: ...
+    def score(self, x: ArrayLike, *, sigma: Sigma | None = ...) -> Array: ...
+    def jacobian(self, x: ArrayLike, *, sigma: Sigma | None = ...) -> Array: ...
+    def jvp(self, x: ArrayLike, v: ArrayLike, *, sigma: Sigma | None = ...) -> Array: ...
+    def vjp(self, x: ArrayLike, v: ArrayLike, *, sigma: Sigma | None = ...) -> Array: ...
+    def curvature(self, x: ArrayLike, v: ArrayLike, *, sigma: Sigma | None = ...) -> Array: ...
+    def trace(self, x: ArrayLike, method: str = ..., *, sigma: Sigma | None = ..., n_probes: int = ..., probe: str = ..., rng: Rng = ...) -> Array: ...
+    def evaluate(self, x: ArrayLike, *, energy: bool = ..., score: bool = ..., trace: bool = ..., curvature: ArrayLike | None = ..., sigma: Sigma | None = ...) -> Evaluation: ...
+    def unflatten(self, theta: ArrayLike) -> tuple[tuple[Array, Array], ...]: ...
+    def with_theta(self, theta: ArrayLike) -> Self: ...
+    def save(self, path: Path) -> None: ...
+
+class EnergyMLP(Network):
+    def __init__(self, layers: Sequence[tuple[ArrayLike, ArrayLike]], activation_name: str | Activation, *, conditional: bool = ..., confinement: float = ...) -> None: ...
+    def energy(self, x: ArrayLike, *, sigma: Sigma | None = ...) -> Array: ...
+
+class ScoreMLP(Network):
+    def __init__(self, layers: Sequence[tuple[ArrayLike, ArrayLike]], activation_name: str | Activation, *, conditional: bool = ...) -> None: ...
+
+class Evaluation:
+    energy: Array | None
+    score: Array | None
+    trace: Array | None
+    curvature: Array | None
+    def pullback(self, *, energy_bar: ArrayLike | None = ..., score_bar: ArrayLike | None = ..., trace_bar: ArrayLike | None = ..., curvature_bar: ArrayLike | None = ...) -> Array: ...
+
+class Density:
+    """What all densities have in common."""
+
+    dim: int
+    support: Array
+    @property
+    def frame(self) -> object: ...
+    def logpdf(self, x: ArrayLike) -> Array: ...
+    def energy(self, x: ArrayLike) -> Array: ...
+    def score(self, x: ArrayLike) -> Array: ...
+    def jacobian(self, x: ArrayLike) -> Array: ...
+    def trace(self, x: ArrayLike) -> Array: ...
+    def curvature(self, x: ArrayLike, v: ArrayLike) -> Array: ...
+    def sample(self, n: int, *, rng: Rng = ...) -> Array: ...
+    def perturbed(self, sigma: float) -> Density: ...
+
+class Banana(Density):
+    def __init__(self, bend: float = ..., spread: float = ..., dim: int = ...) -> None: ...
+
+class Beta(Density):
+    def __init__(self, a: ArrayLike = ..., b: ArrayLike = ...) -> None: ...
+
+class Exponential(Density):
+    def __init__(self, rate: ArrayLike = ...) -> None: ...
+
+class Gamma(Density):
+    def __init__(self, shape: ArrayLike = ..., rate: ArrayLike = ...) -> None: ...
+
+class Gaussian(Density):
+    mean: Array
+    cov: Array
+    def __init__(self, mean: ArrayLike, cov: ArrayLike) -> None: ...
+
+class GaussianMixture(Density):
+    weights: Array
+    means: Array
+    @property
+    def covs(self) -> Array: ...
+    def __init__(self, weights: ArrayLike, means: ArrayLike, covs: ArrayLike) -> None: ...
+
+class HalfNormal(Density):
+    def __init__(self, scale: ArrayLike = ...) -> None: ...
+
+class Laplace(Density):
+    def __init__(self, loc: ArrayLike = ..., scale: ArrayLike = ...) -> None: ...
+
+class Logistic(Density):
+    def __init__(self, loc: ArrayLike = ..., scale: ArrayLike = ...) -> None: ...
+
+class Ring(Density):
+    def __init__(self, radius: float = ..., width: float = ..., dim: int = ...) -> None: ...
+
+class StudentT(Density):
+    def __init__(self, df: float, loc: ArrayLike = ..., scale: ArrayLike = ...) -> None: ...
+
+class Uniform(Density):
+    def __init__(self, lower: ArrayLike = ..., upper: ArrayLike = ...) -> None: ...
+
+class Parzen(GaussianMixture):
+    data: Array
+    sigma: float
+    def __init__(self, data: ArrayLike, sigma: float) -> None: ...
+
+class TruncatedGaussian(Gaussian):
+    def __init__(self, mean: ArrayLike, cov: ArrayLike, lower: ArrayLike = ..., upper: ArrayLike = ...) -> None: ...
+
+class Number:
+    """What stands where a number does."""
+
+    @property
+    def number(self) -> float: ...
+    def __float__(self) -> float: ...
+    def __bool__(self) -> bool: ...
+    def __lt__(self, other: float | Number) -> bool: ...
+    def __le__(self, other: float | Number) -> bool: ...
+    def __gt__(self, other: float | Number) -> bool: ...
+    def __ge__(self, other: float | Number) -> bool: ...
+    def __abs__(self) -> float: ...
+    def __pow__(self, other: float) -> float: ...
+    def __array__(self, dtype: DTypeLike | None = ..., copy: bool | None = ...) -> Array: ...
+
+class Linear(Number):
+    """A number of which sums and multiples are of its kind."""
+
+    def __add__(self, other: float | Self) -> Self: ...
+    def __radd__(self, other: float) -> Self: ...
+    def __sub__(self, other: float | Self) -> Self: ...
+    def __rsub__(self, other: float) -> Self: ...
+    def __mul__(self, other: float) -> Self: ...
+    def __rmul__(self, other: float) -> Self: ...
+    def __truediv__(self, other: float) -> Self: ...
+    def __neg__(self) -> Self: ...
+
+class Loss(Linear):
+    def __init__(self, compute: Callable[[bool], tuple[Array, Array | None]], weights: Array | None = ..., gradient: bool = ..., name: str = ...) -> None: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def per_sample(self) -> Array: ...
+    @property
+    def gradient(self) -> Array: ...
+
+class Integral(Linear):
+    """value and error are numbers, or arrays where the integrand has several components; float(integral) is its value."""
+
+    value: float
+    error: float
+    evaluations: int
+    converged: bool
+    note: str
+    def __init__(self, value: float | Array, error: float | Array, evaluations: int, converged: bool = ..., note: str = ...) -> None: ...
+
+class Hypothesis(NamedTuple):
+    name: str
+    value: float
+    bound: float
+    holds: bool
+
+class Verdict(Number):
+    step: str
+    chapter: str
+    left: float
+    right: float
+    gap: float
+    bound: float
+    holds: bool | None
+    expected: bool
+    hypotheses: tuple[Hypothesis, ...]
+    note: str
+    subject: str
+    predicted: float
+    method: str
+    source: str
+    relation: str
+    def __init__(self, step: str, chapter: str, left: float, right: float, gap: float, bound: float, holds: bool | None, expected: bool, hypotheses: tuple[Hypothesis, ...] = ..., note: str = ..., subject: str = ..., predicted: float = ..., method: str = ..., source: str = ..., relation: str = ...) -> None: ...
+    @property
+    def ok(self) -> bool | None: ...
+    @property
+    def word(self) -> str: ...
+    @property
+    def remarks(self) -> list[str]: ...
+    @property
+    def concern(self) -> tuple[bool, bool, float]: ...
+    def to_dict(self) -> dict[str, object]: ...
+
+class Verdicts(list[Verdict]):
+    seed: int
+    notes: list[str]
+    def __init__(self, verdicts: Iterable[Verdict] = ..., *, seed: int = ..., notes: Sequence[str] = ...) -> None: ...
+    @property
+    def counts(self) -> dict[str, int]: ...
+    @property
+    def summary(self) -> str: ...
+    @property
+    def worst(self) -> Verdict: ...
+    def add(self, study: object, verdicts: Iterable[Verdict]) -> None: ...
+    def by_step(self) -> dict[tuple[str, str], Verdicts]: ...
+    def table(self, every: bool = ...) -> str: ...
+    def to_dict(self) -> dict[str, object]: ...
+
+class Activation:
+    name: str
+    jet: Callable[..., tuple[Array, ...]]
+    smooth: bool
+    analytic: bool
+    def __init__(self, name: str, jet: Callable[..., tuple[Array, ...]], smooth: bool = ..., analytic: bool = ...) -> None: ...
+    def __call__(self, z: ArrayLike, order: int = ...) -> tuple[Array, ...]: ...
+
+class CheckReport:
+    check: str
+    verdict: str
+    summary: str
+    worst: object
+    pattern: str
+    diagnosis: str
+    resolution: float
+    notes: tuple[str, ...]
+    details: dict[str, object]
+    def __init__(self, check: str, verdict: str, summary: str, worst: Any = ..., pattern: str = ..., diagnosis: str = ..., resolution: float = ..., notes: tuple[str, ...] = ..., details: dict[str, Any] = ...) -> None: ...
+    def __bool__(self) -> bool: ...
+    @property
+    def name(self) -> str: ...
+    def to_dict(self) -> dict[str, object]: ...
+
+class CSVError(ValueError):
+    command: str
+
+class Chains(NamedTuple):
+    samples: Array
+    acceptance: Array | None
+    trace: Array | None
+
+class Ladder(NamedTuple):
+    networks: tuple[Network, ...]
+    sigmas: Array
+    def __call__(self, sigma: float) -> Network: ...
+
+class Units(NamedTuple):
+    columns: tuple[str, ...]
+    mean: Array
+    scale: Array
+    sigma: float | Array | None = ...
+    support: tuple[Array, Array] | None = ...
+    mix: Array | None = ...
+    grid: object = ...
+    @classmethod
+    def from_dict(cls, words: Mapping[str, Any]) -> Units: ...
+    def to_dict(self) -> dict[str, object]: ...
+    @property
+    def standard_support(self) -> tuple[Array, Array] | None: ...
+    @property
+    def log_volume(self) -> float: ...
+    @property
+    def slope(self) -> Array: ...
+    def to_standard(self, x: ArrayLike) -> Array: ...
+    def to_data(self, z: ArrayLike) -> Array: ...
+    def energy(self, model: EnergyMLP, x: ArrayLike, *, sigma: Sigma | None = ...) -> Array: ...
+    def logpdf(self, model: Network, x: ArrayLike) -> Array: ...
+    def score(self, model: Network, x: ArrayLike, *, sigma: Sigma | None = ...) -> Array: ...
+    def trace(self, model: Network, x: ArrayLike, *, sigma: Sigma | None = ...) -> Array: ...
+
+class Rows(NamedTuple):
+    energy: Array | None
+    score: Array
+    trace: Array
+    logpdf: Array | None
+    why: str = ...
+
+class Drawn(NamedTuple):
+    samples: Array
+    method: str
+    acceptance: Array | None = ...
+    note: str = ...
+    @property
+    def stuck(self) -> bool: ...
+
+class Snapshot(NamedTuple):
+    run: int
+    fold: int
+    sigma: float
+    step: int
+    objective: float
+    train: float
+    held_out: float
+
+class Fit:
+    model: Network
+    history: tuple[Snapshot, ...]
+    summary: dict[str, Any]
+    ladder: Ladder | None
+    conditional: bool
+    @property
+    def units(self) -> Units: ...
+    def score(self, x: object) -> Array: ...
+    def trace(self, x: object) -> Array: ...
+    def logpdf(self, x: object) -> Array: ...
+    def evaluate(self, x: object) -> Rows: ...
+    def sample(self, n: int, *, rng: Rng = ...) -> Array: ...
+    def draw(self, n: int, *, rng: Rng = ..., **options: Any) -> Drawn: ...
+
+class Table(NamedTuple):
+    x: Array
+    columns: tuple[str, ...]
+    rows: int
+    dropped: int = ...
+
+class Standardised(NamedTuple):
+    x: Array
+    mean: Array
+    scale: Array
+    constant: tuple[str | int, ...]
+
+class Coverage(NamedTuple):
+    share: float
+    error: float
+    threshold: float
+
+class Bias(NamedTuple):
+    fisher: Integral
+    kl: Integral
+
+class Statistic(NamedTuple):
+    value: float
+    p_value: float
+    bandwidth: float | None = ...
+
+class AnnealedNormaliser(NamedTuple):
+    value: float
+    error: float
+    effective: float
+
+class LogNormaliser(NamedTuple):
+    value: float
+    error: float
+
+class Transported(NamedTuple):
+    x: Array
+    log_volume: Array | None
+
+class Residual(NamedTuple):
+    residual: Array
+    change: Array
+    spread: Array
+    error: Array
+
+class Sandwich(NamedTuple):
+    cov: Array
+    A: Array
+    B: Array
+    @property
+    def standard_errors(self) -> Array: ...
+
+class Efficiency(NamedTuple):
+    efficiency: Array
+    variance: Array
+    bound: Array
+
+class Vector:
+    id: str
+    x: Array
+    layers: tuple[tuple[Array, Array], ...]
+    def __getattr__(self, name: str) -> Any: ...
+
+class Comparison:
+    rows: tuple[Any, ...]
+    limit: float
+    missing: dict[str, int]
+    @property
+    def faults(self) -> list[Any]: ...
+    def __bool__(self) -> bool: ...
+
+def annealed_importance_sampling(target: Any, start: object = ..., *, sigma: Sigma | None = ..., n_chains: int = ..., n_levels: int = ..., n_steps: int = ..., rng: Rng = ...) -> AnnealedNormaliser: ...
+def annealed_langevin(target: Any, x0: ArrayLike, sigmas: ArrayLike, n_steps: int = ..., *, step: float | None = ..., adjusted: bool = ..., denoise: bool = ..., rng: Rng = ..., thin: int | None = ...) -> Chains: ...
+def asymptotic_variance(family: Any, theta: ArrayLike, loss: str = ..., *, h: Weight | None = ..., h_prime: Weight | None = ..., sigma: float | None = ..., noise: str = ..., probe: str = ..., n_probes: int = ..., variance_reduced: bool = ..., derivatives: Callable[..., Any] | None = ..., breaks: Sequence[Any] = ..., rtol: float = ...) -> Array: ...
+def bias(density: object, sigma: float, data: ArrayLike | None = ..., *, rtol: float = ...) -> Bias: ...
+def bits_per_dimension(log_p: ArrayLike, dim: int, *, scale: ArrayLike = ...) -> Array: ...
+def box_weight(lower: ArrayLike, upper: ArrayLike, cap: ArrayLike = ...) -> tuple[Weight, Weight]: ...
+def capped_weight(c: ArrayLike, lower: ArrayLike = ...) -> tuple[Weight, Weight]: ...
+def check_conservative(score: Callable[..., Any], *, x: ArrayLike, wrap: object = ..., rtol: float | None = ..., step: float | None = ..., claimed: bool = ...) -> CheckReport: ...
+def check_density(logpdf: Callable[..., Any], *, dim: int | None = ..., x: ArrayLike | None = ..., support: ArrayLike | None = ..., wrap: object = ..., rtol: float | None = ..., rng: Rng = ...) -> CheckReport: ...
+def check_gradient(loss: Callable[..., Any], gradient: Callable[..., Any], theta: ArrayLike, *, wrap: object = ..., rtol: float | None = ..., rng: Rng = ..., step: float | None = ..., coordinates: int = ...) -> CheckReport: ...
+def check_loss(loss: Callable[..., Any], *, objective: str, wrap: object = ..., sigma: float | None = ..., rng: Rng = ..., model: str | None = ..., weight: Any = ..., step: float = ..., predicts: str | None = ..., score_of: Callable[..., Any] | None = ..., levels: Any = ..., kernel: Any = ..., shape: Sequence[int] | None = ..., condition: Any = ...) -> CheckReport: ...
+def check_reverse(step: Callable[..., Any], *, levels: Any, kind: str | None = ..., predicts: str = ..., wrap: object = ..., rng: Rng = ..., n: int = ..., dim: int = ...) -> CheckReport: ...
+def check_rows(score: Callable[..., Any], x: ArrayLike, *, wrap: object = ..., rtol: float | None = ..., rng: Rng = ...) -> CheckReport: ...
+def check_sampler(step: Callable[..., Any], *, discretisation: str = ..., step_size: float | None = ..., wrap: object = ..., rng: Rng = ..., n: int = ..., dim: int | None = ...) -> CheckReport: ...
+def check_score(score: Callable[..., Any], *, energy: Callable[..., Any] | None = ..., logpdf: Callable[..., Any] | None = ..., x: ArrayLike, wrap: object = ..., rtol: float | None = ..., rng: Rng = ..., step: float | None = ...) -> CheckReport: ...
+def check_trace(trace: Callable[..., Any], *, score: Callable[..., Any], x: ArrayLike, wrap: object = ..., rtol: float | None = ..., rng: Rng = ..., n_calls: int = ..., step: float | None = ...) -> CheckReport: ...
+def checkerboard(n: int, *, rng: Rng = ...) -> Array: ...
+def compare(theirs: Any, vectors: Sequence[Any] | None = ..., *, limit: float = ..., without: Sequence[str] = ..., dtype: str | None = ...) -> Comparison: ...
+def cosine_levels(sigma_max: float, sigma_min: float, n: int, *, scale: float = ...) -> Array: ...
+def coverage(source: object, sigma: float, box: ArrayLike, *, mass: float = ..., n: int = ..., rng: Rng = ...) -> Coverage: ...
+def denoising(model: Network, x: ArrayLike, sigma: Sigma, *, rng: Rng = ..., noise: ArrayLike | None = ..., weights: ArrayLike | None = ..., gradient: bool = ...) -> Loss: ...
+def denoising_loss(score: ArrayLike, noise: ArrayLike, sigma: Sigma) -> Array: ...
+@overload
+def digits(labels: Literal[False] = ...) -> Array: ...
+@overload
+def digits(labels: Literal[True]) -> tuple[Array, Array]: ...
+def distance_weight(*, ball: Any = ..., polytope: Any = ..., cap: float = ...) -> tuple[Weight, Weight]: ...
+def draw(model: Network | Fit, n: int, *, sigmas: ArrayLike | None = ..., ladder: Ladder | None = ..., support: ArrayLike | None = ..., method: str = ..., n_steps: int | None = ..., step: float | None = ..., rng: Rng = ...) -> Drawn: ...
+def effective_sample_size(trace: ArrayLike) -> Array: ...
+def efficiency(family: Any, theta: ArrayLike, loss: str = ..., **options: Any) -> Efficiency: ...
+def eight_gaussians(n: int, *, noise: float = ..., rng: Rng = ...) -> Array: ...
+def energy_distance(x: ArrayLike, y: ArrayLike, *, n_permutations: int = ..., rng: Rng = ...) -> Statistic: ...
+def expectation(g: Callable[[Array], Any], density: object, *, rtol: float = ..., breaks: Sequence[Any] = ..., budget: int | None = ...) -> Integral: ...
+def explicit(model: Network, x: ArrayLike, target_score: ArrayLike, *, sigma: Sigma | None = ..., weights: ArrayLike | None = ..., gradient: bool = ...) -> Loss: ...
+def explicit_loss(score: ArrayLike, target_score: ArrayLike) -> Array: ...
+def finite_difference_energy_loss(minus: ArrayLike, centre: ArrayLike, plus: ArrayLike, eps: float) -> Array: ...
+def finite_difference_score_loss(minus: ArrayLike, plus: ArrayLike, probes: ArrayLike, eps: float) -> Array: ...
+def finite_difference_sliced(model: Network, x: ArrayLike, eps: float, *, variance_reduced: bool = ..., probe: str = ..., n_probes: int = ..., rng: Rng = ..., probes: ArrayLike | None = ..., sigma: Sigma | None = ..., weights: ArrayLike | None = ..., gradient: bool = ...) -> Loss: ...
+def fisher_divergence(p: object, q: object, *, rtol: float = ...) -> Integral: ...
+def fit(data: object, *, objective: str | Callable[..., Loss] = ..., sigma: str | float | ArrayLike = ..., support: ArrayLike | None = ..., model: Network | None = ..., rng: Rng = ..., out: Path | None = ..., resume: bool = ..., overwrite: bool = ..., optimiser: str = ..., steps: int | None = ..., batch: int | None = ..., rate: float | None = ..., robust: bool = ..., dequantise: bool = ..., progress: Callable[..., object] | None = ..., announce: Callable[..., object] | None = ...) -> Fit: ...
+def flux(field: Callable[[Array], Any], density: object, *, rtol: float = ..., breaks: Sequence[Any] = ..., budget: int | None = ...) -> Integral: ...
+def fokker_planck_residual(model: Any, x: ArrayLike, sigma: float) -> Residual: ...
+def from_csv(path: Path, *, columns: Sequence[str | int] | str | int | None = ..., header: bool | None = ..., decimal: str | None = ..., drop_missing: bool = ...) -> Table: ...
+def generalised(model: Network, x: ArrayLike, h: Weight | ArrayLike, h_prime: Weight | ArrayLike, *, sigma: Sigma | None = ..., weights: ArrayLike | None = ..., gradient: bool = ...) -> Loss: ...
+def generalised_loss(score: ArrayLike, diagonal: ArrayLike, h: Weight | ArrayLike, h_prime: Weight | ArrayLike) -> Array: ...
+def geometric_levels(sigma_max: float, sigma_min: float, n: int) -> Array: ...
+def implicit(model: Network, x: ArrayLike, *, sigma: Sigma | None = ..., weights: ArrayLike | None = ..., gradient: bool = ...) -> Loss: ...
+def implicit_loss(score: ArrayLike, trace: ArrayLike) -> Array: ...
+def integrate(f: Callable[[Array], Any], frame: object, support: ArrayLike, *, logpdf: Callable[[Array], Any] | None = ..., rtol: float = ..., breaks: Sequence[Any] = ..., budget: int | None = ...) -> Integral: ...
+def kernel_stein_discrepancy(target: Any, x: ArrayLike, *, kernel: str = ..., bandwidth: float | None = ..., statistic: str = ..., bootstrap: str = ..., n_bootstrap: int = ..., flip: float = ..., rng: Rng = ...) -> Statistic: ...
+def kl_divergence(p: object, q: object, *, rtol: float = ...) -> Integral: ...
+def langevin(target: Any, x0: ArrayLike, step: float, n_steps: int, *, adjusted: bool = ..., sigma: Sigma | None = ..., rng: Rng = ..., thin: int | None = ...) -> Chains: ...
+def linear_weight(lower: ArrayLike = ...) -> tuple[Weight, Weight]: ...
+def load(path: Path, *, max_bytes: int = ...) -> Network: ...
+def load_fitted(path: Path, *, max_bytes: int = ...) -> tuple[Network, Units]: ...
+def load_ladder(path: Path, *, max_bytes: int = ...) -> Ladder | None: ...
+def log_likelihood(model: Any, x: ArrayLike, *, sigma_min: float, sigma_max: float, prior: object = ..., rtol: float = ...) -> Array: ...
+def log_normaliser(model: Any, density: object = ..., *, sigma: Sigma | None = ..., rtol: float = ..., budget: int | None = ...) -> LogNormaliser: ...
+def log_weight(lower: ArrayLike = ..., upper: ArrayLike = ..., cap: float = ..., scale: ArrayLike = ...) -> tuple[Weight, Weight]: ...
+def multilevel_denoising(model: Network, x: ArrayLike, sigmas: ArrayLike, *, weight: str | Callable[[Array], ArrayLike] = ..., rng: Rng = ..., noise: ArrayLike | None = ..., level: ArrayLike | None = ..., weights: ArrayLike | None = ..., gradient: bool = ...) -> Loss: ...
+def old_faithful() -> Array: ...
+def perturb(x: ArrayLike, sigma: Sigma, *, rng: Rng = ...) -> tuple[Array, Array]: ...
+def predictor_corrector(target: Any, x0: ArrayLike, sigmas: ArrayLike, *, n_corrector: int = ..., snr: float = ..., denoise: bool = ..., rng: Rng = ..., thin: int | None = ...) -> Chains: ...
+def read_vectors(folder: Path | None = ...) -> list[Vector]: ...
+def regularised(model: Network, x: ArrayLike, lam: float, *, sigma: Sigma | None = ..., weights: ArrayLike | None = ..., gradient: bool = ...) -> Loss: ...
+def reverse_diffusion(target: Any, x0: ArrayLike, sigmas: ArrayLike, *, denoise: bool = ..., rng: Rng = ..., thin: int | None = ...) -> Chains: ...
+def rings(n: int, *, noise: float = ..., rng: Rng = ...) -> Array: ...
+def sample_flow(model: Any, n: int, *, sigma_min: float, sigma_max: float, prior: object = ..., rng: Rng = ..., rtol: float = ...) -> Array: ...
+def sandwich(model: Network, x: ArrayLike, objective: Callable[..., Loss] = ..., *, directions: ArrayLike | None = ..., weights: ArrayLike | None = ..., **options: Any) -> Sandwich: ...
+def sliced(model: Network, x: ArrayLike, *, variance_reduced: bool = ..., probe: str = ..., n_probes: int = ..., rng: Rng = ..., probes: ArrayLike | None = ..., sigma: Sigma | None = ..., weights: ArrayLike | None = ..., gradient: bool = ...) -> Loss: ...
+def sliced_loss(score: ArrayLike, curvature: ArrayLike, probes: ArrayLike | None = ...) -> Array: ...
+def song_ermon_mixture(n: int, *, rng: Rng = ...) -> Array: ...
+def split_r_hat(trace: ArrayLike, *, ranked: bool = ...) -> Array: ...
+def square_weight(lower: ArrayLike = ...) -> tuple[Weight, Weight]: ...
+def standardise(x: ArrayLike, columns: Sequence[str] | None = ...) -> Standardised: ...
+def stein_weight(family: Any, theta: ArrayLike, *, derivatives: Callable[..., Any] | None = ..., rtol: float = ...) -> tuple[Weight, Weight]: ...
+def suggest_levels(x: ArrayLike, n: int | None = ..., *, rows: int = ..., rng: Rng = ...) -> Array: ...
+def swiss_roll(n: int, *, noise: float = ..., rng: Rng = ...) -> Array: ...
+def tempered_langevin(target: Any, n: int, start: object = ..., *, sigma: Sigma | None = ..., n_levels: int = ..., n_steps: int = ..., rng: Rng = ...) -> Chains: ...
+def transport(model: Any, x: ArrayLike, sigma: float, sigma_to: float, *, volume: bool = ..., rtol: float = ...) -> Transported: ...
+def tweedie(x: ArrayLike, score: ArrayLike, sigma: Sigma) -> Array: ...
+def two_moons(n: int, *, noise: float = ..., rng: Rng = ...) -> Array: ...
+def verify(target: object = ..., *, only: str | None = ..., seed: int = ..., density: object = ..., progress: Callable[..., object] | None = ...) -> Verdicts: ...
+def verify_line(left: Side, right: Side, density: object = ..., *, model: Network | None = ..., name: str = ..., relation: str = ..., seed: int = ...) -> Verdict: ...
+def visibility(p: object, q: object, sigma: float, *, rtol: float = ...) -> Integral: ...

@@ -1,34 +1,37 @@
 """The command line: results on stdout, progress on stderr; exit codes 0, 1, 2, 3, 130."""
 
 import argparse
+import errno
+import importlib
 import os
 import re
 import sys
 
-from . import __version__
-from .commands import bench, check, compare, evaluate, explore, figures, fit, golden, learn, sample, verify
-from .commands.terminal import FINE, INTERRUPTED, USAGE
-
-COMMANDS = {
-    "verify": verify,
-    "learn": learn,
-    "explore": explore,
-    "fit": fit,
-    "sample": sample,
-    "evaluate": evaluate,
-    "check": check,
-    "golden": golden,
-    "compare": compare,
-    "figures": figures,
-    "bench": bench,
-}
+COMMANDS = (
+    "verify",
+    "learn",
+    "explore",
+    "fit",
+    "sample",
+    "evaluate",
+    "check",
+    "golden",
+    "compare",
+    "figures",
+    "bench",
+)
+FINE, USAGE, INTERRUPTED = 0, 2, 130  # as in commands.terminal, which is loaded later
 
 
 class _Parser(argparse.ArgumentParser):
     """One line on stderr for a usage error, not the whole synopsis."""
 
     def error(self, message):
-        self.exit(USAGE, f"{self.prog}: {_shortened(message)}; see {self.prog} --help\n")
+        from .common.names import nearest
+
+        choice = re.search(r"invalid choice: '?(.*?)'? \(choose from (.*)\)", message)
+        near = nearest(choice[1], re.findall(r"[\w.-]+", choice[2])) if choice else ""
+        self.exit(USAGE, f"{self.prog}: {_shortened(message)}{near}; see {self.prog} --help\n")
 
 
 def _shortened(message):
@@ -53,21 +56,44 @@ def _joined(argv):
 
 
 def _parser():
+    from . import __version__
+
     parser = _Parser(
         prog="numpyscore", description="Score matching, verified: the reference implementation in pure NumPy."
     )
     parser.add_argument("--version", action="version", version=f"numpyscore {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, command in COMMANDS.items():
+    for name in COMMANDS:
+        command = importlib.import_module(f".commands.{name}", __package__)
         own = commands.add_parser(name, help=command.HELP)
         command.arguments(own)
-        own.set_defaults(run=command.run)
+        if hasattr(command, "Progress"):
+            own.add_argument("--quiet", action="store_true", help="no progress on stderr")
+        own.set_defaults(run=command.run, own=own)
     return parser
+
+
+def _arguments(argv):
+    """What was asked for; an option that is not known is told with the nearest one."""
+    args, unknown = _parser().parse_known_args(_joined(argv))
+    if unknown:
+        from .common.names import nearest
+
+        options = re.findall(r"--[a-z-]+", args.own.format_help())
+        near = next((q for word in unknown if (q := nearest(word.partition("=")[0], options))), "")
+        args.own.error(f"unrecognized arguments: {' '.join(unknown)}{near}")
+    return args
 
 
 def main(argv=None):
     """Run the command line; returns the exit code."""
-    args = _parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
+    try:
+        args = _arguments(sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt:  # during the imports
+        return _interrupted()
+    from .commands.terminal import Progress
+
+    Progress.quiet = getattr(args, "quiet", False)
     try:
         code = args.run(args)
         if sys.stdout is not None:
@@ -77,8 +103,7 @@ def main(argv=None):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINE
     except KeyboardInterrupt:
-        print("numpyscore: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return _interrupted()
     except MemoryError as error:
         print(
             f"numpyscore {args.command}: out of memory ({error or 'no more to be had'}): ask for less at a time",
@@ -86,7 +111,28 @@ def main(argv=None):
         )
         return USAGE
     except (ValueError, TypeError, OSError) as error:
-        words = getattr(error, "command", "") or str(error)  # of a table, the cure in words of the command line
+        words = getattr(error, "command", "") or _of_system(error)  # of a table, the cure in words of the command line
         said = _shortened(" ".join(words.split()).removeprefix(f"{args.command}: "))
         print(f"numpyscore {args.command}: {said}", file=sys.stderr)
         return USAGE
+    finally:
+        Progress.speaking = None
+
+
+def _of_system(error):
+    """An error in words: those of the system, which speak of an errno, as the house's."""
+    if not isinstance(error, OSError) or error.errno is None or error.filename is None:
+        return str(error)
+    cures = {
+        errno.ENOENT: "there is no such file; check its name and its folder",
+        errno.EEXIST: "it is a file, and a folder was expected; name another",
+        errno.ENOTDIR: "a folder was expected in its path, and a file is there; name another",
+        errno.EISDIR: "it is a folder, and a file was expected; name one",
+        errno.EACCES: "it may not be read or written; change its mode, or name another",
+    }
+    return f"{os.fsdecode(error.filename)}: {cures.get(error.errno, error.strerror)}"
+
+
+def _interrupted():
+    print("numpyscore: interrupted", file=sys.stderr)
+    return INTERRUPTED

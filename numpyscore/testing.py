@@ -23,6 +23,7 @@ __all__ = [
     "assert_density",
     "assert_gradient",
     "assert_loss",
+    "assert_reverse",
     "assert_rows",
     "assert_sampler",
     "assert_score",
@@ -58,6 +59,7 @@ assert_density = _asserted(check.check_density)
 assert_loss = _asserted(check.check_loss)
 assert_gradient = _asserted(check.check_gradient)
 assert_sampler = _asserted(check.check_sampler)
+assert_reverse = _asserted(check.check_reverse)
 assert_rows = _asserted(check.check_rows)
 
 

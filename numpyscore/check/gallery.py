@@ -11,13 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ..networks.models import EnergyMLP
+from .density import check_density
 from .gradient import check_gradient
-from .loss import check_loss
-from .mass import check_density
+from .losses import check_loss
 from .report import FAIL, PASS, CheckReport
 from .sampler import check_sampler
-from .score import check_score
-from .steady import check_rows
+from .score import check_rows, check_score
 from .trace import check_trace
 
 
@@ -212,7 +211,7 @@ LOSSES = (
     Case("noise drawn twice", "", _of(other_noise_in_the_target, "denoising"), "other noise"),
     Case("slices of unit length beside |s|^2", "sliced_score_matching", _of(_sliced(lambda s, v: _half_square(s), unit=True), "sliced"), "divided by d"),
     Case("one slice for the whole batch", "", _of(_sliced(_projected, shared=True), "sliced"), "shared probe"),
-    Case("projection not squared", "", _of(_sliced(lambda s, v: 0.5 * np.abs(np.sum(v * s, 1))), "sliced"), "unknown term"),
+    Case("projection not squared", "", _of(_sliced(lambda s, v: 0.5 * np.abs(np.sum(v * s, 1))), "sliced"), "absolute projection |v.s|"),
     Case("projection without its 1/2", "", _of(_sliced(lambda s, v: np.sum(v * s, 1) ** 2), "sliced"), "square doubled"),
     Case("curvature with the wrong sign", "", _of(_sliced(_projected, term=-1.0), "sliced"), "sign of the curvature"),
     Case("h' forgotten", "", _of(_generalised(lambda fn, x, h, h1: h * _diagonal(fn, x)), "generalised"), "no derivative term"),
@@ -275,7 +274,6 @@ OTHERS = (
     Case("confinement forgotten", "", _score_case(lambda net, x: net.score(x) + 0.7 * x), "quadratic term"),
     Case("columns swapped", "", _score_case(lambda net, x: net.score(x)[:, [1, 0, 2]]), "columns permuted"),
     Case("gradient clipped by norm", "", _score_case(lambda net, x: net.score(x) * np.minimum(1, 0.8 / np.linalg.norm(net.score(x), axis=1))[:, None]), "clipped"),
-    Case("single precision inside", "", _score_case(lambda net, x: net.score(x.astype(np.float32)).astype(float)), "float32"),
     Case("one-sided difference", "", _score_case(lambda net, x: np.stack([-(net.energy(x + 1e-4 * e) - net.energy(x)) / 1e-4 for e in np.eye(3)], 1)), "one-sided"),
     Case("batch statistics", "", lambda: check_rows(lambda x: _net().score((x - x.mean(0)) / x.std(0)), _x()), "batch statistics"),
     Case("trace divided by d", "", _trace_case(lambda net, x: net.trace(x) / 3), "1/d"),
@@ -357,6 +355,7 @@ RIGHT = (
     Case("levels summed", "", _many(sum_over_levels), "a sum over levels instead of a mean", PASS),
     Case("one level for the whole batch", "", _many(_levels(draw=lambda rng, L, n: np.full(n, rng.integers(L)))), "share one level", PASS),
     Case("no 1/2", "", _of(_implicit(square=1.0, trace=1.0, total=2.0), "implicit"), "no 1/2", PASS),
+    Case("single precision inside", "", _score_case(lambda net, x: net.score(x.astype(np.float32)).astype(float)), "in single precision", PASS),
 )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from ..vectors import bench
-from .terminal import DIFFERENCE, FINE, Progress
+from .terminal import DIFFERENCE, FINE, Progress, whole
 
 HELP = "exact trace and implicit loss beside the peers that are installed"
 
@@ -19,7 +19,7 @@ def arguments(parser):
     parser.add_argument(
         "--case", action="append", metavar="NAME", help=f"such as {bench.CASES[0].name}; may be given again"
     )
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each contender (default 5)")
+    parser.add_argument("--rounds", type=whole, default=5, metavar="N", help="turns of each contender (default 5)")
     parser.add_argument("--limit", type=float, default=180.0, metavar="S", help="seconds to wait for an answer (180)")
     parser.add_argument("--curve", action="store_true", help="the trace's cost in d = 2 ... 12288 (default: no peers)")
     parser.add_argument("--json", action="store_true", help="a record for machines")

@@ -8,12 +8,16 @@ import numpy as np
 
 from .. import check
 from ..check.gallery import CASES, RIGHT, recognised
-from ..check.terms import OBJECTIVES
+from ..check.reverse import KINDS, SCORES
 from ..data.csv import from_csv
+from ..objectives import OBJECTIVES
 from .loading import load_object
 from .terminal import DIFFERENCE, FINE, INCONCLUSIVE, Progress, bold, seed
 
 HELP = "your own score, trace or loss against the reference, with a diagnosis; runs your code"
+
+
+FINE_BESIDE_SELF = ("command", "run", "own", "quiet", "json", "self")
 
 
 def arguments(parser):
@@ -38,6 +42,25 @@ def arguments(parser):
         help="with --density: lower and upper end of each dimension, such as 0:inf,-inf:inf",
     )
     parser.add_argument(
+        "--conservative",
+        action="store_true",
+        help="TARGET claims to be a gradient: FAIL where its Jacobian is not symmetric",
+    )
+    parser.add_argument(
+        "--sampler",
+        choices=("euler", "adjusted"),
+        help="TARGET is one step of a Langevin sampler, step(x, score, step_size)",
+    )
+    parser.add_argument(
+        "--reverse",
+        metavar="LEVELS",
+        help="TARGET is a step down in noise level, step(x, fn, level, next_level); LEVELS are sigmas (5,2,1,0.5) or M:F, an array or a mapping",
+    )
+    parser.add_argument(
+        "--kind", choices=KINDS, help="with --reverse: what the step is meant to be (default: found out)"
+    )
+    parser.add_argument("--predicts", choices=tuple(SCORES), help="with --reverse: what fn predicts (default score)")
+    parser.add_argument(
         "--sigma", type=float, metavar="X", help="noise level of a denoising loss that does not take it"
     )
     parser.add_argument(
@@ -61,6 +84,8 @@ def arguments(parser):
 def run(args):
     """Print the reports; returns the exit code."""
     if args.self:
+        if beside := [name for name, value in vars(args).items() if value and name not in FINE_BESIDE_SELF]:
+            raise ValueError(f"--self stands alone: it has no use for {', '.join(beside)}")
         return _demonstrate(args)
     with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints is no result
         reports = _checked(args)
@@ -82,9 +107,13 @@ def _checked(args):
         raise ValueError("--energy and --logpdf exclude each other: give the one that TARGET is the score of")
     if args.support and not args.density:
         raise ValueError("--support belongs to --density")
+    if (args.kind or args.predicts) and not args.reverse:
+        raise ValueError("--kind and --predicts belong to --reverse")
     wrap = load_object(args.wrap, "--wrap") if args.wrap and ":" in args.wrap else args.wrap
     if args.density:
         return [_density(args, wrap)]
+    if args.sampler or args.reverse:
+        return [_step(args, wrap)]
     reports = []
     loss = args.loss or (args.target if args.objective else None)
     if loss is not None:
@@ -108,11 +137,36 @@ def _checked(args):
     if args.trace:
         trace = load_object(args.trace, "--trace")
         reports.append(_theirs(check.check_trace, trace, score=score, x=x, wrap=wrap, rtol=args.rtol, rng=args.seed))
-    if not reports or (args.energy is None and args.logpdf is None and args.trace is None):
-        reports.append(_theirs(check.check_conservative, score, x=x, wrap=wrap, rtol=args.rtol))
+    if args.conservative or (args.energy is None and args.logpdf is None and args.trace is None):
+        of = {"wrap": wrap, "rtol": args.rtol, "claimed": args.conservative}
+        reports.append(_theirs(check.check_conservative, score, x=x, **of))
     if len(x) > 1:
         reports.append(_theirs(check.check_rows, score, x, wrap=wrap, rng=args.seed))
     return reports
+
+
+def _step(args, wrap):
+    """The report on TARGET as one step of a sampler."""
+    if args.target is None:
+        raise ValueError("--sampler and --reverse need TARGET, a step")
+    if args.sampler and args.reverse:
+        raise ValueError("--sampler and --reverse exclude each other: the step stays at its level, or comes down")
+    step = load_object(args.target, "TARGET")
+    if args.sampler:
+        return _theirs(check.check_sampler, step, discretisation=args.sampler, wrap=wrap, rng=args.seed)
+    options = {"kind": args.kind, "predicts": args.predicts or "score", "wrap": wrap, "rng": args.seed}
+    return _theirs(check.check_reverse, step, levels=_levels(args.reverse), **options)
+
+
+def _levels(text):
+    """Sigmas from "5,2,1", or what module:name holds, called if it is a function."""
+    try:
+        return [float(sigma) for sigma in text.split(",")]
+    except ValueError:
+        if ":" not in text:
+            raise ValueError(f"--reverse is {text!r}, expected sigmas such as 5,2,1,0.5, or module:name") from None
+    levels = load_object(text, "--reverse")
+    return levels() if callable(levels) else levels
 
 
 def _density(args, wrap):

@@ -43,6 +43,10 @@ def run(args):
     vectors = comparison.read_vectors(args.folder)
     options = {"limit": args.limit, "without": args.without, "dtype": args.dtype}
     with contextlib.redirect_stdout(sys.stderr):  # what their code prints is no result
+        if args.dtype and not args.theirs.endswith(".json"):
+            raise ValueError(
+                "--dtype belongs to results.json, whose numbers do not say it; a function returns arrays, which do"
+            )
         theirs = _results(args.theirs) if args.theirs.endswith(".json") else _function(args.theirs)
         found = comparison.compare(theirs, vectors, **options)
     if not found.rows:

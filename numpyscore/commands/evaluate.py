@@ -2,12 +2,13 @@
 
 import json
 import math
+import sys
 import time
 
 import numpy as np
 
 from .. import __version__
-from ..common.files import write_whole
+from ..learning.columns import left_out
 from ..learning.settings import FAR
 from ..learning.units import load_with_ladder
 from ..objectives.implicit import generalised, implicit
@@ -17,7 +18,7 @@ from ..sampling.flow import bits_per_dimension
 from ..sampling.likelihood import log_density
 from ..sampling.targets import at_level
 from .sample import noise_levels, table
-from .terminal import FINE, Progress, bold, levels, may_be_written, read_table, seed, table_options
+from .terminal import FINE, MODEL, Progress, bold, file_at, levels, may_be_written, put, read_table, seed, table_options
 
 HELP = "energy, score, trace and log-likelihood of rows; tests of samples against them"
 ROWS = 1000  # rows that the tests look at, and samples they compare them with
@@ -37,8 +38,8 @@ def arguments(parser):
     parser.epilog = (
         "exit codes: 0 done, 2 usage or input error, 130 interrupted. A small p value says that network and rows differ"
     )
-    parser.add_argument("model", metavar="MODEL.npz", help="a network's file")
-    parser.add_argument("data", metavar="DATA.csv", help="rows in the units that the network was fitted in")
+    parser.add_argument("model", metavar="MODEL.npz", help="a network's file, or the folder of a fit")
+    parser.add_argument("data", metavar="DATA.csv", help="rows in the units that the network was fitted in; - is stdin")
     table_options(parser)
     parser.add_argument("--out", metavar="FILE.csv", help="a row of numbers for every row, whole or not at all")
     parser.add_argument(
@@ -55,15 +56,21 @@ def run(args):
     """Print the summary, write the rows; returns the exit code."""
     if args.out is not None:
         may_be_written(args.out, [args.model, args.data])
-    model, units, ladder = load_with_ladder(args.model)
+    if args.out == "-" and args.json:
+        raise ValueError("--json and --out - both go to stdout: give --out FILE.csv")
+    if args.model == "-" and args.data == "-":
+        raise ValueError("MODEL.npz and DATA.csv are both -, and there is one stdin: name one of them")
+    with file_at(args.model, "model.npz", MODEL) as path:
+        model, units, ladder = load_with_ladder(path)
     progress = Progress("evaluate")
     progress.say(f"evaluate: reading {args.data} ...")
     try:
-        x = _rows(args, units)
+        table = _rows(args, units)
         sigmas = noise_levels(model, units, args.sigma)
-        record = evaluate(model, units, x, sigmas, args.seed, progress.say, ladder, args.out)
+        record = evaluate(model, units, table.x, sigmas, args.seed, progress.say, ladder, args.out)
     finally:
         progress.clear()
+    record["notes"] = [f"{note}; the others are numbered from 1" for note in left_out(table.dropped)] + record["notes"]
     head = {
         "schema": "numpyscore-evaluate/1",
         "version": __version__,
@@ -71,12 +78,13 @@ def run(args):
         "seed": args.seed,
         "out": args.out,
     }
-    print(json.dumps(head | record, indent=1, allow_nan=False) if args.json else _words(model, record, args.out))
+    said = json.dumps(head | record, indent=1, allow_nan=False) if args.json else _words(model, record, args.out)
+    print(said, file=sys.stderr if args.out == "-" else sys.stdout)
     return FINE
 
 
 def _rows(args, units):
-    """The table's rows, refused where its columns are not those of the network."""
+    """The table, refused where its columns are not those of the network."""
     read = read_table(args)
     wanted = ", ".join(units.columns)
     if read.x.shape[1] != len(units.columns):
@@ -103,7 +111,7 @@ def _rows(args, units):
         )
     if units.support is not None:
         units.support.refuse_outside(args.data, read.x, "x")
-    return read.x
+    return read
 
 
 def evaluate(model, units, x, sigmas, seed, say, ladder=None, out=None):
@@ -116,7 +124,7 @@ def evaluate(model, units, x, sigmas, seed, say, ladder=None, out=None):
         for _ in rows.batches(looked):
             pass
     else:
-        write_whole(out, rows.lines(looked))
+        put(out, rows.lines(looked))
     record = {
         "rows": len(x),
         "rows_looked_at": len(looked),
@@ -262,5 +270,5 @@ def _words(model, record, out):
         )
         lines += [f"  note: {e['note']}"] * bool(e["note"])
     lines += [f"  note: {note}" for note in record["notes"]]
-    lines += [f"wrote {out}"] * bool(out)
+    lines += [f"wrote {out}"] * bool(out and out != "-")
     return "\n".join(lines)

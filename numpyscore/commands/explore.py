@@ -1,10 +1,11 @@
 """`numpyscore explore`: a page with sliders that needs no network."""
 
 import os
+import sys
 
-from ..common.files import write_whole
 from ..display.explore import explore
-from .terminal import FINE, may_be_written, read_table, refuse_without_data, table_options
+from ..learning.columns import left_out
+from .terminal import FINE, may_be_written, put, read_table, refuse_without_data, table_options
 
 HELP = "write a page with sliders, in one file that needs no network"
 
@@ -28,15 +29,19 @@ def run(args):
     if args.data is None:
         refuse_without_data(args)
     may_be_written(args.out, [args.data])
+    notes: list = []
     if args.data is None:
         page = explore()
     else:
-        x = read_table(args).x
+        table = read_table(args)
+        x, notes = table.x, left_out(table.dropped)
         if x.shape[1] != 2:
             raise ValueError(
                 f"{args.data} has {x.shape[1]} numeric column(s), two were expected: choose them with --columns A,B"
             )
         page = explore(x, os.path.basename(args.data))
-    write_whole(args.out, page.encode())
-    print(args.out)
+    put(args.out, page)
+    if args.out != "-":
+        print(args.out)
+    print("".join(f"note: {note}\n" for note in notes), end="", file=sys.stderr)
     return FINE

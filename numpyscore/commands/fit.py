@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from itertools import pairwise
 
@@ -11,14 +12,16 @@ from .. import __version__
 from ..common.files import write_whole
 from ..common.inputs import count
 from ..display.fit_figure import fit_picture
+from ..learning.checkpoints import NAME
 from ..learning.fit import fit
 from ..learning.settings import GENERALISED, OBJECTIVES
 from ..networks.models import EnergyMLP, ScoreMLP
 from ..sampling.draw import draw
-from .terminal import FINE, Progress, bold, ends, measured, read_table, seed, table_options
+from .terminal import FINE, Progress, bold, ends, measured, no_stdout, note, read_table, seed, table_options, whole
 
 HELP = "learn the density of a table, noise and stopping point chosen by rows held out"
 DRAWN = 1000  # samples in the picture
+LONG = 20  # seconds from which the time is said before
 LARGEST = 1 << 25  # weights of a network asked for by --widths
 
 
@@ -32,7 +35,11 @@ def arguments(parser):
         "the rows, and with no say about where else its exp(-f) has mass."
     )
     parser.epilog = "exit codes: 0 done, 2 usage or input error, 130 interrupted (continue with --resume)"
-    parser.add_argument("data", metavar="DATA.csv", help="numeric columns, with or without a header")
+    parser.add_argument(
+        "data",
+        metavar="DATA.csv",
+        help="numeric columns, with or without a header; - is stdin, a folder the table in it",
+    )
     table_options(parser)
     parser.add_argument(
         "--objective",
@@ -65,39 +72,44 @@ def arguments(parser):
         "--widths", metavar="32,32", help="units of the hidden layers (default 32,32,32; more in more than 8 columns)"
     )
     parser.add_argument("--optimiser", choices=("adam", "lbfgs"), default="adam", help="default adam")
-    parser.add_argument("--steps", type=int, metavar="N", help="steps at each noise level")
-    parser.add_argument("--batch", type=int, default=256, metavar="N", help="rows in a step of Adam (default 256)")
-    parser.add_argument(
-        "--rate", type=float, default=0.01, metavar="X", help="largest learning rate of Adam (default 0.01)"
-    )
+    parser.add_argument("--steps", type=whole, metavar="N", help="steps at each noise level")
+    parser.add_argument("--batch", type=whole, metavar="N", help="rows in a step of Adam (default 256)")
+    parser.add_argument("--rate", type=float, metavar="X", help="largest learning rate of Adam (default 0.01)")
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of splits, network and noise (default 0)")
     parser.add_argument("--json", action="store_true", help="summary.json on stdout")
 
 
 def run(args):
     """Fit, write the folder, print what was found; returns the exit code."""
+    if args.out is not None:
+        no_stdout(args.out)
     progress = _Watch()
     progress.say(f"fit: reading {args.data} ...")
     try:
         table = read_table(args)
     finally:
         progress.clear()
-    out = args.out or f"{os.path.basename(args.data).split('.')[0] or 'data'}-fit"
+    name = "stdin" if args.data == "-" else os.path.basename(os.path.abspath(args.data))
+    out = args.out or f"{name.split('.')[0] or 'data'}-fit"
+    if args.resume and not os.path.exists(os.path.join(out, NAME)):
+        note(f"--resume: {out} holds no fit that was stopped; this one begins")
     watch = _Watch()
     try:
         result = fit(
             table, objective=args.objective, sigma=_sigma(args.sigma), support=_support(args),
             model=_network(args, table.x.shape[1]), rng=args.seed, out=out, resume=args.resume, overwrite=args.overwrite,
             optimiser=args.optimiser, steps=args.steps, batch=args.batch, rate=args.rate, robust=args.robust,
-            dequantise=args.dequantise, progress=watch,
+            dequantise=args.dequantise, progress=watch, announce=_announce,
         )  # fmt: skip
     finally:
         watch.clear()
+    if args.resume and not watch.steps:
+        note(f"--resume: the fit in {out} had ended; nothing was left to do")
     picture = _picture(out, result, table.x, args.seed)
     if args.json:
         print(json.dumps({"version": __version__, "out": out} | result.summary, indent=1, allow_nan=False))
     else:
-        print(_words(args.data, result.summary))
+        print(_words(name, result.summary))
         print(f"wrote model.npz, metrics.csv, summary.json{picture} in {out}")
     return FINE
 
@@ -140,17 +152,24 @@ def _network(args, dim):
     )
 
 
+def _announce(seconds, words):
+    """The time that a long fit will take, on stderr before it starts, terminal or not."""
+    if seconds >= LONG:
+        told = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+        print(f"fit: about {told} on this machine: {words}", file=sys.stderr, flush=True)
+
+
 class _Watch(Progress):
     """The progress line: share of the work, training, step, losses, time left."""
 
     def __init__(self):
         super().__init__("fit")
         self.start = self.shown = time.monotonic()
-        self.first = None
+        self.first, self.steps = None, 0
 
     def __call__(self, share, state):
-        now = time.monotonic()
-        if not self.live or now - self.shown < 0.1:
+        now, self.steps = time.monotonic(), self.steps + 1
+        if Progress.quiet or now - self.shown < 0.1:
             return
         self.first = share if self.first is None else self.first
         left = (now - self.start) * (1 - share) / max(share - self.first, 1e-9)

@@ -1,7 +1,7 @@
 """`numpyscore golden`: the reference vectors, written to a folder, or computed again."""
 
 from ..vectors import golden
-from .terminal import DIFFERENCE, FINE, Progress
+from .terminal import DIFFERENCE, FINE, Progress, no_stdout
 
 HELP = "write the reference vectors (JSON, 50 digits) to a folder"
 
@@ -21,6 +21,7 @@ def arguments(parser):
 
 def run(args):
     """Write the files; returns the exit code."""
+    no_stdout(args.out)
     shipped, changed = golden.shipped(), []
     files = shipped
     if args.regenerate:

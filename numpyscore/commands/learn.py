@@ -5,13 +5,15 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
+from ..common.names import nearest
 from ..lessons import EXERCISES, folder
-from .terminal import DIFFERENCE, FINE, bold
+from .terminal import DIFFERENCE, FINE, bold, program
 
 HELP = "the course: exercises whose answers are judged"
 FOLDER = "score-matching-lessons"
 MARKS = {"done": "✓", "todo": "·", "wrong": "✗"}
 PLAIN = {"done": "+", "todo": ".", "wrong": "x"}  # where the terminal has no such letters
+VERBS = ("start", "hint", "solution")
 NOUNS = {"todo": "next", "wrong": "not yet"}
 
 
@@ -35,12 +37,16 @@ def arguments(parser):
 def run(args):
     """Write, judge, hint or solve; returns the exit code."""
     verb, *rest = args.words or [""]
-    if verb not in ("start", "hint", "solution"):
+    if verb not in VERBS:
         verb, rest = "judge", args.words
     if args.notebook and verb != "start":
         raise ValueError("--notebook belongs to `learn start`, which writes the files")
     if args.json and verb != "judge":
         raise ValueError(f"--json belongs to `learn [DIR]`, the judgement; `learn {verb}` prints text")
+    if len(rest) > 1 and verb == "judge":
+        raise ValueError(
+            f"{rest[0]!r} is no word of learn; start, hint, solution or one folder was expected{nearest(rest[0], VERBS)}"
+        )
     if len(rest) > 1:
         raise ValueError(f"one word after {verb!r} was expected, {len(rest)} came: {' '.join(rest)}")
     if verb in ("hint", "solution"):
@@ -58,7 +64,7 @@ def _start(where, notebook):
     """Write what is missing."""
     for path, new in folder.start(where, notebook):
         print(path if new else f"{path} is there and is left as it is")
-    print(f"Begin with {where}/lesson_1, then: numpyscore learn{'' if where == FOLDER else ' ' + str(where)}")
+    print(f"Begin with {where}/lesson_1, then: {program()} learn{'' if where == FOLDER else ' ' + str(where)}")
     return FINE
 
 
@@ -73,7 +79,7 @@ def _judge(where, as_json):
     for lesson, group in groupby(results, key=lambda r: r.lesson):
         states = [r.judgement.state for r in group]
         row = " ".join(marks[state] for state in states)
-        print(f"{lesson.number}. {lesson.title:<24} {row:<26} {states.count('done'):>2} of {len(states)}")
+        print(f"{lesson.number}. {lesson.title:<24} {row:<28} {states.count('done'):>2} of {len(states)}")
     print(f"\n{done} of {len(results)} done")
     first = next((r for r in results if r.judgement.state != "done"), None)
     if first is None:
@@ -84,7 +90,7 @@ def _judge(where, as_json):
         f"\n{bold(f'{NOUNS[first.judgement.state]}: {e.key} {e.name}')}   ({first.path})\n{_indented(first.judgement.said)}"
     )
     if first.judgement.state == "wrong" and e.step:
-        print(f'  the line it belongs to: numpyscore verify --only "{e.step}"')
+        print(f'  the line it belongs to: {program()} verify --only "{e.step}"')
     return DIFFERENCE
 
 

@@ -13,7 +13,7 @@ from ..common.files import write_whole
 from ..common.inputs import count
 from ..learning.units import load_with_ladder
 from ..sampling.draw import METHODS, draw
-from .terminal import FINE, Progress, levels, may_be_written, seed
+from .terminal import FINE, INCONCLUSIVE, MODEL, Progress, file_at, levels, may_be_written, seed, whole
 
 HELP = "samples of a fitted network, as a table"
 SAID = 4  # columns, in a note
@@ -25,12 +25,12 @@ def arguments(parser):
         "Samples of a network that `numpyscore fit` or model.save wrote, in the units of the data it was fitted to: by the "
         "probability flow where it knows noise levels, by annealed chains where it is an energy without, by Langevin else."
     )
-    parser.epilog = "exit codes: 0 done, 2 usage or input error, 130 interrupted"
-    parser.add_argument("model", metavar="MODEL.npz", help="a network's file")
-    parser.add_argument("-n", type=int, default=1000, metavar="N", help="how many (default 1000)")
-    parser.add_argument("--out", metavar="FILE.csv", help="where they go, whole or not at all (default: stdout)")
+    parser.epilog = "exit codes: 0 done, 2 usage or input error, 3 hardly a proposal was accepted, 130 interrupted"
+    parser.add_argument("model", metavar="MODEL.npz", help="a network's file, or the folder of a fit; - is stdin")
+    parser.add_argument("-n", type=whole, default=1000, metavar="N", help="how many (default 1000)")
+    parser.add_argument("--out", metavar="FILE.csv", help="where they go, whole or not at all (default, and -: stdout)")
     parser.add_argument("--method", choices=("auto", *METHODS), default="auto", help="default: what suits the network")
-    parser.add_argument("--steps", type=int, metavar="N", help="levels, or steps at each level: see numpyscore.draw")
+    parser.add_argument("--steps", type=whole, metavar="N", help="levels, or steps at each level: see numpyscore.draw")
     parser.add_argument("--step", type=float, metavar="X", help="size of a Langevin step, in standardised units")
     parser.add_argument(
         "--sigma",
@@ -48,12 +48,15 @@ def arguments(parser):
 
 def run(args):
     """Write the samples; returns the exit code."""
+    if args.out == "-":
+        args.out = None
     if args.json and args.out is None:
         raise ValueError("--json needs --out FILE.csv: without, the samples themselves go to stdout")
     count("sample", "-n", args.n)
     if args.out is not None:
         may_be_written(args.out, [args.model])
-    model, units, ladder = load_with_ladder(args.model)
+    with file_at(args.model, "model.npz", MODEL) as path:
+        model, units, ladder = load_with_ladder(path)
     if units.grid is None and (args.clip or args.round):
         raise ValueError(
             f"--{'clip' if args.clip else 'round'} was given, but {args.model} does not hold the columns' ranges, as a file of `numpyscore fit` does"
@@ -68,6 +71,8 @@ def run(args):
         )  # fmt: skip
     finally:
         progress.clear()
+    if drawn.acceptance is not None and not drawn.acceptance.any():
+        raise ValueError("no proposal was accepted: these would be the starts, not samples; take a smaller --step")
     x = units.to_data(drawn.samples)
     left, notes = _left(units, x)
     notes = [drawn.note] * bool(drawn.note) + notes
@@ -81,7 +86,7 @@ def run(args):
     if args.out is None:
         print(content, end="")
         print("".join(f"note: {note}\n" for note in notes), end="", file=sys.stderr)
-        return FINE
+        return INCONCLUSIVE if drawn.stuck else FINE
     write_whole(args.out, content.encode())
     rate = None if drawn.acceptance is None else float(drawn.acceptance.mean())
     record = {
@@ -97,11 +102,11 @@ def run(args):
     if args.json:
         head = {"schema": "numpyscore-sample/1", "version": __version__, "model": repr(model), "seed": args.seed}
         print(json.dumps(head | record | {"out": args.out}, indent=1, allow_nan=False))
-        return FINE
+        return INCONCLUSIVE if drawn.stuck else FINE
     said = "" if rate is None else f", {rate:.0%} of the proposals accepted"
     print(f"{args.n} samples by {drawn.method}{said}; {time.monotonic() - start:.1f} s; wrote {args.out}")
     print("".join(f"note: {note}\n" for note in notes), end="")
-    return FINE
+    return INCONCLUSIVE if drawn.stuck else FINE
 
 
 def _left(units, x):

@@ -1,35 +1,73 @@
 """What every command shares: exit codes, the progress line on stderr, emphasis, and types of arguments."""
 
 import argparse
+import contextlib
 import math
 import os
+import shutil
 import stat
 import sys
 import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
 
-from ..data.csv import from_csv
+from ..common.files import write_whole
+from ..data.csv import CSVError, from_csv
 
+EVERY = 10.0  # seconds between lines of progress where stderr is no terminal
 FINE, DIFFERENCE, USAGE, INCONCLUSIVE, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 class Progress:
-    """A line on stderr that rewrites itself, on a terminal only."""
+    """A line on stderr that rewrites itself on a terminal; elsewhere a line every EVERY seconds; nothing with --quiet."""
+
+    quiet = False  # set by the command line
+    speaking: Any = None  # the one that said something last
+    begun: Any = None  # when the thread that repeats it was started
 
     def __init__(self, what=""):
-        self.what, self.live = what, sys.stderr.isatty()
+        self.what, self.live = what, sys.stderr.isatty() and not Progress.quiet
+        self.text, self.start = "", time.monotonic()
 
     def __call__(self, iteration, loss):
         self.say(f"{self.what}: step {iteration}, loss {loss:.4g}")
 
     def say(self, text):
         """Show `text` in place of what stood there."""
+        self.text = text
         if self.live:
             sys.stderr.write(f"\r\x1b[K{text}")
             sys.stderr.flush()
+        elif not Progress.quiet:
+            Progress.speaking = self
+            if Progress.begun is None:
+                Progress.begun = time.monotonic()
+                threading.Thread(target=_now_and_then, daemon=True).start()
 
     def clear(self):
         """Take the line away."""
         self.say("")
+
+
+def _now_and_then():
+    """Where stderr is no terminal: what was said last, every EVERY seconds, as long as the process lives."""
+    while True:
+        time.sleep(EVERY)
+        said = Progress.speaking
+        if said is not None and said.text:
+            with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+                sys.stderr.write(f"{said.text} ({time.monotonic() - said.start:.0f} s)\n")
+                sys.stderr.flush()
+
+
+def program():
+    """How this program was called, for a line that is to be typed again: by its name if the shell finds it, else by its path."""
+    called = sys.argv[0]
+    if os.path.basename(called) != "numpyscore" or shutil.which("numpyscore"):
+        return "python -m numpyscore" if os.path.basename(called) == "__main__.py" else "numpyscore"
+    return called
 
 
 def measured(q):
@@ -45,6 +83,21 @@ def bold(text):
     """`text` in bold where stdout is a terminal and NO_COLOR is not set."""
     plain = os.environ.get("NO_COLOR") or not sys.stdout.isatty()
     return text if plain else f"\x1b[1m{text}\x1b[0m"
+
+
+def whole(text):
+    """The type of a count: 1000 or 1e3."""
+    number: int | None
+    try:
+        number = int(text)
+    except ValueError:
+        try:
+            number = int(float(text)) if float(text).is_integer() else None
+        except (ValueError, OverflowError):
+            number = None
+    if number is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number; one such as 1000 or 1e3 was expected")
+    return number
 
 
 def seed(text):
@@ -81,7 +134,64 @@ def table_options(parser, which="columns of DATA.csv, by name or number from 0")
 def read_table(args):
     """The Table of args.data, by the options of `table_options`."""
     options = {"header": HEADER[args.header], "decimal": DECIMAL[args.decimal], "drop_missing": args.drop_missing}
-    return from_csv(args.data, columns=args.columns, **options)
+    with file_at(args.data, "table", TABLES) as path:
+        try:
+            return from_csv(path, columns=args.columns, **options)
+        except CSVError as error:
+            if args.data != "-":
+                raise
+            told = CSVError(str(error).replace(path, "stdin"))
+            told.command = error.command.replace(path, "stdin")
+            raise told from None
+
+
+TABLES, MODEL = ("*.csv", "*.csv.gz", "*.tsv", "*.txt"), ("model.npz",)
+
+
+@contextlib.contextmanager
+def file_at(path, what, patterns):
+    """The path of a file to be read: of "-" stdin, kept while the block lasts; of a folder the one file in it that is meant.
+
+    Raises
+    ------
+    ValueError
+        If a folder holds none of the patterns, or several files of them.
+    """
+    if path == "-":
+        with tempfile.TemporaryDirectory() as folder:
+            name = os.path.join(folder, "stdin")
+            with open(name, "wb") as file:
+                file.write(sys.stdin.buffer.read())
+            yield name
+    elif os.path.isdir(path):
+        found = sorted({p.name for pattern in patterns for p in Path(path).glob(pattern)})
+        if len(found) != 1:
+            there = ", ".join(found) or ", ".join(sorted(os.listdir(path))[:9]) or "nothing"
+            several = f"several, {there}: name one of them" if found else f"it holds {there}"
+            raise ValueError(f"{path} is a folder, expected one {what} in it ({', '.join(patterns)}); {several}")
+        yield os.path.join(path, found[0])
+    else:
+        yield path
+
+
+def put(path, content):
+    """Write text or bytes, whole or not at all, to a path; to stdout for "-"."""
+    content = content.encode() if isinstance(content, str) else content
+    if path != "-":
+        return write_whole(path, content)
+    for piece in [content] if isinstance(content, bytes) else content:
+        sys.stdout.write(piece.decode())
+
+
+def no_stdout(path, option="--out"):
+    """Refuse "-" for a folder."""
+    if path == "-":
+        raise ValueError(f"{option} is -, which is stdout, and a folder was expected: name one")
+
+
+def note(text):
+    """A note, on stderr."""
+    print(f"note: {text}", file=sys.stderr)
 
 
 def refuse_without_data(args):
@@ -125,6 +235,8 @@ def may_be_written(path, inputs=()):
         If the folder is missing or may not be written to, something that is no file stands at `path`, or one that may not be
         written to, or one of the files `inputs` that the work begins with.
     """
+    if path == "-":
+        return
     if os.path.exists(path) and not os.path.isfile(path):
         raise OSError(f"{path} is there and is no file; name a file to be written")
     for other in inputs:

@@ -1,13 +1,15 @@
 """`numpyscore verify`: the derivation of score matching, both sides of every line computed."""
 
+import contextlib
 import inspect
 import json
 import os
+import sys
 import time
+from collections.abc import Iterable
 from itertools import groupby
 
 from .. import __version__, derivations
-from ..common.files import write_whole
 from ..display.report import report, short_report
 from ..lessons import EXERCISES
 from .loading import load_object
@@ -18,6 +20,7 @@ from .terminal import (
     Progress,
     bold,
     may_be_written,
+    put,
     read_table,
     refuse_without_data,
     seed,
@@ -37,10 +40,24 @@ def arguments(parser):
     parser.epilog = (
         "exit codes: 0 all as it should be, 1 a difference was found, 2 usage or input error, 3 inconclusive"
     )
-    parser.add_argument("data", nargs="?", metavar="DATA.csv", help="numeric columns, with or without a header")
+    parser.add_argument(
+        "data",
+        nargs="?",
+        metavar="DATA.csv",
+        help="numeric columns, with or without a header; - is stdin, a folder the table in it",
+    )
     table_options(parser)
     parser.add_argument(
-        "--density", metavar="NAME", help="one closed form by name, or your own: path.py:object (runs that file)"
+        "--density",
+        metavar="NAME",
+        help="one closed form by name, or your own: path.py:object (runs that file), a frozen "
+        "distribution of scipy.stats among them",
+    )
+    parser.add_argument(
+        "--line",
+        metavar="M.py:LINE",
+        help="a line of your own, LINE = (left, right), two functions of x (n, d) -> (n,) or of "
+        "(x, density, model), or numbers; on closed forms, --density or DATA.csv (runs that file)",
     )
     parser.add_argument("--only", metavar="STEP", help="one step by name, or one chapter by name or number")
     parser.add_argument("--explain", metavar="STEP", help="a step's equation, words, code, figure and lesson, and stop")
@@ -60,27 +77,39 @@ def arguments(parser):
 
 def run(args):
     """Print the verdicts; returns the exit code."""
+    _apart(args)
     if args.explain is not None:
         return _explain(args.explain)
     if args.list:
         return _list(args.json)
-    if args.data is not None and args.density is not None:
-        raise ValueError("DATA.csv and --density exclude each other: give the one to be verified")
-    if args.data is None:
-        refuse_without_data(args)
-    if args.full and args.report is None:
-        raise ValueError("--full needs --report FILE.html, the page that it makes longer")
+    with contextlib.ExitStack() as stack:
+        if args.report == "-":  # the page alone goes to stdout
+            stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        page, code = _verified(args)
+    if page is not None:
+        put(args.report, page)
+    return code
+
+
+def _verified(args):
+    """The page, if one was asked for, and the exit code; prints the verdicts."""
     target = None if args.data is None else read_table(args)
     if args.report is not None:
         may_be_written(args.report, [args.data])
     start, verdicts = time.monotonic(), derivations.Verdicts(seed=args.seed)
-    steps = derivations.selected(args.only)
     progress = Progress("training")
     density = load_object(args.density, "--density") if args.density and ":" in args.density else args.density
-    name = None if args.data is None else os.path.basename(args.data)
-    wanted = derivations.studies(target, name=name, density=density, seed=args.seed, progress=progress, steps=steps)
-    brief = not (args.all or args.only or args.json)
-    head = HEAD if brief else ""
+    name = None if args.data is None else "stdin" if args.data == "-" else os.path.basename(args.data)
+    told = {"name": name, "density": density, "seed": args.seed, "progress": progress}
+    wanted: Iterable
+    if args.line is None:
+        steps = derivations.selected(args.only)
+        wanted = derivations.studies(target, steps=steps, **told)
+    else:
+        study = derivations.line_study(_line(args.line), target, **told)
+        steps, wanted = study.steps, [study]
+    brief = not (args.all or args.only or args.json or args.line)
+    head = "" if args.json else f"{READ}\n{HEAD}" if brief else READ
     for title, group in groupby(wanted, key=lambda study: study.title):
         part = derivations.Verdicts()
         for study in group:
@@ -104,17 +133,73 @@ def run(args):
         print(json.dumps(record, indent=1, allow_nan=False))
     else:
         print(f"{verdicts.summary} {time.monotonic() - start:.1f} s")
-        if brief:
-            print(
-                "Each step: --all. One chapter: --only 3. What a step says: --explain STEP. As a page: --report page.html"
-            )
+        print(_next(args, verdicts))
+    page = None
     if args.report is not None:
         progress.say("drawing the page ...")
-        write_whole(args.report, (report if args.full else short_report)(verdicts).encode())
+        page = (report if args.full else short_report)(verdicts)
         progress.clear()
     if verdicts.counts["DIFFERS"]:
-        return DIFFERENCE
-    return INCONCLUSIVE if verdicts.counts["inconclusive"] else FINE
+        return page, DIFFERENCE
+    return page, INCONCLUSIVE if verdicts.counts["inconclusive"] else FINE
+
+
+READ = (
+    'gap = left - right. "holds": within its bound, of rounding and integration. "fails as predicted": a hypothesis is taken away, and the '
+    "gap is what theory foresees."
+)
+
+
+def _apart(args):
+    """Refuse options that have no effect beside others."""
+    given = {
+        name: value for name, value in vars(args).items()
+        if value not in (None, False, "auto") and name not in ("command", "run", "own", "quiet", "seed")
+    }  # fmt: skip
+    if args.seed:
+        given["seed"] = args.seed
+    alone = {"explain": {"explain"}, "list": {"list", "json"}}
+    for name, fine in alone.items():
+        if name in given and (beside := sorted(given.keys() - fine)):
+            raise ValueError(f"--{name} stands alone: it has no use for {', '.join(map(_option, beside))}")
+    pairs = {
+        ("data", "density"): "DATA.csv and --density exclude each other: give the one to be verified",
+        ("line", "only"): "--only names one of our lines, and --line is yours: give one of them",
+        ("line", "report"): "--report is the page of our lines; it does not show --line",
+        ("line", "all"): "--all has no effect beside --line, of which every case is shown",
+        ("json", "all"): "--all has no effect beside --json, which holds every case",
+    }
+    for pair, said in pairs.items():
+        if given.keys() >= set(pair):
+            raise ValueError(said)
+    if args.data is None:
+        refuse_without_data(args)
+    if args.full and args.report is None:
+        raise ValueError("--full needs --report FILE.html, the page that it makes longer")
+
+
+def _option(name):
+    return "DATA.csv" if name == "data" else f"--{name.replace('_', '-')}"
+
+
+def _line(target):
+    """The Line that module:name or path.py:name is; `line` where no name is given."""
+    return derivations.line_of(load_object(target, "--line", "line"))
+
+
+def _next(args, verdicts):
+    """Where to look next."""
+    wrong = [v.step for v in verdicts if v.ok is False]
+    if args.line:
+        return "Where a gap is a known term, it is named under the line. Our own lines: numpyscore verify --list"
+    if wrong:
+        return f'Next: what the step says and how it is computed, numpyscore verify --explain "{wrong[0]}"'
+    if args.only:
+        step = verdicts[0].step if len({v.step for v in verdicts}) == 1 else None
+        more = f'What it says: --explain "{step}".' if step else "What a step says: --explain STEP."
+        return f"{more} The other chapters: --list. Type it yourself: numpyscore learn start"
+    each = "" if args.all else "Each step: --all. "
+    return f"{each}One chapter: --only 3. What a step says: --explain STEP. A line of yours: --line mine.py:line. As a page: --report page.html"
 
 
 HEADINGS = {chapter.title: chapter.heading for chapter in derivations.CHAPTERS}

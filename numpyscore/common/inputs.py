@@ -35,7 +35,9 @@ def samples(where, x, dim=None, *, name="x", dtype=None):
     a = numeric(where, name, x)
     if a.ndim != 2:
         cure = (
-            f"One sample of dimension {a.size}: {name}[None, :]; {a.size} samples of dimension 1: {name}[:, None]."
+            f"A Series is made a table by {name}.to_frame()."
+            if hasattr(x, "to_frame")
+            else f"One sample of dimension {a.size}: {name}[None, :]; {a.size} samples of dimension 1: {name}[:, None]."
             if a.ndim == 1
             else f"Reshape it to (n, d), for example {name}.reshape(len({name}), -1)."
         )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..common.inputs import count, generator, samples
+from ..common.names import missing
 from .parameters import common_dtype, real
 
 BLOCK = 1 << 18  # numbers per block: temporaries stay in cache and memory is bounded however many samples come in
@@ -108,8 +109,22 @@ class Density:
                 out[block] = rule(*(a[block].astype(float, copy=False) for a in (x, *more)))
         return out
 
+    _says: tuple = ()  # attributes that its repr tells beside the dimension
+
     def __repr__(self):
-        return f"{type(self).__name__}(dim={self.dim})"
+        told = [f"{name}={_short(getattr(self, name))}" for name in self._says]
+        return f"{type(self).__name__}({', '.join([f'dim={self.dim}', *told])})"
+
+    def __getattr__(self, name):
+        raise missing(self, name)
+
+
+def _short(a):
+    """An array of parameters in a few words: its numbers where they are few, else its shape."""
+    a = np.asarray(a)
+    if a.size > 9:
+        return f"<{' x '.join(map(str, a.shape))}>"
+    return np.array2string(a, precision=4, separator=", ", floatmode="maxprec").replace("\n", "")
 
 
 def with_dtype(dtype, density):

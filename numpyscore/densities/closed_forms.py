@@ -70,6 +70,8 @@ class Gaussian(_Elliptical):
     Test: test_closed_forms.py::test_gaussian_score_is_the_posterior_mean_of_the_noise
     """
 
+    _says: tuple = ("mean", "cov")
+
     def __init__(self, mean, cov):
         self.mean, self.cov = location_and_shape(type(self).__name__, mean, cov)
         super().__init__(self.mean, self.cov, everywhere(len(self.mean)), mean, cov)
@@ -116,6 +118,8 @@ class TruncatedGaussian(Gaussian):
     Source: Genz (1992), J. Comput. Graph. Statist. 1:141-149 (the correlated normaliser).
     Test: test_closed_forms.py::test_normalised
     """
+
+    _says = ("mean", "cov", "lower", "upper")
 
     def __init__(self, mean, cov, lower=-np.inf, upper=np.inf):
         super().__init__(mean, cov)
@@ -194,6 +198,8 @@ class StudentT(_Elliptical):
     """
 
     _tail = "algebraic"
+
+    _says = ("df", "loc", "scale")
 
     def __init__(self, df, loc=0.0, scale=1.0):
         self.df = positive("StudentT", "df", df)
@@ -298,6 +304,8 @@ class Logistic(_Product):
     _tail = "exponential"
     _rule, _draw = staticmethod(_logistic), staticmethod(lambda rng, shape: rng.logistic(size=shape))
 
+    _says = ("loc", "scale")
+
     def __init__(self, loc=0.0, scale=1.0):
         self.loc, self.scale = vectors("Logistic", ("scale",), loc=loc, scale=scale)
         super().__init__(self.loc, self.scale, everywhere(len(self.loc)), loc, scale)
@@ -321,6 +329,8 @@ class Laplace(_Product):
 
     _tail = "exponential"
     _rule, _draw = staticmethod(_laplace), staticmethod(lambda rng, shape: rng.laplace(size=shape))
+
+    _says = ("loc", "scale")
 
     def __init__(self, loc=0.0, scale=1.0):
         self.loc, self.scale = vectors("Laplace", ("scale",), loc=loc, scale=scale)
@@ -349,6 +359,8 @@ class Exponential(_Product):
     _tail = "exponential"
     _rule, _draw = staticmethod(_exponential), staticmethod(lambda rng, shape: rng.exponential(size=shape))
 
+    _says = ("rate",)
+
     def __init__(self, rate=1.0):
         (self.rate,) = vectors("Exponential", ("rate",), rate=rate)
         super().__init__(0 * self.rate, 1 / self.rate, box("Exponential", 0.0, np.inf, len(self.rate)), rate)
@@ -368,6 +380,8 @@ class HalfNormal(_Product):
     """
 
     _rule, _draw = staticmethod(_half_normal), staticmethod(lambda rng, shape: np.abs(rng.standard_normal(shape)))
+
+    _says = ("scale",)
 
     def __init__(self, scale=1.0):
         (self.scale,) = vectors("HalfNormal", ("scale",), scale=scale)
@@ -390,6 +404,8 @@ class Gamma(_Product):
     """
 
     _tail = "exponential"
+
+    _says = ("shape", "rate")
 
     def __init__(self, shape=2.0, rate=1.0):
         self.shape, self.rate = vectors("Gamma", ("shape", "rate"), shape=shape, rate=rate)
@@ -475,6 +491,8 @@ class Uniform(_Product):
     """
 
     _rule, _draw = staticmethod(_uniform), staticmethod(lambda rng, shape: rng.random(shape))
+
+    _says = ("lower", "upper")
 
     def __init__(self, lower=0.0, upper=1.0):
         self.lower, self.upper = vectors("Uniform", (), lower=lower, upper=upper)

@@ -33,6 +33,8 @@ class GaussianMixture(Density):
     Test: test_closed_forms.py::test_mixture_a_thousand_sigma_away
     """
 
+    _says = ("weights", "means")
+
     def __init__(self, weights, means, covs):
         where = type(self).__name__
         self.weights, self.means = array(where, "weights", weights), array(where, "means", means)
@@ -243,6 +245,10 @@ class Parzen(GaussianMixture):
         super().__init__(np.full(len(data), 1 / len(data)), data, self.sigma**2)
         self.dtype = common_dtype((data, sigma))
         self.data = self.means
+
+    def __repr__(self):
+        K, d = self.data.shape
+        return f"Parzen({K} rows x {d} columns, sigma={self.sigma:.4g})"
 
     def perturbed(self, sigma):
         """Density of x + sigma * eps: the Parzen density of width sqrt(self.sigma^2 + sigma^2)."""

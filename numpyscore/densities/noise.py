@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..common.inputs import column, count, deviations, generator, half_square, positive, samples
+from ..common.names import having
 from ..numerics.quadrature import Frame, Integral, expectation
 from .closed_forms import Parzen
 from .parameters import box as ends
@@ -288,6 +289,8 @@ def fisher_divergence(p, q, *, rtol=1e-10):
     Source: Hyvarinen (2005), JMLR 6:695-709, equation 2.
     Test: test_noise.py::test_divergences_of_gaussians_in_closed_form
     """
+    having("fisher_divergence", "p", p, "logpdf", "score")
+    having("fisher_divergence", "q", q, "score")
     return expectation(lambda x: half_square(p.score(x) - q.score(x)), _seen(p, q), rtol=rtol)
 
 
@@ -309,6 +312,8 @@ def kl_divergence(p, q, *, rtol=1e-10):
     Source: Kullback & Leibler (1951), Ann. Math. Statist. 22:79-86.
     Test: test_noise.py::test_divergences_of_gaussians_in_closed_form
     """
+    having("kl_divergence", "p", p, "logpdf")
+    having("kl_divergence", "q", q, "logpdf")
     return expectation(lambda x: p.logpdf(x) - q.logpdf(x), _seen(p, q), rtol=rtol)
 
 

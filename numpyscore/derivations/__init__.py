@@ -12,16 +12,20 @@ import numpy as np
 
 from .. import densities
 from ..common.inputs import samples
+from ..common.names import kind_of, nearest
 from ..data.csv import Table, from_csv
 from ..data.datasets import old_faithful, standardise
+from ..data.frames import is_frame, table_of
 from ..densities import Parzen
 from ..densities.base import Density
+from ..densities.frozen import Frozen, is_frozen
 from ..learning.columns import left_out, look
 from ..learning.optimisers import minimise
 from ..networks.models import EnergyMLP, ScoreMLP
 from ..objectives.implicit import implicit
 from . import boundary, energy, generalised, integration_by_parts, levels, prices, sampling, score, trace, two_terms
 from .case import Case
+from .line import Line, line_of, step_of
 from .own import Own
 from .steps import Chapter, Step
 from .verdict import Hypothesis, Verdict, Verdicts
@@ -32,13 +36,17 @@ __all__ = [
     "Case",
     "Chapter",
     "Hypothesis",
+    "Line",
     "Step",
     "Study",
     "Verdict",
     "Verdicts",
+    "line_of",
+    "line_study",
     "named_densities",
     "studies",
     "verify",
+    "verify_line",
 ]
 
 CHAPTERS: tuple[Chapter, ...] = tuple(
@@ -171,13 +179,13 @@ def on_data(x, name, columns=None, *, dropped=0, seed=0, progress=None):
 def studies(target=None, *, name=None, density=None, seed=0, progress=None, steps=STEPS):
     """What a call of `verify` looks at, one `Study` at a time (a generator: data are trained on when it comes to them)."""
     wanted = set(steps)
-    if density is None and hasattr(target, "logpdf"):
+    if density is None and (hasattr(target, "logpdf") or is_frozen(target)) and not is_frame(target):
         target, density = None, target
     if isinstance(density, str):
         yield Study("Closed forms", on_density(density, seed), LINES, seed)
         return
     if density is not None:
-        density = density if isinstance(density, Density) else Own(density)
+        density = density_of(density)
         cases = on_density(density, seed)
         yield Study("Your density", cases, LINES, seed, tuple(getattr(density, "notes", ())))
         return
@@ -210,14 +218,39 @@ def on_density(density, seed):
             for model in random_models(density.dim, rng)
         ]
     if density not in (known := named_densities()):
-        raise ValueError(f"verify: density is {density!r}, expected one of {', '.join(known)}.")
+        near = " (did you mean gaussian?)" if density.lower() in ("normal", "norm") else nearest(density, known)
+        near = " (of a file name one object: path.py:object)" if density.endswith(".py") else near
+        raise ValueError(f"verify: density is {density!r}, expected one of {', '.join(known)}{near}.")
     return closed_forms([density], seed)
 
 
+def density_of(given):
+    """A density as the steps take it: one of ours, a frozen distribution of SciPy, or an object with dim and logpdf.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none of these, a class in place of one of its objects among them.
+    """
+    if isinstance(given, type):
+        raise TypeError(
+            f"verify: density is {kind_of(given)}; make one, for example {given.__name__}(...), and pass that."
+        )
+    if is_frame(given) or isinstance(given, np.ndarray):
+        raise TypeError(
+            "verify: density is a table of data; make a density of its rows, Parzen(data, sigma), and pass that."
+        )
+    if is_frozen(given):
+        given = Frozen(given)
+    return given if isinstance(given, Density) else Own(given)
+
+
 def on_target(target, name=None, **options):
-    """The study of a CSV file, a table, or an array, under its name."""
+    """The study of a CSV file, a DataFrame, a table, or an array, under its name."""
     if isinstance(target, str | os.PathLike):
         name, target = os.path.basename(os.fspath(target)), from_csv(target)
+    elif is_frame(target):
+        target = table_of("verify", target)
     if isinstance(target, Table):
         return on_data(target.x, name or "data", target.columns, dropped=target.dropped, **options)
     return on_data(target, name or "data", **options)
@@ -232,8 +265,9 @@ def selected(only):
     chosen = chosen or [s for s in STEPS if plain(only) and plain(only) in plain(s.name)]
     if not chosen:
         chapters = "; ".join(f"{chapter.number} {chapter.title}" for chapter in CHAPTERS)
+        near = nearest(only, [*(s.name for s in STEPS), *(chapter.title for chapter in CHAPTERS)])
         raise ValueError(
-            f"verify: only is {only!r}, expected a chapter ({chapters}) or a step; numpyscore verify --list names them all."
+            f"verify: only is {only!r}, expected a chapter ({chapters}) or a step{near}; numpyscore verify --list names them all."
         )
     return chosen
 
@@ -287,3 +321,67 @@ def verify(target=None, *, only=None, seed=0, density=None, progress=None):
     for study in studies(target, density=density, seed=seed, progress=progress, steps=steps):
         verdicts.add(study, run(study, steps))
     return verdicts
+
+
+def line_study(line, target=None, *, name=None, density=None, model=None, seed=0, progress=None):
+    """The `Study` of a `Line` of one's own: on its density, or the one given, on data, or on closed forms in one and two dimensions."""
+    step, density = step_of(line, model), line.density if density is None else density
+    if target is not None:
+        study = on_target(target, name, seed=seed, progress=progress)
+        return study._replace(steps=[step])
+    notes: tuple = ()
+    if density is None or isinstance(density, str):
+        names = QUICK if density is None else (density,)
+        cases = [case for name in names for case in on_density(name, seed)]
+        cases = [case for case in cases if case.dim < 3 or density is not None]
+    else:
+        density = density_of(density)
+        cases, notes = on_density(density, seed), tuple(getattr(density, "notes", ()))
+    if step.model is None:  # one case a density will do
+        cases = list({id(case.density): case for case in cases}.values())
+    elif step.model is not True:
+        cases = [replace(case, model=step.model) for case in cases if case.dim == step.model.dim]
+        cases = list({id(case.density): case for case in cases}.values())
+    if not cases:
+        raise ValueError(
+            f"verify_line: the line is about a network of dimension {step.model.dim}, and no density of that dimension was given."
+        )
+    plain = step.model is not True
+    cases = [replace(case, subject=case.subject.partition(", random")[0]) if plain else case for case in cases]
+    return Study("A line of your own", cases, [step], seed, notes)
+
+
+def verify_line(left, right, density=None, *, model=None, name="your line", relation="=", seed=0):
+    """A line of one's own, E[left] = E[right] under a density, judged as the lines of `verify` are.
+
+    Parameters
+    ----------
+    left, right : function, number, or dictionary of these
+        A function takes x (n, d), or (x, density), or (x, density, model), and returns one number a row (n,): the mean under the density is
+        taken here, by quadrature in up to three dimensions, over samples beyond. A number may be an `Integral`. A dictionary
+        names the terms whose sum the side is; an error in one of them can then be told by its name.
+    density : a density, frozen distribution of scipy.stats, object with dim and logpdf, or name
+        Those with several names (see `verify`) give the verdict nearest to being wrong. None: closed forms in one and two dimensions.
+    model : EnergyMLP or ScoreMLP, optional
+        The network that the line is about; found out where the functions refer to one network. Functions of three arguments
+        are given random ones.
+    name : str
+    relation : "=", "<=" or ">="
+    seed : int
+        Of random networks, and of samples.
+
+    Returns
+    -------
+    Verdict
+        bool(verdict) says whether the line holds, verdict.gap by how much it does not, verdict.note what the gap is: a term whose sign
+        is turned, or a term that is missing, where one is known.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a side is no function, raises, or does not return one real number a row.
+
+    Test: test_line.py::test_a_sign_error_is_told_with_its_term
+    """
+    study = line_study(Line(left, right, density, name, relation), model=model, seed=seed)
+    return Verdicts(run(study, study.steps)).worst

@@ -38,7 +38,7 @@ def integrated(columns, density, *, rtol=1e-12, breaks=()):
 def averaged(columns):
     """The means of columns, a dictionary of names, each (n,), over the same n independent samples."""
     table = np.stack([*columns.values()])
-    return MonteCarlo(dict(zip(columns, table.mean(1), strict=True)), np.cov(table), table.shape[1])
+    return MonteCarlo(dict(zip(columns, table.mean(1), strict=True)), np.atleast_2d(np.cov(table)), table.shape[1])
 
 
 @dataclass

@@ -1,10 +1,12 @@
 """Somebody's own density, as far as it is given: log p at least. What is missing is differenced or drawn, and said so."""
 
 import functools
+import inspect
 import warnings
 
 import numpy as np
 
+from ..common.callables import called
 from ..common.inputs import count, generator
 from ..numerics.differences import SAFETY, STEPS, differences, widths
 from ..numerics.quadrature import Frame
@@ -22,7 +24,7 @@ class Own:
     """
 
     def __init__(self, given):
-        name = type(given).__name__
+        name = str(getattr(given, "label", type(given).__name__))
         if not callable(getattr(given, "logpdf", None)):
             raise TypeError(f"verify: {name} has no logpdf; expected an object with dim and logpdf(x (n, d)) -> (n,).")
         if getattr(given, "dim", None) is None:
@@ -76,7 +78,7 @@ class Own:
             warnings.catch_warnings(),
         ):  # what comes back is looked at; his warnings are not ours
             warnings.simplefilter("ignore", RuntimeWarning)
-            a = np.asarray(getattr(self.given, part)(x))
+            a = np.asarray(called("verify", f"{self.name}.{part}", getattr(self.given, part), x))
         a = (
             a.reshape(shape) if len(x) == 1 and a.size == np.prod(shape) else a
         )  # SciPy's densities drop the axis of one row
@@ -170,10 +172,8 @@ class Own:
     def sample(self, n, *, rng=None):
         """n of its own samples (n, d), or points drawn around the highest point of log p, chosen by their weights."""
         if self.has["sample"]:
-            try:
-                x = self.given.sample(n, rng=rng)
-            except TypeError:
-                x = self.given.sample(n)
+            takes_rng = _takes_rng(self.given.sample)
+            x = called("verify", f"{self.name}.sample", self.given.sample, n, **({"rng": rng} if takes_rng else {}))
             return np.asarray(x, float).reshape(n, self.dim)
         rng, (points, p) = generator("verify", rng), self._weighted
         return points[rng.choice(len(points), n, p=p)]
@@ -203,3 +203,12 @@ class Own:
         log_w = self.logpdf(x) - law.logpdf(x).reshape(len(x))
         w = np.exp(log_w - log_w.max())
         return x, w / w.sum()
+
+
+def _takes_rng(sample):
+    """Whether somebody's sample takes rng=."""
+    try:
+        parameters = inspect.signature(sample).parameters.values()
+    except (TypeError, ValueError):
+        return True
+    return any(p.name == "rng" or p.kind is p.VAR_KEYWORD for p in parameters)

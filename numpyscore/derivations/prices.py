@@ -110,7 +110,7 @@ def inverse_hessian(seed):
 
 @NOISE.example(
     "a learned score errs where data are few",
-    r"n\, E|\hat s - s_0|^2(x) = \psi(x)^\top A^{-1} B A^{-1} \psi(x), \quad s = \theta \cdot \psi,\; \psi = (1, x, x^2, x^3)",
+    r"n\, E|\hat s - s_0|^2(x) = \nabla F^\top A^{-1} B A^{-1} \nabla F, \quad s = \theta \cdot \nabla F,\; \nabla F = (1, x, x^2, x^3)",
     "Song & Ermon (2019), arXiv:1907.05600, section 3.2.1; the sandwich, " + SANDWICH,
 )
 def shells(seed):

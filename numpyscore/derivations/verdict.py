@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..common.numbers import Number
+
 
 class Hypothesis(NamedTuple):
     """A condition the step needs, how far it is from holding, and whether it does."""
@@ -20,19 +22,20 @@ class Hypothesis(NamedTuple):
     holds: bool
 
     def __str__(self):
-        sign = "holds" if self.holds else "FAILS"
+        sign = "holds" if self.holds else "does not hold"
         return f"{self.name}: {self.value:.3g} +- {self.bound:.1g} ({sign})"
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verdict(Number):
     """Both sides of one line of the derivation, and what is to be made of them.
 
     left, right : the two sides; gap = left - right; bound : |computed gap - true gap| is at most this (for Monte Carlo,
     four standard errors). predicted : the gap that theory foresees, 0 for an identity whose hypotheses hold.
     holds : whether the identity holds within the bound; None if the bound is too wide to tell.
     expected : whether it should hold. A counterexample is expected not to, and to miss by `predicted`. relation : "=", or "<="
-    or ">=", where only a violation counts as a gap.
+    or ">=", where only a violation counts as a gap. As a number it is its gap: ``abs(verdict) < 1e-9``, ``f"{verdict:.1e}"``; as a truth
+    value whether it is as it should be.
     """
 
     step: str
@@ -50,6 +53,18 @@ class Verdict:
     method: str = "quadrature"
     source: str = ""
     relation: str = "="
+
+    @property
+    def number(self):
+        """The gap."""
+        return self.gap
+
+    def __bool__(self):
+        return self.ok is True
+
+    def __str__(self):
+        lines = f"{self.step}: {self.left:.6g} {self.relation} {self.right:.6g}, gap {self.gap:.1e}, bound {self.bound:.0e}: {self.word}"
+        return "\n  ".join([lines, *self.remarks])
 
     @property
     def ok(self):

@@ -8,11 +8,13 @@ import importlib.util
 import inspect
 import re
 import runpy
+from functools import cache
 from html import escape
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 
+from ..common.names import nearest
 from . import plots
 
 NO_MATPLOTLIB = "Figures need matplotlib: pip install 'numpyscore[figures]'"
@@ -23,18 +25,34 @@ PACKAGE = Path(__file__).parent.parent
 class Picture(NamedTuple):
     """A drawn figure: its name, its title, what it claims, and the SVG, to be put into a page or into a file of its own.
 
-    Within a page, ink is the page's `currentColor` and there is no background, so that light and dark suit it.
+    Within a page, ink is the page's `currentColor` and there is no background, so that light and dark suit it. narrow : the same for a
+    phone, its panels beneath one another, if that was asked for.
     """
 
     name: str
     title: str
     claim: str
     svg: str
+    narrow: str = ""
+
+    @property
+    def width(self):
+        """Width of the wide form in points."""
+        return float(re.findall(r'viewBox="\S+ \S+ (\S+) ', self.svg)[0])
 
     @property
     def file(self):
         """The SVG as a file, on white."""
-        return self.svg.replace('style="', f'style="background: #fff; color: {plots.INK}; ', 1) + "\n"
+        return _on_white(self.svg)
+
+    @property
+    def narrow_file(self):
+        """The form for a phone as a file, on white."""
+        return _on_white(self.narrow)
+
+
+def _on_white(svg):
+    return svg.replace('style="', f'style="background: #fff; color: {plots.INK}; ', 1) + "\n"
 
 
 def scripts():
@@ -55,12 +73,14 @@ def load(name):
         If there is no figure of this name.
     """
     if name not in (known := scripts()):
-        raise ValueError(f"figures: there is no figure {name!r}, expected one of {', '.join(known)}.")
+        raise ValueError(
+            f"figures: there is no figure {name!r}, expected one of {', '.join(known)}{nearest(name, known)}."
+        )
     return SimpleNamespace(**runpy.run_path(str(known[name]), run_name=name))
 
 
-def draw(name):
-    """The picture of a figure, its claim asserted on the way.
+def draw(name, *, narrow=False):
+    """The picture of a figure, its claim asserted on the way; `narrow`, its form for a phone as well.
 
     Raises
     ------
@@ -72,10 +92,21 @@ def draw(name):
     script = load(name)
     title, _, claim = inspect.cleandoc(script.__doc__).partition("\n\n")
     title, claim = (" ".join(text.split()) for text in (title, claim))
-    with plots.style():
-        figure = script.draw()
-        written = plots.svg(figure)
-    return Picture(name, title, claim, _dressed(name, title, claim, written))
+    once = cache(script.measure)
+    script.draw.__globals__["measure"] = lambda: dict(once())  # two forms, measured once
+    forms = []
+    for form, small in (("", False), ("-narrow", True))[: 1 + narrow]:
+        with plots.style(narrow=small):
+            forms.append(_dressed(name + form, title, claim, plots.svg(script.draw())))
+    return Picture(name, title, claim, *forms)
+
+
+def slides(name, formats, size=None, font_size=None):
+    """The picture of a figure for a slide, its claim asserted on the way: format -> bytes. See `plots.slide`."""
+    script = load(name)
+    title = " ".join(inspect.cleandoc(script.__doc__).partition("\n\n")[0].split())
+    with plots.style(**{"svg.fonttype": "none"}):
+        return plots.slide(script.draw(), title, formats, size, font_size)
 
 
 def drawable():
@@ -91,7 +122,7 @@ def pictures_of(chapters):
     for name in scripts():
         number = load(name).CHAPTER
         if number in chapters:
-            found.setdefault(number, []).append(draw(name))
+            found.setdefault(number, []).append(draw(name, narrow=True))
     return found
 
 
@@ -101,12 +132,24 @@ def _dressed(name, title, claim, svg):
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.S)
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
     svg = svg.replace(plots.INK, "currentColor").replace("*{stroke", f"#{name} *{{stroke")
+    svg = MARKERS.sub(_styled_once, svg)
     svg = re.sub(r'\b(d|x|y)="[^"]*"', lambda found: re.sub(r"\.\d+", _two_digits, found[0]), svg)
     box, width = re.findall(r'(viewBox="\S+ \S+ (\S+) [^"]*")', svg)[0]
-    wide = ' class="wide"' if float(width) > 450 else ""  # two panels: not to be squeezed into the width of a phone
-    head = f'<svg id="{name}"{wide} role="img" aria-labelledby="{name}-title {name}-desc" xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {box} style="max-width: {SCALE * float(width):.0f}px">'
+    head = f'<svg id="{name}" role="img" aria-labelledby="{name}-title {name}-desc" xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {box} style="max-width: {SCALE * float(width):.0f}px">'
     words = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(claim)}</desc>'
     return re.sub(r"<svg.*?>", lambda _: head + words, svg, count=1, flags=re.S)
+
+
+MARKERS = re.compile(
+    r'<g( clip-path="[^"]*")?>\s*((?:<use [^>]* style="([^"]*)"/>\s*)(?:<use [^>]* style="\3"/>\s*)+)</g>'
+)
+
+
+def _styled_once(found):
+    """Markers of one look: the look belongs to their group."""
+    clip, uses, look = found.groups()
+    bare = uses.replace(f' style="{look}"', "")
+    return f'<g{clip or ""} style="{look}">\n{bare}</g>'
 
 
 def _two_digits(fraction):

@@ -16,6 +16,8 @@ from ..derivations import CHAPTERS, Verdicts
 from ..derivations.verdict import WORDS
 from .gallery import NO_MATPLOTLIB, draw, drawable, pictures_of
 from .mathml import mathml, pieces
+from .prose import typeset
+from .snippets import snippet
 
 STYLE = Path(__file__).with_name("report.css")
 CLASSES = dict(zip(WORDS, ("holds", "fails", "differs", "open"), strict=True))
@@ -26,6 +28,7 @@ KINDS = {
     "counterexample": "a counterexample: a hypothesis is taken away",
 }
 LOWEST = -17  # the axis of gaps runs from 1e-17 to 1
+COLUMN = 600  # points: a wider figure has letters too small for half of the page, so its panels stand two by two there
 TITLE = "Score matching, verified"
 
 
@@ -98,7 +101,7 @@ CHOSEN = {  # chapter -> the line that stands for it, and its figure
     3: ("cross term by parts", "parts_areas"),
     4: ("together they settle", "two_terms"),
     5: ("curvature identity", "trace_cost"),
-    6: ("weighted losses differ by a constant", "boundary_weights"),
+    6: ("three weights on a half-line", "boundary_weights"),
     7: ("denoising is explicit on the noisy density", "levels_flow"),
     8: ("Langevin in steps", "flow_paths"),
 }
@@ -132,7 +135,9 @@ def short_report(verdicts, *, title=TITLE, pictures=None):
     chapters = [chapter for chapter in CHAPTERS if any(name == chapter.title for name, _ in groups)]
     note = "" if pictures is not None or drawable() else NO_MATPLOTLIB
     if pictures is None:
-        pictures = {} if note else {chapter.number: draw(CHOSEN[chapter.number][1]) for chapter in chapters}
+        pictures = (
+            {} if note else {chapter.number: draw(CHOSEN[chapter.number][1], narrow=True) for chapter in chapters}
+        )
     counts = "".join(
         f'<li class="{CLASSES[word]}"><b>{count}</b> <span class="mark">{MARKS[CLASSES[word]]}</span> {word}</li>'
         for word, count in verdicts.counts.items()
@@ -140,7 +145,7 @@ def short_report(verdicts, *, title=TITLE, pictures=None):
     wrong = [step for (_, step), same in groups.items() if same.worst.ok is False]
     alarm = f'<div class="alarm"><p>Differences were found: {escape(", ".join(wrong))}</p></div>' if wrong else ""
     about = "".join(
-        f"<li>{escape(line)}</li>"
+        f"<li>{typeset(line)}</li>"
         for line in (f"numpyscore {__version__}, seed {verdicts.seed}", *verdicts.notes, note)
         if line
     )
@@ -154,7 +159,8 @@ each chapter stand here; <code>numpyscore verify --report FILE --full</code> wri
         *(_short_chapter(c, groups, pictures.get(c.number)) for c in chapters),
         "</div>",
     ]
-    return PAGE.format(title=escape(title), style=STYLE.read_text(encoding="utf-8"), body="\n".join(body))
+    page = PAGE.replace("<main>", '<main class="short">')
+    return page.format(title=escape(title), style=STYLE.read_text(encoding="utf-8"), body="\n".join(body))
 
 
 def _short_chapter(chapter, groups, picture):
@@ -162,23 +168,40 @@ def _short_chapter(chapter, groups, picture):
     here = [step for step in chapter.steps if (chapter.title, step.name) in groups]
     line = next((step for step in here if step.name == CHOSEN[chapter.number][0]), here[0])
     against = next((step for step in here if step.kind == "counterexample" and step is not line), None)
-    steps = "".join(_short_step(step, groups[chapter.title, step.name].worst) for step in (line, against) if step)
+    steps = "".join(_short_step(step, groups[chapter.title, step.name]) for step in (line, against) if step)
     claim = re.split(r"\n\s*\n", chapter.text.strip())[0]
+    if picture and picture.narrow and picture.width > COLUMN:
+        picture = picture._replace(svg=picture.narrow, narrow="")
     figure = _figure(picture._replace(claim="")) if picture else ""
-    return f"""<section class="chapter"><h2 id="chapter-{chapter.number}">{escape(chapter.heading)}</h2>
-{_prose(claim)}{figure}<div class="pair">{steps}</div></section>"""
+    return f"""<section class="chapter"><div><h2 id="chapter-{chapter.number}">{escape(chapter.heading)}</h2>
+{_prose(claim)}{figure}</div><div>{steps}</div></section>"""
 
 
-def _short_step(step, worst):
-    """Name, equation, words and numbers."""
+def _short_step(step, same):
+    """Name, equation, words and numbers: of the case that the NumPy lines compute, unless another is not as it should be."""
+    subject, code = snippet(step.name, same.seed)
+    shown = same.worst
+    if shown.ok is True:
+        shown = next((v for v in same if v.subject == subject), shown)
+    code = _code(code) if shown.subject == subject else ""
     equation = "".join(f"<span>{mathml(piece)}</span>" for piece in pieces(step.equation))
-    return f"""<article class="step {CLASSES[worst.word]}" id="{_slug(step.name)}">
-<header><h3>{escape(step.name)}</h3>{_badge(worst)}<p class="kind">{KINDS[step.kind]}</p></header>
+    return f"""<article class="step {CLASSES[shown.word]}" id="{_slug(step.name)}">
+<header><h3>{typeset(step.name)}</h3>{_badge(shown)}<p class="kind">{KINDS[step.kind]}</p></header>
 <div class="equation">{equation}</div>
 {_prose(step.words)}
-<div class="measured">{_numbers(worst)}<ul class="remarks"><li>{escape(worst.subject)}</li></ul></div>
+<div class="measured">{_numbers(shown)}<ul class="remarks"><li>{_subject(step, shown)}</li></ul>{code}</div>
 </article>
 """
+
+
+def _code(lines):
+    """Lines to run, folded away."""
+    return f'<details class="code"><summary>in NumPy</summary><pre><code>{escape(lines, quote=False)}</code></pre></details>'
+
+
+def _subject(step, verdict):
+    """What a verdict is about; the name of somebody's file stays as it is."""
+    return escape(verdict.subject) if step.kind == "line" else typeset(verdict.subject)
 
 
 # ------------------------------------------------------------------------------- the head of the page
@@ -197,7 +220,7 @@ def _summary(verdicts, title, note):
     ]
     found = f'<div class="alarm"><p>Differences were found:</p><ul>{"".join(wrong)}</ul></div>' if wrong else ""
     about = [f"numpyscore {__version__}, NumPy {np.__version__}, seed {verdicts.seed}", *verdicts.notes, note]
-    lines = "".join(f"<li>{escape(line)}</li>" for line in about if line)
+    lines = "".join(f"<li>{typeset(line)}</li>" for line in about if line)
     return f"""<header>
 <h1>{escape(title)}</h1>
 <p>Each line of the derivation is a statement that two numbers are equal. Both were computed, each with a bound for its error, and compared.</p>
@@ -212,7 +235,7 @@ def _contents(chapters, groups):
     for chapter in chapters:
         steps = "".join(
             f'<li><span class="mark {_class(groups[key])}">{MARKS[_class(groups[key])]}</span> '
-            f'<a href="#{_slug(step.name)}">{escape(step.name)}</a></li>'
+            f'<a href="#{_slug(step.name)}">{typeset(step.name)}</a></li>'
             for step in chapter.steps
             if (key := (chapter.title, step.name)) in groups
         )
@@ -255,8 +278,13 @@ def _chapter(chapter, groups, pictures):
 
 def _figure(picture):
     """A figure and what it claims."""
-    words = f"<b>{_inline(picture.title)}</b> {_inline(picture.claim)}"
-    return f"<figure><div>{picture.svg}</div><figcaption>{words}</figcaption></figure>\n"
+    words = f"<b>{typeset(picture.title)}</b> {typeset(picture.claim)}"
+    forms = (
+        f'<div class="wide">{picture.svg}</div><div class="narrow">{picture.narrow}</div>'
+        if picture.narrow
+        else f"<div>{picture.svg}</div>"
+    )
+    return f"<figure>{forms}<figcaption>{words}</figcaption></figure>\n"
 
 
 def _step(step, same):
@@ -264,15 +292,16 @@ def _step(step, same):
     worst = same.worst
     equation = "".join(f"<span>{mathml(piece)}</span>" for piece in pieces(step.equation))
     return f"""<article class="step {_class(same)}" id="{_slug(step.name)}">
-<header><h3>{escape(step.name)}</h3>{_badge(worst)}<p class="kind">{KINDS[step.kind]}</p></header>
+<header><h3>{typeset(step.name)}</h3>{_badge(worst)}<p class="kind">{KINDS[step.kind]}</p></header>
 <div class="equation">{equation}</div>
 {_prose(step.words)}
 <div class="measured">
 {_numbers(worst)}
 {_axis(abs(worst.gap - worst.predicted), worst.bound, None if worst.expected else abs(worst.gap), _reading(worst))}
-{_remarks(worst, same)}
+{_remarks(step, worst, same)}
+{_code(snippet(step.name, same.seed)[1])}
 </div>
-<p class="source"><code>{escape(step.code)}</code> {escape(step.source)}</p>
+<p class="source"><code>{escape(step.code)}</code> {typeset(step.source)}</p>
 </article>
 """
 
@@ -296,23 +325,23 @@ def _numbers(v):
     return f'<dl class="numbers">{"".join(cells)}</dl>'
 
 
-def _remarks(v, same):
+def _remarks(step, v, same):
     """Which case this is, its hypotheses, its note, and all the other cases to unfold."""
     which = f"the worst of {len(same)} cases: " if len(same) > 1 else ""
-    lines = [f"{which}{escape(v.subject)} ({escape(v.method)})"]
+    lines = [f"{which}{_subject(step, v)} ({escape(v.method)})"]
     for h in v.hypotheses:
         state = "holds" if h.holds else "<strong>does not hold</strong>"
-        lines.append(f"hypothesis, {escape(h.name)}: {_shown(h.value, 4)} ± {_shown(h.bound, 1)}, {state}")
+        lines.append(f"hypothesis, {typeset(h.name)}: {_shown(h.value, 4)} ± {_shown(h.bound, 1)}, {state}")
     if v.note:
-        lines.append(escape(v.note))
+        lines.append(typeset(v.note))
     items = "".join(f"<li>{line}</li>" for line in lines)
-    return f'<ul class="remarks">{items}</ul>{_cases(same) if len(same) > 1 else ""}'
+    return f'<ul class="remarks">{items}</ul>{_cases(step, same) if len(same) > 1 else ""}'
 
 
-def _cases(same):
+def _cases(step, same):
     """Every case of a step, in a table that is folded away."""
     rows = "".join(
-        f'<tr class="{CLASSES[v.word]}"><th scope="row">{escape(v.subject)}</th><td>{_shown(v.left, 8)}</td><td>{_shown(v.right, 8)}</td>'
+        f'<tr class="{CLASSES[v.word]}"><th scope="row">{_subject(step, v)}</th><td>{_shown(v.left, 8)}</td><td>{_shown(v.right, 8)}</td>'
         f"<td>{_shown(v.gap, 2)}</td><td>{_shown(v.bound, 2)}</td><td>{MARKS[CLASSES[v.word]]} {v.word}</td></tr>"
         for v in same
     )
@@ -403,10 +432,5 @@ def _prose(text):
         if paragraph.startswith(".. math::"):
             out.append(f'<div class="equation">{mathml(" ".join(paragraph.split()[2:]))}</div>')
         else:
-            out.append(f"<p>{_inline(paragraph)}</p>")
+            out.append(f"<p>{typeset(paragraph)}</p>")
     return "\n".join(out)
-
-
-def _inline(text):
-    """Words of a docstring, with `names` as code."""
-    return re.sub(r"`+([^`]+)`+", r"<code>\1</code>", escape(" ".join(text.split()), quote=False))

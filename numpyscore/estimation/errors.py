@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..common.inputs import finite, numeric
+from ..objectives.arguments import network
 from ..objectives.implicit import implicit
 
 STEP = 1e-30  # of a complex step
@@ -79,6 +80,7 @@ def sandwich(model, x, objective=implicit, *, directions=None, weights=None, **o
     Test: test_errors.py::test_a_networks_output_layer_has_the_errors_of_its_closed_form
     """
     where = "sandwich"
+    network(where, model, x)
     p = model.theta.size
     V = np.eye(p) if directions is None else np.atleast_2d(np.asarray(numeric(where, "directions", directions), float))
     if V.ndim != 2 or V.shape[1] != p or not len(V):

@@ -16,6 +16,10 @@ ROWS = 300  # looked at, and samples they are compared with
 CHAINS = 150  # of annealed importance sampling: whether the mass is near the rows takes no more
 RELABELLED = 199  # permutations behind a p value
 AWAY = 1.0  # nats a row below a Gaussian's, from which a density is said to lie elsewhere
+BEYOND, UNEXPECTED = (
+    0.05,
+    4.0,
+)  # share of samples outside the range of the rows that is said; times what chance leaves there
 UNLIKE, FAR = 0.01, 0.02  # p value and share of the rows' own mean distance at which samples are said to differ
 
 
@@ -34,7 +38,8 @@ def agreement(task, result, above=None):
     -------
     record, notes
         record: "density" is "where the rows are", "elsewhere" or None where none can be computed (and why); "samples" has the energy
-        distance between rows (those that report, of a large table) and as many samples, and its p value.
+        distance between rows (those that report, of a large table) and as many samples, its p value, and the share of samples outside
+        the range of the rows.
     """
     model, sigmas, ladder = result
     rows = task.rows_tested[some(len(task.rows_tested), ROWS)]
@@ -63,7 +68,19 @@ def agreement(task, result, above=None):
             f"samples differ from the rows: the energy distance between them is {s['energy_distance']:.3g}, p = {s['p_value']:.2g}, "
             f"{s['share']:.0%} of the rows' own mean distance. " + _cure(model)
         )
+    elif record["samples"] and record["samples"]["outside"] > max(BEYOND, UNEXPECTED * _chance(task)):
+        notes.append(
+            f"{record['samples']['outside']:.0%} of the samples lie outside the range of the rows. If that is where the data end, such as a prior's "
+            f"bounds, so much of the density lies where none can be: sample --clip, or --objective generalised with --lower and --upper, whose "
+            f"samples stay within"
+        )
     return record, notes
+
+
+def _chance(task):
+    """At most this share of fresh rows of the same density lies outside the range of n rows: 1/(n + 1) beyond each end of a column."""
+    n, d = task.z.shape
+    return 2 * d / (n + 1)
 
 
 def _cure(model):
@@ -107,6 +124,7 @@ def _samples(task, model, sigmas, ladder, z):
     share = found.value / spread if spread > 0 else 0.0
     differ = found.p_value <= UNLIKE and share > FAR
     words = {"energy_distance": found.value, "p_value": found.p_value, "share": share, "differ": bool(differ)}
+    words["outside"] = float(task.units.grid.outside(task.units.to_data(drawn.samples)).any(axis=1).mean())
     return words | {"rows": len(z), "samples": ROWS, "method": drawn.method}
 
 

@@ -22,12 +22,17 @@ state before, the data and the settings alone: so one that was stopped continues
 import json
 import math
 import os
+import time
+import warnings
+from html import escape
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..common.files import write_whole
 from ..common.inputs import count, generator, positive
+from ..common.names import missing
+from ..data.frames import is_frame, table_of
 from ..objectives.arrays import denoising_loss, generalised_loss, implicit_loss
 from ..objectives.denoising import multilevel_denoising
 from ..objectives.implicit import generalised, implicit
@@ -44,11 +49,19 @@ from .units import Units, save_fitted
 
 SMALL = 1000  # rows up to which a table is cross-validated
 SNAPSHOTS = {False: 6, True: 8}  # of each level; of a network that is told the level, in all
-WEIGHED = 1000  # rows, of those that choose and of those that report, whose log-likelihood is computed
+CHOOSING, WEIGHED = 300, 1000  # rows, of those that choose and of those that report, whose log-likelihood is computed
 LEASTS, LARGEST_LEAST = 5, 0.5  # least levels to choose among, and how large one may be
 MANY = 100_000  # rows that a baseline is fitted to, at most
-DIGITS = 1e-4  # nats: tolerance of a log-likelihood
+ROUGHLY, DIGITS = (
+    1e-2,
+    1e-4,
+)  # nats: tolerance of a log-likelihood that chooses among levels, and of one that is reported
+TRIED, EVALUATIONS = (
+    5,
+    250,
+)  # steps by which a time is foretold; times that a flow asks the network for a row's score and trace
 AVERAGED = 3  # the weights handed out are averaged over about this part of the steps of a level
+BATCH, RATE = 256, 0.01  # of Adam
 SHOWN = 300  # rows of those trained on that a snapshot looks at
 FILES = ("model.npz", "metrics.csv", "summary.json")
 
@@ -62,38 +75,123 @@ class _Fit(NamedTuple):
     summary: dict
 
 
-class Fit(_Fit):
-    """What `fit` returns: the network, in standardised units; the history, Snapshots; the summary, as in summary.json.
+class Rows(NamedTuple):
+    """What `Fit.evaluate` says of rows x, in the units of the data: energy (n,), None for a score network; score (n, d), 1/[x];
+    trace (n,), 1/[x]^2; logpdf (n,), nats per unit of [x], None where the network has no density, and then `why`."""
 
-    Beside these three it has the attribute `ladder`, the `Ladder` of the networks that training passed at larger noise, ending
-    with `model`; None if there was one level.
+    energy: np.ndarray | None
+    score: np.ndarray
+    trace: np.ndarray
+    logpdf: np.ndarray | None
+    why: str = ""
+
+
+class Fit(_Fit):
+    """What `fit` returns: a density, or a score, that is asked in the units of the data, [x].
+
+    ``score(x)``, ``trace(x)``, ``logpdf(x)``, ``evaluate(x)`` and ``sample(n)`` take and give rows as they stand in the table: an array
+    (n, d), or a DataFrame with the columns of the one that was fitted. At the least noise level, where there are several; there the
+    density is that of the probability flow, and the score its gradient as far as training got.
+    Beneath: `model`, the network, which knows standardised rows only, ``units.to_standard(x)``; `history`, Snapshots; `summary`, as
+    in summary.json; `units`; and `ladder`, the `Ladder` of the networks that training passed at larger noise, ending with `model`, None
+    if there was one level.
     """
 
     ladder: Any = None
+    conditional = False  # as a target for samplers: one density, not one for each noise level
+
+    def score(self, x):
+        """Gradient of log p in x at rows x (n, d): (n, d) array, 1/[x]."""
+        return self.units.score(self.model, self._rows(x), sigma=self._sigma)
+
+    def trace(self, x):
+        """Trace of the score's Jacobian at rows x (n, d): (n,) array, 1/[x]^2."""
+        return self.units.trace(self.model, self._rows(x), sigma=self._sigma)
 
     def logpdf(self, x):
         """Log density of rows x (n, d), nats per unit of the data [x]; see `log_density`.
 
         Raises ValueError where the network has none, with the reason.
         """
-        return self.units.logpdf(self.model, x)
+        return self.units.logpdf(self.model, self._rows(x))
+
+    def evaluate(self, x):
+        """Energy, score, trace and log density of rows x (n, d), as `numpyscore evaluate` has them: `Rows`."""
+        x, units, at = self._rows(x), self.units, {"sigma": self._sigma}
+        energy = None if self.model.kind == "ScoreMLP" else units.energy(self.model, x, **at)
+        try:
+            log_p, why = units.logpdf(self.model, x), ""
+        except ValueError as error:
+            log_p, why = None, str(error)
+        return Rows(energy, units.score(self.model, x, **at), units.trace(self.model, x, **at), log_p, why)
 
     def sample(self, n, *, rng=None):
-        """n samples (n, d) in [x], by the method that suits the network; see `draw`."""
+        """n samples (n, d) in [x], by the method that suits the network; see `draw`, which says more of how they came about.
+
+        Warns where hardly a proposal was accepted: those are starts, not samples.
+        """
+        drawn = self.draw(n, rng=rng)
+        if drawn.stuck:
+            warnings.warn(f"Fit.sample: {drawn.note}", stacklevel=2)
+        return drawn.samples
+
+    def draw(self, n, *, rng=None, **options):
+        """n samples in [x] with the method and its acceptance: `Drawn`. Options are those of `numpyscore.draw`: method, n_steps, step, sigmas."""
         units = self.units
-        sigmas = units.sigma if self.model.conditional or units.sigma else None
-        drawn = draw(self.model, n, sigmas=sigmas, support=units.standard_support, ladder=self.ladder, rng=rng)
-        return units.to_data(drawn.samples)
+        told = {"sigmas": units.sigma if self.model.conditional or units.sigma else None, "ladder": self.ladder}
+        drawn = draw(self.model, n, support=units.standard_support, rng=rng, **(told | options))
+        return drawn._replace(samples=units.to_data(drawn.samples))
 
     @property
     def units(self):
         """The columns' names, mean, scale, sigma and support: `Units`."""
         return Units.from_dict(self.summary["units"])
 
+    @property
+    def _sigma(self):
+        """The noise level that the network is told: the least."""
+        return float(np.atleast_1d(self.units.sigma)[-1]) if self.model.conditional else None
+
+    def _rows(self, x):
+        """Rows in [x], of a DataFrame by the names of its columns."""
+        return table_of("Fit", x, self.units.columns).x if is_frame(x) else x
+
+    def _lines(self):
+        """What was fitted, how well, and what to ask of it."""
+        s, units = self.summary, self.units
+        names = ", ".join(units.columns[:6]) + (", ..." if len(units.columns) > 6 else "")
+        levels = np.atleast_1d(units.sigma)
+        noise = f"noise levels {levels[0]:.3g} to {levels[-1]:.3g}" if len(levels) > 1 else f"noise {levels[0]:.3g}"
+        number = lambda q: f"{q['mean']:.4g}" + ("" if q["se"] is None else f" +- {q['se']:.2g}")
+        found = s["log_likelihood"] or {"network": s["held_out"], "gaussian": s["gaussian"]}
+        what = "log-likelihood held out, nats a row" if s["log_likelihood"] else f"{s['criterion']}, held out"
+        beside = f", a Gaussian {number(found['gaussian'])}" if found["gaussian"] else ""
+        return [
+            f"Fit of {s['rows']} rows x {len(units.columns)} columns ({names}): {s['objective']}, {noise}",
+            f"{what}: {number(found['network'])}{beside}{_noted(s['notes'])}",
+            ".score(x) .logpdf(x) .evaluate(x) .sample(n) in the units of the data; .model .units .history .summary beneath",
+        ]
+
+    def __repr__(self):
+        return "\n  ".join(self._lines())
+
+    def _repr_html_(self):
+        """The same for a notebook, with the notes."""
+        head, *rest = map(escape, self._lines())
+        notes = [f"note: {escape(note)}" for note in self.summary["notes"]]
+        return f"<div><b>{head}</b><br>{'<br>'.join([*rest, *notes])}</div>"
+
+    def __getattr__(self, name):
+        raise missing(self, name)
+
+
+def _noted(notes):
+    return f"; {len(notes)} note{'s' * (len(notes) > 1)} in .summary['notes']" if notes else ""
+
 
 def fit(
     data, *, objective="multilevel_denoising", sigma="auto", support=None, model=None, rng=0, out=None, resume=False, overwrite=False,
-    optimiser="adam", steps=None, batch=256, rate=0.01, robust=False, dequantise=False, progress=None,
+    optimiser="adam", steps=None, batch=None, rate=None, robust=False, dequantise=False, progress=None, announce=None,
 ):  # fmt: skip
     """Learn the score of the density that rows of data came from; see the module for how sigma and the stopping point are chosen.
 
@@ -104,7 +202,7 @@ def fit(
 
     Parameters
     ----------
-    data : (n, d) array, n >= 10, [x]; Table; or path of a CSV file
+    data : (n, d) array, n >= 10, [x]; DataFrame or Table, whose names are kept; or path of a CSV file
     objective : str or callable
         "multilevel_denoising", for a density: a conditional network at all levels at once. For the score alone "implicit", "sliced",
         "finite_difference_sliced" (on noisy rows), "denoising"; or (model, x, sigma, generator) -> Loss, for example `explicit` towards
@@ -135,21 +233,24 @@ def fit(
         Adam draws fresh noise at each step, warms up, decays, and hands out an average of its weights. L-BFGS keeps the noise of a level.
     steps : int, optional
         Steps at each noise level; by default 120 for a table that is cross-validated, 1000 for a larger one; 800 and 5000 in all for "multilevel_denoising".
-    batch : int
-        Rows in a step of Adam; all where there are no more.
-    rate : float
-        Largest learning rate of Adam.
+    batch : int, optional
+        Rows in a step of Adam, 256 by default; all where there are no more.
+    rate : float, optional
+        Largest learning rate of Adam, 0.01 by default.
     robust : bool
         Scale columns by median and quartiles in place of mean and standard deviation, which one cell may rule.
     dequantise : bool
         Add a uniform number from -1/2 to 1/2 to the columns of whole numbers; see `columns.dequantised`.
     progress : callable, optional
         Called as progress(share of the work done, state) after each step.
+    announce : callable, optional
+        Called as announce(seconds, words) before the first step, with the time that this may take on this machine, as `Task.expected`
+        finds it by a few steps; not for L-BFGS, whose steps tell no time.
 
     Returns
     -------
     Fit
-        model, history, summary.
+        Asked in the units of the data: ``score(x)``, ``logpdf(x)``, ``evaluate(x)``, ``sample(n)``; model, history, summary beneath.
 
     Raises
     ------
@@ -168,6 +269,9 @@ def fit(
     if state is None:
         state = task.start()
         checkpoint.write(state)  # what cannot be written is found out now
+    if announce is not None and (seconds := task.expected(state)) is not None:
+        words = f"{task.split.runs} training{'s' * (task.split.runs > 1)} of {task.steps * len(task.sigmas)} steps"
+        announce(seconds, words + ", and likelihoods" * task.model.conditional)
     try:
         while state.run < task.split.runs:
             state = task.next(state)
@@ -190,8 +294,8 @@ def _free(out, known):
     there = [name for name in (NAME, *FILES) if os.path.exists(os.path.join(out, name))]
     if there and not known:
         raise FileExistsError(
-            f"fit: the folder {out} holds a fit already ({', '.join(there)}); continue it with resume, begin anew with "
-            f"overwrite, or choose another folder."
+            f"fit: the folder {out} holds a fit already ({', '.join(there)}); continue it with --resume (resume=True), begin anew "
+            f"with --overwrite (overwrite=True), or choose another folder."
         )
 
 
@@ -228,6 +332,12 @@ class Task:
         n = len(z)
         if optimiser not in ("adam", "lbfgs"):
             raise ValueError(f"fit: optimiser is {optimiser!r}, expected 'adam' or 'lbfgs'.")
+        if optimiser == "lbfgs" and (batch is not None or rate is not None):
+            raise ValueError(
+                f"fit: optimiser is 'lbfgs' and {'rate' if batch is None else 'batch'} was given, which is Adam's: L-BFGS takes all rows and "
+                f"finds its own steps. Leave it out."
+            )
+        batch, rate = BATCH if batch is None else batch, RATE if rate is None else rate
         self.optimiser, self.batch = optimiser, count("fit", "batch", batch)
         self.rate = positive("fit", "rate", rate)
         self.sigmas = levels_for(sigma, self.objective, self.model.conditional, self.z, n <= SMALL)
@@ -306,6 +416,38 @@ class Task:
     def share(self, state):
         """The share of all steps that is done, counting every training at its full length."""
         return (state.run + state.step / (self.steps * len(self.sigmas))) / self.split.runs
+
+    def expected(self, state):
+        """Seconds that are left from a state on, by the times of a step, of a look at rows and of one of the flow's; None for L-BFGS."""
+        if self.optimiser != "adam":
+            return None
+        run, steps, net = self._run(0, ()), self.steps * len(self.sigmas), self.model
+        first = self.next(self.start())
+
+        def seconds(work):
+            """The least of TRIED times: others wait for what is loaded for the first time, or for other processes."""
+            times = []
+            for _ in range(TRIED):
+                start = time.perf_counter()
+                work()
+                times.append(time.perf_counter() - start)
+            return min(times)
+
+        looks = np.concatenate([run.rows[:SHOWN], *run.folds.values()])
+        step, look = seconds(lambda: self.next(first)), seconds(lambda: self.criterion(net, looks))
+        training = self.split.runs * steps * (step + look / self.every)
+        done = 1 - self.share(state)
+        if not net.conditional:
+            return done * training
+        levels = len(self.leasts) or 1
+        reported = self.rows_tested[:WEIGHED]
+        weighed = (
+            levels * min(CHOOSING, len(reported)) + len(reported) if len(self.z) > SMALL else levels * len(reported)
+        )
+        sigma = float(self.sigmas[0][-1])
+        seen = self.z[reported[:SHOWN]]
+        once = seconds(lambda: net.evaluate(seen, score=True, trace=True, sigma=sigma)) / len(seen)
+        return done * training + EVALUATIONS * weighed * once
 
     def next(self, state):
         """The state after one step more, or after the end of a training."""
@@ -479,17 +621,16 @@ class Task:
     def log_likelihoods(self, state):
         """Rows tested, their log-likelihood (n,) in nats per unit of z at a level that other rows chose, and the level that all chose."""
         tests, levels = self.tests(state), self.leasts or [len(self.sigmas[0]) - 1]
-        flow = lambda net, rows: np.column_stack(
-            [
-                log_likelihood(net, self.z[rows], sigma_min=self.sigmas[0][k], sigma_max=self.sigmas[0][0], rtol=DIGITS)
-                for k in levels
-            ]
+        ends = {"sigma_max": self.sigmas[0][0]}
+        flow = lambda net, rows, rtol=DIGITS: np.column_stack(
+            [log_likelihood(net, self.z[rows], sigma_min=self.sigmas[0][k], rtol=rtol, **ends) for k in levels]
         )
         if isinstance(self.split, ThreeWay):
             ((net, report, choose),) = tests
-            means = flow(net, choose[:WEIGHED]).mean(axis=0) if len(levels) > 1 else np.zeros(1)
+            choose, report = choose[some(len(choose), CHOOSING)], report[some(len(report), WEIGHED)]
+            means = flow(net, choose, ROUGHLY).mean(axis=0) if len(levels) > 1 else np.zeros(1)
             levels = [levels[int(np.argmax(means))]]
-            return report[:WEIGHED], flow(net, report[:WEIGHED])[:, 0], levels[0]
+            return report, flow(net, report)[:, 0], levels[0]
         rows = np.concatenate([fold for _, fold, _ in tests])
         log_p = np.empty((len(rows), len(levels)))
         for net, fold, _ in tests:

@@ -6,8 +6,10 @@ import os
 import numpy as np
 
 from ..common.inputs import finite, numeric, samples
+from ..common.names import kind_of, nearest
 from ..data.csv import Table, from_csv
 from ..data.datasets import standardise
+from ..data.frames import is_frame, table_of
 from ..densities.noise import geometric_levels, perturb, suggest_levels
 from ..densities.support import support_of
 from ..networks.models import EnergyMLP, ScoreMLP
@@ -74,6 +76,8 @@ def rows_of(data, robust=False, dequantise=False, seed=0):
     """Rows (n, d), the same standardised, Units without sigma, and what is to be said of the columns."""
     if isinstance(data, str | os.PathLike):
         data = from_csv(data)
+    elif is_frame(data):
+        data = table_of("fit", data)
     names = data.columns if isinstance(data, Table) else None
     x = samples("fit", data.x if isinstance(data, Table) else data, name="data")
     if x.dtype.kind == "c" or len(x) < 10 or x.shape[1] == 0:
@@ -92,7 +96,7 @@ def rows_of(data, robust=False, dequantise=False, seed=0):
             f"fit: column {int(np.argmax(small))} of the data ranges over {spread[small][0]:.3g}, expected more than {NEAR:g}: the trace goes "
             f"with its square, whose own square would be no number; choose another unit."
         )
-    grid = Grid.of(x.astype(float))
+    grid = Grid.of(np.asarray(x, float))
     if dequantise:
         x, whole = dequantised(x, seed)
         if not len(whole):
@@ -127,7 +131,7 @@ def support_within(support, objective, x):
     """The Support of the rows x, in their units; None without one."""
     if (support is not None) != (objective == GENERALISED):
         raise ValueError(
-            f"fit: objective is {objective!r} and support {support}, expected both 'generalised' and a support (lower, upper), or "
+            f"fit: objective is {objective!r} and support (--lower, --upper) {support}, expected both 'generalised' and a support (lower, upper), or "
             f"neither: its weights vanish at the ends of the data, which a table does not tell, and no other objective knows ends."
         )
     if support is None:
@@ -145,7 +149,7 @@ def objective_of(objective, support, z):
         return getattr(objective, "__name__", "objective"), objective
     if objective not in OBJECTIVES:
         raise ValueError(
-            f"fit: objective is {objective!r}, expected one of {', '.join(OBJECTIVES)}, generalised, or a callable."
+            f"fit: objective is {objective!r}, expected one of {', '.join(OBJECTIVES)}, generalised, or a callable{nearest(objective, OBJECTIVES)}."
         )
     return objective, OBJECTIVES[objective]
 
@@ -162,7 +166,7 @@ def network_for(model, d, objective, seed):
         # lambda/(1 + sigma^2) is the precision of noisy standardised columns
         return EnergyMLP.init(d, widths, "silu", confinement=lam, conditional=several, rng=seed)
     if not isinstance(model, EnergyMLP | ScoreMLP):
-        raise TypeError(f"fit: model is a {type(model).__name__}, expected an EnergyMLP or a ScoreMLP.")
+        raise TypeError(f"fit: model is {kind_of(model)}, expected an EnergyMLP or a ScoreMLP.")
     if model.dim != d or model.theta.dtype.kind != "f" or model.theta.dtype.itemsize > 8:
         raise ValueError(f"fit: model is {model!r}, expected dim {d}, the columns of the data, and float32 or float64.")
     if model.conditional != several and objective in OBJECTIVES:

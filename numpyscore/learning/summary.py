@@ -11,6 +11,11 @@ from .agreement import agreement
 from .splits import best_step
 
 NATS = 0.1  # a row, by which a density may be worse than the best baseline without a word
+FALLING, STEEP = (
+    4,
+    1.5,
+)  # last levels whose loss is looked at; the power of 1/sigma from which it is said to be that of points
+DROWNS = 100  # times what a Gaussian knows: a denoising loss in which that is not seen
 WORDS = {"gaussian": "Gaussian", "kernel_density": "kernel density", "mixture": "Gaussian mixture"}
 
 
@@ -46,6 +51,10 @@ def appraise(task, state, step, ladder=None):
         notes.append(
             f"nothing was learned: the least held-out loss is {best:.3g}, and a score of zero has 0. Training diverged: lower the rate, now {task.rate:g}, or raise sigma"
         )
+    levels = _levels(task, means)
+    notes += _sharpness(levels)
+    if task.objective == "denoising":
+        notes += _drowned(task, sigma, scores, gaussian)
     units = task.units._replace(sigma=sigma)
     above = likelihood and likelihood["network"]["mean"] - likelihood["gaussian"]["mean"]
     check, found = agreement(task, (task.model.with_theta(state.best[0]), sigma, ladder), above)
@@ -61,7 +70,7 @@ def appraise(task, state, step, ladder=None):
         "seed": task.seed,
         "protocol": task.split.words,
         "step": step,
-        "levels": _levels(task, means),
+        "levels": levels,
         "held_out": _mean(scores),
         "gaussian": None if gaussian is None else _mean(gaussian),
         "difference": None if gaussian is None else _mean(scores - gaussian),
@@ -111,6 +120,38 @@ def _levels(task, means):
         best = min(steps, key=means.get)
         out.append({"sigma": np.asarray(sigma, float).tolist(), "step": best, "held_out": means[best]})
     return out
+
+
+def _sharpness(levels):
+    """The note where the least held-out losses of the last levels go as 1/sigma^2, as they do of rows on points or lines.
+
+    Noise of sigma on k columns without any width of their own has the loss -k/(2 sigma^2), of which a network learns a part.
+    """
+    last = levels[-FALLING:]
+    loss = np.array([level["held_out"] for level in last])
+    if len(last) < FALLING or not (loss < -1).all():
+        return []
+    power = np.polyfit(np.log([level["sigma"] for level in last]), np.log(-loss), 1)[0]
+    if not power < -STEEP:
+        return []
+    return [
+        f"the held-out loss falls as 1/sigma^{-power:.2g} with the noise, as 1/sigma^2 does of rows on points or lines: it says how sharply they lie "
+        f"there, not how well their density is learned. Rounded columns and copies do this; a log-likelihood does not"
+    ]
+
+
+def _drowned(task, sigma, scores, gaussian):
+    """The note where denoising with little noise learned less than a Gaussian knows."""
+    d = len(task.units.columns)
+    if gaussian is None or not d / (2 * sigma**2) > DROWNS * abs(gaussian.mean()):
+        return []
+    worse = scores - gaussian
+    if not worse.mean() > 2 * worse.std(ddof=1) / math.sqrt(len(worse)):
+        return []
+    return [
+        f"at sigma = {sigma:g} the denoising loss is 1/(2 sigma^2) = {1 / (2 * sigma**2):.2g} a column, whatever the network says; what there is to "
+        f"learn, {abs(gaussian.mean()):.2g} even by a Gaussian, drowns in it. Raise --sigma to 0.1 or so, or take --objective implicit"
+    ]
 
 
 def _gaussian(task, notes):

@@ -36,6 +36,25 @@ WALL_ASK, WALL_SOLUTION, WALL_WRONG = slip(
 )
 
 
+THEOREM_ASK, THEOREM_SOLUTION, THEOREM_WRONG = slip(
+    [
+        "(p s)' = p (s_0 s + s'), and E|s_0 s| and E|s'| are finite, so (p s)' is integrable and p s has a limit c at +infinity",
+        "were c not 0, then |s_0| <= 2 p |s_0 s| / |c| far out, which is integrable",
+        "then log p would have a finite limit at +infinity, against p -> 0; so c = 0",
+        "the same at -infinity, so [p s] = 0",
+        "therefore [p s] = 0 for every smooth s, whatever E|s_0 s| and E|s'| are",
+    ],
+    5,
+    {
+        1: "Line 1 holds: what has an integrable derivative has a limit.",
+        2: "Line 2 holds: far out p |s| is above |c|/2, so 1 is below 2 p |s|/|c|; multiply by |s_0|.",
+        3: "Line 3 holds: s_0 is the slope of log p, and a slope with a finite integral leads to a finite limit.",
+        4: "Line 4 follows, by turning x round. What has been used on the way?",
+        0: "There is one. Which line drops what line 1 needed?",
+    },
+)
+
+
 def _explicit_check(theirs):
     import numpyscore as ns
 
@@ -49,7 +68,7 @@ def _implicit_check(theirs):
 
 
 def _pair(rng):
-    return rng.normal(size=(6, 3)) + 0.4, rng.normal(size=(6, 3)) - 0.2
+    return rng.normal(size=(7, 3)) + 0.4, rng.normal(size=(7, 3)) - 0.2
 
 
 FLUX = "-18 * 2 / (np.pi * np.sqrt(3))"  # -18 c
@@ -225,6 +244,7 @@ LESSON = Lesson(
                 "1/v": "1 / v",
                 "1/v0": "1 / v0",
             },
+            forms=("0.5 * v0 / v**2 + 0.5 * (m0 - m) ** 2 / v**2 - 1 / v",),
             wrong={
                 "v0 / (2 * v**2) - 1 / v": "The means are missing: E(x - m)^2 = v0 + (m0 - m)^2.",
                 "(v0 + (m0 - m) ** 2) / (2 * v**2) + 1 / v": "s = -(x - m)/v has the slope -1/v: the trace is negative.",
@@ -251,6 +271,28 @@ LESSON = Lesson(
                 "(1 / np.log(10) - 1) / np.log(10) * 0.5 * 0.5": "s = -x/2 has the slope -1/2; this looks like half of the answer.",
             },
             step="cross term by parts",
+        ),
+        Exercise(
+            name="theorem_slip",
+            ask=THEOREM_ASK,
+            solution=THEOREM_SOLUTION,
+            wrong=THEOREM_WRONG,
+            step="the boundary theorem",
+        ),
+        Exercise(
+            name="gamma_jump",
+            ask="Data p(x) = x exp(-x) on x > 0, which vanishes at 0. Model s(x) = 0.5/x - 1. What is the jump [p s] from 0 to infinity? A number.",
+            solution="-0.5",
+            wrong={
+                "0.0": "p goes to 0 at 0, but s grows as fast: p s = (0.5 - x) exp(-x).",
+                "0.5": "The sign: the jump is p s at infinity, 0, minus p s at 0.",
+                "-1.0": "p s = x exp(-x) (0.5/x - 1): at 0 it is 0.5.",
+                "-np.inf": "s is infinite at 0, but p is 0 there: their product has a limit, x times 0.5/x.",
+                "np.inf": "s is infinite at 0, but p is 0 there: their product x times 0.5/x has a limit.",
+                "-0.25": "0.5 enters once: x times 0.5/x.",
+            },
+            step="gamma data of shape two",
+            figure="parts_areas",
         ),
     ),
     counterexample=(

@@ -11,7 +11,12 @@ FUNCTIONS = {
     "sum": ("mean", "prod", "max"), "mean": ("sum", "median", "max"), "exp": ("log", "square"), "log": ("log10", "log2"),
     "tanh": ("sin", "cosh", "arctan"), "sqrt": ("square", "cbrt"), "minimum": ("maximum", "add"),
 }  # fmt: skip
-OPERATORS = {ast.Add: (ast.Sub, ast.Mult), ast.Sub: (ast.Add,), ast.Mult: (ast.Div, ast.Add), ast.Div: (ast.Mult,)}
+OPERATORS = {
+    ast.Add: (ast.Sub, ast.Mult),
+    ast.Sub: (ast.Add,),
+    ast.Mult: (ast.Div, ast.Add, ast.Pow),
+    ast.Div: (ast.Mult, ast.Pow),
+}
 
 
 def edits(code, names) -> Iterator[tuple[str, str, str]]:
@@ -73,6 +78,7 @@ def _replacements(node, names):
         case ast.BinOp(left=left, op=op, right=right):
             a, b = ast.unparse(left), ast.unparse(right)
             forms += [a, b, f"np.abs({text})", f"({text}) ** 2", f"1 / ({text})", f"({b}) - ({a})"]
+            forms += [f"np.sqrt(np.abs({text}))", *_over_dimensions(text)]
             forms += [f"({text}) {sign} {name}" for name in names for sign in "*/"]
             forms += [ast.unparse(ast.BinOp(left=left, op=kind(), right=right)) for kind in OPERATORS.get(type(op), ())]
         case ast.Call(func=ast.Attribute(attr=name), args=args):
@@ -101,12 +107,19 @@ def _replacements(node, names):
                 f"np.abs({name})",
                 f"({name} + 1)",
                 f"({name} - 1)",
+                *_over_dimensions(name),
             ]
+            forms += [f"{name} * {other}" for other in names]
             forms += [f"np.mean({name}, axis=0)", f"np.mean({name})"] + [other for other in names if other != name]
             forms += [f"np.mean({other}, axis=0)" for other in names[:1]]
         case _:
             return []
     return [new for form in dict.fromkeys(forms) if form != text and (new := _parse(form)) is not None]
+
+
+def _over_dimensions(text):
+    """A row's sum or mean in place of its entries."""
+    return [f"np.{f}({text}, axis=1, keepdims=True)" for f in ("sum", "mean")]
 
 
 def _parse(text):

@@ -1,5 +1,7 @@
 """Chapter 1: energy and normaliser."""
 
+import numpy as np
+
 from .exercise import Exercise, Lesson, points
 
 LESSON = Lesson(
@@ -68,6 +70,7 @@ LESSON = Lesson(
             solution="-f - log_Z",
             terms={"f": "f", "log Z": "log_Z + 0 * f"},
             wrong={
+                "-f / np.exp(log_Z)": "Logarithms: dividing p by Z subtracts log Z from log p; the energy itself is not divided.",
                 "-f + log_Z": "log Z enters with a minus: p = exp(-f)/Z is divided by Z.",
                 "f - log_Z": "The energy enters with a minus: p is large where f is small.",
                 "f + log_Z": "This is -log p: both signs are turned round.",
@@ -102,7 +105,7 @@ LESSON = Lesson(
             call="f, dx",
             gives="f (m,), dx a number -> a number",
             inputs=lambda rng: (lambda x, a: ((x - a) ** 2 / 2 + 0.1 * x**4 + 0.3, x[1] - x[0]))(
-                __import__("numpy").linspace(-9, 9, 401), rng.uniform(-1, 1)
+                np.linspace(-9, 9, 401), rng.uniform(-1, 1)
             ),
             solution="np.sum(np.exp(-f)) * dx",
             wrong={
@@ -112,6 +115,7 @@ LESSON = Lesson(
                 "np.sum(np.exp(f)) * dx": "The minus is missing: exp(-f). Far out f is large, and exp(f) explodes.",
                 "np.log(np.sum(np.exp(-f)) * dx)": "This is log Z; Z was asked.",
                 "np.sum(f) * dx": "This integrates the energy; Z is the integral of exp(-f).",
+                "np.sum(np.exp(-f * dx))": "dx stands outside the exponential: a strip has the height exp(-f) and the width dx.",
                 "np.sum(np.exp(-f)) / dx": "You divided by the spacing; each strip has width dx, so multiply.",
             },
             step="exp(-f)/Z integrates to one",
@@ -149,6 +153,40 @@ LESSON = Lesson(
             },
             step="a bounded energy has no normaliser",
             figure="bounded_energy",
+        ),
+        Exercise(
+            name="odds",
+            ask="How many times likelier is a small neighbourhood of a than one of b of the same size? From the energies f_a and f_b there; Z is not needed.",
+            call="f_a, f_b",
+            gives="numbers -> a number",
+            inputs=lambda rng: (rng.uniform(0.5, 1.5), rng.uniform(2, 3)),
+            solution="np.exp(f_b - f_a)",
+            wrong={
+                "np.exp(f_b) - np.exp(f_a)": "Neither exp(f) nor a difference: the density is exp(-f)/Z, and the ratio of two of them was asked.",
+                "np.exp(f_a - f_b)": "High energy, low density: where f is smaller the density is larger.",
+                "f_b / f_a": "The density is exp(-f)/Z; the ratio of energies is not that of densities.",
+                "f_b - f_a": "This is the logarithm of it: log p_a - log p_b.",
+                "np.exp(-f_a) - np.exp(-f_b)": "This is a difference of exp(-f); a ratio was asked, in which Z cancels.",
+                "np.exp(-f_a)": "This is exp(-f) at a; divide by that at b, and Z cancels.",
+                "np.exp(-f_a) / (np.exp(-f_a) + np.exp(-f_b))": "This is the share of a among the two; their ratio was asked.",
+                "np.exp(f_b / f_a)": "exp(-f_a)/exp(-f_b) = exp(f_b - f_a): exponents are subtracted.",
+            },
+            step="high energy, low density",
+        ),
+        Exercise(
+            name="above_one",
+            ask="The density of N(0, s^2) at its mean, for s = 0.1. A number, four digits at least.",
+            solution="1 / (np.sqrt(2 * np.pi) * 0.1)",
+            wrong={
+                "1.0": "A density is no probability: it has the unit 1/[x], and nothing keeps it below 1 or puts it there.",
+                "1 / np.sqrt(2 * np.pi)": "This is s = 1. A narrower one is higher: divide by s.",
+                "0.1 / np.sqrt(2 * np.pi)": "A narrower density is higher: divide by s, do not multiply.",
+                "1 / (np.sqrt(2 * np.pi) * 0.01)": "You divided by s^2; the normaliser is sqrt(2 pi s^2) = s sqrt(2 pi).",
+                "1 / np.sqrt(2 * np.pi * 0.1)": "s is a standard deviation: sqrt(2 pi s^2), with s squared under the root.",
+                "1 / (2 * np.pi * 0.1)": "The root of 2 pi: 1/(s sqrt(2 pi)) in one dimension.",
+                "np.log(1 / (np.sqrt(2 * np.pi) * 0.1))": "This is log p; the density itself was asked.",
+            },
+            step="a density taken for a probability",
         ),
     ),
     counterexample=(

@@ -16,6 +16,7 @@ class Exercise:
     in and out. solution : an expression, or the function's body. wrong : code -> the hint it gets. inputs : rng -> arguments on which
     answers are compared; generic, so that only the right formula is right. terms : name -> expression; what matches no wrong answer is
     written as a sum of these. check : their function -> CheckReport, for what that does not explain. given : code above the stub.
+    forms : other ways to write the solution, of which a mistake may be one edit away.
     step : the line of `verify`. figure : the picture.
     """
 
@@ -27,6 +28,7 @@ class Exercise:
     gives: str = ""
     inputs: Callable[..., tuple] | None = None
     terms: dict[str, str] = field(default_factory=dict)
+    forms: tuple[str, ...] = ()
     check: Callable[..., Any] | None = None
     given: str = ""
     step: str = ""

@@ -43,12 +43,14 @@ def cells(lesson):
     """The cells of a lesson: what it claims, its exercises, and a counterexample to run."""
     count = len(lesson.exercises)
     head = f"# {lesson.number}. {lesson.title}\n\n{lesson.claim}\n\n$${lesson.equation}$$\n\n"
-    head += f"{count} exercises, about {lesson.minutes} minutes. `numpyscore learn` judges them; `numpyscore learn hint {lesson.number}.1` helps."
+    head += f"{count} exercises, about {lesson.minutes} minutes. Write code in place of each `...`, save, and run `numpyscore learn`: it says what is wrong, "
+    head += f"and what is next; `numpyscore learn hint {lesson.number}.1` helps. x is (n, d): samples are rows, so a sum over dimensions is `np.sum(..., axis=1)`. "
+    head += "What a letter means: GLOSSARY.md of the repository."
     found = [Cell("markdown", head), Cell("code", lesson.given)]
     for e in lesson.exercises:
         see = [f'`numpyscore verify --only "{e.step}"`'] if e.step else []
-        see += [f"figure `{e.figure}`"] if e.figure else []
-        words = f"## {e.key} {e.name}\n\n{e.ask}" + (f"\n\nThe line it belongs to: {', '.join(see)}." if see else "")
+        see += [f"a picture: `numpyscore figures {e.figure} --out .`"] if e.figure else []
+        words = f"## {e.key} {e.name}\n\n{e.ask}" + (f"\n\nThe line it belongs to: {'; '.join(see)}" if see else "")
         found += [Cell("markdown", words), Cell("code", e.stub.rstrip())]
     shows, code = lesson.counterexample
     return [*found, Cell("markdown", f"## Counterexample\n\n{shows}"), Cell("code", f"{MARK}\n{code}")]

@@ -6,6 +6,8 @@ sum, another combination of the same terms); numpyscore's own checks. What none 
 
 import contextlib
 import copy
+import difflib
+import dis
 import io
 import itertools
 import signal
@@ -118,7 +120,11 @@ def judge(lesson: Lesson, exercise: Exercise, answer):
     for hint, values in known(exercise).items():
         if all(map(equal, got, values)):
             return Judgement("wrong", hint)
-    if said := _shapes(exercise, got) or _likeness(exercise, got) or _edited(lesson, exercise, got):
+    if _xors(answer):
+        return Judgement("wrong", POWER)
+    if said := _shapes(exercise, got) or _likeness(exercise, got) or _twice_wrong(exercise, got):
+        return Judgement("wrong", said)
+    if said := _edited(lesson, exercise, got) or _power_law(exercise, got) or _explodes(exercise, got):
         return Judgement("wrong", said)
     if exercise.check is not None and (said := _checked(exercise, answer)):
         return Judgement("wrong", said, not said.startswith(("Unknown", "Different")))
@@ -284,6 +290,9 @@ def _likeness(exercise, got):
     same = lambda c, d: equal(c, d)
     if np.max(np.abs(a)) == 0:
         return "It is 0 everywhere."
+    columns_alike = lambda v: v.ndim == 2 and v.shape[1] > 1 and equal(v - v[:, :1], 0 * v)
+    if all(map(columns_alike, got)) and not all(map(columns_alike, true)):
+        return "It is the same number in every dimension: a sum or a mean over them has come in where each has its own entry."
     for factor, word in FACTORS.items():
         if same(a, factor * b):
             return (
@@ -331,22 +340,83 @@ def _likeness(exercise, got):
     return "All the right numbers, in another order."
 
 
+def _twice_wrong(exercise, got):
+    """A known mistake and a factor or a sign besides."""
+    for hint, values in known(exercise).items():
+        if (factor := _factor(got, values)) is not None:
+            return f"Two things. {hint} And what comes of that is multiplied: yours is {FACTORS[factor]} it."
+    return None
+
+
+def _factor(got, values):
+    """The factor, of those that people forget, between two answers; None if there is none."""
+    if np.shape(got[0]) != np.shape(values[0]) or not np.all(np.isfinite(values[0])):
+        return None
+    for factor in FACTORS:
+        if equal(got[0], factor * values[0]) and all(equal(a, factor * b) for a, b in zip(got, values, strict=True)):
+            return factor
+    return None
+
+
 def _edited(lesson, exercise, got):
-    """The one edit of the solution that gives the answer, if there is one."""
+    """The one edit of the solution, however it is written, that gives the answer up to a sign or a factor, if there is one."""
     names = [name.strip() for name in exercise.call.split(",")]
     first = inputs(exercise)[0]
-    for code, stands, belongs in edits(exercise.solution, names):
+    for code, stands, belongs in itertools.chain(
+        *(edits(form, names) for form in (exercise.solution, *exercise.forms))
+    ):
         try:
             answer = lesson.answers(exercise, code)
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
-                if equal(got[0], _numbers(answer(*copy.deepcopy(first)))) and all(
-                    map(equal, got, _values(lesson, exercise, code))
-                ):
+                value = _numbers(answer(*copy.deepcopy(first)))
+                same = equal(got[0], value)
+                if not same and _factor(got[:1], [value]) is None:
+                    continue
+                values = _values(lesson, exercise, code)
+                if same and all(map(equal, got, values)):
                     return f"Yours is the right answer but for one thing: `{stands}` stands where `{belongs}` belongs."
+                if (factor := _factor(got, values)) is not None:
+                    return f"Two things: `{stands}` stands where `{belongs}` belongs, and yours is {FACTORS[factor]} what that gives."
         except Exception:  # most edits give no numbers of this shape, and some do not run
             continue
     return None
+
+
+def _power_law(exercise, got):
+    """The right answer times a constant and powers of the arguments that are numbers, if it is that."""
+    ratios, sizes = [], []
+    names = [a.strip() for a in exercise.call.split(",")]
+    for given, a, b in zip(inputs(exercise), got, right(exercise), strict=True):
+        if np.any(b == 0) or np.any(a == 0):
+            return None
+        ratio = np.ravel(a / b)
+        if np.ptp(ratio) > 1e-9 * np.abs(ratio[0]):
+            return None
+        ratios.append(ratio[0])
+        sizes.append([float(v) for v in given if not callable(v) and np.ndim(v) == 0])
+    names = [name for name, v in zip(names, inputs(exercise)[0], strict=True) if not callable(v) and np.ndim(v) == 0]
+    logs = np.array(sizes, float)
+    if not names or len(set(np.sign(ratios))) > 1 or np.any(logs <= 0) or np.any(np.ptp(logs, axis=0) == 0):
+        return None
+    A = np.column_stack([np.ones(len(ratios)), np.log(logs)])
+    y = np.log(np.abs(ratios))
+    fit = np.linalg.lstsq(A, y, rcond=None)[0]
+    powers = np.round(2 * fit[1:]) / 2
+    if len(y) <= len(fit) or np.max(np.abs(A @ fit - y)) > 1e-8 or np.max(np.abs(fit[1:] - powers)) > 1e-6:
+        return None
+    constant = np.sign(ratios[0]) * np.exp(fit[0])
+    parts = [f"{name}^{power:g}" if power != 1 else name for name, power in zip(names, powers, strict=True) if power]
+    return f"It is the right answer times {' times '.join([*([f'{constant:.4g}'] if abs(constant - 1) > 1e-9 else []), *parts])}."
+
+
+def _explodes(exercise, got):
+    """Whether it is larger than the right answer beyond all measure."""
+    size = lambda values: max(np.max(np.abs(v), initial=0) for v in values)
+    times = size(got) / max(size(right(exercise)), 1e-300)
+    if times < 1e6:
+        return None
+    return f"It is 10^{np.log10(times):.0f} times as large as the right answer: is the sign of an exponent wrong, or is exp taken where log belongs?"
 
 
 def _sizes(exercise):
@@ -426,6 +496,7 @@ def _unnamed(exercise, got):
 
 # ------------------------------------------------------------------------------- what went wrong before there were numbers
 
+POWER = "A power is ** in Python: x**2. (^ is the exclusive or of bits.)"
 CURES = {
     NameError: "Is its name spelt as in the cell above, and does that cell still stand there?",
     AttributeError: "NumPy's functions are np.sum, np.mean, np.exp, ...",
@@ -451,11 +522,32 @@ def raised(error, exercise=None):
     where = f"{_cell(frames[-1].filename)}line {frames[-1].lineno}: " if frames else ""
     said = " ".join(str(error).split())
     cure = next((cure for kind, cure in CURES.items() if isinstance(error, kind)), "")
+    if isinstance(error, NameError) and (near := _near(error, exercise)):
+        cure = f"Did you mean {near}?"
+    if "for ^" in said or "bitwise_xor" in said:
+        cure = POWER
     if isinstance(error, TypeError) and "argument" in said and "positional" in said and exercise is not None:
         cure = f"Its arguments are ({exercise.call}), in this order."
     if "broadcast" in said or "matmul" in said or "shapes" in said:
         cure = "Rows are samples: x is (n, d). A vector of n numbers beside it needs [:, None]; a sum over dimensions is axis=1."
     return f"{where}{type(error).__name__}: {said.rstrip('.')}. {cure}".strip()
+
+
+def _near(error, exercise):
+    """The name in reach that was meant, if one is spelt nearly so."""
+    inside = error.__traceback__
+    while inside is not None and inside.tb_next is not None:
+        inside = inside.tb_next
+    reach = {*inside.tb_frame.f_locals, *inside.tb_frame.f_globals} if inside is not None else set()
+    reach |= {a.strip() for a in exercise.call.split(",")} if exercise is not None else set()
+    known = {name.lower(): name for name in sorted(reach)}
+    found = difflib.get_close_matches((error.name or "").lower(), known, 1, 0.75)
+    return known[found[0]] if found and known[found[0]] != error.name else None
+
+
+def _xors(answer):
+    """Whether a function uses ^, which is no power in Python."""
+    return hasattr(answer, "__code__") and any(i.argrepr == "^" for i in dis.get_instructions(answer))
 
 
 def _cell(filename):

@@ -60,6 +60,7 @@ LESSON = Lesson(
             solution="-(x - m) / v",
             terms={"x/v": "x / v", "m/v": "m / v + 0 * x", "1": "1 + 0 * x"},
             wrong={
+                "(m - x) / v * np.exp(-np.sum((x - m) ** 2, axis=1, keepdims=True) / (2 * v))": "This is grad p, up to a constant: the gradient of the density. The score is that of its logarithm, grad p / p.",
                 "(x - m) / v": "This is the gradient of the energy: it points away from the mode. The score is minus that.",
                 "-(x - m) / v**2": "You divided by v squared; v is already a variance.",
                 "-(x - m) / np.sqrt(v)": "You divided by a standard deviation, sqrt(v). log p holds (x - m)^2/(2 v); differentiate that.",
@@ -96,6 +97,8 @@ LESSON = Lesson(
                 + "p = np.exp(log_parts)\nreturn np.sum(p[..., None] * (MEANS - x[:, None]) / VARS[:, None], axis=1)": "This is grad p, not grad log p: divide by p(x).",
                 _PARTS
                 + _SOFT.replace("return np", "return -np"): "This is minus the score: check the sign of (m_k - x).",
+                _PARTS
+                + "k = d2.argmin(axis=1)\nreturn (MEANS[k] - x) / VARS[k][:, None]": "You take the nearer mode alone. Both pull, each by its posterior; that is where annealing will matter.",
                 _PARTS
                 + "k = log_parts.argmax(axis=1)\nreturn (MEANS[k] - x) / VARS[k][:, None]": "You take the likelier mode alone. Between modes both pull; that is where annealing will matter.",
                 _PARTS
@@ -215,6 +218,20 @@ LESSON = Lesson(
             },
             step="equal scores need not mean equal densities",
             figure="blindness",
+        ),
+        Exercise(
+            name="loop",
+            ask="The field s(x, y) = (-y, x), carried once around the unit circle, counterclockwise: how much work does it do, the line integral of s? (A score does none.) A number, four digits at least.",
+            solution="2 * np.pi",
+            wrong={
+                "0.0": "That would be so for a gradient. Along the circle s is the direction of travel itself, of length 1.",
+                "np.pi": "This is the area of the disc; the curl, d_x x - d_y(-y), is 2.",
+                "-2 * np.pi": "The sign: counterclockwise, (-y, x) points along the way.",
+                "1.0": "This is s along the way at one point; its integral is 1 times the circle's length.",
+                "4 * np.pi": "The curl is 2 and the area pi: 2 pi.",
+                "2.0": "This is the curl; its integral over the disc, of area pi, is the work.",
+            },
+            step="a field that is no score",
         ),
     ),
     counterexample=(

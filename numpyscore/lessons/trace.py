@@ -52,6 +52,7 @@ LESSON = Lesson(
                 "1 - t^2": "1 - np.tanh(z) ** 2",
                 "t": "np.tanh(z)",
             },
+            forms=("-2 * np.tanh(z) / np.cosh(z) ** 2",),
             wrong={
                 "1 - np.tanh(z) ** 2": "This is the first derivative; differentiate once more.",
                 "2 * np.tanh(z) * (1 - np.tanh(z) ** 2)": "The sign: 1 - t^2 falls as t rises, -2 t t'.",
@@ -114,6 +115,10 @@ LESSON = Lesson(
             inputs=lambda rng: (points(rng),),
             solution=_T + "return (2 * w * t * (1 - t**2)) @ np.sum(W**2, axis=0)",
             wrong={
+                _T
+                + "return np.sum(2 * t * (1 - t**2) * w, axis=1)": "W is missing: each unit bends by tanh'' times the square of how z moves, sum_i W_ik^2.",
+                _T
+                + "return np.sum(-2 * t * (1 - t**2) * w, axis=1)": "W is missing, sum_i W_ik^2 of each unit, and the sign: s = -grad f.",
                 _T
                 + "return -(2 * w * t * (1 - t**2)) @ np.sum(W**2, axis=0)": "The sign: s = -grad f, so the trace is minus the Laplacian of f.",
                 _J
@@ -307,6 +312,43 @@ LESSON = Lesson(
                 + "return x.T @ (-w * d3 * Q) + 2 * W * np.mean(2 * w * t * (1 - t**2), axis=0)": "The first part is a sum over samples, the second a mean: divide x.T @ ... by n.",
             },
             step="both losses have the same gradient",
+        ),
+        Exercise(
+            name="textbook_trace",
+            ask="The same trace by numpyscore.textbook, which has every pass as an equation: `tb.energy_network(net, x, directions)` gives a point with .f, .s and .c, c (m, n, 1) the curvatures v.J v along m directions; `tb.along(net, tb.basis(x))` are the d basis vectors.",
+            call="x",
+            gives="x (n, 3) -> (n,)",
+            given="import numpyscore.textbook as tb\n\nnet = tb.Network.of([(W, b), (w[:, None], np.zeros(1))], tb.tanh)",
+            inputs=lambda rng: (points(rng),),
+            solution="tb.energy_network(net, x, tb.along(net, tb.basis(x))).c.sum(0)[:, 0]",
+            forms=("tb.energy_network(net, x, tb.collapsed(net, x)).c.sum(0)[:, 0]",),
+            wrong={
+                "tb.energy_network(net, x, tb.along(net, tb.basis(x))).c.mean(0)[:, 0]": "This is the mean over the d basis vectors; the trace is their sum.",
+                "-tb.energy_network(net, x, tb.along(net, tb.basis(x))).c.sum(0)[:, 0]": "The sign: .c is v.J v of the score already, minus that of the energy.",
+                "tb.energy_network(net, x, tb.along(net, tb.basis(x))).c[0][:, 0]": "This is the curvature along e_1 alone; sum over the directions.",
+                "tb.energy_network(net, x, tb.along(net, tb.basis(x)), 1.0).c.sum(0)[:, 0]": "lam = 1 adds a confinement, and -d to the trace; this network has none.",
+                "tb.energy_network(net, x, tb.along(net, tb.basis(x))).s.sum(1)": "This is the sum of the score's entries; the curvatures are in .c.",
+                "tb.energy_network(net, x, tb.along(net, np.ones((1, *x.shape)))).c.sum(0)[:, 0]": "Along (1, ..., 1) you get the sum of all d^2 entries of J; the trace needs each basis vector.",
+            },
+            step="the trace sums the diagonal",
+            figure="four_passes",
+        ),
+        Exercise(
+            name="half_sliced",
+            ask="Unit probes, |v| = 1, in d dimensions and the loss E[v . J v] + 1/2 |s|^2: the trace sliced, the square not. Model s = -theta x, data of variance 1 in each dimension. Which theta is the best one now? (Right would be 1.)",
+            call="d",
+            gives="d a whole number -> a number",
+            inputs=lambda rng: (int(rng.integers(3, 9)),),
+            solution="1 / d",
+            wrong={
+                "1": "v . J v = -theta |v|^2 = -theta, while 1/2 E|s|^2 = d theta^2/2: the trace has lost its d, the square has not.",
+                "d": "Turned round: -theta + d theta^2/2 is least at 1/d.",
+                "1 / d**2": "|v|^2 = 1, so the trace is divided by d once: least at 1/d.",
+                "1 / np.sqrt(d)": "Probes are of length 1, but v stands twice in v . J v: the trace is divided by d, not by its root.",
+                "2 / d": "The derivative is -1 + d theta: the 2 of the square undoes the 1/2.",
+                "1 / (2 * d)": "The 1/2 is undone by the derivative of theta^2.",
+            },
+            step="one term sliced, the other not",
         ),
     ),
     counterexample=(

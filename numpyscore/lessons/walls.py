@@ -1,5 +1,7 @@
 """Chapter 6: half-lines and boxes."""
 
+import numpy as np
+
 from .exercise import Exercise, Lesson
 
 
@@ -89,6 +91,7 @@ LESSON = Lesson(
             inputs=_halfline,
             solution="1 / np.mean(x)",
             wrong={
+                "np.sqrt(2 / np.mean(x**2))": "This matches the second moment, 2/b^2. With h = x the loss is b^2 E[x]/2 - b: it asks for the mean.",
                 "np.mean(x)": "This is the mean; b is a rate, its inverse.",
                 "0.0": "This is the plain loss's answer. With h = x the loss is b^2 E[x]/2 - b.",
                 "2 / np.mean(x)": "b E[x] - 1 = 0: the 2 from the square undoes the 1/2.",
@@ -154,6 +157,56 @@ LESSON = Lesson(
                 "np.minimum(x - lower, upper - x) / (upper - lower)": "A fair weight too, but the distance itself was asked, not its share of the box.",
             },
             step="weights in a box",
+        ),
+        Exercise(
+            name="sandwich",
+            ask="A matching loss has second derivative A and its slopes have covariance B, both (p, p), at the true theta. What is n times the covariance of the estimate? (Not 1/A, which holds for a likelihood.)",
+            call="A, B",
+            gives="A, B (p, p) -> (p, p)",
+            inputs=lambda rng: tuple((lambda M: M @ M.T + np.eye(3))(rng.normal(size=(3, 3))) for _ in range(2)),
+            solution="np.linalg.inv(A) @ B @ np.linalg.inv(A)",
+            wrong={
+                "np.linalg.inv(A)": "A = B holds for a likelihood, and then this is right. Here B stands between two inverses of A.",
+                "np.linalg.inv(B)": "This is for a likelihood, where A = B; and there one takes either.",
+                "np.linalg.inv(A) @ B": "One inverse is missing: the estimate is A^-1 times a mean of slopes, on both sides of the covariance.",
+                "B @ np.linalg.inv(A)": "One inverse is missing on the left: covariances are multiplied on both sides.",
+                "A @ B @ A": "The inverse of A, on both sides: where the loss is steep the estimate is sure.",
+                "np.linalg.inv(A @ B @ A)": "B is not inverted: slopes that vary more make an estimate worse.",
+                "np.linalg.inv(A) * B * np.linalg.inv(A)": "`*` multiplies entry by entry; matrices want `@`.",
+            },
+            step="the second derivative taken for the error",
+        ),
+        Exercise(
+            name="price",
+            ask="Half-normal data: generalised matching with h = x finds the mean before the cut with n times variance pi, maximum likelihood with 1/(1 - 2/pi). How many samples does it need for one of maximum likelihood's? A number, four digits at least.",
+            solution="np.pi - 2",
+            wrong={
+                "np.pi": "This is its own n times variance; divide by that of maximum likelihood.",
+                "1 / (np.pi - 2)": "Turned round: matching needs more samples, not fewer.",
+                "1 / (1 - 2 / np.pi)": "This is maximum likelihood's n times variance; the ratio was asked.",
+                "np.sqrt(np.pi - 2)": "Samples are counted by variances: the ratio itself, no root.",
+                "np.pi - 1 / (1 - 2 / np.pi)": "This is the difference; the ratio says how many samples.",
+                "1.0": "That holds for the Stein-kernel weight. With h = x it is pi (1 - 2/pi).",
+            },
+            step="score matching taken for efficient",
+            figure="price_in_samples",
+        ),
+        Exercise(
+            name="stein_kernel",
+            ask="The weight that costs nothing is tau/F', tau(x) = 1/p(x) times the integral of (t - E t) p(t) from x to infinity for the statistic F = x. For exponential data of rate a: tau(x)?",
+            call="x, a",
+            gives="x (n,), a a number -> (n,)",
+            inputs=lambda rng: (rng.exponential(size=7) + 0.1, rng.uniform(0.4, 2)),
+            solution="x / a",
+            wrong={
+                "x": "The shape is right, so the estimate would be too; tau itself is larger by the mean 1/a.",
+                "x * a": "By parts the integral is x exp(-a x): divided by p = a exp(-a x) that is x/a.",
+                "1 / a + 0 * x": "tau vanishes at the wall, as a weight must: it is 0 at x = 0.",
+                "(x + 1 / a) / a": "This is the integral of t p, over p; from t its mean E t = 1/a is to be subtracted first.",
+                "x * np.exp(-a * x)": "This is the integral; divide by p(x) = a exp(-a x).",
+                "x - 1 / a": "This is t - E t at x; it is to be integrated from x on, and divided by p.",
+            },
+            step="the Stein-kernel weight costs nothing",
         ),
     ),
     counterexample=(

@@ -6,7 +6,27 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..common.inputs import count, finite, generator, numeric
+from ..common.names import missing
 from .activations import ACTIVATIONS, activation
+
+FIXED = ("theta", "layers", "activation", "conditional", "confinement", "dim")
+# what a network does not answer by itself, under the names that people try
+SAMPLES, LOG_P = (
+    "draw(network, n, rng=seed)",
+    "-energy(x) - log_normaliser(network)[0]; of a conditional network log_likelihood(...)",
+)
+ELSEWHERE = {
+    **dict.fromkeys(("sample", "rvs"), SAMPLES),
+    **dict.fromkeys(("logpdf", "log_prob", "score_samples", "pdf"), LOG_P),
+    **dict.fromkeys(("parameters", "params", "weights", "get_params"), ".theta, one vector, or .layers"),
+    **dict.fromkeys(("forward", "predict", "apply"), ".energy(x), .score(x), .trace(x), or all of them by .evaluate(x, ...)"),
+    **dict.fromkeys(("grad", "gradient", "backward"), "implicit(network, x).gradient and the like; of any function .evaluate(x).pullback(...)"),
+    **dict.fromkeys(("fit", "train"), "fit(data, model=network)"),
+    "load_state_dict": "EnergyMLP.from_torch(state_dict, activation)",
+    "laplacian": ".trace(x), which of an energy network is minus the Laplacian of the energy",
+    "hessian": ".jacobian(x) of the score: minus the Hessian of the energy",
+    "divergence": ".trace(x)",
+}  # fmt: skip
 
 
 class Network(NamedTuple):
@@ -173,6 +193,17 @@ class Layers:
         return cls(layers, activation, **options)
 
     # ---- parameters
+
+    def __setattr__(self, name, value):
+        """Parameters are immutable: what was computed with them would no longer be theirs."""
+        if name in FIXED and name in self.__dict__:
+            raise AttributeError(
+                f"{type(self).__name__}.{name} is immutable; make another network: with_theta(theta), or from_arrays(layers, ...)."
+            )
+        super().__setattr__(name, value)
+
+    def __getattr__(self, name):
+        raise missing(self, name, ELSEWHERE)
 
     def unflatten(self, theta):
         """((W1, b1), ...) as views of a flat vector (p,) in the order W1, b1, W2, b2, ..., each row-major."""

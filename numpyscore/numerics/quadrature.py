@@ -5,13 +5,16 @@ integrands it converges geometrically (Trefethen & Weideman 2014, SIAM Review 56
 those of Takahasi & Mori (1974, Publ. RIMS 9:721-741). Its error is known exactly, in Fourier space, so it is estimated there.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 
+from ..common.callables import called
 from ..common.inputs import count, positive
+from ..common.names import having, kind_of
+from ..common.numbers import Number, is_number, plain
 from .trapezoid import EPS, Piece, Sum, inverse, subdivide, trapezoid
 
 BUDGET = {0: 1, 1: 1 << 17, 2: 1 << 22, 3: 1 << 22}  # points of the largest grid
@@ -38,7 +41,7 @@ class Frame:
 
 
 @dataclass(frozen=True, eq=False)
-class Integral:
+class Integral(Number):
     """An integral and how far it can be trusted.
 
     value : float, or array of the integrand's trailing shape; nan where the integral does not exist.
@@ -61,8 +64,42 @@ class Integral:
     converged: bool = True
     note: str = ""
 
-    def __float__(self):
-        return float(self.value)
+    @property
+    def number(self):
+        """Its value: sums, differences, products and quotients of integrals are integrals, and carry their errors."""
+        return self.value
+
+    def __add__(self, other):
+        if isinstance(other, Integral):
+            return self._made(other, self.value + other.value, self.error + other.error)
+        return replace(self, value=self.value + plain(other)) if is_number(other) else NotImplemented
+
+    def __mul__(self, other):
+        if isinstance(other, Integral):
+            error = abs(self.value) * other.error + abs(other.value) * self.error + self.error * other.error
+            return self._made(other, self.value * other.value, error)
+        if not is_number(other):
+            return NotImplemented
+        return replace(self, value=self.value * plain(other), error=self.error * abs(plain(other)))
+
+    def __truediv__(self, other):
+        return self * _inverse(other) if is_number(other) else NotImplemented
+
+    def __rtruediv__(self, other):
+        return _inverse(self) * other if is_number(other) else NotImplemented
+
+    def __sub__(self, other):
+        return self + -1.0 * other if is_number(other) else NotImplemented
+
+    def __rsub__(self, other):
+        return -1.0 * self + other if is_number(other) else NotImplemented
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def _made(self, other, value, error):
+        """An integral made of both."""
+        note = "; ".join(dict.fromkeys(n for n in (self.note, other.note) if n))
+        return Integral(value, error, self.evaluations + other.evaluations, self.converged and other.converged, note)
 
     def __repr__(self):
         error = f"{self.error:.1e}" if np.ndim(self.error) == 0 else np.array2string(self.error, precision=1)
@@ -70,6 +107,16 @@ class Integral:
         return (
             f"Integral({self.value} +- {error}, {self.evaluations} evaluations{state}{self.note and ': ' + self.note})"
         )
+
+
+def _inverse(other):
+    """1 / b, of an integral with the error that b may have at most: infinite where b may be 0."""
+    if not isinstance(other, Integral):
+        return 1.0 / plain(other)
+    b, e = np.asarray(other.value, float), np.asarray(other.error, float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = np.where(e < abs(b), e / (abs(b) * np.maximum(abs(b) - e, 0.0)), np.inf)
+        return replace(other, value=(1.0 / b)[()], error=error[()])
 
 
 # --------------------------------------------------------------------------- what comes in
@@ -87,6 +134,21 @@ def _support(where, support):
             f"Use Monte Carlo instead: np.mean(g(density.sample(n, rng=0)), axis=0) with its standard error."
         )
     return ends
+
+
+def _needs(where, name, function, density):
+    """Refuse what is no function or no density, exchanged arguments among it."""
+    if hasattr(function, "logpdf") and not callable(function):
+        back = callable(density) and not hasattr(density, "logpdf")
+        cure = (
+            f"the arguments are exchanged: {where}({name}, density)"
+            if back
+            else f"pass one of its methods, such as {name}=p.score"
+        )
+        raise TypeError(f"{where}: {name} is {kind_of(function)}, expected a function of x (n, d); {cure}.")
+    if not callable(function):
+        raise TypeError(f"{where}: {name} is {kind_of(function)}, expected a function of x (n, d), one row a point.")
+    having(where, "density", density, "logpdf", "support")
 
 
 def frame_of(density, ends):
@@ -146,7 +208,7 @@ class _Rows:
 
     def __call__(self, x):
         with np.errstate(over="ignore"):  # an infinite value is a finding, not an accident
-            raw = np.asarray(self.g(x))
+            raw = np.asarray(called(self.where, self.name, self.g, x))
         values = _values(self.where, self.name, raw, x, self.trailing)
         self.trailing = values.shape[1:]
         if raw.dtype.kind == "f":
@@ -182,7 +244,9 @@ def _over(where, f, frame, support, logpdf, rtol, breaks, budget):
         spent += len(x)
         x = np.ascontiguousarray(frame.center + x @ frame.axes.T) if rotated else x
         x = np.clip(x * (1 + away), *support.T) if np.ndim(away) else x
-        logp = np.zeros(len(x)) if logpdf is None else _values(where, "logpdf", logpdf(x), x, ())
+        logp = (
+            np.zeros(len(x)) if logpdf is None else _values(where, "logpdf", called(where, "logpdf", logpdf, x), x, ())
+        )
         weight = logp + logw + logdet
         alive = weight > -700  # beyond, p underflows; if f has grown so much there that it matters, the rim tells
         if not alive.any():
@@ -343,6 +407,7 @@ def expectation(g, density, *, rtol=1e-12, breaks=(), budget=None):
     Source: Trefethen & Weideman (2014), SIAM Review 56:385-458.
     Test: test_quadrature.py::test_moments, test_honest_and_sharp
     """
+    _needs("expectation", "g", g, density)
     ends, rtol = _support("expectation", density.support), positive("expectation", "rtol", rtol)
     rows = _Rows("expectation", "g", g, mass=True)
     frame, cuts = frame_of(density, ends), _per_axis("expectation", breaks, len(ends))
@@ -394,6 +459,7 @@ def flux(field, density, *, rtol=1e-12, breaks=(), budget=None):
     Source: Gauss's divergence theorem; Hyvarinen (2005), JMLR 6:695-709, whose Theorem 1 assumes this term to be 0.
     Test: test_quadrature.py::test_divergence_theorem
     """
+    _needs("flux", "field", field, density)
     ends, rtol = _support("flux", density.support), positive("flux", "rtol", rtol)
     d, frame, field_of = len(ends), frame_of(density, ends), _Rows("flux", "field", field)
     field_of.trailing = (d,)

@@ -3,7 +3,37 @@
 import numpy as np
 
 from ..common.inputs import count, directions, finite, generator, numeric, positive, samples
+from ..common.names import kind_of
 from ..networks.directions import Probes
+
+
+def network(where, model, x=None):
+    """Refuse what is no network, with the cure: exchanged arguments, a class, a Fit, a density, a bare function."""
+    if hasattr(model, "sweep") and not isinstance(model, type):
+        return
+    cure = "make one by EnergyMLP.init(dim, widths) or ScoreMLP.init(dim, widths)"
+    if isinstance(model, type):
+        cure = f"make one of it, for example {model.__name__}.init(dim, widths)"
+    elif hasattr(x, "sweep"):
+        cure = f"the arguments are exchanged: {where}(model, x, ...)"
+    elif hasattr(model, "units"):
+        cure = f"pass its network and rows in its units, {where}(fit.model, fit.units.to_standard(x), ...)"
+    elif hasattr(model, "parameters") and hasattr(model, "state_dict"):
+        cure = (
+            f"take its weights, EnergyMLP.from_torch(module.state_dict(), ...), or its scores, {array_twin(where)}; and "
+            f"check_loss is for losses of a framework of your own"
+        )
+    elif hasattr(model, "score"):
+        cure = f"it has a score: pass that to {array_twin(where)}"
+    elif callable(model):
+        cure = f"pass what it returns to {array_twin(where)}"
+    raise TypeError(f"{where}: model is {kind_of(model)}, expected an EnergyMLP or a ScoreMLP; {cure}.")
+
+
+def array_twin(where):
+    """The loss of the same name that takes scores from anywhere."""
+    twins = {"explicit", "implicit", "generalised", "denoising", "sliced"}
+    return f"{where}_loss" if where in twins else "the losses for arrays, such as implicit_loss"
 
 
 def working_dtype(model, x):

@@ -10,6 +10,7 @@ from .arguments import (
     level_indices,
     level_noise,
     level_weights,
+    network,
     one_source,
     seed_from,
     working_dtype,
@@ -62,6 +63,7 @@ def denoising(model, x, sigma, *, rng=None, noise=None, weights=None, gradient=T
     Source: Vincent (2011), Neural Comput. 23:1661-1674.
     """
     where = "denoising"
+    network(where, model, x)
     x = samples(where, x, model.dim)
     real, shares = working_dtype(model, x), sample_weights(where, weights, len(x))
     sigma = deviations(where, "sigma", sigma, ((), (len(x),)), real)
@@ -126,6 +128,7 @@ def multilevel_denoising(
     Source: Song & Ermon (2019), NeurIPS, arXiv:1907.05600, equations 5 and 6.
     """
     where = "multilevel_denoising"
+    network(where, model, x)
     x = samples(where, x, model.dim)
     (n, d), real = x.shape, working_dtype(model, x)
     shares = sample_weights(where, weights, n)  # (n,) or None
@@ -156,7 +159,7 @@ def multilevel_denoising(
         return _denoising(where, model, x, sigmas[k], eps, shares, gradient)
 
     parts = [(lam[k] / L, functools.partial(at_level, k)) for k in range(L)]
-    return weighted_sum(parts, shares, gradient)
+    return weighted_sum(parts, shares, gradient, where)
 
 
 def _denoising(where, model, x, sigma, noise, shares, gradient, lam=None):

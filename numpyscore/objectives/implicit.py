@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..networks.directions import Axes
-from .arguments import beside
+from .arguments import beside, network
 from .loss import Objective, distance, of_samples, sample_weights, squared_score
 
 
@@ -40,6 +40,7 @@ def explicit(model, x, target_score, *, sigma=None, weights=None, gradient=True)
 
     Source: Hyvarinen (2005), JMLR 6:695-709, equation 2.
     """
+    network("explicit", model, x)
     points = model.points("explicit", x, sigma)
     target = beside("explicit", "target_score", target_score, points.x, model, "one score per sample")
     shares = sample_weights("explicit", weights, len(points.x))
@@ -95,6 +96,7 @@ def implicit(model, x, *, sigma=None, weights=None, gradient=True):
 
     Source: Hyvarinen (2005), JMLR 6:695-709, Theorem 1.
     """
+    network("implicit", model, x)
     points = model.points("implicit", x, sigma, second=True)
     shares = sample_weights("implicit", weights, len(points.x))
     return of_samples("implicit", model, points, squared_score, weights=shares, gradient=gradient, trace=True)
@@ -158,6 +160,7 @@ def generalised(model, x, h, h_prime, *, sigma=None, weights=None, gradient=True
     Source: Hyvarinen (2007), Comput. Statist. Data Anal. 51:2499-2512; Yu, Drton & Shojaie (2019), JMLR 20(76).
     """
     where = "generalised"
+    network(where, model, x)
     points = model.points(where, x, sigma, second=True)
     x, shares = points.x, sample_weights(where, weights, len(points.x))
     call = lambda f: f(x) if callable(f) else f

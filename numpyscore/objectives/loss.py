@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..common.inputs import finite, half_square, numeric
+from ..common.numbers import Number, is_number, plain
 
 
 class Objective(NamedTuple):
@@ -38,19 +39,20 @@ class Objective(NamedTuple):
         return self.function.__name__
 
 
-class Loss:
+class Loss(Number):
     """A mean over samples: `value`, `per_sample` (n,), and `gradient` (p,), computed when first read.
 
     Value and gradient come from one visit to each sample: whichever is read first computes both, forward once and backward once. A loss
     made with ``gradient=False`` computes its value alone, at a third of the cost; reading its gradient then costs a visit of its own.
 
     Noise and probes are fixed when the loss is made, so that value and gradient see the same ones. The samples are not copied: an x changed
-    in place before a quantity is first read changes that quantity. float(loss) is its value. ``value`` is complex if the
-    parameters are: complex steps pass through.
+    in place before a quantity is first read changes that quantity. ``value`` is complex if the parameters are: complex steps pass through.
+
+    A loss is formatted and compared like its value; ``loss + 0.1 * other`` is a loss again, with its gradient.
     """
 
-    def __init__(self, compute, weights=None, gradient=True):
-        self._compute, self._weights, self._wanted = compute, weights, gradient
+    def __init__(self, compute, weights=None, gradient=True, name=""):
+        self._compute, self._weights, self._wanted, self.name = compute, weights, gradient, name
 
     @functools.cached_property
     def _both(self):
@@ -76,11 +78,82 @@ class Loss:
         """Gradient of `value` in theta (p,), in its order."""
         return self._both[1]
 
-    def __float__(self):
-        return float(self.value)
+    @property
+    def number(self):
+        """Its value."""
+        return self.value
+
+    def __add__(self, other):
+        return Combination([(1.0, self)]) + other
+
+    def __mul__(self, other):
+        return Combination([(1.0, self)]) * other
+
+    def __truediv__(self, other):
+        return self * (1.0 / plain(other)) if is_number(other) else NotImplemented
+
+    def __sub__(self, other):
+        return self + -1.0 * other if is_number(other) else NotImplemented
+
+    def __rsub__(self, other):
+        return -1.0 * self + other if is_number(other) else NotImplemented
+
+    __radd__, __rmul__ = __add__, __mul__
 
     def __repr__(self):
-        return f"Loss(value={self.value!r}, n={len(self.per_sample)})"
+        name = f"{self.name}, " if self.name else ""
+        return f"Loss({name}value={self.value:.12g}, n={len(self.per_sample)})"
+
+
+class Combination(Loss):
+    """sum_k c_k loss_k + constant, a loss: its value and gradient are those sums; per_sample too, where all have as many samples."""
+
+    def __init__(self, parts, constant=0.0):
+        self.parts, self.constant = parts, constant
+
+    @property
+    def value(self):
+        """The sum of the values."""
+        return sum((c * loss.value for c, loss in self.parts), self.constant)
+
+    @property
+    def gradient(self):
+        """The sum of the gradients (p,)."""
+        return self._sum("gradient", 0.0)
+
+    @property
+    def per_sample(self):
+        """The sum, sample by sample (n,)."""
+        return self._sum("per_sample", self.constant)
+
+    def _sum(self, name, constant):
+        parts = [c * getattr(loss, name) for c, loss in self.parts]
+        if len(sizes := {len(part) for part in parts}) > 1:
+            raise ValueError(
+                f"{name} of a sum of losses: they have {', '.join(map(str, sorted(sizes)))} entries, expected as many each: the losses of "
+                f"one network{'' if name == 'gradient' else ' at as many samples'}."
+            )
+        return sum(parts, constant)
+
+    def __add__(self, other):
+        if isinstance(other, Loss):
+            more = other if isinstance(other, Combination) else Combination([(1.0, other)])
+            return Combination([*self.parts, *more.parts], self.constant + more.constant)
+        return Combination(self.parts, self.constant + plain(other)) if is_number(other) else NotImplemented
+
+    def __mul__(self, other):
+        if isinstance(other, Loss):
+            return self.value * other.value
+        if not is_number(other):
+            return NotImplemented
+        factor = plain(other)
+        return Combination([(factor * c, loss) for c, loss in self.parts], factor * self.constant)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __repr__(self):
+        terms = " + ".join(f"{c:g} {loss.name or 'loss'}" for c, loss in self.parts)
+        return f"Loss({terms}{f' + {self.constant:g}' if self.constant else ''}, value={self.value:.12g})"
 
 
 def of_samples(where, model, points, local, *, weights=None, gradient=True, per_direction=1.0, **ways):
@@ -123,7 +196,7 @@ def of_samples(where, model, points, local, *, weights=None, gradient=True, per_
         return per_sample, found.gradient
 
     there_is_one = model.activation.smooth or model.kind == "ScoreMLP"  # else whoever reads the gradient is told why
-    return Loss(compute, weights, gradient and there_is_one)
+    return Loss(compute, weights, gradient and there_is_one, where)
 
 
 def sample_weights(where, weights, n):
@@ -153,7 +226,7 @@ def shares(at, like, weights, n):
     return np.full(len(like), 1 / n, like.dtype) if weights is None else weights[at].astype(like.dtype)
 
 
-def weighted_sum(parts, weights=None, gradient=True):
+def weighted_sum(parts, weights=None, gradient=True, name=""):
     """The Loss sum_k c_k loss_k of (c_k, function that makes loss_k), a part at a time so that memory holds one of them."""
 
     def compute(gradient):
@@ -166,7 +239,7 @@ def weighted_sum(parts, weights=None, gradient=True):
                 theta_bar = theta_bar + c * loss.gradient
         return value, theta_bar
 
-    return Loss(compute, weights, gradient)
+    return Loss(compute, weights, gradient, name)
 
 
 # ------------------------------------------------------------------------------- local functions that several objectives share

@@ -4,6 +4,7 @@ import numpy as np
 
 from ..common.inputs import half_square, positive
 from ..networks.directions import Axes
+from .arguments import network
 from .implicit import half
 from .loss import Loss, Objective, sample_weights, shares
 
@@ -45,6 +46,7 @@ def regularised(model, x, lam, *, sigma=None, weights=None, gradient=True):
     Source: Kingma & LeCun (2010), NeurIPS 23, equation 4.
     """
     where = "regularised"
+    network(where, model, x)
     points, lam = model.points(where, x, sigma, second=True), positive(where, "lam", lam)
     n, share = len(points.x), sample_weights(where, weights, len(points.x))
 
@@ -60,7 +62,7 @@ def regularised(model, x, lam, *, sigma=None, weights=None, gradient=True):
         diagonal = found.curvature  # (d, n)
         return found.term + np.sum(diagonal + lam * diagonal**2, axis=0), found.gradient
 
-    return Loss(compute, share, gradient)
+    return Loss(compute, share, gradient, "regularised")
 
 
 def _right(q, s):

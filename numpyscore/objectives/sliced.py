@@ -6,7 +6,7 @@ import numpy as np
 
 from ..common.inputs import half_square
 from ..networks.sweep import Points
-from .arguments import difference_step, probe_directions, working_dtype
+from .arguments import difference_step, network, probe_directions, working_dtype
 from .arrays import energy_curvature
 from .implicit import half
 from .loss import Loss, Objective, of_samples, sample_weights, shares, squared_score, weighted_sum
@@ -75,6 +75,7 @@ def sliced(
     Source: Song, Garg, Shi & Ermon (2019), UAI, arXiv:1905.07088.
     """
     where = "sliced"
+    network(where, model, x)
     points = model.points(where, x, sigma, second=True)
     own = sample_weights(where, weights, len(points.x))
     v = probe_directions(where, model, points.x, probe, n_probes, rng, probes)
@@ -179,6 +180,7 @@ def finite_difference_sliced(
     Source: Pang, Xu, Li, Song, Ermon & Zhu (2020), NeurIPS, arXiv:2007.03317.
     """
     where = "finite_difference_sliced"
+    network(where, model, x)
     points = model.points(where, x, sigma, second=True)
     own = sample_weights(where, weights, len(points.x))
     real = working_dtype(model, points.x)
@@ -194,7 +196,7 @@ def finite_difference_sliced(
     if variance_reduced and model.kind == "EnergyMLP":  # 1/2 |s(x)|^2 at the points themselves
         square = lambda gradient: of_samples(where, model, points, squared_score, weights=own, gradient=gradient)
         parts.append((1, square))
-    return weighted_sum(parts, own, gradient)
+    return weighted_sum(parts, own, gradient, where)
 
 
 def _beside(points, v, j, steps, real):
@@ -226,7 +228,7 @@ def _energy_differences(where, model, points, v, j, eps, reduced, real, weights,
         found = model.sweep(three, local=local, sees=("energy",), gradient=gradient, where=where)
         return found.term[::3], found.gradient  # each sample's three points carry its term
 
-    return Loss(compute, weights, gradient)
+    return Loss(compute, weights, gradient, where)
 
 
 def _score_differences(where, model, points, v, j, eps, reduced, real, weights, gradient):
@@ -249,7 +251,7 @@ def _score_differences(where, model, points, v, j, eps, reduced, real, weights, 
         found = model.sweep(two, local=local, gradient=gradient, where=where)
         return found.term[::2], found.gradient
 
-    return Loss(compute, weights, gradient)
+    return Loss(compute, weights, gradient, where)
 
 
 def _difference_right(q, s):

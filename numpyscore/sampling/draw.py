@@ -3,11 +3,13 @@ r"""Samples of a trained network, by the sampler that suits what it gives: one f
 Data are taken to be centred and of unit size, as `fit` standardises them: starts are drawn accordingly.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from ..common.inputs import count, generator, positive
+from ..common.names import kind_of, nearest
 from ..densities import Gaussian, TruncatedGaussian
 from ..densities.noise import geometric_levels
 from ..densities.support import support_of
@@ -18,6 +20,7 @@ from .targets import descending
 
 METHODS = ("flow", "predictor-corrector", "reverse", "annealed", "tempered", "langevin")
 LEVELS = 200  # through which the reverse diffusion steps down
+WIDER = 0.1  # of a variance, from which samples of few steps are said to be too wide
 STUCK = 0.01  # acceptance below which chains stand still
 WIDE = 3.0  # standard deviation of a start that covers standardised data
 
@@ -30,6 +33,11 @@ class Drawn(NamedTuple):
     acceptance: np.ndarray | None = None
     note: str = ""
 
+    @property
+    def stuck(self):
+        """Whether hardly a proposal was accepted: the chains stand where they started, and these are no samples."""
+        return self.acceptance is not None and len(self.acceptance) > 0 and float(self.acceptance.mean()) < STUCK
+
 
 def draw(
     model, n, *, sigmas=None, ladder=None, support=None, method="auto", n_steps=None, step=None, rng=None,
@@ -38,7 +46,7 @@ def draw(
 
     Parameters
     ----------
-    model : EnergyMLP or ScoreMLP, conditional or not, of standardised data
+    model : EnergyMLP or ScoreMLP, conditional or not, of standardised data; or a `Fit`, whose samples are in the units of its data
     n : int
     sigmas : (L,) array, decreasing, in units of the standardised data
         The levels a conditional network was trained at. For a network without levels None, or the one number that it was
@@ -72,6 +80,12 @@ def draw(
 
     Test: test_drawing.py::test_every_method_draws_from_a_gaussian_family
     """
+    if callable(own := getattr(model, "draw", None)):  # a Fit knows its units, levels, ladder and ends
+        given = {"sigmas": sigmas, "ladder": ladder, "support": support, "n_steps": n_steps, "step": step}
+        return own(n, method=method, rng=rng, **{name: value for name, value in given.items() if value is not None})
+    if not hasattr(model, "conditional"):
+        itself = "; it samples itself: .sample(n, rng=seed)" if hasattr(model, "sample") else ""
+        raise TypeError(f"draw: model is {kind_of(model)}, expected a network or a Fit{itself}.")
     where, rng, n = "draw", generator("draw", rng), count("draw", "n", n, least=0)
     steps = None if n_steps is None else count(where, "n_steps", n_steps)
     step = None if step is None else positive(where, "step", step)
@@ -88,7 +102,7 @@ def draw(
     if method in ("reverse", "predictor-corrector"):
         down = reverse_diffusion if method == "reverse" else predictor_corrector
         fine = geometric_levels(levels[0], levels[-1], max(2, steps or LEVELS))
-        return Drawn(down(model, levels[0] * x0, fine, rng=rng).samples, method)
+        return Drawn(down(model, levels[0] * x0, fine, rng=rng).samples, method, note=_too_wide(fine))
     if method == "annealed" and ladder is not None:
         return _down(ladder, n, support, steps, step, rng)
     if method == "annealed":
@@ -97,16 +111,41 @@ def draw(
     if method == "tempered":
         target = model if support is None else support.restricted(model)
         found = tempered_langevin(target, n, wide(model, support), n_levels=steps or 100, rng=rng)
-        return Drawn(found.samples, method, found.acceptance)
+        note = (
+            "far modes have the weights of exp(-f)/Z, which a score learned at little noise hardly knows: of .2 it may make .0; "
+            "for weights take a network that knows noise levels, the default of fit"
+        )
+        return _judged(Drawn(found.samples, method, found.acceptance, note))
     least = levels[-1] if levels is not None else 0.1
     options = {"adjusted": model.kind == "EnergyMLP", "sigma": levels[-1] if model.conditional else None, "rng": rng}
     if support is not None:
         model, x0 = support.restricted(model), TruncatedGaussian(np.zeros(model.dim), 1.0, *support).sample(n, rng=rng)
     found = langevin(model, x0, step or 0.2 * least**2, steps or 2000, **options)
     note = "far modes keep the weights of the starts, N(0, I)"
-    if found.acceptance is not None and n and found.acceptance.mean() < STUCK:
-        note = f"{found.acceptance.mean():.1%} of the proposals were accepted: these are hardly more than the starts; take a smaller step"
-    return Drawn(found.samples, method, found.acceptance, note)
+    return _judged(Drawn(found.samples, method, found.acceptance, note))
+
+
+def _judged(drawn):
+    """With another note where the chains stood still."""
+    if not drawn.stuck:
+        return drawn
+    said = f"{drawn.acceptance.mean():.1%} of the proposals were accepted: these are hardly more than the starts; take a smaller step"
+    return drawn._replace(note=said)
+
+
+def _too_wide(levels):
+    """The note where so few steps of the reverse diffusion leave a column of variance 1 wider by more than a tenth, by Euler's recursion."""
+    variance = levels[0] ** 2
+    for high, low in pairwise(levels):
+        down = high**2 - low**2
+        variance = variance * (1 - down / (1 + high**2)) ** 2 + down  # s = -x / (1 + sigma^2), and fresh noise
+    right = 1 + levels[-1] ** 2  # before the noise that is left is taken off, by the same factor for both
+    if variance < (1 + WIDER) * right:
+        return ""
+    return (
+        f"{len(levels) - 1} step{'s' * (len(levels) > 2)} of the reverse diffusion leave samples too wide, a column of variance 1 with "
+        f"{variance / right:.2g}: take more (default {LEVELS} levels), or method flow"
+    )
 
 
 def _down(ladder, n, support, steps, step, rng):
@@ -117,7 +156,7 @@ def _down(ladder, n, support, steps, step, rng):
     options = {"step": step, "adjusted": first.kind == "EnergyMLP", "rng": rng}
     found = annealed_langevin(family, x0, sigmas[1:], steps or 100, **options)
     note = "far modes have the weights of the larger noise; those in exp(-f)/Z of the last energy (method tempered) may differ"
-    return Drawn(found.samples, "annealed", found.acceptance, note)
+    return _judged(Drawn(found.samples, "annealed", found.acceptance, note))
 
 
 def wide(model, support):
@@ -139,7 +178,9 @@ def _method(where, model, ladder, method, support):
     if method == "auto":
         return fit[0]
     if method not in fit:
-        raise ValueError(f"{where}: method is {method!r}, expected {', '.join(fit)} for {model!r}.")
+        raise ValueError(
+            f"{where}: method is {method!r}, expected {', '.join(fit)} for {model!r}{nearest(method, fit)}."
+        )
     return method
 
 

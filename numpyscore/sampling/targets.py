@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..common.callables import called
 from ..common.inputs import deviations, numeric, samples
+from ..common.names import having
 
 
 class Ladder(NamedTuple):
@@ -29,17 +31,25 @@ class Ladder(NamedTuple):
 
 def at_level(where, family, sigma):
     """The member of a family at noise level sigma: anything with `score(x)`; without `sigma=` where it was a model."""
+    if isinstance(family, type):
+        having(where, "target", family)
     if not hasattr(family, "score"):
         if callable(family):
-            return family(sigma)
+            found = family(sigma)
+            cure = "a function is taken for sigma -> density; a score function s(x, sigma) is made one by types.SimpleNamespace(score=s)"
+            having(where, f"target({sigma:g})", found, "score", cure=cure)
+            return found
         raise TypeError(
             f"{where}: target is a {type(family).__name__}, expected a conditional model (score(x, sigma=...)) or a function "
             f"sigma -> density, such as density.perturbed."
         )
     if hasattr(family, "perturbed") or getattr(family, "conditional", True) is False:
+        cure = "density.perturbed" if hasattr(family, "perturbed") else "a network made with conditional=True"
+        if hasattr(family, "units"):
+            cure = "its network, fit.model, and rows in its units; or ask it: fit.sample(n), fit.logpdf(x)"
         raise ValueError(
             f"{where}: target is one {type(family).__name__}, which does not depend on the noise level, expected one for each "
-            f"sigma. Pass {'density.perturbed' if hasattr(family, 'perturbed') else 'a network made with conditional=True'}."
+            f"sigma. Pass {cure}."
         )
     names = [name for name in ("energy", "score", "trace", "evaluate") if hasattr(family, name)]
     return SimpleNamespace(**{name: functools.partial(getattr(family, name), sigma=sigma) for name in names})
@@ -47,7 +57,8 @@ def at_level(where, family, sigma):
 
 def score_of(where, target, x):
     """The target's score (n, d) at x (n, d), its shape checked: a column or a row would broadcast silently."""
-    score = target.score(x)
+    having(where, "target", target, "score")
+    score = called(where, "target.score", target.score, x)
     if np.shape(score) != x.shape:
         raise ValueError(
             f"{where}: target.score(x) has shape {np.shape(score)} for x of shape {x.shape}, expected the same: the gradient "
@@ -58,8 +69,9 @@ def score_of(where, target, x):
 
 def log_density_and_score(where, target):
     """A function x (n, d) -> log p up to a constant (n,), -inf outside the support, and score (n, d), 0 there."""
+    having(where, "target", target, "score")
     if hasattr(target, "logpdf"):
-        log_density = target.logpdf
+        log_density = lambda x: called(where, "target.logpdf", target.logpdf, x)
     elif hasattr(target, "energy"):
         log_density = lambda x: -target.energy(x)
     else:

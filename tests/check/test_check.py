@@ -14,8 +14,8 @@ from numpyscore import (
     check_trace,
 )
 from numpyscore.check.gallery import CASES, RIGHT, recognised
+from numpyscore.check.losses.probes import Asked, Probe
 from numpyscore.check.numbers import law, readings, said
-from numpyscore.check.probes import Asked, Probe
 
 ACTIVATIONS = ("softplus", "tanh", "silu", "sigmoid", "sin")
 
@@ -172,8 +172,8 @@ UNSEEN = {  # loss, objective, words: none of these is in the gallery
     "s.x left in": (lambda fn, x: np.mean(half(fn.score(x)) + fn.trace(x) + np.sum(fn.score(x) * x, 1)), "implicit", "extra term"),
     "n - 1 in one term": (lambda fn, x: half(fn.score(x)).mean() + fn.trace(x).sum() / (len(x) - 1), "implicit", "n/(n-1)"),
     "squared norm of the Jacobian": (lambda fn, x: np.mean(half(fn.score(x)) + np.sum(fn.jacobian(x) ** 2, (1, 2))), "implicit", "Frobenius"),
-    "exponential of the loss": (lambda fn, x: np.exp(np.clip(np.mean(half(fn.score(x)) + fn.trace(x)), -20, 20)), "implicit", "unknown term"),
-    "maximum over the batch": (lambda fn, x: np.max(half(fn.score(x)) + fn.trace(x)), "implicit", "unknown term"),
+    "exponential of the loss": (lambda fn, x: np.exp(np.clip(np.mean(half(fn.score(x)) + fn.trace(x)), -20, 20)), "implicit", "function of the loss"),
+    "maximum over the batch": (lambda fn, x: np.max(half(fn.score(x)) + fn.trace(x)), "implicit", "a maximum"),
     "model ignored": (lambda fn, x: float(np.sum(x**2)) + 0 * fn.energy(x).sum(), "implicit", "model not used"),
     "root of the mean square": (lambda fn, x, t: np.sqrt(np.mean(np.sum((fn.score(x) - t) ** 2, 1))), "explicit", "not a square"),
     "absolute error": (lambda fn, x, t: np.mean(np.abs(fn.score(x) - t).sum(1)), "explicit", "absolute differences"),
@@ -367,7 +367,8 @@ def test_a_report_is_text_json_and_a_truth_value():
         (lambda m: check_loss(lambda fn, x: 0.0, objective="nothing"), ValueError),
         (lambda m: check_loss(lambda fn, x, magic: 0.0, objective="implicit"), TypeError),
         (lambda m: check_loss(lambda fn, x: 1 / 0, objective="implicit"), ValueError),
-        (lambda m: check_loss(lambda fn, x: 0.0, objective="denoising"), ValueError),
+        (lambda m: check_loss(lambda fn, x, sigma: 0.0, objective="denoising", predicts="nothing"), ValueError),
+        (lambda m: check_loss(lambda fn, x: 0.0, objective="implicit", predicts="eps"), ValueError),
         (lambda m: check_rows(m.score, points()[:1]), ValueError),
         (lambda m: check_gradient(np.sum, np.ones(0), np.ones(0)), ValueError),
         (lambda m: check_sampler(lambda x, score, h: x, discretisation="magic"), ValueError),

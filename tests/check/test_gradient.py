@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from numpyscore import check_gradient
-from numpyscore.check.blocks import Blocks, explained
+from numpyscore.check.gradient import Blocks, explained
 
 SHAPES = ((3, 4), (4,), (4, 3), (3,), (3, 1), (1,))
 ENDS = np.cumsum([0] + [int(np.prod(shape)) for shape in SHAPES])
@@ -56,7 +56,9 @@ WRONG = {
     "two blocks, two factors": (scaled(b0=0.5, b3=-1.0), "theta[0:12] is 1/2 times the reference, that of theta[28:31] is minus the reference"),
     "a factor of each block": (scaled(b0=2.0, b1=3.0, b2=4.0, b3=5.0, b4=6.0, b5=6.0), "theta[12:16] is 3 times the reference"),
     "one zero, one tripled": (scaled(b1=0.0, b2=3.0), "theta[12:16] is zero, that of theta[16:28] is 3 times"),
-    "noise": (lambda g: g + AIM[1], "different"),
+    "a linear term": (lambda g: g + AIM[1], "another loss"),
+    "stale": (lambda g: gradient(0 * THETA), "stale"),
+    "no function's": (lambda g: g * np.roll(1 + THETA**2, 1), "no gradient"),
     "one parameter": (lambda g: g + 0.1 * (np.arange(P) == 7), "some parameters: that of parameters 7 is wrong"),
 }  # fmt: skip
 
@@ -65,7 +67,7 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_blocks_are_found_without_being_told_the_shapes(name, coordinates):
     change, words = WRONG[name]
-    if coordinates < P and name in ("noise", "one parameter"):
+    if coordinates < P and name in ("a linear term", "stale", "no function's", "one parameter"):
         words = ""  # what is said then depends on the parameters that were looked at
     report = check_gradient(loss, lambda theta: change(gradient(theta)), THETA, coordinates=coordinates)
     assert report.verdict == "FAIL" and words in report.diagnosis, report
@@ -92,3 +94,14 @@ def test_a_single_transposed_matrix_is_theta_as_a_whole():
     assert check_gradient(small, of, theta)
     report = check_gradient(small, lambda t: of(t).T, theta)
     assert report.verdict == "FAIL" and "a matrix (3, 4), is flattened as (4, 3)" in report.diagnosis, report
+
+
+def test_right_difference_quotients_pass_with_a_note_and_forward_ones_of_a_long_step_do_not():
+    """Central differences at 1e-6, right to 1e-10, were "different: no parameter is right"."""
+    small = lambda t: float(np.sum(np.cosh(MIX[:5, :5] @ t / 4)))
+    theta, axes = THETA[:5], np.eye(5)
+    central = lambda t, h=1e-6: np.array([(small(t + h * e) - small(t - h * e)) / (2 * h) for e in axes])
+    report = check_gradient(small, central, theta)
+    assert report and any("difference quotients" in note for note in report.notes), report
+    forward = lambda t, h=1e-4: np.array([(small(t + h * e) - small(t)) / h for e in axes])
+    assert check_gradient(small, forward, theta).verdict == "FAIL"

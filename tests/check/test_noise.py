@@ -159,9 +159,15 @@ def test_wrong_targets_are_named_where_every_row_draws_its_time(name):
     assert report.verdict == "FAIL" and words in report.diagnosis, report
 
 
-def test_a_level_that_nothing_tells_is_no_accusation():
-    report = check_loss(times(TARGETS["score"], spread=lambda t: 1.3 * np.sin(t)), objective="denoising", sigma=0.5)
-    assert report.verdict == "INCONCLUSIVE" and "multilevel_denoising" in report.diagnosis, report
+def test_a_level_drawn_inside_is_heard_whatever_its_law_is():
+    """The size of the noise followed from nothing that was told, and the verdict was INCONCLUSIVE; the noise itself is heard now."""
+    large = lambda t: 1.3 * np.sin(t)
+    report = check_loss(times(TARGETS["score"], spread=large), objective="denoising", sigma=0.5)
+    assert report.verdict == "PASS", report
+    report = check_loss(times(TARGETS["eps"], spread=large), objective="denoising", predicts="score")
+    assert report.verdict == "FAIL" and report.name == "scale of the target", report
+    halved = check_loss(times(lambda e, x, c, s: -e / s / 2, spread=large), objective="denoising")
+    assert halved.verdict == "FAIL" and "1/2 times" in halved.diagnosis, halved
 
 
 def alarms(count, seed, factor=1.0):

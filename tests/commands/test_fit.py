@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -39,7 +40,7 @@ def call(capsys, *argv):
 
 def start(data, out, *options, seconds=0.0):
     """The command in a process of its own that writes a checkpoint after every step, or every so many seconds."""
-    argv = [sys.executable, "-c", OFTEN.format(seconds), "fit", str(data), "--out", str(out), *options]
+    argv = [sys.executable, "-c", OFTEN.format(seconds), "fit", str(data), "--out", str(out), "--quiet", *options]
     return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -58,7 +59,7 @@ def readable(out):
 # ------------------------------------------------------------------------------- killed
 
 
-@pytest.mark.parametrize("kills", [10, pytest.param(200, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("kills", [4, pytest.param(200, marks=pytest.mark.nightly)])
 def test_killed_at_random_times_a_fit_ends_in_the_same_bits(kills, data, tmp_path, capsys):
     """SIGKILL after a random time, again and again, each time resumed; begun anew where a fit ended before it was killed."""
     options = ("--widths", "8", "--steps", "12", "--seed", "3")
@@ -102,7 +103,7 @@ def test_interrupted_it_saves_says_so_and_goes_on(data, tmp_path, capsys):
     assert results(tmp_path / "out") == results(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("limit", [2000, 12000], ids=["at once", "on the way"])
+@pytest.mark.parametrize("limit", [pytest.param(2000, marks=pytest.mark.nightly), 12000], ids=["at once", "on the way"])
 def test_a_full_disk_is_one_line_and_the_last_checkpoint_is_kept(limit, data, tmp_path, capsys):
     """RLIMIT_FSIZE: no file may grow beyond the limit; the checkpoint does, as its history grows."""
     options, out = ("--widths", "8", "--steps", "24", "--sigma", "0.3", "--objective", "implicit"), tmp_path / "out"
@@ -208,6 +209,12 @@ def test_no_progress_and_no_colour_off_a_terminal(data, tmp_path):
     argv = [sys.executable, "-m", "numpyscore", "fit", str(data), "--out", str(tmp_path / "out"), *QUICK]
     done = subprocess.run(argv, capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == "" and "\x1b" not in done.stdout
+
+
+def test_the_time_of_a_long_fit_is_said_before_it_starts(data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("numpyscore.commands.fit.LONG", 0)  # of a short one nothing is said: the test before this
+    code, _, err = call(capsys, "fit", data, "--out", tmp_path / "out", *QUICK)
+    assert code == 0 and re.fullmatch(r"fit: about \d+ s on this machine: 16 trainings of 12 steps\n", err)
 
 
 def test_the_progress_line_tells_step_losses_and_time_left(monkeypatch, capsys):

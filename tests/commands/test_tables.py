@@ -1,6 +1,9 @@
 """A table that misleads is said to, in the same words by `verify` and `fit`, in text, JSON and page; of a plain one nothing is said."""
 
+import io
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -64,6 +67,29 @@ def test_options_of_a_table_without_one_are_refused(capsys):
     for option in ("--drop-missing", "--header=yes", "--decimal=comma"):
         assert main(["verify", option, "--only", "boundary term"]) == 2
         assert "needs DATA.csv" in capsys.readouterr().err
+
+
+PEAK = (
+    "import resource, sys; from numpyscore.cli import main; code = main(sys.argv[1:]); "
+    "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, file=sys.stderr); sys.exit(code)"
+)
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts KiB on Linux")
+def test_ten_million_rows_are_fitted_and_evaluated_in_a_gibibyte(tmp_path):
+    """The numbers alone are 160 MB, the file 380."""
+    block = io.StringIO()
+    np.savetxt(block, RNG.standard_normal((100_000, 2)), delimiter=",", fmt="%.16g")
+    with open(tmp_path / "rows.csv", "w") as file:
+        file.write("a,b\n")
+        for _ in range(100):
+            file.write(block.getvalue())
+    out, table = str(tmp_path / "out"), str(tmp_path / "rows.csv")
+    for argv in (["fit", table, "--steps", "50", "--out", out], ["evaluate", f"{out}/model.npz", table]):
+        done = subprocess.run([sys.executable, "-c", PEAK, *argv], capture_output=True, text=True)
+        assert done.returncode == 0 and float(done.stderr.split()[-1]) < 1024, done.stderr
+        assert "10000000 rows" in done.stdout
 
 
 def test_numbers_have_the_digits_that_their_errors_leave():

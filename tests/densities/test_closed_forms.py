@@ -897,6 +897,20 @@ def test_the_gamma_density_at_its_end_and_in_its_mean(k):
         np.testing.assert_array_equal(p.score(x), Exponential(2.0).score(x))
 
 
+def test_a_density_says_what_it_is_and_knows_what_others_call_its_parts():
+    said = {
+        "Gaussian(dim=2, mean=[0., 1.], cov=[[2., 0.], [0., 2.]])": Gaussian([0.0, 1.0], 2.0),
+        "Gaussian(dim=20, mean=<20>, cov=<20 x 20>)": Gaussian(np.zeros(20), 1.0),
+        "Parzen(3 rows x 2 columns, sigma=0.3)": Parzen(np.eye(3)[:, :2], 0.3),
+        "Exponential(dim=1, rate=[2.])": Exponential(2.0),
+    }
+    assert [repr(one) for one in said.values()] == [*said]
+    with pytest.raises(AttributeError, match=r"Gaussian has no attribute 'rvs'; here it is \.sample\(n, rng=seed\)"):
+        Gaussian(0.0, 1.0).rvs(3)
+    with pytest.raises(AttributeError, match="did you mean logpdf"):
+        Gaussian(0.0, 1.0).logpdff(3)
+
+
 # ---- beyond where squares overflow, and clusters far apart
 
 

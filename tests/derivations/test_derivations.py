@@ -159,7 +159,7 @@ def cases(draw):
 
 @given(case=cases())
 @settings(
-    max_examples=settings.default.max_examples // 3
+    max_examples=settings.default.max_examples // 5
 )  # each is a grid in the plane, refined until it bounds its error
 def test_integration_by_parts_on_random_densities_and_networks(case):
     for s in LINES:

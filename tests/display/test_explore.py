@@ -10,6 +10,7 @@ import numpyscore as ns
 from numpyscore.cli import main
 from numpyscore.display.explore import WIDTH, explore
 
+SCREENS = ((360, False, True), (390, True, True), (1280, False, False))  # width, dark, phone
 WALLS = [(-5, 0.8, 1.4), (0, 0.8, 1.4), (0.7, -1, 0.6), (1.5, 2, 3)]
 
 
@@ -59,7 +60,10 @@ def differences(browser, x):
 
 
 @pytest.mark.skipif(PROGRAM is None, reason="no Chromium is installed")
-def test_a_browser_computes_what_the_package_computes_and_asks_nobody(tmp_path):
+@pytest.mark.parametrize(
+    "screens", [SCREENS[:1], pytest.param(SCREENS, marks=pytest.mark.nightly)], ids=["a phone", "all screens"]
+)
+def test_a_browser_computes_what_the_package_computes_and_asks_nobody(screens, tmp_path):
     page = tmp_path / "page.html"
     page.write_text(explore(), encoding="utf-8")
     x = np.round(ns.standardise(ns.old_faithful()).x, 5)
@@ -69,7 +73,7 @@ def test_a_browser_computes_what_the_package_computes_and_asks_nobody(tmp_path):
         assert max(found.values()) < 1e-8, found
         browser.evaluate("globalThis.right = score; score = (x, y, s) => right(x, y, s * 1.0001)")
         assert differences(browser, x)["field"] > 1e-6  # control: a field that is a little off is noticed
-        for width, dark, phone in ((360, False, True), (390, True, True), (1280, False, False)):
+        for width, dark, phone in screens:
             browser.open(page, width=width, dark=dark, phone=phone)
             assert browser.evaluate("document.documentElement.scrollWidth") <= width
             tall = browser.evaluate("document.documentElement.scrollHeight")

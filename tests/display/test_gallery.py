@@ -38,7 +38,11 @@ def test_a_figure_claims_asserts_and_is_drawn(name, pictures):
     assert picture.title.endswith(".") and len(picture.claim) > 80 and script.CHAPTER in range(1, 9)
     text = (FIGURES / f"{name}.py").read_text()
     measured = text[text.index("def measure()") : text.index("def draw()")]
-    assert re.search(r"^ +(assert |np\.testing\.)", measured, re.M) and "measure()" in text[text.index("def draw()") :]
+    assert (
+        re.search(r"^ +(assert |np\.testing\.)", measured, re.M)
+        and "def claim(found)" in measured
+        and "measure()" in text[text.index("def draw()") :]
+    )
     assert (
         "numpyscore." not in re.sub("`numpyscore bench|from numpyscore.display import plots", "", text)
         and "._" not in text
@@ -63,12 +67,9 @@ def test_the_picture_in_the_repository_is_this_one(name, pictures):
     assert committed.find(f"{SVG}desc").text == picture.claim
 
 
-SLOW = ("flow_paths", "levels_flow", "three_samplers")  # a second each, and more on a busy machine
-CLAIMS = [
-    pytest.param(name, marks=pytest.mark.nightly) if name in SLOW else name
-    for name in NAMES
-    if "\ndef claim(" in (FIGURES / f"{name}.py").read_text()
-]
+# half a second each, and more
+SLOW = ("flow_paths", "langevin", "levels_flow", "noise_trade_off", "probe_variance", "three_samplers")
+CLAIMS = [pytest.param(name, marks=pytest.mark.nightly) if name in SLOW else name for name in NAMES]
 
 
 @pytest.mark.parametrize("name", CLAIMS)
@@ -81,8 +82,19 @@ def test_a_claim_holds_and_does_not_when_any_one_of_its_arrays_is_one_percent_of
             script.claim(measured | {key: 1.01 * values})
 
 
+def test_the_pictures_of_the_readme_have_a_form_for_a_phone(pictures):
+    """Written by `Path(...).write_text(gallery.draw(name, narrow=True).narrow_file)`."""
+    readme = (FIGURES.parent / "README.md").read_text()
+    shown = re.findall(r'srcset="figures/narrow/(\w+).svg"><img src="figures/(\w+).svg"', readme)
+    assert len(shown) == readme.count("<img ") >= 4 and all(a == b for a, b in shown)
+    for name, _ in shown:
+        committed = ET.parse(FIGURES / "narrow" / f"{name}.svg").getroot()
+        assert committed.find(f"{SVG}desc").text == pictures(name).claim
+        assert float(committed.get("viewBox").split()[2]) == pytest.approx(72 * plots.COLUMN, abs=0.1)
+
+
 def test_the_pictures_are_small():
-    assert sum(path.stat().st_size for path in FIGURES.glob("*.svg")) < 1.5e6
+    assert sum(path.stat().st_size for path in FIGURES.glob("*.svg")) < 82_000 * len(NAMES)
 
 
 def test_every_chapter_has_a_figure():
@@ -90,7 +102,22 @@ def test_every_chapter_has_a_figure():
     assert found >= {chapter.number for chapter in CHAPTERS} and found == set(range(1, 9))
 
 
-@pytest.mark.parametrize("name", ["cost_of_z", "langevin"])
+@pytest.mark.parametrize("name", ["parts_areas", *(pytest.param(n, marks=pytest.mark.nightly) for n in NAMES)])
+def test_on_a_phone_panels_stand_beneath_one_another_and_letters_keep_their_size(name):
+    """A page of 390 pixels has 366 for a figure; COLUMN inches have 72 points each, so the smallest letters, 7.8 points, have 10.7 pixels."""
+    picture = gallery.draw(name, narrow=True)
+    boxes = [
+        [float(n) for n in re.search(r'viewBox="0 0 (\S+) (\S+)"', svg).groups()]
+        for svg in (picture.svg, picture.narrow)
+    ]
+    (width, height), (narrow, tall) = boxes
+    assert abs(narrow - 72 * plots.COLUMN) < 0.1 and 366 / narrow * 7.8 > 9 and tall / narrow > height / width
+    assert picture.narrow.count(f'id="{name}-narrow-axes_') == picture.svg.count(f'id="{name}-axes_')
+    ids = re.findall(r'\bid="([^"]+)"', picture.svg + picture.narrow)
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("name", ["cost_of_z", "curiously_worse"])
 def test_the_same_bytes_twice(name, pictures):
     assert gallery.draw(name) == pictures(name)
 
@@ -98,7 +125,7 @@ def test_the_same_bytes_twice(name, pictures):
 def test_a_claim_that_does_not_hold_is_not_drawn(tmp_path, monkeypatch, capsys):
     text = (FIGURES / "two_terms.py").read_text()
     path = tmp_path / "two_terms.py"
-    path.write_text(text.replace("lambda y: m * y - 1", "lambda y: m * y - 1.5"))
+    path.write_text(text.replace("lambda m, y: m * y - 1", "lambda m, y: m * y - 1.5"))
     monkeypatch.setattr(gallery, "scripts", lambda: {"two_terms": path})
     with pytest.raises(AssertionError):
         gallery.draw("two_terms")
@@ -157,3 +184,53 @@ def test_without_matplotlib_one_line_says_what_is_needed(tmp_path, monkeypatch, 
     assert main(["figures", "--out", str(tmp_path)]) == 2
     assert "numpyscore[figures]" in capsys.readouterr().err
     assert gallery.pictures_of([1]) is None
+
+
+# ------------------------------------------------------------------------------- for slides
+
+
+def test_a_figure_for_a_slide_has_text_as_text_its_claim_as_title_and_the_size_asked_for(tmp_path, capsys):
+    """16:9 at the height of a slide is 13.33 x 7.5 inches; letters of 18 points there are 18 * 72 / (13.33 * 72) of its width."""
+    argv = [
+        "figures",
+        "two_terms",
+        "--out",
+        str(tmp_path),
+        "--format",
+        "png,pdf,svg",
+        "--size",
+        "16:9",
+        "--font-size",
+        "18",
+    ]
+    assert main(argv) == 0
+    assert [Path(line).name for line in capsys.readouterr().out.split()] == [
+        "two_terms.png",
+        "two_terms.pdf",
+        "two_terms.svg",
+    ]
+    root = ET.parse(tmp_path / "two_terms.svg").getroot()
+    words = ["".join(e.itertext()) for e in root.iter(f"{SVG}text")]
+    title = gallery.draw("two_terms").title
+    assert " ".join(words).count(title.split(",")[0][:30]) == 1 and len(words) > 10
+    _, _, width, height = map(float, root.get("viewBox").split())
+    assert width / height == pytest.approx(16 / 9, rel=1e-3)
+    sizes = {
+        float(size)
+        for size in re.findall(r"font(?:-size)?: (?:[\w.]+ )*?([\d.]+)px", (tmp_path / "two_terms.svg").read_text())
+    }
+    assert 9.0 / width == pytest.approx(18 / (13.3333 * 72), rel=1e-3) and 9.0 in sizes
+    head = (tmp_path / "two_terms.png").read_bytes()[16:24]
+    across, down = int.from_bytes(head[:4], "big"), int.from_bytes(head[4:], "big")
+    assert across == pytest.approx(2560, abs=2) and across / down == pytest.approx(16 / 9, rel=2e-3)
+    assert (tmp_path / "two_terms.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize(
+    "option, value, said",
+    [("--format", "gif", "no format"), ("--format", "sgv", "did you mean svg"), ("--size", "16", "no size"), ("--size", "16:0", "no size"), ("--font-size", "1", "no font size")],
+)  # fmt: skip
+def test_what_is_no_slide_is_told(option, value, said, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["figures", "two_terms", "--out", str(tmp_path), option, value])
+    assert said in capsys.readouterr().err

@@ -1,7 +1,9 @@
 """The page: self-contained, the same bytes twice, every verdict on it, and read by a real browser where one is installed."""
 
+import contextlib
 import dataclasses
 import html
+import io
 import json
 import re
 from html.parser import HTMLParser
@@ -12,11 +14,14 @@ from chromium import PROGRAM, Chromium
 
 import numpyscore as ns
 from numpyscore.cli import main
-from numpyscore.derivations import CHAPTERS, Verdicts, on_data, run, selected
+from numpyscore.derivations import CHAPTERS, STEPS, Verdicts, closed_forms, on_data, run, selected
 from numpyscore.display import gallery
 from numpyscore.display import report as room
+from numpyscore.display.prose import typeset
 from numpyscore.display.report import report
+from numpyscore.display.snippets import ANY, SNIPPETS, snippet
 
+SCREENS = ({"width": 1400}, {"width": 360, "phone": True}, {"width": 390, "phone": True, "dark": True})
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 
 
@@ -86,15 +91,15 @@ def test_every_step_stands_on_it_with_its_equation_its_words_and_its_numbers(pag
     words = " ".join(" ".join(Reader(page).words).split())
     for (_, name), same in verdicts.by_step().items():
         step = next(s for s in selected(name) if s.name == name)
-        assert f'id="{room._slug(name)}"' in page and step.code in words and step.source in words
-        assert " ".join(step.words.split()) in words
-        assert same.worst.subject in words and all(v.subject in words for v in same)
-        assert all(h.name in words for h in same.worst.hypotheses)
+        assert f'id="{room._slug(name)}"' in page and step.code in words and typeset(step.source) in page
+        assert typeset(step.words) in page and typeset(step.name) in page
+        assert all(room._subject(step, v) in page for v in same)
+        assert all(typeset(h.name) in page for h in same.worst.hypotheses)
     assert page.count("<article") == len(verdicts.by_step()) and page.count("<math") >= len(verdicts.by_step())
     assert "thirty &amp; one &lt; two: 30 rows x 1 columns, standardised" in page
     for chapter in CHAPTERS:
         if chapter.title in {v.chapter for v in verdicts}:
-            assert chapter.heading in words and " ".join(chapter.text.split())[:60].replace("`", "") in words
+            assert chapter.heading in words and typeset(chapter.text.split("\n\n")[0]) in page
 
 
 def test_the_same_verdicts_give_the_same_bytes(page, verdicts):
@@ -210,6 +215,64 @@ def test_the_short_page_has_a_line_and_a_counterexample_of_each_chapter(verdicts
         room.short_report([])
 
 
+# ------------------------------------------------------------------------------- the lines that a reader may run
+
+
+def verdict_of(name, subject, seed=0):
+    """What `verify` says of one case of a step: of a line, on the first of its closed forms."""
+    (step,) = (s for s in selected(name) if s.name == name)
+    if step.kind == "line":
+        (case,) = closed_forms(("gaussian",), seed, dims=(1,))[:1]
+        return step(case)
+    return next(v for v in step.settings(seed) if v.subject == subject)
+
+
+def printed(code):
+    """What lines print, as pairs of numbers (k, 2)."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile(code, "lines of the page", "exec"), {})
+    return np.array([[float(word) for word in line.split()] for line in out.getvalue().splitlines()])
+
+
+@pytest.mark.parametrize("seed", [0, pytest.param(3, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("name", SNIPPETS)
+def test_the_lines_of_a_step_run_as_they_stand_and_print_the_numbers_of_its_verdict(name, seed):
+    """To 1e-9 of the numbers: rules of 100 nodes for networks whose softplus has its nearest pole at a distance of 3 from the axis."""
+    subject, code = snippet(name, seed)
+    v = verdict_of(name, subject, seed)
+    assert v.subject == subject and v.ok and "SEED" not in code
+    pairs = printed(code)
+    assert np.min(np.max(np.abs(pairs - [v.left, v.right]), axis=1)) < 1e-9 * max(1, abs(v.left), abs(v.right))
+
+
+def test_lines_with_another_number_in_them_do_not_print_those_of_the_verdict():
+    """Negative control."""
+    v, (_, code) = verdict_of("exponential data", "a = 2, b = 3: constant"), snippet("exponential data")
+    (pair,) = printed(code.replace("b = 2.0, 3.0", "b = 2.0, 3.001"))
+    assert abs(pair[0] - v.left) > 1e-4
+
+
+@pytest.mark.parametrize("name", ["other units", *(pytest.param(s.name, marks=pytest.mark.nightly) for s in STEPS)])
+def test_a_step_without_numpy_lines_has_the_call_that_computes_it(name):
+    code = ANY.format(name=name, seed=0)
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(code, {})
+    expected = [v for v in ns.verify(only=name) if v.step == name]
+    assert all(f"{v.left} {v.right} {v.subject}" in out.getvalue() for v in expected) and expected
+
+
+def test_both_pages_unfold_the_lines_and_the_short_one_shows_their_case(page, verdicts):
+    short = room.short_report(verdicts, pictures={})
+    assert page.count('<details class="code">') == len(verdicts.by_step())
+    assert "# they differ by -ab" in short and "a</mi><mo" in short and short.count('<details class="code">') >= 2
+    wrong = Verdicts(
+        [dataclasses.replace(v, gap=1.0) if v.subject == "a = 0.5, b = 0.5: constant" else v for v in verdicts]
+    )
+    assert "# they differ by -ab" not in room.short_report(wrong, pictures={})  # what is wrong is shown in its place
+
+
 def test_full_belongs_to_the_page(capsys):
     assert main(["verify", "--full"]) == 2 and "--full needs --report" in capsys.readouterr().err
 
@@ -232,12 +295,15 @@ def test_a_device_is_not_replaced_by_a_page(capsys):
 
 
 @pytest.mark.skipif(PROGRAM is None, reason="no Chromium is installed")
-def test_a_browser_shows_it(verdicts, tmp_path):
+@pytest.mark.parametrize(
+    "screens", [SCREENS[-1:], pytest.param(SCREENS, marks=pytest.mark.nightly)], ids=["a phone", "all screens"]
+)
+def test_a_browser_shows_it(screens, verdicts, tmp_path):
     path = tmp_path / "page.html"
     path.write_text(report(verdicts), encoding="utf-8")
     steps = len(verdicts.by_step())
     with Chromium() as browser:
-        for options in ({"width": 1400}, {"width": 360, "phone": True}, {"width": 390, "phone": True, "dark": True}):
+        for options in screens:
             browser.open(path, **options)
             assert browser.evaluate("document.documentElement.scrollWidth") <= options["width"]
             wide = "[...document.querySelectorAll('math')].filter(e => e.getBoundingClientRect().width > 5).length"
@@ -255,6 +321,31 @@ def test_a_browser_shows_it(verdicts, tmp_path):
             == "none"
         )
         assert browser.console == [] and {url.split(":")[0] for url in browser.requests} <= {"file", "about"}
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(PROGRAM is None, reason="no Chromium is installed")
+def test_the_short_page_is_eight_screens_with_a_figure_on_the_first(tmp_path):
+    """Of 1400 x 900; on a phone nothing scrolls sideways, the smallest letters of its figures have 9 pixels, and lines unfold."""
+    found = Verdicts(seed=0)
+    for chapter in CHAPTERS:
+        names = [room.CHOSEN[chapter.number][0], *(s.name for s in chapter.steps if s.kind == "counterexample")][:2]
+        found.extend(verdict_of(name, snippet(name)[0]) for name in names)
+    path = tmp_path / "page.html"
+    path.write_text(room.short_report(found), encoding="utf-8")
+    top = "[...document.querySelectorAll('figure svg')].find(e => e.getBoundingClientRect().height).getBoundingClientRect()"
+    with Chromium() as browser:
+        browser.open(path, width=1400, height=900)
+        assert browser.evaluate("document.documentElement.scrollHeight") <= 8 * 900
+        assert browser.evaluate(f"{top}.bottom") <= 900
+        for dark in (False, True):
+            browser.open(path, width=390, height=844, phone=True, dark=dark)
+            assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+            narrow = "[...document.querySelectorAll('figure .narrow svg, figure > div:not(.wide) svg')].map(e => e.getBoundingClientRect().width / e.viewBox.baseVal.width)"
+            assert all(7.8 * scale >= 9 for scale in browser.evaluate(narrow)) and len(browser.evaluate(narrow)) == 8
+            browser.evaluate("document.querySelectorAll('details').forEach(e => e.open = true)")
+            assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+        assert browser.evaluate("document.querySelectorAll('details.code').length") == 16 and browser.console == []
 
 
 @pytest.mark.skipif(PROGRAM is None, reason="no Chromium is installed")

@@ -24,9 +24,10 @@ def small():
 def test_the_figure_runs_small_and_its_gaussian_is_scipys(small, tmp_path):
     from scipy.stats import multivariate_normal
 
-    pictures, network, gaussian, flow, energy = small
-    assert [images.shape for images in pictures] == [(4, 64)] * 3 and network.shape == gaussian.shape == (20,)
-    assert np.isfinite(network).all() and not energy.summary["collapsed"] and flow.model.conditional
+    sheets, distances, errors, network, gaussian, flow = small
+    assert all(images.shape == (4, 64) for images in sheets.values()) and network.shape == gaussian.shape == (20,)
+    assert np.isfinite(network).all() and flow.model.conditional
+    assert errors["noisy"].mean() == pytest.approx(1, abs=4 * np.sqrt(2 / (20 * 64)))  # NOISE squared
     rng = np.random.default_rng(0)  # the same draws again, in grey levels
     raw = ns.digits()
     raw = raw + rng.random(raw.shape)
@@ -36,7 +37,11 @@ def test_the_figure_runs_small_and_its_gaussian_is_scipys(small, tmp_path):
     np.testing.assert_allclose(
         gaussian, -log_p / 64 / np.log(2), rtol=1e-9
     )  # eps times the condition number, about 1e4
-    figure.draw((pictures, network, gaussian)).savefig(tmp_path / "digits.png")
+    distance = lambda a, b: np.sqrt(np.sum((a - b) ** 2))
+    for image, like, far in zip(sheets["samples"], sheets["nearest"], distances["samples"], strict=False):
+        assert far == pytest.approx(distance(image, like), rel=1e-6)
+        assert far <= min(distance(image, (row + 0.5) / 17) for row in ns.digits()[rows[:200]]) + 0.5 / 17 * 8
+    figure.draw((sheets, distances, errors, network, gaussian)).savefig(tmp_path / "digits.png")
     assert (tmp_path / "digits.png").stat().st_size > 10000
 
 

@@ -69,12 +69,14 @@ def test_the_share_by_energy_is_that_of_the_normal_distribution():
         )  # a jump across a grid, weighted by halves, and 6 standard deviations
 
 
-def test_the_figure_runs_small_and_its_claim_fails_for_networks_that_have_learned_nothing(tmp_path):
+def test_the_figure_runs_small_and_its_claim_fails_for_networks_that_have_learned_nothing(tmp_path, monkeypatch):
     small = {"seeds": [0], "n": 200, "rows": 200, "steps": 6}
     found = toy.numbers(**small, schedules=(2, 3))
     assert found.true.shape == (3,) and found.learned.shape == (1, 3) and found.energies.shape == (1, 10)
-    toy.draw(found).savefig(tmp_path / "weights.png")
-    assert (tmp_path / "weights.png").stat().st_size > 10000
+    for draw in (toy.draw, toy.draw_levels):
+        draw(found).savefig(tmp_path / "weights.png")
+        assert (tmp_path / "weights.png").stat().st_size > 10000
+    monkeypatch.setattr(toy, "numbers", lambda **options: found)  # measured once
     with pytest.raises(AssertionError):
         toy.measure(**small, schedules=(2, 3))
 

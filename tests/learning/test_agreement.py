@@ -36,6 +36,17 @@ def test_samples_of_one_mode_differ_from_rows_of_two():
     assert record["samples"]["differ"] and "samples differ" in notes[-1]
 
 
+def test_mass_beyond_the_ends_of_the_rows_is_said():
+    """A posterior within a prior's box, and N(0, I) beside it: beyond sqrt(3) deviations lie 2 (1 - Phi(1.73)) = .083 of each column."""
+    box = np.random.default_rng(0).uniform([0.0, 2.0], [1.0, 5.0], (300, 2))
+    record, notes = said(NORMAL, box)
+    share = record["samples"]["outside"]
+    assert abs(share - (1 - (1 - 0.083) ** 2)) < 4 * (0.16 * 0.84 / 300) ** 0.5 + 0.01
+    assert any(f"{share:.0%} of the samples lie outside the range of the rows" in note for note in notes)
+    normal = np.random.default_rng(0).standard_normal((300, 2))
+    assert not any("outside the range" in note for note in said(NORMAL, normal)[1])  # control
+
+
 def test_a_fit_has_its_density_and_its_samples_in_the_units_of_the_data(tmp_path):
     """One object: the mean of exp(logpdf) over a box times its area is 1, and the samples have the moments of the rows."""
     result = fit(ROWS, steps=120, out=tmp_path)

@@ -1,0 +1,443 @@
+r"""Does a density integrate to 1, and if not, which constant is missing?
+
+.. math:: I = \int_{\rm support} e^{\log p(x)}\, dx
+
+by quadrature, whose error is bounded, on a frame found from log p itself, and once more by importance sampling, which shares nothing with
+it but the places looked at. The score does not see a constant; a likelihood does.
+
+Where a density lives is found from its logarithm alone: modes by climbing, their size by curvature, and all of it by importance sampling with
+a mixture of Student's t that covers it. A mode in whose basin no start falls stays unseen: nothing can be promised about it.
+"""
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+
+from ..common.inputs import count, generator, positive
+from ..numerics.quadrature import Frame, integrate
+from .functions import Function, points_of
+from .numbers import power, said
+from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
+from .score import one_number_each
+
+BUDGET = {1: 1 << 17, 2: 1 << 20, 3: 1 << 21}
+ENOUGH = 1e-3  # a coarser bound decides nothing
+SLACK = 1e-9
+SIGMAS = 6.0
+SHELLS = 10.0 ** np.arange(-3, 6)  # distances of the starts, where nobody says where to look
+STARTS, ROUNDS, DRAWS = 12, 8, 4000
+NU = 4.0  # degrees of freedom of the proposals
+LEAST = 0.02  # share of the draws that every component gets
+FAINT = 1e-14  # share of the mass below which a mode is left out
+
+
+def check_density(logpdf, *, dim=None, x=None, support=None, wrap=None, rtol=None, rng=0):
+    r"""Does exp(logpdf) integrate to 1, and if not, which constant is missing?
+
+    Parameters
+    ----------
+    logpdf : callable (n, d) -> (n,), or anything with .logpdf
+        In the user's framework, d = 1, 2, 3. Of a density object `dim`, `support` and `sample` are used as well.
+    dim : int, optional
+        d, where neither x nor support tells it.
+    x : (n, d) array, optional
+        Points that reach every part of the density, for example samples. Without them it is looked for from 0 outwards; a narrow
+        mode beside others may stay unseen, so that mass below 1 is FAIL with them, and without them only if its constant is recognised.
+    support : (d, 2) array, optional
+        Lower and upper ends, infinite by default; logpdf is not asked outside.
+    wrap : None, "torch", "jax" or callable
+        As in `check_score`.
+    rtol : float, optional
+        Allowed difference of the integral from 1, beyond the bound for its error.
+    rng : seed or numpy.random.Generator
+        Of the search and of importance sampling.
+
+    Returns
+    -------
+    CheckReport
+        INCONCLUSIVE where the bound is large, or both integrals disagree.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If d is unknown or above 3, x or support do not fit, or logpdf does not take such points.
+
+    Source: quadrature as in `numpyscore.integrate`; population Monte Carlo, Cappe, Guillin, Marin & Robert (2004).
+    """
+    where, rng = "check_density", generator("check_density", rng)
+    dim, x, support = _of_object(logpdf, dim, x, support)
+    points = None if x is None else points_of(where, x)
+    ends = _support(where, dim, points, support)
+    function = _Masked(where, getattr(logpdf, "logpdf", logpdf), wrap, x, ends)
+    found = find(function, ends, points, rng)
+    d = len(ends)
+    summary = lambda: f"{d} dim{'s' * (d > 1)}, {function.caller.came} out, {function.caller.evaluations} evaluations"
+    notes = function.caller.notes
+    if function.bad is not None:
+        text = f"not finite: logpdf is {function.bad[1]} at x = {function.bad[0].tolist()}; -inf alone has a meaning, that p is 0"
+        return CheckReport(where, FAIL, summary(), diagnosis=text, notes=tuple(notes()))
+    frame = _unit(points, d) if found is None else found.frame
+    if not np.isfinite(ends).any() and _endless(function, frame, rng):
+        text = "no density: p does not fall off fast enough to have an integral (a bounded energy, a missing confinement); no constant can normalise it"
+        return CheckReport(where, FAIL, summary(), diagnosis=text, notes=tuple(notes()))
+    if found is None:
+        text = "not found: no place was found where p is positive and falls off to all sides; give x=, points where the density lives"
+        return CheckReport(where, INCONCLUSIVE, summary(), diagnosis=text, notes=tuple(notes()))
+    whole = _integral(function, found.frame, ends)
+    verdict, pattern, diagnosis = _judged(function, found, whole, ends, points, rtol)
+    worst = Worst("the integral of p", whole.value, 1.0, whole.error) if verdict == FAIL else None
+    details = {
+        "integral": whole.value,
+        "bound": whole.error,
+        "importance sampling": np.exp(found.log_mass),
+        "standard error": found.error,
+    }
+    return CheckReport(where, verdict, summary(), worst, pattern, diagnosis, whole.error, tuple(notes()), details)
+
+
+# ------------------------------------------------------------------------------- what comes in
+
+
+def _of_object(density, dim, x, support):
+    """dim, x and support, from the density object where they are not given."""
+    if hasattr(density, "logpdf"):
+        dim = getattr(density, "dim", dim) if dim is None else dim
+        support = getattr(density, "support", None) if support is None else support
+        if x is None and hasattr(density, "sample"):
+            x = density.sample(400, rng=0)
+    return dim, x, support
+
+
+def _support(where, dim, x, support):
+    """Lower and upper ends (d, 2)."""
+    d = x.shape[1] if x is not None else dim if dim is not None else None if support is None else len(support)
+    if d is None:
+        raise ValueError(f"{where}: the dimension is not known; give dim=, x= or support=.")
+    if not 1 <= count(where, "dim", d) <= 3:
+        raise ValueError(
+            f"{where}: the dimension is {d}, expected 1, 2 or 3: quadrature reaches no further. Check the same code in three dimensions."
+        )
+    ends = np.tile([-np.inf, np.inf], (d, 1)) if support is None else np.asarray(support, float)
+    if ends.shape != (d, 2) or not np.all(ends[:, 0] < ends[:, 1]):
+        raise ValueError(
+            f"{where}: support is {ends.tolist()}, expected ({d}, 2), lower and upper end of each dimension."
+        )
+    if x is not None and np.any((x < ends[:, 0]) | (x > ends[:, 1])):
+        raise ValueError(f"{where}: some rows of x lie outside the support {ends.tolist()}.")
+    return ends
+
+
+class _Masked:
+    """The user's log density, -inf outside the support and at its ends, where it is not asked; `bad` is the first point where it is NaN or +inf."""
+
+    def __init__(self, where, function, wrap, like, ends):
+        self.where, self.ends, self.bad, self.zero = where, ends, None, False
+        self.caller = Function(where, "logpdf", function, wrap, like)
+
+    def __call__(self, x):
+        x = np.asarray(x, float)
+        inside = np.all((x > self.ends[:, 0]) & (x < self.ends[:, 1]), axis=1) & np.isfinite(x).all(axis=1)
+        out = np.full(len(x), -np.inf)
+        if inside.any():
+            with np.errstate(all="ignore"):
+                out[inside] = one_number_each(self.where, "logpdf", *self.caller.both(x[inside]))[0]
+        self.zero |= bool(np.any(out[inside] == -np.inf))
+        wrong = np.isnan(out) | (out == np.inf)
+        if wrong.any():
+            self.bad = self.bad or (x[wrong][0], out[wrong][0])
+            out[wrong] = -np.inf
+        return out
+
+
+# ------------------------------------------------------------------------------- the integral
+
+
+def _unit(x, d):
+    """The frame of a density of which nothing is known but points x."""
+    return Frame(np.zeros(d), np.eye(d)) if x is None else Frame(np.median(x, axis=0), np.diag(x.std(axis=0) + 1e-300))
+
+
+def _endless(function, frame, rng):
+    """Whether p falls off along some ray more slowly than r^-d, so that its integral is infinite."""
+    d = len(frame.center)
+    rays = rng.standard_normal((32, d))
+    rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+    near, far = (function(frame.center + r * rays @ frame.axes.T) for r in (1e4, 1e8))
+    with np.errstate(invalid="ignore"):
+        slope = (far - near) / np.log(1e4)
+    return bool(np.any(slope > -d + 1e-3))
+
+
+def _integral(function, frame, ends):
+    """The `Integral` of p by the tail that suits it."""
+
+    def by(tail):
+        shape = Frame(frame.center, frame.axes, tail, frame.reach, frame.detail)
+        one = lambda x: np.ones(len(x))
+        return integrate(one, shape, ends, logpdf=function, rtol=1e-10, budget=BUDGET[len(ends)])
+
+    whole = by("exponential")
+    return whole if np.isfinite(whole.error) else by("algebraic")
+
+
+def _judged(function, found, whole, ends, x, rtol):
+    """Verdict, pattern and diagnosis."""
+    I, bound = whole.value, whole.error
+    sampled = np.exp(found.log_mass)
+    pattern = f"integral of p = {I:.10g} +- {bound:.0e} by quadrature, {sampled:.4g} +- {found.error * sampled:.1g} by importance sampling"
+    if not bound <= ENOUGH * max(abs(I), 1e-300) and not abs(I - 1) > 10 * bound:
+        why = whole.note or "the density is too narrow for its width"
+        cure = "; where p is 0 beyond a line, say so with support=" if function.zero else ""
+        return INCONCLUSIVE, pattern, f"unresolved: the integral is known to {bound:.0e} only ({why}){cure}"
+    if abs(sampled - I) > SIGMAS * found.error * sampled + bound or found.error > 0.2:
+        return (
+            INCONCLUSIVE,
+            pattern,
+            "unresolved: quadrature and importance sampling disagree, a part of the density was missed; give x=, points that reach every part of it",
+        )
+    slack = max(
+        SLACK,
+        1e3 * (function.caller.eps > 1e-10) * function.caller.eps,
+        0.0 if rtol is None else positive("check_density", "rtol", rtol),
+    )
+    if abs(I - 1) <= bound + slack:
+        return PASS, pattern, ""
+    diagnosis = _named(function, found, I, max(1e-6, 4 * bound / I, slack), ends)
+    if diagnosis is None and I < 1 and x is None and not np.isfinite(ends).all():
+        text = "mass missing: what was found integrates to less than 1; either the normaliser is wrong, or a part of the density was not found: give x=, points that reach every part of it"
+        return INCONCLUSIVE, pattern, text
+    top = float(np.max(function(found.means)))
+    bare = "no normaliser: log p is 0 at its maximum, and" if abs(top) <= 1e-6 else "unnormalised:"
+    why = "; a normaliser, the weights, or the Jacobian of a change of variables (log det) is wrong or missing; that is fine for the score, not for a likelihood"
+    return FAIL, pattern, diagnosis or f"{bare} p integrates to {said(I, 1e-6)}, not to 1{why}"
+
+
+# ------------------------------------------------------------------------------- which constant
+
+
+def _named(function, found, I, rtol, ends):
+    """The diagnosis of a ratio that is recognised, or None."""
+    d, sigma = len(ends), _sigma(function, found)
+    same = lambda value: abs(I - value) <= rtol * value
+    known = sigma is not None and abs(np.log(sigma)) > 1e-3
+    halves = np.arange(-4 * d, 4 * d + 1) / 2  # exponents of sigma: the root of a determinant has d/2
+    choices = itertools.product(range(-2 * d, 2 * d + 1), halves if known else (0,))
+    for k, j in sorted(choices, key=lambda kj: (abs(kj[0]) + abs(kj[1]), -kj[0], -kj[1])):
+        if (k or j) and same((2 * np.pi) ** (k / 2) * (sigma**j if j else 1.0)):
+            return _gaussian(d, k, j, known)
+    Z = (2 * np.pi) ** (d / 2) * (sigma**d if known else 1.0)
+    each = (2 * np.pi) ** 0.5 * (sigma if known else 1.0)
+    if same(Z * np.exp(-Z)) or same(Z * np.exp(-d * each)) or same(Z * np.exp(-d * np.sqrt(2 * np.pi))):
+        return "logarithm of the normaliser: sqrt(2 pi) is subtracted where log sqrt(2 pi) belongs"
+    half_lines = int(np.sum(np.isfinite(ends).sum(axis=1) == 1))
+    for m in range(1, half_lines + 1):
+        if same(0.5**m):
+            return f"half of it: p integrates to {said(0.5**m)}: a density of the whole line on {'a half-line' if m == 1 else f'{m} half-lines'}; log 2 is missing for each"
+    if 2 <= round(I) <= 64 and same(round(I)):
+        return f"weights: p integrates to {round(I)}, as a sum of {round(I)} densities does whose weights are 1 instead of 1/{round(I)}; unnormalised, fine for the score"
+    return None
+
+
+def _gaussian(d, k, j, known):
+    """In words: p integrates to (2 pi)^(k/2) sigma^j, so its normaliser has that much too little."""
+    two_pi = lambda e: (
+        ""
+        if e == 0
+        else "sqrt(2 pi)"
+        if e == 1
+        else "1/sqrt(2 pi)"
+        if e == -1
+        else power("(2 pi)", e / 2).replace("((2 pi))", "(2 pi)")
+    )
+    of_sigma = lambda e: power("sigma", e) if e else ""
+    product = lambda a, b: " ".join(t for t in (two_pi(a), of_sigma(b)) if t) or "1"
+    ratio = product(k, j)
+    yours, right = product(d - k, d - j if known else 0), product(d, d if known else 0)
+    if (d - k, j) == (0, 0) or (d - k, d - j) == (0, 0):
+        return f"unnormalised: p integrates to {ratio}, the normaliser of a Gaussian is missing; that is fine for the score, not for a likelihood"
+    if (d - k, d - j) == (-d, -d) or (d - k == -d and not known):
+        return f"sign of the normaliser: p integrates to {ratio}; the logarithm of the normaliser is added where it is subtracted"
+    without = d > 1 and (d - k == 1 or (j and d - j == 1))
+    name = "normaliser without d" if without else "normaliser"
+    why = "; the dimension is missing in the exponent" if without else ""
+    text = f"{name}: p integrates to {ratio}: its normaliser is {yours} where {right} belongs{why}"
+    if known and k == 0 and j == d / 2 and d > 1:
+        root = f"determinant: p integrates to {ratio}: the root of the determinant is missing; half of log det L is subtracted where all of it belongs (half of log det of the covariance)"
+        return f"{text} -- or -- {root}" if without else root
+    return text
+
+
+def _sigma(function, found):
+    """The geometric mean of the standard deviations at the highest mode, by curvature; None if it is not a maximum."""
+    tops = function(found.means)
+    k = int(np.argmax(tops))
+    L = np.linalg.cholesky(found.covs[k])
+    d, h = len(L), 0.1
+    at = lambda *moves: function((found.means[k] + h * sum(s * L[:, i] for s, i in moves))[None])[0]
+    H = np.empty((d, d))
+    for i, j in itertools.product(range(d), repeat=2):
+        H[i, j] = (at((1, i), (1, j)) - at((1, i), (-1, j)) - at((-1, i), (1, j)) + at((-1, i), (-1, j))) / (4 * h * h)
+    sign, logdet = np.linalg.slogdet(-H)
+    if not np.isfinite(logdet) or sign <= 0:
+        return None
+    return float(np.exp((np.log(np.diag(L)).sum() - 0.5 * logdet) / d))
+
+
+# ------------------------------------------------------------------------------- where it lives
+
+
+class Modes(NamedTuple):
+    """Components (K, d), (K, d, d), the frame, and mass and relative standard error by importance sampling."""
+
+    means: np.ndarray
+    covs: np.ndarray
+    frame: Frame
+    log_mass: float
+    error: float
+
+
+def find(logp, support, x, rng):
+    """The `Modes` of a density; None if it is -inf, or has no size, wherever it was looked for.
+
+    Parameters
+    ----------
+    logp : callable (n, d) -> (n,), -inf outside the support
+    support : (d, 2) array
+    x : (n, d) array or None, points that reach every part of it
+    rng : numpy.random.Generator
+    """
+    modes, covs, weights = _modes(logp, _starts(support, x, rng), x)
+    if len(modes) == 0:
+        return None
+    for _ in range(ROUNDS):
+        points = _drawn(modes, covs, weights, rng)
+        log_q, share = _proposal(points, modes, covs, weights)
+        with np.errstate(invalid="ignore"):
+            log_w = logp(points) - log_q
+        log_w[~np.isfinite(log_w)] = -np.inf
+        top = log_w.max()
+        if top == -np.inf:
+            return None
+        w = np.exp(log_w - top)
+        log_mass, error = top + np.log(w.mean()), w.std() / (w.mean() * np.sqrt(len(w)))
+        modes, covs, weights = _refitted(points, w, share, modes, covs, weights)
+    return Modes(modes, covs, _frame(modes, covs, weights, support), float(log_mass), float(error))
+
+
+def _starts(support, x, rng):
+    """Points from which to climb: near x, and in shells of all sizes around its middle (or around 0)."""
+    d = len(support)
+    center, scale = (np.zeros(d), np.ones(d)) if x is None else (np.median(x, axis=0), x.std(axis=0) + 1e-300)
+    shells = [center + r * scale * rng.standard_normal((200, d)) for r in SHELLS]
+    near = [] if x is None else [x[rng.permutation(len(x))[:400]]]
+    return [_inside(points, support) for points in (*near, *shells)]
+
+
+def _inside(points, support):
+    """Points moved into the support: reflected at a finite end, or drawn between two."""
+    lower, upper = support.T
+    below, above = np.isfinite(lower), np.isfinite(upper)
+    a, b = np.where(below, lower, 0.0), np.where(above, upper, 0.0)
+    out = np.where(below & ~above, a + np.abs(points - a), points)
+    out = np.where(above & ~below, b - np.abs(b - points), out)
+    middle, half = (a + b) / 2, np.where(below & above, (b - a) / 2, 1.0)
+    return np.where(below & above, middle + half * np.tanh((points - middle) / half), out)
+
+
+def _modes(logp, shells, x):
+    """Modes (K, d), their covariances by curvature (K, d, d), and their shares (K,)."""
+    found: list[tuple] = []  # mode, widths, log of its mass
+    for top, mode in sorted(_climbed(logp, shells, x), key=lambda pair: -pair[0]):
+        size = _widths(logp, mode, top)
+        if size is not None and not any(np.all(np.abs(mode - m) <= w) for m, w, _ in found):
+            found.append((mode, size, top + np.log(size).sum()))
+    if not found:
+        return np.zeros((0, 0)), np.zeros((0, 0, 0)), np.zeros(0)
+    modes, sizes, logs = map(np.array, zip(*found, strict=True))
+    keep = logs > logs.max() + np.log(FAINT)
+    share = np.exp(logs[keep] - logs.max())
+    return modes[keep], np.stack([np.diag(w**2) for w in sizes[keep]]), np.maximum(share / share.sum(), LEAST)
+
+
+def _climbed(logp, shells, x):
+    """(log p, point) at the tops that are reached from the best points of each shell."""
+    from scipy.optimize import minimize
+
+    down = lambda y: -float(logp(y[None])[0]) if np.isfinite(y).all() else np.inf
+    for points in shells:
+        logs = logp(points)
+        if np.all(logs == -np.inf):
+            continue
+        for k in np.argsort(logs)[::-1][: STARTS if points is shells[0] and x is not None else 2]:
+            scale = np.maximum(np.abs(points - points[k]).max(axis=0) / 10, 1e-9)
+            simplex = np.concatenate([points[k : k + 1], points[k] + np.diag(scale)])
+            options = {"initial_simplex": simplex, "xatol": 1e-10, "fatol": 1e-10, "maxfev": 400 * len(scale)}
+            climb = minimize(down, points[k], method="Nelder-Mead", options=options)
+            yield -climb.fun, climb.x
+
+
+def _widths(logp, mode, top):
+    """Distance along each axis at which log p has fallen by 1/2, (d,); None where it never does."""
+    d = len(mode)
+    steps = 10.0 ** np.arange(-12, 12, 0.1) * max(1.0, np.abs(mode).max())
+    rays = np.stack([mode + sign * steps[:, None] * e for e in np.eye(d) for sign in (1, -1)])  # (2 d, S, d)
+    fallen = (top - logp(rays.reshape(-1, d))).reshape(2 * d, -1) >= 0.5
+    if not fallen.any(axis=1).all():
+        return None
+    width = steps[fallen.argmax(axis=1)].reshape(d, 2)
+    return width.max(axis=1)
+
+
+def _drawn(means, covs, weights, rng):
+    """Points from the mixture of Student's t."""
+    d = means.shape[1]
+    which = rng.choice(len(means), DRAWS, p=weights / weights.sum())
+    z = rng.standard_normal((DRAWS, d)) / np.sqrt(rng.chisquare(NU, (DRAWS, 1)) / NU)
+    return means[which] + np.einsum("nij,nj->ni", np.linalg.cholesky(covs)[which], z)
+
+
+def _proposal(points, means, covs, weights):
+    """log density of the mixture (n,), and the share of each component at each point (n, K)."""
+    from scipy.special import gammaln, logsumexp
+
+    d = means.shape[1]
+    L = np.linalg.cholesky(covs)
+    z = np.stack([np.linalg.solve(L[k], (points - means[k]).T).T for k in range(len(means))], axis=1)
+    log_t = (
+        gammaln((NU + d) / 2)
+        - gammaln(NU / 2)
+        - d / 2 * np.log(NU * np.pi)
+        - np.log(np.diagonal(L, axis1=1, axis2=2)).sum(1)
+    )
+    log_t = log_t - (NU + d) / 2 * np.log1p(np.sum(z**2, axis=2) / NU) + np.log(weights / weights.sum())
+    total = logsumexp(log_t, axis=1)
+    return total, np.exp(log_t - total[:, None])
+
+
+def _refitted(points, w, share, means, covs, weights):
+    """Means, covariances and weights of the components from weighted points (population Monte Carlo)."""
+    r = w[:, None] * share
+    size = r.sum(axis=0)
+    few = size**2 < 5 * (points.shape[1] + 2) * np.sum(r**2, axis=0)  # too few effective points to move it
+    safe = np.where(size > 0, size, 1.0)
+    new = (r.T @ points) / safe[:, None]
+    off = points[:, None] - new
+    cov = np.einsum("nk,nki,nkj->kij", r, off, off) / safe[:, None, None]
+    floor = 1e-6 * np.einsum("kii->ki", covs)
+    cov = cov + np.einsum("ki,ij->kij", floor, np.eye(points.shape[1]))
+    means, covs = np.where(few[:, None], means, new), np.where(few[:, None, None], covs, cov)
+    return means, covs, np.maximum(size / size.sum(), LEAST)
+
+
+def _frame(means, covs, weights, support):
+    """The `Frame` of the mixture: its mean and covariance, how far its components lie out, and how fine the finest is."""
+    share = weights / weights.sum()
+    center = share @ means
+    off = means - center
+    cov = np.einsum("k,kij->ij", share, covs + off[:, :, None] * off[:, None, :])
+    axes = np.linalg.cholesky(cov) if not np.isfinite(support).any() else np.diag(np.sqrt(np.diag(cov)))
+    inverse = np.linalg.inv(axes)
+    sizes = [np.sqrt(np.linalg.eigvalsh(inverse @ c @ inverse.T).min()) for c in covs]
+    reach = max(1.0, float(np.abs(off @ inverse.T).max()) + 1)
+    return Frame(np.clip(center, *support.T), axes, "exponential", reach, float(min(1.0, *sizes)))

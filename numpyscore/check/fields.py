@@ -1,0 +1,541 @@
+"""A user's field (n, d) beside its reference: which transformation of the reference is it?
+
+Each row of the tables is a hypothesis with few free constants, fitted and then held against every entry: an explanation is an
+identity between the user's numbers and ours within the stated doubt, not a resemblance. A new name is a new row of `MAPS`.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .explanations import Explanation, ranked
+from .numbers import close, readings, said
+
+SLACK = 4.0  # of the doubt of each of two numbers that are compared
+ROUND_OFF = 2.0**-44  # of what hand-written arithmetic may lose on the way from the reference to a transformation of it
+
+
+class Field(NamedTuple):
+    """The user's numbers, the reference, what each number may be off by, and what is known beside them.
+
+    theirs, reference, doubt : (n, d) arrays
+    x : (n, d') array or None, where it was evaluated
+    energy : (n,) array or None
+    second : (n, d) array or None, second derivatives of the energy along the axes
+    known : dict, name -> value, of the quantities that a factor may be a power of; n and d if nothing else is said
+    word : what it is called
+    round_off : relative, of the numbers that came back
+    """
+
+    theirs: np.ndarray
+    reference: np.ndarray
+    doubt: np.ndarray
+    x: np.ndarray | None = None
+    energy: np.ndarray | None = None
+    second: np.ndarray | None = None
+    known: dict[str, float] = {}  # noqa: RUF012  never changed
+    word: str = "score"
+    round_off: float = ROUND_OFF
+
+    @property
+    def rtol(self):
+        """How exactly a factor is known."""
+        size = np.median(np.abs(self.reference)) or 1.0
+        return float(max(1e-12, 8 * np.median(self.doubt) / size))
+
+    def allowed(self, candidate, doubt=0.0):
+        """What a candidate, known to `doubt`, may differ from the user's numbers by, entry by entry."""
+        size = np.maximum(np.abs(candidate), np.abs(self.theirs))
+        return SLACK * (self.doubt + doubt) + self.round_off * size + 1e-300
+
+    def residual(self, candidate, doubt=0.0):
+        """Largest distance between a candidate field and the user's, in units of what they may differ by."""
+        gap = np.abs(self.theirs - candidate) / self.allowed(candidate, doubt)
+        return float(gap.max()) if np.isfinite(candidate).all() else np.inf
+
+    def says(self, key, text, candidate, constants=0, pattern="", doubt=0.0, **detail):
+        """The explanation that the user's field is this candidate."""
+        residual = self.residual(candidate, doubt)
+        return Explanation(key, text, False, int(constants), residual, {"pattern": pattern, **detail})
+
+    def fitted(self, *basis):
+        """Coefficients of the fields of a basis that come nearest to the user's, entries weighted by their doubt."""
+        weight = 1 / self.allowed(self.theirs)
+        A = np.stack([(b * weight / weight.max()).ravel() for b in basis], axis=1)
+        size = np.linalg.norm(A, axis=0)
+        size[size == 0] = 1.0
+        return np.linalg.lstsq(A / size, (self.theirs * weight / weight.max()).ravel(), rcond=None)[0] / size
+
+    def proportional(self, candidate):
+        """Whether a candidate is a multiple of the reference, and so says nothing that a factor does not."""
+        c = np.sum(candidate * self.reference) / max(np.sum(self.reference**2), 1e-300)
+        return np.allclose(candidate, c * self.reference, rtol=1e-7, atol=1e-7 * np.abs(candidate).max(initial=0.0))
+
+
+def read_field(
+    theirs, reference, doubt, *, x=None, energy=None, second=None, known=None, word="score", round_off=ROUND_OFF, among=()
+):  # fmt: skip
+    """All explanations of a user's field that hold for every entry, fewest constants first; an empty list if there is none.
+
+    Parameters
+    ----------
+    theirs, reference : (n, d) arrays
+    doubt : (n, d) array or number
+        What the difference of two right numbers may be.
+    x, energy, second, known, word, round_off
+        As in `Field`; each one that is missing leaves out the rules that need it.
+    among : list of (key, sentence, (n, d) array)
+        Other fields that the user's may be, up to a factor: those of another row, another level, another formula.
+
+    Returns
+    -------
+    list of Explanation
+        The first is "right", with no sentence, where the fields agree; `tied` of it are those between which nothing decides.
+    """
+    reference = np.asarray(reference, float)
+    doubt = np.broadcast_to(np.asarray(doubt, float), reference.shape)
+    return read(
+        Field(np.asarray(theirs, float), reference, doubt, x, energy, second, known or {}, word, round_off), among
+    )
+
+
+def read(field, among=()):
+    """`read_field` of a `Field`."""
+    gap, (n, d) = np.abs(field.theirs - field.reference), field.reference.shape
+    if np.all(gap <= field.doubt):
+        return [Explanation("right", "", right=True, residual=float(np.max(gap / (field.doubt + 1e-300))))]
+    field = field._replace(known={"n": n, "d": d} | field.known)
+    with np.errstate(all="ignore"):
+        found = [e for rule in RULES for e in rule(field)]
+        found += [e for key, sentence, other in among for e in _of_map(field, Map(key, sentence, _fixed(other)))]
+    return ranked(e for e in found if e.constants < max(n * d, 2) or e.key in OF_SIZE)
+
+
+# ------------------------------------------------------------------------------- one factor on a transformation of the reference
+
+
+class Map(NamedTuple):
+    """A transformation of the reference that a user's field may be: key, sentence, `of` (reference, field) -> (n, d) or None.
+
+    free : whether its factor is arbitrary by nature, as the normaliser of a density is
+    """
+
+    key: str
+    sentence: str
+    of: Callable[[np.ndarray, Field], Any]
+    free: bool = False
+
+
+def _norm(r):
+    return np.linalg.norm(r, axis=1, keepdims=True)
+
+
+def _of_energy(function):
+    """A map that multiplies each row by a function of its energy."""
+    return lambda r, f: None if f.energy is None else function(f.energy)[:, None] * r
+
+
+def _of_std(power):
+    """A map that multiplies each column by a power of the standard deviation of its column of x."""
+
+    def of(r, f):
+        std = None if f.x is None or f.x.shape != r.shape else f.x.std(axis=0)
+        return None if std is None or np.ptp(std) <= 1e-6 * std.max() or not np.all(std) else r * std**power
+
+    return of
+
+
+def _clipped(r, f):
+    """Entries between the smallest and the largest of the user's."""
+    return np.clip(r, f.theirs.min(), f.theirs.max())
+
+
+def _clipped_rows(r, f):
+    """Rows no longer than the longest of the user's."""
+    return r * np.minimum(1.0, _norm(f.theirs).max() / np.maximum(_norm(r), 1e-300))
+
+
+def _fixed(other):
+    """A map to another field, whatever the reference."""
+    return lambda r, f: np.asarray(other, float)
+
+
+def _place(shift):
+    """A map to the reference of another row."""
+    return lambda r, f: np.roll(r, shift, axis=0)
+
+
+CHAIN_RULE = "the chain rule of a standardisation is missing or doubled"
+MAPS = (
+    Map("previous row", "row i is the reference at row i - 1", _place(1)),
+    Map("next row", "row i is the reference at row i + 1", _place(-1)),
+    Map("rows reversed", "the rows of the reference stand in reverse order", lambda r, f: r[::-1]),
+    Map("columns reversed", "the dimensions of the reference stand in reverse order", lambda r, f: r[:, ::-1]),
+    Map("transposed", "it is the transpose of the reference", lambda r, f: r.T if len(r) == len(r.T) else None),
+    Map("batch mean removed", "the mean over the batch is subtracted: rows depend on each other", lambda r, f: r - r.mean(0)),
+    Map("mean over dimensions removed", "from each row the mean of its entries is subtracted", lambda r, f: r - r.mean(1, keepdims=True)),
+    Map("batch mean", "every row is the mean over the batch", lambda r, f: r.mean(0) + 0 * r),
+    Map("batch sum", "every row is the sum over the batch", lambda r, f: r.sum(0) + 0 * r),
+    Map("cumulative sum", "rows are cumulative sums over the batch", lambda r, f: np.cumsum(r, axis=0)),
+    Map("cumulative sum over dimensions", "entries are cumulative sums over the dimensions", lambda r, f: np.cumsum(r, axis=1)),
+    Map("sum over dimensions", "every entry is the sum over dimensions", lambda r, f: r.sum(1, keepdims=True) + 0 * r),
+    Map("mean over dimensions", "every entry is the mean over dimensions", lambda r, f: r.mean(1, keepdims=True) + 0 * r),
+    Map("absolute value", "each entry is its absolute value", lambda r, f: np.abs(r)),
+    Map("signs only", "only the sign of each entry is left", lambda r, f: np.sign(r)),
+    Map("square", "each entry is squared", lambda r, f: r**2),
+    Map("square", "each entry is squared with its sign", lambda r, f: r * np.abs(r)),
+    Map("inverse", "each entry is 1 divided by what it should be", lambda r, f: 1 / r if np.all(r) else None),
+    Map("tanh", "each entry went through tanh", lambda r, f: np.tanh(r)),
+    Map("whole numbers", "each entry is cut to a whole number (an integer dtype?)", lambda r, f: np.trunc(r)),
+    Map("whole numbers", "each entry is rounded to a whole number", lambda r, f: np.rint(r)),
+    Map("floored at zero", "negative entries are zero (a ReLU or a clamp)", lambda r, f: np.maximum(r, 0)),
+    Map("floored at zero", "positive entries are zero (a ReLU or a clamp)", lambda r, f: np.minimum(r, 0)),
+    Map("normalised", "each row is divided by its norm: only the direction is left", lambda r, f: r / _norm(r) if np.all(_norm(r)) else None),
+    Map("times its norm", "each row is multiplied by its norm", lambda r, f: r * _norm(r)),
+    Map("row number", "each row is multiplied by its number in the batch: an index or a cumulative sum got into it", lambda r, f: r * np.arange(1, len(r) + 1)[:, None]),
+    Map("row number", "each row is divided by its number in the batch: an index or a cumulative mean got into it", lambda r, f: r / np.arange(1, len(r) + 1)[:, None]),
+    Map("gradient of p", "this is the gradient of p, not of log p: each row is multiplied by p(x)", _of_energy(lambda E: np.exp(E.mean() - E)), free=True),
+    Map("gradient of 1/p", "each row is multiplied by exp(E): the gradient of exp(E)", _of_energy(lambda E: np.exp(E - E.mean())), free=True),
+    Map("square of the energy", "each row is multiplied by the energy: the gradient of E^2", _of_energy(lambda E: E), free=True),
+    Map("logarithm of the energy", "each row is divided by the energy: the gradient of log E", _of_energy(lambda E: 1 / E), free=True),
+    Map("root of the energy", "each row is divided by the root of the energy: the gradient of sqrt(E)", _of_energy(lambda E: 1 / np.sqrt(np.where(E > 0, E, np.nan))), free=True),
+    Map("standardisation", f"each dimension is multiplied by the standard deviation of its column: {CHAIN_RULE}", _of_std(1)),
+    Map("standardisation", f"each dimension is divided by the standard deviation of its column: {CHAIN_RULE}", _of_std(-1)),
+    Map("standardisation", f"each dimension is multiplied by the variance of its column: {CHAIN_RULE}", _of_std(2)),
+    Map("standardisation", f"each dimension is divided by the variance of its column: {CHAIN_RULE}", _of_std(-2)),
+)  # fmt: skip
+
+
+def _of_map(field, row):
+    """The explanation that the user's field is c times a map of the reference."""
+    r = field.reference
+    t = row.of(r, field)
+    if t is None or t.shape != r.shape or not np.isfinite(t).all() or not t.any() or field.proportional(t):
+        return
+    if np.ptp(t) == 0 and "batch" not in row.key:  # a constant is said as such
+        return
+    doubt = sum(np.abs(np.nan_to_num(row.of(r + s * field.doubt, field)) - t) for s in (1, -1))
+    c = float(*field.fitted(t))
+    if abs(c) <= field.rtol or field.residual(c * t, np.abs(c) * doubt) > 1:
+        return
+    rtol = 4 * max(field.rtol, field.round_off)
+    plain = row.free or any(close(c, unit, rtol) for unit in (1.0, -1.0))
+    times = ", with the wrong sign" * (c < 0) if plain else f", times {said(c, rtol)}"
+    text = row.sentence + times
+    yield field.says(row.key, text, c * t, not plain, f"factor {c:.9g}", np.abs(c) * doubt, factor=c)
+
+
+def mapped(field):
+    """All rows of `MAPS` that hold."""
+    return [e for row in MAPS for e in _of_map(field, row)]
+
+
+# ------------------------------------------------------------------------------- one number
+
+
+WHY = {  # where a factor usually comes from
+    "1/n": ": the gradient of a mean over the batch where a sum was meant",
+    "n": ": multiplied by the number of rows",
+    "1/d": ": a mean over dimensions where a sum was meant",
+    "d": ": multiplied by the number of dimensions",
+    "1/2": ": a factor 1/2 too many",
+    "2": ": the gradient of a square without its 1/2",
+}
+
+
+def scaled(field):
+    """theirs = c x reference."""
+    c = float(*field.fitted(field.reference))
+    candidate, rtol, word = c * field.reference, field.rtol, field.word
+    if field.residual(candidate) > 1 or abs(c - 1) <= max(SINGLE, rtol):  # 1 to the digits of some type
+        return
+    left = np.abs(field.theirs - candidate).max() / (np.abs(field.theirs).max() or 1)
+    say = lambda key, text, constants=0, **detail: field.says(
+        key, text, candidate, constants, f"yours = {c:.12f} x reference, residual {left:.0e}", factor=c, **detail
+    )
+    sign = " and the wrong sign" * (c < 0)
+    known = readings(abs(c), field.known, 4 * rtol)[:3]
+    if abs(c) <= rtol:
+        yield say("zero", f"your {word} is zero everywhere: the graph is cut, or the energy is not used")
+    elif close(c, -1, rtol):
+        grad = "this is grad E; the score is -grad E = grad log p"
+        yield say("sign", grad if word == "score" else f"your {word} is minus the reference")
+    elif not known:
+        step = ": not divided by the step of a difference, or by its square?" * (abs(c) > 1e3 or abs(c) < 1e-3)
+        yield say("scale", f"your {word} is {said(c, rtol)} times the reference{step}", 1)
+    for text in known if not close(c, -1, rtol) and abs(c) > rtol else ():
+        yield say("scale", f"your {word} is {text} of the reference{sign}{WHY.get(text, '')}", reading=text)
+
+
+def constant(field):
+    """theirs is one number, or one row, whatever x is."""
+    row = field.theirs.mean(axis=0)
+    if len(field.theirs) < 2 or np.ptp(field.theirs, axis=0).max() > 64 * field.round_off * np.abs(row).max():
+        return
+    if np.ptp(row) <= 64 * field.round_off * np.abs(row).max():
+        text = f"your {field.word} is {said(row[0], 1e-9)} everywhere, whatever x is"
+        yield field.says("constant", text, 0 * field.theirs + row, 1, "the same number in every entry")
+    elif len(field.theirs) > 2:
+        text = f"your {field.word} is the same row for every x"
+        yield field.says("constant", text, 0 * field.theirs + row, len(row), np.array2string(row, precision=6))
+
+
+def added(field):
+    """theirs = a x reference + c x, or + c (x - mean), or + a constant; or a linear field without the energy."""
+    x, ref, rtol, word = field.x, field.reference, field.rtol, field.word
+    for a in (1.0, -1.0) if len(ref) > 1 else ():
+        shift = np.median(field.theirs - a * ref, axis=0)
+        front, size = f"{'minus ' * (a < 0)}the reference", np.abs(shift).max()
+        what = "plus a constant vector: a linear term is in one and not in the other"
+        if ref.shape[1] == 1:
+            what = f"{'-' if shift[0] < 0 else '+'} {said(abs(shift[0]), 1e-6)} everywhere"
+        constants = 1 if np.ptp(shift) <= 1e-6 * size else np.sum(np.abs(shift) > 1e-9 * size)
+        pattern = f"yours - {'-' * (a < 0)}reference = {np.array2string(shift, precision=6)} in every row"
+        yield field.says(
+            "constant shift", f"your {word} is {front} {what}", a * ref + shift, constants + (a < 0), pattern
+        )
+    if x is None or x.shape != ref.shape:
+        return
+    (c,) = field.fitted(x)
+    if not field.proportional(x):
+        text = f"your {word} is {said(c, rtol)} x, whatever the energy is: the energy is not used"
+        yield field.says("energy not used", text, c * x, 1, f"yours = {c:.12f} x")
+    for name, extra in (("x", x), ("(x - mean)", x - x.mean(0))):
+        a, c = field.fitted(ref, extra)
+        one = close(a, 1, 1e3 * rtol)
+        front = "" if one else f"{said(a, rtol)} x "
+        what = "a quadratic term (a confinement, a prior, a weight decay) is in one of them and not in the other"
+        text = f"your {word} is {front}the reference {'-' if c < 0 else '+'} {said(abs(c), 1e-6)} {name}: {what}"
+        if abs(c) > 1e3 * rtol * np.abs(ref).max() / (np.abs(extra).max() or 1.0):
+            pattern = f"yours = {a:.12f} x reference {c:+.12f} {name}"
+            yield field.says("linear term", text, a * ref + c * extra, 1 + (not one), pattern)
+
+
+# ------------------------------------------------------------------------------- one number for each dimension, or each row
+
+
+def by_dimension(field):
+    """Dimensions permuted, or each with its own factor."""
+    theirs, ref = field.theirs, field.reference
+    n, d = theirs.shape
+    if d == 1:
+        return
+    order, signs = _order(theirs, ref)
+    if n > 1 and order is not None and len(set(order)) == d:
+        text = f"your dimensions are those of the reference in the order {order}{', some negated' * bool(np.any(signs < 0))}"
+        pattern, negated = f"yours[:, j] = +- reference[:, {order}[j]]", bool(np.any(signs < 0))
+        yield field.says("columns permuted", text, ref[:, order] * signs, 1 + negated, pattern, field.doubt[:, order])
+    c = np.sum(theirs * ref, axis=0) / np.maximum(np.sum(ref**2, axis=0), 1e-300)
+    yield from _factors(field, c, c * ref, "dimension") if n > 1 or np.ptp(c) == 0 or _right(field, c).any() else ()
+
+
+def by_row(field):
+    """Rows permuted, or each with its own factor: left out, clipped, or weighted."""
+    theirs, ref = field.theirs, field.reference
+    n, d = theirs.shape
+    if n < 3:
+        return
+    order, signs = _order(theirs.T, ref.T)
+    if order is not None:
+        text = f"your rows are those of the reference in the order {order}: samples are mixed up"
+        pattern, candidate = f"yours[i] = +- reference[{order}[i]]", ref[order] * signs[:, None]
+        yield field.says("rows permuted", text, candidate, 2 + bool(np.any(signs < 0)), pattern, field.doubt[order])
+    norm = _norm(ref)[:, 0]
+    c = np.sum(theirs * ref, axis=1) / np.maximum(norm**2, 1e-300)
+    wrong = ~_right(field, c)
+    length = (np.abs(c) * norm)[wrong]
+    if (
+        d > 1
+        and 0 < wrong.sum() < n
+        and np.allclose(length, length[0], rtol=1e-6)
+        and np.all(length > 0)
+        and np.all(length <= norm[wrong])
+    ):
+        yield field.says(
+            "clipped", f"rows longer than {said(length[0], 1e-6)} are clipped to that norm", c[:, None] * ref, 1
+        )
+    yield from _factors(field, c, c[:, None] * ref, "row") if d > 1 or not wrong.all() else ()
+
+
+def _order(values, among):
+    """Which column of `among` each column of `values` is, and its sign; (None, None) if one is none, or all stand where they should."""
+    scale = np.abs(among).max()
+    same = lambda v, w: np.allclose(v, w, rtol=1e-6, atol=1e-7 * scale)
+    found = [[(k, s) for k, w in enumerate(among.T) for s in (1, -1) if same(v, s * w)] for v in values.T]
+    if not all(found) or not any(f[0][0] != j for j, f in enumerate(found)):
+        return None, None
+    return [f[0][0] for f in found], np.array([f[0][1] for f in found])
+
+
+def _right(field, c):
+    """Which factors are 1."""
+    return np.abs(c - 1) <= 1e3 * field.rtol
+
+
+def _factors(field, c, candidate, unit):
+    """Explanations by one factor for each dimension, or for each row: c (k,)."""
+    wrong, word, k = ~_right(field, c), field.word, len(c)
+    if not wrong.any() or field.residual(candidate) > 1:
+        return
+    numbers, one = np.flatnonzero(wrong), wrong.sum() == 1
+    names = dimensions(numbers) if unit == "dimension" else f"row{'s' * (not one)} {few(numbers)}"
+    which = ", the others are right" + ("" if unit == "dimension" else where(field, wrong))
+    near = lambda value: bool(np.all(np.abs(c[wrong] - value) <= 1e3 * field.rtol))
+    different = list(dict.fromkeys(said(v, 1e-6) for v in c[wrong]))
+    pattern = f"a factor for each {unit}: {np.array2string(c[:6], precision=6)}{' ...' * (k > 6)}"
+    say = lambda key, text, constants: field.says(key, text, candidate, constants, pattern, factors=c)
+    if wrong.all() and unit == "row":
+        yield say(
+            "factor of each row",
+            "each row has the right direction and a length of its own: a function of x multiplies the score",
+            k,
+        )
+    elif wrong.all() and len(different) > 1:
+        yield say(
+            "scale of each dimension",
+            f"each dimension of your {word} is off by its own factor, {', '.join(different[:6])}{' ...' * (len(different) > 6)}",
+            max(2, len(different)),
+        )
+    elif not wrong.all() and near(0):
+        yield say(f"missing {unit}s", f"{names} of your {word} {'is' if one else 'are'} zero{which}", 1)
+    elif not wrong.all() and near(-1):
+        yield say(
+            f"sign of some {unit}s", f"{names} of your {word} {'has' if one else 'have'} the wrong sign{which}", 1
+        )
+    elif not wrong.all():
+        key = "scale of some dimensions" if unit == "dimension" else "some rows"
+        factors = f" of {', '.join(different[:6])}" * (len(different) <= 6)
+        yield say(
+            key, f"{names} of your {word} {'is' if one else 'are'} off by a factor{factors}{which}", 1 + len(different)
+        )
+
+
+def clipped(field):
+    """Entries clipped to an interval."""
+    top, bottom = field.theirs.max(), field.theirs.min()
+    near = field.allowed(field.theirs)
+    at_limit = int(np.sum((field.theirs >= top - near) | (field.theirs <= bottom + near)))
+    if top > bottom and at_limit > 2:
+        pattern = f"{at_limit} entries of {field.theirs.size} stand at a limit"
+        candidate = np.clip(field.reference, bottom, top)
+        yield field.says("clipped", f"entries are clipped to [{bottom:.6g}, {top:.6g}]", candidate, 2, pattern)
+
+
+# ------------------------------------------------------------------------------- a matrix
+
+
+def matrix(field):
+    """theirs = reference @ M for one matrix M: the score of other coordinates."""
+    theirs, ref, word = field.theirs, field.reference, field.word
+    n, d = ref.shape
+    if d == 1 or n < d + 2:
+        return
+    M = np.linalg.lstsq(ref, theirs, rcond=None)[0]
+    if field.residual(ref @ M) > 1:
+        return
+    text = np.array2string(M[:4, :4], precision=4, max_line_width=200).replace("\n", "")
+    pattern = f"yours = reference @ M, M = {text}{' ...' * (d > 4)}"
+    say = lambda key, text, constants: field.says(key, f"your {word} is {text}", ref @ M, constants, pattern, matrix=M)
+    if field.x is not None and field.x.shape == ref.shape:
+        cov = np.cov(field.x.T)
+        for name, other in (("the covariance of x", cov), ("the inverse covariance of x", np.linalg.pinv(cov))):
+            if np.allclose(M / M[0, 0], other / other[0, 0], rtol=1e-5):
+                yield say("preconditioned", f"multiplied by {name}", 1)
+    if np.allclose(M @ M.T, np.eye(d), atol=1e-6):
+        yield say(
+            "rotated", "the reference in rotated coordinates: multiplied by an orthogonal matrix", d * (d - 1) // 2
+        )
+    why = "the chain rule of a linear map of x is missing or doubled"
+    yield say("other coordinates", f"the reference times a matrix: {why}", d * d)
+
+
+# ------------------------------------------------------------------------------- small errors, and where they are
+
+
+def one_sided(field):
+    """theirs - reference = c x second derivative: a one-sided difference."""
+    if field.second is None:
+        return
+    gap, second = field.theirs - field.reference, field.second
+    c = np.sum(gap * second) / max(np.sum(second**2), 1e-300)
+    rest = np.abs(gap - c * second) / (0.05 * np.abs(gap).max() + field.allowed(field.theirs))
+    if np.abs(gap).max() < 0.05 * np.abs(field.reference).max():
+        text = f"the error is proportional to the curvature, as of a one-sided difference with step {abs(2 * c):.2g}; take central ones, or differentiate"
+        detail = {"step": 2 * c, "pattern": f"yours - reference = {c:.3g} x second derivative"}
+        yield Explanation("one-sided difference", text, False, 1, float(rest.max()), detail)
+
+
+SINGLE = 2.0**-23
+OF_SIZE = ("precision", "inaccurate")  # they say how large the differences are, and leave every one of them free
+
+
+def rounded(field):
+    """All differences small, and nearly all there: round-off of single precision, of x or of constants; or a coarse approximation."""
+    gap, size = np.abs(field.theirs - field.reference), _norm(field.reference)
+    share = np.max(gap / np.maximum(size, np.sqrt(np.mean(size**2)) + 1e-300))
+    if np.mean(gap > field.doubt) <= 0.5:
+        return
+    detail = {"pattern": f"relative differences up to {share:.0e}, in {np.mean(gap > field.doubt):.0%} of the entries"}
+    like_single = lambda size: np.all(gap <= SINGLE * size) and np.median(gap / (size + 1e-300)) > SINGLE / 1024
+    if like_single(16 * size):
+        text = "a part is computed in single precision: the differences have the size of float32 round-off, as of constants kept in float32"
+        yield Explanation("precision", text, True, 2, 1.0, detail)
+    elif field.x is not None and field.second is not None and like_single(_moved(field)):
+        text = "it rounds x to float32, which is far from the origin beside its spread: the differences have that size; subtract the offset before it is rounded"
+        yield Explanation("precision", text, False, 2, 1.0, detail)
+    elif share < 1e-2:
+        text = f"your {field.word} is the reference up to {share:.0e}: a finite difference, an iteration that stops early, or a regulariser"
+        yield Explanation("inaccurate", text, False, gap.size, 1.0, detail)
+
+
+def _moved(field):
+    """What a relative rounding of x moves a gradient by (n, d): sum_j |H_ij| |x_j|, with |H_ij| bounded by sqrt |H_ii H_jj|."""
+    root = np.sqrt(np.abs(field.second))
+    return (
+        root * np.sum(root * np.abs(field.x), axis=1, keepdims=True)
+        if root.shape == field.x.shape
+        else _norm(field.reference)
+    )
+
+
+def located(field):
+    """Where the entries are wrong, if not everywhere: a free constant for each of them."""
+    wrong = np.abs(field.theirs - field.reference) > field.doubt
+    n, d = wrong.shape
+    dims, rows = wrong.any(axis=0), wrong.any(axis=1)
+    detail = {"pattern": f"{wrong.sum()} of {wrong.size} entries differ"}
+    if dims.sum() < d:
+        text = f"only {dimensions(np.flatnonzero(dims))} of your {field.word} went wrong{where(field, rows)}"
+        yield Explanation("some dimensions", text, False, int(wrong.sum()), 1.0, detail)
+    elif rows.sum() < n:
+        text = f"only rows {few(np.flatnonzero(rows))} differ{where(field, rows)}"
+        yield Explanation("some rows", text, False, int(wrong.sum()), 1.0, detail)
+
+
+def dimensions(numbers):
+    """ "dimension 1", "dimensions 0, 2"."""
+    return f"dimension {numbers[0]}" if len(numbers) == 1 else f"dimensions {few(numbers)}"
+
+
+def few(numbers):
+    """The first six of them, in words."""
+    return ", ".join(map(str, numbers[:6])) + " ..." * (len(numbers) > 6)
+
+
+def where(field, wrong):
+    """What sets the wrong rows apart: one coordinate, the norm or the energy above or below a threshold."""
+    if not (0 < wrong.sum() < len(wrong)) or len(wrong) < 4:
+        return ""
+    looked = [] if field.x is None else [(f"x[:, {j}]", column) for j, column in enumerate(field.x.T)]
+    looked += [] if field.x is None else [("|x|", np.linalg.norm(field.x, axis=1))]
+    looked += [] if field.energy is None else [("E", field.energy)]
+    for name, values in [*looked, (f"|{field.word}|", _norm(field.reference)[:, 0])]:
+        if values[wrong].min() > values[~wrong].max():
+            return f": exactly those with {name} > {values[~wrong].max():.4g}"
+        if values[wrong].max() < values[~wrong].min():
+            return f": exactly those with {name} < {values[~wrong].min():.4g}"
+    return ""
+
+
+RULES = (scaled, constant, added, by_dimension, by_row, mapped, clipped, matrix, one_sided, rounded, located)

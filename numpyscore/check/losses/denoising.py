@@ -1,0 +1,307 @@
+r"""A denoising loss, point by point: with x~ = c x + sigma eps it is mean of w 1/2 |fn(x~) - (p eps + q x)|^2 + constant, and w, p, q are read off.
+
+The minimiser is p E[eps | x~] + q E[x | x~], and x~ = c E[x | x~] + sigma E[eps | x~]; so unless q sigma = p c it knows the score,
+
+.. math:: s(\tilde x) = -E[\varepsilon \mid \tilde x] / \sigma, \qquad
+    E[\varepsilon \mid \tilde x] = \frac{q \tilde x - c\, {\rm fn}}{q \sigma - p c}
+
+and the loss is w sigma^2 (q sigma - p c)^2 / c^2 times the reference of that score. The right p and q are -1/sigma and 0, or those of a row of
+`PARAMETRISATIONS`; weights w are a convention.
+
+Source: Vincent (2011) for the score; Ho, Jain & Abbeel (2020) for eps; Salimans & Ho (2022) for v.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from ..report import FAIL, INCONCLUSIVE, PASS
+from .names import COARSEST, SQUARE, Level, Naming, conversion, factor, missing, name_right
+
+SIGMAS = 5.0
+COMPROMISE = "weights move the minimiser only where one network without enough freedom serves all levels"
+
+
+class Read(NamedTuple):
+    """w, p and q of the noisy points of all trials (K,), with what they may depend on, and how exactly they are known."""
+
+    w: np.ndarray  # in units of a mean over the points
+    p: np.ndarray
+    q: np.ndarray
+    left: np.ndarray  # (K,), of the target beside p eps + q x, relative
+    c: np.ndarray
+    sigma: np.ndarray
+    of: np.ndarray  # (K, 2), trial and point
+    levels: list  # of `Level`, K of them
+    rtol: float
+
+
+class Parametrisation(NamedTuple):
+    """Something that fn may predict: p eps + q x, of the kernels where `kernel` is 1, and the score that follows."""
+
+    key: str
+    name: str
+    form: Callable
+    kernel: Callable
+    score: str
+
+
+PARAMETRISATIONS = (
+    Parametrisation("eps", "the noise eps", lambda c, s: (1, 0), lambda c, s: 1, "-fn/sigma"),
+    Parametrisation("eps", "the noise sigma eps", lambda c, s: (s, 0), lambda c, s: 1, "-fn/sigma^2"),
+    Parametrisation("sigma score", "sigma times the score, -eps", lambda c, s: (-1, 0), lambda c, s: 1, "fn/sigma"),
+    Parametrisation("x", "the clean x", lambda c, s: (0, 1), lambda c, s: 1, "(c fn - x~)/sigma^2"),
+    Parametrisation("v", "v = c eps - sigma x", lambda c, s: (c, -s), lambda c, s: c * c + s * s, "-x~ - (c/sigma) fn"),
+    Parametrisation("velocity", "the velocity eps - x", lambda c, s: (1, -1), lambda c, s: c + s, "-(x~ + c fn)/sigma"),
+    Parametrisation("velocity", "the velocity x - eps", lambda c, s: (-1, 1), lambda c, s: c + s, "-(x~ - c fn)/sigma"),
+    Parametrisation(
+        "edm", "sigma x/r - r c eps with r = sqrt(1 - sigma^2)/c (-v if r = 1; EDM's network inside its preconditioning)",
+        lambda c, s: (-np.sqrt(1 - s * s), s * c / np.sqrt(1 - s * s)), lambda c, s: s < 1, "-x~ + (r c/sigma) fn",
+    ),
+)  # fmt: skip
+MISTAKES = (
+    ("-(x~ - x)/sigma^2: x is not scaled there as it is in x~ = c x + sigma eps, and the target should be (c x - x~)/sigma^2", lambda c, s: (-1 / s, (1 - c) / s**2)),
+    ("(x~ - x)/sigma^2, with the wrong sign, and x is not scaled there as it is in x~ = c x + sigma eps", lambda c, s: (1 / s, -(1 - c) / s**2)),
+    ("x - x~: the scale c of x and the division by sigma^2 are missing", lambda c, s: (-s, 1 - c)),
+    ("x~ - x: the scale c of x, the division by sigma^2 and the sign are wrong", lambda c, s: (s, c - 1)),
+    ("-x", lambda c, s: (0, -1)),
+)  # fmt: skip
+
+
+def read(trials, founds):
+    """The `Read` of the arrays found in some trials, noisy points only."""
+    rows, rtol = [], 1e-9
+    for t, (trial, found) in enumerate(zip(trials, founds, strict=True)):
+        s, (M, d) = trial.setting, trial.points.shape
+        own = np.einsum("pii->pi", found.own)
+        for p in np.flatnonzero(trial.sigma > 0):
+            w = own[p].mean()
+            used = abs(w) > 1e-9 * np.abs(found.own).max()
+            target = -found.b[p] / w if used else np.full(d, np.nan)
+            basis = np.stack([trial.eps[p], s.x[trial.row[p]]], axis=1)
+            (a, b), *_ = np.linalg.lstsq(basis, target, rcond=None) if used else ((np.nan, np.nan), 0)
+            left = np.abs(target - basis @ [a, b]).max() / max(np.abs(target).max(), 1e-300) if used else 0.0
+            rows.append((w * M, a, b, left, trial.c[p], trial.sigma[p], t, p))
+            if used:
+                doubt = np.abs(found.fit.doubt).max() / abs(w)
+                rtol = max(rtol, SIGMAS * doubt * (1 + np.abs(target).max()) / max(abs(a), abs(b), 1e-12))
+    table = np.array(rows).reshape(-1, 8)
+    of = table[:, 6:].astype(int)
+    levels = []
+    for row, (t, _) in zip(table, of, strict=True):
+        s = trials[t].setting
+        levels.append(Level(s.n, s.d, row[5], s.m, row[4], s.levels))
+    w, p, q, rest, c, sigma = table[:, :6].T
+    return Read(w, p, q, rest, c, sigma, of, levels, float(rtol))
+
+
+def is_form(r, form, rtol=None):
+    """Whether p and q are those of a form at all points."""
+    with np.errstate(all="ignore"):
+        p, q = (np.broadcast_to(np.asarray(v, float), r.p.shape) for v in form(r.c, r.sigma))
+    allowed = max(r.rtol if rtol is None else rtol, COARSEST) * np.maximum(np.abs(r.p), np.abs(r.q))
+    return bool(np.all(np.abs(r.p - p) <= allowed) and np.all(np.abs(r.q - q) <= allowed))
+
+
+def name(r, objective, free, said, predicts=None):
+    """The `Naming` of what the network of a loss is pulled to, the same rule at every point."""
+    unused = np.isnan(r.p)
+    if np.all(unused):
+        return Naming(FAIL, missing(objective, SQUARE), "loss has no square of what fn says")
+    r = r._replace(
+        **{k: getattr(r, k)[~unused] for k in ("w", "p", "q", "left", "c", "sigma", "of")},
+        levels=[v for v, u in zip(r.levels, unused, strict=True) if not u],
+    )
+    largest = np.maximum(np.abs(r.p), np.abs(r.q))
+    if np.all(largest <= 1e-9 * np.median(largest + 1)) or np.all(largest * r.sigma <= 1e-9):
+        return Naming(FAIL, missing(objective, "product with the noise"), "target = 0")
+    if np.all(np.abs(r.q) <= max(r.rtol, COARSEST) * largest) and np.allclose(
+        -r.p * r.sigma, 1, rtol=max(r.rtol, COARSEST), atol=0
+    ):
+        return _score(r, objective, predicts)
+    if predicts not in (None, "score"):
+        return _predicted(r, objective, predicts)
+    if free:
+        known = _convention(r, objective, said)
+        if known is not None:
+            return known
+    return _mistake(r, objective, free)
+
+
+def _score(r, objective, predicts):
+    """fn is the score: right, with some weight."""
+    if predicts not in (None, "score"):
+        text = f"wrong target: fn learns the score -eps/sigma, and is meant to predict {predicts}"
+        return Naming(FAIL, text, "target = -eps/sigma")
+    if np.any(r.w < 0):
+        return Naming(
+            FAIL,
+            "sign of the loss: minimising it drives the score away from the data",
+            f"weights between {r.w.min():.4g} and {r.w.max():.4g}",
+        )
+    if objective == "denoising":
+        one = [level._replace(levels=1) for level in r.levels]
+        if factor(r.w, one, r.rtol).known:
+            return name_right(objective, r.w, r.w, one, r.rtol)
+    pattern = f"loss = mean over levels of {factor(r.w, r.levels, r.rtol).text} x [1/2 |s + eps/sigma|^2] + constant"
+    return Naming(PASS, "", pattern, weights(r))
+
+
+def _along_path(r):
+    """What fn predicts if that is k times the velocity of the path (c, sigma), the same k everywhere: (name, score), None if it is not."""
+    constant = lambda a: np.ptp(a) <= max(r.rtol, 1e-6) * np.abs(a).max()
+    with np.errstate(all="ignore"):
+        if (
+            np.allclose(r.c**2 + r.sigma**2, 1, atol=1e-6)
+            and constant(k := r.p / r.c)
+            and np.all(np.abs(r.q + k * r.sigma) <= 1e-6 * np.abs(k))
+        ):
+            return (
+                f"{k[0]:.6g} (c eps - sigma x), the velocity of a path with c^2 + sigma^2 = 1",
+                f"-x~ - (c/sigma) fn/{k[0]:.6g}",
+            )
+        if len(np.unique(np.round(r.c, 6))) > 2 and constant(r.p) and constant(r.q) and np.all(np.abs(r.q) > 0):
+            slope, start = np.polyfit(r.c, r.sigma, 1)
+            if np.allclose(r.sigma, start + slope * r.c, atol=1e-6) and np.allclose(r.p / r.q, slope, rtol=1e-5):
+                return (
+                    f"{r.q[0]:.6g} x {'-' if r.p[0] < 0 else '+'} {abs(r.p[0]):.6g} eps, the velocity of a straight path",
+                    "-(q x~ - c fn)/(sigma (q sigma - p c)) with fn = p eps + q x",
+                )
+    return None
+
+
+def _convention(r, objective, said, only=None):
+    """The PASS of a loss whose fn predicts something that the score follows from, or None.
+
+    Noise added to x as it is says nothing of what fn is meant to be; there the noise as target is right only if fn was `said` to be "noise".
+    """
+    for row in PARAMETRISATIONS:
+        if (only is not None and row.key != only) or (row.key == "sigma score" and said != "noise"):
+            continue
+        sizes = np.broadcast_to(row.kernel(r.c, r.sigma), r.c.shape).astype(float)
+        if not np.allclose(sizes, 1, atol=max(r.rtol, 1e-6), rtol=0) or not is_form(r, row.form) or np.any(r.w < 0):
+            continue
+        weight = r.sigma**2 if objective == "multilevel_denoising" else 1.0
+        K = factor(r.w * r.sigma**2 / weight * (r.q * r.sigma - r.p * r.c) ** 2 / r.c**2, r.levels, r.rtol)
+        text = f"another convention: fn predicts {row.name}, and the score is {row.score}; if your fn is meant to be the score itself, the target is wrong"
+        pattern = f"loss = {factor(r.w, r.levels, r.rtol).text} x [1/2 |fn - target|^2] + constant, target {row.name}"
+        scaled = () if K.one else (f"with that score, {conversion(K, objective)}",)
+        if row.key == "eps" and np.all(r.c == 1) and said != "noise" and only is None:
+            text = f"noise or score: fn learns {row.name}; if that is meant, say model='noise': it is right, and the score is {row.score}. If fn is meant to be the score, the target is wrong, it should be -eps/sigma"
+            return Naming(INCONCLUSIVE, text, pattern, scaled)
+        return Naming(PASS, "", pattern, (text, *scaled))
+    path = _along_path(r) if only in (None, "velocity") and np.all(r.w > 0) else None
+    if path is not None:
+        text = f"another convention: fn predicts {path[0]}, and the score is {path[1]}; if your fn is meant to be the score itself, the target is wrong"
+        return Naming(PASS, "", f"target = {in_words(r)}", (text,))
+    return None
+
+
+def _predicted(r, objective, predicts):
+    """fn was said to predict something: that, or a FAIL."""
+    known = _convention(r, objective, "noise", predicts)
+    if known is not None:
+        return known
+    meant = {"eps": "eps", "x": "x", "v": "c eps - sigma x", "velocity": "eps - x or x - eps"}[predicts]
+    turned = _convention(r._replace(p=-r.p, q=-r.q), objective, "noise", predicts)
+    other = next((row.name for row in PARAMETRISATIONS if is_form(r, row.form)), "")
+    text = (
+        f"sign of the target: fn is pulled towards minus what it is meant to predict, {meant}" if turned is not None
+        else f"another parametrisation: fn learns {other or in_words(r)}, and is meant to predict {predicts}, that is {meant}"
+    )  # fmt: skip
+    return Naming(FAIL, text, f"target = {in_words(r)}")
+
+
+def _mistake(r, objective, free):
+    """The `Naming` of a loss whose target is something else: FAIL, or INCONCLUSIVE if fn is `free` to be a model of something unknown here."""
+    target = in_words(r)
+    pattern = f"target = {target}"
+    if np.all(np.abs(r.q) <= max(r.rtol, COARSEST) * np.abs(r.p)):
+        return Naming(FAIL, _of_noise(r, objective), pattern)
+    for text, form in MISTAKES:
+        if is_form(r, form):
+            return Naming(FAIL, f"wrong target: the target is {text}", pattern)
+    lost = np.abs(r.q * r.sigma - r.p * r.c) <= 1e-6 * np.maximum(np.abs(r.q), np.abs(r.p))
+    if (
+        free
+        and not np.any(lost)
+        and factor(np.abs(r.p), r.levels, r.rtol).known
+        and factor(np.abs(r.q), r.levels, r.rtol).known
+    ):
+        text = f"unknown target: fn predicts {target}; the score follows from that, but if fn is meant to be the score itself, the target is wrong"
+        return Naming(INCONCLUSIVE, text, pattern)
+    return Naming(FAIL, f"wrong target: the target is {target}, it should be -eps/sigma", pattern)
+
+
+POWERS = {  # of sigma, of the target beside the right one
+    (("sigma", 1),): "-eps",
+    (("sigma", 2),): "-sigma eps = x - x~",
+    (("sigma", -1),): "-eps/sigma^2",
+    (("sigma", -2),): "-eps/sigma^3",
+}
+
+
+def _of_noise(r, objective):
+    """The diagnosis of a target R times -eps/sigma."""
+    what = f"-eps/sigma = ({'c ' * bool(np.any(r.c != 1))}x - x~)/sigma^2"
+    R = factor(-r.p * r.sigma, r.levels, r.rtol)
+    B = factor(r.w if objective == "denoising" else r.w / r.sigma**2, r.levels, r.rtol)
+    whole = "" if B.one else f" (and the whole loss is {B.text} times the reference)"
+    powers = tuple(R.powers.items())
+    if R.known and not powers and not R.form and abs(R.c + 1) <= max(r.rtol, 1e-6):
+        return f"sign of the target: the score is pulled towards minus the target, that is towards grad E; the target is {what}{whole}"
+    told = POWERS.get(powers)
+    if R.known and told and abs(abs(R.c) - 1) <= max(r.rtol, 1e-6):
+        sign = told if R.c > 0 else told.removeprefix("-") + " (and its sign is wrong)"
+        at = ""
+        if objective == "multilevel_denoising" and powers in ((("sigma", 2),), (("sigma", -2),)):
+            square, product = factor(r.w, r.levels, r.rtol).text, factor(r.w * -r.p * r.sigma, r.levels, r.rtol).text
+            at = f" (or weight at one term: the weight of a level is {square} at the square of the score, {product} at the product with the noise)"
+        return f"scale of the target: the target is {sign} instead of {what}{whole}{at}"
+    return f"scale of the target: the target is {R.text} times what it should be, {what}; the minimiser is {R.text} times the score{whole}"
+
+
+def in_words(r):
+    """p eps + q x in words."""
+    size, out = np.maximum(np.abs(r.p), np.abs(r.q)), ""
+    for values, word in ((r.p, "eps"), (r.q, "x")):
+        if np.any(np.abs(values) > max(r.rtol, COARSEST) * size):
+            text = factor(np.abs(values), r.levels, r.rtol).text
+            out += f" {'-' if values[0] < 0 else '+'} {word if text == '1' else f'{text} {word}'}"
+    return out.removeprefix(" + ").replace(" - ", "-", 1) if out.startswith(" -") else out.removeprefix(" + ")
+
+
+# ------------------------------------------------------------------------------- weights and kernels
+
+
+def weights(r):
+    """Notes on how levels are weighted beside the reference's sigma^2, and on the factor that is left."""
+    W = factor(r.w, r.levels, r.rtol)
+    if not W.known:
+        some = np.unique(np.round(np.stack([r.sigma, r.w], axis=1), 6), axis=0)[::-1][:4]
+        text = f"{', '.join(f'{w:.4g}' for w in some[:, 1])} at sigma = {', '.join(f'{s:.4g}' for s in some[:, 0])}"
+        return (f"another convention: the weights of the levels follow no law known here ({text}); {COMPROMISE}",)
+    powers, out = {name: W.powers.get(name, 0.0) for name in ("sigma", "c")}, []
+    weight = r.sigma ** powers["sigma"] * r.c ** powers["c"]
+    if powers != {"sigma": 2.0, "c": 0.0} or W.form:
+        word = factor(weight, r.levels, 1e-9).text if not W.form else W.text
+        out.append(f"another convention: the weight of a level is {word}, the reference's is sigma^2; {COMPROMISE}")
+    rest = factor(r.w / weight, r.levels, r.rtol)
+    return tuple(out) if rest.one or W.form else (*out, conversion(rest, "multilevel_denoising"))
+
+
+def kernel_note(c, sigma):
+    """What the noisy points are, if they are not x + sigma eps, and how scores convert; () otherwise."""
+    if np.all(c == 1):
+        return ()
+    if np.allclose(c**2 + sigma**2, 1, atol=1e-6):
+        form = "sqrt(1 - sigma^2) (variance preserving)"
+    elif np.allclose(c + sigma, 1, atol=1e-6):
+        form = "1 - sigma (a straight line from data to noise)"
+    else:
+        form = f"between {c.min():.6g} and {c.max():.6g}" if np.ptp(c) > 1e-6 else f"{c[0]:.6g}"
+    return (
+        f"another convention: the noisy points are x~ = c x + sigma eps with c = {form}; the score learnt is that of x~, and the score of "
+        f"x + (sigma/c) eps at y is c s(c y)",
+    )

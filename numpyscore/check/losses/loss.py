@@ -1,0 +1,270 @@
+"""Is a loss the score-matching loss that it is meant to be, and if not, which of its terms is wrong?
+
+**Hear** where the user's loss asks its model and which random numbers it draws; **identify** it as a function of what the model answers;
+**read** off what it is. Everything is done in several trials of other n, d and noise level, so that factors show themselves as 1/n or 1/d; and for
+fn an energy and for fn a score, if nobody says which.
+"""
+
+import itertools
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...common.inputs import generator, positive
+from ...densities.weights import linear_weight
+from ..report import FAIL, INCONCLUSIVE, PASS, CheckReport
+from . import controls, directions, levels, structure
+from .denoising import PARAMETRISATIONS
+from .names import COARSEST
+from .noise import denoised
+from .observe import LossCaller, Setting
+from .plain import of_terms
+from .probes import random_probe
+from .terms import ALIASES, OBJECTIVES
+
+SIZES = ((4, 2), (5, 3), (3, 4), (7, 3), (6, 2))  # (n, d), never n = d: powers of n, d, sigma, m tell themselves apart
+NOISY = ((4, 3), (3, 4), (6, 3), (4, 5), (5, 4))  # with three dimensions p eps + q x is more than any vector
+SEVERAL = ((7, 3, 3), (5, 4, 4), (6, 3, 4))  # (n, d, levels)
+LEVELS = (0.5, 0.8, 0.3, 0.65, 0.8)  # below 1: a variance-preserving loss takes 1 - sigma^2
+COUNTS = (1, 2, 3, 1, 2)
+CURVED = (
+    (lambda x: x + x**2 / 4),
+    (lambda x: 1 + x / 2),
+)  # a weight whose derivative is no constant, for losses that are told both
+PRONOUN = {"energy": "an", "score": "a"}
+PREDICTS = ("score", *dict.fromkeys(row.key for row in PARAMETRISATIONS if row.key not in ("edm", "sigma score")))
+
+
+def check_loss(
+    loss, *, objective, wrap=None, sigma=None, rng=0, model=None, weight=None, step=0.05,
+    predicts=None, score_of=None, levels=None, kernel=None, shape=None, condition=None,
+):  # fmt: skip
+    r"""Is this the loss that it is meant to be, up to a factor and a constant, and if not, what is wrong with it?
+
+    Parameters
+    ----------
+    loss : callable loss(fn, x, ...) -> number, or one number per sample
+        In the user's framework. fn is the model, an energy (..., d) -> (...) or a score (..., d) -> (..., d), to be called like a network
+        (in NumPy also fn.energy(x), fn.score(x), fn.trace(x), fn.jacobian(x), fn.curvature(x, v), fn.jvp(x, v)); x is (n, d). Whatever the
+        objective needs beyond is passed by name if the loss takes it: target_score; h, h_prime; sigma,
+        noise (unit normals), alpha (1 - sigma^2), t (a time in (0, 1)); sigmas or alphas, level (of each row, an
+        index); probes, n_probes; eps (the step of differences); rng, key, generator or seed. A loss may draw noise and
+        probes itself: what NumPy, torch or jax give it is heard.
+    objective : str
+        "explicit", "implicit", "generalised", "denoising", "multilevel_denoising", "sliced", "finite_difference_sliced", "regularised".
+        "sliced" accepts the form with 1/2 |s|^2 and that with 1/2 (v.s)^2.
+    wrap : None, "torch", "jax" or callable
+        Makes the user's arrays from ndarrays.
+    sigma : float, optional
+        The level of a denoising loss that does not take sigma itself.
+    rng : seed or numpy.random.Generator
+        Draws probes, data and noise. The global generators that a loss may use, and those it holds, are seeded, and restored.
+    model : None, "energy", "score" or "noise"
+        What fn is in this loss, "noise" being a network that predicts the noise; by default whichever the loss takes, and makes sense of.
+    weight : (callable, callable), optional
+        h and h' of a generalised loss, as functions of x (n, d); default x and 1, and x + x^2/4 for a loss that takes both.
+    step : float
+        Step that a finite-difference loss takes, or is told.
+    predicts : None, "score", "eps", "x", "v" or "velocity"
+        What the network of a denoising loss is meant to predict, as the sampler uses it; a target of another kind, or of the wrong sign, is a FAIL.
+    score_of : callable score_of(out, y, level) -> score, optional
+        How the user's sampler turns fn's answer out (n, d) at y (n, d) into a score; level is what the loss told fn, (n,), or sigma.
+    levels : array, optional
+        The schedule of a denoising loss that is given a time: (k,) times that t may take, or (k, 2) with c and sigma of the timesteps 0 ... k - 1,
+        which are handed over as integers; the noise of a row must then be that of its timestep.
+    kernel : callable level -> (c, sigma), optional
+        What x~ = c x + sigma eps is meant to be at the level that the loss is given.
+    shape : tuple, optional
+        Of one sample, for images and sequences: x is then (n, *shape).
+    condition : dict, optional
+        Further keyword arguments, handed on to the loss as they are.
+
+    Returns
+    -------
+    CheckReport
+        PASS for the reference and for another convention of it (the conversion is in the notes): a factor or a constant does not move
+        the minimiser. INCONCLUSIVE where the loss hides its random numbers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the loss cannot be called, or the objective is unknown.
+
+    Notes
+    -----
+    The noisy points of a denoising loss may be c x + sigma eps with any c (variance preserving, cosine, straight line): c is measured by moving
+    x, sigma by the noise that was heard, row by row; the target must be -eps/sigma. A fn called as fn(x), not as fn.score(x), may predict
+    eps, x, v or a velocity instead: the score that follows from it is in the notes. Weights of levels are a convention; a level that never turns
+    up, a target with another level's sigma, and an fn that is told another level than that of its noise are not.
+
+    With torch and jax the derivative in the model's scale is checked too: a detached graph has the right value and the wrong gradient.
+
+    Source: the objectives as in `numpyscore.objectives`.
+    """
+    where = "check_loss"
+    objective = ALIASES.get(objective, objective)
+    if objective not in OBJECTIVES:
+        raise ValueError(f"{where}: objective is {objective!r}, expected one of {', '.join(OBJECTIVES)}.")
+    if model not in (None, "energy", "score", "noise") or (model == "noise" and "denoising" not in objective):
+        raise ValueError(
+            f"{where}: model is {model!r}, expected 'energy', 'score', for a denoising loss 'noise', or None to find out."
+        )
+    if predicts is not None and (predicts not in PREDICTS or "denoising" not in objective):
+        raise ValueError(
+            f"{where}: predicts is {predicts!r}, expected one of {', '.join(PREDICTS)}, for a denoising loss."
+        )
+    known = {
+        "step": positive(where, "step", step),
+        "weight": weight or linear_weight(),
+        "predicts": predicts,
+        "score_of": score_of,
+    }
+    known |= {"kernel": kernel, "levels": None if levels is None else np.asarray(levels)}
+    caller = LossCaller(where, loss, objective, wrap, known, model, shape, condition)
+    if weight is None and {"h", "h_prime"} <= set(caller.takes):
+        known["weight"] = CURVED
+    rng = generator(where, rng)
+    settings = _settings(where, caller, rng, None if sigma is None else positive(where, "sigma", sigma))
+    kinds = (
+        ["score"]
+        if model == "noise" or predicts is not None or score_of is not None
+        else [model]
+        if model
+        else ["energy", "score"]
+    )
+    return _investigate(where, caller, settings, kinds, rng)
+
+
+def _settings(where, caller, rng, sigma):
+    """The trials that an objective wants."""
+    objective, shape = caller.objective, caller.shape
+    several = (
+        objective == "multilevel_denoising" and bool({"sigmas", "alphas", "t", "sigma"} & caller.takes.keys())
+    ) or "level" in caller.takes
+    if objective == "denoising" and not {"sigma", "alpha", "t"} & caller.takes.keys() and sigma is None:
+        sigma = None if caller.known["levels"] is not None else 0.5
+        caller.own_level = True
+    sizes = SEVERAL if several else [(*s, 1) for s in (NOISY if "denoising" in objective else SIZES)]
+    counts = COUNTS if "n_probes" in caller.takes else (1,) * len(COUNTS)
+    dim = int(np.prod(shape)) if shape else None
+    return [
+        _setting(caller, rng, n, dim or d, L, sigma or s, m)
+        for (n, d, L), s, m in zip(sizes, LEVELS, counts, strict=False)
+    ]
+
+
+def _setting(caller, rng, n, d, L, sigma, m):
+    """Data and everything else that a loss may take, for one group of calls."""
+    known, x = caller.known, 0.3 + 1.2 * rng.standard_normal((n, d))
+    sigmas = 0.95 * np.geomspace(1, 0.3, L) * rng.uniform(0.97, 1.0, L) if L > 1 else np.array([sigma])
+    extras = {
+        "target": rng.standard_normal((n, d)),
+        "noise": rng.standard_normal((n, d)),
+        "v": rng.choice([-1.0, 1.0], (m, n, d)) * rng.uniform(0.5, 1.5, (m, n, d)),
+        "sigmas": sigmas,
+        "level": np.concatenate([np.arange(L), rng.integers(0, L, n - L)])[rng.permutation(n)]
+        if n >= L
+        else rng.integers(0, L, n),
+    }
+    if caller.objective == "generalised":
+        x = np.abs(x) + 0.2
+        extras |= {"h": np.array(known["weight"][0](x)), "h_prime": np.array(known["weight"][1](x))}
+    level: Any = sigma
+    if known["levels"] is not None:
+        table = known["levels"]
+        index = rng.integers(len(table), size=n)
+        level = index if table.ndim == 2 else table[index]
+    elif L > 1:  # a loss over several levels that is handed a time or a level for each row
+        level = sigmas[extras["level"]]
+    return Setting(n, d, m, int(rng.integers(1 << 31)), x, extras, level, L)
+
+
+def _with_noise_of_each(setting, rng):
+    """The setting with unit noise (L, n, d), one for each level."""
+    noise = rng.standard_normal((setting.levels, *setting.x.shape))
+    return setting._replace(extras=setting.extras | {"noise": noise})
+
+
+class Outcome(NamedTuple):
+    """What was found with fn of one kind: the `Naming`, how much sense the loss made, and numbers for machines."""
+
+    kind: str
+    naming: Any
+    sense: int  # 2: the loss is explained; 1: something is said of it; 0: nothing is
+    details: dict
+
+
+def _investigate(where, caller, settings, kinds, rng):
+    """The `CheckReport` of a loss: with fn an energy and with fn a score, each to the end; no FAIL where one of them is right."""
+    errors: dict = {}
+    found, states = [], []
+    layouts = (
+        (False, True)
+        if settings[0].levels > 1 and "noise" in caller.takes and "level" not in caller.takes
+        else (False,)
+    )
+    for kind, by_level in itertools.product(kinds, layouts):
+        caller.forget()
+        here = [_with_noise_of_each(s, rng) for s in settings] if by_level else settings
+        try:
+            caller.ask(random_probe(kind, settings[0].d, rng), here[0])
+        except Exception as error:
+            errors.setdefault(kind, error)
+            continue
+        found.append(_examined(caller, kind, here, rng))
+        states.append((caller.way, caller.came))
+        if found[-1].naming.verdict == PASS:
+            break
+    if not found:
+        said = "; ".join(
+            f"with fn {PRONOUN[k]} {k}, {type(e).__name__}: {str(e).rstrip('.')}" for k, e in errors.items()
+        )
+        raise ValueError(
+            f"{where}: loss could not be called: {said}. It is called as loss(fn, x, ...) with fn(x) like a network and x (n, d); for "
+            f"another interface put a function around it, for other arrays pass wrap=."
+        ) from next(iter(errors.values()))
+    order = {PASS: 2, INCONCLUSIVE: 1, FAIL: 0}
+    best = max(
+        range(len(found)),
+        key=lambda k: (found[k].naming.verdict == PASS, found[k].sense, order[found[k].naming.verdict], -k),
+    )
+    kind, naming, _, details = found[best]
+    caller.way, caller.came = states[best]
+    return _report(where, caller, settings, kind, naming, details)
+
+
+def _examined(caller, kind, settings, rng):
+    """The `Outcome` of a loss with fn of one kind."""
+    kept = controls.again(caller, kind, settings[0], rng)
+    if kept is not None:
+        return Outcome(kind, kept, 1, {})
+    examine = denoised if "denoising" in caller.objective else of_terms
+    naming, sense, details = examine(caller, kind, settings, rng)
+    if naming.verdict == PASS:
+        naming = _controlled(caller, kind, settings, naming, rng, details)
+    return Outcome(kind, naming, sense, details)
+
+
+def _controlled(caller, kind, settings, naming, rng, details):
+    """The PASS of a loss, or what the questions for every loss find."""
+    wrong = controls.bent(caller, kind, settings[0], rng)
+    if wrong is not None:
+        return wrong
+    return controls.graph(caller, kind, settings, rng) or naming
+
+
+def _report(where, caller, settings, kind, naming, details):
+    n, d = [sorted({getattr(s, size) for s in settings}) for size in ("n", "d")]
+    L = sorted({s.levels for s in settings})
+    several = f", {L[0]}-{L[-1]} levels" if L[-1] > 1 else ""
+    summary = f"{caller.objective} with fn {PRONOUN[kind]} {kind}{several}, n {n[0]}-{n[-1]}, d {d[0]}-{d[-1]}, {caller.came} out, {caller.calls} calls"
+    resolution = max(naming.resolution, COARSEST) if np.isfinite(naming.resolution) else np.nan
+    notes = (*naming.notes, *sorted(caller.notes))
+    if "32" in caller.came or "16" in caller.came:
+        notes += (f"the loss comes back in {caller.came}: errors below {resolution:.0e} stay unseen",)
+    return CheckReport(
+        where, naming.verdict, summary, None, naming.pattern, naming.diagnosis, resolution, notes, details
+    )
+
+
+__all__ = ["check_loss", "directions", "levels", "structure"]

@@ -1,0 +1,452 @@
+"""Denoising losses: what they do to the data, what they pull their model to at every noisy point, and what must hold between levels."""
+
+import numpy as np
+
+from ..report import FAIL, INCONCLUSIVE, PASS
+from . import denoising, levels
+from .hearing import NORMAL
+from .identify import NEAR, Answers, identify
+from .names import COARSEST, SQUARE, Level, Naming, factor, missing, name_wrong
+from .plain import near_note, target_named, unusable
+from .structure import PIECES, shape_of
+from .terms import CALLS, observation, search, vocabulary
+from .trials import as_asked, noisy, rows_of
+from .unexplained import unexplained
+
+MANY, ROWS = 1000, 40
+SIGMAS = 6.0
+TROUBLE = {
+    "unseen": "its points are hidden from the probe (a compiled function); let the loss take noise= (unit normals)",
+    "not held": "it draws noise that no seed holds; let the loss take rng= (or key, generator, noise)",
+    "not scaled": "the noisy points are not c x + noise, row by row (tokens of several rows, noise coupled to the data, or x is transformed first); say shape=, or let the loss take noise=",
+    "not heard": "its noise was not heard (another library draws it), and is of no size known here; let the loss take rng= (or key, generator, noise)",
+}
+MIXED = "levels mixed: only some of the levels or rows count at a time (a maximum, a minimum, a median, a sort, a clip), together they are not the weighted sum of their losses"
+
+
+def denoised(caller, kind, settings, rng):
+    """(`Naming`, sense, details) of a denoising loss with fn of one kind."""
+    trials = [noisy(caller, kind, s, rng) for s in settings]
+    if any(t.trouble == "unseen" for t in trials) and not caller.uncompiled:
+        caller.uncompiled = True
+        trials = [noisy(caller, kind, s, rng) for s in settings]
+    if all(t.trouble == "not heard" for t in trials):
+        trials = _inferred(caller, kind, trials, rng)
+    tables = [Answers(caller, kind, t, rng) for t in trials]
+    wrong = unusable([t.grow(CALLS) for t in tables[:2]]) or _perturbation(caller, trials)
+    if wrong is not None:
+        return wrong, 1, {}
+    trouble = next((t.trouble for t in trials if t.trouble not in ("", "inferred")), "")
+    if trouble:
+        return Naming(INCONCLUSIVE, f"hidden randomness: {TROUBLE[trouble]}", ""), 0, {}
+    naming, sense, details = _read(caller, kind, trials, tables, rng)
+    if naming.verdict != FAIL:
+        naming = _drawn(caller, kind, trials, rng) or naming
+    notes = naming.notes + denoising.kernel_note(
+        *(np.concatenate([getattr(t, k)[t.sigma > 0] for t in trials]) for k in ("c", "sigma"))
+    )
+    if any(t.coupled for t in trials) and naming.verdict == FAIL:
+        return (
+            Naming(
+                INCONCLUSIVE,
+                f"coupled noise: the noise goes to other rows when the data change (an assignment, optimal transport); {naming.diagnosis}",
+                naming.pattern,
+                notes,
+            ),
+            0,
+            details,
+        )
+    if any(t.trouble for t in trials):
+        notes += ("the noise was not heard; its size was inferred from that of many rows",)
+        if naming.verdict == FAIL:
+            return (
+                Naming(
+                    INCONCLUSIVE, f"not heard: {naming.diagnosis}; but {TROUBLE['not heard']}", naming.pattern, notes
+                ),
+                0,
+                details,
+            )
+    return naming._replace(notes=notes), sense, details
+
+
+# ------------------------------------------------------------------------------- what happens to the data
+
+
+def _perturbation(caller, trials):
+    """A FAIL if something is wrong with the noisy points themselves."""
+    if any(t.trouble in ("not heard", "not scaled") for t in trials) and (changed := _changed(trials)) is not None:
+        return changed
+    trials = [t for t in trials if t.sigma is not None]
+    if not trials:
+        return None
+    if all(np.all(t.c == 0) for t in trials):
+        return Naming(FAIL, "data not used: the points at which fn is asked do not depend on x", "x~ = noise")
+    if all(np.all(t.clean) for t in trials):
+        text = "clean point: the score is taken at the clean x, never at the noisy x + sigma eps"
+        return Naming(FAIL, text, "fn was asked at x and nowhere else")
+    heard = [t for t in trials if not t.trouble]
+    if len(heard) < len(trials):
+        return None
+    if any(np.any(t.sigma > 0) and _one_row_for_all(t) for t in heard):
+        return Naming(
+            FAIL, "shared noise: every row gets the same noise; draw one for each row", "x~ - x is the same in all rows"
+        )
+    if all(np.allclose(t.eps, t.eps[:, :1]) for t in heard):
+        return Naming(
+            FAIL, "shared noise: every dimension of a row gets the same noise", "x~ - x is the same in all columns"
+        )
+    used = [{int(k) for k in t.source[t.sigma > 0, 0]} for t in heard]
+    drawn = {t.draws[k].name for t, u in zip(heard, used, strict=True) for k in u}
+    if "noise" in caller.takes and "given" not in drawn:
+        text = "noise: the noisy points are not x + sigma noise with the noise that was given; another noise is drawn, or x is changed"
+        return Naming(FAIL, text, "x~ - x is not proportional to the noise")
+    if "noise" in caller.takes and _other_rows(heard):
+        text = "noise: the noisy points are not x + sigma noise with the noise that was given, row by row"
+        return Naming(FAIL, text, "x~ - x is proportional to the noise of another row")
+    odd = sorted(
+        {
+            t.draws[k].name
+            for t, u in zip(heard, used, strict=True)
+            for k in u
+            if t.draws[k].law != NORMAL and t.draws[k].name != "given"
+        }
+    )
+    if odd:
+        return Naming(
+            FAIL,
+            f"not Gaussian: the target -eps/sigma is right for Gaussian noise alone, and the noise is drawn by {', '.join(odd)}",
+            "the draws were heard",
+        )
+    return None
+
+
+NO_NOISE = "dimensions without noise: some dimensions (columns) of the points get no noise, or it is masked; the target has noise in all"
+
+
+def _changed(trials):
+    """The FAIL of noisy points that are c x + sigma eps but for some entries; None if they are not."""
+    what = []
+    for t in trials:
+        rows, of = rows_of(t.draws, t.setting.d)
+        rows = rows[[t.draws[k].law == NORMAL for k, _ in of]] if len(of) else rows
+        for p in [] if t.sigma is None else np.flatnonzero(np.isnan(t.sigma)):
+            shift = t.points[p] - t.c[p] * t.setting.x[t.row[p]]
+            with np.errstate(all="ignore"):
+                ratio = shift / rows  # (K, d)
+            same = np.abs(ratio[:, :, None] / ratio[:, None] - 1) <= 1e-6
+            agree = np.where(np.isfinite(ratio) & (ratio != 0), same.sum(2), 0) if len(rows) else np.zeros((1, 1))
+            if agree.max() < 2:
+                continue
+            k, j = np.unravel_index(agree.argmax(), agree.shape)
+            off = ~same[k, j]
+            zero, edge = np.abs(shift[off]) <= 1e-12, np.abs(shift[off] / ratio[k, j])
+            what += ["zero" if z else f"{e:.6g}" for z, e in zip(zero, edge, strict=True)]
+            what += [f"at {v:.6g}" for v in np.abs(t.points[p, off])]
+    if any(np.sum(np.abs(t.points) == np.abs(t.points).max()) > 2 for t in trials):
+        edge = np.abs(trials[0].points).max()
+        text = f"clipped points: the noisy points are clipped (clamped) at {edge:.4g}; they are not c x + sigma eps, and their law is no Gaussian perturbation"
+        return Naming(FAIL, text, f"several entries stand at {edge:.4g}")
+    columns = [np.abs(t.points - t.c[:, None] * t.setting.x[t.row]).max(0) for t in trials if t.c is not None]
+    if columns and all(np.any(c == 0) and np.any(c > 0) for c in columns):
+        return Naming(FAIL, NO_NOISE, "x~ = c x in some columns")
+    if not what:
+        return None
+    if what.count("zero") > len(what) / 4:
+        return Naming(FAIL, NO_NOISE, "x~ = c x there")
+    often = max(set(what), key=what.count)
+    if what.count(often) > 2 and often.startswith("at"):
+        return Naming(
+            FAIL,
+            f"clipped points: the noisy points are clipped (clamped) {often}; they are not c x + sigma eps, and their law is no Gaussian perturbation",
+            f"{what.count(often)} entries stand {often}",
+        )
+    if what.count(often) > 2:
+        return Naming(
+            FAIL,
+            f"clipped noise: the noise is clipped (truncated) at {often} standard deviations; the target -eps/sigma is right for Gaussian noise alone",
+            f"{what.count(often)} entries stand there",
+        )
+    return None
+
+
+def _drawn(caller, kind, trials, rng):
+    """A FAIL of noise that is the same in every call, or that comes from the random numbers of something else."""
+    trial = trials[0]
+    if "noise" not in caller.takes:
+        other = as_asked(caller, kind, trial.setting._replace(seed=trial.setting.seed + 7), rng)
+        if np.array_equal(other.points, trial.points):
+            text = "fixed noise: another seed gives the same noise; it never changes (a generator or key made anew inside the loss), and the network learns one noise for each row"
+            return Naming(FAIL, text, "another seed, the same points")
+    for draws in (t.draws for t in trials):
+        keyed = [(d.key, d.value.shape, d.name) for d in draws if d.key is not None]
+        for k, (key, *what) in enumerate(keyed):
+            if any(key == other and what != more for other, *more in keyed[:k]):
+                text = "one key: two different draws of the loss come from one key, or one state; what they give is not independent (the time and the noise, say): split the key"
+                return Naming(FAIL, text, f"{what[1]} {what[0]} from the key of an earlier draw")
+    return None
+
+
+def _one_row_for_all(trial):
+    """Whether points of different data have one and the same noise."""
+    use = trial.sigma > 0
+    pairs = {(r, *map(int, s)) for r, s in zip(trial.row[use], trial.source[use], strict=True)}
+    return len({p[0] for p in pairs}) > 1 and len({p[1:] for p in pairs}) == 1
+
+
+def _other_rows(trials):
+    """Whether noise that was given to one row is added to another."""
+    return any(np.any(t.source[t.sigma > 0, 1] % t.setting.n != t.row[t.sigma > 0]) for t in trials)
+
+
+def _inferred(caller, kind, trials, rng):
+    """Trials whose noise was not heard, with the one size known here that many rows have; as they were if there is none."""
+    sizes = {
+        "told": lambda t: np.broadcast_to(t.setting.level, t.c.shape),
+        "preserving": lambda t: np.sqrt(np.maximum(1 - t.c**2, 0)),
+        "straight": lambda t: 1 - t.c,
+    }
+    first = trials[0].setting
+    x = 0.3 + 1.2 * rng.standard_normal((MANY, first.d))
+    many = noisy(caller, kind, first._replace(n=MANY, x=x, extras=first.extras | {"noise": x}), rng)
+    if many.trouble != "not heard":
+        return trials
+    shift = lambda t: t.points - t.c[:, None] * t.setting.x[t.row]
+    for size in sizes.values():
+        with np.errstate(all="ignore"):
+            z = shift(many) / size(many)[:, None]
+        fourth = np.mean(z**4) / 3
+        if (
+            np.all(np.isfinite(z))
+            and abs(np.mean(z**2) - 1) <= SIGMAS * np.sqrt(2 / z.size)
+            and abs(fourth - 1) <= SIGMAS * np.sqrt(11 / z.size)
+        ):
+            return [
+                t._replace(
+                    sigma=np.array(size(t), float),
+                    eps=shift(t) / size(t)[:, None],
+                    source=np.zeros((len(t.points), 2), int) - 3,
+                    trouble="inferred",
+                )
+                for t in trials
+            ]
+    return trials
+
+
+# ------------------------------------------------------------------------------- what fn is pulled to
+
+
+def _read(caller, kind, trials, tables, rng):
+    """(`Naming`, sense, details) of the arrays of a loss at its noisy points."""
+    founds = [identify(t, jacobian=False) for t in tables]
+    left = max(f.fit.residual for f in founds)
+    if not all(f.fit.near for f in founds):
+        return _unread(caller, kind, trials, tables, founds, rng)
+    if all(np.abs(f.A).max() <= 1e-9 * np.abs(f.b).max() for f in founds):
+        return Naming(FAIL, missing(caller.objective, SQUARE), "A = 0"), 2, {}
+    founds, entry_notes = _entry_weights(caller, kind, trials, founds, rng)
+    wrong = _not_isotropic(trials, founds)
+    if wrong is not None:
+        return wrong, 1, {}
+    r = denoising.read(trials, founds)
+    if not all(f.fit.exact for f in founds):
+        r = r._replace(rtol=max(r.rtol, 10 * left))
+    details = dict(zip("bpq", (r.w, r.p, r.q), strict=True)) | {"sigma": r.sigma, "c": r.c}
+    used = ~np.isnan(r.p)
+    if np.any(r.left[used] > max(1e-6, 10 * r.rtol)):
+        return _strange(caller, trials, founds, r), 1, details
+    naming = _named(caller, kind, trials, r, rng)
+    if naming.verdict == PASS and not all(f.fit.exact for f in founds):
+        naming = naming._replace(notes=(near_note(left), *naming.notes))
+    return naming._replace(resolution=max(r.rtol, COARSEST), notes=(*naming.notes, *entry_notes)), 2, details
+
+
+def _entry_weights(caller, kind, trials, founds, rng):
+    """(the arrays without weights of single entries, if these are positive on average and the targets are right where they count; notes)."""
+    out = []
+    for trial, found in zip(trials, founds, strict=True):
+        use, d = trial.sigma > 0, trial.points.shape[1]
+        w = np.einsum("iaa->ia", found.own)
+        plain = np.abs(found.own - w[:, :, None] * np.eye(d)).max() <= 1e-6 * np.abs(w).max() and found.cross <= 1e-6
+        if not plain or np.all(np.ptp(w[use], axis=1) <= 1e-6 * np.abs(w).max()) or np.any(w < -1e-9 * w.max()):
+            return founds, ()
+        x, s, eps, c = trial.setting.x[trial.row], trial.sigma[:, None], trial.eps, trial.c[:, None]
+        forms = [(-1 / np.where(s > 0, s, 1), 0), *(row.form(c, s) for row in denoising.PARAMETRISATIONS[:-1])]
+        fields = [p * eps + q * x for p, q in forms]
+        t = next((t for t in fields if np.abs(found.b + w * t)[use].max() <= 1e-6 * np.abs(found.b).max()), None)
+        if t is None:
+            return founds, ()
+        if np.any(w[use] <= 1e-9 * w.max()):
+            other = identify(
+                Answers(
+                    caller, kind, noisy(caller, kind, trial.setting._replace(seed=trial.setting.seed + 3), rng), rng
+                ),
+                jacobian=False,
+            )
+            if other.b.shape != found.b.shape or np.array_equal(
+                np.einsum("iaa->ia", other.own) > 1e-9 * w.max(), w > 1e-9 * w.max()
+            ):
+                return founds, ()
+        mean = np.full_like(w, w[use].mean())
+        A = np.zeros_like(found.A)
+        A[np.arange(len(w))[:, None], np.arange(d), np.arange(len(w))[:, None], np.arange(d)] = mean
+        out.append(found._replace(A=A, b=-mean * t))
+    return out, ("another convention: single entries have weights of their own (a mask, or weights of the dimensions)",)
+
+
+def _named(caller, kind, trials, r, rng):
+    """The `Naming` of w, p and q of every point."""
+    objective, known = caller.objective, caller.known
+    multilevel = trials[0].setting.levels > 1
+    if multilevel and (lost := levels.forgotten(caller, kind, trials, r, rng)) is not None:
+        return lost
+    wrong, notes = levels.told(trials) if objective == "multilevel_denoising" else (None, ())
+    wrong = (
+        wrong
+        or _told_at_many(caller, kind, trials, rng)
+        or (levels.target_of_another(trials, r) if multilevel else None)
+        or levels.averaged(trials, r)
+        or _size(caller, trials, r)
+    )
+    if wrong is not None:
+        return wrong
+    naming = denoising.name(
+        r,
+        objective if multilevel else "denoising",
+        caller.free and kind == "score" and known["predicts"] != "score",
+        caller.said,
+        known["predicts"],
+    )
+    if naming.verdict != PASS:
+        lost = (
+            levels.none_of_them(trials, r)
+            if multilevel and naming.verdict == FAIL and "between" in naming.diagnosis
+            else None
+        )
+        return lost or naming._replace(notes=(*naming.notes, *notes))
+    return naming._replace(notes=(*naming.notes, *notes, *(levels.shared(trials) if multilevel else ())))
+
+
+def _told_at_many(caller, kind, trials, rng):
+    """A FAIL if over many rows what fn is told is no function of the level of its point."""
+    first = trials[0].setting
+    if trials[0].told is None or {"level", "noise", "t", "sigma", "alpha"} & caller.takes.keys():
+        return None
+    x = 0.3 + 1.2 * rng.standard_normal((ROWS, first.d))
+    many = noisy(caller, kind, first._replace(n=ROWS, x=x), rng)
+    return None if many.trouble else levels.as_function([many])
+
+
+def _size(caller, trials, r):
+    """A FAIL if noise of one size is added, and the target is that of the sigma that the loss was told."""
+    if "sigma" not in caller.takes or trials[0].setting.levels > 1 or np.any(np.abs(r.q) > 1e-6 * np.abs(r.p)):
+        return None
+    told = np.array([np.broadcast_to(trials[t].setting.level, len(trials[t].setting.x))[0] for t, _ in r.of], float)
+    if np.allclose(r.sigma, told, rtol=1e-6) or np.allclose(-r.p * r.sigma, 1, rtol=1e-6):
+        return None
+    at = [Level(v.n, v.d, s, v.m, 1.0, 1) for v, s in zip(r.levels, told, strict=True)]
+    for target in (-r.p * told, -r.p * told**2 / r.sigma):
+        if np.allclose(target, 1, rtol=1e-6):
+            size = factor(r.sigma, at, r.rtol)
+            text = f"scale of the noise: the noise that is added has standard deviation {_times(size)}, the target is that of sigma"
+            return Naming(FAIL, text, f"sigma told {told[0]:.4g}, added {r.sigma[0]:.4g}")
+    return None
+
+
+def _times(size):
+    return size.text if size.powers else f"{size.text} whatever sigma is"
+
+
+def _not_isotropic(trials, founds):
+    """The `Naming` of squares that are no multiple of |fn|^2 in every row."""
+    for trial, found in zip(trials, founds, strict=True):
+        own = found.own[trial.sigma > 0]
+        w = np.einsum("iaa->i", own) / own.shape[-1]
+        if (
+            np.abs(own - w[:, None, None] * np.eye(own.shape[-1])).max()
+            > max(1e-6, 10 * found.doubt) * np.abs(own).max()
+        ):
+            return shape_of(found)
+    return None
+
+
+def _strange(caller, trials, founds, r):
+    """The FAIL of a loss whose targets are not made of the noise and the data of their own rows."""
+    trial, found = trials[0], founds[0]
+    own = np.einsum("pii->pi", found.own).mean(1)
+    use = (trial.sigma > 0) & (np.abs(own) > 1e-9 * np.abs(own).max())
+    target, eps = -found.b[use] / own[use, None], trial.eps[use]
+    for right in (-eps / trial.sigma[use, None], eps, trial.setting.x[trial.row[use]]):
+        named = target_named(target, right, {"n": trial.setting.n, "d": trial.setting.d})
+        if named is not None:
+            return named
+    paired = _other_rows_in(target, trial, np.flatnonzero(use))
+    if paired is not None:
+        return paired
+    text = "other noise: the target is not made of the noise that was added; it is drawn anew (another key, a second call of randn), or belongs to other points"
+    return Naming(
+        FAIL,
+        text,
+        f"target of the first row {np.array2string(target[0], precision=3)}, eps {np.array2string(eps[0], precision=3)}",
+    )
+
+
+def _other_rows_in(target, trial, points):
+    """The FAIL of targets p eps + q x with the noise or the data of other rows, or with numbers drawn apart; None if they are not that."""
+    rows, of = rows_of(trial.draws, trial.setting.d)
+    x, picked = trial.setting.x, []
+    for t, p in zip(target, points, strict=True):
+        pairs = [(k, i) for k in range(len(rows)) for i in range(len(x))]
+        basis = np.array([[rows[k], x[i]] for k, i in pairs]).reshape(-1, 2, len(t)).swapaxes(1, 2)
+        left = (
+            np.abs(t - np.einsum("kdc,kc->kd", basis, np.linalg.pinv(basis) @ t)).max(1)
+            if len(pairs)
+            else np.array([np.inf])
+        )
+        if left.min() > 1e-6 * np.abs(t).max():
+            return None
+        c = np.linalg.lstsq(basis[left.argmin()], t, rcond=None)[0] * [
+            np.linalg.norm(b) for b in basis[left.argmin()].T
+        ]
+        k, i = pairs[left.argmin()]
+        noise, data = np.abs(c) > 1e-6 * np.abs(c).max()
+        picked.append(
+            (
+                noise and of[k, 0] != trial.source[p, 0],
+                noise and tuple(of[k]) != tuple(trial.source[p]),
+                data and i != trial.row[p],
+            )
+        )
+    apart, noise, data = np.any(picked, axis=0)
+    if apart or not (noise or data):
+        return None
+    what = " and ".join(w for w, there in (("noise", noise), ("data x", data)) if there)
+    text = f"wrong target, other rows: the target of a row is made of the {what} of another row of the batch (shuffled, rolled, or paired wrongly)"
+    return Naming(FAIL, text, f"{np.mean([any(p[1:]) for p in picked]):.0%} of the rows")
+
+
+def _unread(caller, kind, trials, tables, founds, rng):
+    """(`Naming`, sense, details) of a loss that is not quadratic in what fn says at each point alone."""
+    tables, trials = tables[:2], trials[:2]
+    seen = [observation(caller, t) for t in trials]
+    terms, floors = [], [0.0] * len(tables)
+    for table, trial, q in zip(tables, trials, seen, strict=True):
+        sigma = np.where(trial.sigma > 0, trial.sigma, 1.0)
+        terms.append(vocabulary(table, q, (trial.eps, sigma), -trial.eps / sigma[:, None]))
+    found = search(tables, terms, None, floors)
+    if found:
+        at = [Level(t.setting.n, t.setting.d, float(np.median(t.sigma[t.sigma > 0]))) for t in trials]
+        return name_wrong(caller.objective, found, at, 1e-6), 1, {"terms": found[0].names}
+    left = max(f.fit.residual for f in founds)
+    wide = [t for t in tables if t.trial.points.size <= 24]
+    for jacobian, groups in ((True, None), (False, "all")):
+        for table in wide[:1]:
+            every = [np.arange(len(table.trial.points))] if groups else None
+            found = identify(table, every, jacobian=jacobian)
+            if found.fit.residual < NEAR / 100:
+                named = shape_of(found)
+                if named is not None:
+                    return named, 1, {}
+    naming, sense = unexplained(caller, kind, tables[0], None, left, rng)
+    if trials[0].setting.levels > 1 and naming.diagnosis == PIECES:
+        naming = naming._replace(diagnosis=MIXED)
+    return naming, sense, {}

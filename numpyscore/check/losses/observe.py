@@ -1,0 +1,336 @@
+"""Calling a user's loss on a probe: which extra arguments it takes, where it asked, which random numbers it drew, and what it returned."""
+
+import contextlib
+import inspect
+import sys
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...common.arrays import derivative_in, dtype_name, framework, model_with_parameter, source, to_numpy, wrapper
+from ...objectives import OBJECTIVES
+from .hearing import Draw, Heard, generator, generators_of, listening, repeating
+from .probes import Asked
+
+NOISE = ("noise", "eps", "epsilon", "z", "x0", "x_0")
+NAMES = {  # what a parameter of a loss is called -> what it is given
+    "alpha": ("alpha", "alpha_bar", "alphas_bar", "alpha_cumprod", "alphas_cumprod", "abar", "a_bar"),
+    "t": ("t", "time", "times", "timestep", "timesteps"),
+    "sigma": ("sigma", "std", "noise_std", "noise_scale", "noise_level", "sigma_n"),
+    "alphas": ("alphas", "alpha_bars", "alphas_cumprod", "alphas_bar", "alpha_bar", "abar"),
+    "level": ("level", "labels", "label", "idx", "indices", "index"),
+    "sigmas": ("sigmas", "levels", "noise_levels", "stds"),
+    "noise": NOISE,
+    "step": ("eps", "epsilon", "step", "step_size", "delta"),
+    "v": ("probes", "probe", "v", "vectors", "projections", "directions", "slices"),
+    "n_probes": ("n_probes", "num_probes", "n_projections", "num_projections", "n_slices", "num_slices", "n_vectors", "n_particles"),
+    "target": ("target_score", "target", "score_target", "data_score"),
+    "h": ("h",),
+    "h_prime": ("h_prime", "dh", "h_dash"),
+    "source": ("rng", "key", "generator", "seed"),
+}  # fmt: skip
+LEVELS_TOO = ("t", "sigma")  # what a loss over several levels may take for each row, besides its schedule
+
+
+class Setting(NamedTuple):
+    """One group of calls: sizes, data and random numbers stay, the probe changes. `level` is what a loss is told."""
+
+    n: int
+    d: int
+    m: int
+    seed: int
+    x: np.ndarray
+    extras: dict
+    level: Any = 1.0
+    levels: int = 1
+
+
+class Call(NamedTuple):
+    """What a loss said for one probe, where it asked (M, d) and what it told fn there (M,), and what it drew."""
+
+    value: float
+    points: np.ndarray | None
+    told: np.ndarray | None
+    draws: tuple = ()
+
+
+class LossCaller:
+    """The user's loss behind numbers."""
+
+    def __init__(self, where, loss, objective, wrap, known, said=None, shape=None, condition=None):
+        if not callable(loss):
+            raise TypeError(f"{where}: loss is {loss!r}, expected a function loss(fn, x, ...).")
+        self.where, self.loss, self.objective, self.known = where, loss, objective, known
+        self.shape, self.condition = shape, condition or {}
+        self.make = wrapper(where, wrap)
+        self.kind = framework(self.make(np.zeros(1)))
+        self.takes = _signature(where, loss, objective, self.condition)
+        self.numbers = {name: value for name, (_, value) in OBJECTIVES[objective].numbers.items()}
+        self.said = said  # what fn is meant to be, if the user said so
+        self.held = generators_of(loss)
+        self.way: Any = None
+        self.uncompiled = self.unseeded = False
+        self.calls, self.came, self.notes = 0, "", set()
+        self.as_score = False  # the loss calls fn.score(x), so fn is no prediction of something else
+        self.methods = False  # NumPy code that calls fn.trace and the like
+        self.eps = float(np.finfo(float).eps)
+        self.compiled: dict = {}
+        self.own_level = False
+
+    @property
+    def free(self):
+        """Whether fn may be a model of something else than the score: it is called as fn(x), and was not said to be one."""
+        return not self.as_score and self.said != "score"
+
+    def forget(self):
+        """Find out anew how the loss wants its arguments."""
+        self.way, self.compiled = None, {}
+
+    # ---- one call
+
+    def ask(self, probe, setting, slope=False):
+        """The `Call` of the loss for a probe; raises what the loss raises."""
+        errors = []
+        for way in [self.way] if self.way else _ways(self.kind):
+            try:
+                answer = self._ask(probe, setting, way, slope)
+            except Exception as error:
+                if self.way:
+                    raise
+                errors.append(error)
+                continue
+            self.way = way
+            return answer
+        raise errors[0]
+
+    def _ask(self, probe, setting, way, slope):
+        asked = Asked(probe, self._maker(way), self.shape)
+        one = self.make(np.asarray(1.0)) if self.kind in ("torch", "jax") else None
+        self.calls += 1
+        with listening(self.held, setting.seed, self.kind) as ear:
+            if slope and self.kind == "jax":
+                mean = lambda scale: _mean_of(self._run(asked, setting, way, scale, ear)[1], setting.n)
+                return Call(float(derivative_in(mean, one, "jax")), None, None)
+            model, value = self._run(asked, setting, way, one, ear)
+            if slope:
+                return Call(_torch_slope(model, value), None, None)
+        self.unseeded |= ear.unseeded
+        self.as_score, self.methods = asked.as_score, asked.methods
+        given = [Draw("given", setting.extras[what]) for what in ("noise", "v") if what in self.takes]
+        points, told = _where(asked, setting)
+        return Call(self._number(value, setting), points, told, (*given, *ear.draws))
+
+    def _maker(self, way):
+        return (lambda a: self.make(np.asarray(a, np.float32))) if way["single"] else self.make
+
+    def _run(self, asked, setting, way, scale, ear=None):
+        """(model, value) of the loss in the user's framework."""
+        make = self._maker(way)
+        positional, named = self._given(setting, make, way, ear)
+        asked.points.clear()
+        asked.told.clear()
+        asked.scale = scale
+        x = make(setting.x.reshape(-1, *self.shape) if self.shape else setting.x)
+        x = x.requires_grad_(True) if way["gradient"] else x
+        model = asked if self.kind != "torch" else model_with_parameter(asked.of, scale, self.kind)
+        with _uncompiled(self.kind) if self.uncompiled else contextlib.nullcontext():
+            value = _first(self.loss(model, x, *positional, **named))
+        if self.kind != "jax":  # whose arrays cannot be changed, and may be traced
+            left = to_numpy(x).reshape(setting.x.shape)
+            if not np.array_equal(left, setting.x.astype(left.dtype)):
+                self.notes.add("the loss changes x in place; let it work on a copy")
+        return model, value
+
+    def values(self, probes, setting):
+        """What the loss says of many probes (N,), with the random numbers of `ask`; compiled once where that is possible."""
+        if self.kind == "jax" and not self.uncompiled and (found := self._compiled(probes, setting)) is not None:
+            return found
+        out = []
+        for probe in probes:
+            self.calls += 1
+            asked = Asked(probe, self._maker(self.way), self.shape)
+            scale = self.make(np.asarray(1.0)) if self.kind == "torch" else None
+            with repeating(self.held, setting.seed, self.unseeded):
+                out.append(self._number(self._run(asked, setting, self.way, scale)[1], setting))
+        return np.array(out)
+
+    def _compiled(self, probes, setting):
+        """`values` by jax.jit, the probe's constants as arguments; None where the loss cannot be traced."""
+        jax, key = sys.modules["jax"], (setting.seed, probes[0].kind, setting.x.tobytes())
+        constants = [[np.array(c) for c in p.constants] for p in probes]
+        try:
+            if key not in self.compiled:
+                asked = Asked(probes[0], self._maker(self.way), self.shape)
+
+                def value(constants):
+                    asked.constants = constants
+                    return _mean_of(self._run(asked, setting, self.way, None)[1], setting.n)
+
+                self.compiled[key] = jax.jit(value)
+            with repeating(self.held, setting.seed, self.unseeded):
+                make = self._maker(self.way)
+                out = [float(self.compiled[key]([make(c) for c in cs])) for cs in constants]
+        except Exception:
+            return None
+        self.calls += len(probes)
+        return np.array(out)
+
+    def _given(self, setting, make, way, ear):
+        """Positional and keyword arguments beyond fn and x."""
+        values = {name: value for name, value in setting.extras.items() if name in self.takes}
+        positional, named = [], dict(self.condition)
+        for name, (parameter, how) in self.takes.items():
+            if name == "source":
+                value = source(parameter, setting.seed, self.kind)
+                if type(value) is np.random.Generator and ear is not None:
+                    value = generator(value.bit_generator, ear)
+            elif name == "n_probes":
+                value = setting.m
+            elif name in ("sigma", "alpha", "t") and np.ndim(setting.level) == 0:
+                value = 1 - setting.level**2 if name == "alpha" else setting.level
+                value = value if way["plain"] else make(np.asarray(value))
+            elif name in ("sigma", "alpha", "t"):
+                value = 1 - setting.level**2 if name == "alpha" else setting.level
+                value = self.make(value) if value.dtype.kind == "i" else make(value)
+            elif name == "step":
+                value = self.known["step"]
+            elif name in self.numbers:
+                value = self.numbers[name]
+            elif name == "level":
+                value = self.make(values[name])  # integers, in single precision too
+            elif name == "alphas":
+                value = make(1 - setting.extras["sigmas"] ** 2)
+            else:
+                value = values[name][0] if name == "v" and setting.m == 1 else values[name]
+                value = make(
+                    value.reshape(*value.shape[:-1], *self.shape)
+                    if self.shape and name in ("noise", "v", "target")
+                    else value
+                )
+            if how == "positional":
+                positional.append(value)
+            else:
+                named[parameter] = value
+        return positional, named
+
+    def _number(self, value, setting):
+        """The loss as one number: itself, or the mean of one number per sample."""
+        self.came = dtype_name(value)
+        a = to_numpy(value, f"{self.where}: what the loss returned").real
+        if a.dtype.kind == "f" and a.dtype.itemsize < 8:
+            self.eps = max(self.eps, float(np.finfo(a.dtype).eps))
+        if a.size != 1:
+            per_sample = a.shape in ((setting.n,), (setting.n, 1))
+            shape = "(n,)" if per_sample else str(a.shape)
+            self.notes.add(f"the loss returns an array {shape} instead of a number: its mean was checked")
+        return float(np.mean(a, dtype=float))
+
+
+def _ways(kind):
+    """How a loss may want its arguments: plain numbers or arrays of one; points that require a gradient; single precision."""
+    flags = (
+        [(False, True), (True, True), (False, False), (True, False)]
+        if kind == "torch"
+        else [(False, True), (False, False)]
+    )
+    ways = [{"gradient": g, "plain": p, "single": False} for g, p in flags]
+    return ways + ([{**way, "single": True} for way in ways] if kind != "numpy" else [])
+
+
+def _signature(where, loss, objective, condition):
+    """{what: (parameter, "positional" or "named")} of the parameters beyond fn and x that a loss is to be given."""
+    try:
+        parameters = list(inspect.signature(loss).parameters.values())
+    except (TypeError, ValueError):
+        return {}
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(positional) < 2 and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        raise TypeError(
+            f"{where}: loss takes {len(positional)} positional arguments, expected loss(fn, x, ...): the model, and the data."
+        )
+    rest = [p for p in positional[2:] + [p for p in parameters if p.kind is p.KEYWORD_ONLY] if p.name not in condition]
+    out: dict[str, tuple[str, str]] = {}
+    row = OBJECTIVES[objective]
+    names = NAMES | {name: called for name, (called, _) in row.numbers.items()}
+    more = LEVELS_TOO if objective == "multilevel_denoising" else ()
+    wanted = [*row.numbers, *row.takes, *more, "source"]
+    natural = [*row.numbers, *row.takes[: row.first]]
+    for p in rest:
+        what = next((name for name in wanted if p.name in names[name] and name not in out), None)
+        if what is None and natural and natural[0] not in out and p.default is p.empty and p.kind is not p.KEYWORD_ONLY:
+            what = natural[0]
+        if what is None and objective == "generalised" and p.default is p.empty:
+            what = next((name for name in natural if name not in out), None)
+        if what is None and p.default is p.empty:
+            known = ", ".join(name for key in wanted for name in names[key])
+            raise TypeError(
+                f"{where}: loss has a parameter {p.name!r} that means nothing to the objective {objective!r}, expected loss(fn, x) and any of {known}. "
+                f"Put a function around it that fixes {p.name}: lambda fn, x: loss(fn, x, {p.name}=...), or say condition={{{p.name!r}: ...}}."
+            )
+        if what is not None:
+            out[what] = (p.name, "positional" if p.kind is p.POSITIONAL_ONLY else "named")
+    if missing := [name for name in row.numbers if name not in out]:
+        raise ValueError(
+            f"{where}: loss does not take {missing[0]}, a number that the objective {objective!r} depends on; let it take it: "
+            f"loss(fn, x, {missing[0]})."
+        )
+    return out
+
+
+def _first(value):
+    """A loss that comes with other things: the first of a tuple, `loss` of a record or dict."""
+    if hasattr(value, "loss") and not hasattr(value, "detach"):
+        return value.loss
+    if isinstance(value, dict):
+        return value.get("loss", next(iter(value.values()), None))
+    return value[0] if isinstance(value, tuple | list) and len(value) else value
+
+
+def _mean_of(value, n):
+    return value if getattr(value, "ndim", 0) == 0 else value.mean()
+
+
+def _torch_slope(model, value):
+    """d value / d scale of the probe, 0 where no gradient arrives; None if the loss is a plain number."""
+    if not hasattr(value, "backward"):
+        return None
+    if not value.requires_grad:
+        return 0.0
+    model.scale.grad = None
+    value.mean().backward()
+    return 0.0 if model.scale.grad is None else float(model.scale.grad)
+
+
+def _uncompiled(kind):
+    """jax without jit, so that a probe sees numbers."""
+    jax = sys.modules.get("jax")
+    return jax.disable_jit() if kind == "jax" and jax is not None else contextlib.nullcontext()
+
+
+def _where(asked, setting):
+    """The distinct points (M, d) at which a probe was asked, in order, and one number (M,) that it was told beside each; None if hidden."""
+    d = setting.d
+    if not asked.points or any(p is None or p.shape[-1:] != (d,) for p in asked.points):
+        return None, None
+    flat = [np.asarray(p.real, float).reshape(-1, d) for p in asked.points]
+    told = [_beside_points(more, len(p)) for p, more in zip(flat, asked.told, strict=True)]
+    points = np.concatenate(flat)
+    first = np.sort(np.unique(points, axis=0, return_index=True)[1])
+    beside = None if any(t is None for t in told) else np.concatenate(told)[first]
+    return points[first], beside
+
+
+def _beside_points(more, rows):
+    """The first thing told with one number, or one for each row, as (rows,); None if there is none."""
+    for t in more:
+        if (
+            t is not None
+            and t.dtype.kind in "fiu"
+            and t.size
+            and (t.size in (1, rows) or (rows % t.size == 0 and t.ndim == 1))
+        ):
+            return np.broadcast_to(np.resize(t.astype(float).ravel(), rows), (rows,))
+    return None
+
+
+__all__ = ["Call", "Heard", "LossCaller", "Setting"]

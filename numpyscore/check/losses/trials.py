@@ -1,0 +1,181 @@
+r"""Where a loss asks, and what it did to the data to get there: x~ = c x + sigma eps, row by row, from one call that was heard.
+
+With the random numbers held, x~ moves by c times what x moves: that gives the row of the data behind each point, and c. What is left, x~ - c x,
+is a multiple of one of the rows of numbers that the loss drew: that gives eps, and sigma.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .hearing import NORMAL
+from .probes import random_probe
+
+MANY = 500  # points; more are not compared with each other
+
+
+class Trial(NamedTuple):
+    """One setting of a loss, and what it does there at its M points."""
+
+    setting: Any
+    points: np.ndarray  # (M, d)
+    told: np.ndarray | None  # (M,), what fn is told beside them
+    draws: tuple = ()
+    row: np.ndarray | None = None  # (M,), the data's row behind each point
+    c: np.ndarray | None = None  # (M,)
+    sigma: np.ndarray | None = None  # (M,)
+    eps: np.ndarray | None = None  # (M, d)
+    source: np.ndarray | None = None  # (M, 2), number of the draw, and row in it; -1 where no draw was heard
+    coupled: bool = False  # what is drawn goes to other rows when the data move
+    trouble: str = ""  # why c, sigma and eps are not known
+
+    @property
+    def clean(self):
+        """(M,) points that are c x, without noise."""
+        return self.sigma == 0
+
+
+def plain(caller, kind, setting, rng):
+    """A `Trial` whose points are the data themselves."""
+    call = caller.ask(random_probe(kind, setting.d, rng), setting)
+    return Trial(setting, setting.x, None, call.draws)
+
+
+def as_asked(caller, kind, setting, rng):
+    """A `Trial` with the points where the loss asks, and nothing known of them."""
+    call = caller.ask(random_probe(kind, setting.d, rng), setting)
+    if call.points is None:
+        return Trial(setting, setting.x, None, call.draws, trouble="unseen")
+    return Trial(setting, call.points, call.told, call.draws)
+
+
+def noisy(caller, kind, setting, rng):
+    """A `Trial` with c, sigma and eps of every point; `trouble` says why not."""
+    trial, probe = as_asked(caller, kind, setting, rng), random_probe(kind, setting.d, rng)
+    if trial.trouble:
+        return trial
+    trial, centres = _centred(trial)
+    again = centres(caller.ask(probe, setting))
+    if (
+        again.points is None
+        or again.points.shape != trial.points.shape
+        or not np.array_equal(again.points, trial.points)
+    ):
+        return trial._replace(trouble="not held")
+    for size in (1.0, 1e-4):
+        step = size * rng.choice([-1.0, 1.0], setting.x.shape) * rng.uniform(0.5, 1.5, setting.x.shape)
+        moved = centres(caller.ask(probe, setting._replace(x=setting.x + step)))
+        found = _scale(trial, moved, step, caller.eps)
+        if found is not None or caller.eps > 1e-10:
+            break
+    if found is None:
+        return trial._replace(trouble="not scaled")
+    row, c = found
+    c = np.where(np.abs(c - 1) <= 1e4 * caller.eps, 1.0, c)
+    shift = trial.points - c[:, None] * setting.x[row]
+    return with_noise(trial._replace(row=row, c=c, coupled=size < 1), shift, caller.eps)
+
+
+CLOSE = 1e-3  # points nearer than this belong to one difference quotient of the user's
+
+
+def _centred(trial):
+    """(the trial with the middle of each group of points that lie close together in place of them, the same for other calls)."""
+    points = trial.points
+    if len(points) > MANY:
+        return trial, lambda call: call
+    near = np.abs(points[:, None] - points).max(-1) < CLOSE * np.abs(points).max()
+    group = near.argmax(1)  # the first point that each lies close to
+    firsts, which = np.unique(group, return_inverse=True)
+    sizes = np.bincount(which)
+    if sizes.min() < 2 or np.ptp(sizes):
+        return trial, lambda call: call
+    mean = lambda a: (
+        None if a is None or len(a) != len(which) else np.array([a[which == k].mean(0) for k in range(len(firsts))])
+    )
+    return trial._replace(points=mean(points), told=mean(trial.told)), lambda call: call._replace(
+        points=mean(call.points)
+    )
+
+
+def _scale(trial, moved, step, eps):
+    """(row of the data, c) of each point, from where it goes when the data move by `step`; None where it goes elsewhere."""
+    if moved.points is None or moved.points.shape != trial.points.shape:
+        return None
+    change = moved.points - trial.points  # (M, d)
+    c = change @ step.T / np.sum(step**2, axis=1)  # (M, n)
+    left = np.abs(change[:, None] - c[..., None] * step).max(-1)
+    row = left.argmin(1)
+    every = np.arange(len(row))
+    c, left = c[every, row], left[every, row]
+    still = np.abs(change).max(1) == 0
+    row = np.where(still, every % len(step), row)
+    allowed = 1e3 * eps * np.abs(trial.points).max() + 1e4 * eps * np.abs(step).max()
+    return None if np.any(left > allowed) else (row, np.where(still, 0.0, c))
+
+
+def with_noise(trial, shift, eps):
+    """The trial with sigma and eps of shift = sigma eps, (M, d), by the draw that each row of it is a multiple of."""
+    M, d = shift.shape
+    rows, of = rows_of(trial.draws, d)
+    size = np.linalg.norm(shift, axis=1)
+    none = size <= 64 * eps * max(1.0, np.abs(trial.points).max()) * np.sqrt(d)
+    sigma, unit, source = np.zeros(M), np.zeros((M, d)), np.full((M, 2), -1)
+    if len(rows):
+        norm = np.sum(rows**2, axis=1)
+        factor = shift @ rows.T / norm  # (M, K)
+        left = np.linalg.norm(shift[:, None] - factor[..., None] * rows, axis=-1)
+        best = left.argmin(1)
+        for p in np.flatnonzero(~none):
+            k = best[p]
+            if left[p, k] <= 1e4 * eps * max(size[p], np.abs(trial.points).max() * 1e-2):
+                s = factor[p, k]
+                sigma[p], unit[p], source[p] = abs(s), np.sign(s) * rows[k], of[k]
+            elif d > 2 and (k := _spread(shift[p], rows)) is not None:  # numbers whose mean is not 0, centred
+                unit[p], source[p] = rows[k] - rows[k].mean(), of[k]
+                sigma[p] = np.linalg.norm(shift[p]) / float(np.linalg.norm(unit[p]) + 1e-300)
+    unknown = ~none & (source[:, 0] < 0)
+    sigma[unknown], unit[unknown] = np.nan, np.nan
+    source[none] = -2
+    trial = trial._replace(sigma=sigma, eps=unit, source=source)
+    return trial._replace(trouble="not heard") if unknown.any() else trial
+
+
+def _spread(shift, rows):
+    """Number of the row that a shift is a multiple of but for a constant, None if there is none."""
+    centred, off = rows - rows.mean(1, keepdims=True), shift - shift.mean()
+    norm = np.maximum(np.sum(centred**2, axis=1), 1e-300)
+    left = np.linalg.norm(off - (centred @ off / norm)[:, None] * centred, axis=1)
+    return int(left.argmin()) if left.min() <= 1e-6 * np.linalg.norm(off) else None
+
+
+def rows_of(draws, d):
+    """All rows of d numbers in what was drawn: (K, d), and where each comes from (K, 2)."""
+    rows, of = [], []
+    for k, draw in enumerate(draws):
+        a = np.asarray(draw.value, float)
+        wide = (
+            a.reshape(-1, d)
+            if a.size and a.size % d == 0 and a.shape and draw.law != "integers" and _ends_with(a.shape, d)
+            else None
+        )
+        if wide is None and a.ndim == 2 and a.shape[0] == d and draw.law == NORMAL:
+            wide = a.T  # drawn as (d, n)
+        if wide is None and a.ndim and a.size and (a.shape[-1] == 1 or a.ndim == 1) and draw.law == NORMAL:
+            wide = np.repeat(a.reshape(-1, 1), d, axis=1)  # one number for all dimensions of a row
+        if wide is not None:
+            rows.append(wide)
+            of += [(k, j) for j in range(len(wide))]
+    all_rows = np.concatenate(rows) if rows else np.empty((0, d))
+    used = np.sum(all_rows**2, axis=1) > 0
+    return all_rows[used], np.array(of).reshape(-1, 2)[used]
+
+
+def _ends_with(shape, d):
+    """Whether the last axes of a shape hold d numbers."""
+    size = 1
+    for n in reversed(shape):
+        size *= n
+        if size >= d:
+            return size == d
+    return False

@@ -1,0 +1,103 @@
+"""A field beside its reference: every transformation of the tables is recognised, ties stay ties, and noise is explained by nothing."""
+
+import numpy as np
+import pytest
+
+from numpyscore.check.explanations import Explanation, ranked, tied
+from numpyscore.check.fields import MAPS, read_field
+
+RNG = np.random.default_rng(0)
+X = 0.4 + RNG.standard_normal((7, 3)) * [0.5, 1.0, 2.0]
+S = np.tanh(X @ RNG.standard_normal((3, 3))) - 0.3 * X  # of order one, no symmetry
+ENERGY = 0.5 + np.sum(X**2, axis=1)
+DOUBT = 1e-12
+
+
+def read(theirs, reference=S, **options):
+    return read_field(theirs, reference, DOUBT, x=X, energy=ENERGY, **options)
+
+
+class Beside:
+    """What a map may ask for."""
+
+    theirs, x, energy = np.clip(S, -0.4, 0.6), X, ENERGY
+
+
+@pytest.mark.parametrize("factor", [1.0, -1.0, 0.37])
+@pytest.mark.parametrize("row", MAPS, ids=lambda row: row.key)
+def test_every_row_of_the_table_is_recognised(row, factor):
+    reference = S if row.key != "transposed" else S[:3]
+    t = row.of(reference, Beside)
+    found = read_field(factor * t, reference, DOUBT, x=X[: len(reference)], energy=ENERGY[: len(reference)])
+    assert row.key in [e.key for e in tied(found)], found
+    assert found[0].constants == (factor == 0.37 and not row.free), found
+    if factor < 0:
+        assert any("wrong sign" in e.sentence for e in tied(found)), found
+
+
+OTHERS = {  # theirs, key
+    "sign": (-S, "sign"),
+    "a mean over the batch": (S / 7, "scale"),
+    "a factor": (1.01 * S, "scale"),
+    "zero": (0 * S, "zero"),
+    "constant": (0 * S + 3, "constant"),
+    "confinement": (S + 0.7 * X, "linear term"),
+    "shift": (S + [1, 2, 3], "constant shift"),
+    "two columns": (S[:, [1, 0, 2]], "columns permuted"),
+    "three rows": (S[[1, 2, 0, 3, 4, 5, 6]], "rows permuted"),
+    "one dimension": (S * [1, 0, 1], "missing dimensions"),
+    "two signs": (S * [1, -1, -1], "sign of some dimensions"),
+    "one scale": (S * [1, 2, 1], "scale of some dimensions"),
+    "all scales": (S * [0.3, 2, 5], "scale of each dimension"),
+    "entries clipped": (np.clip(S, -0.4, 0.4), "clipped"),
+    "rows clipped": (S * np.minimum(1, 0.7 / np.linalg.norm(S, axis=1))[:, None], "clipped"),
+    "two rows": (S * np.where(np.arange(7) < 2, 1.1, 1)[:, None], "some rows"),
+    "no two rows": (S * (np.arange(7) > 1)[:, None], "missing rows"),
+    "weights": (S * RNG.uniform(0.5, 2, (7, 1)), "factor of each row"),
+    "a matrix": (S @ RNG.standard_normal((3, 3)), "other coordinates"),
+    "a rotation": (S @ np.linalg.qr(RNG.standard_normal((3, 3)))[0], "rotated"),
+    "single precision": (S.astype(np.float32).astype(float), "precision"),
+    "nearly": (S + 1e-5 * RNG.standard_normal(S.shape), "inaccurate"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_other_rule_is_recognised(name):
+    theirs, key = OTHERS[name]
+    assert read(theirs)[0].key == key, read(theirs)
+
+
+def test_a_dimension_off_by_a_factor_is_named_with_it():
+    """It was "scale of some dimensions" of two empty lists where no factor was off."""
+    (first, *_) = read(S * [1, 2, 1])
+    assert first.sentence == "dimension 1 of your score is off by a factor of 2, the others are right"
+
+
+def test_equal_fields_are_right_and_others_of_noise_are_explained_by_nothing():
+    assert [e.key for e in read(S)] == ["right"] and [e.key for e in read(S + 0.9 * DOUBT)] == ["right"]
+    for seed in range(20):
+        assert read(np.random.default_rng(seed).standard_normal(S.shape)) == []
+
+
+def test_what_the_numbers_do_not_decide_is_a_tie():
+    """With as many rows as dimensions 1/n is 1/d; with two rows the previous is the next."""
+    square = read_field(S[:3] / 3, S[:3], DOUBT)
+    assert {e.detail["reading"] for e in tied(square)} >= {"1/n", "1/d"}
+    two = read_field(S[1::-1], S[:2], DOUBT)
+    assert {e.key for e in tied(two)} >= {"previous row", "next row", "rows reversed"}
+
+
+def test_fields_of_another_formula_are_recognised_among_those_given():
+    other = RNG.standard_normal(S.shape)
+    found = read(-2 * other, among=[("another level", "it is the reference at the level before", other)])
+    assert found[0].key == "another level" and found[0].sentence.endswith("times -2") and found[0].constants == 1
+
+
+def test_an_explanation_holds_for_every_entry_or_is_none():
+    almost = -S + 1e-9 * (
+        np.arange(21).reshape(7, 3) == 4
+    )  # one entry contradicts the sign by a thousand times the doubt
+    assert not any(e.key == "sign" for e in read(almost))
+    near, far = (Explanation("a", "", constants=2, residual=r) for r in (0.9, 1.1))
+    simple = Explanation("b", "", constants=1)
+    assert ranked([far, near, simple]) == [simple, near]
