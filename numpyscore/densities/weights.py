@@ -52,7 +52,7 @@ def box_weight(lower, upper, cap=np.inf):
     cap : positive float, [x]
         Largest h of a side with ends, where h' is 0: far samples count equally, see `capped_weight`.
 
-    Source: Liu, Kanamori & Williams (2022), JMLR 23(177); Yu, Drton & Shojaie (2022), Information and Inference 11:1373-1415.
+    Source: Liu, Kanamori & Williams (2022), JMLR 23(186); Yu, Drton & Shojaie (2022), Information and Inference 11:739-780.
     """
     a, b = (np.asarray(numeric("box_weight", name, end), float) for name, end in (("lower", lower), ("upper", upper)))
     if not np.all(a < b):
@@ -131,8 +131,8 @@ def distance_weight(*, ball=None, polytope=None, cap=np.inf):
     ValueError
         If neither is given, a shape does not fit, the radius is not positive or a normal is 0.
 
-    Source: Liu, Kanamori & Williams (2022), JMLR 23(177), whose weight is the distance to the boundary; Yu, Drton & Shojaie (2022),
-    Information and Inference 11:1373-1415, for domains in R^d.
+    Source: Liu, Kanamori & Williams (2022), JMLR 23(186), whose weight is the distance to the boundary; Yu, Drton & Shojaie (2022),
+    Information and Inference 11:739-780, for domains in R^d.
     Test: test_support.py::test_distance_weights_are_distances_and_their_gradients
     """
     where = "distance_weight"

@@ -20,7 +20,7 @@ from .steps import Chapter, Sides, failing, hypothesis, vanishes
 CHAPTER = Chapter(6, "half-lines and boxes")
 SOURCE = "Hyvarinen (2007), Comput. Statist. Data Anal. 51:2499-2512; Yu, Drton & Shojaie (2019), JMLR 20(76)"
 BOXES = (
-    "Liu, Kanamori & Williams (2022), JMLR 23(177); Yu, Drton & Shojaie (2022), Information and Inference 11:1373-1415"
+    "Liu, Kanamori & Williams (2022), JMLR 23(186); Yu, Drton & Shojaie (2022), Information and Inference 11:739-780"
 )
 WEIGHTS = {"h = x": linear_weight(), "h = x^2": square_weight(), "h = min(x, 1)": capped_weight(1.0)}
 

@@ -7,6 +7,7 @@ What the networks of the package say is held against `textbook`, whose passes sh
 """
 
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -150,7 +151,7 @@ def collapsed(seed):
     for d in (60, 500):
         net = EnergyMLP.init(d, (8, 8), "softplus", rng=seed)
         W = net.layers[0][0]
-        R = Collapsed(W, 2).R
+        R = Collapsed(SimpleNamespace(W={1: W}, L=2), d).R
         size = np.abs(W).T @ np.abs(W)
         yield f"d = {d}: rows", Sides(number(len(R), 0), number(8, 0))
         yield f"d = {d}: squares of the rows", _worst(R.T @ R, W.T @ W, 64 * EPS * size.max())

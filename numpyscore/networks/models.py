@@ -155,7 +155,8 @@ class ScoreMLP(MLP):
     activation_name : str or Activation
     conditional : bool
 
-    Source: Song & Ermon (2019), arXiv:1907.05600, for networks of the score and the factor 1/sigma.
+    Source: Song & Ermon (2019), arXiv:1907.05600, for networks of the score; Song & Ermon (2020), arXiv:2006.09011, Technique 3, for the
+    factor 1/sigma.
     """
 
     kind = "ScoreMLP"
