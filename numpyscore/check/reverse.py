@@ -224,7 +224,7 @@ def _measured(walk, i, x):
         return "fn not used: the step never asks the network"
     if not np.allclose(asked[0][1], x, rtol=1e-5, atol=1e-6 * np.abs(x).max()):
         return None  # asked at another point, such as one with noise on top
-    exact = 1e-4 if np.array_equal(base, base.astype(np.float32)) or walk.kind == "jax" else 1e-8
+    exact = 1e-6 if np.array_equal(base, base.astype(np.float32)) else 1e-8
     own = SMALL * v.c
     alphas = (run(x + own) - run(x - own)) / (2 * own)
     signs = lambda k, size: tuple(size if j == k else 1.0 for j in range(calls))
@@ -272,7 +272,7 @@ class Steps:
         self.alpha = np.array([p.alpha for p in parts])
         self.gamma = np.array([p.gamma + (0.0,) * (self.calls - len(p.gamma)) for p in parts])
         self.var = np.array([p.var for p in parts])
-        self.exact, self.error = max(p.exact for p in parts), SIGMAS * np.sqrt(2 / draws)
+        self.exact, self.error = min(1e-4, max(p.exact for p in parts)), SIGMAS * np.sqrt(2 / draws)
         c, s = self.c, self.s
         self.here = Place(c[:-1], s[:-1], c[1:], s[1:])
 
@@ -595,7 +595,8 @@ def _verdict(where, steps, kind, walk, n, dim, rng, summary):
         return report(FAIL, told)
     kinds = {entry[0] for entry in found}
     if found and kind is not None and kind not in kinds:
-        return report(FAIL, f"another step: this is {found[0][1]}, not a step of kind {kind!r}")
+        other = f"another step: this is {found[0][1]}, not a step of kind {kind!r}"
+        return report(FAIL, " -- or -- ".join([*mistakes(steps, kind, 1)[:2], other]))
     if found == [("annealed", "a Langevin step at each level")] and kind is None and walk.takes_next:
         text = "undecided: this is a Langevin step, x + D score + sqrt(2 D) z, with a D that depends on the next level; say kind='annealed', or what else it should be"
         return report(INCONCLUSIVE, text)
