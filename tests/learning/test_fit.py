@@ -798,7 +798,7 @@ def test_the_time_is_told_before_the_first_step_and_changes_no_bit(tmp_path, mon
     assert told == pytest.approx(6 * 8 * (1 + 1) + 250 * levels * n / n)
     half = task.start()._replace(run=3)
     assert task.expected(half) == pytest.approx(3 * 8 * 2 + 250 * levels)
-    assert Task(ROWS, "implicit", 0.3, SMALL, 0, "lbfgs", 8, 256, 0.01).expected(None) is None
+    assert Task(ROWS, "implicit", 0.3, SMALL, 0, "lbfgs", 8, None, None).expected(None) is None
     said, options = [], {"model": LEVELS, "steps": 8, "sigma": [2.0, 0.5]}
     loud = fit(ROWS, announce=lambda *words: said.append(words), **options)
     assert said[0][1] == "6 trainings of 8 steps, and likelihoods" and len(said) == 1
