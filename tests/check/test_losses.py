@@ -198,3 +198,64 @@ def test_weights_of_other_rows_are_found():
     report = check_loss(loss, objective="multilevel_denoising")
     assert report.verdict == "FAIL" and report.name == "weights of other rows", report
     assert check_loss(lambda fn, x, sigmas, rng: loss(fn, x, sigmas, rng, 0), objective="multilevel_denoising")
+
+
+# ------------------------------------------------------------------------------- what is done to the data, the noise and the time
+
+
+def perturbed(noise=lambda rng, s: rng.standard_normal(s), mapped=lambda x: x, residual="eps"):
+    """fn.score at mapped(x) + sigma eps, pulled to -eps/sigma, written with eps or with the points."""
+
+    def loss(fn, x, sigma, rng):
+        x, e = mapped(x), noise(rng, x.shape)
+        y = x + sigma * e
+        return np.mean(half(fn.score(y) + (e / sigma if residual == "eps" else (y - x) / sigma**2)))
+
+    return loss
+
+
+def normalised(target):
+    """x goes to 2 x - 1 before it is noised, as images do."""
+    inner = diffusion(target)
+    return lambda fn, x, rng: inner(fn, 2 * x - 1, rng)
+
+
+@pytest.mark.parametrize("residual", ["eps", "points"])
+def test_data_that_are_mapped_affinely_first_are_no_mistake(residual):
+    report = check_loss(perturbed(mapped=lambda x: 2 * x - 1, residual=residual), objective="denoising")
+    assert report and any("2 x - 1" in note for note in report.notes), report
+
+
+@pytest.mark.parametrize("said, target", [("eps", EPS), ("x", X), ("v", V), ("score", SCORE)])
+def test_predictions_of_mapped_data_are_read_as_those_of_data(said, target):
+    assert check_loss(normalised(target), objective="denoising", predicts=said)
+    turned = check_loss(normalised(lambda *a: -target(*a)), objective="denoising", predicts=said)
+    assert turned.verdict == "FAIL", turned
+
+
+def test_a_wrong_target_of_mapped_data_is_still_found():
+    def loss(fn, x, sigma, rng):
+        y = 2 * x - 1 + sigma * rng.standard_normal(x.shape)
+        return np.mean(half(fn.score(y) + (y - x) / sigma**2))
+
+    report = check_loss(loss, objective="denoising")
+    assert report.verdict == "FAIL" and report.name == "wrong target, constant", report
+    report = check_loss(perturbed(lambda rng, s: rng.normal(0.2, 1, s), residual="points"), objective="denoising")
+    assert report.verdict == "FAIL" and "mean" in report.diagnosis and "sum over" not in report.diagnosis, report
+
+
+@pytest.mark.parametrize("residual", ["eps", "points"])
+@pytest.mark.parametrize("mapped", [lambda x: x, lambda x: 2 * x - 1])
+def test_noise_in_single_precision_is_said_and_no_mistake(residual, mapped):
+    in_single = lambda rng, s: rng.standard_normal(s, dtype=np.float32)
+    report = check_loss(perturbed(in_single, mapped, residual), objective="denoising")
+    assert report and any("single precision" in note for note in report.notes), report
+
+
+def test_a_thousandth_is_seen_beside_noise_in_single_precision():
+    def loss(fn, x, sigma, rng):
+        y = x + sigma * rng.standard_normal(x.shape, dtype=np.float32)
+        return np.mean(half(fn.score(y) + 1.001 * (y - x) / sigma**2))
+
+    report = check_loss(loss, objective="denoising")
+    assert report.verdict == "FAIL" and "1.001" in report.diagnosis, report

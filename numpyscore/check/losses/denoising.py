@@ -79,7 +79,7 @@ def read(trials, founds):
             w = own[p].mean()
             used = abs(w) > 1e-9 * np.abs(found.own).max()
             target = -found.b[p] / w if used else np.full(d, np.nan)
-            basis = np.stack([trial.eps[p], s.x[trial.row[p]]], axis=1)
+            basis = np.stack([trial.eps[p], trial.data[trial.row[p]]], axis=1)
             (a, b), *_ = np.linalg.lstsq(basis, target, rcond=None) if used else ((np.nan, np.nan), 0)
             left = np.abs(target - basis @ [a, b]).max() / max(np.abs(target).max(), 1e-300) if used else 0.0
             rows.append((w * M, a, b, left, trial.c[p], trial.sigma[p], t, p))

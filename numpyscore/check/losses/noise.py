@@ -11,7 +11,7 @@ from .names import COARSEST, SQUARE, Level, Naming, factor, missing, name_wrong
 from .plain import near_note, target_named, unusable
 from .structure import PIECES, shape_of
 from .terms import CALLS, observation, search, vocabulary
-from .trials import as_asked, noisy, rows_of
+from .trials import SINGLE, as_asked, noisy, rows_of
 from .unexplained import unexplained
 
 MANY, ROWS = 1000, 40
@@ -33,6 +33,7 @@ def denoised(caller, kind, settings, rng):
         trials = [noisy(caller, kind, s, rng) for s in settings]
     if all(t.trouble == "not heard" for t in trials):
         trials = _inferred(caller, kind, trials, rng)
+    trials, mapped = _of_mapped_data(trials)
     tables = [Answers(caller, kind, t, rng) for t in trials]
     wrong = unusable([t.grow(CALLS) for t in tables[:2]]) or _perturbation(caller, trials)
     if wrong is not None:
@@ -43,7 +44,11 @@ def denoised(caller, kind, settings, rng):
     naming, sense, details = _read(caller, kind, trials, tables, rng)
     if naming.verdict != FAIL:
         naming = _drawn(caller, kind, trials, rng) or naming
-    notes = naming.notes + denoising.kernel_note(
+    notes = naming.notes + mapped
+    if caller.eps < SINGLE and any(t.single for t in trials) and not any(n.startswith("right up to") for n in notes):
+        notes = (near_note(SINGLE), *notes)
+        naming = naming._replace(resolution=max(naming.resolution, COARSEST))
+    notes += denoising.kernel_note(
         *(np.concatenate([getattr(t, k)[t.sigma > 0] for t in trials]) for k in ("c", "sigma"))
     )
     if any(t.coupled for t in trials) and naming.verdict == FAIL:
@@ -71,6 +76,37 @@ def denoised(caller, kind, settings, rng):
 
 
 # ------------------------------------------------------------------------------- what happens to the data
+
+
+def _of_mapped_data(trials):
+    """(the trials with c beside scale (x + offset), notes) of a loss that maps its data affinely before they are noised.
+
+    The scale is what makes all c one, or the kernel variance preserving, or a straight line; 1 where nothing does.
+    """
+    if not any(t.offset is not None for t in trials):
+        return trials, ()
+    c, s = (np.concatenate([getattr(t, k) for t in trials if t.offset is not None]) for k in ("c", "sigma"))
+    with np.errstate(all="ignore"):
+        scales = (c, c / np.sqrt(1 - s**2), c / (1 - s))
+        scale = next((float(a.mean()) for a in scales if np.ptp(a) <= 1e-9 * np.abs(a).max()), 1.0)
+    scale = float(np.round(scale)) if abs(scale - np.round(scale)) <= 1e-9 and round(scale) else scale
+    rest = [np.where(np.abs(t.c / scale - 1) <= 1e-9, 1.0, t.c / scale) for t in trials if t.c is not None]
+    of = iter(rest)
+    trials = [t if t.c is None else t._replace(c=next(of), scale=scale) for t in trials]
+    words = dict.fromkeys(_map_in_words(t) for t in trials if t.offset is not None)
+    note = f"another convention: the data are mapped to {' or '.join(words)} before the noise is added; the score learnt is that of the mapped data"
+    return trials, (note,)
+
+
+def _map_in_words(trial):
+    """scale (x + offset) in words."""
+    b = trial.scale * trial.offset
+    x = "x" if trial.scale == 1 else f"{trial.scale:.6g} x"
+    return (
+        f"{x} {'-' if b[0] < 0 else '+'} {abs(b[0]):.6g}"
+        if np.ptp(b) <= 1e-9 * np.abs(b).max()
+        else f"{x} + a constant vector"
+    )
 
 
 def _perturbation(caller, trials):
@@ -270,7 +306,7 @@ def _entry_weights(caller, kind, trials, founds, rng):
         plain = np.abs(found.own - w[:, :, None] * np.eye(d)).max() <= 1e-6 * np.abs(w).max() and found.cross <= 1e-6
         if not plain or np.all(np.ptp(w[use], axis=1) <= 1e-6 * np.abs(w).max()) or np.any(w < -1e-9 * w.max()):
             return founds, ()
-        x, s, eps, c = trial.setting.x[trial.row], trial.sigma[:, None], trial.eps, trial.c[:, None]
+        x, s, eps, c = trial.data[trial.row], trial.sigma[:, None], trial.eps, trial.c[:, None]
         forms = [(-1 / np.where(s > 0, s, 1), 0), *(row.form(c, s) for row in denoising.PARAMETRISATIONS[:-1])]
         fields = [p * eps + q * x for p, q in forms]
         t = next((t for t in fields if np.abs(found.b + w * t)[use].max() <= 1e-6 * np.abs(found.b).max()), None)
@@ -358,7 +394,7 @@ def _by_score(caller, trials, r):
     for t, trial in enumerate(trials):
         here = r.of[:, 0] == t
         points = r.of[here, 1]
-        learnt = r.p[here, None] * trial.eps[points] + r.q[here, None] * trial.setting.x[trial.row[points]]
+        learnt = r.p[here, None] * trial.eps[points] + r.q[here, None] * trial.data[trial.row[points]]
         level = trial.sigma[points] if trial.told is None else trial.told[points]
         theirs = caller.known["score_of"](*(caller.make(a) for a in (learnt, trial.points[points], level)))
         theirs, right = to_numpy(theirs, "what score_of returned"), -trial.eps[points] / trial.sigma[points, None]
@@ -423,7 +459,10 @@ def _strange(caller, trials, founds, r):
     own = np.einsum("pii->pi", found.own).mean(1)
     use = (trial.sigma > 0) & (np.abs(own) > 1e-9 * np.abs(own).max())
     target, eps = -found.b[use] / own[use, None], trial.eps[use]
-    for right in (-eps / trial.sigma[use, None], eps, trial.setting.x[trial.row[use]]):
+    x = trial.data[trial.row[use]]
+    if (moved := _with_constant(target, eps, x, trial)) is not None:
+        return moved
+    for right in (-eps / trial.sigma[use, None], eps, x):
         named = target_named(target, right, {"n": trial.setting.n, "d": trial.setting.d})
         if named is not None:
             return named
@@ -438,10 +477,28 @@ def _strange(caller, trials, founds, r):
     )
 
 
+def _with_constant(target, eps, x, trial):
+    """The FAIL of targets p eps + q x + r with one r for all entries, where data or noise have a constant added; None if they are not that."""
+    if trial.offset is None or (target.shape[1] < 4 and len(target) < 4):
+        return None
+    basis = np.stack([a.ravel() for a in (eps, x, np.ones_like(x))], axis=1)
+    if np.ptp(trial.sigma) > 1e-6:
+        return None
+    (p, q, r), *_ = np.linalg.lstsq(basis, target.ravel(), rcond=None)
+    if np.abs(basis @ (p, q, r) - target.ravel()).max() > 1e-6 * np.abs(target).max():
+        return None
+    said = f"{p:.4g} eps {q:+.4g} x' {r:+.4g}" if abs(q) > 1e-6 * abs(p) else f"{p:.4g} eps {r:+.4g}"
+    text = (
+        f"wrong target, constant: the noisy points are x~ = c x' + sigma eps with x' = {_map_in_words(trial)}, and the target is {said} instead of -eps/sigma: "
+        f"it belongs to data without that constant (or the noise has a mean that is not 0)"
+    )
+    return Naming(FAIL, text, f"target = {said}")
+
+
 def _other_rows_in(target, trial, points):
     """The FAIL of targets p eps + q x with the noise or the data of other rows, or with numbers drawn apart; None if they are not that."""
     rows, of = rows_of(trial.draws, trial.setting.d)
-    x, picked = trial.setting.x, []
+    x, picked = trial.data, []
     for t, p in zip(target, points, strict=True):
         pairs = [(k, i) for k in range(len(rows)) for i in range(len(x))]
         basis = np.array([[rows[k], x[i]] for k, i in pairs]).reshape(-1, 2, len(t)).swapaxes(1, 2)

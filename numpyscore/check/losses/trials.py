@@ -1,7 +1,8 @@
-r"""Where a loss asks, and what it did to the data to get there: x~ = c x + sigma eps, row by row, from one call that was heard.
+r"""Where a loss asks, and what it did to the data to get there: x~ = c (x + o) + sigma eps, row by row, from one call that was heard.
 
 With the random numbers held, x~ moves by c times what x moves: that gives the row of the data behind each point, and c. What is left, x~ - c x,
-is a multiple of one of the rows of numbers that the loss drew: that gives eps, and sigma.
+is a multiple of one of the rows of numbers that the loss drew: that gives eps, and sigma. If it is none, an offset o of the data is sought with
+which it is one for every point: images go to 2 x - 1 before they are noised.
 """
 
 from typing import Any, NamedTuple
@@ -26,6 +27,8 @@ class Trial(NamedTuple):
     sigma: np.ndarray | None = None  # (M,)
     eps: np.ndarray | None = None  # (M, d)
     source: np.ndarray | None = None  # (M, 2), number of the draw, and row in it; -1 where no draw was heard
+    offset: np.ndarray | None = None  # (d,), added to all data
+    scale: float = 1.0  # of data with an offset: what is noised is scale (x + offset)
     coupled: bool = False  # what is drawn goes to other rows when the data move
     trouble: str = ""  # why c, sigma and eps are not known
 
@@ -33,6 +36,18 @@ class Trial(NamedTuple):
     def clean(self):
         """(M,) points that are c x, without noise."""
         return self.sigma == 0
+
+    @property
+    def single(self):
+        """Whether noise was drawn in single precision."""
+        used = set() if self.source is None else {int(k) for k in self.source[:, 0] if k >= 0}
+        return any(self.draws[k].value.dtype == np.float32 for k in used)
+
+    @property
+    def data(self):
+        """(n, d), what x~ is c times, but for the noise."""
+        x = self.setting.x
+        return x if self.offset is None else self.scale * (x + self.offset)
 
 
 def plain(caller, kind, setting, rng):
@@ -76,6 +91,7 @@ def noisy(caller, kind, setting, rng):
     return with_noise(trial._replace(row=row, c=c, coupled=size < 1), shift, caller.eps)
 
 
+SINGLE = float(np.finfo(np.float32).eps)
 CLOSE = 1e-3  # points nearer than this belong to one difference quotient of the user's
 
 
@@ -115,7 +131,47 @@ def _scale(trial, moved, step, eps):
 
 
 def with_noise(trial, shift, eps):
-    """The trial with sigma and eps of shift = sigma eps, (M, d), by the draw that each row of it is a multiple of."""
+    """The trial with sigma and eps of shift = c offset + sigma eps, (M, d), by the draw that each row of it is a multiple of."""
+    found = _multiples(trial, shift, eps)
+    if found.trouble and (offset := _offset(trial, shift, eps)) is not None:
+        moved = _multiples(trial, shift - trial.c[:, None] * offset, eps)
+        if not moved.trouble:
+            return moved._replace(offset=offset)
+    return _multiples(trial, shift, eps, spread=True) if found.trouble else found
+
+
+def _single(trial, eps):
+    """Which of the draws are in single precision or less, where the loss is in double."""
+    return np.array(
+        [eps < SINGLE and d.value.dtype.kind == "f" and d.value.dtype.itemsize < 8 for d in trial.draws], bool
+    )
+
+
+def _offset(trial, shift, eps):
+    """The one vector o (d,) with which shift = c o + sigma eps, eps the normals that the loss drew row by row; None if there is none.
+
+    With P the projection that removes eps of a point, P shift = c P o: a linear system, with more equations than unknowns.
+    """
+    M, d = shift.shape
+    rows, of = rows_of([draw for draw in trial.draws if draw.law == NORMAL], d)
+    if d < 2 or M * (d - 1) <= d or np.all(trial.c == 0):
+        return None
+    single = _single(trial, eps)
+    allowed = (8 * SINGLE if np.any(single) else 1e4 * eps) * np.abs(trial.points).max()
+    for k in np.unique(of[:, 0]):
+        mine = rows[of[:, 0] == k]
+        for which in (np.arange(M) % len(mine), trial.row % len(mine)):
+            unit = mine[which] / np.linalg.norm(mine[which], axis=1)[:, None]
+            P = np.eye(d) - unit[:, :, None] * unit[:, None]
+            A, y = (trial.c[:, None, None] * P).reshape(-1, d), np.einsum("mij,mj->mi", P, shift).ravel()
+            offset, _, rank, _ = np.linalg.lstsq(A, y, rcond=1e-8)
+            if rank == d and np.abs(A @ offset - y).max() <= allowed:
+                return np.where(np.abs(offset) <= 1e5 * eps, 0.0, offset)
+    return None
+
+
+def _multiples(trial, shift, eps, spread=False):
+    """The trial with sigma and eps of shift = sigma eps, (M, d); with `spread`, of numbers drawn with another mean that were centred."""
     M, d = shift.shape
     rows, of = rows_of(trial.draws, d)
     size = np.linalg.norm(shift, axis=1)
@@ -126,12 +182,15 @@ def with_noise(trial, shift, eps):
         factor = shift @ rows.T / norm  # (M, K)
         left = np.linalg.norm(shift[:, None] - factor[..., None] * rows, axis=-1)
         best = left.argmin(1)
+        precision = np.where(_single(trial, eps)[of[:, 0]], 8 * SINGLE, 1e4 * eps)
         for p in np.flatnonzero(~none):
             k = best[p]
-            if left[p, k] <= 1e4 * eps * max(size[p], np.abs(trial.points).max() * 1e-2):
+            if left[p, k] <= precision[k] * max(size[p], np.abs(trial.points).max() * 1e-2):
                 s = factor[p, k]
                 sigma[p], unit[p], source[p] = abs(s), np.sign(s) * rows[k], of[k]
-            elif d > 2 and (k := _spread(shift[p], rows)) is not None:  # numbers whose mean is not 0, centred
+            elif (
+                spread and d > 2 and (k := _spread(shift[p], rows)) is not None
+            ):  # numbers whose mean is not 0, centred
                 unit[p], source[p] = rows[k] - rows[k].mean(), of[k]
                 sigma[p] = np.linalg.norm(shift[p]) / float(np.linalg.norm(unit[p]) + 1e-300)
     unknown = ~none & (source[:, 0] < 0)
