@@ -259,3 +259,70 @@ def test_a_thousandth_is_seen_beside_noise_in_single_precision():
 
     report = check_loss(loss, objective="denoising")
     assert report.verdict == "FAIL" and "1.001" in report.diagnosis, report
+
+
+def joined(target, mix=lambda d: np.linalg.cholesky(0.5 * np.eye(d) + 0.5), call=lambda fn, y: fn.score(y)):
+    """Noise sigma B r, r unit normals, pulled to target(r, e = B r, sigma, C = B B^T)."""
+
+    def loss(fn, x, sigma, rng):
+        B, r = mix(x.shape[1]), rng.standard_normal(x.shape)
+        e = r @ B.T
+        return np.mean(half(call(fn, x + sigma * e) - target(r, e, sigma, B @ B.T)))
+
+    return loss
+
+
+def test_correlated_noise_has_another_score():
+    wrong = lambda r, e, s, C: -e / s
+    report = check_loss(joined(wrong), objective="denoising")
+    assert report.verdict == "FAIL" and report.name == "correlated noise", report
+    report = check_loss(joined(wrong, lambda d: np.diag(np.linspace(0.5, 1.5, d))), objective="denoising")
+    assert report.verdict == "FAIL" and report.name == "correlated noise", report
+    report = check_loss(joined(wrong, call=lambda fn, y: fn(y)), objective="denoising")  # fn may be C times the score
+    assert report.verdict == "INCONCLUSIVE" and report.name == "correlated noise", report
+
+
+def test_the_score_of_correlated_noise_is_right():
+    assert check_loss(joined(lambda r, e, s, C: -e @ np.linalg.inv(C) / s), objective="denoising")
+    turned = lambda d: np.linalg.qr(np.arange(1.0, d * d + 1).reshape(d, d) ** 1.5 + np.eye(d))[0]
+    assert check_loss(joined(lambda r, e, s, C: -e / s, turned), objective="denoising")
+    off = check_loss(joined(lambda r, e, s, C: e @ np.linalg.inv(C) / s), objective="denoising")
+    assert not off, off
+
+
+SCHEDULES = {"preserving": vp, "cosine": lambda t: (np.cos(np.pi * t / 2), np.sin(np.pi * t / 2)), "line": lambda t: (1 - t, t)}  # fmt: skip
+
+
+def told_beside(schedule, told, noised=lambda t: t):
+    def loss(fn, x, t, rng):
+        (c, s), e = SCHEDULES[schedule](noised(t)[:, None]), rng.standard_normal(x.shape)
+        return np.mean((fn(c * x + s * e, told(t)) - e) ** 2)
+
+    return loss
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_the_time_of_another_row_is_found_under_every_schedule(schedule):
+    report = check_loss(told_beside(schedule, lambda t: np.roll(t, 1)), objective="multilevel_denoising")
+    assert report.verdict == "FAIL" and report.name == "level told", report
+    for told, noised in (
+        (lambda t: t, lambda t: t),
+        (lambda t: np.roll(t, 1), lambda t: np.roll(t, 1)),
+        (lambda t: 1000 * t, lambda t: t),
+        (lambda t: np.log(t), lambda t: t),
+        (lambda t: np.round(4 * t), lambda t: t),
+    ):
+        report = check_loss(told_beside(schedule, told, noised), objective="multilevel_denoising")
+        assert report.verdict != "FAIL", report
+
+
+def test_a_constant_added_beside_any_scale_is_no_accusation():
+    def loss(fn, x, t, rng):
+        (c, s), e = vp(t[:, None]), rng.standard_normal(x.shape)
+        return np.mean((fn(c * x + s * e + 1, t) - e) ** 2)
+
+    report = check_loss(loss, objective="multilevel_denoising")
+    assert report.verdict != "FAIL", report
+    both = lambda rng, s: 0.6 * rng.standard_normal(s) + 0.8 * rng.standard_normal((s[0], 1))
+    report = check_loss(perturbed(both), objective="denoising")
+    assert report.verdict == "FAIL" and report.name == "correlated noise", report

@@ -190,6 +190,47 @@ def told(trials):
     return as_function(trials), ()
 
 
+def handed(trials):
+    """A FAIL if fn is told times that the loss was handed, one for each row, but those of other rows.
+
+    That is so if what it is told are these times in some order, one of them beside points of different noise, and the noise is a function of the
+    times in another order of the rows. A time that is rescaled, or rounded, is left alone.
+    """
+    orders = {
+        "": lambda a: a,
+        "the next row": lambda a: np.roll(a, -1),
+        "the previous row": lambda a: np.roll(a, 1),
+        "the rows in reversed order": lambda a: a[::-1],
+    }
+    found = []
+    for trial in trials:
+        times = np.asarray(trial.setting.level, float)
+        if trial.told is None or times.ndim != 1 or np.any(trial.sigma == 0):
+            return None
+        kernel = np.stack([trial.c, trial.sigma], axis=1)
+        if len(trial.told) != len(times) or not np.allclose(np.sort(trial.told), np.sort(times), rtol=ALIKE, atol=0):
+            return None
+        if _determines(trial.told, kernel):
+            continue
+        own = {word for word, order in orders.items() if _determines(order(times)[trial.row], kernel)}
+        if not own:
+            return None
+        found.append(
+            {word for word, order in orders.items() if np.allclose(order(times)[trial.row], trial.told, rtol=ALIKE)}
+        )
+    if not found:
+        return None
+    other = next((word for word in orders if word and all(word in words for words in found)), "another row")
+    text = f"level told: fn is told the time of {other}, not that of the noise which its point has"
+    return Naming(FAIL, text, "one time is told beside noise of different levels")
+
+
+def _determines(time, kernel):
+    """Whether rows with one time (M,) have one kernel (M, 2)."""
+    same = np.abs(time[:, None] - time) <= ALIKE * np.abs(time).max()
+    return bool(np.abs(kernel[:, None] - kernel).max(-1)[same].max() <= 1e-5 * np.abs(kernel).max())
+
+
 def _said(trials, what):
     """(level, level that fn is told, number of levels) of all rows, if what it is told are numbers of levels or sigmas; None if not."""
     pairs = []

@@ -20,7 +20,8 @@ TROUBLE = {
     "unseen": "its points are hidden from the probe (a compiled function); let the loss take noise= (unit normals)",
     "not held": "it draws noise that no seed holds; let the loss take rng= (or key, generator, noise)",
     "not scaled": "the noisy points are not c x + noise, row by row (tokens of several rows, noise coupled to the data, or x is transformed first); say shape=, or let the loss take noise=",
-    "not heard": "its noise was not heard (another library draws it), and is of no size known here; let the loss take rng= (or key, generator, noise)",
+    "correlated": "its noise was not heard, or has another level in each row, and is correlated between the coordinates of a row, or of different size in them: the target must be -C^-1 (x~ - c x)",
+    "not heard": "its noise was not heard (another library draws it, or it is mixed or shifted after it is drawn), and is of no size known here; let the loss take rng= (or key, generator, noise)",
 }
 MIXED = "levels mixed: only some of the levels or rows count at a time (a maximum, a minimum, a median, a sort, a clip), together they are not the weighted sum of their losses"
 
@@ -31,13 +32,17 @@ def denoised(caller, kind, settings, rng):
     if any(t.trouble == "unseen" for t in trials) and not caller.uncompiled:
         caller.uncompiled = True
         trials = [noisy(caller, kind, s, rng) for s in settings]
-    if all(t.trouble == "not heard" for t in trials):
+    unheard = trials if all(t.trouble == "not heard" for t in trials) else None
+    if unheard:
         trials = _inferred(caller, kind, trials, rng)
     trials, mapped = _of_mapped_data(trials)
     tables = [Answers(caller, kind, t, rng) for t in trials]
     wrong = unusable([t.grow(CALLS) for t in tables[:2]]) or _perturbation(caller, trials)
     if wrong is not None:
         return wrong, 1, {}
+    joined = _correlated(caller, kind, unheard, tables, rng) if unheard else None
+    if joined is not None:
+        return (_drawn(caller, kind, trials, rng) or joined if joined.verdict == PASS else joined), 1, {}
     trouble = next((t.trouble for t in trials if t.trouble not in ("", "inferred")), "")
     if trouble:
         return Naming(INCONCLUSIVE, f"hidden randomness: {TROUBLE[trouble]}", ""), 0, {}
@@ -243,6 +248,8 @@ def _inferred(caller, kind, trials, rng):
         "straight": lambda t: 1 - t.c,
     }
     first = trials[0].setting
+    if np.ndim(first.level):
+        return trials
     x = 0.3 + 1.2 * rng.standard_normal((MANY, first.d))
     many = noisy(caller, kind, first._replace(n=MANY, x=x, extras=first.extras | {"noise": x}), rng)
     if many.trouble != "not heard":
@@ -257,6 +264,8 @@ def _inferred(caller, kind, trials, rng):
             and abs(np.mean(z**2) - 1) <= SIGMAS * np.sqrt(2 / z.size)
             and abs(fourth - 1) <= SIGMAS * np.sqrt(11 / z.size)
         ):
+            if np.abs(z.T @ z / len(z) - np.eye(first.d)).max() > SIGMAS * np.sqrt(2 / len(z)):
+                return [t._replace(trouble="correlated") for t in trials]
             return [
                 t._replace(
                     sigma=np.array(size(t), float),
@@ -267,6 +276,68 @@ def _inferred(caller, kind, trials, rng):
                 for t in trials
             ]
     return trials
+
+
+def _correlated(caller, kind, trials, tables, rng):
+    """The `Naming` of noise that is B times the normals that were drawn, one B for all rows; None if it is not, or if it is isotropic.
+
+    The score of such points is -C^-1 (x~ - c x), C = B B^T. B is that of many rows, and must hold in the trial itself.
+    """
+    forms = []
+    for trial, table in zip(trials, tables, strict=True):
+        d, extras = trial.setting.d, trial.setting.extras
+        if np.ndim(trial.setting.level):
+            return None
+        x, noise = 0.3 + 1.2 * rng.standard_normal((ROWS, d)), rng.standard_normal((ROWS, d))
+        many = noisy(caller, kind, trial.setting._replace(n=ROWS, x=x, extras=extras | {"noise": noise}), rng)
+        if many.trouble != "not heard":
+            return None
+        (normals, shift), (here, there) = (_normals_and_shift(t) for t in (many, trial))
+        if not 0 < normals.shape[1] < ROWS / 2 or here.shape[1] != normals.shape[1]:
+            return None
+        B = np.linalg.lstsq(normals, shift, rcond=None)[0]
+        C, close = B.T @ B, 8 * SINGLE if many.draws[0].value.dtype == np.float32 else 1e-9
+        off = max(np.abs(normals @ B - shift).max(), np.abs(here @ B - there).max())
+        size = np.trace(C) / d
+        if off > close * np.abs(shift).max() or np.abs(C - size * np.eye(d)).max() <= 1e-6 * size:
+            return None
+        found = identify(table, jacobian=False)
+        w = np.einsum("iaa->i", found.own)[:, None] / d
+        if not found.fit.near or np.abs(found.own - w[..., None] * np.eye(d)).max() > 1e-6 * np.abs(w).max():
+            return Naming(INCONCLUSIVE, f"{JOINED}; what fn is pulled to was not read off", "")
+        if np.any(w <= 0):
+            return Naming(INCONCLUSIVE, f"{JOINED}; some rows have no weight, or one below 0", "")
+        target, right = -found.b / w, -there @ np.linalg.pinv(C)
+        is_it = lambda other, target=target: np.abs(target - other).max() <= 1e-6 * np.abs(target).max()
+        sizes = [size, *np.ravel(np.square(trial.setting.level))[:1]]
+        forms.append(1 if is_it(right) else -1 if any(is_it(-there / v) for v in sizes) else 0)
+    pattern = f"covariance of the noise over its mean variance, first row {np.array2string(C[0] / size, precision=3)}"
+    if all(form == 1 for form in forms):
+        return Naming(
+            PASS, "", pattern, (f"another convention: {JOINED}, C, and the target is its score -C^-1 (x~ - c x)",)
+        )
+    if all(form == -1 for form in forms) and (not caller.free or caller.known["predicts"] == "score"):
+        return Naming(FAIL, f"{JOINED}; the target is not the score of the points, which is -C^-1 (x~ - c x)", pattern)
+    return Naming(
+        INCONCLUSIVE,
+        f"{JOINED}; the score of the points is -C^-1 (x~ - c x), and the target is something else",
+        pattern,
+    )
+
+
+JOINED = "correlated noise: the noise has a covariance C between the coordinates of a row that is no multiple of the identity"
+
+
+def _normals_and_shift(trial):
+    """All normals that were drawn row by row (M, K), and x~ - c x (M, d)."""
+    M = len(trial.points)
+    drawn = [
+        np.asarray(t.value, float).reshape(M, -1)
+        for t in trial.draws
+        if t.law == NORMAL and len(np.shape(t.value)) and len(t.value) == M
+    ]
+    shift = trial.points - trial.c[:, None] * trial.setting.x[trial.row]
+    return np.concatenate([np.empty((M, 0)), *drawn], axis=1), shift
 
 
 # ------------------------------------------------------------------------------- what fn is pulled to
@@ -340,6 +411,7 @@ def _named(caller, kind, trials, r, rng):
     wrong = (
         wrong
         or _as_said(caller, trials)
+        or levels.handed(trials)
         or _told_at_many(caller, kind, trials, rng)
         or (levels.target_of_another(trials, r) if multilevel else None)
         or levels.averaged(trials, r)

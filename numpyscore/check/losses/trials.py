@@ -171,7 +171,7 @@ def _offset(trial, shift, eps):
 
 
 def _multiples(trial, shift, eps, spread=False):
-    """The trial with sigma and eps of shift = sigma eps, (M, d); with `spread`, of numbers drawn with another mean that were centred."""
+    """The trial with sigma and eps of shift = sigma eps, (M, d); with `spread`, sigma eps but for a constant, of numbers whose mean is not 0."""
     M, d = shift.shape
     rows, of = rows_of(trial.draws, d)
     size = np.linalg.norm(shift, axis=1)
@@ -188,9 +188,10 @@ def _multiples(trial, shift, eps, spread=False):
             if left[p, k] <= precision[k] * max(size[p], np.abs(trial.points).max() * 1e-2):
                 s = factor[p, k]
                 sigma[p], unit[p], source[p] = abs(s), np.sign(s) * rows[k], of[k]
-            elif (
-                spread and d > 2 and (k := _spread(shift[p], rows)) is not None
-            ):  # numbers whose mean is not 0, centred
+            elif spread and d > 2 and (k := _spread(shift[p], rows)) is not None:
+                centred = abs(shift[p].sum()) <= 1e4 * eps * np.abs(trial.points).max()
+                if trial.draws[of[k, 0]].law == NORMAL and not centred:
+                    continue  # something else is added
                 unit[p], source[p] = rows[k] - rows[k].mean(), of[k]
                 sigma[p] = np.linalg.norm(shift[p]) / float(np.linalg.norm(unit[p]) + 1e-300)
     unknown = ~none & (source[:, 0] < 0)
