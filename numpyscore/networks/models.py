@@ -285,9 +285,12 @@ def network_of(data, refuse):
     if conditional.shape or conditional.dtype != bool or confinement.shape or confinement.dtype != float:
         raise refuse("has a conditional that is no truth value or a confinement that is no number")
     layers = [(data[f"W{l}"], data[f"b{l}"]) for l in range(1, depth + 1)]
-    dtypes = {a.dtype for pair in layers for a in pair}
+    dtypes = {
+        a.dtype for pair in layers for a in pair if a.dtype.kind not in "iu"
+    }  # integers, written by hand, are numbers
     if len(dtypes) > 1 or any(dtype.kind not in "fc" for dtype in dtypes):
-        raise refuse(f"has weights of dtype {', '.join(sorted(map(str, dtypes)))}, expected one floating dtype for all")
+        found = ", ".join(sorted({str(a.dtype) for pair in layers for a in pair}))
+        raise refuse(f"has weights of dtype {found}, expected one floating dtype for all")
     cls: Any = kinds[text(data, "kind")]
     options: dict[str, Any] = {"conditional": bool(conditional)}
     if cls is EnergyMLP:

@@ -261,8 +261,10 @@ def test_whatever_entry_of_a_model_file_is_forged_it_is_one_value_error(kind, tm
     good, tried = read_npz(path, ValueError), 0
     for name, a in {**good, "data_more": np.zeros(3), "W9": np.zeros((1, 1))}.items():
         for forged in forgeries(a):
-            if forged is None and name not in good:
-                continue
+            if (forged is None and name not in good) or (
+                name[0] in "Wb" and forged is not None and forged.dtype == int
+            ):
+                continue  # integer weights are numbers: see test_parameters.py
             data = {key: value for key, value in good.items() if key != name} | (
                 {} if forged is None else {name: forged}
             )
