@@ -326,3 +326,10 @@ def test_a_constant_added_beside_any_scale_is_no_accusation():
     both = lambda rng, s: 0.6 * rng.standard_normal(s) + 0.8 * rng.standard_normal((s[0], 1))
     report = check_loss(perturbed(both), objective="denoising")
     assert report.verdict == "FAIL" and report.name == "correlated noise", report
+
+
+def test_antithetic_noise_is_not_shared():
+    both = lambda rng, s: np.concatenate([e := rng.standard_normal((s[0] // 2, s[1])), -e])
+    assert check_loss(perturbed(both), objective="denoising")
+    report = check_loss(perturbed(lambda rng, s: np.ones(s) * rng.standard_normal(s[1])), objective="denoising")
+    assert report.verdict == "FAIL" and report.name == "shared noise", report

@@ -232,7 +232,8 @@ def _one_row_for_all(trial):
     """Whether points of different data have one and the same noise."""
     use = trial.sigma > 0
     pairs = {(r, *map(int, s)) for r, s in zip(trial.row[use], trial.source[use], strict=True)}
-    return len({p[0] for p in pairs}) > 1 and len({p[1:] for p in pairs}) == 1
+    antithetic = np.any(np.sum(trial.eps[use] * trial.eps[use][0], axis=1) < 0)
+    return len({p[0] for p in pairs}) > 1 and len({p[1:] for p in pairs}) == 1 and not antithetic
 
 
 def _other_rows(trials):
