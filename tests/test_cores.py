@@ -12,7 +12,7 @@ HERE = Path(__file__).parent
 CONFTEST = "import cores\ndef pytest_runtestloop(session):\n    return cores.run(session) or None\n"
 TESTS = """
 import os, pytest
-@pytest.mark.parametrize("i", range(150))
+@pytest.mark.parametrize("i", range(70))
 def test(i):
     with open(os.environ["SEEN"], "a") as file:
         file.write(f"{__name__} {i} {os.getpid()}\\n")
@@ -20,7 +20,7 @@ def test(i):
 """
 
 
-def outcome(folder, processes, bad="77", *options):
+def outcome(folder, processes, bad="47", *options):
     """(exit code, last line, [module, number, process] of every test run, the whole output)."""
     (folder / "conftest.py").write_text(CONFTEST)
     for name in ("test_a", "test_b", "test_c"):
@@ -45,16 +45,16 @@ def outcome(folder, processes, bad="77", *options):
 def test_several_processes_run_every_test_once_and_tell_every_failure(tmp_path):
     for processes in (1, 3):
         code, last, seen, output = outcome(tmp_path, processes)
-        assert code == 1 and re.match(r"2 failed, 448 passed", last), output
-        assert len(seen) == len({(module, i) for module, i, _ in seen}) == 450
-        assert output.count("test_a.py::test[77]") == output.count("test_b.py::test[77]") == 1
+        assert code == 1 and re.match(r"2 failed, 208 passed", last), output
+        assert len(seen) == len({(module, i) for module, i, _ in seen}) == 210
+        assert output.count("test_a.py::test[47]") == output.count("test_b.py::test[47]") == 1
         if processes == 1:
             assert len({process for *_, process in seen}) == 1
     code, last, _, output = outcome(tmp_path, 2, "-1")
-    assert code == 0 and last.startswith("450 passed"), output
+    assert code == 0 and last.startswith("210 passed"), output
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_control_a_process_that_dies_is_no_success(tmp_path):
-    code, _, _, output = outcome(tmp_path, 2, "77 or os._exit(9)")
+    code, _, _, output = outcome(tmp_path, 2, "47 or os._exit(9)")
     assert code != 0, output

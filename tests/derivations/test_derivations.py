@@ -54,7 +54,7 @@ NEED_THE_NOISY_DENSITY = {
     [
         ("gaussian", (1, 3)),
         ("mixture", (1, 2)),
-        ("logistic", (1, 2)),
+        pytest.param("logistic", (1, 2), marks=pytest.mark.nightly),
         *(pytest.param(name, (1, 2, 3), marks=pytest.mark.nightly) for name in SMOOTH),
     ],
 )
@@ -159,7 +159,7 @@ def cases(draw):
 
 @given(case=cases())
 @settings(
-    max_examples=settings.default.max_examples // 5
+    max_examples=max(2, settings.default.max_examples // 8)
 )  # each is a grid in the plane, refined until it bounds its error
 def test_integration_by_parts_on_random_densities_and_networks(case):
     for s in LINES:

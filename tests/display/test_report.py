@@ -295,9 +295,8 @@ def test_a_device_is_not_replaced_by_a_page(capsys):
 
 
 @pytest.mark.skipif(PROGRAM is None, reason="no Chromium is installed")
-@pytest.mark.parametrize(
-    "screens", [SCREENS[-1:], pytest.param(SCREENS, marks=pytest.mark.nightly)], ids=["a phone", "all screens"]
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize("screens", [SCREENS[-1:], SCREENS], ids=["a phone", "all screens"])
 def test_a_browser_shows_it(screens, verdicts, tmp_path):
     path = tmp_path / "page.html"
     path.write_text(report(verdicts), encoding="utf-8")

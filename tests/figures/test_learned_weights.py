@@ -26,6 +26,7 @@ def short():
     return toy.learned(0, steps=700)[0]
 
 
+@pytest.mark.nightly
 def test_a_learned_score_gives_two_modes_their_weights_and_plain_langevin_does_not(short):
     """1000 chains: a share has the standard error 0.4 / sqrt(1000) = 0.013, and 0.016 near one half; the score may add 0.02 of its own.
 
