@@ -7,18 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-
-from numpyscore.cli import main
-
-
-def call(capsys, *argv):
-    """Exit code, stdout, stderr."""
-    try:
-        code = main(list(argv))
-    except SystemExit as error:
-        code = error.code
-    out = capsys.readouterr()
-    return code, out.out, out.err
+from commandline import call
 
 
 def test_one_step_on_one_density(capsys):

@@ -4,22 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from commandline import call
 
 import numpyscore as ns
 from numpyscore.check.numbers import readings
-from numpyscore.cli import main
 from numpyscore.numerics.differences import ROWS, STEPS, differences, widths
-
-
-def call(capsys, *argv):
-    """Exit code, stdout, stderr of a command."""
-    try:
-        code = main(list(argv))
-    except SystemExit as error:
-        code = error.code
-    out = capsys.readouterr()
-    return code, out.out, out.err
-
 
 # ------------------------------------------------------------------------------- the command line
 

@@ -10,9 +10,9 @@ import time
 
 import numpy as np
 import pytest
+from commandline import call
 
 from numpyscore import EnergyMLP, from_csv, load_fitted
-from numpyscore.cli import main
 from numpyscore.common.files import read_npz, write_npz
 from numpyscore.learning.checkpoints import NAME
 
@@ -26,16 +26,6 @@ def data(tmp_path):
     path = tmp_path / "rows.csv"
     np.savetxt(path, ROWS, delimiter=",", header="a,b", comments="")
     return path
-
-
-def call(capsys, *argv):
-    """Exit code, stdout, stderr."""
-    try:
-        code = main([*map(str, argv)])
-    except SystemExit as error:
-        code = error.code
-    out = capsys.readouterr()
-    return code, out.out, out.err
 
 
 def start(data, out, *options, seconds=0.0):

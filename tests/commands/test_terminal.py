@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from commandline import call
 
 from numpyscore.cli import main
 from numpyscore.commands import terminal
@@ -24,16 +25,6 @@ def folder(tmp_path_factory):
     np.savetxt(place / "rows.csv", ROWS, delimiter=",", header="a,b", comments="")
     assert main(["fit", str(place), "--out", str(place / "out"), *QUICK]) == 0
     return place
-
-
-def call(capsys, *argv):
-    """Exit code, stdout, stderr."""
-    try:
-        code = main([*map(str, argv)])
-    except SystemExit as error:
-        code = error.code
-    out = capsys.readouterr()
-    return code, out.out, out.err
 
 
 class Stdin:

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from commandline import call
 from scipy import integrate, stats
 
 import numpyscore as ns
@@ -20,7 +21,6 @@ from numpyscore import (
     generalised_loss,
     load_fitted,
 )  # fmt: skip
-from numpyscore.cli import main
 from numpyscore.densities.support import Support, support_of
 from numpyscore.learning.fit import Task
 from numpyscore.learning.units import Units, save_fitted
@@ -286,15 +286,6 @@ def test_a_score_without_energy_and_one_with_levels_are_refused():
             ValueError, match=r"draw: a support was given and .* expected an EnergyMLP without noise levels"
         ):
             draw(net, 3, sigmas=[1.0, 0.1], support=(0, INF), rng=0)
-
-
-def call(capsys, *argv):
-    try:
-        code = main([*map(str, argv)])
-    except SystemExit as error:
-        code = error.code
-    out = capsys.readouterr()
-    return code, out.out, out.err
 
 
 @pytest.fixture

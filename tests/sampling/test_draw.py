@@ -2,14 +2,13 @@
 
 import json
 import math
-import os
 import re
 
 import numpy as np
 import pytest
+from commandline import call
 from scipy import stats
 
-from numpyscore.cli import main
 from numpyscore.densities import Gaussian
 from numpyscore.learning.columns import Grid
 from numpyscore.learning.units import Units, save_fitted
@@ -152,16 +151,6 @@ def files(tmp_path):
     rows = UNITS.to_data(np.random.default_rng(0).standard_normal((150, 2)))
     (tmp_path / "rows.csv").write_text('a,"b,c"\n' + "".join(f"{a!r},{b!r}\n" for a, b in rows.tolist()))
     return tmp_path, rows
-
-
-def call(capsys, *argv):
-    """Exit code, stdout, stderr."""
-    try:
-        code = main([os.fspath(a) for a in argv])
-    except SystemExit as error:
-        code = error.code
-    out = capsys.readouterr()
-    return code, out.out, out.err
 
 
 def read(path):
