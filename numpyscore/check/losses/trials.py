@@ -31,6 +31,7 @@ class Trial(NamedTuple):
     scale: float = 1.0  # of data with an offset: what is noised is scale (x + offset)
     coupled: bool = False  # what is drawn goes to other rows when the data move
     trouble: str = ""  # why c, sigma and eps are not known
+    beside: np.ndarray | None = None  # (M, k), all that fn is told
 
     @property
     def clean(self):
@@ -61,7 +62,7 @@ def as_asked(caller, kind, setting, rng):
     call = caller.ask(random_probe(kind, setting.d, rng), setting)
     if call.points is None:
         return Trial(setting, setting.x, None, call.draws, trouble="unseen")
-    return Trial(setting, call.points, call.told, call.draws)
+    return Trial(setting, call.points, call.told, call.draws, beside=call.beside)
 
 
 def noisy(caller, kind, setting, rng):
@@ -77,18 +78,24 @@ def noisy(caller, kind, setting, rng):
         or not np.array_equal(again.points, trial.points)
     ):
         return trial._replace(trouble="not held")
+    single = np.array_equal(trial.points, trial.points.astype(np.float32))
+    eps = (
+        max(caller.eps, SINGLE)
+        if single and not np.array_equal(setting.x, setting.x.astype(np.float32))
+        else caller.eps
+    )
     for size in (1.0, 1e-4):
         step = size * rng.choice([-1.0, 1.0], setting.x.shape) * rng.uniform(0.5, 1.5, setting.x.shape)
         moved = centres(caller.ask(probe, setting._replace(x=setting.x + step)))
-        found = _scale(trial, moved, step, caller.eps)
-        if found is not None or caller.eps > 1e-10:
+        found = _scale(trial, moved, step, eps)
+        if found is not None or eps > 1e-10:
             break
     if found is None:
         return trial._replace(trouble="not scaled")
     row, c = found
-    c = np.where(np.abs(c - 1) <= 1e4 * caller.eps, 1.0, c)
+    c = np.where(np.abs(c - 1) <= 1e4 * eps, 1.0, c)
     shift = trial.points - c[:, None] * setting.x[row]
-    return with_noise(trial._replace(row=row, c=c, coupled=size < 1), shift, caller.eps)
+    return with_noise(trial._replace(row=row, c=c, coupled=size < 1), shift, eps)
 
 
 SINGLE = float(np.finfo(np.float32).eps)
@@ -109,9 +116,9 @@ def _centred(trial):
     mean = lambda a: (
         None if a is None or len(a) != len(which) else np.array([a[which == k].mean(0) for k in range(len(firsts))])
     )
-    return trial._replace(points=mean(points), told=mean(trial.told)), lambda call: call._replace(
-        points=mean(call.points)
-    )
+    return trial._replace(
+        points=mean(points), told=mean(trial.told), beside=mean(trial.beside)
+    ), lambda call: call._replace(points=mean(call.points))
 
 
 def _scale(trial, moved, step, eps):
@@ -181,7 +188,8 @@ def _multiples(trial, shift, eps, spread=False):
         norm = np.sum(rows**2, axis=1)
         factor = shift @ rows.T / norm  # (M, K)
         left = np.linalg.norm(shift[:, None] - factor[..., None] * rows, axis=-1)
-        best = left.argmin(1)
+        own = (of[:, 1] % len(trial.setting.x) == trial.row[:, None]) & (factor > 0)  # signs have many multiples
+        best = (left + 1e-9 * size[:, None] * ~own).argmin(1)
         precision = np.where(_single(trial, eps)[of[:, 0]], 8 * SINGLE, 1e4 * eps)
         for p in np.flatnonzero(~none):
             k = best[p]

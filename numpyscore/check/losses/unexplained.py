@@ -45,6 +45,12 @@ def _function_of_right(caller, kind, table, right, left, rng):
     return Naming(FAIL, text, "monotone in the reference")
 
 
+def _of_first_power(caller, kind, table, right, left, rng):
+    """It grows with the model, not with its square."""
+    power = growth(table, caller, table.trial.setting)
+    return not_quadratic(power, left, "") if power is not None and abs(power - 1) < 0.05 else None
+
+
 def _pieces(caller, kind, table, right, left, rng):
     """Only some rows or terms count at a time."""
     return Naming(FAIL, PIECES, "a square for models near each other, none for all") if piecewise(table) else None
@@ -64,4 +70,4 @@ def _away(caller, kind, table, right, left, rng):
     return Naming(FAIL, text, f"asked at {np.array2string(points[-1], precision=3)}")
 
 
-RULES = (_clamped, _round_off, _function_of_right, _pieces, _away)
+RULES = (_clamped, _round_off, _function_of_right, _of_first_power, _pieces, _away)
