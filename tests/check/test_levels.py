@@ -108,14 +108,16 @@ def test_noise_that_is_not_multiplied_by_its_level_is_found():
 
 
 def test_noise_that_goes_with_its_level_is_found():
-    def loss(fn, x, rng):
-        e = rng.standard_normal(x.shape)
-        t = 0.5 + 0.4 * np.tanh(e[:, 0])
-        c, s = (a[:, None] for a in cosine(t))
+    def loss(fn, x, rng, apart=False):
+        a, rest = rng.standard_normal(len(x)), rng.standard_normal((len(x), x.shape[1] - 1))
+        e = np.column_stack([a, rest])
+        t = 0.5 + 0.4 * np.tanh(rng.standard_normal(len(x)) if apart else a)
+        c, s = (v[:, None] for v in cosine(t))
         return np.mean((fn(c * x + s * e, t) - e) ** 2)
 
     report = check_loss(loss, objective=MANY, predicts="eps")
     assert report.verdict == "FAIL" and report.name == "one key", report
+    assert check_loss(lambda fn, x, rng: loss(fn, x, rng, True), objective=MANY, predicts="eps")
 
 
 def test_labels_beside_the_level_are_no_levels():
@@ -323,3 +325,12 @@ def test_a_second_difference_that_counts_its_middle_once_is_named():
 
     report = check_loss(loss, objective="finite_difference_sliced", model="energy")
     assert report.verdict == "FAIL" and "have the factors -1, -1, 1" in report.diagnosis, report
+
+
+def test_functions_of_the_loss_of_each_sample_are_named():
+    softplus = lambda fn, x: np.mean(np.logaddexp(0, half(fn.score(x)) + fn.trace(x)))
+    report = check_loss(softplus, objective="implicit")
+    assert report.verdict == "FAIL" and report.name == "function of the loss", report
+    volume = lambda fn, x: np.mean(half(fn.score(x)) + np.linalg.slogdet(fn.jacobian(x))[1])
+    report = check_loss(volume, objective="implicit")
+    assert report.verdict == "FAIL" and "determinant" in report.diagnosis, report

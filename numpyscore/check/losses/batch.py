@@ -11,7 +11,7 @@ import numpy as np
 from ..report import FAIL
 from .identify import SPARE, Answers, solve
 from .names import Naming, factor
-from .trials import noisy
+from .trials import mixture, noisy, with_mixture
 
 ROWS = 40
 ALIKE = 1e-6
@@ -32,6 +32,7 @@ class Batch(NamedTuple):
     told: np.ndarray | None
     level: np.ndarray  # (M,), arctan(sigma/c): 0 is data, pi/2 is noise
     exact: bool  # in double precision
+    close: float = ALIKE  # what w, p and q are known to, of the largest of each
     w: np.ndarray | None = None
     p: np.ndarray | None = None
     q: np.ndarray | None = None
@@ -55,6 +56,9 @@ def widened(caller, kind, setting, rng):
 def of_many_rows(caller, kind, setting, rng):
     """The `Batch` of a loss for `ROWS` rows, without w, p and q; None where its noise is not known."""
     trial = widened(caller, kind, setting, rng)
+    B = mixture(trial, caller.eps)
+    if B is not None and np.allclose(B.T @ B, np.eye(setting.d), atol=1e-6):
+        trial = with_mixture(trial, B, caller.eps) or trial
     if trial.trouble or not np.all(trial.sigma > 0):
         return None
     level = trial.setting.level
@@ -87,22 +91,24 @@ def with_values(caller, kind, batch, rng):
     w, a, b = fit.coefficients.reshape(3, M)
     if not fit.near or np.abs(w).max() <= 1e-9 * max(np.abs(a).max(), np.abs(b).max()):
         return batch
+    doubt = fit.doubt.reshape(3, M)
+    doubt = np.abs(doubt[0]).max() / np.abs(w).max() + np.abs(doubt[1:]).max() / max(np.abs(a).max(), np.abs(b).max())
     with np.errstate(all="ignore"):
-        return batch._replace(w=M * w, p=-a / w, q=-b / w)
+        return batch._replace(w=M * w, p=-a / w, q=-b / w, close=max(ALIKE, 10 * float(doubt)))
 
 
 # ------------------------------------------------------------------------------- functions of the level
 
 
-def function_of(values, level):
-    """Whether values (M,) could be a function of the level: one value where the level is one, and few ups and downs between."""
+def function_of(values, level, close=ALIKE, size=None):
+    """Whether values (M,), known to `close` of their size, could be a function of the level: one where the level is one, few ups and downs between."""
+    if not np.all(np.isfinite(values)):
+        return False
+    allowed = close * (np.abs(values).max() if size is None else size)
     order = np.lexsort((values, level))
     a, at = values[order], level[order]
-    size = np.abs(a).max()
-    same = np.diff(at) <= 1e-9 * np.abs(at).max()
-    if not np.all(np.isfinite(a)) or np.any(np.abs(np.diff(a))[same] > ALIKE * size):
-        return False
-    return bool(_path(a) <= SMOOTH * np.ptp(a) + len(a) * ALIKE * size)
+    same = np.diff(at) <= 1e-3 * close * np.abs(at).max()
+    return bool(np.all(np.diff(a)[same] <= allowed) and _path(a) <= SMOOTH * np.ptp(a) + len(a) * allowed)
 
 
 def one_to_one(told, batch):
@@ -147,8 +153,8 @@ def _other(holds):
 def _told_whatever_the_noise_is(batch, trials):
     if batch.varied or batch.told is None or _alike(batch.told) or len(batch.told) != len(batch.trial.setting.x):
         return None
-    if any(np.ptp(t.sigma) > ALIKE or np.ptp(t.c) > ALIKE for t in trials):
-        return None
+    if any(np.ptp(t.sigma) > ALIKE or np.ptp(t.c) > ALIKE for t in trials) or any(map(_alike, batch.trial.beside.T)):
+        return None  # one level for a batch, beside labels
     text = "levels mixed: the noise of all points has one size, whatever level fn is told: it is not multiplied by the level's sigma"
     return text, f"told {batch.told.min():.4g} to {batch.told.max():.4g}, sigma {batch.trial.sigma[0]:.4g} throughout"
 
@@ -196,9 +202,14 @@ def _noise_of_the_level(batch, trials):
 
 
 def _weight_of_another(batch, trials):
-    if batch.w is None or not batch.varied or _alike(batch.w) or function_of(batch.w, batch.level):
+    if (
+        batch.w is None
+        or not batch.varied
+        or _alike(batch.w, batch.close)
+        or function_of(batch.w, batch.level, batch.close)
+    ):
         return None
-    other = _other(lambda order: function_of(batch.w, order(batch.level)))
+    other = _other(lambda order: function_of(batch.w, order(batch.level), batch.close))
     if not other:
         return None
     text = f"weights of other rows: the weight of a row is made of the level of {other}"
@@ -228,19 +239,21 @@ def questions(batch, trials):
     return None if said is None else Naming(FAIL, *said)
 
 
-def _alike(a):
-    return bool(np.ptp(a) <= ALIKE * np.abs(a).max())
+def _alike(a, close=ALIKE):
+    return bool(np.ptp(a) <= close * np.abs(a).max())
 
 
 def _smooth(batch):
     """Whether the target has factors that are functions of the level, where rows have a weight."""
     use = np.abs(batch.w) > 1e-6 * np.abs(batch.w).max()
-    return all(function_of(a[use], batch.level[use]) for a in (batch.p, batch.q))
+    p, q, level = batch.p[use], batch.q[use], batch.level[use]
+    size = max(np.abs(p).max(), np.abs(q).max())
+    return function_of(p, level, batch.close, size) and function_of(q, level, batch.close, size)
 
 
 def weights_note(batch):
     """A note on weights that are no function of the level; ()."""
-    if batch is None or batch.w is None or not batch.varied or function_of(batch.w, batch.level):
+    if batch is None or batch.w is None or not batch.varied or function_of(batch.w, batch.level, batch.close):
         return ()
     return (
         "another convention: the weights of the rows are no function of their level (a mask, or numbers drawn for them)",
@@ -265,11 +278,16 @@ def averaged(caller, kind, batch, trials, r, rng):
         if _lawful([r.w[g][0] for g in several], sizes, r.rtol):
             return None
         first = batch.trial.setting if batch is not None and batch.w is not None else None
-        if first is None or not _alike(batch.w):
+        if first is None or not _alike(batch.w, batch.close):
             return None
         other = noisy(caller, kind, first._replace(seed=first.seed + 1), rng)
         again = None if other.trouble else with_values(caller, kind, batch._replace(trial=other, w=None), rng)
-        if again is None or again.w is None or not _alike(again.w) or _alike(np.array([again.w[0], batch.w[0]])):
+        if (
+            again is None
+            or again.w is None
+            or not _alike(again.w, batch.close)
+            or _alike(np.array([again.w[0], batch.w[0]]), 10 * batch.close)
+        ):
             return None
     which = f"that of {of}" if of else "another one in every batch"
     text = f"weights averaged: every row has the mean weight of its batch, {which}, and levels none of their own"

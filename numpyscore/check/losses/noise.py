@@ -11,7 +11,7 @@ from .names import COARSEST, SQUARE, Level, Naming, factor, missing, name_wrong
 from .plain import near_note, target_named, unusable
 from .structure import PIECES, shape_of
 from .terms import CALLS, observation, search, vocabulary
-from .trials import SINGLE, as_asked, noisy, rows_of
+from .trials import SINGLE, as_asked, mixture, noisy, rows_of, with_mixture
 from .unexplained import unexplained
 
 MANY = 1000
@@ -333,36 +333,15 @@ def _inferred(caller, kind, trials, rng):
 def _mixed(caller, kind, trials, rng):
     """(the trials, C (d, d) of each) of noise that is a mixture of the normals that were drawn, eps_i = r_i B with one B for all rows; None.
 
-    C = B^T B, its mean variance 1. B is found from many rows, whatever sigma each has: r_i B - lambda_i (x~ - c x)_i = 0 is linear in B and
-    lambda_i = 1/sigma_i, and determines them up to a factor. It must hold in the trial itself.
+    C = B^T B, its mean variance 1. B is found from many rows, and must hold in the trial itself.
     """
     out = []
     for trial in trials:
-        d, noise = trial.setting.d, trial.setting.extras["noise"]
-        many = batch.widened(caller, kind, trial.setting, rng)
-        if many.trouble != "not heard" or noise.ndim == 3:
+        B = mixture(batch.widened(caller, kind, trial.setting, rng), caller.eps)
+        mixed = None if B is None else with_mixture(trial, B, caller.eps)
+        if mixed is None:
             return None
-        (r, shift), (here, there) = (_normals_and_shift(t) for t in (many, trial))
-        (M, K), close = r.shape, 8 * SINGLE if many.single or caller.eps > 1e-10 else 1e-9
-        if K == 0 or M * d <= K * d + M or here.shape[1] != K:
-            return None
-        A = np.zeros((M, d, K * d + M))
-        for a in range(d):
-            A[:, a, a : K * d : d] = r
-        A[np.arange(M), :, K * d + np.arange(M)] = -shift / np.abs(shift).max()
-        _, sizes, V = np.linalg.svd(A.reshape(M * d, -1), full_matrices=False)
-        if sizes[-1] > close * sizes[0] or sizes[-2] < 1e-6 * sizes[0]:
-            return None
-        B = V[-1, : K * d].reshape(K, d) * np.sign(V[-1, K * d :].sum())
-        B *= np.sqrt(d / np.sum(B**2))
-        eps = here @ B
-        sigma = np.sum(there * eps, axis=1) / np.sum(eps**2, axis=1)
-        if np.abs(there - sigma[:, None] * eps).max() > close * np.abs(there).max() or np.any(sigma <= 0):
-            return None
-        source = np.stack(
-            [np.full(len(eps), next(k for k, t in enumerate(trial.draws) if t.law == NORMAL)), trial.row], axis=1
-        )
-        out.append((trial._replace(sigma=sigma, eps=eps, source=source, trouble=""), B.T @ B))
+        out.append((mixed, B.T @ B))
     return tuple(zip(*out, strict=True))
 
 
@@ -393,18 +372,6 @@ def _correlated(caller, trials, covariances, tables):
 
 
 JOINED = "correlated noise: the noise has a covariance C between the coordinates of a row that is no multiple of the identity"
-
-
-def _normals_and_shift(trial):
-    """All normals that were drawn row by row (M, K), and x~ - c x (M, d)."""
-    M = len(trial.points)
-    drawn = [
-        np.asarray(t.value, float).reshape(M, -1)
-        for t in trial.draws
-        if t.law == NORMAL and len(np.shape(t.value)) and len(t.value) == M
-    ]
-    shift = trial.points - trial.c[:, None] * trial.setting.x[trial.row]
-    return np.concatenate([np.empty((M, 0)), *drawn], axis=1), shift
 
 
 # ------------------------------------------------------------------------------- what fn is pulled to

@@ -209,6 +209,60 @@ def _multiples(trial, shift, eps, spread=False):
     return trial._replace(trouble="not heard") if unknown.any() else trial
 
 
+def _normals_and_shift(trial):
+    """All normals that were drawn row by row (M, K), each once, and x~ - c x (M, d)."""
+    M = len(trial.points)
+    drawn = [
+        column
+        for t in trial.draws
+        if t.law == NORMAL and len(np.shape(t.value)) and len(t.value) == M
+        for column in np.asarray(t.value, float).reshape(M, -1).T
+    ]
+    once = [a for k, a in enumerate(drawn) if not any(np.array_equal(a, b) for b in drawn[:k])]
+    return np.array(once).reshape(-1, M).T, trial.points - trial.c[:, None] * trial.setting.x[trial.row]
+
+
+def mixture(trial, eps):
+    """B (K, d) of noise that is a mixture of the K normals drawn for each row, x~_i - c_i x_i = sigma_i r_i B, with mean variance 1; None if it is not.
+
+    r_i B - lambda_i (x~ - c x)_i = 0 is linear in B and lambda_i = 1/sigma_i, and many rows determine them up to a factor.
+    """
+    if trial.trouble != "not heard":
+        return None
+    r, shift = _normals_and_shift(trial)
+    (M, K), d = r.shape, shift.shape[1]
+    if K == 0 or M * d <= K * d + M:
+        return None
+    A = np.zeros((M, d, K * d + M))
+    for a in range(d):
+        A[:, a, a : K * d : d] = r
+    A[np.arange(M), :, K * d + np.arange(M)] = -shift / np.abs(shift).max()
+    _, sizes, V = np.linalg.svd(A.reshape(M * d, -1), full_matrices=False)
+    if sizes[-1] > _closeness(trial, eps) * sizes[0] or sizes[-2] < 1e-6 * sizes[0]:
+        return None
+    B = V[-1, : K * d].reshape(K, d) * np.sign(V[-1, K * d :].sum())
+    return B * np.sqrt(d / np.sum(B**2))
+
+
+def with_mixture(trial, B, eps):
+    """The trial with sigma and eps = r B of the normals r that it drew; None where they do not explain it."""
+    r, shift = _normals_and_shift(trial)
+    if r.shape[1] != len(B):
+        return None
+    unit = r @ B
+    sigma = np.sum(shift * unit, axis=1) / np.sum(unit**2, axis=1)
+    if np.abs(shift - sigma[:, None] * unit).max() > _closeness(trial, eps) * np.abs(shift).max() or np.any(sigma <= 0):
+        return None
+    first = next(k for k, t in enumerate(trial.draws) if t.law == NORMAL)
+    source = np.stack([np.full(len(unit), first), trial.row], axis=1)
+    return trial._replace(sigma=sigma, eps=unit, source=source, trouble="")
+
+
+def _closeness(trial, eps):
+    """What a mixture may be off by, relative."""
+    return 8 * SINGLE if eps > 1e-10 or np.any(_single(trial, eps)) else 1e-9
+
+
 def _spread(shift, rows):
     """Number of the row that a shift is a multiple of but for a constant, None if there is none."""
     centred, off = rows - rows.mean(1, keepdims=True), shift - shift.mean()
