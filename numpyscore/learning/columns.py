@@ -70,7 +70,7 @@ def _decimal(x):
     return np.round(x, DECIMALS)
 
 
-def look(x, names, robust=False):
+def look(x, names, robust=False, within=False):
     """Notes on the columns of x (n, d), [x], in plain words, with the names of the columns; none where nothing is odd.
 
     Parameters
@@ -79,6 +79,8 @@ def look(x, names, robust=False):
     names : d strings
     robust : bool
         Columns are scaled by quartiles already.
+    within : bool
+        The ends of the columns are known already.
     """
     x = np.asarray(x[some(len(x), MOST)], float)
     constant = np.ptp(x, axis=0) == 0
@@ -87,7 +89,8 @@ def look(x, names, robust=False):
         notes += rule(x, names, constant)
     notes += _repeated(x)
     notes += _dependent(x, names, constant)
-    for rule in (_circular, _ends) if robust else (_dominated, _circular, _ends):
+    rules = {_dominated: not robust, _circular: True, _ends: not within}
+    for rule in (rule for rule, asked in rules.items() if asked):
         notes += rule(x, names, constant)
     return notes
 
@@ -174,7 +177,8 @@ def _dependent(x, names, constant):
         return []
     total = x[:, kept].sum(axis=1)
     scale = np.abs(x[:, kept]).sum(axis=1).max()
-    if np.ptp(total) <= 1e-6 * scale and (x[:, kept] >= 0).all():
+    moves = x[:, kept].std(axis=0).max()  # a large constant in the columns is no reason for their sum to be one
+    if np.ptp(total) <= min(1e-6 * scale, 1e-3 * moves) and (x[:, kept] >= 0).all():
         return [
             f"columns that sum to {total.mean():.6g} in every row: {_named(names, kept)}. They have a density on that plane only: leave one of them "
             f"out, or take logarithms of their ratios"
@@ -239,7 +243,9 @@ def _circular(x, names, constant):
 def _ends(x, names, constant):
     """Columns that are never negative and come close to 0, or lie between 0 and 1."""
     low, high = x.min(axis=0), x.max(axis=0)
-    near = lambda i, end: np.mean(np.abs(x[:, i] - end) < 0.1 * x[:, i].std()) > 0.03
+    quartiles = np.ptp(np.quantile(x, [0.25, 0.75], axis=0), axis=0) / 1.35
+    scale = np.where(quartiles > 0, np.minimum(quartiles, x.std(axis=0)), x.std(axis=0))  # one cell does not rule it
+    near = lambda i, end: np.mean(np.abs(x[:, i] - end) < 0.1 * scale[i]) > 0.03
     at = [i for i in np.flatnonzero(~constant & (low >= 0)) if near(i, 0)]
     if not at:
         return []
