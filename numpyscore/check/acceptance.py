@@ -106,6 +106,7 @@ RULES = (
     Rule("sign of log p", "the ratio has p(x)/p(y) in place of p(y)/p(x): an energy was taken for a log density", _metropolis(lambda p: p.proposal() - p.target)),
     Rule("no target density", "the ratio is q(x|y)/q(y|x) alone, without p(y)/p(x)", _metropolis(lambda p: p.proposal())),
     Rule("score at the old point", "q(x|y) is computed with the score at x where the one at y belongs", _metropolis(lambda p: p.target + p.back(old=True) - p.forth())),
+    Rule("drift forgotten in q(x|y)", "q(x|y) is centred at y, without its drift", _metropolis(lambda p: p.target + p.back(0) - p.forth())),
     Rule("only q(x|y)", "the ratio has q(x|y) and not q(y|x)", _metropolis(lambda p: p.target + p.back())),
     Rule("only q(y|x)", "the ratio has q(y|x) and not q(x|y)", _metropolis(lambda p: p.target - p.forth())),
     *(Rule("step of the proposal density", f"q is computed with {word} the step of the proposal", _metropolis(lambda p, c=c: p.target + p.proposal(c, c))) for c, word in FACTORS.items()),

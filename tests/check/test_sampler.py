@@ -37,6 +37,7 @@ ADJUSTED = {
     "step of the proposal density": mala(lambda x, y, E, s, h: E(x) - E(y) + Q(x, y, s, h, 0.5)),
     "variance of the proposal density": mala(lambda x, y, E, s, h: E(x) - E(y) + Q(x, y, s, h, 1, h)),
     "score at the old point": mala(lambda x, y, E, s, h: E(x) - E(y) - SQUARE(x - y - h * s(x)) / (4 * h) + SQUARE(y - x - h * s(x)) / (4 * h)),
+    "drift forgotten in q(x|y)": mala(lambda x, y, E, s, h: E(x) - E(y) - SQUARE(x - y) / (4 * h) - log_q(y, x, s, h)),
     "scale of the ratio": mala(lambda x, y, E, s, h: 0.5 * (E(x) - E(y) + Q(x, y, s, h))),
     "temperature": mala(lambda x, y, E, s, h: 2 * (E(x) - E(y)) + Q(x, y, s, h)),
     "averaged over dimensions": mala(lambda x, y, E, s, h: (E(x) - E(y) + Q(x, y, s, h)) / x.shape[1]),
