@@ -120,7 +120,7 @@ class Units(NamedTuple):
         return score / self.scale if self.mix is None else score @ self.slope
 
     def trace(self, model, x, *, sigma=None):
-        """Trace of that score's Jacobian (n,), 1/[x]^2: sum_i v_i^T J v_i, v_i = dz/dx_i, at the price of d tangent rows."""
+        """Trace of that score's Jacobian (n,), 1/[x]^2: sum_i v_i^T J v_i, v_i = dz/dx_i, along d directions."""
         z = self.to_standard(x)
         n, d = z.shape
         out, size = np.empty(n), max(1, NUMBERS // d**2)
