@@ -83,6 +83,8 @@ def run(args):
     """Fit, write the folder, print what was found; returns the exit code."""
     if args.out is not None:
         no_stdout(args.out)
+    if args.resume and args.overwrite:
+        raise ValueError("--resume continues a fit and --overwrite begins anew: give one of them")
     progress = _Watch()
     progress.say(f"fit: reading {args.data} ...")
     try:

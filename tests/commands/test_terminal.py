@@ -87,6 +87,16 @@ def test_what_the_system_says_comes_in_words(argv, said, folder, capsys, monkeyp
         (("figures", "--list", "parts_areas"), "no use for NAME"),
         (("check", "--self", "--objective", "implicit"), "no use for objective"),
         (("check", "a.py:f", "--self"), "no use for target"),
+        (("check", "a.py:f", "--at", "x.npz", "--dim", "2"), "--at and --dim exclude each other"),
+        (("check", "a.py:f", "--objective", "implicit", "--rtol", "1e-3"), "--rtol has no effect beside --objective"),
+        (("check", "a.py:f", "--objective", "implicit", "--dim", "2"), "--dim has no effect beside --objective"),
+        (("check", "a.py:f", "--objective", "implicit", "--at", "x.npz"), "--at has no effect beside --objective"),
+        (("check", "a.py:f", "--objective", "implicit", "--energy", "a:g"), "--energy has no effect beside --objective"),
+        (("check", "a.py:f", "--objective", "implicit", "--sigma", "1"), "it belongs to a denoising --objective"),
+        (("check", "a.py:f", "--dim", "2", "--sigma", "0.3"), "--sigma has no effect beside a score"),
+        (("check", "a.py:f", "--density", "--dim", "2", "--shape", "1,2"), "--shape has no effect beside --density"),
+        (("check", "a.py:f", "--sampler", "euler", "--dim", "2"), "it belongs to --density or a score as TARGET"),
+        (("fit", "a.csv", "--resume", "--overwrite"), "--resume continues a fit and --overwrite begins anew"),
         (("golden", "--out", "-"), "a folder was expected"),
         (("figures", "--out", "-"), "a folder was expected"),
         (("fit", "a.csv", "--out", "-"), "a folder was expected"),
@@ -98,6 +108,12 @@ def test_what_the_system_says_comes_in_words(argv, said, folder, capsys, monkeyp
 def test_an_option_without_effect_is_refused(argv, said, capsys):
     code, out, err = call(capsys, *argv)
     assert code == 2 and out == "" and err.count("\n") == 1 and said in err
+
+
+def test_levels_of_a_reverse_step_are_not_sorted_in_silence(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text("def step(x, fn, level, next_level):\n    return x\n")
+    code, out, err = call(capsys, "check", tmp_path / "mine.py:step", "--reverse", "0.5,1,2,5")
+    assert code == 2 and out == "" and "expected sigmas from the largest down, as the step goes: 5,2,1,0.5" in err
 
 
 @pytest.mark.parametrize("option", ["--rate", "--batch"])
