@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import sys
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from .. import check
 from ..check.gallery import CASES, RIGHT, recognised
 from ..check.reverse import KINDS, SCORES
+from ..common.names import nearest
 from ..data.csv import from_csv
 from ..objectives import OBJECTIVES
 from .loading import load_object
@@ -79,7 +81,7 @@ def run(args):
         print(json.dumps([r.to_dict() for r in reports], indent=1, allow_nan=False))
     else:
         for report in reports:
-            head, *rest = str(report).split("\n")
+            head, *rest = _as_options(str(report)).split("\n")
             print("\n".join([bold(head), *rest]))
     verdicts = {r.verdict for r in reports}
     return DIFFERENCE if "FAIL" in verdicts else INCONCLUSIVE if "INCONCLUSIVE" in verdicts else FINE
@@ -94,6 +96,7 @@ def _checked(args):
         (args.density and args.target is None, "--density needs TARGET, a log density"),
         ((args.sampler or args.reverse) and args.target is None, "--sampler and --reverse need TARGET, a step"),
         (args.sampler and args.reverse, "--sampler and --reverse exclude each other: the step stays at its level, or comes down"),
+        (args.objective and args.objective not in OBJECTIVES, f"--objective is {args.objective!r}, expected one of {', '.join(OBJECTIVES)}{nearest(args.objective, OBJECTIVES)}"),
         (args.loss and not args.objective, f"--loss needs --objective, one of {', '.join(OBJECTIVES)}"),
     )  # fmt: skip
     for wrong, text in misuse:
@@ -147,7 +150,9 @@ def _nothing_ignored(args):
             where += ["a score as TARGET"] if name in USES["score"] else []
             where += ["a denoising --objective"] if name in ("sigma", "predicts") else []
             beside = "a score" if kinds == ["score"] else f"--{kinds[0]}"
-            raise ValueError(f"--{name} has no effect beside {beside}: it belongs to {' or '.join(where)}; leave it out")
+            raise ValueError(
+                f"--{name} has no effect beside {beside}: it belongs to {' or '.join(where)}; leave it out"
+            )
 
 
 def _levels(text):
@@ -156,6 +161,10 @@ def _levels(text):
         levels = load_object(text, "--reverse")
         return levels() if callable(levels) else levels
     sigmas = _numbers("reverse", text, "sigmas such as 5,2,1,0.5, or module:name", float)
+    if len(sigmas) < 3:
+        raise ValueError(
+            f"--reverse is {text}, expected three sigmas at least, such as 5,2,1,0.5: steps are compared with each other"
+        )
     if sigmas != sorted(sigmas, reverse=True):
         down = ",".join(f"{sigma:g}" for sigma in sorted(sigmas, reverse=True))
         raise ValueError(f"--reverse is {text}, expected sigmas from the largest down, as the step goes: {down}")
@@ -184,12 +193,25 @@ def _numbers(name, text, expected, kind, separator=","):
         raise ValueError(f"--{name} is {text!r}, expected {expected}") from None
 
 
+KEYWORDS = {"x": "at"} | {
+    name: name for name in ("dim", "support", "energy", "logpdf", "model", "predicts", "shape", "kind", "wrap", "sigma")
+}
+
+
+def _as_options(text):
+    """Keywords of Python in the words of the command line: model='noise' is --model noise, and give x= is give --at."""
+    option = lambda found: f"--{KEYWORDS[found[1]]}" + (f" {found[2]}" if found[2] else "")
+    return re.sub(rf"\b({'|'.join(KEYWORDS)})=(?:'(\w+)'|(?=[\s,.;:)]|$))", option, text)
+
+
 def _theirs(function, *args, **options):
     """A check, in which whatever the user's code raises becomes one line."""
     try:
         return function(*args, **options)
-    except (ValueError, TypeError, OSError):
+    except OSError:
         raise
+    except (ValueError, TypeError) as error:
+        raise ValueError(_as_options(str(error))) from error
     except (Exception, SystemExit) as error:  # sys.exit(0) in their code is no PASS
         raise ValueError(f"your code raised {type(error).__name__}: {error}") from error
 
