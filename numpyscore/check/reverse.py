@@ -89,11 +89,8 @@ def check_reverse(step, *, levels, kind=None, predicts="score", wrap=None, rng=0
         if flaw:
             return report(FAIL, diagnosis=flaw)
         by_law = lambda: _by_law(report, walk, n, dim, rng)
-        return (
-            _verdict(report, Steps(walk.ladder, parts, n * dim, predicts), kind, walk, by_law)
-            if all(parts)
-            else by_law()
-        )
+        steps = Steps(walk.ladder, parts, n * dim, predicts) if all(parts) else None
+        return by_law() if steps is None else _verdict(report, steps, kind, walk, by_law)
     except Misshapen as error:
         return report(FAIL, diagnosis=str(error))
 
@@ -297,11 +294,8 @@ def _with_noise(steps):
     """DDIM with noise, which is taken from the direction to eps."""
     p, (room, error) = steps.here, _room(steps)
     posterior = p.beta * (p.t / p.s) ** 2
-    if (
-        np.all(steps.var > 0)
-        and steps.same(p.r, steps.gamma[:, 0], steps.var)
-        and np.all(np.abs(room - steps.var) <= error)
-    ):
+    scaled = np.all(steps.var > 0) and steps.same(p.r, steps.gamma[:, 0], steps.var)
+    if scaled and np.all(np.abs(room - steps.var) <= error):
         yield "ddim", f"DDIM with noise, eta = {np.sqrt(steps.var[0] / posterior[0]):.3g}"
 
 
