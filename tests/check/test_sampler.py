@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
 from numpyscore import check_sampler
 
@@ -36,6 +37,7 @@ ADJUSTED = {
     "step of the proposal density": mala(lambda x, y, E, s, h: E(x) - E(y) + Q(x, y, s, h, 0.5)),
     "variance of the proposal density": mala(lambda x, y, E, s, h: E(x) - E(y) + Q(x, y, s, h, 1, h)),
     "score at the old point": mala(lambda x, y, E, s, h: E(x) - E(y) - SQUARE(x - y - h * s(x)) / (4 * h) + SQUARE(y - x - h * s(x)) / (4 * h)),
+    "drift forgotten in q(x|y)": mala(lambda x, y, E, s, h: E(x) - E(y) - SQUARE(x - y) / (4 * h) - log_q(y, x, s, h)),
     "scale of the ratio": mala(lambda x, y, E, s, h: 0.5 * (E(x) - E(y) + Q(x, y, s, h))),
     "temperature": mala(lambda x, y, E, s, h: 2 * (E(x) - E(y)) + Q(x, y, s, h)),
     "averaged over dimensions": mala(lambda x, y, E, s, h: (E(x) - E(y) + Q(x, y, s, h)) / x.shape[1]),
@@ -46,6 +48,8 @@ ADJUSTED = {
     "threshold": mala(decide=lambda r, rng: r > 0),
     "half of the proposals": mala(decide=lambda r, rng: rng.random(len(r)) < 0.5),
     "rejected states dropped": None,
+    "follows no known rule": None,
+    "one uniform number is drawn": mala(decide=lambda r, rng: np.log(rng.random()) < r),
     "one decision for all chains": mala(decide=lambda r, rng: np.full(len(r), np.log(rng.random()) < r.sum())),
 }  # fmt: skip
 
@@ -58,7 +62,15 @@ def until_accepted(x, score, h, energy, rng):
     return out
 
 
-ADJUSTED["rejected states dropped"] = until_accepted
+def coupled(x, score, h, energy, rng):
+    """The number of the acceptance is made of the proposal's, as with one key for both."""
+    z = rng.standard_normal(x.shape)
+    y = x + h * score(x) + np.sqrt(2 * h) * z
+    r = energy(x) - energy(y) + log_q(x, y, score, h) - log_q(y, x, score, h)
+    return np.where((np.log(ndtr(z[:, :1])) < r[:, None]), y, x)
+
+
+ADJUSTED |= {"rejected states dropped": until_accepted, "follows no known rule": coupled}
 
 
 @pytest.mark.parametrize("name", ADJUSTED)
@@ -150,6 +162,7 @@ BENT = {
     "drift, normalised": unadjusted(lambda s: s / np.linalg.norm(s, axis=1, keepdims=True)),
     "drift, tanh": unadjusted(np.tanh),
     "state clipped": unadjusted(after=lambda y, x: np.clip(y, -1, 1)),
+    "step clipped": unadjusted(after=lambda y, x: x + np.clip(y - x, -0.5, 0.5)),
     "frozen": unadjusted(after=lambda y, x: np.column_stack([y[:, 0], x[:, 1]])),
 }
 
