@@ -28,6 +28,7 @@ import numpy as np
 
 from ..common.files import MOST, read_npz, write_npz
 from ..common.inputs import samples
+from ..common.names import shortened
 from ..densities.support import Support
 from ..networks.models import network_of
 from ..sampling.likelihood import log_density
@@ -190,7 +191,9 @@ def load_with_ladder(path, *, max_bytes=MOST):
     """What `load_fitted` and `load_ladder` give, from one reading: model, units, ladder."""
 
     def refuse(why):
-        return ValueError(f"load: {path} {why}; expected a file written by `numpyscore fit` or model.save(path).")
+        return ValueError(
+            f"load: {path} {shortened(why)}; expected a file written by `numpyscore fit` or model.save(path)."
+        )
 
     data = read_npz(path, refuse, max_bytes)
     model = network_of(data, refuse)
