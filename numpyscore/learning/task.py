@@ -54,7 +54,7 @@ class Task:
 
     def _data(self, data, objective, sigma, model, support, robust, dequantise):
         """Rows z (n, d) and their units, what is minimised, where it starts, at which noise."""
-        x, z, units, self.notes = rows_of(data, robust, dequantise, self.seed)
+        x, z, units, self.notes = rows_of(data, robust, dequantise, self.seed, within=support is not None)
         self.units = units._replace(support=support_within(support, objective, x))
         self.support = self.units.standard_support
         self.objective, self.rule = objective_of(objective, self.support, z)
