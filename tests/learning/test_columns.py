@@ -53,8 +53,19 @@ def test_what_is_odd_is_said_with_the_names_of_the_columns(name):
         {"waiting": old_faithful()[:, 0]},
         {"far": A + 1e6},
         {"a": 1e9 + A, "b": 100 + A * B},
+        {"a": 1e-300 * A, "b": B},
+        {"a": 1e300 * A, "b": B},
     ],
-    ids=["few, but not very few", "two", "nearly dependent", "old faithful", "far from 0", "one of them very far"],
+    ids=[
+        "few, but not very few",
+        "two",
+        "nearly dependent",
+        "old faithful",
+        "far from 0",
+        "one of them very far",
+        "tiny",
+        "huge",
+    ],
 )
 def test_control_of_continuous_columns_nothing_is_said(table):
     assert notes(table) == []
