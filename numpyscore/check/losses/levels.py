@@ -16,6 +16,7 @@ from .trials import mixture, noisy, with_mixture
 
 ROWS = 40
 BATCHES = 40  # in which a level must turn up
+HANDED = {"level", "t", "sigma", "alpha"}  # parameters by which a loss takes the level of its rows
 ALIKE = 1e-6
 SMOOTH = 2.5  # ranges that a function of the level may go up and down; what belongs to other rows goes through a dozen
 DEPENDENT = 0.75  # rank correlation of 40 rows; independent ones exceed it once in 1e8
@@ -64,7 +65,8 @@ def of_many_rows(caller, kind, setting, scale, rng):
     if trial.trouble or not np.all(trial.sigma > 0):
         return None
     trial, level = trial._replace(c=trial.c / scale, scale=scale), trial.setting.level
-    given = None if np.ndim(level) == 0 else np.asarray(level)[trial.row]
+    handed = np.ndim(level) > 0 and bool(HANDED & caller.takes.keys())
+    given = np.asarray(level)[trial.row] if handed else None
     out = Batch(trial, given, trial.told, np.arctan2(trial.sigma, trial.c), caller.eps < 1e-10)
     beside = () if trial.beside is None else trial.beside.T  # whatever fn is told, labels and levels
     same = (t for t in beside if not _alike(t) and one_to_one(t, out))

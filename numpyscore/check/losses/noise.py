@@ -182,7 +182,7 @@ def _velocity(many, trials, r):
 
 def _level_meant(caller, trial, table):
     """The level of each point: ours where the loss takes one; else what fn was told, or the row of the table that is nearest; None if unknown."""
-    if LEVELS & caller.takes.keys():
+    if levels.HANDED & caller.takes.keys():
         return np.broadcast_to(trial.setting.level, trial.setting.n)[trial.row]
     if table is None or table.ndim < 2:
         return trial.told
@@ -190,9 +190,6 @@ def _level_meant(caller, trial, table):
         return trial.told
     here = np.stack([trial.c, trial.sigma], axis=1)
     return np.abs(here[:, None] - table).max(axis=2).argmin(axis=1)
-
-
-LEVELS = {"level", "t", "sigma", "alpha"}  # parameters by which a loss takes the level of its rows
 
 
 def _as_said(caller, trials):
