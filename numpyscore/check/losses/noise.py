@@ -489,6 +489,21 @@ def _velocity(many, trials, r):
     return Naming(FAIL, text, f"target = {target}")
 
 
+def _level_meant(caller, trial, table):
+    """The level of each point: ours where the loss takes one; else what fn was told, or the row of the table that is nearest; None if unknown."""
+    if LEVELS & caller.takes.keys():
+        return np.broadcast_to(trial.setting.level, trial.setting.n)[trial.row]
+    if table is None or table.ndim < 2:
+        return trial.told
+    if trial.told is not None and np.isin(trial.told, np.arange(len(table))).all():
+        return trial.told
+    here = np.stack([trial.c, trial.sigma], axis=1)
+    return np.abs(here[:, None] - table).max(axis=2).argmin(axis=1)
+
+
+LEVELS = {"level", "t", "sigma", "alpha"}  # parameters by which a loss takes the level of its rows
+
+
 def _as_said(caller, trials):
     """A FAIL if c and sigma are not those of the user's own kernel or schedule."""
     kernel, table = caller.known["kernel"], caller.known["levels"]
@@ -497,7 +512,9 @@ def _as_said(caller, trials):
     if kernel is None:
         return None
     for trial in trials:
-        level = np.broadcast_to(trial.setting.level, trial.setting.n)[trial.row]
+        level = _level_meant(caller, trial, table)
+        if level is None:
+            continue
         c, sigma = (np.broadcast_to(np.asarray(v, float), len(level)) for v in kernel(level))
         use = trial.sigma > 0
         off = np.maximum(np.abs(trial.c - c), np.abs(trial.sigma - sigma))[use]
