@@ -408,6 +408,8 @@ def expectation(g, density, *, rtol=1e-12, breaks=(), budget=None):
     Test: test_quadrature.py::test_moments, test_honest_and_sharp
     """
     _needs("expectation", "g", g, density)
+    if (chart := getattr(density, "chart", None)) is not None:  # on a surface: over its coordinates
+        return expectation(lambda u: g(chart.place(u)), chart.density, rtol=rtol, breaks=breaks, budget=budget)
     ends, rtol = _support("expectation", density.support), positive("expectation", "rtol", rtol)
     rows = _Rows("expectation", "g", g, mass=True)
     frame, cuts = frame_of(density, ends), _per_axis("expectation", breaks, len(ends))
@@ -460,6 +462,8 @@ def flux(field, density, *, rtol=1e-12, breaks=(), budget=None):
     Test: test_quadrature.py::test_divergence_theorem
     """
     _needs("flux", "field", field, density)
+    if (parts := getattr(density, "parts", None)) is not None:  # of a union of intervals each has ends of its own
+        return sum(flux(field, part, rtol=rtol, breaks=breaks, budget=budget) for part in parts)
     ends, rtol = _support("flux", density.support), positive("flux", "rtol", rtol)
     d, frame, field_of = len(ends), frame_of(density, ends), _Rows("flux", "field", field)
     field_of.trailing = (d,)
