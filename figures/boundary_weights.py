@@ -62,7 +62,7 @@ def draw():
         "h = 1": (0.45, 0.58, 0, 10, "center"),
         "h = x": (2.3, 0.25, 6, 8, "left"),
         "h = x²": (1.7, 0.82, 0, 9, "center"),
-        "h = min(x, 1)": (0.42, 0.2, 7, -8, "left"),
+        "h = min(x, 1)": (0.62, 0.14, 8, -8, "left"),
     }
     for (name, look), width in zip(zip(WEIGHTS, plots.looks(4), strict=True), (3, 1.8, 1.8, 1.8), strict=True):
         look = look | {"marker": "", "linewidth": width}

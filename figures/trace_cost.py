@@ -1,7 +1,7 @@
 """The exact trace stops growing with the dimension.
 
 A tanh energy network with three hidden layers of 128 units, a batch of 64, float32. The textbook method takes d backward passes; the exact one needs
-min(d, 128) tangent rows, so beyond d = 128 only the first layer's product still grows. Hutchinson's estimate from one probe takes one row, and is an
+min(d, 128) directions, so beyond d = 128 only the first layer's product still grows. Hutchinson's estimate from one probe takes one direction, and is an
 estimate. Best of repeated measurements, on one thread of a machine with 2 cores; beyond d = 512 the textbook's time is that of one pass
 times d. `numpyscore bench --curve` measures it anew.
 """
@@ -54,7 +54,7 @@ def draw():
     plots.rule(ax, x=128, text="width 128")
     blue, red, green = plots.PALETTE[:3]
     plots.name(ax, 900, 150, "textbook,\nd passes", blue)
-    plots.name(ax, 600, 6.5, "exact, min(d, 128) rows", red, ha="center", xytext=(0, 11))
+    plots.name(ax, 128, 6.5, "exact, min(d, 128) directions", red, ha="left", xytext=(6, 11))
     plots.name(ax, 300, 0.65, "Hutchinson, 1 probe:\nan estimate", green, ha="left", xytext=(0, -16))
     plots.labels(ax, "dimension d", "milliseconds for 64 traces", "Trace of a 128-128-128 network")
     return figure

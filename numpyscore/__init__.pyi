@@ -88,9 +88,9 @@ if sys.version_info < (3, 0):  # noqa: UP036  never: the places
     from .networks.models import EnergyMLP as EnergyMLP
     from .networks.models import ScoreMLP as ScoreMLP
     from .networks.models import load as load
+    from .numerics.flux import flux as flux
     from .numerics.quadrature import Integral as Integral
     from .numerics.quadrature import expectation as expectation
-    from .numerics.quadrature import flux as flux
     from .numerics.quadrature import integrate as integrate
     from .objectives.arrays import denoising_loss as denoising_loss
     from .objectives.arrays import explicit_loss as explicit_loss

@@ -14,7 +14,7 @@ TESTS = Path(__file__).parent
 def problems(text):
     """What is wrong with the equation lines of a text: one line behind each displayed equation, with names that exist."""
     found = []
-    equations = re.findall(r"^\$\$.+\$\$\n(.*)$", text, re.M)
+    equations = re.findall(r"^```math\n.+\n```\n(.*)$", text, re.M)
     for line in equations:
         match = re.fullmatch(r"code `([\w.]+)` · test `(\w+\.py)::(\w+)` · .+", line)
         if not match:
@@ -94,7 +94,7 @@ def test_every_symbol_of_a_displayed_equation_is_in_the_glossary():
     from numpyscore.lessons import LESSONS
 
     equations = [(step.name, step.equation) for step in STEPS] + [(lesson.title, lesson.equation) for lesson in LESSONS]
-    equations += [("README", tex) for tex in re.findall(r"^\$\$(.+)\$\$$", README.read_text(), re.M)]
+    equations += [("README", tex) for tex in re.findall(r"^```math\n(.+)\n```$", README.read_text(), re.M)]
     known = explained()
     missing = {(name, symbol) for name, tex in equations for symbol in symbols(tex) - known}
     assert not missing, sorted(missing)

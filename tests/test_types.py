@@ -12,6 +12,7 @@ import pytest
 import numpyscore as ns
 
 STUB = Path(ns.__file__).with_suffix(".pyi")
+MODULES = (ns.textbook, ns.testing)  # public modules with types of their own
 SCRIPT = Path(__file__).with_name("typed_script.py")
 
 
@@ -21,6 +22,8 @@ def declared(text):
     for node in ast.parse(text).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             found.setdefault(node.name, node)  # of overloads the first
+        elif isinstance(node, ast.Assign):  # one name for another's types
+            found[ast.unparse(node.targets[0])] = ast.unparse(node.value)
     return found
 
 
@@ -29,12 +32,19 @@ def parameters(node):
     a = node.args
     plain = [*a.posonlyargs, *a.args]
     first = len(plain) - len(a.defaults)
-    out = [(p.arg, "plain", k >= first) for k, p in enumerate(plain)]
+    out = [(p.arg, "plain", k >= first) for k, p in enumerate(plain)] + (
+        [(a.vararg.arg, "more", False)] if a.vararg else []
+    )
     out += [(p.arg, "keyword", d is not None) for p, d in zip(a.kwonlyargs, a.kw_defaults, strict=True)]
     return out + ([(a.kwarg.arg, "rest", False)] if a.kwarg else [])
 
 
-KINDS = {"POSITIONAL_OR_KEYWORD": "plain", "KEYWORD_ONLY": "keyword", "VAR_KEYWORD": "rest"}
+KINDS = {
+    "POSITIONAL_OR_KEYWORD": "plain",
+    "VAR_POSITIONAL": "more",
+    "KEYWORD_ONLY": "keyword",
+    "VAR_KEYWORD": "rest",
+}
 
 
 def there(function):
@@ -56,6 +66,8 @@ def differences(text):
         elif inspect.isfunction(thing) and parameters(nodes[name]) != there(thing):
             out.append(f"{name}: declared {parameters(nodes[name])}, there {there(thing)}")
     for name, node in nodes.items():
+        if isinstance(node, str):
+            continue
         if inspect.isclass(thing := getattr(ns, name, None)):
             out += list(_methods(name, node, thing))
     for base, heir in (("Network", ns.EnergyMLP), ("Density", ns.Gaussian)):
@@ -79,6 +91,49 @@ def test_every_public_name_is_declared_with_the_parameters_that_it_has():
     assert not differences(STUB.read_text()), "\n".join(differences(STUB.read_text()))
 
 
+def defined_in(module):
+    """The public names of a module that it defines itself."""
+    return [
+        name
+        for name, thing in vars(module).items()
+        if not name.startswith("_") and getattr(thing, "__module__", "") == module.__name__
+    ]
+
+
+def differences_of_module(module, text):
+    """One line for each public name of the module that its stub declares otherwise, or not at all."""
+    nodes, out = declared(text), []
+    for name in defined_in(module):
+        thing, node = getattr(module, name), nodes.get(name)
+        if node is None:
+            out.append(f"{name} is not declared")
+        elif isinstance(node, str):  # an assertion has the types of its check
+            out += [] if there(thing) == there(getattr(ns, node)) else [f"{name} is not {node}"]
+        elif inspect.isfunction(thing) and parameters(node) != there(thing):
+            out.append(f"{name}: declared {parameters(node)}, there {there(thing)}")
+        elif inspect.isclass(thing):
+            out += list(_methods(name, node, thing))
+            fields = tuple(n.target.id for n in node.body if isinstance(n, ast.AnnAssign))
+            out += [] if fields == thing._fields else [f"{name}: declared {fields}, there {thing._fields}"]
+    return out
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__)
+def test_public_modules_are_declared_with_the_parameters_that_they_have(module):
+    text = Path(module.__file__).with_suffix(".pyi").read_text()
+    assert len(defined_in(module)) >= 12 and not differences_of_module(module, text)
+
+
+def test_control_what_differs_in_a_module_is_named():
+    text = Path(ns.textbook.__file__).with_suffix(".pyi").read_text()
+    for old, new, said in (
+        ("def outer(A: Array, ", "def outer(", "outer: declared"),
+        ("    T_1: Array\n", "", "Directions: declared"),
+        ("def half(", "def double(", "half is not declared"),
+    ):
+        assert old in text and any(said in line for line in differences_of_module(ns.textbook, text.replace(old, new)))
+
+
 @pytest.mark.parametrize(
     "old, new, said",
     [
@@ -94,7 +149,8 @@ def test_control_what_differs_is_named(old, new, said):
 
 
 def test_every_parameter_and_result_has_a_type():
-    for node in ast.walk(ast.parse(STUB.read_text())):
+    stubs = [STUB, *(Path(module.__file__).with_suffix(".pyi") for module in MODULES)]
+    for node in (n for stub in stubs for n in ast.walk(ast.parse(stub.read_text()))):
         if isinstance(node, ast.FunctionDef):
             everything = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
             untyped = [p.arg for p in everything if p.annotation is None and p.arg not in ("self", "cls")]

@@ -5,8 +5,9 @@ from .gradient import check_gradient
 from .losses import check_loss
 from .report import CheckReport
 from .reverse import check_reverse
+from .rows import check_rows
 from .sampler import check_sampler
-from .score import check_conservative, check_rows, check_score
+from .score import check_conservative, check_score
 from .trace import check_trace
 
 __all__ = [

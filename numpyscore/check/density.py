@@ -10,6 +10,8 @@ a mixture of Student's t that covers it. A mode in whose basin no start falls st
 """
 
 import itertools
+from fractions import Fraction
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -17,9 +19,9 @@ import numpy as np
 from ..common.inputs import count, generator, positive
 from ..numerics.quadrature import Frame, integrate
 from .functions import Function, points_of
-from .numbers import power, said
+from .numbers import product, said
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
-from .score import one_number_each
+from .rows import one_number_each
 
 BUDGET = {1: 1 << 17, 2: 1 << 20, 3: 1 << 21}
 ENOUGH = 1e-3  # a coarser bound decides nothing
@@ -27,6 +29,7 @@ SLACK = 1e-9
 SIGMAS = 6.0
 SHELLS = 10.0 ** np.arange(-3, 6)  # distances of the starts, where nobody says where to look
 STARTS, ROUNDS, DRAWS = 12, 8, 4000
+SIGHT = 65  # points of a line on which it is seen whether log p rises
 NU = 4.0  # degrees of freedom of the proposals
 LEAST = 0.02  # share of the draws that every component gets
 FAINT = 1e-14  # share of the mass below which a mode is left out
@@ -71,33 +74,24 @@ def check_density(logpdf, *, dim=None, x=None, support=None, wrap=None, rtol=Non
     ends = _support(where, dim, points, support)
     function = _Masked(where, getattr(logpdf, "logpdf", logpdf), wrap, x, ends)
     found = find(function, ends, points, rng)
-    d = len(ends)
-    summary = lambda: f"{d} dim{'s' * (d > 1)}, {function.caller.came} out, {function.caller.evaluations} evaluations"
-    notes = function.caller.notes
-    if function.bad is not None:
-        text = f"not finite: logpdf is {function.bad[1]} at x = {function.bad[0].tolist()}; -inf alone has a meaning, that p is 0"
-        return CheckReport(where, FAIL, summary(), diagnosis=text, notes=tuple(notes()))
+    d, asked = len(ends), function.caller
     frame = _unit(points, d) if found is None else found.frame
-    if not np.isfinite(ends).any() and _endless(function, frame, rng):
-        near, far = (float(np.median(function(frame.center + r * np.eye(d)))) for r in (1e2, 1e4))
-        if far > near + 1:
-            text = "sign of log p: it grows outwards, as an energy does; log p = -energy - log Z falls off"
-            return CheckReport(where, FAIL, summary(), diagnosis=text, notes=tuple(notes()))
-        text = "no density: p does not fall off fast enough to have an integral (a bounded energy, a missing confinement); no constant can normalise it"
-        return CheckReport(where, FAIL, summary(), diagnosis=text, notes=tuple(notes()))
-    if found is None:
-        text = "not found: no place was found where p is positive and falls off to all sides; give x=, points where the density lives"
-        return CheckReport(where, INCONCLUSIVE, summary(), diagnosis=text, notes=tuple(notes()))
-    whole = _integral(function, found.frame, ends)
-    verdict, pattern, diagnosis = _judged(function, found, whole, ends, points, rtol)
+    verdict, diagnosis, pattern, whole = FAIL, _improper(function, frame, ends, rng), "", None
+    if not diagnosis and found is None:
+        verdict = INCONCLUSIVE
+        diagnosis = "not found: no place was found where p is positive and falls off to all sides; give x=, points where the density lives"
+    elif found is not None and not diagnosis:
+        whole = _integral(function, found.frame, ends)
+        verdict, pattern, diagnosis = _judged(function, found, whole, ends, points, rtol)
+    report = partial(
+        CheckReport, where, verdict, f"{d} dim{'s' * (d > 1)}, {asked.came} out, {asked.evaluations} evaluations",
+        pattern=pattern, diagnosis=diagnosis, notes=tuple(asked.notes()),
+    )  # fmt: skip
+    if whole is None or found is None:
+        return report()
     worst = Worst("the integral of p", whole.value, 1.0, whole.error) if verdict == FAIL else None
-    details = {
-        "integral": whole.value,
-        "bound": whole.error,
-        "importance sampling": np.exp(found.log_mass),
-        "standard error": found.error,
-    }
-    return CheckReport(where, verdict, summary(), worst, pattern, diagnosis, whole.error, tuple(notes()), details)
+    numbers = {"integral": whole.value, "bound": whole.error, "importance sampling": np.exp(found.log_mass)}
+    return report(worst=worst, resolution=whole.error, details={**numbers, "standard error": found.error})
 
 
 # ------------------------------------------------------------------------------- what comes in
@@ -162,24 +156,32 @@ def _unit(x, d):
     return Frame(np.zeros(d), np.eye(d)) if x is None else Frame(np.median(x, axis=0), np.diag(x.std(axis=0) + 1e-300))
 
 
-def _endless(function, frame, rng):
-    """Whether p falls off along some ray more slowly than r^-d, so that its integral is infinite."""
-    d = len(frame.center)
+def _improper(function, frame, ends, rng):
+    """The diagnosis of a log p that is NaN or +inf somewhere, or that falls off along some ray more slowly than r^-d; else ""."""
+    if function.bad is not None:
+        return f"not finite: logpdf is {function.bad[1]} at x = {function.bad[0].tolist()}; -inf alone has a meaning, that p is 0"
+    d = len(ends)
     rays = rng.standard_normal((32, d))
     rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+    if np.isfinite(ends).any():
+        return ""
     near, far = (function(frame.center + r * rays @ frame.axes.T) for r in (1e4, 1e8))
     with np.errstate(invalid="ignore"):
-        slope = (far - near) / np.log(1e4)
-    return bool(np.any(slope > -d + 1e-3))
+        if not np.any((far - near) / np.log(1e4) > -d + 1e-3):
+            return ""
+    near, far = (float(np.median(function(frame.center + r * np.eye(d)))) for r in (1e2, 1e4))
+    if far > near + 1:
+        return "sign of log p: it grows outwards, as an energy does; log p = -energy - log Z falls off"
+    return "no density: p does not fall off fast enough to have an integral (a bounded energy, a missing confinement); no constant can normalise it"
 
 
-def _integral(function, frame, ends):
+def _integral(logp, frame, ends):
     """The `Integral` of p by the tail that suits it."""
 
     def by(tail):
         shape = Frame(frame.center, frame.axes, tail, frame.reach, frame.detail)
         one = lambda x: np.ones(len(x))
-        return integrate(one, shape, ends, logpdf=function, rtol=1e-10, budget=BUDGET[len(ends)])
+        return integrate(one, shape, ends, logpdf=logp, rtol=1e-10, budget=BUDGET[len(ends)])
 
     whole = by("exponential")
     return whole if np.isfinite(whole.error) else by("algebraic")
@@ -187,7 +189,7 @@ def _integral(function, frame, ends):
 
 def _judged(function, found, whole, ends, x, rtol):
     """Verdict, pattern and diagnosis."""
-    I, bound = whole.value, whole.error
+    I, bound, eps = whole.value, whole.error, function.caller.eps
     sampled = np.exp(found.log_mass)
     pattern = f"integral of p = {I:.10g} +- {bound:.0e} by quadrature, {sampled:.4g} +- {found.error * sampled:.1g} by importance sampling"
     if not bound <= ENOUGH * max(abs(I), 1e-300) and not abs(I - 1) > 10 * bound:
@@ -195,81 +197,91 @@ def _judged(function, found, whole, ends, x, rtol):
         cure = "; where p is 0 beyond a line, say so with support=" if function.zero else ""
         return INCONCLUSIVE, pattern, f"unresolved: the integral is known to {bound:.0e} only ({why}){cure}"
     if abs(sampled - I) > SIGMAS * found.error * sampled + bound or found.error > 0.2:
-        return (
-            INCONCLUSIVE,
-            pattern,
-            "unresolved: quadrature and importance sampling disagree, a part of the density was missed; give x=, points that reach every part of it",
-        )
-    slack = max(
-        SLACK,
-        1e3 * (function.caller.eps > 1e-10) * function.caller.eps,
-        0.0 if rtol is None else positive("check_density", "rtol", rtol),
-    )
+        text = "unresolved: quadrature and importance sampling disagree, a part of the density was missed; give x=, points that reach every part of it"
+        return INCONCLUSIVE, pattern, text
+    slack = max(SLACK, 1e3 * eps * (eps > 1e-10), 0.0 if rtol is None else positive("check_density", "rtol", rtol))
     if abs(I - 1) <= bound + slack:
         return PASS, pattern, ""
-    diagnosis = _named(function, found, I, max(1e-6, 4 * bound / I, slack), ends)
-    if diagnosis is None and I < 1 and x is None and not np.isfinite(ends).all():
+    close = max(1e-6, 4 * bound / I, slack)
+    known = (text for value, text in _constants(function, found, ends) if abs(I - value) <= close * value)
+    diagnosis = next(known, "") or _power(function, found, ends, close)
+    if diagnosis:
+        return FAIL, pattern, diagnosis
+    bare = abs(found.top) <= 1e-6
+    if I < 1 and x is None and not bare and not np.isfinite(ends).all():
         text = "mass missing: what was found integrates to less than 1; either the normaliser is wrong, or a part of the density was not found: give x=, points that reach every part of it"
         return INCONCLUSIVE, pattern, text
-    top = float(np.max(function(found.means)))
-    bare = "no normaliser: log p is 0 at its maximum, and" if abs(top) <= 1e-6 else "unnormalised:"
-    why = "; a normaliser, the weights, or the Jacobian of a change of variables (log det) is wrong or missing; that is fine for the score, not for a likelihood"
-    return FAIL, pattern, diagnosis or f"{bare} p integrates to {said(I, 1e-6)}, not to 1{why}"
+    if plain := _plain(I, close) * (not bare):
+        return FAIL, pattern, plain
+    name = "no normaliser: log p is 0 at its maximum, and" if bare else "unnormalised:"
+    why = "a normaliser, the weights, or the Jacobian of a change of variables (log det) is wrong or missing; that is fine for the score, not for a likelihood"
+    return FAIL, pattern, f"{name} p integrates to {said(I, 1e-6)}, not to 1; {why}"
 
 
 # ------------------------------------------------------------------------------- which constant
 
 
-def _named(function, found, I, rtol, ends):
-    """The diagnosis of a ratio that is recognised, or None."""
+def _constants(function, found, ends):
+    """What p may integrate to, and what is wrong then, simple ones first: (value, diagnosis)."""
     d, sigma = len(ends), _sigma(function, found)
-    same = lambda value: abs(I - value) <= rtol * value
     known = sigma is not None and abs(np.log(sigma)) > 1e-3
     halves = np.arange(-4 * d, 4 * d + 1) / 2  # exponents of sigma: the root of a determinant has d/2
     choices = itertools.product(range(-2 * d, 2 * d + 1), halves if known else (0,))
     for k, j in sorted(choices, key=lambda kj: (abs(kj[0]) + abs(kj[1]), -kj[0], -kj[1])):
-        if (k or j) and same((2 * np.pi) ** (k / 2) * (sigma**j if j else 1.0)):
-            return _gaussian(d, k, j, known)
-    Z = (2 * np.pi) ** (d / 2) * (sigma**d if known else 1.0)
+        if k or j:
+            yield (2 * np.pi) ** (k / 2) * (sigma**j if j else 1.0), _gaussian(d, k, j, known)
     each = (2 * np.pi) ** 0.5 * (sigma if known else 1.0)
-    if same(Z * np.exp(-Z)) or same(Z * np.exp(-d * each)) or same(Z * np.exp(-d * np.sqrt(2 * np.pi))):
-        return "logarithm of the normaliser: sqrt(2 pi) is subtracted where log sqrt(2 pi) belongs"
-    half_lines = int(np.sum(np.isfinite(ends).sum(axis=1) == 1))
-    for m in range(1, half_lines + 1):
-        if same(0.5**m):
-            return f"half of it: p integrates to {said(0.5**m)}: a density of the whole line on {'a half-line' if m == 1 else f'{m} half-lines'}; log 2 is missing for each"
-    if 2 <= round(I) <= 64 and same(round(I)):
-        return f"weights: p integrates to {round(I)}, as a sum of {round(I)} densities does whose weights are 1 instead of 1/{round(I)}; unnormalised, fine for the score"
-    return None
+    for subtracted in (each**d, d * each, d * np.sqrt(2 * np.pi)):
+        text = "logarithm of the normaliser: sqrt(2 pi) is subtracted where log sqrt(2 pi) belongs"
+        yield each**d * np.exp(-subtracted), text
+    for m in range(1, int(np.sum(np.isfinite(ends).sum(axis=1) == 1)) + 1):
+        half = "a half-line" if m == 1 else f"{m} half-lines"
+        yield (
+            0.5**m,
+            f"half of it: p integrates to {said(0.5**m)}: a density of the whole line on {half}; log 2 is missing for each",
+        )
+    for m in range(2, 65):
+        yield (
+            m,
+            f"weights: p integrates to {m}, as a sum of {m} densities does whose weights are 1 instead of 1/{m}; unnormalised, fine for the score",
+        )
 
 
 def _gaussian(d, k, j, known):
     """In words: p integrates to (2 pi)^(k/2) sigma^j, so its normaliser has that much too little."""
-    two_pi = lambda e: (
-        ""
-        if e == 0
-        else "sqrt(2 pi)"
-        if e == 1
-        else "1/sqrt(2 pi)"
-        if e == -1
-        else power("(2 pi)", e / 2).replace("((2 pi))", "(2 pi)")
-    )
-    of_sigma = lambda e: power("sigma", e) if e else ""
-    product = lambda a, b: " ".join(t for t in (two_pi(a), of_sigma(b)) if t) or "1"
-    ratio = product(k, j)
-    yours, right = product(d - k, d - j if known else 0), product(d, d if known else 0)
-    if (d - k, j) == (0, 0) or (d - k, d - j) == (0, 0):
-        return f"no normaliser: p integrates to {ratio}, the normaliser of a Gaussian is missing (unnormalised: fine for the score, not for a likelihood)"
-    if (d - k, d - j) == (-d, -d) or (d - k == -d and not known):
-        return f"sign of the normaliser: p integrates to {ratio}; the logarithm of the normaliser is added where it is subtracted"
+    words = lambda a, b: product(1.0, {"(2 pi)": a / 2, "sigma": b}).replace("((2 pi))", "(2 pi)")
+    ratio, left = f"p integrates to {words(k, j)}", (d - k, d - j if known else 0)
+    if k == d and j in (0, d):
+        return f"no normaliser: {ratio}, the normaliser of a Gaussian is missing (unnormalised: fine for the score, not for a likelihood)"
+    if left == (-d, -d if known else 0):
+        return f"sign of the normaliser: {ratio}; the logarithm of the normaliser is added where it is subtracted"
     without = d > 1 and (d - k == 1 or (j and d - j == 1))
-    name = "normaliser without d" if without else "normaliser"
-    why = "; the dimension is missing in the exponent" if without else ""
-    text = f"{name}: p integrates to {ratio}: its normaliser is {yours} where {right} belongs{why}"
+    name, why = (
+        ("normaliser without d", "; the dimension is missing in the exponent") if without else ("normaliser", "")
+    )
+    text = f"{name}: {ratio}: its normaliser is {words(*left)} where {words(d, d if known else 0)} belongs{why}"
     if known and k == 0 and j == d / 2 and d > 1:
-        root = f"determinant: p integrates to {ratio}: the root of the determinant is missing; half of log det L is subtracted where all of it belongs (half of log det of the covariance)"
+        root = f"determinant: {ratio}: the root of the determinant is missing; half of log det L is subtracted where all of it belongs (half of log det of the covariance)"
         return f"{text} -- or -- {root}" if without else root
     return text
+
+
+def _power(function, found, ends, close):
+    """The diagnosis of a log p that integrates to 1 when it is multiplied by a number, or ""."""
+    d = len(ends)
+    for m, text in ((d, "a mean over dimensions where a sum belongs"), (2, "halved"), (0.5, "doubled")):
+        whole = _integral(lambda x, m=m: m * function(x), found.frame, ends) if m != 1 else None
+        if whole and abs(whole.value - 1) <= max(close, 4 * whole.error) <= ENOUGH:
+            return f"power of p: {said(m)} log p is normalised, so log p is {text}"
+    return ""
+
+
+def _plain(I, close):
+    """The diagnosis of an integral that is a plain fraction, with no pi and no sigma in it, or ""."""
+    fraction = Fraction(I).limit_denominator(20)
+    if close > 1e-6 or abs(I - float(fraction)) > close * I:
+        return ""
+    return f"weights or a factor: p integrates to {fraction}, unnormalised, but no pi and no sigma is missing: weights of a mixture that sum to it, or a constant; fine for the score"
 
 
 def _sigma(function, found):
@@ -292,13 +304,14 @@ def _sigma(function, found):
 
 
 class Modes(NamedTuple):
-    """Components (K, d), (K, d, d), the frame, and mass and relative standard error by importance sampling."""
+    """Components (K, d), (K, d, d), the frame, mass and relative standard error by importance sampling, and the largest log p."""
 
     means: np.ndarray
     covs: np.ndarray
     frame: Frame
     log_mass: float
     error: float
+    top: float
 
 
 def find(logp, support, x, rng):
@@ -314,6 +327,7 @@ def find(logp, support, x, rng):
     modes, covs, weights = _modes(logp, _starts(support, x, rng), x)
     if len(modes) == 0:
         return None
+    highest = float(logp(modes).max())
     for _ in range(ROUNDS):
         points = _drawn(modes, covs, weights, rng)
         log_q, share = _proposal(points, modes, covs, weights)
@@ -326,7 +340,7 @@ def find(logp, support, x, rng):
         w = np.exp(log_w - top)
         log_mass, error = top + np.log(w.mean()), w.std() / (w.mean() * np.sqrt(len(w)))
         modes, covs, weights = _refitted(points, w, share, modes, covs, weights)
-    return Modes(modes, covs, _frame(modes, covs, weights, support), float(log_mass), float(error))
+    return Modes(modes, covs, _frame(modes, covs, weights, support), float(log_mass), float(error), highest)
 
 
 def _starts(support, x, rng):
@@ -365,20 +379,34 @@ def _modes(logp, shells, x):
 
 
 def _climbed(logp, shells, x):
-    """(log p, point) at the tops that are reached from the best points of each shell."""
+    """(log p, point) at the tops that are reached from the best points of each shell, of those from which no top is in sight."""
     from scipy.optimize import minimize
 
     down = lambda y: -float(logp(y[None])[0]) if np.isfinite(y).all() else np.inf
+    tops: list[tuple] = []
     for points in shells:
         logs = logp(points)
-        if np.all(logs == -np.inf):
-            continue
-        for k in np.argsort(logs)[::-1][: STARTS if points is shells[0] and x is not None else 2]:
-            scale = np.maximum(np.abs(points - points[k]).max(axis=0) / 10, 1e-9)
-            simplex = np.concatenate([points[k : k + 1], points[k] + np.diag(scale)])
+        left = points[np.argsort(logs)[::-1]][: np.sum(logs > -np.inf)]
+        for _, top in tops:
+            left = left[~_in_sight(logp, left, top)]
+        for _ in range(STARTS if points is shells[0] and x is not None else 2):
+            if len(left) == 0:
+                break
+            scale = np.maximum(np.abs(points - left[0]).max(axis=0) / 10, 1e-9)
+            simplex = np.concatenate([left[:1], left[0] + np.diag(scale)])
             options = {"initial_simplex": simplex, "xatol": 1e-10, "fatol": 1e-10, "maxfev": 400 * len(scale)}
-            climb = minimize(down, points[k], method="Nelder-Mead", options=options)
-            yield -climb.fun, climb.x
+            climb = minimize(down, left[0], method="Nelder-Mead", options=options)
+            tops.append((-climb.fun, climb.x))
+            left = left[1:][~_in_sight(logp, left[1:], climb.x)]
+    return tops
+
+
+def _in_sight(logp, points, top):
+    """Whether log p rises all the way on the straight line from each point to a top (m,): one call in place of a climb each."""
+    way = points + np.linspace(0, 1, SIGHT)[:, None, None] * (top - points)  # (SIGHT, m, d)
+    values = logp(way.reshape(-1, points.shape[1])).reshape(SIGHT, -1)
+    with np.errstate(invalid="ignore"):
+        return np.all(np.diff(values, axis=0) >= -1e-9 * np.abs(values).max(axis=0), axis=0)
 
 
 def _widths(logp, mode, top):

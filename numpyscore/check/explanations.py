@@ -12,7 +12,7 @@ class Explanation:
     sentence : the same for the user
     right : whether it is another convention and no mistake
     constants : free constants that were fitted, plus one for each change beyond the first; the fewer, the more it explains
-    residual : largest distance from the user's numbers, over every entry, in units of the stated doubt; it holds up to 1
+    residual : largest distance from the user's numbers, over every entry, in units of the stated tolerance; it holds up to 1
     detail : numbers behind it; `detail["pattern"]` is their text
     """
 
@@ -35,10 +35,15 @@ class Explanation:
 
 
 def ranked(explanations):
-    """Those that hold for every entry within the stated doubt, fewest constants first; the order of equals is kept."""
+    """Those that hold for every entry within the stated tolerance, fewest constants first; the order of equals is kept."""
     return sorted((e for e in explanations if e.residual <= 1), key=lambda e: e.constants)
 
 
 def tied(explanations):
     """The first of ranked explanations with all others of as few constants: between these the numbers do not decide."""
     return [e for e in explanations if e.constants == explanations[0].constants]
+
+
+def diagnosis_of(explanations):
+    """The diagnosis that names the first three of them, each once."""
+    return " -- or -- ".join(list(dict.fromkeys(e.diagnosis for e in explanations))[:3])

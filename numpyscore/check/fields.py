@@ -1,7 +1,7 @@
 """A user's field (n, d) beside its reference: which transformation of the reference is it?
 
 Each row of the tables is a hypothesis with few free constants, fitted and then held against every entry: an explanation is an
-identity between the user's numbers and ours within the stated doubt, not a resemblance. A new name is a new row of `MAPS`.
+identity between the user's numbers and ours within the stated tolerance, not a resemblance. A new name is a new row of `MAPS`.
 """
 
 from collections.abc import Callable
@@ -12,55 +12,66 @@ import numpy as np
 from .explanations import Explanation, ranked
 from .numbers import close, readings, said
 
-SLACK = 4.0  # of the doubt of each of two numbers that are compared
+SLACK = 4.0  # of the tolerance of each of two numbers that are compared
 ROUND_OFF = 2.0**-44  # of what hand-written arithmetic may lose on the way from the reference to a transformation of it
 
 
 class Field(NamedTuple):
     """The user's numbers, the reference, what each number may be off by, and what is known beside them.
 
-    theirs, reference, doubt : (n, d) arrays
+    theirs, reference, tolerance : (n, d) arrays
     x : (n, d') array or None, where it was evaluated
     energy : (n,) array or None
     second : (n, d) array or None, second derivatives of the energy along the axes
     known : dict, name -> value, of the quantities that a factor may be a power of; n and d if nothing else is said
-    word : what it is called
+    word, of : what it is called, and what it is a function of
     round_off : relative, of the numbers that came back
     """
 
     theirs: np.ndarray
     reference: np.ndarray
-    doubt: np.ndarray
+    tolerance: np.ndarray
     x: np.ndarray | None = None
     energy: np.ndarray | None = None
     second: np.ndarray | None = None
     known: dict[str, float] = {}  # noqa: RUF012  never changed
     word: str = "score"
     round_off: float = ROUND_OFF
+    of: str = "x"
+
+    @property
+    def unit(self):
+        """What a row of it is."""
+        return "parameter" if self.of == "theta" else "row"
 
     @property
     def rtol(self):
         """How exactly a factor is known."""
         size = np.median(np.abs(self.reference)) or 1.0
-        return float(max(1e-12, 8 * np.median(self.doubt) / size))
+        return float(max(1e-12, 8 * np.median(self.tolerance) / size))
 
-    def allowed(self, candidate, doubt=0.0):
-        """What a candidate, known to `doubt`, may differ from the user's numbers by, entry by entry."""
+    def rows(self, these):
+        """The field at some of its rows."""
+        parts: dict[str, Any] = {k: a[these] for k, a in self._asdict().items() if isinstance(a, np.ndarray)}
+        return self._replace(**parts)
+
+    def allowed(self, candidate, tolerance=0.0):
+        """What a candidate, known to `tolerance`, may differ from the user's numbers by, entry by entry."""
         size = np.maximum(np.abs(candidate), np.abs(self.theirs))
-        return SLACK * (self.doubt + doubt) + self.round_off * size + 1e-300
+        return SLACK * (self.tolerance + tolerance) + self.round_off * size + 1e-300
 
-    def residual(self, candidate, doubt=0.0):
+    def residual(self, candidate, tolerance=0.0):
         """Largest distance between a candidate field and the user's, in units of what they may differ by."""
-        gap = np.abs(self.theirs - candidate) / self.allowed(candidate, doubt)
+        gap = np.abs(self.theirs - candidate) / self.allowed(candidate, tolerance)
         return float(gap.max()) if np.isfinite(candidate).all() else np.inf
 
-    def says(self, key, text, candidate, constants=0, pattern="", doubt=0.0, **detail):
+    def says(self, key, text, candidate, constants=0, pattern="", tolerance=0.0, **detail):
         """The explanation that the user's field is this candidate."""
-        residual = self.residual(candidate, doubt)
+        residual = self.residual(candidate, tolerance)
         return Explanation(key, text, False, int(constants), residual, {"pattern": pattern, **detail})
 
     def fitted(self, *basis):
-        """Coefficients of the fields of a basis that come nearest to the user's, entries weighted by their doubt."""
+        """Coefficients of the fields of a basis that come nearest to the user's, entries weighted by their tolerance."""
         weight = 1 / self.allowed(self.theirs)
         A = np.stack([(b * weight / weight.max()).ravel() for b in basis], axis=1)
         size = np.linalg.norm(A, axis=0)
@@ -74,14 +85,14 @@ class Field(NamedTuple):
 
 
 def read_field(
-    theirs, reference, doubt, *, x=None, energy=None, second=None, known=None, word="score", round_off=ROUND_OFF, among=()
+    theirs, reference, tolerance, *, x=None, energy=None, second=None, known=None, word="score", round_off=ROUND_OFF, among=()
 ):  # fmt: skip
     """All explanations of a user's field that hold for every entry, fewest constants first; an empty list if there is none.
 
     Parameters
     ----------
     theirs, reference : (n, d) arrays
-    doubt : (n, d) array or number
+    tolerance : (n, d) array or number
         What the difference of two right numbers may be.
     x, energy, second, known, word, round_off
         As in `Field`; each one that is missing leaves out the rules that need it.
@@ -94,20 +105,20 @@ def read_field(
         The first is "right", with no sentence, where the fields agree; `tied` of it are those between which nothing decides.
     """
     reference = np.asarray(reference, float)
-    doubt = np.broadcast_to(np.asarray(doubt, float), reference.shape)
+    tolerance = np.broadcast_to(np.asarray(tolerance, float), reference.shape)
     return read(
-        Field(np.asarray(theirs, float), reference, doubt, x, energy, second, known or {}, word, round_off), among
+        Field(np.asarray(theirs, float), reference, tolerance, x, energy, second, known or {}, word, round_off), among
     )
 
 
-def read(field, among=()):
-    """`read_field` of a `Field`."""
+def read(field, among=(), rules=None):
+    """`read_field` of a `Field`, by these rules: all that are known if nothing else is said."""
     gap, (n, d) = np.abs(field.theirs - field.reference), field.reference.shape
-    if np.all(gap <= field.doubt):
-        return [Explanation("right", "", right=True, residual=float(np.max(gap / (field.doubt + 1e-300))))]
+    if np.all(gap <= field.tolerance):
+        return [Explanation("right", "", right=True, residual=float(np.max(gap / (field.tolerance + 1e-300))))]
     field = field._replace(known={"n": n, "d": d} | field.known)
     with np.errstate(all="ignore"):
-        found = [e for rule in RULES for e in rule(field)]
+        found = [e for rule in rules or RULES for e in rule(field)]
         found += [e for key, sentence, other in among for e in _of_map(field, Map(key, sentence, _fixed(other)))]
     return ranked(e for e in found if e.constants < max(n * d, 2) or e.key in OF_SIZE)
 
@@ -144,16 +155,6 @@ def _of_std(power):
         return None if std is None or np.ptp(std) <= 1e-6 * std.max() or not np.all(std) else r * std**power
 
     return of
-
-
-def _clipped(r, f):
-    """Entries between the smallest and the largest of the user's."""
-    return np.clip(r, f.theirs.min(), f.theirs.max())
-
-
-def _clipped_rows(r, f):
-    """Rows no longer than the longest of the user's."""
-    return r * np.minimum(1.0, _norm(f.theirs).max() / np.maximum(_norm(r), 1e-300))
 
 
 def _fixed(other):
@@ -215,15 +216,15 @@ def _of_map(field, row):
         return
     if np.ptp(t) == 0 and "batch" not in row.key:  # a constant is said as such
         return
-    doubt = sum(np.abs(np.nan_to_num(row.of(r + s * field.doubt, field)) - t) for s in (1, -1))
+    tolerance = sum(np.abs(np.nan_to_num(row.of(r + s * field.tolerance, field)) - t) for s in (1, -1))
     c = float(*field.fitted(t))
-    if abs(c) <= field.rtol or field.residual(c * t, np.abs(c) * doubt) > 1:
+    if abs(c) <= field.rtol or field.residual(c * t, np.abs(c) * tolerance) > 1:
         return
     rtol = 4 * max(field.rtol, field.round_off)
     plain = row.free or any(close(c, unit, rtol) for unit in (1.0, -1.0))
     times = ", with the wrong sign" * (c < 0) if plain else f", times {said(c, rtol)}"
     text = row.sentence + times
-    yield field.says(row.key, text, c * t, not plain, f"factor {c:.9g}", np.abs(c) * doubt, factor=c)
+    yield field.says(row.key, text, c * t, not plain, f"factor {c:.9g}", np.abs(c) * tolerance, factor=c)
 
 
 def mapped(field):
@@ -282,34 +283,34 @@ def constant(field):
 
 
 def added(field):
-    """theirs = a x reference + c x, or + c (x - mean), or + a constant; or a linear field without the energy."""
-    x, ref, rtol, word = field.x, field.reference, field.rtol, field.word
+    """theirs = +- reference + a constant, or a x reference + c x, or + c (x - mean); or a linear field without the energy."""
+    x, ref, rtol, your = field.x, field.reference, field.rtol, f"your {field.word} is"
     for a in (1.0, -1.0) if len(ref) > 1 else ():
         shift = np.median(field.theirs - a * ref, axis=0)
-        front, size = f"{'minus ' * (a < 0)}the reference", np.abs(shift).max()
+        size, minus = np.abs(shift).max(), "minus " * (a < 0)
         what = "plus a constant vector: a linear term is in one and not in the other"
         if ref.shape[1] == 1:
             what = f"{'-' if shift[0] < 0 else '+'} {said(abs(shift[0]), 1e-6)} everywhere"
         constants = 1 if np.ptp(shift) <= 1e-6 * size else np.sum(np.abs(shift) > 1e-9 * size)
-        pattern = f"yours - {'-' * (a < 0)}reference = {np.array2string(shift, precision=6)} in every row"
-        yield field.says(
-            "constant shift", f"your {word} is {front} {what}", a * ref + shift, constants + (a < 0), pattern
-        )
+        pattern = f"yours - {minus}reference = {np.array2string(shift, precision=6)} in every row"
+        text = f"{your} {minus}the reference {what}"
+        yield field.says("constant shift", text, a * ref + shift, constants + (a < 0), pattern)
     if x is None or x.shape != ref.shape:
         return
     (c,) = field.fitted(x)
     if not field.proportional(x):
-        text = f"your {word} is {said(c, rtol)} x, whatever the energy is: the energy is not used"
-        yield field.says("energy not used", text, c * x, 1, f"yours = {c:.12f} x")
-    for name, extra in (("x", x), ("(x - mean)", x - x.mean(0))):
+        text = f"{your} {said(c, rtol)} {field.of}, whatever the energy is: the energy is not used"
+        yield field.says("energy not used", text, c * x, 1, f"yours = {c:.12f} {field.of}")
+    key, term = ("linear term", "a confinement, a prior") if field.unit == "row" else ("weight decay", "a penalty")
+    what = f"a quadratic term ({term}, a weight decay) is in one of them and not in the other"
+    for name, extra in ((field.of, x), (f"({field.of} - mean)", x - x.mean(0))):
         a, c = field.fitted(ref, extra)
         one = close(a, 1, 1e3 * rtol)
-        front = "" if one else f"{said(a, rtol)} x "
-        what = "a quadratic term (a confinement, a prior, a weight decay) is in one of them and not in the other"
-        text = f"your {word} is {front}the reference {'-' if c < 0 else '+'} {said(abs(c), 1e-6)} {name}: {what}"
+        times = "" if one else f"{said(a, rtol)} x "
+        text = f"{your} {times}the reference {'-' if c < 0 else '+'} {said(abs(c), 1e-6)} {name}: {what}"
         if abs(c) > 1e3 * rtol * np.abs(ref).max() / (np.abs(extra).max() or 1.0):
             pattern = f"yours = {a:.12f} x reference {c:+.12f} {name}"
-            yield field.says("linear term", text, a * ref + c * extra, 1 + (not one), pattern)
+            yield field.says(key, text, a * ref + c * extra, 1 + (not one), pattern)
 
 
 # ------------------------------------------------------------------------------- one number for each dimension, or each row
@@ -317,109 +318,94 @@ def added(field):
 
 def by_dimension(field):
     """Dimensions permuted, or each with its own factor."""
-    theirs, ref = field.theirs, field.reference
-    n, d = theirs.shape
+    (n, d), c = field.reference.shape, _factors(field, 0)
     if d == 1:
         return
-    order, signs = _order(theirs, ref)
+    order, signs = _order(field.theirs.T, field.reference.T)
     if n > 1 and order is not None and len(set(order)) == d:
-        text = f"your dimensions are those of the reference in the order {order}{', some negated' * bool(np.any(signs < 0))}"
-        pattern, negated = f"yours[:, j] = +- reference[:, {order}[j]]", bool(np.any(signs < 0))
-        yield field.says("columns permuted", text, ref[:, order] * signs, 1 + negated, pattern, field.doubt[:, order])
-    c = np.sum(theirs * ref, axis=0) / np.maximum(np.sum(ref**2, axis=0), 1e-300)
-    yield from _factors(field, c, c * ref, "dimension") if n > 1 or np.ptp(c) == 0 or _right(field, c).any() else ()
+        text = f"your dimensions are those of the reference in the order {few(order)}{', some negated' * bool(np.any(signs < 0))}"
+        candidate, pattern = field.reference[:, order] * signs, f"yours[:, j] = +- reference[:, {few(order)}[j]]"
+        yield field.says("columns permuted", text, candidate, 1 + np.any(signs < 0), pattern, field.tolerance[:, order])
+    if n > 1 or np.ptp(c) == 0 or np.any(np.abs(c - 1) <= 1e3 * field.rtol):
+        yield from _scaled_by_unit(field, c, c * field.reference, "dimension")
 
 
 def by_row(field):
-    """Rows permuted, or each with its own factor: left out, clipped, or weighted."""
-    theirs, ref = field.theirs, field.reference
-    n, d = theirs.shape
+    """Rows permuted, or each with its own factor: left out or weighted."""
+    (n, d), c, unit = field.reference.shape, _factors(field, 1), field.unit
     if n < 3:
         return
-    order, signs = _order(theirs.T, ref.T)
+    order, signs = _order(field.theirs, field.reference)
     if order is not None:
-        text = f"your rows are those of the reference in the order {order}: samples are mixed up"
-        pattern, candidate = f"yours[i] = +- reference[{order}[i]]", ref[order] * signs[:, None]
-        yield field.says("rows permuted", text, candidate, 2 + bool(np.any(signs < 0)), pattern, field.doubt[order])
-    norm = _norm(ref)[:, 0]
-    c = np.sum(theirs * ref, axis=1) / np.maximum(norm**2, 1e-300)
-    wrong = ~_right(field, c)
-    length = (np.abs(c) * norm)[wrong]
-    if (
-        d > 1
-        and 0 < wrong.sum() < n
-        and np.allclose(length, length[0], rtol=1e-6)
-        and np.all(length > 0)
-        and np.all(length <= norm[wrong])
-    ):
-        yield field.says(
-            "clipped", f"rows longer than {said(length[0], 1e-6)} are clipped to that norm", c[:, None] * ref, 1
-        )
-    yield from _factors(field, c, c[:, None] * ref, "row") if d > 1 or not wrong.all() else ()
+        text = f"your {unit}s are those of the reference in the order {few(order)}: they are mixed up (a transpose, a shuffle)"
+        candidate, pattern = field.reference[order] * signs[:, None], f"yours[i] = +- reference[{few(order)}[i]]"
+        yield field.says(f"{unit}s permuted", text, candidate, 2 + np.any(signs < 0), pattern, field.tolerance[order])
+    if d > 1 or np.any(np.abs(c - 1) <= 1e3 * field.rtol):
+        yield from _scaled_by_unit(field, c, c[:, None] * field.reference, unit)
 
 
-def _order(values, among):
-    """Which column of `among` each column of `values` is, and its sign; (None, None) if one is none, or all stand where they should."""
-    scale = np.abs(among).max()
-    same = lambda v, w: np.allclose(v, w, rtol=1e-6, atol=1e-7 * scale)
-    found = [[(k, s) for k, w in enumerate(among.T) for s in (1, -1) if same(v, s * w)] for v in values.T]
-    if not all(found) or not any(f[0][0] != j for j, f in enumerate(found)):
+def _factors(field, axis):
+    """The factor of each dimension (axis 0), or of each row (axis 1)."""
+    r = field.reference
+    return np.sum(field.theirs * r, axis=axis) / np.maximum(np.sum(r**2, axis=axis), 1e-300)
+
+
+def _order(rows, among):
+    """Which row of `among` each row is, up to its sign, and the signs; (None, None) if one is none, or all stand where they should."""
+    scale = 1e-7 * np.abs(among).max()
+    same = lambda s: np.array([np.all(np.abs(row - s * among) <= 1e-6 * np.abs(among) + scale, axis=1) for row in rows])
+    plus, minus = same(1), same(-1)
+    either = plus | minus
+    order = either.argmax(axis=1)
+    if not either.any(axis=1).all() or np.array_equal(order, np.arange(len(rows))):
         return None, None
-    return [f[0][0] for f in found], np.array([f[0][1] for f in found])
+    return order, np.where(plus[np.arange(len(rows)), order], 1, -1)
 
 
-def _right(field, c):
-    """Which factors are 1."""
-    return np.abs(c - 1) <= 1e3 * field.rtol
-
-
-def _factors(field, c, candidate, unit):
+def _scaled_by_unit(field, c, candidate, unit):
     """Explanations by one factor for each dimension, or for each row: c (k,)."""
-    wrong, word, k = ~_right(field, c), field.word, len(c)
+    wrong, word, dims = np.abs(c - 1) > 1e3 * field.rtol, field.word, unit == "dimension"
     if not wrong.any() or field.residual(candidate) > 1:
         return
-    numbers, one = np.flatnonzero(wrong), wrong.sum() == 1
-    names = dimensions(numbers) if unit == "dimension" else f"row{'s' * (not one)} {few(numbers)}"
-    which = ", the others are right" + ("" if unit == "dimension" else where(field, wrong))
-    near = lambda value: bool(np.all(np.abs(c[wrong] - value) <= 1e3 * field.rtol))
-    different = list(dict.fromkeys(said(v, 1e-6) for v in c[wrong]))
-    pattern = f"a factor for each {unit}: {np.array2string(c[:6], precision=6)}{' ...' * (k > 6)}"
+    numbers, different = np.flatnonzero(wrong), list(dict.fromkeys(said(v, 1e-6) for v in c[wrong]))
+    which = f", the others are right{'' if dims else where(field, wrong)}"
+    pattern = f"a factor for each {unit}: {np.array2string(c[:6], precision=6)}{' ...' * (len(c) > 6)}"
     say = lambda key, text, constants: field.says(key, text, candidate, constants, pattern, factors=c)
-    if wrong.all() and unit == "row":
-        yield say(
-            "factor of each row",
-            "each row has the right direction and a length of its own: a function of x multiplies the score",
-            k,
-        )
+    if wrong.all() and not dims:
+        text = f"each {unit} has the right direction and a length of its own: a function of {field.of} multiplies the {word}"
+        yield say(f"factor of each {unit}", text, len(c))
     elif wrong.all() and len(different) > 1:
-        yield say(
-            "scale of each dimension",
-            f"each dimension of your {word} is off by its own factor, {', '.join(different[:6])}{' ...' * (len(different) > 6)}",
-            max(2, len(different)),
-        )
-    elif not wrong.all() and near(0):
-        yield say(f"missing {unit}s", f"{names} of your {word} {'is' if one else 'are'} zero{which}", 1)
-    elif not wrong.all() and near(-1):
-        yield say(
-            f"sign of some {unit}s", f"{names} of your {word} {'has' if one else 'have'} the wrong sign{which}", 1
-        )
+        text = f"each dimension of your {word} is off by its own factor, {few(different)}"
+        yield say("scale of each dimension", text, max(2, len(different)))
     elif not wrong.all():
-        key = "scale of some dimensions" if unit == "dimension" else "some rows"
-        factors = f" of {', '.join(different[:6])}" * (len(different) <= 6)
-        yield say(
-            key, f"{names} of your {word} {'is' if one else 'are'} off by a factor{factors}{which}", 1 + len(different)
+        names, near = (
+            f"{numbered(unit, numbers)} of your {word}",
+            lambda v: np.all(np.abs(c[wrong] - v) <= 1e3 * field.rtol),
         )
+        is_, has = ("is", "has") if len(numbers) == 1 else ("are", "have")
+        if near(0):
+            yield say(f"no {word} for some {unit}s", f"{names} {is_} zero (detached, or never written){which}", 1)
+        elif near(-1):
+            yield say(f"sign of some {unit}s", f"{names} {has} the wrong sign{which}", 1)
+        else:
+            key = f"{'scale of ' * dims}some {unit}s"
+            factors = f" of {', '.join(different)}" * (len(different) <= 6)
+            yield say(key, f"{names} {is_} off by a factor{factors}{which}", 1 + len(different))
 
 
 def clipped(field):
-    """Entries clipped to an interval."""
-    top, bottom = field.theirs.max(), field.theirs.min()
-    near = field.allowed(field.theirs)
-    at_limit = int(np.sum((field.theirs >= top - near) | (field.theirs <= bottom + near)))
+    """Rows clipped to a norm, or entries to an interval."""
+    theirs, r = field.theirs, field.reference
+    longest, norm = _norm(theirs).max(), _norm(r)
+    if r.shape[1] > 1 and 0 < np.sum(norm > longest * (1 + 1e-9)) < len(r):
+        text = f"rows longer than {said(longest, 1e-6)} are clipped to that norm"
+        yield field.says("clipped", text, r * np.minimum(1.0, longest / np.maximum(norm, 1e-300)), 1)
+    top, bottom, near = theirs.max(), theirs.min(), field.allowed(theirs)
+    at_limit = int(np.sum((theirs >= top - near) | (theirs <= bottom + near)))
     if top > bottom and at_limit > 2:
-        pattern = f"{at_limit} entries of {field.theirs.size} stand at a limit"
-        candidate = np.clip(field.reference, bottom, top)
-        yield field.says("clipped", f"entries are clipped to [{bottom:.6g}, {top:.6g}]", candidate, 2, pattern)
+        pattern = f"{at_limit} entries of {theirs.size} stand at a limit"
+        text = f"entries are clipped to [{bottom:.6g}, {top:.6g}]"
+        yield field.says("clipped", text, np.clip(r, bottom, top), 2, pattern)
 
 
 # ------------------------------------------------------------------------------- a matrix
@@ -473,68 +459,85 @@ OF_SIZE = ("precision", "inaccurate")  # they say how large the differences are,
 def rounded(field):
     """All differences small, and nearly all there: round-off of single precision, of x or of constants; or a coarse approximation."""
     gap, size = np.abs(field.theirs - field.reference), _norm(field.reference)
-    share = np.max(gap / np.maximum(size, np.sqrt(np.mean(size**2)) + 1e-300))
-    if np.mean(gap > field.doubt) <= 0.5:
+    share, differ = np.max(gap / np.maximum(size, np.sqrt(np.mean(size**2)) + 1e-300)), np.mean(gap > field.tolerance)
+    if differ <= 0.5:
         return
-    detail = {"pattern": f"relative differences up to {share:.0e}, in {np.mean(gap > field.doubt):.0%} of the entries"}
+    say = lambda key, text, right, constants: Explanation(
+        key,
+        text,
+        right,
+        constants,
+        1.0,
+        {"pattern": f"relative differences up to {share:.0e}, in {differ:.0%} of the entries"},
+    )
     like_single = lambda size: np.all(gap <= SINGLE * size) and np.median(gap / (size + 1e-300)) > SINGLE / 1024
+    known = field.x is not None and field.second is not None and field.second.shape == field.x.shape
     if like_single(16 * size):
         text = "a part is computed in single precision: the differences have the size of float32 round-off, as of constants kept in float32"
-        yield Explanation("precision", text, True, 2, 1.0, detail)
-    elif field.x is not None and field.second is not None and like_single(_moved(field)):
+        yield say("precision", text, True, 2)
+    elif known and like_single(moved(field.second, field.x)):
         text = "it rounds x to float32, which is far from the origin beside its spread: the differences have that size; subtract the offset before it is rounded"
-        yield Explanation("precision", text, False, 2, 1.0, detail)
+        yield say("precision", text, False, 2)
     elif share < 1e-2:
         text = f"your {field.word} is the reference up to {share:.0e}: a finite difference, an iteration that stops early, or a regulariser"
-        yield Explanation("inaccurate", text, False, gap.size, 1.0, detail)
+        yield say("inaccurate", text, False, gap.size)
 
 
-def _moved(field):
+def moved(second, x):
     """What a relative rounding of x moves a gradient by (n, d): sum_j |H_ij| |x_j|, with |H_ij| bounded by sqrt |H_ii H_jj|."""
-    root = np.sqrt(np.abs(field.second))
-    return (
-        root * np.sum(root * np.abs(field.x), axis=1, keepdims=True)
-        if root.shape == field.x.shape
-        else _norm(field.reference)
-    )
+    root = np.sqrt(np.abs(second))
+    return root * np.sum(root * np.abs(x), axis=1, keepdims=True)
 
 
 def located(field):
     """Where the entries are wrong, if not everywhere: a free constant for each of them."""
-    wrong = np.abs(field.theirs - field.reference) > field.doubt
+    wrong = np.abs(field.theirs - field.reference) > field.tolerance
     n, d = wrong.shape
     dims, rows = wrong.any(axis=0), wrong.any(axis=1)
-    detail = {"pattern": f"{wrong.sum()} of {wrong.size} entries differ"}
+    say = lambda unit, text: Explanation(
+        f"some {unit}s",
+        text,
+        False,
+        int(wrong.sum()),
+        1.0,
+        {"pattern": f"{wrong.sum()} of {wrong.size} entries differ"},
+    )
     if dims.sum() < d:
-        text = f"only {dimensions(np.flatnonzero(dims))} of your {field.word} went wrong{where(field, rows)}"
-        yield Explanation("some dimensions", text, False, int(wrong.sum()), 1.0, detail)
+        names = numbered("dimension", np.flatnonzero(dims))
+        yield say("dimension", f"only {names} of your {field.word} went wrong{where(field, rows)}")
     elif rows.sum() < n:
-        text = f"only rows {few(np.flatnonzero(rows))} differ{where(field, rows)}"
-        yield Explanation("some rows", text, False, int(wrong.sum()), 1.0, detail)
+        names = numbered(field.unit, np.flatnonzero(rows))
+        yield say(field.unit, f"only {names} of your {field.word} went wrong{where(field, rows)}")
 
 
-def dimensions(numbers):
-    """ "dimension 1", "dimensions 0, 2"."""
-    return f"dimension {numbers[0]}" if len(numbers) == 1 else f"dimensions {few(numbers)}"
+def few(words):
+    """The first six of them."""
+    return ", ".join(map(str, words[:6])) + " ..." * (len(words) > 6)
 
 
-def few(numbers):
-    """The first six of them, in words."""
-    return ", ".join(map(str, numbers[:6])) + " ..." * (len(numbers) > 6)
+def numbered(unit, numbers):
+    """Ascending numbers of a unit in words: "dimension 1", "rows 0, 2", "parameters 0-14, 20, 22-24"; the first eight ranges of them."""
+    runs = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)
+    pieces = [f"{r[0]}-{r[-1]}" if len(r) > 2 else ", ".join(map(str, r)) for r in runs[:8]]
+    return f"{unit}{'s' * (len(numbers) > 1)} {', '.join(pieces)}{' ...' * (len(runs) > 8)}"
 
 
 def where(field, wrong):
     """What sets the wrong rows apart: one coordinate, the norm or the energy above or below a threshold."""
     if not (0 < wrong.sum() < len(wrong)) or len(wrong) < 4:
         return ""
-    looked = [] if field.x is None else [(f"x[:, {j}]", column) for j, column in enumerate(field.x.T)]
-    looked += [] if field.x is None else [("|x|", np.linalg.norm(field.x, axis=1))]
-    looked += [] if field.energy is None else [("E", field.energy)]
+    x, energy = field.x, field.energy
+    looked = (
+        []
+        if x is None
+        else [*((f"{field.of}[:, {j}]", xj) for j, xj in enumerate(x.T)), (f"|{field.of}|", _norm(x)[:, 0])]
+    )
+    looked += [] if energy is None else [("E", energy)]
     for name, values in [*looked, (f"|{field.word}|", _norm(field.reference)[:, 0])]:
-        if values[wrong].min() > values[~wrong].max():
-            return f": exactly those with {name} > {values[~wrong].max():.4g}"
-        if values[wrong].max() < values[~wrong].min():
-            return f": exactly those with {name} < {values[~wrong].min():.4g}"
+        for sign, than in ((1, ">"), (-1, "<")):
+            limit = sign * np.max(sign * values[~wrong])
+            if np.min(sign * values[wrong]) > sign * limit:
+                return f": exactly those with {name} {than} {limit:.4g}"
     return ""
 
 

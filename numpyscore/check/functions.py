@@ -1,7 +1,7 @@
 """The user's function, called with arrays of his kind, its answers taken back as ours; and how precise those numbers are, measured."""
 
 import inspect
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,15 +31,13 @@ class Precision(NamedTuple):
 
     def note(self, name, came):
         """What the user should know of it, or ""."""
-        if self.kind in ("", "quotient"):
-            return (
-                self.kind
-                and f"the numbers of {name} scatter by {self.scatter:.0e} of their size, as difference quotients do"
-            )
-        what = {
-            "offset": "rounds x to float32, which is far from the origin beside its spread (subtract the offset before it is rounded)",
-        }.get(self.kind, f"is computed in {self.kind} precision")
-        return f"a part of {name} {what}: its numbers step by {self.scatter:.0e} of their size, in {came}; it is judged at that precision"
+        if self.kind == "quotient":
+            return f"the numbers of {name} scatter by {self.scatter:.0e} of their size, as difference quotients do"
+        what = f"is computed in {self.kind} precision"
+        if self.kind == "offset":
+            what = "rounds x to float32, which is far from the origin beside its spread (subtract the offset before it is rounded)"
+        text = f"a part of {name} {what}: its numbers step by {self.scatter:.0e} of their size, in {came}; it is judged at that precision"
+        return text if self.kind else ""
 
 
 class Function:
@@ -47,6 +45,7 @@ class Function:
 
     It is tried as it is in float64; if it refuses, with points that require a gradient (a loss that differentiates inside
     wants that), then in float32 (parameters of another dtype). The first way that works is kept.
+    With a `shape` it is a function of one array of that shape (parameters), asked for one row of x after the other.
 
     Attributes
     ----------
@@ -57,10 +56,10 @@ class Function:
     precision : Precision, once `measure` was called
     """
 
-    def __init__(self, where, name, function, wrap=None, like=None):
+    def __init__(self, where, name, function, wrap=None, like=None, shape=None):
         if not callable(function):
             raise TypeError(f"{where}: {name} is {function!r}, expected a function of x (n, d).")
-        self.where, self.name, self.function = where, name, function
+        self.where, self.name, self.function, self.shape = where, name, function, shape
         make = wrapper(where, wrap, like)
         narrow = lambda a: make(a.astype(np.float32))
         self.kind = framework(make(np.zeros((1, 1))))
@@ -77,8 +76,14 @@ class Function:
 
     def both(self, x):
         """Value, and the points as they arrived: rounded to the dtype that the function works in."""
-        value, sent, seen = self._call(np.ascontiguousarray(x, float))
         self.evaluations += len(x)
+        if self.shape is None:
+            return self._asked(np.ascontiguousarray(x, float))
+        one_by_one = [self._asked(np.reshape(np.array(one, float), self.shape)) for one in x]
+        return np.array([v.reshape(-1) for v, _ in one_by_one]), np.array([s.reshape(-1) for _, s in one_by_one])
+
+    def _asked(self, x):
+        value, sent, seen = self._call(x)
         came = to_numpy(value, f"{self.where}: what {self.name} returned")
         self.went, self.came = dtype_name(sent), dtype_name(value)
         self.changes |= not np.array_equal(to_numpy(sent), seen, equal_nan=True)
@@ -110,7 +115,7 @@ class Function:
     def _explained(self, error, sent):
         return ValueError(
             f"{self.where}: {self.name} raised {type(error).__name__}: {error} when called with {dtype_name(sent)} "
-            f"{tuple(sent.shape)}; it must take points (n, d) of that type. Pass wrap= to give it arrays of another kind, or a "
+            f"{tuple(sent.shape)}; it must take {'points (n, d)' if self.shape is None else 'parameters'} of that type. Pass wrap= to give it arrays of another kind, or a "
             f"function around it that converts."
         )
 
@@ -139,17 +144,15 @@ class Function:
 
 
 class Seeded:
-    """A user's function with a fresh source of random numbers in each call, if it takes one; global generators are seeded too."""
+    """A user's function with random numbers made of a seed, if it takes a source of them; global generators are seeded too."""
 
-    def __init__(self, function, make, rng):
-        self.function, self.rng, self.kind = function, rng, framework(make(np.zeros((1, 1))))
-        self.name = random_parameter(function)
+    def __init__(self, function, make):
+        self.function, self.kind, self.name = function, framework(make(np.zeros((1, 1)))), random_parameter(function)
 
-    def __call__(self, *args):
-        seed = int(self.rng.integers(1 << 31))
-        given: dict[str, Any] = {} if self.name is None else {self.name: source(self.name, seed, self.kind)}
-        with same_randomness(seed):
-            return self.function(*args, **given)
+    def __call__(self, seed, *args, **named):
+        given = {} if self.name is None else {self.name: source(self.name, int(seed), self.kind)}
+        with same_randomness(int(seed)):
+            return self.function(*args, **given, **named)
 
 
 def random_parameter(function):

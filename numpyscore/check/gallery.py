@@ -6,6 +6,7 @@ write: a function of a model and data; the model is used by `fn.score(x)`, `fn.t
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +16,9 @@ from .density import check_density
 from .gradient import check_gradient
 from .losses import check_loss
 from .report import FAIL, PASS, CheckReport
+from .rows import check_rows
 from .sampler import check_sampler
-from .score import check_rows, check_score
+from .score import check_score
 from .trace import check_trace
 
 
@@ -41,58 +43,17 @@ def _implicit(trace=1.0, square=1.0, of_d=0, total=1.0):
     return lambda fn, x: total * np.mean(square * _half_square(fn.score(x)) + trace * x.shape[1] ** of_d * fn.trace(x))
 
 
-def trace_of_summed_score(fn, x):
-    """The derivative of s.sum() is every column's sum, not the diagonal."""
-    return np.mean(_half_square(fn.score(x)) + fn.jacobian(x).sum((1, 2)))
-
-
-def square_of_mean(fn, x):
-    """The score is averaged over the batch before it is squared."""
-    return 0.5 * np.sum(fn.score(x).mean(0) ** 2) + np.mean(fn.trace(x))
-
-
-def norm_not_squared(fn, x):
-    """|s| in place of |s|^2."""
-    return np.mean(0.5 * np.linalg.norm(fn.score(x), axis=1) + fn.trace(x))
-
-
-def first_sample(fn, x):
-    """The trace of the first sample stands for all."""
-    return np.mean(_half_square(fn.score(x))) + fn.trace(x)[0]
-
-
-def energy_penalty(fn, x):
-    """A penalty on the energy was left in."""
-    return np.mean(_half_square(fn.score(x)) + fn.trace(x) + 0.01 * fn.energy(x) ** 2)
-
-
-def _denoising(target, *, clean=False, spread=lambda sigma: sigma):
-    """1/2 |s - target(eps, sigma)|^2."""
+def _denoising(
+    target, *, clean=False, spread=lambda sigma: sigma, draw=lambda rng, shape: rng.standard_normal(shape), again=False
+):
+    """1/2 |s - target(eps, sigma)|^2 at x + spread eps, or at the clean point; `again`: the target's noise is drawn anew."""
 
     def loss(fn, x, sigma, rng):
-        eps = rng.standard_normal(x.shape)
+        eps = draw(rng, x.shape)
         s = fn.score(x if clean else x + spread(sigma) * eps)
-        return np.mean(_half_square(s - target(eps, sigma)))
+        return np.mean(_half_square(s - target(draw(rng, x.shape) if again else eps, sigma)))
 
     return loss
-
-
-def one_noise_for_all(fn, x, sigma, rng):
-    """One row of noise for the whole batch."""
-    eps = rng.standard_normal(x.shape[1])
-    return np.mean(_half_square(fn.score(x + sigma * eps) + eps / sigma))
-
-
-def uniform_noise(fn, x, sigma, rng):
-    """Uniform noise of the right variance: the target belongs to Gaussian noise."""
-    eps = np.sqrt(12) * (rng.random(x.shape) - 0.5)
-    return np.mean(_half_square(fn.score(x + sigma * eps) + eps / sigma))
-
-
-def other_noise_in_the_target(fn, x, sigma, rng):
-    """The noise is drawn twice: once for the point, once for the target."""
-    noisy, eps = x + sigma * rng.standard_normal(x.shape), rng.standard_normal(x.shape)
-    return np.mean(_half_square(fn.score(noisy) + eps / sigma))
 
 
 def _sliced(square, *, unit=False, shared=False, term=1.0):
@@ -108,13 +69,6 @@ def _sliced(square, *, unit=False, shared=False, term=1.0):
 
 def _projected(s, v):
     return 0.5 * np.sum(v * s, axis=1) ** 2
-
-
-def probes_summed(fn, x, probes):
-    """Several directions, summed and never divided by their number."""
-    return np.mean(
-        _half_square(fn.score(x)) + sum(fn.curvature(x, v) for v in np.atleast_3d(probes).reshape(-1, *x.shape))
-    )
 
 
 def _generalised(linear):
@@ -165,27 +119,18 @@ def _levels(
     return loss
 
 
-def sum_over_levels(fn, x, sigmas, rng):
-    """One level after the other, summed."""
-    total = 0.0
-    for sigma in sigmas:
-        eps = rng.standard_normal(x.shape)
-        total += np.mean(_half_square(sigma * fn(x + sigma * eps, sigma) + eps))
-    return total
+def _each_level(term):
+    """One level after the other, summed: term(score, eps, sigma) of each row."""
 
+    def loss(fn, x, sigmas, rng):
+        noise = [(sigma, rng.standard_normal(x.shape)) for sigma in sigmas]
+        return sum(np.mean(term(fn(x + sigma * eps, sigma), eps, sigma)) for sigma, eps in noise)
 
-def weight_at_the_square_alone(fn, x, sigmas, rng):
-    """sigma^2 stands in front of the square and not in front of the product."""
-    total = 0.0
-    for sigma in sigmas:
-        eps = rng.standard_normal(x.shape)
-        s = fn(x + sigma * eps, sigma)
-        total += np.mean(sigma**2 * _half_square(s) + np.sum(s * eps, axis=1) / sigma)
-    return total / len(sigmas)
+    return loss
 
 
 def _of(loss, objective):
-    return lambda: check_loss(loss, objective=objective)
+    return partial(check_loss, loss, objective=objective)
 
 
 LOSSES = (
@@ -196,19 +141,19 @@ LOSSES = (
     Case("trace forgotten", "", _of(_implicit(trace=0.0), "implicit"), "no trace"),
     Case("square forgotten", "", _of(_implicit(square=0.0), "implicit"), "no square"),
     Case("whole loss negated", "", _of(_implicit(total=-1.0), "implicit"), "sign of the loss"),
-    Case("derivative of the summed score as trace", "many", _of(trace_of_summed_score, "implicit"), "sum of all entries"),
-    Case("score averaged before it is squared", "", _of(square_of_mean, "implicit"), "averaged before it is squared"),
-    Case("norm instead of its square", "", _of(norm_not_squared, "implicit"), "not squared"),
-    Case("trace of the first sample only", "", _of(first_sample, "implicit"), "first sample"),
-    Case("penalty left in", "", _of(energy_penalty, "implicit"), "squared energy"),
+    Case("derivative of the summed score as trace", "many", _of(lambda fn, x: np.mean(_half_square(fn.score(x)) + fn.jacobian(x).sum((1, 2))), "implicit"), "sum of all entries"),
+    Case("score averaged before it is squared", "", _of(lambda fn, x: 0.5 * np.sum(fn.score(x).mean(0) ** 2) + np.mean(fn.trace(x)), "implicit"), "averaged before it is squared"),
+    Case("norm instead of its square", "", _of(lambda fn, x: np.mean(0.5 * np.linalg.norm(fn.score(x), axis=1) + fn.trace(x)), "implicit"), "not squared"),
+    Case("trace of the first sample only", "", _of(lambda fn, x: np.mean(_half_square(fn.score(x))) + fn.trace(x)[0], "implicit"), "first sample"),
+    Case("penalty left in", "", _of(lambda fn, x: np.mean(_half_square(fn.score(x)) + fn.trace(x) + 0.01 * fn.energy(x) ** 2), "implicit"), "squared energy"),
     Case("target with the sign of grad E", "torchebm#318", _of(_denoising(lambda e, s: e / s), "denoising"), "sign of the target"),
     Case("target -eps", "score_sde_pytorch#26", _of(_denoising(lambda e, s: -e), "denoising"), "instead of -eps/sigma"),
     Case("target -eps/sigma^2", "acids-ircam#5", _of(_denoising(lambda e, s: -e / s**2), "denoising"), "-eps/sigma^2 instead"),
     Case("score at the clean point", "pml2-book#253", _of(_denoising(lambda e, s: -e / s, clean=True), "denoising"), "clean point"),
     Case("noise of size sigma^2", "", _of(_denoising(lambda e, s: -e / s, spread=lambda s: s**2), "denoising"), "scale of the noise"),
-    Case("one noise for the whole batch", "", _of(one_noise_for_all, "denoising"), "shared noise"),
-    Case("uniform noise", "", _of(uniform_noise, "denoising"), "not Gaussian"),
-    Case("noise drawn twice", "", _of(other_noise_in_the_target, "denoising"), "other noise"),
+    Case("one noise for the whole batch", "", _of(_denoising(lambda e, s: -e / s, draw=lambda rng, shape: rng.standard_normal(shape[1]) + np.zeros(shape)), "denoising"), "shared noise"),
+    Case("uniform noise", "", _of(_denoising(lambda e, s: -e / s, draw=lambda rng, shape: np.sqrt(12) * (rng.random(shape) - 0.5)), "denoising"), "not Gaussian"),
+    Case("noise drawn twice", "", _of(_denoising(lambda e, s: -e / s, again=True), "denoising"), "other noise"),
     Case("slices of unit length beside |s|^2", "sliced_score_matching", _of(_sliced(lambda s, v: _half_square(s), unit=True), "sliced"), "divided by d"),
     Case("one slice for the whole batch", "", _of(_sliced(_projected, shared=True), "sliced"), "shared probe"),
     Case("projection not squared", "", _of(_sliced(lambda s, v: 0.5 * np.abs(np.sum(v * s, 1))), "sliced"), "absolute projection |v.s|"),
@@ -251,10 +196,6 @@ def _hutchinson(net, x, *, divide=True, unit=False, shared=False, m=3):
     return total / m if divide else total
 
 
-def _step_case(step, **options):
-    return lambda: check_sampler(step, **options)
-
-
 def _normal(x, rng):
     return rng.standard_normal(x.shape)
 
@@ -282,16 +223,16 @@ OTHERS = (
     Case("Hutchinson sum never divided", "bayesflow#772", _trace_case(lambda net, x: _hutchinson(net, x, divide=False, m=4)), "summed over probes"),
     Case("unit-length probes", "", _trace_case(lambda net, x: _hutchinson(net, x, unit=True)), "unit-length"),
     Case("one probe for the whole batch", "", _trace_case(lambda net, x: _hutchinson(net, x, shared=True, m=1)), "shared probe"),
-    Case("Langevin noise step z", "google-research/ibc#6", _step_case(lambda x, score, h, rng: x + h * score(x) + h * _normal(x, rng)), "it is step z"),
-    Case("Langevin noise without the 2", "", _step_case(lambda x, score, h, rng: x + h * score(x) + np.sqrt(h) * _normal(x, rng)), "factor 2"),
-    Case("Langevin downhill", "", _step_case(lambda x, score, h, rng: x - h * score(x) + np.sqrt(2 * h) * _normal(x, rng)), "sign of the drift"),
-    Case("Metropolis step left out", "", _step_case(lambda x, score, h, rng: x + h * score(x) + np.sqrt(2 * h) * _normal(x, rng), discretisation="adjusted", step_size=0.8), "not adjusted"),
+    Case("Langevin noise step z", "google-research/ibc#6", partial(check_sampler, lambda x, score, h, rng: x + h * score(x) + h * _normal(x, rng)), "it is step z"),
+    Case("Langevin noise without the 2", "", partial(check_sampler, lambda x, score, h, rng: x + h * score(x) + np.sqrt(h) * _normal(x, rng)), "factor 2"),
+    Case("Langevin downhill", "", partial(check_sampler, lambda x, score, h, rng: x - h * score(x) + np.sqrt(2 * h) * _normal(x, rng)), "sign of the drift"),
+    Case("Metropolis step left out", "", partial(check_sampler, lambda x, score, h, rng: x + h * score(x) + np.sqrt(2 * h) * _normal(x, rng), discretisation="adjusted", step_size=0.8), "not adjusted"),
     Case("gradient ascends", "", _theta_case(lambda g, theta: -g), "sign"),
     Case("parameters detached", "torchebm#340", _theta_case(lambda g, theta: np.where(np.arange(6) < 2, 0, g)), "no gradient for some"),
     Case("weight decay in the gradient alone", "", _theta_case(lambda g, theta: g + 0.1 * theta), "weight decay"),
 )  # fmt: skip
 
-# ------------------------------------------------------------------------------- kernels, levels, densities, blocks of a gradient
+# ------------------------------------------------------------------------------- perturbations, levels, densities, blocks of a gradient
 
 
 def _many(loss):
@@ -310,10 +251,6 @@ def _gaussians(two_pi, of_sigma=2, weights=(0.2, 0.8), sigma=1.5):
     return logpdf
 
 
-def _density(logpdf, **options):
-    return lambda: check_density(logpdf, **options)
-
-
 def _blocks_case(change):
     """A gradient in parameters that are a matrix (3, 4) and two vectors of 4."""
     rng = np.random.default_rng(0)
@@ -327,16 +264,16 @@ BETWEEN = (
     Case("target -eps, data scaled", "", _of(_perturbed(lambda e, x, y, c, s: -e), "denoising"), "-eps instead of -eps/sigma"),
     Case("target -eps/sigma^2, data scaled", "", _of(_perturbed(lambda e, x, y, c, s: -e / s**2), "denoising"), "-eps/sigma^2 instead"),
     Case("target (x - x~)/sigma^2 without the scale of x", "", _of(_perturbed(lambda e, x, y, c, s: (x - y) / s**2), "denoising"), "x is not scaled there"),
-    Case("weight of the levels at the square alone", "", _many(weight_at_the_square_alone), "weight at one term"),
+    Case("weight of the levels at the square alone", "", _many(_each_level(lambda s, e, sigma: sigma**2 * _half_square(s) + np.sum(s * e, axis=1) / sigma)), "weight at one term"),
     Case("sigma of the previous level in the target", "", _many(_levels(target=lambda e, k, S: -e / S[k - 1][:, None])), "sigma of the previous level"),
-    Case("sigma of another row in the target", "", _many(_levels(target=lambda e, k, S: -e / S[np.roll(k, 1)][:, None])), "sigma of another row"),
+    Case("sigma of another row in the target", "", _many(_levels(target=lambda e, k, S: -e / S[np.roll(k, 1)][:, None])), "the level of the previous row"),
     Case("last level never drawn", "", _many(_levels(draw=lambda rng, L, n: rng.integers(L - 1, size=n))), "level forgotten: the last"),
     Case("network told the next level", "", _many(_levels(told=lambda k, S: (k + 1) % len(S))), "level told"),
-    Case("normalising constant without d", "ncsn", _density(_gaussians(1, 2, sigma=1.0), dim=2), "normaliser without d: p integrates to sqrt(2 pi)"),
-    Case("log sigma without d", "", _density(_gaussians(2, 1), dim=2), "sigma where (2 pi) sigma^2 belongs"),
-    Case("no normaliser", "", _density(_gaussians(0, 0), dim=2), "unnormalised"),
-    Case("weights of a mixture that sum to two", "", _density(_gaussians(2, weights=(1, 1)), dim=2), "weights"),
-    Case("half-line without its factor 2", "", _density(lambda x: -0.5 * x[:, 0] ** 2 - 0.5 * np.log(2 * np.pi), support=[[0, np.inf]]), "half of it"),
+    Case("normalising constant without d", "ncsn", partial(check_density, _gaussians(1, 2, sigma=1.0), dim=2), "normaliser without d: p integrates to sqrt(2 pi)"),
+    Case("log sigma without d", "", partial(check_density, _gaussians(2, 1), dim=2), "sigma where (2 pi) sigma^2 belongs"),
+    Case("no normaliser", "", partial(check_density, _gaussians(0, 0), dim=2), "unnormalised"),
+    Case("weights of a mixture that sum to two", "", partial(check_density, _gaussians(2, weights=(1, 1)), dim=2), "weights"),
+    Case("half-line without its factor 2", "", partial(check_density, lambda x: -0.5 * x[:, 0] ** 2 - 0.5 * np.log(2 * np.pi), support=[[0, np.inf]]), "half of it"),
     Case("weight matrix transposed", "", _blocks_case(lambda W, b, c: np.r_[W.reshape(3, 4).T.ravel(), b, c]), "transposed block: the gradient of theta[0:12], a matrix (3, 4)"),
     Case("two biases exchanged", "", _blocks_case(lambda W, b, c: np.r_[W, c, b]), "swapped blocks"),
     Case("one bias summed twice", "", _blocks_case(lambda W, b, c: np.r_[W, 2 * b, c]), "scale of blocks: the gradient of theta[12:16] is 2 times"),
@@ -352,7 +289,7 @@ RIGHT = (
     Case("velocity of a straight line", "flow matching", _of(_perturbed(lambda e, x, y, c, s: e - x, lambda s: 1 - s), "denoising"), "fn predicts the velocity", PASS),
     Case("a time for each row, noise predicted", "ddpm", _many(ddpm), "variance preserving", PASS),
     Case("levels of equal weight", "", _many(_levels(weight=lambda s: 1.0)), "the weight of a level is 1,", PASS),
-    Case("levels summed", "", _many(sum_over_levels), "a sum over levels instead of a mean", PASS),
+    Case("levels summed", "", _many(_each_level(lambda s, e, sigma: _half_square(sigma * s + e))), "a sum over levels instead of a mean", PASS),
     Case("one level for the whole batch", "", _many(_levels(draw=lambda rng, L, n: np.full(n, rng.integers(L)))), "share one level", PASS),
     Case("no 1/2", "", _of(_implicit(square=1.0, trace=1.0, total=2.0), "implicit"), "no 1/2", PASS),
     Case("single precision inside", "", _score_case(lambda net, x: net.score(x.astype(np.float32)).astype(float)), "in single precision", PASS),

@@ -1,19 +1,22 @@
 """Is a gradient in the parameters that of the loss?"""
 
-from typing import Any, NamedTuple
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
-from ..common.arrays import dtype_name, same_randomness, to_numpy, wrapper
+from ..common.arrays import same_randomness, to_numpy
 from ..common.inputs import count, finite, generator, positive
-from ..numerics.differences import STEPS, romberg, tolerance
-from .fields import MAPS, read_field
-from .functions import QUOTIENT, Precision, precision
-from .numbers import close, readings, said
-from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
+from ..numerics.differences import STEPS, differences, tolerance
+from .explanations import Explanation, tied
+from .fields import Field, added, by_row, clipped, constant, located, mapped, one_sided, read, rounded, scaled
+from .functions import Function
+from .judge import allowing, judge
+from .numbers import close, said
+from .report import FAIL, INCONCLUSIVE, CheckReport
+from .rows import unfit
 from .score import check_conservative
 
-ENOUGH = {True: 1e-6, False: 2e-2}
 WHOLE = 600  # parameters, up to which a wrong gradient is looked at as a whole
 MIXED = 8  # random directions through all parameters
 MOST = 8  # blocks in an explanation
@@ -59,154 +62,76 @@ def check_gradient(loss, gradient, theta, *, wrap=None, rtol=None, rng=0, step=N
         raise ValueError(f"{where}: theta is empty, expected at least one parameter.")
     start = start.astype(float)
     finite(where, "theta", start)
-    rng, p = generator(where, rng), start.size
-    function = _Loss(where, loss, wrapper(where, wrap, theta), start.shape)
-    yours = _Gradient(where, gradient, function.make, start.shape)
-    g = yours(start.reshape(-1))
-    summary = f"{p} parameters, {yours.came} gradient"
-    unfit = _unfit(yours, function, g, start)
-    if unfit is not None:
-        return CheckReport(where, unfit[0], summary, diagnosis=unfit[1])
+    rng, p, few, origin = generator(where, rng), start.size, count(where, "coordinates", coordinates), start.reshape(-1)
+    L = Function(where, "loss", _same_seeds(where, "loss", loss), wrap, theta, start.shape)
+    given = _same_seeds(where, "gradient", gradient) if callable(gradient) else lambda theta: gradient
+    yours = Function(where, "gradient", given, wrap, theta, start.shape)
+    g = yours(origin[None])[0]
+    unusable = _unfit(where, yours, L, g, origin)
+    if unusable is not None:
+        return replace(unusable, summary=f"{p} parameters, {yours.came} gradient")
     spread = start.std() or np.abs(start).max() or 1.0
     width = 0.5 * spread if step is None else positive(where, "step", step)
-    few = count(where, "coordinates", coordinates)
+    if callable(gradient):
+        yours.measure(origin + 1e-3 * spread * np.array([[0.0], [1.0]]))  # two points, which tell a width
+    # some parameters one by one, and directions through all of them: V (D, p)
     chosen = np.arange(p) if p <= few else np.sort(rng.choice(p, few, replace=False))
-    single = np.zeros((len(chosen), p))
-    single[np.arange(len(chosen)), chosen] = 1.0
-    V = np.concatenate([single, rng.choice([-1.0, 1.0], (MIXED, p)) / np.sqrt(p)])
-    measured = _along(function, start.reshape(-1), V, width)
-    norm = float(np.sqrt(np.mean(measured.value[: len(chosen)] ** 2) * p))
-    found = yours.precision(start.reshape(-1), spread)
-    eps = max(function.eps, found.eps, 2.0**-23 if "32" in yours.came else 0.0)
-    allowed = tolerance(measured, norm, eps)
-    if rtol is not None:
-        allowed = np.maximum(allowed, positive(where, "rtol", rtol) * norm)
-    summary += f", {function.calls} loss evaluations"
-    seen = _Seen(g, V, chosen, measured.value, allowed, norm, eps)
-    return _verdict(where, summary, seen, function, yours, start.reshape(-1), width, rtol, found)
+    V = np.concatenate([np.eye(p)[chosen], rng.choice([-1.0, 1.0], (MIXED, p)) / np.sqrt(p)])
+    field, norm = _along(V, L, g, origin, width, max(L.eps, yours.eps), len(chosen))
+    field = field._replace(tolerance=allowing(where, field.tolerance, rtol, norm))
+    summary = f"{p} parameters, {yours.came} gradient, {L.evaluations} loss evaluations"
+    place = lambda i, j: f"theta[{chosen[i]}]" if i < len(chosen) else "a random direction"
+    explain = lambda field: _explained(field, chosen, L, yours, g, origin, width)
+    size = np.full((len(V), 1), norm)
+    report = judge(where, summary, field, (yours, L), explain, rtol=rtol, size=size, place=place)
+    slope = taylor_slope(L, origin, V[-1], float(V[-1] @ g), width)
+    said_of_it = f"Taylor slope {slope:.2f}{'' if report else ' (right: 2)'}" if np.isfinite(slope) else ""
+    pattern = "; ".join(text for text in (report.pattern, said_of_it) if text)
+    return replace(report, pattern=pattern, details={**report.details, "taylor slope": slope})
 
 
-def _unfit(yours, function, g, start):
-    """(verdict, diagnosis) of a gradient that is no gradient's shape, not finite or accumulates, or of a loss that is random; None if all is well."""
-    p = start.size
-    if g.size != p:
-        text = f"shape: the gradient has shape {g.shape}, theta {start.shape}; expected one number for each parameter"
-        return FAIL, text
-    if not np.isfinite(g).all():
-        k = int(np.argmin(np.isfinite(g)))
-        text = f"not finite: {np.sum(~np.isfinite(g))} of {p} numbers of the gradient are NaN or infinite, the first is number {k}"
-        return FAIL, text
-    again = yours(start.reshape(-1))
-    if again.size == p and np.any(g) and np.allclose(again, 2 * g, rtol=1e-6, atol=0):
+def _same_seeds(where, name, function):
+    """The function, called with the same global seeds each time."""
+    if not callable(function):
+        raise TypeError(f"{where}: {name} is {function!r}, expected a function of theta.")
+
+    def with_seeds(theta):
+        with same_randomness(0):
+            return function(theta)
+
+    return with_seeds
+
+
+def _unfit(where, yours, L, g, origin):
+    """A report on a gradient that has not its shape, is not finite or accumulates, or on a loss that is random or no number; else None."""
+    bad = unfit(where, yours, g, origin.shape, origin[:, None], "one number for each parameter")
+    if bad is not None:
+        return bad
+    if np.any(g) and np.allclose(yours(origin[None])[0], 2 * g, rtol=1e-6, atol=0):
         text = "accumulated gradient: a second call at the same theta gives twice the first; set the gradient to zero before each (zero_grad)"
-        return FAIL, text
-    if function(start.reshape(-1)) != function(start.reshape(-1)):
-        return (
-            INCONCLUSIVE,
-            "random loss: two calls with the same theta and the same global seeds differ; fix its random numbers",
-        )
+        return CheckReport(where, FAIL, "", diagnosis=text)
+    first, second = L(origin[None]), L(origin[None])
+    if first.size != 1:
+        raise ValueError(f"{where}: loss returned {first.size} numbers, expected one; take their mean.")
+    if first != second:
+        text = "random loss: two calls with the same theta and the same global seeds differ; fix its random numbers"
+        return CheckReport(where, INCONCLUSIVE, "", diagnosis=text)
     return None
 
 
-class _Gradient:
-    """The user's gradient as a function of a flat ndarray, or the array that he gave; the same global seeds in each call."""
+def _along(V, L, g, origin, width, eps, single):
+    """The user's gradient along the rows of V (D, p) beside the differenced loss: a `Field` (D, 1), and the norm of the gradient.
 
-    def __init__(self, where, gradient, make, shape):
-        self.where, self.gradient, self.make, self.shape, self.came = where, gradient, make, shape, ""
-
-    def __call__(self, theta):
-        value = self.gradient
-        if callable(value):
-            with same_randomness(0):
-                value = value(self.make(np.ascontiguousarray(theta.reshape(self.shape))))
-        self.came = dtype_name(value)
-        return to_numpy(value, f"{self.where}: gradient").astype(float).reshape(-1)
-
-    def precision(self, theta, spread):
-        """The `Precision` of its numbers near theta."""
-        if not callable(self.gradient) or "32" in self.came:
-            return Precision(0.0, "")
-        near = theta + 1e-3 * spread * np.array([[0.0], [1.0]])  # two points, which tell a width
-        return precision(lambda points: np.array([self(point) for point in points]), near)
-
-
-class _Seen(NamedTuple):
-    """The user's gradient (p,), directions (D, p), of which the first are the chosen parameters, and what was measured along them."""
-
-    g: np.ndarray
-    V: np.ndarray
-    chosen: np.ndarray
-    reference: np.ndarray
-    allowed: np.ndarray
-    norm: float
-    eps: float
-
-
-class _Loss:
-    """The loss as a function of a flat ndarray; the same global seeds in each call."""
-
-    def __init__(self, where, loss, make, shape):
-        if not callable(loss):
-            raise TypeError(f"{where}: loss is {loss!r}, expected a function of theta.")
-        self.where, self.loss, self.make, self.shape = where, loss, make, shape
-        self.calls, self.eps = 0, float(np.finfo(float).eps)
-
-    def __call__(self, theta):
-        self.calls += 1
-        with same_randomness(0):
-            value = to_numpy(
-                self.loss(self.make(np.ascontiguousarray(theta.reshape(self.shape)))), f"{self.where}: loss"
-            )
-        if value.size != 1:
-            raise ValueError(f"{self.where}: loss returned shape {value.shape}, expected one number; take its mean.")
-        if value.dtype.kind == "f":
-            self.eps = max(self.eps, float(np.finfo(value.dtype).eps))
-        return float(value.reshape(-1)[0].real)
-
-
-def _along(function, theta, V, width):
-    """Derivatives along each row of V (D, p): a `Derivative` of shape (D,)."""
-    h = width / 2.0 ** np.arange(STEPS)
-    values = np.array(
-        [[[function(theta + sign * step * v) for v in V] for step in h] for sign in (1, -1)]
-    )  # (2, STEPS, D)
-    half = np.broadcast_to(h[:, None, None], (STEPS, len(V), 1))
-    found = romberg(values[0][..., None], values[1][..., None], half)
-    return type(found)(*(a[:, 0] for a in found))
-
-
-def _verdict(where, summary, seen, function, yours, theta, width, rtol, found):
-    """PASS, FAIL with a diagnosis, or INCONCLUSIVE."""
-    along = seen.V @ seen.g
-    gap = np.abs(along - seen.reference)
-    size = seen.norm or np.abs(along).max() or 1e-300
-    enough = max(rtol or 0.0, ENOUGH[seen.eps < 1e-10])
-    wrong, resolved = gap > seen.allowed, seen.allowed <= enough * size
-    i = int(np.argmax(gap / np.maximum(seen.allowed, 1e-300)))
-    place = f"theta[{seen.chosen[i]}]" if i < len(seen.chosen) else "a random direction"
-    worst = Worst(place, float(along[i]), float(seen.reference[i]), float(seen.allowed[i] / size))
-    slope = taylor_slope(function, theta, seen.V[-1], float(along[-1]), width)
-    common: dict[str, Any] = {
-        "worst": worst,
-        "resolution": float(np.max(seen.allowed) / size),
-        "details": {"along": along, "reference": seen.reference, "taylor slope": slope},
-    }
-    notes = [found.note("the gradient", yours.came)] if found.kind else []
-    if wrong.any() and found.kind == "quotient" and np.all(gap <= QUOTIENT * size):
-        notes.append(f"right up to {np.max(gap) / size:.0e} of its norm, as difference quotients are")
-        return CheckReport(where, PASS, summary, notes=tuple(notes), **common)
-    common["notes"] = tuple(notes)
-    if np.any(wrong & (resolved | (gap > 32 * seen.allowed))):
-        each = lambda: _each(function, theta, seen, width)
-        pattern, diagnosis = _named(seen, along, wrong, theta, function(theta), each, yours)
-        told = f"{pattern}; Taylor slope {slope:.2f} (right: 2)" if np.isfinite(slope) else pattern
-        return CheckReport(where, FAIL, summary, pattern=told, diagnosis=diagnosis, **common)
-    if wrong.any() or not resolved.all():
-        text = f"unresolved: along {np.sum(~resolved)} of {len(gap)} directions the halvings disagree (a kink, or too few digits)"
-        return CheckReport(where, INCONCLUSIVE, summary, diagnosis=text, **common)
-    return CheckReport(
-        where, PASS, summary, pattern=f"Taylor slope {slope:.2f}" if np.isfinite(slope) else "", **common
-    )
+    The first `single` rows of V are axes; the norm is estimated from them.
+    """
+    D, p = V.shape
+    along, _ = differences(lambda t: (L(origin + t @ V)[:, 0], t), np.zeros((1, D)), np.full(D, width))
+    value, second = along.value[0], along.second[0]
+    norm = float(np.sqrt(np.mean(value[:single] ** 2) * p))
+    allowed = tolerance(along, norm, eps)[0]
+    theirs, reference, allowed, x, second = (a[:, None] for a in (V @ g, value, allowed, V @ origin, second))
+    field = Field(theirs, reference, allowed, x, second=second, known={"p": p}, word="gradient", of="theta")
+    return field, norm or float(np.abs(theirs).max()) or 1e-300
 
 
 def taylor_slope(function, theta, v, derivative, width):
@@ -214,248 +139,179 @@ def taylor_slope(function, theta, v, derivative, width):
 
     Parameters
     ----------
-    function : callable, theta (p,) -> number
+    function : `Function` of (r, p) points -> (r, 1)
     theta, v : (p,) arrays
     derivative : float, g.v
     width : float, largest h
     """
     h = width / 2.0 ** np.arange(STEPS)
-    L = function(theta)
-    values = np.array([function(theta + step * v) for step in h])
-    left = np.abs(values - L - h * derivative)
+    L, *values = function(theta + np.append(0.0, h)[:, None] * v)[:, 0]
+    left = np.abs(np.array(values) - L - h * derivative)
     clear = left > 1e3 * function.eps * np.maximum(np.abs(values), abs(L))
     usable = np.flatnonzero(clear[:-1] & clear[1:])
-    if len(usable) == 0:
-        return np.nan
-    return float(np.median(np.log2(left[usable] / left[usable + 1])[-3:]))
+    return float(np.median(np.log2(left[usable] / left[usable + 1])[-3:])) if len(usable) else np.nan
 
 
-def _ranges(numbers):
-    """Ascending numbers as ranges: "0-14, 20, 22-24", the first eight of them."""
-    runs = np.split(np.asarray(numbers), np.flatnonzero(np.diff(numbers) > 1) + 1) if len(numbers) else []
-    return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs[:8]) + " ..." * (len(runs) > 8)
+# ------------------------------------------------------------------------------- what is wrong with it
 
 
-def _each(function, theta, seen, width):
-    """The `Blocks` of all parameters, None if there are too many to look at one by one."""
-    p, m = len(theta), len(seen.chosen)
+def _explained(field, chosen, L, yours, g, origin, width):
+    """What explains the gradient: all parameters one by one if they are not too many, else what was looked at."""
+    p, m = len(origin), len(chosen)
+    single = field.rows(slice(m))
+    laws = partial(of_the_loss, L=float(L(origin[None])[0, 0])), partial(shortened, norm=float(np.linalg.norm(g)))
+    linear = (scaled, *laws, added)  # these hold along random directions as well
     if p > WHOLE:
-        return None
-    reference, allowed = seen.reference[:m], seen.allowed[:m]
-    if m < p:
-        found = _along(function, theta, np.eye(p), width)
-        reference, allowed = found.value, tolerance(found, seen.norm, seen.eps)
-    return Blocks(reference, seen.g, 4 * (allowed + 64 * seen.eps * seen.norm))
+        found = read(field, rules=linear) or read(single, rules=(by_row, located))
+        if not found and np.all(np.abs(single.theirs - single.reference) <= single.tolerance):
+            text = "the parameters looked at one by one are right, others are not; raise coordinates="
+            found = [Explanation("other parameters", text)]
+    else:
+        whole = single if m == p else _along(np.eye(p), L, g, origin, width, max(L.eps, yours.eps), p)[0]
+        whole = whole._replace(round_off=field.round_off)
+        found = read(whole, rules=(*linear, *BLOCKS, *OTHERS))
+    found = [replace(e, sentence=e.sentence.replace("row", "parameter")) for e in tied(found)]
+    return found or [_of_another(yours, origin)]
 
 
-def _named(seen, along, wrong, theta, loss, each, yours):
-    """What is wrong with a gradient: pattern and diagnosis."""
-    m = len(seen.chosen)
-    ref, got, allowed = seen.reference, along, seen.allowed + 256 * seen.eps * seen.norm
-    c = float(np.sum(ref * got) / np.sum(ref * ref)) if ref.any() else 0.0
-    if np.all(np.abs(got - c * ref) <= 4 * allowed):
-        pattern = f"yours = {c:.12g} x reference"
-        rtol = max(1e-9, 8 * float(np.max(allowed) / seen.norm))
-        if abs(c) < rtol:
-            return pattern, "zero: no gradient reaches the parameters (detached graph?)"
-        if close(c, -1, rtol):
-            return pattern, "sign: this is minus the gradient; descending along it climbs"
-        long = float(np.linalg.norm(seen.g))
-        limit = float(f"{long:.0e}")
-        text = (readings(c, {"p": len(theta)}, rtol) or [said(c, rtol)])[0]
-        laws = {"log L": 1 / loss, "the root of L": 0.5 / np.sqrt(loss), "L^2": 2 * loss} if loss > 0 else {}
-        for law, slope in laws.items():
-            if close(c, slope, 8 * rtol) and not close(c, round(c), 1e-6):
-                return pattern, f"gradient of {law}: your gradient is that of {law}, not of the loss L = {loss:.6g}"
-        if 0 < c < 1 and text == said(c, rtol) and "/" not in text and close(long, limit, 1e-5):
-            return (
-                f"{pattern}, norm {long:.9g}",
-                f"clipped: your gradient has norm {limit:g} and the right direction; it is clipped to that norm, or normalised",
-            )
-        return pattern, f"scale: your gradient is {text} times the reference"
-    part = seen.V @ theta
-    A = np.stack([ref, part], axis=1)
-    (a, b), *_ = np.linalg.lstsq(A, got, rcond=None)
-    if np.all(np.abs(got - A @ [a, b]) <= 4 * allowed) and close(a, 1, 1e-6):
-        return (
-            f"yours = reference {b:+.6g} theta",
-            f"weight decay: your gradient is the reference {'-' if b < 0 else '+'} {said(abs(b), 1e-6)} theta: a penalty is in one and not in the other",
-        )
-    bad = seen.chosen[wrong[:m]]
-    names = _ranges(bad)
-    k = np.flatnonzero(wrong[:m])
-    ratio = got[k] / np.where(ref[k] == 0, np.nan, ref[k])
-    pattern = f"{len(bad)} of {m} parameters differ"
-    if len(k) and np.all(got[k] == 0):
-        return (
-            pattern,
-            f"no gradient for some parameters: that of parameters {names} is zero (detached, or never written)",
-        )
-    every = each()
-    known = None if every is None else explained(every)
-    if known is not None:
-        return known
-    if len(bad) == 0:
-        return (
-            "single parameters are right, random directions are not",
-            "other parameters: the parameters looked at one by one are right, others are not; raise coordinates=",
-        )
-    if len(k) > 1 and np.all(np.abs(got[k] - np.nanmedian(ratio) * ref[k]) <= 16 * allowed[k]):
-        return (
-            pattern,
-            f"scale of some parameters: that of parameters {names} is {said(float(np.nanmedian(ratio)), 1e-6)} times the reference",
-        )
-    if sorted(np.round(got[:m], 9)) == sorted(np.round(ref[:m], 9)):
-        text = f"order: the right numbers in another order (a transposed weight matrix?), at parameters {names}"
-        return pattern, text
-    column = lambda a: a[:m, None]
-    read = read_field(column(got), column(ref), column(allowed), word="gradient", known={"p": len(theta)})
-    read = [e for e in read if e.key in {row.key for row in MAPS} | {"constant shift", "clipped", "constant"}]
-    if read:
-        return read[0].pattern, read[0].diagnosis.replace("row", "parameter")
-    if len(bad) < m:
-        return pattern, f"some parameters: that of parameters {names} is wrong; those of the others are right"
-    return pattern, _of_another(yours, theta)
+def of_the_loss(field, L):
+    """The gradient of a function of the loss: of its logarithm, its root, its square."""
+    c = float(*field.fitted(field.reference))
+    laws = {"log L": 1 / L, "the root of L": 0.5 / np.sqrt(L), "L^2": 2 * L} if L > 0 else {}
+    for law, slope in laws.items():
+        if close(c, slope, 8 * field.rtol) and not close(c, round(c), 1e-6):
+            text = f"your gradient is that of {law}, not of the loss L = {L:.6g}"
+            yield field.says(f"gradient of {law}", text, c * field.reference, 0, f"yours = {c:.12g} x reference")
+
+
+def shortened(field, norm):
+    """The right direction, and a norm that is a round number."""
+    c, limit = float(*field.fitted(field.reference)), float(f"{norm:.0e}")
+    if 0 < c < 1 and close(norm, limit, 1e-5):
+        text = f"your gradient has norm {limit:g} and the right direction; it is clipped to that norm, or normalised"
+        yield field.says("clipped", text, c * field.reference, 0, f"yours = {c:.12g} x reference, norm {norm:.9g}")
 
 
 def _of_another(yours, theta):
-    """The diagnosis of a gradient of which no parameter is right: stale, of another function of theta, or of none."""
-    text = "different: this is not the gradient of that loss; no parameter is right"
-    if not callable(yours.gradient) or len(theta) > WHOLE // 10:
-        return text
+    """A gradient of which no parameter is right: stale, of another function of theta, or of none."""
+    unknown = Explanation("different", "this is not the gradient of that loss; no parameter is right")
+    if len(theta) > WHOLE // 10:
+        return unknown
     spread = theta.std() or np.abs(theta).max() or 1.0
     points = theta + 0.1 * spread * np.random.default_rng(0).standard_normal((2, len(theta)))
-    values = np.array([yours(point) for point in points])
-    if values.shape[1] == len(theta) and np.array_equal(values[0], values[1]):
-        return "stale: the gradient is the same at another theta; it was computed once, and kept"
-    of_rows = lambda points: np.array([yours(point) for point in points])
-    symmetric = check_conservative(of_rows, x=points, step=0.1 * spread)
+    first, second = yours(points)
+    if np.array_equal(first, second):
+        return Explanation("stale", "the gradient is the same at another theta; it was computed once, and kept")
+    symmetric = check_conservative(yours, x=points, step=0.1 * spread)
     if symmetric.verdict == INCONCLUSIVE:
-        return text
+        return unknown
     if symmetric:
-        return "another loss: your gradient is that of another function of theta: a term of the loss is missing in it (detached?), or has another factor or scale (sum for mean)"
-    return f"no gradient: your gradient is that of no function of theta ({symmetric.pattern}): a factor of the chain rule is missing or wrong"
+        text = "your gradient is that of another function of theta: a term of the loss is missing in it (detached?), or has another factor or scale (sum for mean)"
+        return Explanation("another loss", text)
+    text = f"your gradient is that of no function of theta ({symmetric.pattern}): a factor of the chain rule is missing or wrong"
+    return Explanation("no gradient", text)
 
 
 # ------------------------------------------------------------------------------- block by block
 
 
-class Blocks(NamedTuple):
-    """The reference, the user's gradient and the tolerance of their difference, each (p,)."""
-
-    reference: np.ndarray
-    yours: np.ndarray
-    allowed: np.ndarray
-
-    def same(self, here, there=None):
-        """Whether yours at the indices `here` is the reference at `there`."""
-        there = here if there is None else there
-        return bool(
-            np.all(np.abs(self.yours[here] - self.reference[there]) <= self.allowed[here] + self.allowed[there])
-        )
-
-    def first_wrong(self, start):
-        """The first index from `start` on at which the gradient is wrong; None if it is right to the end."""
-        wrong = np.flatnonzero(np.abs(self.yours[start:] - self.reference[start:]) > 2 * self.allowed[start:])
-        return int(wrong[0]) + start if len(wrong) else None
+def _wrong(field):
+    """Indices at which the gradient is wrong."""
+    return np.flatnonzero(np.abs(field.theirs - field.reference)[:, 0] > 2 * field.allowed(field.reference)[:, 0])
 
 
-def explained(blocks):
-    """(pattern, diagnosis) of a gradient that is wrong block by block, or None."""
-    for rule in (swapped, transposed, scaled):
-        found = rule(blocks)
-        if found is not None:
-            return found
-    return None
+def _first_wrong(field, start):
+    """The first index from `start` on at which the gradient is wrong; None if it is right to the end."""
+    wrong = _wrong(field)
+    later = wrong[wrong >= start]
+    return int(later[0]) if len(later) else None
 
 
-def transposed(blocks):
+def _in_order(field, order, key, text):
+    """The explanation that the gradient is the reference in another order."""
+    return field.says(
+        key, text, field.reference[order], 1, "the right numbers in another order", field.tolerance[order]
+    )
+
+
+def _is(field, here, there):
+    """Whether yours at the indices `here` is the reference at `there`."""
+    gap = np.abs(field.theirs[here] - field.reference[there])
+    return bool(np.all(gap <= (field.allowed(field.reference)[here] + field.allowed(field.reference)[there])))
+
+
+def transposed(field):
     """Matrices that are flattened the other way round: all of the wrong stretches, one after the other."""
     found: list[tuple] = []
-    start = 0
-    while (wrong := blocks.first_wrong(start)) is not None:
-        block = next(_matrices(blocks, start, wrong), None)
+    start, order = 0, np.arange(len(field.theirs))
+    while (wrong := _first_wrong(field, start)) is not None:
+        block = next(_matrices(field, start, wrong), None)
         if block is None or len(found) == MOST:
-            return None
+            return
         found.append(block)
-        start = block[0] + block[1] * block[2]
+        s, a, b = block
+        start = s + a * b
+        order[s:start] = order[s:start].reshape(a, b).T.ravel()
     if not found:
-        return None
+        return
     places = "; ".join(f"theta[{s}:{s + a * b}], a matrix ({a}, {b})" for s, a, b in found)
-    _, a, b = found[0]
     turned = f"is flattened as ({b}, {a})" if len(found) == 1 else "are flattened the other way round, columns as rows"
-    text = f"transposed block{'s' * (len(found) > 1)}: the gradient of {places}, {turned}"
-    return "the right numbers in another order", text
+    key = f"transposed block{'s' * (len(found) > 1)}"
+    yield _in_order(field, order, key, f"the gradient of {places}, {turned}")
 
 
-def _matrices(blocks, start, wrong):
+def _matrices(field, start, wrong):
     """(first index, rows, columns) of matrices that cover the wrong index and whose transpose the gradient holds, small ones first."""
-    p = len(blocks.yours)
-    for size in range(4, p + 1):
+    s = wrong - 1  # the first entry of a matrix stays where it is
+    for size in range(4, len(field.theirs) - s + 1) if s >= start else ():
+        here = np.arange(s, s + size)
         for rows in range(2, size // 2 + 1):
-            if size % rows:
-                continue
-            s = wrong - 1  # the first entry of a matrix stays where it is
-            if s < start or s + size > p:
-                continue
-            here = np.arange(s, s + size)
-            if blocks.same(here, here.reshape(rows, size // rows).T.ravel()):
+            if size % rows == 0 and _is(field, here, here.reshape(rows, size // rows).T.ravel()):
                 yield s, rows, size // rows
 
 
-def swapped(blocks):
+def swapped(field):
     """Two stretches in each other's place, of the same length or side by side."""
-    a = blocks.first_wrong(0)
-    if a is None:
-        return None
-    wrong = np.flatnonzero(np.abs(blocks.yours - blocks.reference) > 2 * blocks.allowed)
-    end = int(wrong[-1]) + 1
-    right = np.arange(len(blocks.yours))
-    for middle in range(a + 1, end):  # theta[a:middle] and theta[middle:end], side by side
-        order = right.copy()
-        order[a:end] = np.r_[middle:end, a:middle]
-        if end - a > 2 and blocks.same(right, order):  # two numbers are a transposed matrix (2, 2) as well
-            first, second = f"theta[{a}:{middle}]", f"theta[{middle}:{end}]"
-            return _swap(first, second)
-    for size in range(1, (end - a) // 2 + 1):  # of the same length, with others between them
-        order = right.copy()
-        order[a : a + size], order[end - size : end] = right[end - size : end], right[a : a + size]
-        if size > 1 and blocks.same(right, order):
-            return _swap(f"theta[{a}:{a + size}]", f"theta[{end - size}:{end}]")
-    return None
+    wrong, right = _wrong(field), np.arange(len(field.theirs))
+    if len(wrong) < 2:
+        return
+    a, end = int(wrong[0]), int(wrong[-1]) + 1
+    # theta[a:middle] and theta[middle:end], side by side; two numbers are a transposed matrix (2, 2) as well
+    pairs = [(a, middle, middle, end) for middle in range(a + 1, end)] if end - a > 2 else []
+    # of the same length, with others between them
+    pairs += [(a, a + size, end - size, end) for size in range(2, (end - a) // 2 + 1)]
+    for first, last, other, stop in pairs:
+        order = np.r_[right[:first], right[other:stop], right[last:other], right[first:last], right[stop:]]
+        if _is(field, right, order):
+            text = f"the gradients of theta[{first}:{last}] and theta[{other}:{stop}] stand in each other's place"
+            yield _in_order(field, order, "swapped blocks", text)
+            return
 
 
-def _swap(first, second):
-    return (
-        "the right numbers in another order",
-        f"swapped blocks: the gradients of {first} and {second} stand in each other's place",
-    )
-
-
-def scaled(blocks):
+def stretched(field):
     """Stretches with a factor each."""
-    found, start, p = [], 0, len(blocks.yours)
+    found, start, p = [], 0, len(field.theirs)
     while start < p:
-        end, c = _stretch(blocks, start)
+        end, c = _stretch(field, start)
         found.append((start, end, c))
         start = end
         if len(found) > MOST:
-            return None
+            return
+    clear = np.abs(field.reference)[:, 0] > 1e3 * field.allowed(field.reference)[:, 0]  # large enough to tell a factor
     off = [(s, e, c) for s, e, c in found if not close(c, 1, 1e-6)]
-    if not off or len(found) > max(2, p // 3) or any(_clear(blocks, s, e) < 2 for s, e, _ in off):
-        return None
+    if not off or len(found) > max(2, p // 3) or any(clear[s:e].sum() < 2 for s, e, _ in off):
+        return
     what = {0.0: "zero", -1.0: "minus the reference"}
     words = [f"theta[{s}:{e}] is {what.get(round(c, 9), f'{said(c, 1e-6)} times the reference')}" for s, e, c in off]
-    rest = "; the rest is right" if len(off) < len(found) else ""
-    return (
-        f"{len(found)} stretches with a factor each",
-        f"scale of blocks: the gradient of {', that of '.join(words)}{rest}",
-    )
+    text = f"the gradient of {', that of '.join(words)}{'; the rest is right' * (len(off) < len(found))}"
+    factors = np.concatenate([np.full((e - s, 1), c) for s, e, c in found])
+    pattern, allowed = f"{len(found)} stretches with a factor each", np.abs(factors) * field.tolerance
+    yield field.says("scale of blocks", text, factors * field.reference, len(off), pattern, allowed)
 
 
-def _stretch(blocks, start):
+def _stretch(field, start):
     """How far one factor goes, and the factor."""
-    ref, got, allowed = blocks.reference[start:], blocks.yours[start:], blocks.allowed[start:]
+    ref, got, allowed = (a[start:, 0] for a in (field.reference, field.theirs, field.allowed(field.reference)))
     top, size = np.cumsum(ref * got), np.cumsum(ref * ref)
     end, c = 1, 1.0
     for n in range(1, len(ref) + 1):
@@ -466,6 +322,5 @@ def _stretch(blocks, start):
     return start + end, float(c)
 
 
-def _clear(blocks, start, end):
-    """How many entries of a stretch are large enough to tell its factor."""
-    return int(np.sum(np.abs(blocks.reference[start:end]) > 1e3 * blocks.allowed[start:end]))
+BLOCKS = (swapped, transposed, stretched)
+OTHERS = (by_row, mapped, constant, clipped, one_sided, rounded, located)

@@ -22,20 +22,23 @@ appendices D to G; Karras et al. (2022), algorithm 1.
 """
 
 import copy
-import inspect
 import itertools
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..common.arrays import framework, same_randomness, source, to_numpy, wrapper
+from ..common.arrays import to_numpy
 from ..common.inputs import count, generator
-from .functions import random_parameter
+from .known_steps import KNOWN_STEPS, Place, changed, sets_of_changes
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
-from .sampler import MEAN, SIGMAS, VARIANCE
+from .steps import MEAN, REPEATED, SIGMAS, VARIANCE, Misshapen, Step, langevin_flaw, noise_flaw
 
 KINDS = ("annealed", "ancestral", "ddim", "euler", "heun", "predictor-corrector")
+ALSO = {
+    "ddim": "euler"
+}  # Euler's step in sigma / c; so also in sigma where c stays, and in the time of a straight line
 LONG = 0.1  # error of right steps in the variance, above which the law decides nothing
 FAR = 40.0  # times that, at which clipping is
 SMALL = 0.1  # size of x_0 at which a step is measured: no clipping to [-1, 1] is felt
@@ -77,21 +80,22 @@ def check_reverse(step, *, levels, kind=None, predicts="score", wrap=None, rng=0
         raise ValueError(f"{where}: kind is {kind!r}, expected one of {', '.join(KINDS)}, or None.")
     if predicts not in SCORES:
         raise ValueError(f"{where}: predicts is {predicts!r}, expected one of {', '.join(SCORES)}.")
-    ladder = _ladder(where, levels)
     n, dim, rng = count(where, "n", n, 100), count(where, "dim", dim), generator(where, rng)
-    walk = Walk(where, step, wrapper(where, wrap), ladder, predicts)
-    summary = f"{len(ladder) - 1} steps between {len(ladder)} levels, {n} chains x {dim} dims, fn predicts {predicts}"
+    walk = Walk(where, step, wrap, _ladder(where, levels), predicts)
+    many = len(walk.ladder) - 1
+    summary = f"{many} steps between {many + 1} levels, {n} chains x {dim} dims, fn predicts {predicts}"
+    report = partial(CheckReport, where, summary=summary)
     x = rng.standard_normal((n, dim))
     try:
-        parts = [_measured(walk, i, x) for i in range(len(ladder) - 1)]
+        parts = [_measured(walk, i, x) for i in range(many)]
+        flaw = next((part for part in parts if isinstance(part, str)), "")
+        if flaw:
+            return report(FAIL, diagnosis=flaw)
+        by_law = lambda: _by_law(report, walk, n, dim, rng)
+        steps = Steps(walk.ladder, parts, n * dim, predicts) if all(parts) else None
+        return by_law() if steps is None else _verdict(report, steps, kind, walk, by_law)
     except Misshapen as error:
-        return CheckReport(where, FAIL, summary, diagnosis=str(error))
-    text = next((part for part in parts if isinstance(part, str) and part), "")
-    if text:
-        return CheckReport(where, FAIL, summary, diagnosis=text)
-    if any(part is None for part in parts):
-        return _by_law(where, walk, n, dim, rng, summary)
-    return _verdict(where, Steps(ladder, parts, n * dim, predicts), kind, walk, n, dim, rng, summary)
+        return report(FAIL, diagnosis=str(error))
 
 
 class Level(NamedTuple):
@@ -100,10 +104,6 @@ class Level(NamedTuple):
     label: Any
     c: float
     sigma: float
-
-
-class Misshapen(Exception):
-    """The step returned something else than points."""
 
 
 def _ladder(where, levels):
@@ -137,22 +137,17 @@ SCORES: dict[str, Callable] = {  # what fn answers for a score S at x of a level
 }
 
 
-class Walk:
-    """The user's step on ndarrays, with a network that answers what we choose, and writes down what it is asked."""
+class Walk(Step):
+    """The user's step with a network that answers what we choose, and writes down what it is asked."""
 
-    def __init__(self, where, step, make, ladder, predicts):
-        if not callable(step):
-            raise TypeError(f"{where}: step is {step!r}, expected a function step(x, fn, level, next_level).")
-        self.where, self.step, self.make, self.ladder, self.predicts = where, step, make, ladder, predicts
-        self.kind, self.random = framework(make(np.zeros((1, 1)))), random_parameter(step)
-        try:
-            named = inspect.signature(step).parameters.values()
-            places = [
-                p for p in named if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name != self.random
-            ]
-            self.takes_next = len([p for p in places if p.default is p.empty]) > 3
-        except (TypeError, ValueError):
-            self.takes_next = True
+    def __init__(self, where, step, wrap, ladder, predicts):
+        super().__init__(where, step, wrap, "x, fn, level, next_level")
+        self.ladder, self.predicts = ladder, predicts
+        places = [
+            p for p in (self.parameters or {}).values()
+            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name != self.seeded.name and p.default is p.empty
+        ]  # fmt: skip
+        self.takes_next = self.parameters is None or len(places) > 3
         self.asked: list[tuple] = []  # (level, points) of each call of fn in the last step
 
     def level_of(self, label):
@@ -175,18 +170,7 @@ class Walk:
             return self.make(np.ascontiguousarray(SCORES[self.predicts](S, points, v)))
 
         here, below = self.ladder[i], self.ladder[i + 1]
-        noise = {} if self.random is None else {self.random: source(self.random, seed, self.kind)}
-        told = (here.label, below.label) if self.takes_next else (here.label,)
-        with same_randomness(seed):
-            out = self.step(self.make(x), fn, *told, **noise)
-        out = to_numpy(out[0] if isinstance(out, tuple) else out, f"{self.where}: what step returned").astype(float)
-        if out.shape != x.shape or not np.isfinite(out).all():
-            raise Misshapen(
-                f"shape: the step returned {out.shape}, expected {x.shape}"
-                if out.shape != x.shape
-                else "not finite: the step returned NaN or infinity"
-            )
-        return out
+        return self.taken(x, seed, fn, *((here.label, below.label) if self.takes_next else (here.label,)))
 
 
 # ------------------------------------------------------------------------------- measured
@@ -198,7 +182,7 @@ class Part(NamedTuple):
     alpha: float
     gamma: tuple[float, ...]
     var: float
-    told: tuple[int | None, ...]
+    levels: tuple[int | None, ...]
     exact: float
     bent: bool
 
@@ -235,152 +219,87 @@ def _measured(walk, i, x):
         return None
     alpha, gamma = float(alphas.mean()), tuple(float(g.mean()) for g in gammas)
     rest = base - alpha * x - w * sum(gamma)
-    text = _noise(rest, base, walk, i, x, w, steep * exact * own)
-    if text:
-        return text
+    if np.abs(rest).max() <= 1e2 * steep * exact * own:
+        rest = 0 * rest
+    elif np.array_equal(base, walk(x, i, 2, lambda k, points, level: w)):
+        return REPEATED
+    flaw = noise_flaw(rest)
+    if flaw:
+        return flaw
     large = walk(FAR * x, i, 1, lambda k, points, level: FAR * w) - rest - FAR * (alpha * x + w * sum(gamma))
     bent = calls == 1 and np.abs(large).max() > 1e2 * exact * steep * FAR * np.abs(base).max()
-    var = float(rest.var() if rest.std() > 1e2 * exact * own else 0.0)
-    return Part(alpha, gamma, var, tuple(t for t, _ in asked), exact * steep, bool(bent))
-
-
-def _noise(rest, base, walk, i, x, w, least):
-    """What is wrong with the noise by itself, or ""."""
-    (n, d), size = rest.shape, rest.std()
-    if np.abs(rest).max() <= 1e2 * least:
-        return ""
-    if np.allclose(rest, rest[:1], atol=1e-6 * np.abs(rest).max()):
-        return "shared noise: all chains get the same noise in a step"
-    if np.array_equal(base, walk(x, i, 2, lambda k, points, level: w)):
-        return "repeated noise: steps with different random numbers are the same; a generator or a key is made anew in each step"
-    if abs(rest.mean()) > (SIGMAS + 1) * size / np.sqrt(n * d) + 1e2 * least:
-        return f"biased: the step has an offset of {rest.mean():.3g}, whatever x and the score are"
-    if d > 1 and abs(np.mean(rest[:, 0] * rest[:, 1])) > (SIGMAS + 1) * size**2 / np.sqrt(n):
-        return "correlated noise: the dimensions of the noise are not independent"
-    if abs(np.mean((rest / size) ** 4) - 3) > (SIGMAS + 1) * np.sqrt(96 / (n * d)):
-        return "noise not Gaussian: its fourth moment is not that of a normal number"
-    return ""
+    return Part(alpha, gamma, float(rest.var()), tuple(t for t, _ in asked), exact * steep, bool(bent))
 
 
 class Steps:
     """All parts beside the levels, as arrays over the steps."""
 
     def __init__(self, ladder, parts, draws, predicts):
-        self.ladder, self.predicts = ladder, predicts
-        self.parts, self.calls = parts, max(len(p.gamma) for p in parts)
-        self.c, self.s = (np.array([getattr(v, a) for v in ladder]) for a in ("c", "sigma"))
+        self.ladder, self.parts, self.predicts = ladder, parts, predicts
+        self.calls = max(len(p.gamma) for p in parts)
         self.alpha = np.array([p.alpha for p in parts])
         self.gamma = np.array([p.gamma + (0.0,) * (self.calls - len(p.gamma)) for p in parts])
         self.var = np.array([p.var for p in parts])
         self.exact, self.error = min(1e-4, max(p.exact for p in parts)), SIGMAS * np.sqrt(2 / draws)
-        c, s = self.c, self.s
+        c, s = (np.array([getattr(v, a) for v in ladder]) for a in ("c", "sigma"))
         self.here = Place(c[:-1], s[:-1], c[1:], s[1:])
 
     def same(self, alpha, gamma, var):
         """Whether these are the measured numbers (S,), (S, calls), (S,)."""
-        near = lambda a, b: np.all(np.abs(a - b) <= 1e2 * self.exact * np.maximum(np.abs(a), np.abs(b)) + 1e-300)
+        near = lambda a, b, size: np.all(np.abs(a - b) <= 1e2 * self.exact * size + 1e-300)
         gamma = np.column_stack(gamma) if isinstance(gamma, tuple) else np.reshape(gamma, (-1, 1))
         if gamma.shape[1] != self.calls or not all(np.isfinite(a).all() for a in (alpha, gamma, var)):
             return False
-        scale = np.abs(self.gamma).max(axis=1, keepdims=True)
-        close = np.all(np.abs(gamma - self.gamma) <= 1e2 * self.exact * scale + 1e-300)
         noisy = np.abs(var - self.var) <= self.error * np.maximum(var, self.var) + 1e-8 * self.here.s**2
-        return bool(near(alpha, self.alpha) and close and np.all(noisy))
-
-
-class Place(NamedTuple):
-    """Scale and noise of this level (c, s) and the next (d, t), arrays over the steps."""
-
-    c: np.ndarray
-    s: np.ndarray
-    d: np.ndarray
-    t: np.ndarray
-
-    @property
-    def r(self):
-        """Ratio of the scales."""
-        return self.d / self.c
-
-    @property
-    def clock(self):
-        """Half the integral of beta(t) dt; NaN where the scale stays."""
-        return np.where(self.r > 1, np.log(self.r), np.nan)
-
-    @property
-    def beta(self):
-        """Variance that the forward process adds between the two."""
-        return self.s**2 - (self.t / self.r) ** 2
-
-
-# ------------------------------------------------------------------------------- the known steps
-
-
-class Form(NamedTuple):
-    """A known step: its kind, its name, and (alpha, gamma, b^2) of a `Place`; gamma a tuple where fn is asked more than once."""
-
-    kind: str
-    name: str
-    of: Callable[[Place], tuple]
-    told: tuple[int, ...] = (0,)  # 0 where a call of fn is told this level, 1 where the next
-
-
-def _heun_in_noise(p):
-    """In rho = sigma / c: x'/c' = x/c + (rho' - rho) (eps_0 + eps_1)/2."""
-    fall = p.d * (p.s / p.c - p.t / p.d) / 2
-    return p.r, (fall * p.s, fall * p.t), 0 * p.s
-
-
-def _heun_on_line(p):
-    """x' = x + h (v_0 + v_1)/2 with the velocity v = eps - x_0 = -(x + sigma score)/c of c = 1 - sigma."""
-    h = p.t - p.s
-    alpha = 1 - h / 2 * (1 / p.c + (1 - h / p.c) / p.d)
-    return alpha, (h / 2 * p.s / p.c * (h / p.d - 1), -h / 2 * p.t / p.d), 0 * p.s
-
-
-FORMS = (
-    Form("ancestral", "an ancestral step (posterior variance)", lambda p: (p.r, p.r * p.beta, p.beta * (p.t / p.s) ** 2)),
-    Form("ancestral", "an ancestral step with the forward variance beta", lambda p: (p.r, p.r * p.beta, p.beta)),
-    Form("ddim", "DDIM, the probability flow in sigma / c", lambda p: (p.r, p.r * p.s**2 - p.s * p.t, 0 * p.s)),
-    Form("euler", "a reverse-diffusion step", lambda p: (2 - 1 / p.r, p.beta, p.beta)),
-    Form("euler", "an Euler-Maruyama step of the reverse SDE", lambda p: (1 + (1 - p.r**-2) / 2, p.beta, p.beta)),
-    Form("euler", "an Euler step of the probability flow", lambda p: (1 + (1 - p.r**-2) / 2, p.beta / 2, 0 * p.s)),
-    Form("euler", "a reverse-diffusion step of the probability flow", lambda p: (2 - 1 / p.r, p.beta / 2, 0 * p.s)),
-    Form("euler", "an Euler-Maruyama step of the reverse SDE in continuous time", lambda p: (1 + p.clock, 2 * p.clock, 2 * p.clock)),
-    Form("euler", "an Euler step of the probability flow in continuous time", lambda p: (1 + p.clock, p.clock, 0 * p.s)),
-    Form("euler", "an Euler-Maruyama step of the reverse SDE in sigma", lambda p: (p.r, 2 * p.s * (p.s - p.t), 2 * p.s * (p.s - p.t))),
-    Form("heun", "Heun's step of the probability flow", _heun_in_noise, (0, 1)),
-    Form("heun", "Heun's step along a straight path", _heun_on_line, (0, 1)),
-)  # fmt: skip
-
-
-def recognised(steps, kind):
-    """Names of the right steps that these are, with their kinds: list of (kind, name)."""
-    p, found = steps.here, []
-    for form in FORMS:
-        if steps.same(*form.of(p)) or (form.kind == "heun" and _heun(steps, form)):
-            found.append((form.kind, form.name))
-    if not found and steps.calls == 1:
-        eta = p.r * p.s**2 - p.s * np.sqrt(np.maximum(p.t**2 - steps.var, 0))
-        # b is known to a part in a few hundred, and gamma with it
-        slack = (
-            steps.error
-            * p.s
-            * np.where(p.t**2 > steps.var, steps.var / np.sqrt(np.maximum(p.t**2 - steps.var, 1e-300)), p.t)
+        return bool(
+            near(alpha, self.alpha, np.maximum(np.abs(alpha), np.abs(self.alpha)))
+            and near(gamma, self.gamma, np.abs(self.gamma).max(axis=1, keepdims=True))
+            and np.all(noisy)
         )
-        if (
-            np.all(steps.var > 0)
-            and steps.same(p.r, steps.gamma[:, 0], steps.var)
-            and np.all(np.abs(eta - steps.gamma[:, 0]) <= slack)
-        ):
-            share = np.sqrt(steps.var[0] / (p.beta[0] * (p.t[0] / p.s[0]) ** 2))
-            found.append(("ddim", f"DDIM with noise, eta = {share:.3g}"))
-    if not found and steps.calls == 1:
-        found += [("euler", name) for name in _between(steps)]
-    if steps.calls == 1 and steps.same(np.ones_like(p.s), steps.gamma[:, 0], 2 * steps.gamma[:, 0]):
-        found.append(("annealed", "a Langevin step at each level"))
-    if steps.calls == 2:
-        found += [("predictor-corrector", name) for name in _corrected(steps)]
-    return [entry for entry in found if kind is None or entry[0] == kind] or found
+
+    def known(self, kind=None, calls=None):
+        """The known steps of a kind with as many calls of fn, and their coefficients here."""
+        for step in KNOWN_STEPS:
+            if kind in (None, step.kind) and len(step.levels) == (calls or self.calls):
+                yield step, step.of(self.here)
+
+
+# ------------------------------------------------------------------------------- right
+
+
+def right(steps):
+    """The right steps that these are: list of (kind, name)."""
+    p, calls = steps.here, steps.calls
+    found = [(step.kind, step.name) for step, of in steps.known() if steps.same(*of) or _heun(steps, step, of)]
+    if calls == 1:
+        found = found or [*_with_noise(steps), *_between(steps)]
+        if steps.same(np.ones_like(p.s), steps.gamma[:, 0], 2 * steps.gamma[:, 0]):
+            found.append(("annealed", "a Langevin step at each level"))
+    return found + (list(_corrected(steps)) if calls == 2 else [])
+
+
+def _heun(steps, step, of):
+    """Heun's method whose step to sigma = 0 is Euler's."""
+    (alpha, gamma, var), end = of, steps.here.t == 0
+    if step.kind != "heun" or not end.any():
+        return False
+    first = np.where(end, steps.here.r * steps.here.s**2, gamma[0])
+    return steps.same(alpha, (first, np.where(end, 0, gamma[1])), var)
+
+
+def _room(steps):
+    """The variance that the direction to eps leaves for noise, t^2 - q^2, and its error beside that of the noise (S,)."""
+    p, (_, q, _) = steps.here, arrival(steps)
+    return p.t**2 - q**2, steps.error * np.maximum(steps.var, p.t**2 - q**2) + 1e2 * steps.exact * p.t**2
+
+
+def _with_noise(steps):
+    """DDIM with noise, which is taken from the direction to eps."""
+    p, (room, error) = steps.here, _room(steps)
+    posterior = p.beta * (p.t / p.s) ** 2
+    scaled = np.all(steps.var > 0) and steps.same(p.r, steps.gamma[:, 0], steps.var)
+    if scaled and np.all(np.abs(room - steps.var) <= error):
+        yield "ddim", f"DDIM with noise, eta = {np.sqrt(steps.var[0] / posterior[0]):.3g}"
 
 
 def _between(steps):
@@ -388,166 +307,94 @@ def _between(steps):
     p, gamma = steps.here, steps.gamma[:, 0]
     mixed = np.all(steps.var > 0) and np.all(np.abs(2 * gamma - p.beta - steps.var) <= steps.error * steps.var)
     if mixed and any(steps.same(alpha, gamma, steps.var) for alpha in (1 + (1 - p.r**-2) / 2, 2 - 1 / p.r)):
-        yield "an Euler step between the probability flow and the reverse SDE"
-
-
-def _heun(steps, form):
-    """Heun's method whose step to sigma = 0 is Euler's."""
-    alpha, gamma, var = form.of(steps.here)
-    end = steps.here.t == 0
-    first = np.where(end, steps.here.r * steps.here.s**2, gamma[0])
-    return end.any() and steps.same(alpha, (first, np.where(end, 0, gamma[1])), var)
+        yield "euler", "an Euler step between the probability flow and the reverse SDE"
 
 
 def _corrected(steps):
     """Predictors of one call, with a Langevin step at the next level after them, or at this level before them."""
-    for form in FORMS:
-        if form.told != (0,):
-            continue
-        alpha, gamma, var = form.of(steps.here)
-        after = steps.gamma[:, 1]
+    first, after = steps.gamma.T
+    for step, (alpha, gamma, var) in steps.known(calls=1):
+        before = first / alpha
         if steps.same(alpha, (gamma, after), var + 2 * after):
-            yield f"{form.name}, then a Langevin step at the next level"
-        before = steps.gamma[:, 0] / alpha
+            yield "predictor-corrector", f"{step.name}, then a Langevin step at the next level"
         if steps.same(alpha, (alpha * before, gamma), var + 2 * alpha**2 * before):
-            yield f"a Langevin step, then {form.name}"
+            yield "predictor-corrector", f"a Langevin step, then {step.name}"
 
 
-# ------------------------------------------------------------------------------- the known mistakes
+# ------------------------------------------------------------------------------- wrong
 
 
-def _with(**changes):
-    """A place with other entries: functions of the place."""
-    return lambda p: p._replace(**{name: change(p) for name, change in changes.items()})
-
-
-def _next(a):
-    """The entries of the next level; that of the last one once more."""
-    return np.append(a[1:], a[-1])
-
-
-PLACES = {  # which level is taken for which
-    "sigma of the next level where that of this one belongs": _with(s=lambda p: p.t),
-    "sigma of this level where that of the next one belongs": _with(t=lambda p: p.s),
-    "this level and the next one exchanged": _with(c=lambda p: p.d, s=lambda p: p.t, d=lambda p: p.c, t=lambda p: p.s),
-    "levels shifted by one: those of the step after this one": _with(c=lambda p: p.d, s=lambda p: p.t, d=lambda p: _next(p.d), t=lambda p: _next(p.t)),
-    "alpha_bar in place of its root": _with(c=lambda p: p.c**2, d=lambda p: p.d**2),
-    "the root of c taken once more": _with(c=lambda p: np.sqrt(p.c), d=lambda p: np.sqrt(p.d)),
-    "sigma^2 in place of sigma": _with(s=lambda p: p.s**2, t=lambda p: p.t**2),
-    "the root of sigma in place of sigma": _with(s=lambda p: np.sqrt(p.s), t=lambda p: np.sqrt(p.t)),
-    "x_0 not scaled: c of this level left out": _with(c=lambda p: 1 + 0 * p.c),
-    "c of the next level left out": _with(d=lambda p: 1 + 0 * p.c),
-}  # fmt: skip
-DRIFTS = {  # factors of gamma
-    "drift halved": lambda p: 0.5,
-    "drift doubled": lambda p: 2.0,
-    "sign of the drift": lambda p: -1.0,
-    "no drift: the score is not used": lambda p: 0.0,
-    "eps taken for the score": lambda p: -p.s,
-    "the score taken for eps": lambda p: -1 / p.s,
-    "sigma of the next level in front of the score": lambda p: p.t / p.s,
-    "score multiplied by sigma/sigma'": lambda p: p.s / p.t,
-    "drift divided by sigma": lambda p: 1 / p.s,
-    "drift multiplied by sigma": lambda p: p.s,
-    "drift divided by sigma^2": lambda p: p.s**-2.0,
-    "drift multiplied by sigma^2": lambda p: p.s**2,
-    "drift divided by the scale r of x": lambda p: 1 / p.r,
-    "drift multiplied by the scale r of x": lambda p: p.r,
-    "drift of the score left by sqrt(beta)": lambda p: 1 / np.sqrt(p.beta),
-}
-NOISES = {  # b^2 of what it should be
-    "no noise": lambda b, p: 0 * b,
-    "noise without its root: the variance is taken for a standard deviation": lambda b, p: b**2,
-    "root of the noise taken twice": lambda b, p: np.sqrt(b),
-    "noise too small by sqrt(2)": lambda b, p: b / 2,
-    "noise too large by sqrt(2)": lambda b, p: 2 * b,
-    "noise halved": lambda b, p: b / 4,
-    "noise doubled": lambda b, p: 4 * b,
-    "noise of the size of the next level, sigma' z": lambda b, p: p.t**2,
-    "noise of the size of this level, sigma z": lambda b, p: p.s**2,
-    "noise of the difference of the levels, (sigma - sigma') z": lambda b, p: (p.s - p.t) ** 2,
-    "noise sqrt(beta) z": lambda b, p: p.beta,
-    "unit noise z": lambda b, p: 1 + 0 * b,
-}
-SCALES = {  # alpha, and the factor of all the rest
-    "x not rescaled": lambda a, p: (1 + 0 * a, 1.0),
-    "x scaled the other way": lambda a, p: (1 / a, 1.0),
-    "x scaled twice": lambda a, p: (a**2, 1.0),
-    "sign of the step: it goes up in level": lambda a, p: (2 - a, -1.0),
-    "the result not rescaled by r": lambda a, p: (a / p.r, 1 / p.r),
-    "the result rescaled by r twice": lambda a, p: (a * p.r, p.r),
-    "the result rescaled by 1/r": lambda a, p: (a / p.r**2, 1 / p.r**2),
-}
-
-
-def mistakes(steps, kind, many):
-    """So many changes that make a known step of the kind these: list of texts, each one a mistake or two of one step."""
-    p = steps.here
-    forms = [form for form in FORMS if kind in (None, form.kind) and len(form.told) == steps.calls]
-    found = []
-    for form, changes in itertools.product(forms, _changes(many)):
-        place = PLACES[changes["place"]](p) if "place" in changes else p
+def changes(steps, kind, many):
+    """So many changes that make a known step of the kind these, each of them a mistake."""
+    for step, made in itertools.product([step for step, _ in steps.known(kind)], sets_of_changes(many)):
         with np.errstate(all="ignore"):
-            alpha, gamma, var = form.of(place)
-            alpha, all_else = SCALES[changes["scale"]](alpha, p) if "scale" in changes else (alpha, 1.0)
-            factor = all_else * (DRIFTS[changes["drift"]](p) if "drift" in changes else 1.0)
-            gamma = tuple(factor * g for g in gamma) if isinstance(gamma, tuple) else factor * gamma
-            var = all_else**2 * (NOISES[changes["noise"]](var, p) if "noise" in changes else var)
-        if steps.same(alpha, gamma, var):
-            found.append(f"{'; '.join(changes.values())} (beside {form.name})")
-    return list(dict.fromkeys(found))
+            same = steps.same(*changed(step, steps.here, made))
+        if same:
+            yield f"{'; '.join(made.values())} (beside {step.name})"
 
 
-def _misread(steps, kind):
-    """Texts: the step takes fn's answer for another parametrisation, or for minus its own, and is a known step then."""
-    found: list[str] = []
-    if steps.calls > 1:
-        return found
-    own = SCORES[steps.predicts]
-    for name, sign in itertools.product(SCORES, (1, -1)):
-        if (name, sign) == (steps.predicts, 1):
+def misread(steps, kind):
+    """The step takes fn's answer for another parametrisation, or for minus its own, and is a known step then."""
+    own, predicts = SCORES[steps.predicts], steps.predicts
+    levels = list(steps.ladder[:-1])
+    slopes = lambda of: np.array([(of(1.0, 0.0, v), of(0.0, 1.0, v)) for v in levels]).T  # of an answer, in S and in x
+    in_S, in_x = slopes(own)
+    for name, sign in itertools.product(SCORES, (1, -1)) if steps.calls == 1 else ():
+        if (name, sign) == (predicts, 1):
             continue
-        alpha, gamma = np.empty((2, len(steps.parts)))
-        for i, v in enumerate(steps.ladder[:-1]):
-            factor = steps.gamma[i, 0] / own(1.0, 0.0, v)  # of fn's answer
-            alpha[i] = steps.alpha[i] - factor * own(0.0, 1.0, v) + factor * sign * SCORES[name](0.0, 1.0, v)
-            gamma[i] = factor * sign * SCORES[name](1.0, 0.0, v)
+        factor, (other_S, other_x) = steps.gamma[:, 0] / in_S, slopes(SCORES[name])
         other = copy.copy(steps)
-        other.alpha, other.gamma = alpha, gamma[:, None]
-        for form in FORMS:
-            if kind in (None, form.kind) and other.same(*form.of(steps.here)):
-                word = f"{'minus ' * (sign < 0)}{name}"
-                found.append(
-                    f"sign of {name}: fn predicts {name}, and the step takes it for minus that (beside {form.name})"
-                    if (name, sign) == (steps.predicts, -1)
-                    else f"parametrisation: fn predicts {steps.predicts}, and the step takes it for {word} (beside {form.name})"
-                )
-    return list(dict.fromkeys(found))
+        other.alpha = steps.alpha + factor * (sign * other_x - in_x)
+        other.gamma = (factor * sign * other_S)[:, None]
+        what = f"parametrisation: fn predicts {predicts}, and the step takes it for {'minus ' * (sign < 0)}{name}"
+        if name == predicts:
+            what = f"sign of {name}: fn predicts {name}, and the step takes it for minus that"
+        for step, of in steps.known(kind):
+            if other.same(*of):
+                yield f"{what} (beside {step.name})"
 
 
-def _half_right(steps, kind):
-    """Texts: two of the three coefficients are those of a known step, the third is not."""
-    found = []
-    for form in FORMS if steps.calls == 1 else ():
-        if kind not in (None, form.kind):
-            continue
-        alpha, gamma, var = form.of(steps.here)
-        posterior = form.kind == "ancestral" and np.all(
-            (steps.var <= steps.here.beta * (1 + steps.error))
-            & (steps.var >= steps.here.beta * (steps.here.t / steps.here.s) ** 2 * (1 - steps.error))
-        )
-        if steps.same(alpha, gamma, steps.var) and not posterior:
-            extra = (
-                "is added, and not taken from the direction to eps"
-                if not var.any()
-                else f"has the variance {steps.var[0]:.4g} where {var[0]:.4g} belongs, in the first step"
-            )
-            found.append(f"noise: x and the score have the coefficients of {form.name}, and the noise {extra}")
+def half_right(steps, kind):
+    """Two of the three coefficients are those of a known step, the third is not."""
+    p = steps.here
+    for step, (alpha, gamma, var) in steps.known(kind) if steps.calls == 1 else ():
+        least, most = p.beta * (p.t / p.s) ** 2 * (1 - steps.error), p.beta * (1 + steps.error)
+        between = step.kind == "ancestral" and np.all((steps.var <= most) & (steps.var >= least))
+        if steps.same(alpha, gamma, steps.var) and not between:
+            extra = "is added, and not taken from the direction to eps"
+            if var.any():
+                extra = f"has the variance {steps.var[0]:.4g} where {var[0]:.4g} belongs, in the first step"
+            yield f"noise: x and the score have the coefficients of {step.name}, and the noise {extra}"
         elif var.any() and steps.same(alpha, steps.gamma[:, 0], var):
-            found.append(
-                f"drift: x and the noise have the coefficients of {form.name}, and the score {steps.gamma[0, 0]:.4g} where {gamma[0]:.4g} belongs, in the first step"
-            )
-    return found
+            yield f"drift: x and the noise have the coefficients of {step.name}, and the score {steps.gamma[0, 0]:.4g} where {gamma[0]:.4g} belongs, in the first step"
+
+
+def other_room(steps, kind):
+    """DDIM whose direction to eps leaves another room than the noise takes; told from first-order steps where t/s changes."""
+    p = steps.here
+    if steps.calls > 1 or kind not in (None, "ddim") or not np.all(steps.var > 0) or np.ptp(p.t / p.s) < 0.1:
+        return
+    (room, error), ratio = _room(steps), _room(steps)[0] / steps.var
+    if steps.same(p.r, steps.gamma[:, 0], steps.var) and np.all(np.abs(room - ratio.mean() * steps.var) <= error):
+        yield f"noise beside the direction: the direction to eps leaves room for {ratio.mean():.2g} times the variance of the noise that is added (beside DDIM with noise)"
+
+
+def wrong_corrector(steps, kind):
+    """A known predictor, and a Langevin step at the next level whose noise does not belong to its drift."""
+    for step, (alpha, gamma, var) in steps.known(calls=1) if (steps.calls, kind) == (2, "predictor-corrector") else ():
+        if steps.same(alpha, (gamma, steps.gamma[:, 1]), steps.var):
+            D, noise = steps.gamma[0, 1], steps.var[0] - var[0]
+            yield f"corrector: after {step.name} the score at the next level has the coefficient {D:.4g} and its noise the variance {noise:.4g}, where twice the coefficient belongs"
+
+
+MISTAKES = (  # the first that finds anything speaks
+    lambda steps, kind: changes(steps, kind, 1),
+    misread,
+    lambda steps, kind: changes(steps, kind, 2),
+    half_right,
+    other_room,
+    wrong_corrector,
+)
 
 
 def arrival(steps):
@@ -557,190 +404,115 @@ def arrival(steps):
     return p.c * steps.alpha, q, np.sqrt(q**2 + steps.var)
 
 
-def _elsewhere(steps):
-    """A text where a step of one call arrives, if not at its level."""
-    if steps.calls > 1:
-        return ""
+def elsewhere(steps):
+    """Where a step of one call arrives, if not at its level."""
     scale, q, noise = arrival(steps)
-    i = int(
-        np.argmax(np.abs(scale / steps.here.d - 1) + np.abs(noise - steps.here.t) / np.maximum(steps.here.t, noise))
-    )
+    p = steps.here
+    i = int(np.argmax(np.abs(scale / p.d - 1) + np.abs(noise - p.t) / np.maximum(p.t, noise)))
     sign = "; the coefficient of eps is negative" * bool(np.all(q < 0))
-    return f"arrives elsewhere: the coefficients of x, score and noise take step {i} to c = {scale[i]:.4g}, sigma = {noise[i]:.4g}, and not to c = {steps.here.d[i]:.4g}, sigma = {steps.here.t[i]:.4g}{sign}"
-
-
-def _changes(many):
-    """All sets of this many changes: dicts of what is changed."""
-    tables = {"place": PLACES, "scale": SCALES, "drift": DRIFTS, "noise": NOISES}
-    for names in itertools.combinations(tables, many):
-        for values in itertools.product(*(tables[name] for name in names)):
-            yield dict(zip(names, values, strict=True))
+    return f"arrives elsewhere: the coefficients of x, score and noise take step {i} to c = {scale[i]:.4g}, sigma = {noise[i]:.4g}, and not to c = {p.d[i]:.4g}, sigma = {p.t[i]:.4g}{sign}"
 
 
 # ------------------------------------------------------------------------------- the verdict
 
 
-def _verdict(where, steps, kind, walk, n, dim, rng, summary):
+def _verdict(report, steps, kind, walk, by_law):
     """PASS for a known step of the kind, FAIL with its mistake, or what the law says."""
     p, first = steps.here, steps.parts[0]
     gamma = " + ".join(f"{g:.6g} score_{k}" if steps.calls > 1 else f"{g:.6g} score" for k, g in enumerate(first.gamma))
-    pattern = f"first step, ({p.c[0]:.4g}, {p.s[0]:.4g}) to ({p.d[0]:.4g}, {p.t[0]:.4g}): x' = {first.alpha:.9g} x + {gamma} + {np.sqrt(first.var):.4g} z"
-    details = {"alpha": steps.alpha, "gamma": steps.gamma, "noise variance": steps.var}
-    report = lambda verdict, text="", notes=(): CheckReport(
-        where, verdict, summary, None, pattern, text, steps.error, tuple(notes), details
-    )
-    found = recognised(steps, kind)
-    told = _told(steps, found, kind)
-    if told:
-        return report(FAIL, told)
-    kinds = {entry[0] for entry in found}
-    if found and kind is not None and kind not in kinds:
-        other = f"another step: this is {found[0][1]}, not a step of kind {kind!r}"
-        return report(FAIL, " -- or -- ".join([*mistakes(steps, kind, 1)[:2], other]))
+    report = partial(
+        report, resolution=steps.error, details={"alpha": steps.alpha, "gamma": steps.gamma, "noise variance": steps.var},
+        pattern=f"first step, ({p.c[0]:.4g}, {p.s[0]:.4g}) to ({p.d[0]:.4g}, {p.t[0]:.4g}): x' = {first.alpha:.9g} x + {gamma} + {np.sqrt(first.var):.4g} z",
+    )  # fmt: skip
+    every = right(steps)
+    found = [entry for entry in every if kind in (None, entry[0]) or kind == ALSO.get(entry[0])]
+    flaw = _wrong_level(steps, found or every, kind)
+    if flaw:
+        return report(FAIL, diagnosis=flaw)
+    if every and not found:
+        other = f"another step: this is {every[0][1]}, not a step of kind {kind!r}"
+        return report(FAIL, diagnosis=" -- or -- ".join([*list(changes(steps, kind, 1))[:2], other]))
     if found == [("annealed", "a Langevin step at each level")] and kind is None and walk.takes_next:
         text = "undecided: this is a Langevin step, x + D score + sqrt(2 D) z, with a D that depends on the next level; say kind='annealed', or what else it should be"
-        return report(INCONCLUSIVE, text)
+        return report(INCONCLUSIVE, diagnosis=text)
     if found:
         clipped = "it is not linear for larger x (x_0 clipped to [-1, 1]?): right only for data within those bounds"
-        notes = [f"this is {found[0][1]}", *_langevin_notes(steps, kind or found[0][0])]
-        return report(PASS, notes=notes + [clipped] * any(part.bent for part in steps.parts))
+        notes = (f"this is {found[0][1]}", *_size_of_langevin(steps, kind or found[0][0]))
+        return report(PASS, notes=notes + (clipped,) * any(part.bent for part in steps.parts))
     if kind == "annealed":
-        return report(FAIL, _not_langevin(steps))
-    wrong = (
-        mistakes(steps, kind, 1)
-        or _misread(steps, kind)
-        or mistakes(steps, kind, 2)
-        or _half_right(steps, kind)
-        or _wrong_corrector(steps, kind)
-    )
+        rescaled = f"x rescaled: a Langevin step leaves the coefficient of x at 1, yours is {steps.alpha[0]:.6g}"
+        flaw = langevin_flaw(steps.gamma.sum(axis=1), steps.var, steps.error, [{"sigma": s} for s in p.s])
+        return report(FAIL, diagnosis=rescaled if np.abs(steps.alpha - 1).max() > 1e-6 else flaw)
+    wrong = next((texts for rule in MISTAKES if (texts := list(dict.fromkeys(rule(steps, kind))))), [])
     if wrong:
-        return report(FAIL, " -- or -- ".join(wrong[:3]))
+        return report(FAIL, diagnosis=" -- or -- ".join(wrong[:3]))
     if kind in ("ancestral", "ddim") and steps.calls == 1:
-        return report(FAIL, _elsewhere(steps))
-    by_law = _by_law(where, walk, n, dim, rng, summary)
-    text = f"{_elsewhere(steps)}; {by_law.pattern}" if by_law.verdict == FAIL and steps.calls == 1 else by_law.diagnosis
-    more = (*by_law.notes, "it is none of the known steps, so its law on a Gaussian was checked")
-    return CheckReport(where, by_law.verdict, summary, by_law.worst, pattern, text, steps.error, more, details)
+        return report(FAIL, diagnosis=elsewhere(steps))
+    law = by_law()
+    text = f"{elsewhere(steps)}; {law.pattern}" if law.verdict == FAIL and steps.calls == 1 else law.diagnosis
+    notes = (*law.notes, "it is none of the known steps, so its law on a Gaussian was checked")
+    return report(law.verdict, worst=law.worst, diagnosis=text, notes=notes)
 
 
-def _told(steps, found, kind):
+def _wrong_level(steps, found, kind):
     """The diagnosis of a network that is told another level than its point has, or ""."""
-    expected = (
-        (0, 1) if "heun" in {kind, *(k for k, _ in found)} or any("next level" in name for _, name in found) else (0, 0)
-    )
-    for k in range(min(steps.calls, 2)):
-        off = [
-            (i, part.told[k])
-            for i, part in enumerate(steps.parts)
-            if k < len(part.told) and part.told[k] != i + expected[k]
-        ]
+    later = "heun" in {kind, *(k for k, _ in found)} or any("next level" in name for _, name in found)
+    for k, expected in zip(range(steps.calls), (0, int(later)), strict=False):
+        told = [(i, part.levels[k] if k < len(part.levels) else i + expected) for i, part in enumerate(steps.parts)]
+        off = [(i, t) for i, t in told if t != i + expected]
         if not off or (k and not found and kind != "heun"):
             continue
-        shift = {None if t is None else t - i - expected[k] for i, t in off}
-        only = next(iter(shift)) if len(shift) == 1 else 0
+        shift = {None if t is None else t - i - expected for i, t in off}
         words = {1: "the next, less noisy one", -1: "the one before, noisier", None: "no level of the ladder"}
-        which = words.get(only, "another one")
+        which = words.get(shift.pop(), "another one") if len(shift) == 1 else "another one"
         return f"level told: fn is told {which} in its call {k + 1}, and not the level of its point ({len(off)} of {len(steps.parts)} steps)"
     return ""
 
 
-def _langevin_notes(steps, kind):
+def _size_of_langevin(steps, kind):
     """Whether the step size of annealed Langevin dynamics goes with sigma^2."""
     if kind != "annealed":
-        return []
+        return ()
     ratio = steps.gamma[:, 0] / steps.here.s**2
-    constant = np.ptp(ratio) <= 1e-4 * np.abs(ratio).max()
-    return [
-        f"its step is {ratio[0]:.4g} sigma^2"
-        if constant
-        else "its step does not go with sigma^2, as usual: too small at high levels, or too large at low ones"
-    ]
+    if np.ptp(ratio) <= 1e-4 * np.abs(ratio).max():
+        return (f"its step is {ratio[0]:.4g} sigma^2",)
+    return ("its step does not go with sigma^2, as usual: too small at high levels, or too large at low ones",)
 
 
-def _not_langevin(steps):
-    """What is wrong with a step that should be x + D score + sqrt(2 D) z."""
-    D, var = steps.gamma.sum(axis=1), steps.var
-    near = lambda a: np.all(np.abs(var - a) <= steps.error * np.maximum(a, var) + 1e-12)
-    if np.abs(steps.alpha - 1).max() > 1e-6:
-        return f"x rescaled: a Langevin step leaves the coefficient of x at 1, yours is {steps.alpha[0]:.6g}"
-    if np.all(D < 0):
-        return "sign of the drift: the step goes down the density"
-    if np.all(D == 0):
-        return "no drift: the score is not used"
-    if np.all(var == 0):
-        return "no noise: the step climbs to the mode"
-    for a, text in ((4 * D**2, "2 D z"), (D**2, "D z"), (2 * D**2, "sqrt(2) D z")):
-        if near(a):
-            return f"noise without root: it is {text} for a drift of D score, and must be sqrt(2 D) z"
-    ratio = var / (2 * D)
-    if np.ptp(ratio) <= 2 * steps.error * ratio.max():
-        why = {
-            0.5: ": the 2 under the root is missing, or the drift lacks its 1/2",
-            2.0: ": a sqrt(2) too much, or the drift has a 1/2 too many",
-        }
-        hint = next((text for c, text in why.items() if abs(ratio[0] / c - 1) <= 2 * steps.error), "")
-        return f"temperature: the noise has {ratio[0]:.3g} times the variance that belongs to the drift{hint}"
-    return "noise of the levels: its variance beside the drift changes with the level; it must be twice the drift's coefficient at each"
-
-
-def _wrong_corrector(steps, kind):
-    """A known predictor, and a Langevin step at the next level whose noise does not belong to its drift: list of texts."""
-    found = []
-    for form in FORMS if steps.calls == 2 and kind == "predictor-corrector" else ():
-        alpha, gamma, var = form.of(steps.here)
-        if form.told != (0,) or not steps.same(alpha, (gamma, steps.gamma[:, 1]), steps.var):
-            continue
-        D, noise = steps.gamma[0, 1], steps.var[0] - var[0]
-        found.append(
-            f"corrector: after {form.name} the score at the next level has the coefficient {D:.4g} and its noise the variance {noise:.4g}, where twice the coefficient belongs"
-        )
-    return found
-
-
-def _by_law(where, walk, n, dim, rng, summary):
+def _by_law(report, walk, n, dim, rng):
     """Mean and variance of Gaussian data after all steps, from the exact law of the noisiest level."""
     top, end = walk.ladder[0], walk.ladder[-1]
     spread = lambda v: v.c**2 * VARIANCE + v.sigma**2
     x = top.c * MEAN + np.sqrt(spread(top)) * rng.standard_normal((n, dim))
     score = lambda k, points, v: -(points - v.c * MEAN) / spread(v)
-    try:
-        for i in range(len(walk.ladder) - 1):
-            x = walk(x, i, int(rng.integers(1 << 31)), score)
-    except Misshapen as error:
-        return CheckReport(where, FAIL, summary, diagnosis=str(error))
+    for i in range(len(walk.ladder) - 1):
+        x = walk(x, i, int(rng.integers(1 << 31)), score)
+    # what steps of this length cost a right sampler
     exact = []
-    for form in FORMS[:4]:  # what steps of this length cost a right sampler
+    for step in KNOWN_STEPS[:4]:
         mean, var = top.c * MEAN, spread(top)
         for here, below in itertools.pairwise(walk.ladder):
-            a, g, b = (
-                float(np.ravel(q)[0])
-                for q in form.of(Place(*(np.array([q]) for q in (here.c, here.sigma, below.c, below.sigma))))
-            )
+            ends = Place(*(np.array([q]) for q in (here.c, here.sigma, below.c, below.sigma)))
+            a, g, b = (float(np.ravel(q)[0]) for q in step.of(ends))
             slope = a - g / spread(here)
             mean, var = slope * mean + g * here.c * MEAN / spread(here), slope**2 * var + b
         exact.append((mean, var))
-    statistical = SIGMAS * np.sqrt(2 / (n * dim))
     length = max(abs(var / spread(end) - 1) for _, var in exact)
     shift = max(abs(mean - end.c * MEAN) for mean, _ in exact) / np.sqrt(spread(end))
+    statistical = SIGMAS * np.sqrt(2 / (n * dim))
     got = float(np.mean((x - x.mean()) ** 2))
     far, off = abs(got / spread(end) - 1), abs(x.mean() - end.c * MEAN) / np.sqrt(spread(end))
-    worst = Worst("variance at the last level", got, spread(end), statistical)
+    within = lambda share: far <= share * length + statistical and off <= share * shift + statistical
     text = f"{x.mean():.4g} and {got:.4g} where {end.c * MEAN:.4g} and {spread(end):.4g} belong; right steps of this length are off by up to {length:.1%} in the variance"
-    pattern = f"mean and variance at the last level are {text}"
-    share = (
+    report = partial(
+        report, worst=Worst("variance at the last level", got, spread(end), statistical),
+        pattern=f"mean and variance at the last level are {text}", resolution=statistical + length,
+    )  # fmt: skip
+    if within(
         1.5 if length <= LONG else 0.25
-    )  # of what a first-order step is off by: long steps decide for better ones alone
-    if far <= share * length + statistical and off <= share * shift + statistical:
-        return CheckReport(where, PASS, summary, worst, pattern, "", statistical + length)
-    if far <= 4 * length + statistical and off <= 4 * shift + statistical:
+    ):  # of what a first-order step is off by: long steps decide for better ones
+        return report(PASS)
+    if within(4):
         text = f"unresolved: the steps between these levels are long ({text}); give more levels"
-        return CheckReport(where, INCONCLUSIVE, summary, worst, pattern, text, statistical + length)
-    return CheckReport(
-        where,
-        FAIL,
-        summary,
-        worst,
-        pattern,
-        f"wrong law: mean and variance at the last level are {text}",
-        statistical + length,
-    )
+        return report(INCONCLUSIVE, diagnosis=text)
+    return report(FAIL, diagnosis=f"wrong law: mean and variance at the last level are {text}")

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from ..vectors import bench
+from ..vectors import bench, contenders
 from .terminal import DIFFERENCE, FINE, Progress, whole
 
 HELP = "exact trace and implicit loss beside the peers that are installed"
@@ -15,9 +15,11 @@ def arguments(parser):
         "Exact trace and implicit loss with gradient of energy networks: ours, and the installed peers."
     )
     parser.epilog = "exit codes: 0 measured, 1 a contender's numbers disagree with ours, 2 usage error"
-    parser.add_argument("--peers", metavar="A,B", help=f"of {', '.join(bench.PEERS)}, or none (default: all installed)")
     parser.add_argument(
-        "--case", action="append", metavar="NAME", help=f"such as {bench.CASES[0].name}; may be given again"
+        "--peers", metavar="A,B", help=f"of {', '.join(contenders.PEERS)}, or none (default: all installed)"
+    )
+    parser.add_argument(
+        "--case", action="append", metavar="NAME", help=f"such as {contenders.CASES[0].name}; may be given again"
     )
     parser.add_argument("--rounds", type=whole, default=5, metavar="N", help="turns of each contender (default 5)")
     parser.add_argument("--limit", type=float, default=180.0, metavar="S", help="seconds to wait for an answer (180)")
@@ -36,7 +38,9 @@ def run(args):
         if not args.json:
             print(bench.table(case), end="\n\n", flush=True)
 
-    cases, quantities = (bench.CURVE, ("trace",)) if args.curve else (bench.CASES, tuple(bench.QUANTITIES))
+    cases, quantities = (
+        (contenders.CURVE, ("trace",)) if args.curve else (contenders.CASES, tuple(contenders.QUANTITIES))
+    )
     options: dict[str, Any] = {"peers": peers, "rounds": args.rounds, "limit": args.limit, "quantities": quantities}
     record = bench.bench(args.case or cases, each=each, say=say, **options)
     if args.curve:

@@ -3,12 +3,15 @@
 import contextlib
 import json
 import sys
+import zipfile
+from typing import Any
 
 import numpy as np
 
 from .. import check
 from ..check.gallery import CASES, RIGHT, recognised
 from ..check.reverse import KINDS, SCORES
+from ..common.files import read_npy, read_npz
 from ..data.csv import from_csv
 from ..objectives import OBJECTIVES
 from .loading import load_object
@@ -18,6 +21,30 @@ HELP = "your own score, trace or loss against the reference, with a diagnosis; r
 
 
 FINE_BESIDE_SELF = ("command", "run", "own", "quiet", "json", "self")
+OPTIONS = (
+    ("--energy", {"metavar": "M:F", "help": "the energy whose score TARGET should be"}),
+    ("--logpdf", {"metavar": "M:F", "help": "the log density whose score TARGET should be"}),
+    ("--trace", {"metavar": "M:F", "help": "a function that should be the trace of TARGET's Jacobian"}),
+    ("--loss", {"metavar": "M:F", "help": "a loss(fn, x, ...); the same as TARGET with --objective"}),
+    ("--objective", {"metavar": "NAME", "help": f"what the loss is meant to be: {', '.join(OBJECTIVES)}"}),
+    ("--density", {"action": "store_true", "help": "TARGET is a log density: does it integrate to 1? (dimension 1, 2 or 3)"}),
+    ("--support", {"metavar": "A:B,...", "help": "with --density: lower and upper end of each dimension, such as 0:inf,-inf:inf"}),
+    ("--conservative", {"action": "store_true", "help": "TARGET claims to be a gradient: FAIL where its Jacobian is not symmetric"}),
+    ("--sampler", {"choices": ("euler", "adjusted"), "help": "TARGET is one step of a Langevin sampler, step(x, score, step_size)"}),
+    ("--reverse", {"metavar": "LEVELS", "help": "TARGET is a step down in noise level, step(x, fn, level, next_level); LEVELS are sigmas (5,2,1,0.5) or M:F, an array or a mapping"}),
+    ("--kind", {"choices": KINDS, "help": "with --reverse: what the step is meant to be (default: found out)"}),
+    ("--predicts", {"choices": tuple(SCORES), "help": "with --reverse or a denoising loss: what fn predicts"}),
+    ("--sigma", {"type": float, "metavar": "X", "help": "noise level of a denoising loss that does not take it"}),
+    ("--shape", {"metavar": "A,B,...", "help": "of one sample that a loss takes, such as 1,4,4 for images"}),
+    ("--model", {"choices": ("energy", "score", "noise"), "help": "what fn is, or predicts, in the loss (default: found out)"}),
+    ("--wrap", {"metavar": "W", "help": "numpy, torch, jax, or M:F from an ndarray to your array type"}),
+    ("--at", {"metavar": "FILE", "help": "points: .npz (array x, or the only one), .npy or .csv"}),
+    ("--dim", {"type": int, "metavar": "D", "help": "without --at: random normal points of dimension D"}),
+    ("--rtol", {"type": float, "metavar": "X", "help": "allowed relative error of scores and traces"}),
+    ("--seed", {"type": seed, "default": 0, "metavar": "N", "help": "of points and probes (default 0)"}),
+    ("--self", {"action": "store_true", "help": "no TARGET: the checks on a gallery of wrong implementations, and of right ones in other conventions"}),
+    ("--json", {"action": "store_true", "help": "records for machines"}),
+)  # fmt: skip
 
 
 def arguments(parser):
@@ -28,60 +55,8 @@ def arguments(parser):
     )
     parser.epilog = "exit codes: 0 pass, 1 fail, 2 usage or input error, 3 inconclusive"
     parser.add_argument("target", nargs="?", metavar="TARGET", help="module:function or path.py:function")
-    parser.add_argument("--energy", metavar="M:F", help="the energy whose score TARGET should be")
-    parser.add_argument("--logpdf", metavar="M:F", help="the log density whose score TARGET should be")
-    parser.add_argument("--trace", metavar="M:F", help="a function that should be the trace of TARGET's Jacobian")
-    parser.add_argument("--loss", metavar="M:F", help="a loss(fn, x, ...); the same as TARGET with --objective")
-    parser.add_argument("--objective", metavar="NAME", help=f"what the loss is meant to be: {', '.join(OBJECTIVES)}")
-    parser.add_argument(
-        "--density", action="store_true", help="TARGET is a log density: does it integrate to 1? (dimension 1, 2 or 3)"
-    )
-    parser.add_argument(
-        "--support",
-        metavar="A:B,...",
-        help="with --density: lower and upper end of each dimension, such as 0:inf,-inf:inf",
-    )
-    parser.add_argument(
-        "--conservative",
-        action="store_true",
-        help="TARGET claims to be a gradient: FAIL where its Jacobian is not symmetric",
-    )
-    parser.add_argument(
-        "--sampler",
-        choices=("euler", "adjusted"),
-        help="TARGET is one step of a Langevin sampler, step(x, score, step_size)",
-    )
-    parser.add_argument(
-        "--reverse",
-        metavar="LEVELS",
-        help="TARGET is a step down in noise level, step(x, fn, level, next_level); LEVELS are sigmas (5,2,1,0.5) or M:F, an array or a mapping",
-    )
-    parser.add_argument(
-        "--kind", choices=KINDS, help="with --reverse: what the step is meant to be (default: found out)"
-    )
-    parser.add_argument(
-        "--predicts", choices=tuple(SCORES), help="with --reverse or a denoising loss: what fn predicts"
-    )
-    parser.add_argument(
-        "--sigma", type=float, metavar="X", help="noise level of a denoising loss that does not take it"
-    )
-    parser.add_argument("--shape", metavar="A,B,...", help="of one sample that a loss takes, such as 1,4,4 for images")
-    parser.add_argument(
-        "--model",
-        choices=("energy", "score", "noise"),
-        help="what fn is, or predicts, in the loss (default: found out)",
-    )
-    parser.add_argument("--wrap", metavar="W", help="numpy, torch, jax, or M:F from an ndarray to your array type")
-    parser.add_argument("--at", metavar="FILE", help="points: .npz (array x, or the only one), .npy or .csv")
-    parser.add_argument("--dim", type=int, metavar="D", help="without --at: random normal points of dimension D")
-    parser.add_argument("--rtol", type=float, metavar="X", help="allowed relative error of scores and traces")
-    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of points and probes (default 0)")
-    parser.add_argument(
-        "--self",
-        action="store_true",
-        help="no TARGET: the checks on a gallery of wrong implementations, and of right ones in other conventions",
-    )
-    parser.add_argument("--json", action="store_true", help="records for machines")
+    for flag, about in OPTIONS:
+        parser.add_argument(flag, **about)
 
 
 def run(args):
@@ -104,112 +79,82 @@ def run(args):
 
 def _checked(args):
     """The reports that the options ask for."""
-    if args.target is None and args.loss is None:
-        raise ValueError("nothing to check: give TARGET (module:function or path.py:function), or --self")
-    if args.energy and args.logpdf:
-        raise ValueError("--energy and --logpdf exclude each other: give the one that TARGET is the score of")
-    if args.support and not args.density:
-        raise ValueError("--support belongs to --density")
-    if args.kind and not args.reverse:
-        raise ValueError("--kind belongs to --reverse")
-    if args.predicts and not (args.reverse or "denoising" in str(args.objective)):
-        raise ValueError("--predicts belongs to --reverse or to a denoising --objective")
-    wrap = load_object(args.wrap, "--wrap") if args.wrap and ":" in args.wrap else args.wrap
+    denoising = "denoising" in str(args.objective)
+    misuse = (
+        (args.target is None and args.loss is None, "nothing to check: give TARGET (module:function or path.py:function), or --self"),
+        (args.energy and args.logpdf, "--energy and --logpdf exclude each other: give the one that TARGET is the score of"),
+        (args.support and not args.density, "--support belongs to --density"),
+        (args.kind and not args.reverse, "--kind belongs to --reverse"),
+        (args.predicts and not (args.reverse or denoising), "--predicts belongs to --reverse or to a denoising --objective"),
+        (args.density and args.target is None, "--density needs TARGET, a log density"),
+        ((args.sampler or args.reverse) and args.target is None, "--sampler and --reverse need TARGET, a step"),
+        (args.sampler and args.reverse, "--sampler and --reverse exclude each other: the step stays at its level, or comes down"),
+        (args.loss and not args.objective, f"--loss needs --objective, one of {', '.join(OBJECTIVES)}"),
+    )  # fmt: skip
+    for wrong, text in misuse:
+        if wrong:
+            raise ValueError(text)
+    load = lambda name: load_object(getattr(args, name), "TARGET" if name == "target" else f"--{name}")
+    own: dict[str, Any]
+    common: dict[str, Any] = {"wrap": load("wrap") if args.wrap and ":" in args.wrap else args.wrap, "rng": args.seed}
     if args.density:
-        return [_density(args, wrap)]
-    if args.sampler or args.reverse:
-        return [_step(args, wrap)]
-    reports = []
-    loss = args.loss or (args.target if args.objective else None)
-    if loss is not None:
-        if not args.objective:
-            raise ValueError(f"--loss needs --objective, one of {', '.join(OBJECTIVES)}")
-        function = load_object(loss, "the loss")
-        options = {
-            "objective": args.objective,
-            "sigma": args.sigma,
-            "model": args.model,
-            "predicts": args.predicts,
-            "shape": _shape(args.shape),
-        }
-        reports.append(_theirs(check.check_loss, function, wrap=wrap, rng=args.seed, **options))
-        if loss == args.target:
-            return reports
-    if args.target is None:
-        return reports
-    score, x = load_object(args.target, "TARGET"), _points(args)
-    if args.energy or args.logpdf:
-        of = (
-            {"energy": load_object(args.energy, "--energy")}
-            if args.energy
-            else {"logpdf": load_object(args.logpdf, "--logpdf")}
-        )
-        reports.append(_theirs(check.check_score, score, x=x, wrap=wrap, rtol=args.rtol, rng=args.seed, **of))
-    if args.trace:
-        trace = load_object(args.trace, "--trace")
-        reports.append(_theirs(check.check_trace, trace, score=score, x=x, wrap=wrap, rtol=args.rtol, rng=args.seed))
-    if args.conservative or (args.energy is None and args.logpdf is None and args.trace is None):
-        of = {"wrap": wrap, "rtol": args.rtol, "claimed": args.conservative}
-        reports.append(_theirs(check.check_conservative, score, x=x, **of))
-    if len(x) > 1:
-        reports.append(_theirs(check.check_rows, score, x, wrap=wrap, rng=args.seed))
-    return reports
-
-
-def _step(args, wrap):
-    """The report on TARGET as one step of a sampler."""
-    if args.target is None:
-        raise ValueError("--sampler and --reverse need TARGET, a step")
-    if args.sampler and args.reverse:
-        raise ValueError("--sampler and --reverse exclude each other: the step stays at its level, or comes down")
-    step = load_object(args.target, "TARGET")
+        x, support = None if args.at is None else _points(args), _ends(args.support)
+        own = {"dim": args.dim, "support": support, "rtol": args.rtol}
+        return [_theirs(check.check_density, load("target"), x=x, **own, **common)]
     if args.sampler:
-        return _theirs(check.check_sampler, step, discretisation=args.sampler, wrap=wrap, rng=args.seed)
-    options = {"kind": args.kind, "predicts": args.predicts or "score", "wrap": wrap, "rng": args.seed}
-    return _theirs(check.check_reverse, step, levels=_levels(args.reverse), **options)
+        return [_theirs(check.check_sampler, load("target"), discretisation=args.sampler, **common)]
+    if args.reverse:
+        own = {"levels": _levels(args.reverse), "kind": args.kind, "predicts": args.predicts or "score"}
+        return [_theirs(check.check_reverse, load("target"), **own, **common)]
+    reports = []
+    if args.loss or args.objective:
+        own = {name: getattr(args, name) for name in ("objective", "sigma", "model", "predicts")}
+        function = load("loss" if args.loss else "target")
+        reports.append(_theirs(check.check_loss, function, shape=_shape(args.shape), **own, **common))
+    if args.target is None or (args.objective and not args.loss):
+        return reports
+    score, x = load("target"), _points(args)
+    of = {name: load(name) for name in ("energy", "logpdf") if getattr(args, name)}
+    if of:
+        reports.append(_theirs(check.check_score, score, x=x, rtol=args.rtol, **of, **common))
+    if args.trace:
+        reports.append(_theirs(check.check_trace, load("trace"), score=score, x=x, rtol=args.rtol, **common))
+    if args.conservative or not (of or args.trace):
+        own = {"wrap": common["wrap"], "rtol": args.rtol, "claimed": args.conservative}
+        reports.append(_theirs(check.check_conservative, score, x=x, **own))
+    if len(x) > 1:
+        reports.append(_theirs(check.check_rows, score, x, **common))
+    return reports
 
 
 def _levels(text):
     """Sigmas from "5,2,1", or what module:name holds, called if it is a function."""
-    try:
-        return [float(sigma) for sigma in text.split(",")]
-    except ValueError:
-        if ":" not in text:
-            raise ValueError(f"--reverse is {text!r}, expected sigmas such as 5,2,1,0.5, or module:name") from None
-    levels = load_object(text, "--reverse")
-    return levels() if callable(levels) else levels
+    if ":" in text:
+        levels = load_object(text, "--reverse")
+        return levels() if callable(levels) else levels
+    return _numbers("reverse", text, "sigmas such as 5,2,1,0.5, or module:name", float)
 
 
-def _density(args, wrap):
-    """The report on TARGET as a log density."""
-    if args.target is None:
-        raise ValueError("--density needs TARGET, a log density")
-    x = None if args.at is None else _points(args)
-    options = {"dim": args.dim, "support": _support(args.support), "wrap": wrap, "rtol": args.rtol, "rng": args.seed}
-    return _theirs(check.check_density, load_object(args.target, "TARGET"), x=x, **options)
-
-
-def _support(text):
+def _ends(text):
     """Ends (d, 2) from "0:inf,-inf:inf"."""
-    if text is None:
-        return None
-    try:
-        ends = [[float(end) for end in pair.split(":")] for pair in text.split(",")]
-        if not all(len(pair) == 2 for pair in ends):
-            raise ValueError
-    except ValueError:
-        raise ValueError(f"--support is {text!r}, expected A:B for each dimension, such as 0:inf,-inf:inf") from None
-    return ends
+    expected = "A:B for each dimension, such as 0:inf,-inf:inf"
+    pairs = text and [_numbers("support", pair, expected, float, ":") for pair in text.split(",")]
+    if pairs and not all(len(pair) == 2 for pair in pairs):
+        raise ValueError(f"--support is {text!r}, expected {expected}")
+    return pairs
 
 
 def _shape(text):
     """A tuple of sizes from "1,4,4"."""
-    if text is None:
-        return None
+    return None if text is None else tuple(_numbers("shape", text, "sizes such as 1,4,4", int))
+
+
+def _numbers(name, text, expected, kind, separator=","):
+    """The numbers of an option."""
     try:
-        return tuple(int(size) for size in text.split(","))
+        return [kind(number) for number in text.split(separator)]
     except ValueError:
-        raise ValueError(f"--shape is {text!r}, expected sizes such as 1,4,4") from None
+        raise ValueError(f"--{name} is {text!r}, expected {expected}") from None
 
 
 def _theirs(function, *args, **options):
@@ -232,21 +177,20 @@ def _points(args):
         return np.random.default_rng(args.seed).standard_normal((8, args.dim))
     if args.at.endswith(".csv"):
         return from_csv(args.at).x
-    try:
-        found = np.load(args.at, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return found
-        with found:
-            names = found.files
-            if "x" not in names and len(names) != 1:
-                raise ValueError(f"it holds {', '.join(names) or 'nothing'}, expected an array x")
-            return found["x" if "x" in names else names[0]]
-    except OSError as error:
-        if error.filename is not None:
-            raise
-        raise ValueError(f"--at {args.at} is damaged ({error})") from None
-    except Exception as error:
-        raise ValueError(f"--at {args.at} cannot be read: {error}") from None
+    refuse = lambda why: ValueError(f"--at {args.at} {why}")
+    if not zipfile.is_zipfile(args.at):
+        return _real(args.at, read_npy(args.at, refuse))
+    found = read_npz(args.at, refuse)
+    if "x" not in found and len(found) != 1:
+        raise refuse(f"holds {', '.join(found) or 'nothing'}, expected an array x")
+    return _real(args.at, found["x"] if "x" in found else next(iter(found.values())))
+
+
+def _real(path, x):
+    """Points as they are, unless they are no real numbers."""
+    if x.dtype.kind not in "biuf":
+        raise ValueError(f"--at {path} holds an array of {x.dtype}, expected real numbers")
+    return x
 
 
 def _demonstrate(args):

@@ -5,7 +5,7 @@ import sys
 
 from ..display.explore import explore
 from ..learning.columns import left_out
-from .terminal import FINE, may_be_written, put, read_table, refuse_without_data, table_options
+from .terminal import FINE, may_be_written, page_at, put, read_table, refuse_without_data, table_options
 
 HELP = "write a page with sliders, in one file that needs no network"
 
@@ -28,6 +28,7 @@ def run(args):
     """Write the page; returns the exit code."""
     if args.data is None:
         refuse_without_data(args)
+    page_at(args.out, "--out")
     may_be_written(args.out, [args.data])
     notes: list = []
     if args.data is None:

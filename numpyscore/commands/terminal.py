@@ -226,6 +226,13 @@ def ends(text):
     return numbers if len(numbers) > 1 else numbers[0]
 
 
+def page_at(path, option):
+    """Refuse a page under the name of something else."""
+    end = os.path.splitext(path)[1].lower()
+    if path != "-" and end not in ("", ".html", ".htm"):
+        raise ValueError(f"{option} {path}: the page is HTML; a name that ends in .html was expected, not in {end}")
+
+
 def may_be_written(path, inputs=()):
     """Whether a file could be put at `path` once there is one: found out before the work, not after it.
 

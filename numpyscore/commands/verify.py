@@ -20,6 +20,7 @@ from .terminal import (
     Progress,
     bold,
     may_be_written,
+    page_at,
     put,
     read_table,
     refuse_without_data,
@@ -95,6 +96,7 @@ def _verified(args):
     """The page, if one was asked for, and the exit code; prints the verdicts."""
     target = None if args.data is None else read_table(args)
     if args.report is not None:
+        page_at(args.report, "--report")
         may_be_written(args.report, [args.data])
     start, verdicts = time.monotonic(), derivations.Verdicts(seed=args.seed)
     progress = Progress("training")

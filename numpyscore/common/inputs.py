@@ -141,8 +141,3 @@ def deviations(where, name, value, shapes, dtype=None):
 def column(sigma):
     """sigma () or (n,) so that it divides rows."""
     return sigma if np.ndim(sigma) == 0 else sigma[:, None]
-
-
-def half_square(a):
-    """1/2 |a|^2 of each row, without conjugation, so that complex steps pass."""
-    return 0.5 * np.einsum("nd,nd->n", a, a)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..common.inputs import column, count, deviations, generator, half_square, positive, samples
+from ..common.inputs import column, count, deviations, generator, positive, samples
 from ..common.names import having
 from ..numerics.quadrature import Frame, Integral, expectation
 from .closed_forms import Parzen
@@ -291,7 +291,7 @@ def fisher_divergence(p, q, *, rtol=1e-10):
     """
     having("fisher_divergence", "p", p, "logpdf", "score")
     having("fisher_divergence", "q", q, "score")
-    return expectation(lambda x: half_square(p.score(x) - q.score(x)), _seen(p, q), rtol=rtol)
+    return expectation(lambda x: 0.5 * np.sum((p.score(x) - q.score(x)) ** 2, axis=1), _seen(p, q), rtol=rtol)
 
 
 def kl_divergence(p, q, *, rtol=1e-10):

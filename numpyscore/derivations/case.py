@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..numerics.quadrature import Integral, expectation, flux
+from ..numerics.flux import flux
+from ..numerics.quadrature import Integral, expectation
 from ..objectives.arrays import explicit_loss, implicit_loss
 from .means import Mean, MonteCarlo, Quadrature
 

@@ -11,7 +11,8 @@ from ..densities import Exponential, HalfNormal, TruncatedGaussian
 from ..densities.weights import box_weight, capped_weight, interval_weight, linear_weight, square_weight
 from ..estimation.estimators import exponential as exponential_estimate
 from ..networks.models import EnergyMLP
-from ..numerics.quadrature import expectation, flux
+from ..numerics.flux import flux
+from ..numerics.quadrature import expectation
 from ..objectives.arrays import generalised_loss
 from ..objectives.implicit import generalised, implicit
 from .means import EPS, integral, number

@@ -7,12 +7,12 @@ the Fisher information, and the divergence of two densities falls at the rate of
 
 import numpy as np
 
-from ..common.inputs import half_square
 from ..data.datasets import song_ermon_mixture
 from ..densities import Gaussian, Parzen
 from ..densities.noise import bias, coverage, kl_divergence, noisy, visibility
 from ..numerics.quadrature import expectation
 from ..objectives.denoising import multilevel_denoising
+from ..objectives.loss import half_square
 from .case import Case
 from .means import EPS, integral, number
 from .noise import CHAPTER, VINCENT, linear, standardised

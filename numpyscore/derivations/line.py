@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..common.callables import called, per_row
-from ..common.inputs import half_square
 from ..common.names import kind_of
+from ..objectives.loss import half_square
 from .case import averaged, integrated
 from .means import EPS, SIGMAS, Mean, number
 from .steps import RELATIONS, Chapter, Sides, Step, judge

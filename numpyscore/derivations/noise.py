@@ -11,7 +11,6 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from ..common.inputs import half_square
 from ..data.datasets import old_faithful, standardise
 from ..densities import Gaussian, Parzen
 from ..densities.noise import perturb
@@ -19,6 +18,7 @@ from ..networks.models import EnergyMLP
 from ..numerics.quadrature import Frame, expectation
 from ..objectives.arrays import denoising_loss, explicit_loss, implicit_loss
 from ..objectives.denoising import denoising
+from ..objectives.loss import half_square
 from .case import BUDGET, averaged, integrated
 from .means import EPS, Mean, integral, number
 from .steps import Chapter, Sides, failing, vanishes

@@ -6,11 +6,11 @@ density up to its weights of far-apart modes, and not every vector field is one:
 
 import numpy as np
 
-from ..common.inputs import half_square
 from ..densities import Exponential, GaussianMixture, Laplace
 from ..networks.models import ScoreMLP
 from ..numerics.differences import SAFETY, Derivative, differences, widths
 from ..numerics.quadrature import Frame, expectation, integrate
+from ..objectives.loss import half_square
 from ..sampling.normaliser import log_normaliser
 from .case import STEP, Case
 from .means import EPS, integral, number

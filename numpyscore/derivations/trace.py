@@ -1,7 +1,7 @@
 r"""The trace.
 
 The trace of the score's Jacobian is held to cost one backward pass per dimension. For multilayer perceptrons it does not: only
-sums of squares of tangents enter, and min(d, n_1) tangent rows have the same sums as d of them. Where one does not want even
+sums of squares of tangents enter, and min(d, n_1) directions have the same sums as d of them. Where one does not want even
 those, random directions v with E[v v^T] = I give it on average: Hutchinson's estimator, and with it sliced score matching.
 What the networks of the package say is held against `textbook`, whose passes share no line with theirs.
 """

@@ -102,10 +102,14 @@ def draw(name, *, narrow=False):
 
 
 def slides(name, formats, size=None, font_size=None):
-    """The picture of a figure for a slide, its claim asserted on the way: format -> bytes. See `plots.slide`."""
+    """The picture of a figure for a slide, its claim asserted on the way: format -> bytes. See `plots.slide`.
+
+    On a narrow one panels stand beneath one another, as on a phone.
+    """
     script = load(name)
     title = " ".join(inspect.cleandoc(script.__doc__).partition("\n\n")[0].split())
-    with plots.style(**{"svg.fonttype": "none"}):
+    small = size is not None and size[0] <= 1.3 * plots.COLUMN * plots.grown(font_size)
+    with plots.style(narrow=small, **{"svg.fonttype": "none"}):
         return plots.slide(script.draw(), title, formats, size, font_size)
 
 

@@ -7,6 +7,7 @@ markers too, so that a grey print will do. Ink is one colour throughout, so that
 import contextlib
 import contextvars
 import io
+import math
 import textwrap
 from itertools import cycle, islice
 from typing import Any
@@ -107,6 +108,14 @@ FORMATS = ("svg", "png", "pdf")
 PIXELS = 2560  # of a picture for a slide, across
 
 
+LEAST = 0.6  # of the height and the width that a figure has of its own: below, its labels meet
+
+
+def grown(font_size):
+    """How much larger than a figure's own its text is to be."""
+    return (font_size or RC["font.size"]) / RC["font.size"]
+
+
 def slide(figure, title, formats, size=None, font_size=None):
     """A figure for a slide: its claim as the title, on white, text as text.
 
@@ -124,9 +133,21 @@ def slide(figure, title, formats, size=None, font_size=None):
     Returns
     -------
     dict : format -> bytes
+
+    Raises
+    ------
+    ValueError
+        If labels of that size would not fit the slide.
     """
-    grown = (font_size or RC["font.size"]) / RC["font.size"]
-    width, height = np.array(figure.get_size_inches() if size is None else size) / grown
+    own, larger = figure.get_size_inches(), grown(font_size)
+    asked = own if size is None else np.array(size)
+    width, height = asked / larger
+    if np.any(np.array([width, height]) < LEAST * own):
+        least = "x".join(f"{math.ceil(10 * LEAST * inches * larger) / 10:g}" for inches in own)
+        raise ValueError(
+            f"size is {asked[0]:.3g} x {asked[1]:.3g} inches and the text has {font_size or RC['font.size']:g} points, expected at least {least} for "
+            f"this figure with such letters: its labels would lie on one another; take a larger --size or a smaller --font-size"
+        )
     figure.set_size_inches(width, height)
     across = max(20, int(72 * width / (0.56 * RC["axes.titlesize"])))  # letters to a line
     figure.suptitle(textwrap.fill(title, across), fontsize=RC["axes.titlesize"], x=0.01, ha="left")

@@ -70,7 +70,7 @@ def _decimal(x):
     return np.round(x, DECIMALS)
 
 
-def look(x, names, robust=False):
+def look(x, names, robust=False, within=False):
     """Notes on the columns of x (n, d), [x], in plain words, with the names of the columns; none where nothing is odd.
 
     Parameters
@@ -79,6 +79,8 @@ def look(x, names, robust=False):
     names : d strings
     robust : bool
         Columns are scaled by quartiles already.
+    within : bool
+        The ends of the columns are known already.
     """
     x = np.asarray(x[some(len(x), MOST)], float)
     constant = np.ptp(x, axis=0) == 0
@@ -87,7 +89,8 @@ def look(x, names, robust=False):
         notes += rule(x, names, constant)
     notes += _repeated(x)
     notes += _dependent(x, names, constant)
-    for rule in (_circular, _ends) if robust else (_dominated, _circular, _ends):
+    rules = {_dominated: not robust, _circular: True, _ends: not within}
+    for rule in (rule for rule, asked in rules.items() if asked):
         notes += rule(x, names, constant)
     return notes
 
@@ -167,19 +170,27 @@ def _repeated(x):
     ]
 
 
+def _unit(x):
+    """Powers of two (d,), of the size of each column: measured in them, squares are numbers."""
+    return np.exp2(np.floor(np.log2(np.maximum(np.abs(x).max(axis=0), np.finfo(float).tiny))))
+
+
 def _dependent(x, names, constant):
     """Columns that are sums of others, exactly, and shares that sum to a constant."""
     kept = np.flatnonzero(~constant)
     if len(kept) < 2 or len(x) <= len(kept):
         return []
-    total = x[:, kept].sum(axis=1)
-    scale = np.abs(x[:, kept]).sum(axis=1).max()
-    if np.ptp(total) <= 1e-6 * scale and (x[:, kept] >= 0).all():
+    unit, x = _unit(x[:, kept]), x[:, kept]
+    y = x / unit.max()
+    total, scale = y.sum(axis=1), np.abs(y).sum(axis=1).max()
+    moves = y.std(axis=0).max()  # a large constant in the columns is no reason for their sum to be one
+    if np.ptp(total) <= min(1e-6 * scale, 1e-3 * moves) and (x >= 0).all():
         return [
-            f"columns that sum to {total.mean():.6g} in every row: {_named(names, kept)}. They have a density on that plane only: leave one of them "
+            f"columns that sum to {total.mean() * unit.max():.6g} in every row: {_named(names, kept)}. They have a density on that plane only: leave one of them "
             f"out, or take logarithms of their ratios"
         ]
-    z = (x[:, kept] - x[:, kept].mean(axis=0)) / x[:, kept].std(axis=0)
+    z = x / unit
+    z = (z - z.mean(axis=0)) / z.std(axis=0)
     basis, notes = np.empty((len(z), 0)), []
     for k, i in enumerate(kept):
         rest = z[:, k] - basis @ (basis.T @ z[:, k])
@@ -199,7 +210,8 @@ def _dependent(x, names, constant):
 def _dominated(x, names, constant):
     """Columns most of whose variance is one cell."""
     notes = []
-    squares = (x - np.median(x, axis=0)) ** 2
+    y = x / _unit(x)
+    squares = (y - np.median(y, axis=0)) ** 2
     for i in np.flatnonzero(~constant):
         row = int(np.argmax(squares[:, i]))
         if len(x) >= LEAST and squares[row, i] > (DOMINATES if len(x) >= 20 else OF_FEW) * squares[:, i].sum():
@@ -239,7 +251,10 @@ def _circular(x, names, constant):
 def _ends(x, names, constant):
     """Columns that are never negative and come close to 0, or lie between 0 and 1."""
     low, high = x.min(axis=0), x.max(axis=0)
-    near = lambda i, end: np.mean(np.abs(x[:, i] - end) < 0.1 * x[:, i].std()) > 0.03
+    y = x / _unit(x)
+    quartiles, deviation = np.ptp(np.quantile(y, [0.25, 0.75], axis=0), axis=0) / 1.35, y.std(axis=0)
+    scale = _unit(x) * np.where(quartiles > 0, np.minimum(quartiles, deviation), deviation)  # one cell does not rule it
+    near = lambda i, end: np.mean(np.abs(x[:, i] - end) < 0.1 * scale[i]) > 0.03
     at = [i for i in np.flatnonzero(~constant & (low >= 0)) if near(i, 0)]
     if not at:
         return []

@@ -217,7 +217,7 @@ def fit(
         networks at the ends of levels.
     support : (lower, upper), for "generalised" and only for it, [x]
         Ends of the columns, each one number or (d,), infinite where there is none. The weight h is the distance to the nearer end, at
-        most one standard deviation, and 1 in a column without ends; each step costs d tangent rows a row, one for each column.
+        most one standard deviation, and 1 in a column without ends; each step takes d directions, one for each column.
     model : EnergyMLP or ScoreMLP, optional
         Where training starts, dim d. By default an EnergyMLP, a conditional one for "multilevel_denoising".
     rng : seed or numpy.random.Generator

@@ -72,7 +72,7 @@ def _within(support, rows):
 # ------------------------------------------------------------------------------- what comes in
 
 
-def rows_of(data, robust=False, dequantise=False, seed=0):
+def rows_of(data, robust=False, dequantise=False, seed=0, within=False):
     """Rows (n, d), the same standardised, Units without sigma, and what is to be said of the columns."""
     if isinstance(data, str | os.PathLike):
         data = from_csv(data)
@@ -105,7 +105,7 @@ def rows_of(data, robust=False, dequantise=False, seed=0):
     if robust:
         z, mean, scale = _robust(x, mean, scale)
     columns = names or tuple(f"x{i}" for i in range(1, x.shape[1] + 1))
-    notes = left_out(data.dropped if isinstance(data, Table) else 0) + look(x, columns, robust)
+    notes = left_out(data.dropped if isinstance(data, Table) else 0) + look(x, columns, robust, within)
     return x, z, Units(tuple(map(str, columns)), mean.astype(float), scale.astype(float), grid=grid), notes
 
 

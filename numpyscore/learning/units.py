@@ -28,6 +28,7 @@ import numpy as np
 
 from ..common.files import MOST, read_npz, write_npz
 from ..common.inputs import samples
+from ..common.names import shortened
 from ..densities.support import Support
 from ..networks.models import network_of
 from ..sampling.likelihood import log_density
@@ -120,7 +121,7 @@ class Units(NamedTuple):
         return score / self.scale if self.mix is None else score @ self.slope
 
     def trace(self, model, x, *, sigma=None):
-        """Trace of that score's Jacobian (n,), 1/[x]^2: sum_i v_i^T J v_i, v_i = dz/dx_i, at the price of d tangent rows."""
+        """Trace of that score's Jacobian (n,), 1/[x]^2: sum_i v_i^T J v_i, v_i = dz/dx_i, along d directions."""
         z = self.to_standard(x)
         n, d = z.shape
         out, size = np.empty(n), max(1, NUMBERS // d**2)
@@ -190,7 +191,9 @@ def load_with_ladder(path, *, max_bytes=MOST):
     """What `load_fitted` and `load_ladder` give, from one reading: model, units, ladder."""
 
     def refuse(why):
-        return ValueError(f"load: {path} {why}; expected a file written by `numpyscore fit` or model.save(path).")
+        return ValueError(
+            f"load: {path} {shortened(why)}; expected a file written by `numpyscore fit` or model.save(path)."
+        )
 
     data = read_npz(path, refuse, max_bytes)
     model = network_of(data, refuse)

@@ -1,6 +1,7 @@
 """What an exercise and a lesson are: data. Wrong answers are code as a student would type it, each with its hint."""
 
 import textwrap
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,7 @@ class Exercise:
     answers are compared; generic, so that only the right formula is right. terms : name -> expression; what matches no wrong answer is
     written as a sum of these. check : their function -> CheckReport, for what that does not explain. given : code above the stub.
     forms : other ways to write the solution, of which a mistake may be one edit away.
-    step : the line of `verify`. figure : the picture.
+    step : the line of `verify`. figure : the picture. rtol : how far an answer may be off; less where a difference quotient would pass.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Exercise:
     given: str = ""
     step: str = ""
     figure: str = ""
+    rtol: float = 1e-7
     key: str = ""
 
     def code(self, answer):
@@ -73,7 +75,10 @@ class Lesson:
     def answers(self, exercise, answer):
         """What `answer` defines, run as a student's file would run it."""
         space: dict[str, Any] = {"__name__": self.file}
-        exec(compile(f"{self.given}\n{exercise.given}\n{exercise.code(answer)}", f"<{exercise.key}>", "exec"), space)
+        with warnings.catch_warnings():  # an edited answer may call a number: that is an error soon enough
+            warnings.simplefilter("ignore", SyntaxWarning)
+            code = compile(f"{self.given}\n{exercise.given}\n{exercise.code(answer)}", f"<{exercise.key}>", "exec")
+        exec(code, space)
         return space[exercise.name]
 
 

@@ -28,6 +28,8 @@ from .exercise import Exercise, Lesson, equal
 LIMIT = 3.0  # seconds an answer may take on all its inputs
 DRAWS = 9  # inputs that an answer is tried on
 CLOSE = 2e-4  # a number typed by hand has four digits at least
+NEARLY = 1e-3  # relatively: what is so near the right answer is an approximation of it
+APPROXIMATE = "Right to three digits or more, and not exactly: an approximation, such as a difference quotient with a step. The answer asked for is the formula, by hand."
 FACTORS = {
     -1: "minus", 2: "twice", 0.5: "half of", -2: "minus twice", -0.5: "minus half of", 4: "four times", 0.25: "a quarter of",
     np.pi: "pi times", 2 * np.pi: "2 pi times", 1 / np.log(10): "1/ln 10 times (a logarithm to base 10)", 1 / np.log(2): "1/ln 2 times",
@@ -110,7 +112,7 @@ def judge(lesson: Lesson, exercise: Exercise, answer):
         return Judgement(
             "wrong", f"It returned {_kind(found[0])}; numbers of shape {right(exercise)[0].shape} were expected."
         )
-    if all(map(equal, got, right(exercise))):
+    if all(equal(a, b, exercise.rtol) for a, b in zip(got, right(exercise), strict=True)):
         return Judgement("done")
     if not np.array_equal(got[0], np.asarray(again, float), equal_nan=True):
         return Judgement(
@@ -122,6 +124,8 @@ def judge(lesson: Lesson, exercise: Exercise, answer):
             return Judgement("wrong", hint)
     if _xors(answer):
         return Judgement("wrong", POWER)
+    if all(equal(a, b, NEARLY) for a, b in zip(got, right(exercise), strict=True)):
+        return Judgement("wrong", APPROXIMATE)
     if said := _shapes(exercise, got) or _likeness(exercise, got) or _twice_wrong(exercise, got):
         return Judgement("wrong", said)
     if said := _edited(lesson, exercise, got) or _power_law(exercise, got) or _explodes(exercise, got):

@@ -137,7 +137,7 @@ LESSON = Lesson(
         ),
         Exercise(
             name="score_in_units",
-            ask="y = c x, say metres in place of kilometres. From the score s of x, that of y at the same point.",
+            ask="y = c x, say metres in place of kilometres. From the score s of x, that of y at the same point, for c > 0.",
             call="s, c",
             gives="s (n, d), c a number -> (n, d)",
             inputs=lambda rng: (rng.normal(size=(5, 2)), rng.uniform(1.5, 3)),

@@ -6,7 +6,8 @@ networks to the same losses by the same conventions and says how those of other 
 
 import numpy as np
 
-from ..common.inputs import column, deviations, directions, half_square, positive
+from ..common.inputs import column, deviations, directions, positive
+from .loss import half_square
 
 # ------------------------------------------------------------------------------- losses of arrays
 

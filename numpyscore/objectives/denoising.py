@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from ..common.inputs import column, deviations, generator, half_square, numeric, samples
+from ..common.inputs import column, deviations, generator, numeric, samples
 from .arguments import (
     beside,
     level_indices,
@@ -16,7 +16,7 @@ from .arguments import (
     working_dtype,
 )
 from .implicit import half
-from .loss import Objective, of_samples, sample_weights, weighted_sum
+from .loss import Objective, half_square, of_samples, sample_weights, weighted_sum
 
 
 def denoising(model, x, sigma, *, rng=None, noise=None, weights=None, gradient=True):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..common.inputs import finite, half_square, numeric
+from ..common.inputs import finite, numeric
 from ..common.numbers import Number, is_number, plain
 
 
@@ -243,6 +243,11 @@ def weighted_sum(parts, weights=None, gradient=True, name=""):
 
 
 # ------------------------------------------------------------------------------- local functions that several objectives share
+
+
+def half_square(a):
+    """1/2 |a|^2 of each row, without conjugation, so that complex steps pass."""
+    return 0.5 * np.einsum("nd,nd->n", a, a)
 
 
 def squared_score(at, score):

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from ..common.inputs import half_square, positive
+from ..common.inputs import positive
 from ..networks.directions import Axes
 from .arguments import network
 from .implicit import half
-from .loss import Loss, Objective, sample_weights, shares
+from .loss import Loss, Objective, half_square, sample_weights, shares
 
 
 def regularised(model, x, lam, *, sigma=None, weights=None, gradient=True):

@@ -4,12 +4,11 @@ import functools
 
 import numpy as np
 
-from ..common.inputs import half_square
 from ..networks.sweep import Points
 from .arguments import difference_step, network, probe_directions, working_dtype
 from .arrays import energy_curvature
 from .implicit import half
-from .loss import Loss, Objective, of_samples, sample_weights, shares, squared_score, weighted_sum
+from .loss import Loss, Objective, half_square, of_samples, sample_weights, shares, squared_score, weighted_sum
 
 NUMBERS = 1 << 18  # in the directions that one visit holds
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from numpyscore import check_gradient
-from numpyscore.check.gradient import Blocks, explained
+from numpyscore.check.fields import Field, read
+from numpyscore.check.gradient import BLOCKS
 
 SHAPES = ((3, 4), (4,), (4, 3), (3,), (3, 1), (1,))
 ENDS = np.cumsum([0] + [int(np.prod(shape)) for shape in SHAPES])
@@ -57,7 +58,7 @@ WRONG = {
     "a factor of each block": (scaled(b0=2.0, b1=3.0, b2=4.0, b3=5.0, b4=6.0, b5=6.0), "theta[12:16] is 3 times the reference"),
     "one zero, one tripled": (scaled(b1=0.0, b2=3.0), "theta[12:16] is zero, that of theta[16:28] is 3 times"),
     "a linear term": (lambda g: g + AIM[1], "another loss"),
-    "one parameter": (lambda g: g + 0.1 * (np.arange(P) == 7), "some parameters: that of parameters 7 is wrong"),
+    "one parameter": (lambda g: g + 0.1 * (np.arange(P) == 7), "some parameters: only parameter 7 of your gradient went wrong"),
 }  # fmt: skip
 
 
@@ -81,10 +82,18 @@ def test_a_stale_gradient_and_that_of_no_function_are_told_from_that_of_another_
         assert report.verdict == "FAIL" and report.name == name, report
 
 
+def blocks(reference, yours):
+    """Explanations of a gradient by its blocks."""
+    columns = (a[:, None] for a in (yours, reference, np.full(len(yours), 1e-9)))
+    return read(Field(*columns, word="gradient"), rules=BLOCKS)
+
+
 def test_the_right_gradient_passes_and_its_blocks_need_no_explanation():
     assert check_gradient(loss, gradient, THETA)
-    g = gradient(THETA)
-    assert explained(Blocks(g, g, np.full(P, 1e-9))) is None
+    assert [e.key for e in blocks(gradient(THETA), gradient(THETA))] == ["right"]
+    assert [e.key for e in blocks(gradient(THETA), WRONG["one block doubled"][0](gradient(THETA)))] == [
+        "scale of blocks"
+    ]
 
 
 def test_no_explanation_is_invented_for_random_gradients():
@@ -92,7 +101,7 @@ def test_no_explanation_is_invented_for_random_gradients():
     rng = np.random.default_rng(2)
     for _ in range(300):
         p = int(rng.integers(2, 40))
-        assert explained(Blocks(*rng.standard_normal((2, p)), np.full(p, 1e-9))) is None
+        assert blocks(*rng.standard_normal((2, p))) == []
 
 
 def test_a_single_transposed_matrix_is_theta_as_a_whole():

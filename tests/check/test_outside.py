@@ -413,8 +413,8 @@ GRADIENTS = {
     "clipped": (lambda t: clip(fit_gradient(t), 0.5), "norm 0.5"),
     "gradient of log L": (lambda t: fit_gradient(t) / fit_loss(t), "log L"),
     "gradient of the root of L": (lambda t: 0.5 * fit_gradient(t) / np.sqrt(fit_loss(t)), "root of L"),
-    "no gradient for some parameters": (lambda t: fit_gradient(t) * (np.arange(20) % 17 > 2), "parameters 0-2, 17-19 is"),
-    "scale": (lambda t: fit_gradient(t) * 0.5, "1/2 times"),
+    "no gradient for some parameters": (lambda t: fit_gradient(t) * (np.arange(20) % 17 > 2), "parameters 0-2, 17-19 of"),
+    "scale": (lambda t: fit_gradient(t) * 0.5, "1/2 of"),
 }  # fmt: skip
 
 

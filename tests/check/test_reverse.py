@@ -63,12 +63,12 @@ def ddpm(
     return mean + noise(beta, below) * normal(x, rng)
 
 
-def ddim(x, fn, t, lower, rng, eta=0.0, clip=1.0):
-    """From the predicted x_0, clipped to [-1, 1], and the predicted noise."""
+def ddim(x, fn, t, lower, rng, eta=0.0, clip=1.0, room=1.0):
+    """From the predicted x_0, clipped to [-1, 1], and the predicted noise, which leaves room for the new one."""
     eps = fn(x, t)
     x0 = np.clip((x - np.sqrt(1 - BARS[t]) * eps) / np.sqrt(BARS[t]), -clip, clip)
     sigma = eta * np.sqrt((1 - BARS[lower]) / (1 - BARS[t]) * (1 - BARS[t] / BARS[lower]))
-    return np.sqrt(BARS[lower]) * x0 + np.sqrt(1 - BARS[lower] - sigma**2) * eps + sigma * normal(x, rng)
+    return np.sqrt(BARS[lower]) * x0 + np.sqrt(1 - BARS[lower] - room * sigma**2) * eps + sigma * normal(x, rng)
 
 
 def from_velocity(x, fn, t, lower):
@@ -130,7 +130,7 @@ def test_a_step_of_two_evaluations_that_is_in_no_table_is_judged_by_its_law():
 
 WRONG = {  # step, options, words
     "noise without root": (lambda x, fn, s, rng: annealed(x, fn, s, rng, root=lambda a: a), VE | {"kind": "annealed"}, "noise without root"),
-    "noise 2 too small": (lambda x, fn, s, rng: annealed(x, fn, s, rng, root=lambda a: np.sqrt(a / 2)), VE | {"kind": "annealed"}, "the 2 under the root is missing"),
+    "noise 2 too small": (lambda x, fn, s, rng: annealed(x, fn, s, rng, root=lambda a: np.sqrt(a / 2)), VE | {"kind": "annealed"}, "2 under the root is missing"),
     "uphill": (lambda x, fn, s, rng: annealed(x, lambda y, level: -fn(y, level), s, rng), VE | {"kind": "annealed"}, "sign of the drift"),
     "annealed without noise": (lambda x, fn, s, rng: annealed(x, fn, s, rng, root=lambda a: 0 * a), VE | {"kind": "annealed"}, "no noise"),
     "told the next level": (lambda x, fn, s, lower, rng: ancestral(x, lambda y, level: fn(y, lower), s, lower, rng), VE, "level told: fn is told the next"),
@@ -151,6 +151,7 @@ WRONG = {  # step, options, words
     "ddim, noise of this level": (lambda x, fn, t, lower: BARS[lower] ** 0.5 * (x - (1 - BARS[t]) ** 0.5 * fn(x, t)) / BARS[t] ** 0.5 + (1 - BARS[t]) ** 0.5 * fn(x, t), VP | {"kind": "ddim"}, "sigma of this level"),
     "flow the wrong way": (lambda x, fn, t, lower: x - (lower - t) * fn(x, t), {"levels": TIMES, "predicts": "velocity"}, "sign of the step"),
     "noise not taken from eps": (lambda x, fn, t, lower, rng: ddim(x, fn, t, lower, rng) + 0.1 * normal(x, rng), VP, "not taken from the direction"),
+    "the direction's noise is another": (lambda x, fn, t, lower, rng: ddim(x, fn, t, lower, rng, 0.5, room=2.0), VP, "leaves room for 2 times"),
     "the level t - 1 of a coarser ladder": (lambda x, fn, t, lower, rng: ddim(x, fn, t, t - 1, rng), {"levels": {k: tuple(DDPM[k]) for k in (8, 6, 4, 2)}, "predicts": "eps", "kind": "ddim"}, "arrives elsewhere"),
     "velocity for minus velocity": (lambda x, fn, t, lower: from_velocity(x, lambda y, s: -fn(y, s), t, lower), {"levels": TIMES, "predicts": "velocity", "kind": "ddim"}, "sign of"),
     "eps for x": (lambda x, fn, t, lower, rng: ddim(x, fn, t, lower, rng), VP | {"predicts": "x"}, "takes it for eps"),
@@ -284,3 +285,15 @@ def test_a_score_of_which_nothing_was_claimed_is_told_how_far_from_a_gradient_it
     assert code == 0 and "usual" in out and "0.33 of its Jacobian" in out, out
     assert main(["check", f"{file}:plain", "--dim", "2", "--conservative"]) == 1
     assert "no energy has this score" in capsys.readouterr().out
+
+
+def test_euler_steps_of_the_flow_in_sigma_and_along_a_straight_line_are_euler_steps():
+    """x + (x - D)/sigma (sigma' - sigma), and x + (t' - t) v of x_t = (1 - t) x_0 + t eps: both are DDIM as well."""
+    in_sigma = lambda x, fn, level, to: x + (x - fn(x, level)) / level * (to - level)
+    assert check_reverse(in_sigma, levels=[10.0, 5.0, 2.0, 1.0, 0.5], kind="euler", predicts="x")
+    t = np.linspace(0.95, 0.05, 13)
+    along = lambda x, fn, level, to: x + (t[int(to)] - t[int(level)]) * fn(x, level)
+    line = np.stack([1 - t, t], axis=1)
+    assert check_reverse(along, levels=line, kind="euler", predicts="velocity")
+    turned = lambda x, fn, level, to: x - (t[int(to)] - t[int(level)]) * fn(x, level)
+    assert check_reverse(turned, levels=line, kind="euler", predicts="velocity").verdict == "FAIL"

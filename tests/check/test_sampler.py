@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
 from numpyscore import check_sampler
 
@@ -36,6 +37,7 @@ ADJUSTED = {
     "step of the proposal density": mala(lambda x, y, E, s, h: E(x) - E(y) + Q(x, y, s, h, 0.5)),
     "variance of the proposal density": mala(lambda x, y, E, s, h: E(x) - E(y) + Q(x, y, s, h, 1, h)),
     "score at the old point": mala(lambda x, y, E, s, h: E(x) - E(y) - SQUARE(x - y - h * s(x)) / (4 * h) + SQUARE(y - x - h * s(x)) / (4 * h)),
+    "drift forgotten in q(x|y)": mala(lambda x, y, E, s, h: E(x) - E(y) - SQUARE(x - y) / (4 * h) - log_q(y, x, s, h)),
     "scale of the ratio": mala(lambda x, y, E, s, h: 0.5 * (E(x) - E(y) + Q(x, y, s, h))),
     "temperature": mala(lambda x, y, E, s, h: 2 * (E(x) - E(y)) + Q(x, y, s, h)),
     "averaged over dimensions": mala(lambda x, y, E, s, h: (E(x) - E(y) + Q(x, y, s, h)) / x.shape[1]),
@@ -46,6 +48,8 @@ ADJUSTED = {
     "threshold": mala(decide=lambda r, rng: r > 0),
     "half of the proposals": mala(decide=lambda r, rng: rng.random(len(r)) < 0.5),
     "rejected states dropped": None,
+    "follows no known rule": None,
+    "one uniform number is drawn": mala(decide=lambda r, rng: np.log(rng.random()) < r),
     "one decision for all chains": mala(decide=lambda r, rng: np.full(len(r), np.log(rng.random()) < r.sum())),
 }  # fmt: skip
 
@@ -58,7 +62,27 @@ def until_accepted(x, score, h, energy, rng):
     return out
 
 
-ADJUSTED["rejected states dropped"] = until_accepted
+def coupled(x, score, h, energy, rng):
+    """The number of the acceptance is made of the proposal's, as with one key for both."""
+    z = rng.standard_normal(x.shape)
+    y = x + h * score(x) + np.sqrt(2 * h) * z
+    r = energy(x) - energy(y) + log_q(x, y, score, h) - log_q(y, x, score, h)
+    return np.where((np.log(ndtr(z[:, :1])) < r[:, None]), y, x)
+
+
+ADJUSTED |= {"rejected states dropped": until_accepted, "follows no known rule": coupled}
+
+
+def one_noise(x, score, h, energy, rng):
+    """The same random numbers for each chain, as with one key mapped over them."""
+    seed = int(rng.integers(1 << 31))
+    return np.concatenate([mala()(row[None], score, h, energy, np.random.default_rng(seed)) for row in x])
+
+
+def test_an_adjusted_step_with_one_noise_for_all_chains_is_named_at_once():
+    """Where nearly every proposal is accepted it went to the law, and was a wrong one."""
+    report = check_sampler(one_noise, discretisation="adjusted", step_size=0.2, n=200)
+    assert report.verdict == "FAIL" and report.name == "shared noise", report
 
 
 @pytest.mark.parametrize("name", ADJUSTED)
@@ -107,6 +131,13 @@ def test_a_right_acceptance_passes(name):
     assert report, report
 
 
+def test_half_the_log_density_is_a_temperature_in_proposal_and_ratio():
+    """It was a wrong law: the proposal x + step/2 score + sqrt(2 step) z was not among those known."""
+    half = lambda x, score, h, energy, rng: mala()(x, lambda y: score(y) / 2, h, lambda y: energy(y) / 2, rng)
+    report = check_sampler(half, discretisation="adjusted", step_size=0.8, n=6000)
+    assert report.verdict == "FAIL" and "temperature" in report.diagnosis, report
+
+
 M = np.array([[2.0, 0.6], [0.6, 0.5]])
 ROOT = np.linalg.cholesky(M)
 
@@ -150,6 +181,7 @@ BENT = {
     "drift, normalised": unadjusted(lambda s: s / np.linalg.norm(s, axis=1, keepdims=True)),
     "drift, tanh": unadjusted(np.tanh),
     "state clipped": unadjusted(after=lambda y, x: np.clip(y, -1, 1)),
+    "step clipped": unadjusted(after=lambda y, x: x + np.clip(y - x, -0.5, 0.5)),
     "frozen": unadjusted(after=lambda y, x: np.column_stack([y[:, 0], x[:, 1]])),
 }
 

@@ -244,3 +244,18 @@ def test_what_is_no_slide_is_told(option, value, said, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["figures", "two_terms", "--out", str(tmp_path), option, value])
     assert said in capsys.readouterr().err
+
+
+def test_a_narrow_slide_has_its_panels_beneath_one_another_and_one_too_small_for_its_letters_is_refused(
+    tmp_path, capsys
+):
+    argv = ["figures", "explicit_implicit", "--out", str(tmp_path), "--format", "svg", "--font-size", "8"]
+    assert main([*argv, "--size", "3.3x5.5"]) == 0
+    root = ET.parse(tmp_path / "explicit_implicit.svg").getroot()
+    tops = [float(path.get("d").split()[2]) for path in root.iter(f"{SVG}path") if path.get("d", "").count("L") == 3]
+    assert max(tops) - min(tops) > 100  # the frames of two panels, one under the other
+    capsys.readouterr()
+    assert main([*argv, "--size", "3.3x2.5"]) == 2
+    err = capsys.readouterr().err
+    assert "explicit_implicit" in err or "labels would lie on one another" in err
+    assert err.count("\n") == 1

@@ -52,11 +52,33 @@ def test_what_is_odd_is_said_with_the_names_of_the_columns(name):
         {"a": A, "b": A + 0.01 * C, "c": B},
         {"waiting": old_faithful()[:, 0]},
         {"far": A + 1e6},
+        {"a": 1e9 + A, "b": 100 + A * B},
+        {"a": 1e-300 * A, "b": B},
+        {"a": 1e300 * A, "b": B},
     ],
-    ids=["few, but not very few", "two", "nearly dependent", "old faithful", "far from 0"],
+    ids=[
+        "few, but not very few",
+        "two",
+        "nearly dependent",
+        "old faithful",
+        "far from 0",
+        "one of them very far",
+        "tiny",
+        "huge",
+    ],
 )
 def test_control_of_continuous_columns_nothing_is_said(table):
     assert notes(table) == []
+
+
+def test_one_cell_is_no_reason_to_see_an_end():
+    table = {"h": np.where(np.arange(300) == 7, 1e6, 10 + A / 3)}
+    assert [note for note in notes(table) if "close to 0" in note] == []
+
+
+def test_an_end_that_was_given_is_not_advised():
+    wait = RNG.exponential(3.0, (300, 1))
+    assert look(wait, ["wait"], within=True) == [] != look(wait, ["wait"])
 
 
 def test_whole_numbers_are_spread_evenly_and_found_again_by_rounding():

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -168,6 +169,40 @@ def test_mistakes_written_from_the_questions_alone_are_named_and_never_accepted(
     assert all(j.state == "wrong" for j in found) and sum(j.named for j in found) >= 5 / 6 * len(found)
 
 
+@pytest.mark.parametrize("every", [12, pytest.param(1, marks=pytest.mark.nightly)])
+def test_the_mistakes_of_a_stranger_to_the_course_are_named_and_never_accepted(every):
+    """919 wrong answers of somebody who saw the stubs alone, ten an exercise: 775 had a name on the day they came; five in six is asked."""
+    answers = json.loads(Path(__file__).with_name("outside.json").read_text(encoding="utf-8"))
+    found = []
+    for key, code in [(key, code) for key, codes in answers.items() for code in codes][::every]:
+        lesson, e = EXERCISES[key]
+        if e.call:
+            found.append((key, code, verdict(key, code)))
+        else:  # a number comes with the lines that compute it
+            space = {}
+            exec(f"{lesson.given}\n{e.given}\n{code}", space)
+            found.append((key, code, judge(lesson, e, space[e.name])))
+    accepted = [f for f in found if f[2].state != "wrong"]
+    assert not accepted, accepted
+    print(f"{sum(j.named for *_, j in found)} of {len(found)} named")
+    assert sum(j.named for *_, j in found) >= 5 / 6 * len(found)
+
+
+@pytest.mark.parametrize(
+    "key, code",
+    [
+        ("5.1", "h = 1e-3\nreturn (np.tanh(z + h) - 2 * np.tanh(z) + np.tanh(z - h)) / h**2"),
+        (
+            "5.2",
+            "h = 1e-5\nreturn -np.stack([(energy(x + h * e) - energy(x - h * e)) / (2 * h) for e in np.eye(3)], 1)",
+        ),
+        ("7.1", "x + round(sigma, 6) * eps"),
+    ],
+)
+def test_what_is_right_to_some_digits_is_told_from_the_formula(key, code):
+    assert "approximation" in verdict(key, code).said
+
+
 def test_every_way_to_write_a_solution_is_right():
     for lesson, e in PAIRS:
         for code in e.forms:
@@ -283,9 +318,10 @@ def test_a_blank_file_and_one_that_is_no_text_and_a_notebook_that_is_none(tmp_pa
     code, _, err = call(capsys, tmp_path)
     assert code == 2 and "is not UTF-8 text" in err and err.count("\n") == 1
     (tmp_path / "lesson_1.py").unlink()
-    (tmp_path / "lesson_1.ipynb").write_text("[1]")
-    code, _, err = call(capsys, tmp_path)
-    assert code == 2 and "is no notebook" in err
+    for text in ("[1]", '{"cells":' + "[" * 100_000):  # the second is nested beyond what the reader of JSON follows
+        (tmp_path / "lesson_1.ipynb").write_text(text)
+        code, _, err = call(capsys, tmp_path)
+        assert code == 2 and "is no notebook" in err
 
 
 def test_an_endless_loop_at_the_top_of_a_file_ends(tmp_path, monkeypatch):

@@ -21,7 +21,7 @@ from numpyscore.densities import (
     Uniform,
 )
 from numpyscore.numerics import trapezoid
-from numpyscore.numerics.quadrature import Frame, Integral, _reconcile, expectation, flux, integrate
+from numpyscore.numerics.quadrature import Frame, Integral, _reconcile, expectation, integrate
 from numpyscore.numerics.trapezoid import Sum
 
 EPS = np.finfo(float).eps
@@ -453,116 +453,6 @@ def test_float32_integrands_claim_float32_accuracy():
     assert 1e-7 < found.error < 1e-4 and abs(found.value - 1) <= found.error
 
 
-# --------------------------------------------------------------------------- flux
-
-
-@pytest.mark.parametrize("d", [1, 2, 3])
-def test_boundary_term_of_the_exponential(d):
-    """p s through the boundary at 0, for the model score -b: p(0) (-b) (-1) = a b per axis."""
-    a, b = 2.0, 3.0
-    found = flux(lambda x: np.full(x.shape, -b), Exponential(a * ones(d)))
-    assert found.converged
-    assert_honest(found, a * b * d)
-
-
-@pytest.mark.parametrize(
-    "density",
-    [
-        Gaussian(ones(2), CORRELATED[2]),
-        Gaussian(ones(3), CORRELATED[3]),
-        StudentT(3.0, ones(2), CORRELATED[2]),
-        Laplace(ones(2)),
-        NARROW,
-    ],
-    ids=lambda p: f"{type(p).__name__} {p.dim}",
-)
-def test_no_flux_through_infinity(density):
-    found = flux(lambda x: x, density)
-    assert found.converged and abs(found.value) <= found.error <= 1e-15
-
-
-@pytest.mark.parametrize(
-    "density",
-    [
-        Uniform([1.0, -1.0], [2.0, 3.0]),
-        TruncatedGaussian([0.0, 0.5], np.diag([1.0, 2.0]), [-1.0, -np.inf], [np.inf, 2.0]),
-        HalfNormal([1.0, 2.0]),
-        Laplace([0.0, 1.0]),
-        Gaussian([0.0, 1.0], [[1.0, 0.5], [0.5, 2.0]]),
-        TruncatedGaussian(0.5, 1.0, -1.0, 2.0),
-    ],
-    ids=lambda p: f"{type(p).__name__} {p.dim}",
-)
-def test_divergence_theorem(density):
-    """int div(p v) = E[div v + v . s] is the flux of p v through the boundary; the left has no boundary term to forget."""
-    y = lambda x: x[:, -1]
-    v = lambda x: np.column_stack([np.sin(x[:, 0] + y(x)), np.cos(x[:, 0]) * y(x)])[:, : density.dim]
-    if density.dim == 1:
-        div = lambda x: 2 * np.cos(2 * x[:, 0])
-    else:
-        div = lambda x: np.cos(x[:, 0] + y(x)) + np.cos(x[:, 0])
-    inside = expectation(lambda x: div(x) + (v(x) * density.score(x)).sum(axis=1), density)
-    through = flux(v, density)
-    assert inside.converged and through.error < 1e-12
-    assert abs(inside.value - through.value) <= inside.error + through.error
-
-
-def test_flux_that_does_not_vanish_is_reported():
-    limit = flux(lambda x: x * np.abs(x), StudentT(1.0))  # p x |x| -> 1 / pi at both ends
-    assert_honest(limit, 2 / np.pi)
-    assert "limit that is not 0" in limit.note
-    grows = flux(lambda x: x**3, StudentT(1.0))
-    assert np.isnan(grows.value) and np.isinf(grows.error) and not grows.converged
-
-
-def gamma(k, dim=1):
-    """x^(k - 1) e^-x / Gamma(k) per axis, which is 0 at 0 for k > 1, and is never asked for its frame."""
-
-    def logpdf(x):
-        with np.errstate(divide="ignore"):
-            return ((k - 1) * np.log(x) - x - math.lgamma(k)).sum(axis=1)
-
-    return SimpleNamespace(dim=dim, support=np.array([[0.0, np.inf]] * dim), logpdf=logpdf)
-
-
-@pytest.mark.parametrize(
-    "density, field, truth",
-    [
-        (Laplace(0.0), lambda x: np.sign(x) * np.exp(np.abs(x)), 1.0),
-        (Gaussian(0.0, 1.0), lambda x: np.sign(x) * np.exp(x**2 / 2) * np.sqrt(2 * np.pi), 2.0),
-        (gamma(2), lambda x: 0.5 / x - 1, -0.5),
-        (gamma(3), lambda x: 0.5 / x - 1, 0.0),
-        (gamma(2, 2), lambda x: 0.5 / x - 1, -1.0),
-    ],
-    ids=["laplace", "gaussian", "shape 2", "shape 3", "shape 2 in the plane"],
-)
-def test_flux_where_p_vanishes_or_underflows_and_p_v_does_not(density, field, truth):
-    found = flux(field, density)
-    assert_honest(found, truth)
-    assert found.error < (1e-12 if density.dim == 1 else 1e-2)
-
-
-@pytest.mark.parametrize(
-    "density, field",
-    [
-        (Gaussian(0.0, 1.0), lambda x: x * np.exp(0.6 * x**2)),
-        (Gaussian(0.0, 1.0), lambda x: np.exp(x**4 / 1e6)),  # p v falls to e^-12000 before v overflows, and then rises
-        (
-            Gaussian(np.zeros(2), np.eye(2)),
-            lambda x: np.sign(x) * np.exp(x**2 / 2),
-        ),  # p underflows on a face, p v does not
-        (gamma(1.5), lambda x: 0.5 / x - 1),
-        (gamma(1.5, 2), lambda x: 0.5 / x - 1),
-        (StudentT(1.0), lambda x: np.sin(x) * (1 + x**2)),
-        (StudentT(1.0), lambda x: np.sin(np.log1p(np.abs(x))) * (1 + x**2)),
-    ],
-    ids=["grows", "grows late", "plane", "shape 1.5", "shape 1.5 in the plane", "oscillates", "oscillates slowly"],
-)
-def test_flux_without_a_limit_is_no_number(density, field):
-    found = flux(field, density)
-    assert np.isnan(found.value) and np.isinf(found.error) and not found.converged and "does not vanish" in found.note
-
-
 # --------------------------------------------------------------------------- misuse
 
 
@@ -578,8 +468,6 @@ def test_errors_name_the_place_and_the_cure():
         expectation(squares, SimpleNamespace(dim=1, support=LINE, logpdf=lambda x: np.full(len(x), np.nan)))
     with pytest.raises(TypeError, match="real numbers"):
         expectation(lambda x: 1j * x[:, 0], normal)
-    with pytest.raises(ValueError, match="field returned shape"):
-        flux(squares, normal)
     with pytest.raises(ValueError, match="axes are not diagonal"):
         expectation(squares, Gaussian(np.zeros(2), CORRELATED[2]), breaks=[[0.0], []])
     with pytest.raises(ValueError, match="breaks is"):

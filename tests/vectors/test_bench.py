@@ -8,16 +8,17 @@ import pytest
 
 from numpyscore.cli import main
 from numpyscore.vectors import bench as module
-from numpyscore.vectors.bench import CASES, CURVE, OURS, Case, bench, curve, summary, table
+from numpyscore.vectors.bench import bench, curve, summary, table
+from numpyscore.vectors.contenders import CASES, CURVE, OURS, Case
 
 TINY = "f64-d5-4x3-n6"
 
 STAND_INS = '''
-"""Peers for the tests: each a function of (model, x), as numpyscore.vectors.bench.worker wants it."""
+"""Peers for the tests: each a function of (model, x), as numpyscore.vectors.contenders.worker wants it."""
 import os, time
 import numpy as np
 from numpyscore import implicit
-from numpyscore.vectors.bench import Contender, Skipped
+from numpyscore.vectors.contenders import Contender, Skipped
 
 def right(model, x, factor=1.0):
     print("a library that talks on stdout")

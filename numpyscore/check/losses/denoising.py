@@ -104,8 +104,8 @@ def is_form(r, form, rtol=None):
     return bool(np.all(np.abs(r.p - p) <= allowed) and np.all(np.abs(r.q - q) <= allowed))
 
 
-def name(r, objective, free, said, predicts=None):
-    """The `Naming` of what the network of a loss is pulled to, the same rule at every point."""
+def name(r, objective, free, said, predicts=None, smooth=False):
+    """The `Naming` of what the network of a loss is pulled to, the same rule at every point; `smooth` if it is a function of the level."""
     unused = np.isnan(r.p)
     if np.all(unused):
         return Naming(FAIL, missing(objective, SQUARE), "loss has no square of what fn says")
@@ -126,7 +126,7 @@ def name(r, objective, free, said, predicts=None):
         known = _convention(r, objective, said)
         if known is not None:
             return known
-    return _mistake(r, objective, free)
+    return _mistake(r, objective, free, smooth)
 
 
 def _score(r, objective, predicts):
@@ -206,14 +206,35 @@ def _predicted(r, objective, predicts):
     meant = {"eps": "eps", "x": "x", "v": "c eps - sigma x", "velocity": "eps - x or x - eps"}[predicts]
     turned = _convention(r._replace(p=-r.p, q=-r.q), objective, "noise", predicts)
     other = next((row.name for row in PARAMETRISATIONS if is_form(r, row.form)), "")
+    slip = "" if other else _slip(r, predicts)
     text = (
         f"sign of the target: fn is pulled towards minus what it is meant to predict, {meant}" if turned is not None
+        else f"{slip}: fn learns {in_words(r)}, and is meant to predict {predicts}, that is {meant}" if slip
         else f"another parametrisation: fn learns {other or in_words(r)}, and is meant to predict {predicts}, that is {meant}"
     )  # fmt: skip
     return Naming(FAIL, text, f"target = {in_words(r)}")
 
 
-def _mistake(r, objective, free):
+SLIPS = {  # what may happen to a right target p eps + q x of kernel c, s: words -> what it is then
+    "noisy point in the target, x~ in place of x": lambda p, q, c, s: (p + q * s, q * c),
+    "noisy point in the target, x~ in place of eps": lambda p, q, c, s: (p * s, q + p * c),
+    "factors exchanged in the target": lambda p, q, c, s: (q, p),
+    "factors exchanged in the target, and a sign": lambda p, q, c, s: (-q, -p),
+    "sign of one term of the target": lambda p, q, c, s: (p, -q),
+    "sign of the other term of the target": lambda p, q, c, s: (-p, q),
+}
+
+
+def _slip(r, predicts):
+    """What happened to the target that is meant, as words; "" if that is not known."""
+    rows = [row for row in PARAMETRISATIONS if row.key == predicts]
+    for words, slip in SLIPS.items():
+        if any(is_form(r, lambda c, s, f=row.form, slip=slip: slip(*f(c, s), c, s)) for row in rows):
+            return words
+    return ""
+
+
+def _mistake(r, objective, free, smooth):
     """The `Naming` of a loss whose target is something else: FAIL, or INCONCLUSIVE if fn is `free` to be a model of something unknown here."""
     target = in_words(r)
     pattern = f"target = {target}"
@@ -223,13 +244,12 @@ def _mistake(r, objective, free):
         if is_form(r, form):
             return Naming(FAIL, f"wrong target: the target is {text}", pattern)
     lost = np.abs(r.q * r.sigma - r.p * r.c) <= 1e-6 * np.maximum(np.abs(r.q), np.abs(r.p))
-    if (
-        free
-        and not np.any(lost)
-        and factor(np.abs(r.p), r.levels, r.rtol).known
-        and factor(np.abs(r.q), r.levels, r.rtol).known
-    ):
-        text = f"unknown target: fn predicts {target}; the score follows from that, but if fn is meant to be the score itself, the target is wrong"
+    lawful = all(factor(np.abs(a), r.levels, r.rtol).known for a in (r.p, r.q))
+    if free and not np.any(lost) and (lawful or smooth):
+        text = (
+            f"unknown target: fn predicts {target}, and the score follows from that: say what your sampler makes of it, score_of=, or predicts=; "
+            f"if fn is meant to be the score itself, the target is wrong"
+        )
         return Naming(INCONCLUSIVE, text, pattern)
     return Naming(FAIL, f"wrong target: the target is {target}, it should be -eps/sigma", pattern)
 

@@ -79,6 +79,8 @@ class Ear:
             return
         if name in ("normal", "normal_"):
             value = _standardised(value, args, options, name)
+        if name == "multivariate_normal":
+            value = _whitened(value, args, options)
         self.draws.append(Draw(name, np.asarray(value), key))
 
 
@@ -94,6 +96,19 @@ def _standardised(value, args, options, name):
         loc, scale = (np.asarray(concrete(a) if hasattr(a, "detach") else a, float) for a in (loc, scale))
         return (value - loc) / scale if np.all(scale > 0) else value
     except (TypeError, ValueError):
+        return value
+
+
+def _whitened(value, args, options):
+    """Normals of any mean and covariance, as unit normals; as they are where these are not numbers."""
+    rest = list(args[1:] if _key(args) is not None else args)
+    try:
+        mean = np.asarray(concrete(options.get("mean", rest[0] if rest else 0.0)), float)
+        cov = np.asarray(concrete(options.get("cov", rest[1] if len(rest) > 1 else 1.0)), float)
+        return np.linalg.solve(
+            np.linalg.cholesky(cov), np.moveaxis(value - mean, -1, 0).reshape(len(cov), -1)
+        ).T.reshape(value.shape)
+    except (TypeError, ValueError, np.linalg.LinAlgError):
         return value
 
 

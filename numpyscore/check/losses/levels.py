@@ -1,10 +1,10 @@
-"""What must hold between the levels and rows of a denoising loss: every level used, nobody told another's, weights and targets of one's own level."""
+"""What must hold between the levels that a denoising loss was handed: every level used, nobody told another's, targets of one's own level."""
 
 import numpy as np
 
 from ..report import FAIL
 from .denoising import is_form
-from .names import Naming, factor
+from .names import Naming
 from .trials import noisy
 
 BATCHES = 40  # in which a level must turn up
@@ -113,57 +113,6 @@ def target_of_another(trials, r):
     return None
 
 
-def averaged(trials, r):
-    """A FAIL if all rows of a batch have one weight, the mean over them of a power of sigma, or the weight of another row."""
-    groups = [r.of[:, 0] == t for t in range(len(trials))]
-    alike = lambda values: np.ptp(values) <= max(10 * r.rtol, ALIKE) * np.abs(values).max()
-    several = [g for g in groups if np.ptp(r.sigma[g]) > 1e-3]
-    if not several or alike(r.w):
-        return None
-    powers = ((2, "sigma^2"), (1, "sigma"), (-1, "1/sigma"), (-2, "1/sigma^2"))
-    if all(alike(r.w[g]) for g in several):
-        for power, word in powers:
-            rest = factor(
-                [r.w[g][0] / np.mean(r.sigma[g] ** power) for g in several],
-                [r.levels[np.flatnonzero(g)[0]]._replace(sigma=1.0, scale=1.0) for g in several],
-                r.rtol,
-            )
-            if rest.known and not rest.form:
-                text = f"weights averaged: every row has the mean weight of its batch, that of {word}, and levels none of their own"
-                cause = "weights (n, 1) times losses (n,) make (n, n)"
-                return Naming(
-                    FAIL, f"{text}; a product of shapes ({cause})", f"weight = mean of {word} over the rows of a batch"
-                )
-    ordered = lambda w, s: all(_function_of(w[g], s[g]) for g in several)
-    if ordered(r.w, r.sigma):
-        return None
-    for words, move in (
-        ("the next row", lambda a: np.roll(a, -1)),
-        ("the previous row", lambda a: np.roll(a, 1)),
-        ("the rows in reversed order", lambda a: a[::-1]),
-    ):
-        moved = r.sigma.copy()
-        for g in groups:
-            moved[g] = move(r.sigma[g])
-        if ordered(r.w, moved):
-            return Naming(
-                FAIL,
-                f"weights of other rows: the weight of a row is made of the level of {words}",
-                "weights and errors of different rows are paired",
-            )
-    return None
-
-
-def _function_of(w, sigma):
-    """Whether w could be a function of sigma: equal where sigma is, and smooth or monotone between."""
-    order = np.argsort(sigma)
-    w, sigma = w[order], sigma[order]
-    same = np.diff(sigma) <= ALIKE * sigma[1:]
-    if np.any(np.abs(np.diff(w))[same] > ALIKE * np.abs(w[1:])[same]):
-        return False
-    return bool(np.abs(np.diff(w)).sum() <= 2.5 * np.ptp(w) + ALIKE * np.abs(w).max()) or len(w) < 6
-
-
 def told(trials):
     """(a FAIL if fn is told the level of other rows, notes)."""
     if any(t.told is None for t in trials):
@@ -187,48 +136,7 @@ def told(trials):
         other = which(wrong).replace("the sigma of", f"the {what} of") if one_to_one else f"the {what} of another row"
         text = f"level told: fn is told {other}, not that of the noise which its point has"
         return Naming(FAIL, text, f"{len(wrong) / len(pairs):.0%} of the rows are told another level"), ()
-    return as_function(trials), ()
-
-
-def handed(trials):
-    """A FAIL if fn is told times that the loss was handed, one for each row, but those of other rows.
-
-    That is so if what it is told are these times in some order, one of them beside points of different noise, and the noise is a function of the
-    times in another order of the rows. A time that is rescaled, or rounded, is left alone.
-    """
-    orders = {
-        "": lambda a: a,
-        "the next row": lambda a: np.roll(a, -1),
-        "the previous row": lambda a: np.roll(a, 1),
-        "the rows in reversed order": lambda a: a[::-1],
-    }
-    found = []
-    for trial in trials:
-        times = np.asarray(trial.setting.level, float)
-        if trial.told is None or times.ndim != 1 or np.any(trial.sigma == 0):
-            return None
-        kernel = np.stack([trial.c, trial.sigma], axis=1)
-        if len(trial.told) != len(times) or not np.allclose(np.sort(trial.told), np.sort(times), rtol=ALIKE, atol=0):
-            return None
-        if _determines(trial.told, kernel):
-            continue
-        own = {word for word, order in orders.items() if _determines(order(times)[trial.row], kernel)}
-        if not own:
-            return None
-        found.append(
-            {word for word, order in orders.items() if np.allclose(order(times)[trial.row], trial.told, rtol=ALIKE)}
-        )
-    if not found:
-        return None
-    other = next((word for word in orders if word and all(word in words for words in found)), "another row")
-    text = f"level told: fn is told the time of {other}, not that of the noise which its point has"
-    return Naming(FAIL, text, "one time is told beside noise of different levels")
-
-
-def _determines(time, kernel):
-    """Whether rows with one time (M,) have one kernel (M, 2)."""
-    same = np.abs(time[:, None] - time) <= ALIKE * np.abs(time).max()
-    return bool(np.abs(kernel[:, None] - kernel).max(-1)[same].max() <= 1e-5 * np.abs(kernel).max())
+    return None, ()
 
 
 def _said(trials, what):
@@ -244,28 +152,6 @@ def _said(trials, what):
             return None
         pairs += [(int(a), int(b), len(sigmas)) for a, b in zip(own[use], number[use], strict=True)]
     return pairs
-
-
-def as_function(trials):
-    """A FAIL if what fn is told is no function of the level that its point has."""
-    for trial in trials:
-        if trial.told is None:
-            continue
-        use = trial.sigma > 0
-        level, said = np.arctan2(trial.sigma, trial.c)[use], trial.told[use]
-        if len(level) < 12 or np.ptp(level) < 1e-6:
-            continue
-        order = np.argsort(level)
-        path = lambda a, order=order: np.abs(np.diff(a[order])).sum() / max(np.ptp(a), 1e-300)
-        if path(said) <= 2.5:
-            continue
-        other = next(
-            (w for w, s in (("the next row", -1), ("the previous row", 1)) if path(np.roll(said, s)) <= 2.5), None
-        )
-        other = other or ("the rows in reversed order" if path(said[::-1]) <= 2.5 else None)
-        text = f"level told: fn is told {f'the level of {other}' if other else 'a level that has nothing to do with it'}, not that of the noise which its point has"
-        return Naming(FAIL, text, f"what fn is told varies {path(said):.1f} times its range along the levels in order")
-    return None
 
 
 def shared(trials):

@@ -227,6 +227,8 @@ def _one(objective, e, levels, rtol):
         return missing(objective, SQUARE if has["linear"] else linear), pattern
     if objective == "generalised" and (text := _weighted(F)):
         return text, pattern
+    if objective == "regularised" and (text := _regulariser(F)):
+        return text, pattern
     if all(has.values()):
         if math.isclose(F["linear"].c, F["square"].c, rel_tol=1e-6) and F["linear"].powers == F["square"].powers:
             return f"extra term: the right loss, and in it {listed}, which does not belong there", pattern
@@ -240,6 +242,21 @@ def _one(objective, e, levels, rtol):
         return f"not a square: your loss is {said_of(extra[0])}", pattern
     absent = [t for t, k in ((SQUARE, "square"), (linear, "linear")) if not has[k]]
     return f"wrong terms: in place of the {' and the '.join(absent)} your loss has {listed}", pattern
+
+
+def _regulariser(F):
+    """The diagnosis of a regularised loss whose lambda sum_i J_ii^2 has another factor; "" of any other terms. The right square is half a square and that."""
+    if not {"linear"} < set(F) <= {"linear", "square", "|s|^2", "sum J_ii^2"}:
+        return ""
+    if not all(f.known and not f.powers and not f.form for f in F.values()):
+        return ""
+    of, lam = (lambda name: F[name].c if name in F else 0.0), OBJECTIVES["regularised"].numbers["lam"][1]
+    b, price = of("square") + 2 * of("|s|^2"), of("square") + of("sum J_ii^2") / lam
+    if not close(of("linear"), b, 1e-6):
+        return ""
+    if close(price, -b, 1e-6):
+        return "sign of the regulariser: lambda sum J_ii^2 enters with the wrong sign; the loss has no minimum"
+    return f"scale of the regulariser: lambda sum J_ii^2 is {said(price / b, 1e-6)} times what it should be beside the other terms"
 
 
 def _weighted(F):

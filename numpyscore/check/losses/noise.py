@@ -4,17 +4,17 @@ import numpy as np
 
 from ...common.arrays import to_numpy
 from ..report import FAIL, INCONCLUSIVE, PASS
-from . import denoising, levels
+from . import batch, denoising, levels
 from .hearing import NORMAL
 from .identify import NEAR, Answers, identify
 from .names import COARSEST, SQUARE, Level, Naming, factor, missing, name_wrong
 from .plain import near_note, target_named, unusable
 from .structure import PIECES, shape_of
 from .terms import CALLS, observation, search, vocabulary
-from .trials import SINGLE, as_asked, noisy, rows_of
+from .trials import SINGLE, as_asked, mixture, noisy, rows_of, with_mixture
 from .unexplained import unexplained
 
-MANY, ROWS = 1000, 40
+MANY = 1000
 SIGMAS = 6.0
 TROUBLE = {
     "unseen": "its points are hidden from the probe (a compiled function); let the loss take noise= (unit normals)",
@@ -32,16 +32,17 @@ def denoised(caller, kind, settings, rng):
     if any(t.trouble == "unseen" for t in trials) and not caller.uncompiled:
         caller.uncompiled = True
         trials = [noisy(caller, kind, s, rng) for s in settings]
-    unheard = trials if all(t.trouble == "not heard" for t in trials) else None
-    if unheard:
-        trials = _inferred(caller, kind, trials, rng)
+    covariances = ()
+    if all(t.trouble == "not heard" for t in trials):
+        mixed = _mixed(caller, kind, trials, rng)
+        trials, covariances = mixed if mixed is not None else (_inferred(caller, kind, trials, rng), ())
     trials, mapped = _of_mapped_data(trials)
     tables = [Answers(caller, kind, t, rng) for t in trials]
     wrong = unusable([t.grow(CALLS) for t in tables[:2]]) or _perturbation(caller, trials)
     if wrong is not None:
         return wrong, 1, {}
-    joined = _correlated(caller, kind, unheard, tables, rng) if unheard else None
-    if joined is not None:
+    if any(np.abs(C - np.eye(len(C))).max() > 1e-6 for C in covariances):
+        joined = _correlated(caller, trials, covariances, tables)
         return (_drawn(caller, kind, trials, rng) or joined if joined.verdict == PASS else joined), 1, {}
     trouble = next((t.trouble for t in trials if t.trouble not in ("", "inferred")), "")
     if trouble:
@@ -118,6 +119,8 @@ def _perturbation(caller, trials):
     """A FAIL if something is wrong with the noisy points themselves."""
     if any(t.trouble in ("not heard", "not scaled") for t in trials) and (changed := _changed(trials)) is not None:
         return changed
+    if shared := next((said for rule in SHARED if (said := rule(trials))), None):
+        return Naming(FAIL, *shared)
     trials = [t for t in trials if t.sigma is not None]
     if not trials:
         return None
@@ -129,14 +132,6 @@ def _perturbation(caller, trials):
     heard = [t for t in trials if not t.trouble]
     if len(heard) < len(trials):
         return None
-    if any(np.any(t.sigma > 0) and _one_row_for_all(t) for t in heard):
-        return Naming(
-            FAIL, "shared noise: every row gets the same noise; draw one for each row", "x~ - x is the same in all rows"
-        )
-    if all(np.allclose(t.eps, t.eps[:, :1]) for t in heard):
-        return Naming(
-            FAIL, "shared noise: every dimension of a row gets the same noise", "x~ - x is the same in all columns"
-        )
     used = [{int(k) for k in t.source[t.sigma > 0, 0]} for t in heard]
     drawn = {t.draws[k].name for t, u in zip(heard, used, strict=True) for k in u}
     if "noise" in caller.takes and "given" not in drawn:
@@ -228,12 +223,68 @@ def _drawn(caller, kind, trials, rng):
     return None
 
 
-def _one_row_for_all(trial):
-    """Whether points of different data have one and the same noise."""
-    use = trial.sigma > 0
-    pairs = {(r, *map(int, s)) for r, s in zip(trial.row[use], trial.source[use], strict=True)}
-    antithetic = np.any(np.sum(trial.eps[use] * trial.eps[use][0], axis=1) < 0)
-    return len({p[0] for p in pairs}) > 1 and len({p[1:] for p in pairs}) == 1 and not antithetic
+def _shifts(trials):
+    """x~ - c x (M, d) and the row of the data (M,) of the points that have noise, of each trial in which c is known."""
+    for t in trials:
+        if t.c is not None and t.setting.d > 1:
+            shift = t.points - t.c[:, None] * t.setting.x[t.row]
+            use = np.abs(shift).max(1) > 1e-9 * np.abs(t.points).max()
+            if use.any():
+                yield shift[use], t.row[use]
+
+
+def _signs(shift):
+    """Whether all entries of a row have one size, so that rows and columns may be equal by chance."""
+    return bool(np.ptp(np.abs(shift), axis=1).max() <= 1e-6 * np.abs(shift).max())
+
+
+def _coordinates_shared(trials):
+    groups = []
+    for shift, _ in _shifts(trials):
+        same = (
+            np.abs(shift[:, :, None] - shift[:, None]).max(0) <= 1e-6 * np.abs(shift).max()
+            if len(shift) > 1
+            else np.eye(1)
+        )
+        groups.append([list(map(int, g)) for g in dict.fromkeys(tuple(np.flatnonzero(row)) for row in same)])
+    if not groups or any(all(len(g) == 1 for g in group) for group in groups):
+        return None
+    if all(len(group) == 1 for group in groups):
+        return "shared noise: every dimension of a row gets the same noise", "x~ - c x is the same in all columns"
+    if any(_signs(shift) for shift, _ in _shifts(trials)):
+        return None
+    which = ", ".join(map(str, next(g for g in groups if len(g) > 1)))
+    text = "shared noise: some coordinates of a row get the same noise: it is drawn for a part of the shape (one channel, one row of pixels), and broadcast"
+    return text, f"x~ - c x is the same in the columns {which}"
+
+
+def _rows_shared(trials):
+    found = []
+    for shift, row in _shifts(trials):
+        unit = shift / np.linalg.norm(shift, axis=1)[:, None]
+        twins = (np.abs(unit[:, None] - unit).max(-1) <= 1e-6) & (row[:, None] != row)
+        found.append(1.0 if (twins | (row[:, None] == row)).all() and twins.any() else 0.5 * twins.any(1).all())
+    if not found or not all(found) or (min(found) < 1 and any(_signs(shift) for shift, _ in _shifts(trials))):
+        return None
+    if min(found) == 1:
+        return "shared noise: every row gets the same noise; draw one for each row", "x~ - c x is the same in all rows"
+    text = "shared noise: different rows of the batch get the same noise: it is drawn for a part of the batch, and repeated"
+    return text, "x~ - c x is the same in several rows"
+
+
+def _centred_over_rows(trials):
+    several = [shift for shift, row in _shifts(trials) if len(set(row.tolist())) > 2]
+    for shift in several:
+        antithetic = np.abs(shift[:, None] + shift).max(-1) <= 1e-6 * np.abs(shift).max()
+        if np.abs(shift.sum(0)).max() > 1e-9 * np.abs(shift).max() or antithetic.any(1).all():
+            return None
+    if not several:
+        return None
+    text = "noise centred: the mean over the batch is taken from the noise: its rows depend on each other, and have the variance 1 - 1/n"
+    return text, "the sum of x~ - c x over the rows is 0"
+
+
+SHARED = (_coordinates_shared, _rows_shared, _centred_over_rows)
 
 
 def _other_rows(trials):
@@ -279,66 +330,48 @@ def _inferred(caller, kind, trials, rng):
     return trials
 
 
-def _correlated(caller, kind, trials, tables, rng):
-    """The `Naming` of noise that is B times the normals that were drawn, one B for all rows; None if it is not, or if it is isotropic.
+def _mixed(caller, kind, trials, rng):
+    """(the trials, C (d, d) of each) of noise that is a mixture of the normals that were drawn, eps_i = r_i B with one B for all rows; None.
 
-    The score of such points is -C^-1 (x~ - c x), C = B B^T. B is that of many rows, and must hold in the trial itself.
+    C = B^T B, its mean variance 1. B is found from many rows, and must hold in the trial itself.
     """
+    out = []
+    for trial in trials:
+        B = mixture(batch.widened(caller, kind, trial.setting, rng), caller.eps)
+        mixed = None if B is None else with_mixture(trial, B, caller.eps)
+        if mixed is None:
+            return None
+        out.append((mixed, B.T @ B))
+    return tuple(zip(*out, strict=True))
+
+
+def _correlated(caller, trials, covariances, tables):
+    """The `Naming` of correlated noise, of covariance sigma^2 C: the score of such points is -C^-1 (x~ - c x)/sigma^2."""
     forms = []
-    for trial, table in zip(trials, tables, strict=True):
-        d, extras = trial.setting.d, trial.setting.extras
-        if np.ndim(trial.setting.level):
-            return None
-        x, noise = 0.3 + 1.2 * rng.standard_normal((ROWS, d)), rng.standard_normal((ROWS, d))
-        many = noisy(caller, kind, trial.setting._replace(n=ROWS, x=x, extras=extras | {"noise": noise}), rng)
-        if many.trouble != "not heard":
-            return None
-        (normals, shift), (here, there) = (_normals_and_shift(t) for t in (many, trial))
-        if not 0 < normals.shape[1] < ROWS / 2 or here.shape[1] != normals.shape[1]:
-            return None
-        B = np.linalg.lstsq(normals, shift, rcond=None)[0]
-        C, close = B.T @ B, 8 * SINGLE if many.draws[0].value.dtype == np.float32 else 1e-9
-        off = max(np.abs(normals @ B - shift).max(), np.abs(here @ B - there).max())
-        size = np.trace(C) / d
-        if off > close * np.abs(shift).max() or np.abs(C - size * np.eye(d)).max() <= 1e-6 * size:
-            return None
-        found = identify(table, jacobian=False)
+    for trial, C, table in zip(trials, covariances, tables, strict=True):
+        found, d = identify(table, jacobian=False), trial.setting.d
         w = np.einsum("iaa->i", found.own)[:, None] / d
         if not found.fit.near or np.abs(found.own - w[..., None] * np.eye(d)).max() > 1e-6 * np.abs(w).max():
             return Naming(INCONCLUSIVE, f"{JOINED}; what fn is pulled to was not read off", "")
         if np.any(w <= 0):
             return Naming(INCONCLUSIVE, f"{JOINED}; some rows have no weight, or one below 0", "")
-        target, right = -found.b / w, -there @ np.linalg.pinv(C)
+        target, eps, sigma = -found.b / w, trial.eps, trial.sigma[:, None]
         is_it = lambda other, target=target: np.abs(target - other).max() <= 1e-6 * np.abs(target).max()
-        sizes = [size, *np.ravel(np.square(trial.setting.level))[:1]]
-        forms.append(1 if is_it(right) else -1 if any(is_it(-there / v) for v in sizes) else 0)
-    pattern = f"covariance of the noise over its mean variance, first row {np.array2string(C[0] / size, precision=3)}"
+        along = np.sum(target * eps, axis=1, keepdims=True) / np.sum(eps**2, axis=1, keepdims=True)
+        forms.append(1 if is_it(-eps @ np.linalg.pinv(C) / sigma) else -1 if is_it(along * eps) else 0)
+    pattern = (
+        f"covariance of the noise over its mean variance, first row {np.array2string(covariances[-1][0], precision=3)}"
+    )
     if all(form == 1 for form in forms):
-        return Naming(
-            PASS, "", pattern, (f"another convention: {JOINED}, C, and the target is its score -C^-1 (x~ - c x)",)
-        )
+        note = f"another convention: {JOINED}, C, and the target is its score -C^-1 (x~ - c x)"
+        return Naming(PASS, "", pattern, (note,))
     if all(form == -1 for form in forms) and (not caller.free or caller.known["predicts"] == "score"):
         return Naming(FAIL, f"{JOINED}; the target is not the score of the points, which is -C^-1 (x~ - c x)", pattern)
-    return Naming(
-        INCONCLUSIVE,
-        f"{JOINED}; the score of the points is -C^-1 (x~ - c x), and the target is something else",
-        pattern,
-    )
+    text = f"{JOINED}; the score of the points is -C^-1 (x~ - c x), and the target is something else"
+    return Naming(INCONCLUSIVE, text, pattern)
 
 
 JOINED = "correlated noise: the noise has a covariance C between the coordinates of a row that is no multiple of the identity"
-
-
-def _normals_and_shift(trial):
-    """All normals that were drawn row by row (M, K), and x~ - c x (M, d)."""
-    M = len(trial.points)
-    drawn = [
-        np.asarray(t.value, float).reshape(M, -1)
-        for t in trial.draws
-        if t.law == NORMAL and len(np.shape(t.value)) and len(t.value) == M
-    ]
-    shift = trial.points - trial.c[:, None] * trial.setting.x[trial.row]
-    return np.concatenate([np.empty((M, 0)), *drawn], axis=1), shift
 
 
 # ------------------------------------------------------------------------------- what fn is pulled to
@@ -409,34 +442,66 @@ def _named(caller, kind, trials, r, rng):
     if multilevel and (lost := levels.forgotten(caller, kind, trials, r, rng)) is not None:
         return lost
     wrong, notes = levels.told(trials) if objective == "multilevel_denoising" else (None, ())
+    wrong = wrong or _as_said(caller, trials)
+    if wrong is not None:
+        return wrong
+    many = _many(caller, kind, trials, rng)
     wrong = (
-        wrong
-        or _as_said(caller, trials)
-        or levels.handed(trials)
-        or _told_at_many(caller, kind, trials, rng)
+        (batch.questions(many, trials) if many is not None else None)
         or (levels.target_of_another(trials, r) if multilevel else None)
-        or levels.averaged(trials, r)
+        or batch.averaged(caller, kind, many, trials, r, rng)
         or _size(caller, trials, r)
     )
     if wrong is not None:
         return wrong
     if known["score_of"] is not None:
         return _by_score(caller, trials, r)
+    if known["predicts"] == "velocity" and (named := _velocity(many, trials, r)) is not None:
+        return named
+    free = caller.free and kind == "score" and known["predicts"] != "score"
     naming = denoising.name(
-        r,
-        objective if multilevel else "denoising",
-        caller.free and kind == "score" and known["predicts"] != "score",
-        caller.said,
-        known["predicts"],
+        r, objective if multilevel else "denoising", free, caller.said, known["predicts"], batch.smooth(many)
     )
-    if naming.verdict != PASS:
-        lost = (
-            levels.none_of_them(trials, r)
-            if multilevel and naming.verdict == FAIL and "between" in naming.diagnosis
-            else None
+    if known["predicts"] == "velocity":
+        notes = (
+            *notes,
+            "time is not known here, so that eps - x and x - eps are both taken for the velocity: its sign is right for one direction of time alone",
         )
-        return lost or naming._replace(notes=(*naming.notes, *notes))
-    return naming._replace(notes=(*naming.notes, *notes, *(levels.shared(trials) if multilevel else ())))
+    if naming.verdict == FAIL and multilevel and known["predicts"] is None and "between" in naming.diagnosis:
+        naming = levels.none_of_them(trials, r) or naming
+    if naming.verdict != PASS:
+        return naming._replace(notes=(*naming.notes, *notes))
+    return naming._replace(
+        notes=(*naming.notes, *notes, *batch.weights_note(many), *(levels.shared(trials) if multilevel else ()))
+    )
+
+
+def _velocity(many, trials, r):
+    """The `Naming` of targets that are, or are minus, the velocity of the noisy points as time goes; None where time is not known."""
+    sign = batch.velocity(many, r, trials)
+    if not sign or np.any(r.w < 0):
+        return None
+    target = denoising.in_words(r)
+    if sign > 0:
+        note = "another convention: fn predicts the velocity c' x + sigma' eps of the noisy points; the score is (c fn - c' x~)/(sigma (c' sigma - c sigma'))"
+        return Naming(PASS, "", f"target = {target}", (note,))
+    text = "sign of the target: fn is pulled towards minus the velocity dx~/dt = c' x + sigma' eps, as time goes that the loss is handed or fn is told"
+    return Naming(FAIL, text, f"target = {target}")
+
+
+def _level_meant(caller, trial, table):
+    """The level of each point: ours where the loss takes one; else what fn was told, or the row of the table that is nearest; None if unknown."""
+    if LEVELS & caller.takes.keys():
+        return np.broadcast_to(trial.setting.level, trial.setting.n)[trial.row]
+    if table is None or table.ndim < 2:
+        return trial.told
+    if trial.told is not None and np.isin(trial.told, np.arange(len(table))).all():
+        return trial.told
+    here = np.stack([trial.c, trial.sigma], axis=1)
+    return np.abs(here[:, None] - table).max(axis=2).argmin(axis=1)
+
+
+LEVELS = {"level", "t", "sigma", "alpha"}  # parameters by which a loss takes the level of its rows
 
 
 def _as_said(caller, trials):
@@ -447,7 +512,9 @@ def _as_said(caller, trials):
     if kernel is None:
         return None
     for trial in trials:
-        level = np.broadcast_to(trial.setting.level, trial.setting.n)[trial.row]
+        level = _level_meant(caller, trial, table)
+        if level is None:
+            continue
         c, sigma = (np.broadcast_to(np.asarray(v, float), len(level)) for v in kernel(level))
         use = trial.sigma > 0
         off = np.maximum(np.abs(trial.c - c), np.abs(trial.sigma - sigma))[use]
@@ -483,14 +550,13 @@ def _by_score(caller, trials, r):
     return Naming(PASS, "", f"fn learns {denoising.in_words(r)}, of which score_of makes the score")
 
 
-def _told_at_many(caller, kind, trials, rng):
-    """A FAIL if over many rows what fn is told is no function of the level of its point."""
-    first = trials[0].setting
-    if trials[0].told is None or {"level", "noise", "t", "sigma", "alpha"} & caller.takes.keys():
+def _many(caller, kind, trials, rng):
+    """The `Batch` of a loss whose rows may have different levels; None of one that has a single level, or whose noise is not known there."""
+    varied = any(np.ptp(np.arctan2(t.sigma, t.c)[t.sigma > 0]) > batch.ALIKE for t in trials)
+    if caller.objective != "multilevel_denoising" and not varied:
         return None
-    x = 0.3 + 1.2 * rng.standard_normal((ROWS, first.d))
-    many = noisy(caller, kind, first._replace(n=ROWS, x=x), rng)
-    return None if many.trouble else levels.as_function([many])
+    many = batch.of_many_rows(caller, kind, trials[0].setting, rng)
+    return batch.with_values(caller, kind, many, rng) if many is not None and many.varied else many
 
 
 def _size(caller, trials, r):
@@ -528,7 +594,7 @@ def _not_isotropic(trials, founds):
 
 def _strange(caller, trials, founds, r):
     """The FAIL of a loss whose targets are not made of the noise and the data of their own rows."""
-    trial, found = trials[0], founds[0]
+    trial, found = max(zip(trials, founds, strict=True), key=lambda pair: pair[0].points.size)
     own = np.einsum("pii->pi", found.own).mean(1)
     use = (trial.sigma > 0) & (np.abs(own) > 1e-9 * np.abs(own).max())
     target, eps = -found.b[use] / own[use, None], trial.eps[use]
@@ -539,6 +605,10 @@ def _strange(caller, trials, founds, r):
         named = target_named(target, right, {"n": trial.setting.n, "d": trial.setting.d})
         if named is not None:
             return named
+    for values, word in ((eps, "the noise"), (trial.points[use], "the noisy point")):
+        if target.size >= 12 and np.ptp(trial.sigma[use]) <= 1e-6 and batch.function_of(target.ravel(), values.ravel()):
+            text = f"wrong target, not linear: every entry of the target is a function of that of {word}, and not its multiple (a square, a log density, a clip)"
+            return Naming(FAIL, text, f"target of the first row {np.array2string(target[0], precision=3)}")
     paired = _other_rows_in(target, trial, np.flatnonzero(use))
     if paired is not None:
         return paired

@@ -52,6 +52,7 @@ class Call(NamedTuple):
     points: np.ndarray | None
     told: np.ndarray | None
     draws: tuple = ()
+    beside: np.ndarray | None = None  # (M, k), all that it told there
 
 
 class LossCaller:
@@ -117,8 +118,9 @@ class LossCaller:
         self.unseeded |= ear.unseeded
         self.as_score, self.methods = asked.as_score, asked.methods
         given = [Draw("given", setting.extras[what]) for what in ("noise", "v") if what in self.takes]
-        points, told = _where(asked, setting)
-        return Call(self._number(value, setting), points, told, (*given, *ear.draws))
+        points, beside = _where(asked, setting)
+        told = None if beside is None else beside[:, 0]
+        return Call(self._number(value, setting), points, told, (*given, *ear.draws), beside)
 
     def _maker(self, way):
         return (lambda a: self.make(np.asarray(a, np.float32))) if way["single"] else self.make
@@ -308,7 +310,7 @@ def _uncompiled(kind):
 
 
 def _where(asked, setting):
-    """The distinct points (M, d) at which a probe was asked, in order, and one number (M,) that it was told beside each; None if hidden."""
+    """The distinct points (M, d) at which a probe was asked, in order, and the numbers (M, k) that it was told beside each; None if hidden."""
     d = setting.d
     if not asked.points or any(p is None or p.shape[-1:] != (d,) for p in asked.points):
         return None, None
@@ -316,21 +318,21 @@ def _where(asked, setting):
     told = [_beside_points(more, len(p)) for p, more in zip(flat, asked.told, strict=True)]
     points = np.concatenate(flat)
     first = np.sort(np.unique(points, axis=0, return_index=True)[1])
-    beside = None if any(t is None for t in told) else np.concatenate(told)[first]
-    return points[first], beside
+    k = min(t.shape[1] for t in told)
+    return points[first], np.concatenate([t[:, :k] for t in told])[first] if k else None
 
 
 def _beside_points(more, rows):
-    """The first thing told with one number, or one for each row, as (rows,); None if there is none."""
-    for t in more:
-        if (
-            t is not None
-            and t.dtype.kind in "fiu"
-            and t.size
-            and (t.size in (1, rows) or (rows % t.size == 0 and t.ndim == 1))
-        ):
-            return np.broadcast_to(np.resize(t.astype(float).ravel(), rows), (rows,))
-    return None
+    """All things told with one number, or one for each row, as (rows, k)."""
+    fit = [
+        np.resize(t.astype(float).ravel(), rows)
+        for t in more
+        if t is not None
+        and t.dtype.kind in "fiu"
+        and t.size
+        and (t.size in (1, rows) or (rows % t.size == 0 and t.ndim == 1))
+    ]
+    return np.array(fit).reshape(len(fit), rows).T
 
 
 __all__ = ["Call", "Heard", "LossCaller", "Setting"]

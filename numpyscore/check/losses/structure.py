@@ -83,8 +83,10 @@ def _left_out(found, A, b, C):
 
 
 def _weights_apart(found, A, b, C):
-    w, k = np.einsum("iaa->i", A), np.einsum("iaa->i", C)
+    w, k, d = np.einsum("iaa->i", A), np.einsum("iaa->i", C), A.shape[-1]
     if np.abs(k).max() <= SMALL or np.abs(w).max() <= SMALL:
+        return None
+    if np.abs(C - k[:, None, None] / d * np.eye(d)).max() > SMALL * np.abs(C).max():
         return None
     if np.ptp(w) > SMALL * np.abs(w).max() and np.ptp(k) <= SMALL * np.abs(k).max():
         return (
@@ -102,8 +104,12 @@ def _weights_apart(found, A, b, C):
 def _entries(found, A, b, C):
     mean = C.mean(0)
     d = len(mean)
-    if np.abs(C).max() <= SMALL or np.abs(C - mean).max() > SMALL * np.abs(C).max():
+    if np.abs(C).max() <= SMALL:
         return None
+    if np.abs(C - mean).max() > SMALL * np.abs(C).max():
+        own = np.abs(C - np.einsum("iaa->i", C)[:, None, None] / d * np.eye(d)).max() <= SMALL * np.abs(C).max()
+        text = "wrong trace: of the Jacobians of different rows different entries are used, where the diagonal of each is wanted (a trace over the wrong axes)"
+        return None if own else (text, f"C of the first row {np.array2string(C[0], precision=3)}".replace("\n", ""))
     if np.abs(mean - np.trace(mean) / d * np.eye(d)).max() <= SMALL * np.abs(mean).max():
         return None
     used = [f"[{i}, {j}]" for i, j in np.argwhere(np.abs(mean) > SMALL * np.abs(mean).max())[:6]]

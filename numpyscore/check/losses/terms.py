@@ -136,6 +136,7 @@ def vocabulary(answers, q, noise=None, target=None):
         "relu -tr":      ("other", np.minimum(trace, 0), "the trace clipped at 0 from above"),
         "prod J_ii":     ("other", np.prod(diagonal, -1), "the product of the diagonal entries of the Jacobian"),
         "det J":         ("other", np.linalg.det(J), "the determinant of the Jacobian"),
+        "log |det J|":   ("other", np.linalg.slogdet(J)[1], "the logarithm of the Jacobian's determinant"),
     }
     # fmt: on
     if noise is None:

@@ -31,6 +31,7 @@ class Trial(NamedTuple):
     scale: float = 1.0  # of data with an offset: what is noised is scale (x + offset)
     coupled: bool = False  # what is drawn goes to other rows when the data move
     trouble: str = ""  # why c, sigma and eps are not known
+    beside: np.ndarray | None = None  # (M, k), all that fn is told
 
     @property
     def clean(self):
@@ -61,7 +62,7 @@ def as_asked(caller, kind, setting, rng):
     call = caller.ask(random_probe(kind, setting.d, rng), setting)
     if call.points is None:
         return Trial(setting, setting.x, None, call.draws, trouble="unseen")
-    return Trial(setting, call.points, call.told, call.draws)
+    return Trial(setting, call.points, call.told, call.draws, beside=call.beside)
 
 
 def noisy(caller, kind, setting, rng):
@@ -77,18 +78,24 @@ def noisy(caller, kind, setting, rng):
         or not np.array_equal(again.points, trial.points)
     ):
         return trial._replace(trouble="not held")
+    single = np.array_equal(trial.points, trial.points.astype(np.float32))
+    eps = (
+        max(caller.eps, SINGLE)
+        if single and not np.array_equal(setting.x, setting.x.astype(np.float32))
+        else caller.eps
+    )
     for size in (1.0, 1e-4):
         step = size * rng.choice([-1.0, 1.0], setting.x.shape) * rng.uniform(0.5, 1.5, setting.x.shape)
         moved = centres(caller.ask(probe, setting._replace(x=setting.x + step)))
-        found = _scale(trial, moved, step, caller.eps)
-        if found is not None or caller.eps > 1e-10:
+        found = _scale(trial, moved, step, eps)
+        if found is not None or eps > 1e-10:
             break
     if found is None:
         return trial._replace(trouble="not scaled")
     row, c = found
-    c = np.where(np.abs(c - 1) <= 1e4 * caller.eps, 1.0, c)
+    c = np.where(np.abs(c - 1) <= 1e4 * eps, 1.0, c)
     shift = trial.points - c[:, None] * setting.x[row]
-    return with_noise(trial._replace(row=row, c=c, coupled=size < 1), shift, caller.eps)
+    return with_noise(trial._replace(row=row, c=c, coupled=size < 1), shift, eps)
 
 
 SINGLE = float(np.finfo(np.float32).eps)
@@ -109,9 +116,9 @@ def _centred(trial):
     mean = lambda a: (
         None if a is None or len(a) != len(which) else np.array([a[which == k].mean(0) for k in range(len(firsts))])
     )
-    return trial._replace(points=mean(points), told=mean(trial.told)), lambda call: call._replace(
-        points=mean(call.points)
-    )
+    return trial._replace(
+        points=mean(points), told=mean(trial.told), beside=mean(trial.beside)
+    ), lambda call: call._replace(points=mean(call.points))
 
 
 def _scale(trial, moved, step, eps):
@@ -181,7 +188,8 @@ def _multiples(trial, shift, eps, spread=False):
         norm = np.sum(rows**2, axis=1)
         factor = shift @ rows.T / norm  # (M, K)
         left = np.linalg.norm(shift[:, None] - factor[..., None] * rows, axis=-1)
-        best = left.argmin(1)
+        own = (of[:, 1] % len(trial.setting.x) == trial.row[:, None]) & (factor > 0)  # signs have many multiples
+        best = (left + 1e-9 * size[:, None] * ~own).argmin(1)
         precision = np.where(_single(trial, eps)[of[:, 0]], 8 * SINGLE, 1e4 * eps)
         for p in np.flatnonzero(~none):
             k = best[p]
@@ -199,6 +207,60 @@ def _multiples(trial, shift, eps, spread=False):
     source[none] = -2
     trial = trial._replace(sigma=sigma, eps=unit, source=source)
     return trial._replace(trouble="not heard") if unknown.any() else trial
+
+
+def _normals_and_shift(trial):
+    """All normals that were drawn row by row (M, K), each once, and x~ - c x (M, d)."""
+    M = len(trial.points)
+    drawn = [
+        column
+        for t in trial.draws
+        if t.law == NORMAL and len(np.shape(t.value)) and len(t.value) == M
+        for column in np.asarray(t.value, float).reshape(M, -1).T
+    ]
+    once = [a for k, a in enumerate(drawn) if not any(np.array_equal(a, b) for b in drawn[:k])]
+    return np.array(once).reshape(-1, M).T, trial.points - trial.c[:, None] * trial.setting.x[trial.row]
+
+
+def mixture(trial, eps):
+    """B (K, d) of noise that is a mixture of the K normals drawn for each row, x~_i - c_i x_i = sigma_i r_i B, with mean variance 1; None if it is not.
+
+    r_i B - lambda_i (x~ - c x)_i = 0 is linear in B and lambda_i = 1/sigma_i, and many rows determine them up to a factor.
+    """
+    if trial.trouble != "not heard":
+        return None
+    r, shift = _normals_and_shift(trial)
+    (M, K), d = r.shape, shift.shape[1]
+    if K == 0 or M * d <= K * d + M:
+        return None
+    A = np.zeros((M, d, K * d + M))
+    for a in range(d):
+        A[:, a, a : K * d : d] = r
+    A[np.arange(M), :, K * d + np.arange(M)] = -shift / np.abs(shift).max()
+    _, sizes, V = np.linalg.svd(A.reshape(M * d, -1), full_matrices=False)
+    if sizes[-1] > _closeness(trial, eps) * sizes[0] or sizes[-2] < 1e-6 * sizes[0]:
+        return None
+    B = V[-1, : K * d].reshape(K, d) * np.sign(V[-1, K * d :].sum())
+    return B * np.sqrt(d / np.sum(B**2))
+
+
+def with_mixture(trial, B, eps):
+    """The trial with sigma and eps = r B of the normals r that it drew; None where they do not explain it."""
+    r, shift = _normals_and_shift(trial)
+    if r.shape[1] != len(B):
+        return None
+    unit = r @ B
+    sigma = np.sum(shift * unit, axis=1) / np.sum(unit**2, axis=1)
+    if np.abs(shift - sigma[:, None] * unit).max() > _closeness(trial, eps) * np.abs(shift).max() or np.any(sigma <= 0):
+        return None
+    first = next(k for k, t in enumerate(trial.draws) if t.law == NORMAL)
+    source = np.stack([np.full(len(unit), first), trial.row], axis=1)
+    return trial._replace(sigma=sigma, eps=unit, source=source, trouble="")
+
+
+def _closeness(trial, eps):
+    """What a mixture may be off by, relative."""
+    return 8 * SINGLE if eps > 1e-10 or np.any(_single(trial, eps)) else 1e-9
 
 
 def _spread(shift, rows):

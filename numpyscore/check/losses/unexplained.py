@@ -4,9 +4,12 @@ import numpy as np
 
 from ..report import FAIL
 from . import controls
+from .identify import Answers
 from .names import LINEAR, Naming
 from .structure import PIECES, growth, not_quadratic, piecewise
-from .trials import as_asked
+from .trials import Trial, as_asked
+
+MONOTONE = 40  # models; others are in order by chance once in 40!
 
 
 def unexplained(caller, kind, table, right, left, rng):
@@ -35,14 +38,27 @@ def _round_off(caller, kind, table, right, left, rng):
 
 
 def _function_of_right(caller, kind, table, right, left, rng):
-    """It is a monotone function of the right one."""
-    if right is None:
+    """It is a monotone function of the right one: of its mean, or of that of each row, which equal rows show."""
+    monotone = lambda ours, theirs: not (np.any((steps := np.diff(theirs[np.argsort(ours)])) < 0) and np.any(steps > 0))
+    if right is not None and monotone(right.sum(1)[: len(table.values)], table.values):
+        of, why = "the right one", "its mean over batches has another minimum"
+    elif caller.objective == "implicit":
+        setting = table.trial.setting
+        x = np.tile(setting.x[:1], (setting.n, 1))
+        equal = Answers(caller, kind, Trial(setting._replace(x=x), x[:1], None), rng).grow(MONOTONE)
+        if not monotone((0.5 * np.sum(equal.S**2, -1) + np.trace(equal.J, axis1=-2, axis2=-1))[:, 0], equal.values):
+            return None
+        of, why = "the right one of each sample", "the mean of that has another minimum"
+    else:
         return None
-    steps = np.diff(table.values[np.argsort(right.sum(1)[: len(table.values)])])
-    if np.any(steps < 0) and np.any(steps > 0):
-        return None
-    text = "function of the loss: your loss is a function of the right one (a logarithm, a root, an exponential), not linear in it: its mean over batches has another minimum"
+    text = f"function of the loss: your loss is a function of {of} (a logarithm, a softplus, a root, an exponential), not linear in it: {why}"
     return Naming(FAIL, text, "monotone in the reference")
+
+
+def _of_first_power(caller, kind, table, right, left, rng):
+    """It grows with the model, not with its square."""
+    power = growth(table, caller, table.trial.setting)
+    return not_quadratic(power, left, "") if power is not None and abs(power - 1) < 0.05 else None
 
 
 def _pieces(caller, kind, table, right, left, rng):
@@ -64,4 +80,4 @@ def _away(caller, kind, table, right, left, rng):
     return Naming(FAIL, text, f"asked at {np.array2string(points[-1], precision=3)}")
 
 
-RULES = (_clamped, _round_off, _function_of_right, _pieces, _away)
+RULES = (_clamped, _round_off, _function_of_right, _of_first_power, _pieces, _away)

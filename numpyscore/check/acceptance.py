@@ -1,0 +1,219 @@
+"""The rule by which a Metropolis-adjusted step accepts: who moves where from a few chosen starts tells one rule from another.
+
+The target is not Gaussian where the step takes an energy: there half a step is half a ratio. A new name is a new row of `RULES`.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from .explanations import Explanation, diagnosis_of
+from .report import FAIL, PASS
+from .steps import MEAN, SIGMAS, VARIANCE
+
+STARTS = (0.0, 0.8, 1.6, 3.0)  # distances from the mean of the chosen starts, in standard deviations
+BINS = 8  # classes of the proposals of one start, by their ratio
+
+
+class Target(NamedTuple):
+    """An energy (n, d) -> (n,) and its score, in arrays of any framework."""
+
+    energy: Callable
+    score: Callable
+
+
+GAUSSIAN = Target(
+    lambda x: ((x - MEAN) * (x - MEAN)).sum(-1) * (0.5 / VARIANCE),
+    lambda x: (x - MEAN) * (-1 / VARIANCE),
+)
+TAILS = Target(  # linear tails
+    lambda x: 2 * (((x - MEAN) * (x - MEAN) + 1) ** 0.5).sum(-1),
+    lambda x: (x - MEAN) * (-2) / ((x - MEAN) * (x - MEAN) + 1) ** 0.5,
+)
+
+
+class Proposals(NamedTuple):
+    """Proposals y (m, d) from one start x (d,), drawn from N(x + drift score(x), var I)."""
+
+    of: Target
+    x: np.ndarray
+    y: np.ndarray
+    drift: float
+    var: float
+
+    @property
+    def target(self):
+        """log p(y) - log p(x)."""
+        return self.of.energy(self.x) - self.of.energy(self.y)
+
+    def _log_q(self, to, start, score, drift, var):
+        """log q(to | start), with the drift and the variance of q times a factor."""
+        gap = to - start - drift * self.drift * self.of.score(score)
+        return -np.sum(gap**2, axis=-1) / (2 * var * self.var)
+
+    def forth(self, drift=1.0, var=1.0):
+        """log q(y | x)."""
+        return self._log_q(self.y, self.x, self.x, drift, var)
+
+    def back(self, drift=1.0, var=1.0, old=False):
+        """log q(x | y); `old` takes the score at x."""
+        return self._log_q(self.x, self.y, self.x if old else self.y, drift, var)
+
+    def proposal(self, drift=1.0, var=1.0):
+        """log q(x | y) - log q(y | x)."""
+        return self.back(drift, var) - self.forth(drift, var)
+
+    @property
+    def ratio(self):
+        """Logarithm of the ratio of Metropolis and Hastings."""
+        return self.target + self.proposal()
+
+
+class Rule(NamedTuple):
+    """A rule of acceptance: its name, a sentence, the probability of acceptance (m,) of `Proposals`, and whether it leaves the target as it is."""
+
+    key: str
+    sentence: str
+    probability: Callable[[Proposals], np.ndarray]
+    right: bool = False
+
+
+def _metropolis(ratio):
+    return lambda p: np.exp(np.minimum(ratio(p), 0.0))
+
+
+def _normal_below(u):
+    from scipy.special import ndtr
+
+    return ndtr(u)
+
+
+_RATIO = _metropolis(lambda p: p.ratio)
+
+
+FACTORS = {0.5: "half", 2.0: "twice", 0.25: "a quarter of", 4.0: "four times"}
+LOGS = {0.5: "1/2", 2.0: "2", np.log(10): "log 10 (log10 of the uniform number)", 1 / np.log(2): "1/log 2"}
+RULES = (
+    Rule("", "Metropolis-Hastings", _RATIO, True),
+    Rule("", "Barker's rule", lambda p: 1 / (1 + np.exp(-np.clip(p.ratio, -700, 700))), True),
+    Rule("not adjusted", "every proposal is accepted: the acceptance step is missing, or its ratio is never below 1", lambda p: np.ones(len(p.y))),
+    Rule("rejected states dropped", "it proposes again until something is accepted: a rejected proposal must count the old state once more", lambda p: _RATIO(p) / _RATIO(p).mean()),
+    Rule("acceptance reversed", "the rejected ones are taken, and the accepted ones left", lambda p: 1 - _RATIO(p)),
+    Rule("sign of the ratio", "the ratio of acceptance is upside down: p(x) q(y|x) / (p(y) q(x|y))", _metropolis(lambda p: -p.ratio)),
+    Rule("no proposal density", "the ratio is p(y)/p(x), without q(x|y)/q(y|x); a Langevin proposal is not symmetric", _metropolis(lambda p: p.target)),
+    Rule("proposal density upside down", "the ratio has q(y|x)/q(x|y) in place of q(x|y)/q(y|x)", _metropolis(lambda p: p.target - p.proposal())),
+    Rule("sign of log p", "the ratio has p(x)/p(y) in place of p(y)/p(x): an energy was taken for a log density", _metropolis(lambda p: p.proposal() - p.target)),
+    Rule("no target density", "the ratio is q(x|y)/q(y|x) alone, without p(y)/p(x)", _metropolis(lambda p: p.proposal())),
+    Rule("score at the old point", "q(x|y) is computed with the score at x where the one at y belongs", _metropolis(lambda p: p.target + p.back(old=True) - p.forth())),
+    Rule("drift forgotten in q(x|y)", "q(x|y) is centred at y, without its drift", _metropolis(lambda p: p.target + p.back(0) - p.forth())),
+    Rule("only q(x|y)", "the ratio has q(x|y) and not q(y|x)", _metropolis(lambda p: p.target + p.back())),
+    Rule("only q(y|x)", "the ratio has q(y|x) and not q(x|y)", _metropolis(lambda p: p.target - p.forth())),
+    *(Rule("step of the proposal density", f"q is computed with {word} the step of the proposal", _metropolis(lambda p, c=c: p.target + p.proposal(c, c))) for c, word in FACTORS.items()),
+    *(Rule("variance of the proposal density", f"q has {word} the variance of the proposal", _metropolis(lambda p, c=c: p.target + p.proposal(1, c))) for c, word in FACTORS.items()),
+    *(Rule("drift of the proposal density", f"q has {c:g} times the drift of the proposal", _metropolis(lambda p, c=c: p.target + p.proposal(c, 1))) for c in (0.5, 2.0, -1.0)),
+    *(Rule("scale of the ratio", f"the logarithm of the ratio is multiplied by {word}", _metropolis(lambda p, c=c: c * p.ratio)) for c, word in LOGS.items()),
+    *(Rule("temperature", f"log p is multiplied by {word} in the ratio", _metropolis(lambda p, c=c: c * p.target + p.proposal())) for c, word in ((0.5, "1/2"), (2.0, "2"))),
+    Rule("averaged over dimensions", "the logarithm of the ratio is a mean over dimensions where a sum belongs", _metropolis(lambda p: p.ratio / len(p.x))),
+    Rule("averaged over dimensions", "log p is a mean over dimensions where a sum belongs", _metropolis(lambda p: p.target / len(p.x) + p.proposal())),
+    Rule("averaged over dimensions", "log q is a mean over dimensions where a sum belongs", _metropolis(lambda p: p.target + p.proposal() / len(p.x))),
+    Rule("no exponential", "a uniform number is compared with the logarithm of the ratio", lambda p: np.clip(p.ratio, 0, 1)),
+    Rule("normal for uniform", "a normal number is compared with the ratio where a uniform one belongs", lambda p: _normal_below(np.exp(np.minimum(p.ratio, 50)))),
+    Rule("threshold", "what has a ratio above 1 is accepted and all else rejected: no random number is used", lambda p: (p.ratio > 0).astype(float)),
+    Rule("half of the proposals", "a proposal is accepted with probability 1/2, whatever its ratio", lambda p: np.full(len(p.y), 0.5)),
+)  # fmt: skip
+
+PROPOSALS = {  # drift and variance, in units of the step
+    (1.0, 2.0): "x + step score + sqrt(2 step) z",
+    (0.5, 1.0): "x + step/2 score + sqrt(step) z",
+    (1.0, 1.0): "x + step score + sqrt(step) z",
+    (0.5, 2.0): "x + step/2 score + sqrt(2 step) z",
+    (0.0, 2.0): "x + sqrt(2 step) z",
+    (0.0, 1.0): "x + sqrt(step) z",
+}
+
+
+def _features(x, y, ratio, edges):
+    """What a step does from one start x: that it moves, by how much, squared, and the class of its ratio (m, features)."""
+    classes = np.digitize(ratio, edges)[:, None] == np.arange(len(edges) + 1)
+    return np.column_stack([np.ones(len(y)), y - x, (y - x) ** 2, classes])
+
+
+def _means(p, features):
+    """Mean and variance of the features of what is accepted with probability p (m,)."""
+    mean = p @ features / len(p)
+    return mean, np.maximum(p @ features**2 / len(p) - mean**2, 0.0)
+
+
+def _moves(chain, tau, n, of):
+    """(start, where n chains are after a step from it, which of them moved) of each chosen start, and what chains wrongly share, or ""."""
+    dims = 3 if _takes(chain, tau, 3) else 2  # a mean over two dimensions is half the sum
+    out, together = [], False
+    for k, r in enumerate(STARTS):
+        x = MEAN + r * np.where(np.arange(dims) % 2, -0.6, 1.0) * np.sqrt(VARIANCE / dims)
+        y, other = (chain(np.tile(x, (n, 1)), tau, seed, of) for seed in (100 + k, 200 + k))
+        out.append((x, y, np.any(y != x, axis=1)))
+        share, again = out[-1][2].mean(), np.any(other != x, axis=1).mean()
+        spread = np.sqrt((share * (1 - share) + again * (1 - again)) / n) + 1 / n
+        together |= bool(abs(share - again) > 2 * SIGMAS * spread)
+    shares = [moved.mean() for *_, moved in out]
+    if any(shares) and all(np.array_equal(y, np.tile(y[:1], (n, 1))) for _, y, _ in out):
+        return out, "shared noise: all chains get the same noise in a step, and are accepted or rejected together"
+    if together or (np.isin(shares, (0, 1)).all() and 0 < sum(shares) < len(shares)):
+        text = (
+            "they are accepted or rejected together; the ratio is summed over the batch, or one uniform number is drawn"
+        )
+        return out, f"one decision for all chains: {text}"
+    return out, ""
+
+
+def _fitting(chain, tau, n, of, moves, rng):
+    """(distance, proposal, `Rule`) of those that agree with the moves, the nearest first."""
+    found = []
+    for (drift, var), name in PROPOSALS.items():
+        distance = np.zeros(len(RULES))  # largest |z| of what was seen, if this is the rule
+        for x, y, moved in moves:
+            noise = rng.standard_normal(y.shape)
+            own = Proposals(of, x, x + drift * tau * of.score(x) + np.sqrt(var * tau) * noise, drift * tau, var * tau)
+            edges = np.quantile(own.ratio, np.arange(1, BINS) / BINS) if np.ptp(own.ratio) > 1e-9 else np.zeros(0)
+            seen = _means(moved.astype(float), _features(x, y, own._replace(y=y).ratio, edges))
+            ours = _features(x, own.y, own.ratio, edges)
+            for i in np.flatnonzero(distance <= SIGMAS):
+                distance[i] = max(distance[i], _distance(RULES[i], own, ours, *seen))
+        found += [(distance[i], name, RULES[i]) for i in np.flatnonzero(distance <= SIGMAS)]
+    return sorted(found, key=lambda entry: entry[0])
+
+
+def _distance(rule, own, ours, seen, spread):
+    """Largest |z| between what was seen and what a rule does to our own proposals."""
+    with np.errstate(all="ignore"):
+        p = np.maximum(rule.probability(own), 0.0)
+    mean, var = _means(p, ours)
+    error = np.sqrt((np.maximum(var, spread) + var) / len(ours)) + 3 / len(ours)
+    return float(np.max(np.abs(mean - seen) / error))
+
+
+def _takes(chain, tau, dims):
+    """Whether the step takes points of another dimension."""
+    try:
+        return chain(np.full((4, dims), MEAN), tau, 1).shape == (4, dims)
+    except Exception:
+        return False
+
+
+def decided(report, chain, tau, n, rng):
+    """The report on the rule of acceptance: PASS with the rule as a note, FAIL with its name; None where no rule fits."""
+    of = TAILS if chain.names else GAUSSIAN  # who is given no energy may have that of the Gaussian written down
+    moves, flaw = _moves(chain, tau, n, of)
+    if flaw:
+        pattern = "from a start all chains move or none, or shares of them that change from call to call"
+        return report(FAIL, diagnosis=flaw, pattern=pattern)
+    found = _fitting(chain, tau, n, of, moves, rng)
+    right = [f"{rule.sentence} on the proposal {name}" for _, name, rule in found if rule.right]
+    if right or not found:
+        return report(PASS, notes=(right[0],)) if right else None
+    least, proposal, _ = found[0]
+    near = sorted({rule for far, _, rule in found if far <= least + 2}, key=RULES.index)
+    names = [Explanation(rule.key, f"{rule.sentence}; the proposal is {proposal}") for rule in near]
+    pattern = f"{n} chains from each of {len(STARTS)} starts move as by this rule, largest |z| = {least:.1f}, and as by no right one"
+    return report(FAIL, pattern=pattern, diagnosis=diagnosis_of(names), resolution=SIGMAS / np.sqrt(n))
