@@ -5,7 +5,7 @@ network's file with more entries:
 
     data_columns (d,) names     data_mean (d,) [x]     data_scale (d,) [x]
     data_sigma   the noise the network was trained at, in units of z: one number, or (L,) levels, decreasing, if conditional
-    data_mix (d, d)   where columns were nearly functions of one another: its lower triangle times z is the standardised row
+    data_mix (d, d)   where correlations were taken out: its lower triangle times z is the standardised row
     data_low (d,), data_high (d,), data_step (d,) [x]   the range of each column, and the step between the values that it takes
     data_lower (d,), data_upper (d,) [x]   the ends of the columns, where they were told; infinite where there is none
 

@@ -23,7 +23,7 @@ import numpyscore as ns
 from numpyscore.cli import main
 from numpyscore.common.files import digest, read_npz
 from numpyscore.learning.checkpoints import Checkpoint
-from numpyscore.learning.fit import Task
+from numpyscore.learning.task import Task
 from numpyscore.learning.units import load_with_ladder
 from numpyscore.lessons import folder as lessons
 
