@@ -7,6 +7,8 @@ import os
 import re
 import sys
 
+from .common.names import nearest, shortened
+
 COMMANDS = (
     "verify",
     "learn",
@@ -27,20 +29,9 @@ class _Parser(argparse.ArgumentParser):
     """One line on stderr for a usage error, not the whole synopsis."""
 
     def error(self, message):
-        from .common.names import nearest
-
         choice = re.search(r"invalid choice: '?(.*?)'? \(choose from (.*)\)", message)
         near = nearest(choice[1], re.findall(r"[\w.-]+", choice[2])) if choice else ""
-        self.exit(USAGE, f"{self.prog}: {_shortened(message)}{near}; see {self.prog} --help\n")
-
-
-def _shortened(message):
-    """A name of 100,000 characters is not echoed whole."""
-    return (
-        message
-        if len(message) <= 2000
-        else f"{message[:800]} [... {len(message) - 1600} characters ...] {message[-800:]}"
-    )
+        self.exit(USAGE, f"{self.prog}: {shortened(message)}{near}; see {self.prog} --help\n")
 
 
 def _joined(argv):
@@ -77,8 +68,6 @@ def _arguments(argv):
     """What was asked for; an option that is not known is told with the nearest one."""
     args, unknown = _parser().parse_known_args(_joined(argv))
     if unknown:
-        from .common.names import nearest
-
         options = re.findall(r"--[a-z-]+", args.own.format_help())
         near = next((q for word in unknown if (q := nearest(word.partition("=")[0], options))), "")
         args.own.error(f"unrecognized arguments: {' '.join(unknown)}{near}")
@@ -112,7 +101,7 @@ def main(argv=None):
         return USAGE
     except (ValueError, TypeError, OSError) as error:
         words = getattr(error, "command", "") or _of_system(error)  # of a table, the cure in words of the command line
-        said = _shortened(" ".join(words.split()).removeprefix(f"{args.command}: "))
+        said = shortened(" ".join(words.split()).removeprefix(f"{args.command}: "))
         print(f"numpyscore {args.command}: {said}", file=sys.stderr)
         return USAGE
     finally:

@@ -175,3 +175,38 @@ def test_a_name_of_100_000_characters_is_not_echoed_whole(capsys):
     for argv in (("x" * 100_000,), ("fit", "y" * 100_000), ("verify", "--density", "z" * 100_000)):
         code, _, err = call(capsys, *argv)
         assert code == 2 and len(err) < 3000 and "characters" in err
+
+
+def write_points(folder, name):
+    """Points for `check --at` in a file of this kind."""
+    x, path = np.random.default_rng(0).normal(size=(8, 2)), folder / name
+    if name == "promise.npy":
+        np.lib.format.write_array_header_1_0(
+            file := path.open("wb"), {"descr": "<f8", "fortran_order": False, "shape": (1 << 40, 2)}
+        )
+        file.close()
+    elif name.endswith(".npy"):
+        np.save(path, {"x.npy": x, "complex.npy": x + 0j, "words.npy": np.array(["a"])}[name])
+    else:
+        np.savez(path, **{"x.npz": {"y": x[:1], "x": x}, "one.npz": {"y": x}, "two.npz": {"y": x, "z": x}}[name])
+    return path
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.npz", "one.npz"])
+def test_points_to_check_at_come_from_a_file(name, tmp_path, capsys):
+    code, out, err = call(capsys, "check", "numpy:negative", "--at", write_points(tmp_path, name))
+    assert code == 0 and err == "" and "8 points" in out
+
+
+REFUSED = {
+    "complex.npy": "holds an array of complex128, expected real numbers",
+    "words.npy": "holds an array of <U1, expected real numbers",
+    "promise.npy": "it has 0 bytes for an array of (1099511627776, 2) numbers of float64",
+    "two.npz": "holds y, z, expected an array x",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_points_that_are_none_are_refused_in_one_line(name, tmp_path, capsys):
+    code, out, err = call(capsys, "check", "numpy:negative", "--at", write_points(tmp_path, name))
+    assert code == 2 and out == "" and REFUSED[name] in err and err.count("\n") == 1

@@ -127,6 +127,7 @@ PROPOSALS = {  # drift and variance, in units of the step
     (1.0, 2.0): "x + step score + sqrt(2 step) z",
     (0.5, 1.0): "x + step/2 score + sqrt(step) z",
     (1.0, 1.0): "x + step score + sqrt(step) z",
+    (0.5, 2.0): "x + step/2 score + sqrt(2 step) z",
     (0.0, 2.0): "x + sqrt(2 step) z",
     (0.0, 1.0): "x + sqrt(step) z",
 }
@@ -145,7 +146,7 @@ def _means(p, features):
 
 
 def _moves(chain, tau, n, of):
-    """(start, where n chains are after a step from it, which of them moved) of each chosen start, and whether all decide together."""
+    """(start, where n chains are after a step from it, which of them moved) of each chosen start, and what chains wrongly share, or ""."""
     dims = 3 if _takes(chain, tau, 3) else 2  # a mean over two dimensions is half the sum
     out, together = [], False
     for k, r in enumerate(STARTS):
@@ -155,8 +156,15 @@ def _moves(chain, tau, n, of):
         share, again = out[-1][2].mean(), np.any(other != x, axis=1).mean()
         spread = np.sqrt((share * (1 - share) + again * (1 - again)) / n) + 1 / n
         together |= bool(abs(share - again) > 2 * SIGMAS * spread)
-    alone = [moved.mean() for *_, moved in out]
-    return out, together or (np.isin(alone, (0, 1)).all() and 0 < sum(alone) < len(alone))
+    shares = [moved.mean() for *_, moved in out]
+    if any(shares) and all(np.array_equal(y, np.tile(y[:1], (n, 1))) for _, y, _ in out):
+        return out, "shared noise: all chains get the same noise in a step, and are accepted or rejected together"
+    if together or (np.isin(shares, (0, 1)).all() and 0 < sum(shares) < len(shares)):
+        text = (
+            "they are accepted or rejected together; the ratio is summed over the batch, or one uniform number is drawn"
+        )
+        return out, f"one decision for all chains: {text}"
+    return out, ""
 
 
 def _fitting(chain, tau, n, of, moves, rng):
@@ -196,14 +204,10 @@ def _takes(chain, tau, dims):
 def decided(report, chain, tau, n, rng):
     """The report on the rule of acceptance: PASS with the rule as a note, FAIL with its name; None where no rule fits."""
     of = TAILS if chain.names else GAUSSIAN  # who is given no energy may have that of the Gaussian written down
-    moves, together = _moves(chain, tau, n, of)
-    if together:
-        text = "one decision for all chains: they are accepted or rejected together; the ratio is summed over the batch, or one uniform number is drawn"
-        return report(
-            FAIL,
-            diagnosis=text,
-            pattern="from a start all chains move or none, or shares of them that change from call to call",
-        )
+    moves, flaw = _moves(chain, tau, n, of)
+    if flaw:
+        pattern = "from a start all chains move or none, or shares of them that change from call to call"
+        return report(FAIL, diagnosis=flaw, pattern=pattern)
     found = _fitting(chain, tau, n, of, moves, rng)
     right = [f"{rule.sentence} on the proposal {name}" for _, name, rule in found if rule.right]
     if right or not found:

@@ -10,6 +10,7 @@ a mixture of Student's t that covers it. A mode in whose basin no start falls st
 """
 
 import itertools
+from fractions import Fraction
 from functools import partial
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ SLACK = 1e-9
 SIGMAS = 6.0
 SHELLS = 10.0 ** np.arange(-3, 6)  # distances of the starts, where nobody says where to look
 STARTS, ROUNDS, DRAWS = 12, 8, 4000
+SIGHT = 65  # points of a line on which it is seen whether log p rises
 NU = 4.0  # degrees of freedom of the proposals
 LEAST = 0.02  # share of the draws that every component gets
 FAINT = 1e-14  # share of the mass below which a mode is left out
@@ -214,6 +216,8 @@ def _judged(function, found, whole, ends, x, rtol):
     if I < 1 and x is None and not bare and not np.isfinite(ends).all():
         text = "mass missing: what was found integrates to less than 1; either the normaliser is wrong, or a part of the density was not found: give x=, points that reach every part of it"
         return INCONCLUSIVE, pattern, text
+    if plain := _plain(I, close) * (not bare):
+        return FAIL, pattern, plain
     name = "no normaliser: log p is 0 at its maximum, and" if bare else "unnormalised:"
     why = "a normaliser, the weights, or the Jacobian of a change of variables (log det) is wrong or missing; that is fine for the score, not for a likelihood"
     return FAIL, pattern, f"{name} p integrates to {said(I, 1e-6)}, not to 1; {why}"
@@ -275,6 +279,14 @@ def _power(function, found, ends, close):
         if whole and abs(whole.value - 1) <= max(close, 4 * whole.error) <= ENOUGH:
             return f"power of p: {said(m)} log p is normalised, so log p is {text}"
     return ""
+
+
+def _plain(I, close):
+    """The diagnosis of an integral that is a plain fraction, with no pi and no sigma in it, or ""."""
+    fraction = Fraction(I).limit_denominator(20)
+    if close > 1e-6 or abs(I - float(fraction)) > close * I:
+        return ""
+    return f"weights or a factor: p integrates to {fraction}, unnormalised, but no pi and no sigma is missing: weights of a mixture that sum to it, or a constant; fine for the score"
 
 
 def _sigma(function, found):
@@ -372,20 +384,34 @@ def _modes(logp, shells, x):
 
 
 def _climbed(logp, shells, x):
-    """(log p, point) at the tops that are reached from the best points of each shell."""
+    """(log p, point) at the tops that are reached from the best points of each shell, of those from which no top is in sight."""
     from scipy.optimize import minimize
 
     down = lambda y: -float(logp(y[None])[0]) if np.isfinite(y).all() else np.inf
+    tops: list[tuple] = []
     for points in shells:
         logs = logp(points)
-        if np.all(logs == -np.inf):
-            continue
-        for k in np.argsort(logs)[::-1][: STARTS if points is shells[0] and x is not None else 2]:
-            scale = np.maximum(np.abs(points - points[k]).max(axis=0) / 10, 1e-9)
-            simplex = np.concatenate([points[k : k + 1], points[k] + np.diag(scale)])
+        left = points[np.argsort(logs)[::-1]][: np.sum(logs > -np.inf)]
+        for _, top in tops:
+            left = left[~_in_sight(logp, left, top)]
+        for _ in range(STARTS if points is shells[0] and x is not None else 2):
+            if len(left) == 0:
+                break
+            scale = np.maximum(np.abs(points - left[0]).max(axis=0) / 10, 1e-9)
+            simplex = np.concatenate([left[:1], left[0] + np.diag(scale)])
             options = {"initial_simplex": simplex, "xatol": 1e-10, "fatol": 1e-10, "maxfev": 400 * len(scale)}
-            climb = minimize(down, points[k], method="Nelder-Mead", options=options)
-            yield -climb.fun, climb.x
+            climb = minimize(down, left[0], method="Nelder-Mead", options=options)
+            tops.append((-climb.fun, climb.x))
+            left = left[1:][~_in_sight(logp, left[1:], climb.x)]
+    return tops
+
+
+def _in_sight(logp, points, top):
+    """Whether log p rises all the way on the straight line from each point to a top (m,): one call in place of a climb each."""
+    way = points + np.linspace(0, 1, SIGHT)[:, None, None] * (top - points)  # (SIGHT, m, d)
+    values = logp(way.reshape(-1, points.shape[1])).reshape(SIGHT, -1)
+    with np.errstate(invalid="ignore"):
+        return np.all(np.diff(values, axis=0) >= -1e-9 * np.abs(values).max(axis=0), axis=0)
 
 
 def _widths(logp, mode, top):

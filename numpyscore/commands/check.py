@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import sys
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from .. import check
 from ..check.gallery import CASES, RIGHT, recognised
 from ..check.reverse import KINDS, SCORES
+from ..common.files import read_npy, read_npz
 from ..common.names import nearest
 from ..data.csv import from_csv
 from ..objectives import OBJECTIVES
@@ -226,21 +228,20 @@ def _points(args):
         return np.random.default_rng(args.seed).standard_normal((8, args.dim))
     if args.at.endswith(".csv"):
         return from_csv(args.at).x
-    try:
-        found = np.load(args.at, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return found
-        with found:
-            names = found.files
-            if "x" not in names and len(names) != 1:
-                raise ValueError(f"it holds {', '.join(names) or 'nothing'}, expected an array x")
-            return found["x" if "x" in names else names[0]]
-    except OSError as error:
-        if error.filename is not None:
-            raise
-        raise ValueError(f"--at {args.at} is damaged ({error})") from None
-    except Exception as error:
-        raise ValueError(f"--at {args.at} cannot be read: {error}") from None
+    refuse = lambda why: ValueError(f"--at {args.at} {why}")
+    if not zipfile.is_zipfile(args.at):
+        return _real(args.at, read_npy(args.at, refuse))
+    found = read_npz(args.at, refuse)
+    if "x" not in found and len(found) != 1:
+        raise refuse(f"holds {', '.join(found) or 'nothing'}, expected an array x")
+    return _real(args.at, found["x"] if "x" in found else next(iter(found.values())))
+
+
+def _real(path, x):
+    """Points as they are, unless they are no real numbers."""
+    if x.dtype.kind not in "biuf":
+        raise ValueError(f"--at {path} holds an array of {x.dtype}, expected real numbers")
+    return x
 
 
 def _demonstrate(args):

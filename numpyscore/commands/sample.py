@@ -62,7 +62,28 @@ def run(args):
         raise ValueError(
             f"--{'clip' if args.clip else 'round'} was given, but {args.model} does not hold the columns' ranges, as a file of `numpyscore fit` does"
         )
-    start, progress = time.monotonic(), Progress("sample")
+    start = time.monotonic()
+    drawn = _drawn(args, model, units, ladder)
+    x, left, notes = _as_asked(args, units, units.to_data(drawn.samples))
+    content = table(units.columns, _rows(x) if args.round else x.tolist())
+    said = "".join(f"note: {told}\n" for told in [drawn.note] * bool(drawn.note) + notes)
+    if args.out is None:
+        print(content, end="")
+        print(said, end="", file=sys.stderr)
+    else:
+        write_whole(args.out, content.encode())
+        if args.json:
+            print(json.dumps(_record(args, model, units, drawn, left), indent=1, allow_nan=False))
+        else:
+            rate = "" if drawn.acceptance is None else f", {drawn.acceptance.mean():.0%} of the proposals accepted"
+            print(f"{args.n} samples by {drawn.method}{rate}; {time.monotonic() - start:.1f} s; wrote {args.out}")
+            print(said, end="")
+    return INCONCLUSIVE if drawn.stuck else FINE
+
+
+def _drawn(args, model, units, ladder):
+    """The samples, standardised; refused where they are no more than the starts."""
+    progress = Progress("sample")
     progress.say(f"{args.n} samples ...")
     try:
         drawn = draw(
@@ -74,40 +95,38 @@ def run(args):
         progress.clear()
     if drawn.acceptance is not None and not drawn.acceptance.any():
         raise ValueError("no proposal was accepted: these would be the starts, not samples; take a smaller --step")
-    x = units.to_data(drawn.samples)
+    return drawn
+
+
+def _as_asked(args, units, x):
+    """Samples x (n, d) rounded and clipped if so asked; how many leave the range of the rows; notes on that."""
     left, notes = _left(units, x)
-    notes = [drawn.note] * bool(drawn.note) + notes
     if args.round:
         x = units.grid.rounded(x)
     if args.clip:
         x = units.grid.clipped(x)
     if left and left["rows"]:
         notes[-1] += "; they were put on its ends" if args.clip else "; --clip puts them on its ends"
-    content = table(units.columns, _rows(x) if args.round else x.tolist())
-    if args.out is None:
-        print(content, end="")
-        print("".join(f"note: {said}\n" for said in notes), end="", file=sys.stderr)
-        return INCONCLUSIVE if drawn.stuck else FINE
-    write_whole(args.out, content.encode())
-    rate = None if drawn.acceptance is None else float(drawn.acceptance.mean())
-    record = {
+    return x, left, notes
+
+
+def _record(args, model, units, drawn, left):
+    """What was drawn, for machines."""
+    return {
+        "schema": "numpyscore-sample/1",
+        "version": __version__,
+        "model": repr(model),
+        "seed": args.seed,
         "n": args.n,
         "columns": list(units.columns),
         "method": drawn.method,
-        "acceptance": rate,
+        "acceptance": None if drawn.acceptance is None else float(drawn.acceptance.mean()),
         "note": drawn.note,
         "outside": left,
         "clipped": args.clip,
         "rounded": args.round,
+        "out": args.out,
     }
-    if args.json:
-        head = {"schema": "numpyscore-sample/1", "version": __version__, "model": repr(model), "seed": args.seed}
-        print(json.dumps(head | record | {"out": args.out}, indent=1, allow_nan=False))
-        return INCONCLUSIVE if drawn.stuck else FINE
-    said = "" if rate is None else f", {rate:.0%} of the proposals accepted"
-    print(f"{args.n} samples by {drawn.method}{said}; {time.monotonic() - start:.1f} s; wrote {args.out}")
-    print("".join(f"note: {said}\n" for said in notes), end="")
-    return INCONCLUSIVE if drawn.stuck else FINE
 
 
 def _rows(x):

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import io
+import math
 import os
 import secrets
 import stat
@@ -96,6 +97,10 @@ def read_npz(path, refuse, max_bytes=MOST):
             raise MemoryError(f"it would unpack to {inflated} bytes, more than max_bytes = {max_bytes}")
         if inflated > max(1 << 26, SWELLING * os.path.getsize(path)):
             raise MemoryError(f"its {os.path.getsize(path)} bytes would unpack to {inflated}: numbers that say nothing")
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                with archive.open(member) as file:
+                    _as_large_as_said(file, member.filename, member.file_size)
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except OSError as error:
@@ -104,6 +109,33 @@ def read_npz(path, refuse, max_bytes=MOST):
         raise refuse(f"is damaged ({error})") from None
     except Exception as error:  # zipfile, zlib and the npy reader have many ways to say so
         raise refuse(f"is not a whole npz file of plain arrays ({error})") from None
+
+
+def read_npy(path, refuse):
+    """The array in an npy file; see `read_npz`."""
+    try:
+        with open(path, "rb") as file:
+            _as_large_as_said(file, "it", os.fstat(file.fileno()).st_size)
+            file.seek(0)
+            return np.load(file, allow_pickle=False)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise refuse(f"is damaged ({error})") from None
+    except Exception as error:
+        raise refuse(f"is not a whole npy file of a plain array ({error})") from None
+
+
+def _as_large_as_said(file, name, size):
+    """Refuse an entry whose header promises another array than its bytes hold: NumPy would make room for the promised one first."""
+    header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    version = np.lib.format.read_magic(file)
+    if version not in header:
+        raise ValueError(f"{name} is of npy version {version}")
+    shape, _, dtype = header[version](file)
+    there, said = size - file.tell(), math.prod(shape) * dtype.itemsize
+    if dtype.hasobject or min(shape, default=0) < 0 or said != there:
+        raise ValueError(f"{name} has {there} bytes for an array of {shape} numbers of {dtype}")
 
 
 def digest(arrays):

@@ -3,6 +3,15 @@
 import difflib
 
 
+def shortened(message):
+    """A message that echoes what came, which may be 100,000 characters: its beginning and its end."""
+    return (
+        message
+        if len(message) <= 2000
+        else f"{message[:800]} [... {len(message) - 1600} characters ...] {message[-800:]}"
+    )
+
+
 def nearest(word, known):
     """The known name that a misspelt word is nearest to, as a question to put behind an error: " (did you mean fit?)", or ""."""
     plain = {str(name).lower(): str(name) for name in known}

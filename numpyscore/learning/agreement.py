@@ -28,7 +28,7 @@ def agreement(task, result, above=None):
 
     Parameters
     ----------
-    task : fit.Task
+    task : task.Task
     result : (model, sigmas, ladder)
         The network that is handed out, its noise levels, its `Ladder` or None.
     above : float, optional

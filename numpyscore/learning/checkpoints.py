@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..common.files import digest, read_npz, text, write_npz
+from ..common.names import shortened
 from .optimisers import Adam
 from .splits import Snapshot
 
@@ -142,7 +143,7 @@ class Checkpoint:
 
         def refuse(why):
             return ValueError(
-                f"fit: {self.path} {why}; expected a checkpoint of this fit. Remove it to begin anew, or choose another folder."
+                f"fit: {self.path} {shortened(why)}; expected a checkpoint of this fit. Remove it to begin anew, or choose another folder."
             )
 
         try:

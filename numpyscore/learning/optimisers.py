@@ -24,11 +24,12 @@ def adam_start(theta):
     return Adam(theta, zero, zero, theta)
 
 
-def adam_step(state, gradient, rate, *, beta1=0.9, beta2=0.999, eps=1e-8, memory=0.98):
+def adam_step(state, gradient, rate, *, beta1=0.9, beta2=0.999, eps=1e-8, memory=0.98, decay=0.0):
     r"""One step of Adam, and of the weighted mean of the parameters it has passed.
 
     .. math:: m_k = \beta_1 m_{k-1} + (1 - \beta_1) g, \quad v_k = \beta_2 v_{k-1} + (1 - \beta_2) g^2, \quad
-        \theta_k = \theta_{k-1} - \eta \frac{m_k / (1 - \beta_1^k)}{\sqrt{v_k / (1 - \beta_2^k)} + \epsilon}, \qquad
+        \theta_k = \theta_{k-1} - \eta \frac{m_k / (1 - \beta_1^k)}{\sqrt{v_k / (1 - \beta_2^k)} + \epsilon} - \eta \lambda \theta_{k-1},
+        \qquad
         \bar\theta_k = \frac{1 - \mu}{1 - \mu^k} \sum_{i \le k} \mu^{k - i} \theta_i
 
     Parameters
@@ -41,19 +42,22 @@ def adam_step(state, gradient, rate, *, beta1=0.9, beta2=0.999, eps=1e-8, memory
         The constants of the paper.
     memory : float
         mu of the average, in [0, 1): it reaches back 1/(1 - mu) steps.
+    decay : float
+        lambda, by which weights decay apart from the gradient; 0 is Adam.
 
     Returns
     -------
     Adam
         A new state; the old one is not changed, so it can be saved at any time.
 
-    Source: Kingma & Ba (2015), arXiv:1412.6980, algorithm 1; Polyak & Juditsky (1992), SIAM J. Control Optim. 30:838-855, for averaging.
+    Source: Kingma & Ba (2015), arXiv:1412.6980, algorithm 1; Polyak & Juditsky (1992), SIAM J. Control Optim. 30:838-855, for averaging;
+    Loshchilov & Hutter (2019), ICLR, arXiv:1711.05101, for the decay.
     Test: test_optimisers.py::test_adam_is_the_published_update
     """
     k = state.step + 1
     m = beta1 * state.m + (1 - beta1) * gradient
     v = beta2 * state.v + (1 - beta2) * gradient**2
-    theta = state.theta - rate * (m / (1 - beta1**k)) / (np.sqrt(v / (1 - beta2**k)) + eps)
+    theta = state.theta - rate * (m / (1 - beta1**k)) / (np.sqrt(v / (1 - beta2**k)) + eps) - rate * decay * state.theta
     average = state.average + (1 - memory) / (1 - memory**k) * (theta - state.average)
     return Adam(theta, m, v, average, k)
 

@@ -24,7 +24,7 @@ WIDEST = 0.8  # noise tried first where sigma is "auto": modes overlap there
 LEAST_AND_LEVELS = {True: (0.07, 7), False: (0.035, 9)}  # of a small table; of a large one, which bears less noise
 
 FINEST = 0.01  # least of all levels where they are chosen together: what is finer than a hundredth of a column is hardly its density
-THIN, RIDGE = 0.03, 1e-6  # variance, of 1, of a thin direction; what is added, lest rounding count as one
+RIDGE = 1e-6  # added to a correlation matrix, lest rounding count as a direction
 SPACED = 20_000  # rows, at most, by whose spacing levels are chosen
 
 WIDEST_OF_ALL = 1e3  # noise beyond which nothing of standardised data is left
@@ -119,11 +119,17 @@ def _robust(x, mean, scale):
 
 
 def without_correlations(z, units):
-    """Rows z (n, d) and Units whose mix takes out the correlations, where a combination of columns has a variance below THIN."""
-    correlation = np.atleast_2d(z.T @ z / len(z)).astype(float)
-    if np.linalg.eigvalsh(correlation)[0] >= THIN or not np.diag(correlation).all():
+    """Rows z (n, d) and Units whose mix takes out the correlations; as they were where a column is constant, or there is one alone.
+
+    Noise is of one size in all directions, and so blurs first what is thin in one; and without the network's part the density is then
+    the Gaussian with the mean and the covariance of the rows. Lengths stay as they are, be they deviations or quartiles.
+    """
+    away = (z - z.mean(axis=0)).astype(float)
+    moments = away.T @ away / len(z)  # (d, d)
+    lengths = np.sqrt(np.diag(moments))
+    if len(lengths) == 1 or not lengths.all():
         return z, units
-    mix = np.linalg.cholesky(correlation + RIDGE * np.eye(z.shape[1]))
+    mix = np.linalg.cholesky(moments / np.outer(lengths, lengths) + RIDGE * np.eye(len(lengths)))
     return np.linalg.solve(mix, z.T).T, units._replace(mix=mix)
 
 

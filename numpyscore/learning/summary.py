@@ -11,10 +11,7 @@ from .agreement import agreement
 from .splits import best_step
 
 NATS = 0.1  # a row, by which a density may be worse than the best baseline without a word
-FALLING, STEEP = (
-    4,
-    1.5,
-)  # last levels whose loss is looked at; the power of 1/sigma from which it is said to be that of points
+FALLING, STEEP = 4, 1.5  # last levels whose loss is looked at; the power of 1/sigma from which it is that of points
 DROWNS = 100  # times what a Gaussian knows: a denoising loss in which that is not seen
 WORDS = {"gaussian": "Gaussian", "kernel_density": "kernel density", "mixture": "Gaussian mixture"}
 
@@ -24,62 +21,61 @@ def appraise(task, state, step, ladder=None):
 
     Parameters
     ----------
-    task : training.Task
+    task : task.Task
     state : checkpoints.State, the last
     step : int
         Where the network that is handed out stopped.
     ladder : Ladder, optional
         Those that training passed at larger noise.
     """
-    level = (step - 1) // task.steps
-    sigma = task.sigmas[level]
-    pairs = task.split.scored()
+    level, notes = (step - 1) // task.steps, list(task.notes)
+    sigma, pairs = task.sigmas[level], task.split.scored()
     _, means = best_step(state.history, pairs)
-    notes = list(task.notes)
     scores = task.scores(state)
     likelihood = _likelihood(task, state, notes) if task.model.conditional else None
     if likelihood is not None:
         sigma = sigma[: likelihood.pop("level") + 1]
     gaussian = _gaussian(task, notes)
     trained, held_out = _at_the_end(state.history, pairs, (level + 1) * task.steps)
-    best = min(means.values())
-    away = best - max(1.0, abs(best))  # further than the loss itself, and than twice the -1/2 of a Gaussian column
-    collapsed = not task.model.conditional and held_out > 0.5 * best and trained < away
+    best, levels = min(means.values()), _levels(task, means)
+    collapsed = not task.model.conditional and _collapsed(best, trained, held_out)
     if collapsed:
         notes.append(_collapse(task, sigma, trained, held_out, step))
-    if not task.model.conditional and best > 0:
-        notes.append(
-            f"nothing was learned: the least held-out loss is {best:.3g}, and a score of zero has 0. Training diverged: lower the rate, now {task.rate:g}, or raise sigma"
-        )
-    levels = _levels(task, means)
-    notes += _sharpness(levels)
+    notes += _learned_nothing(task, best) + _sharpness(levels)
     if task.objective == "denoising":
         notes += _drowned(task, sigma, scores, gaussian)
-    units = task.units._replace(sigma=sigma)
     above = likelihood and likelihood["network"]["mean"] - likelihood["gaussian"]["mean"]
     check, found = agreement(task, (task.model.with_theta(state.best[0]), sigma, ladder), above)
-    notes += found
-    return {
-        "schema": "numpyscore-fit/1",
-        "rows": len(task.z),
-        "units": units.to_dict(),
-        "network": repr(task.model),
+    what = {"rows": len(task.z), "units": task.units._replace(sigma=sigma).to_dict(), "network": repr(task.model)}
+    how: dict = {
         "objective": task.objective,
         "criterion": _criterion(task),
         "optimiser": task.optimiser,
         "seed": task.seed,
-        "protocol": task.split.words,
-        "step": step,
-        "levels": levels,
-        "held_out": _mean(scores),
-        "gaussian": None if gaussian is None else _mean(gaussian),
-        "difference": None if gaussian is None else _mean(scores - gaussian),
-        "log_likelihood": likelihood,
-        "end": {"step": (level + 1) * task.steps, "train": trained, "held_out": held_out},
-        "check": check,
-        "collapsed": bool(collapsed),
-        "notes": notes,
     }
+    how |= {"protocol": task.split.words, "step": step, "levels": levels}
+    worth: dict = {"held_out": _mean(scores), "gaussian": None, "difference": None}
+    if gaussian is not None:
+        worth |= {"gaussian": _mean(gaussian), "difference": _mean(scores - gaussian)}
+    worth |= {"log_likelihood": likelihood}
+    end = {"step": (level + 1) * task.steps, "train": trained, "held_out": held_out}
+    last = {"end": end, "check": check, "collapsed": bool(collapsed), "notes": notes + found}
+    return {"schema": "numpyscore-fit/1"} | what | how | worth | last
+
+
+def _collapsed(best, trained, held_out):
+    """Whether at the end the loss of rows trained on is far below the best of rows held out, and theirs has risen to half of it."""
+    away = best - max(1.0, abs(best))  # further than the loss itself, and than twice the -1/2 of a Gaussian column
+    return held_out > 0.5 * best and trained < away
+
+
+def _learned_nothing(task, best):
+    """The note where a score of zero is better."""
+    if task.model.conditional or not best > 0:
+        return []
+    return [
+        f"nothing was learned: the least held-out loss is {best:.3g}, and a score of zero has 0. Training diverged: lower the rate, now {task.rate:g}, or raise sigma"
+    ]
 
 
 def _criterion(task):

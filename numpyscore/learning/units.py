@@ -5,7 +5,7 @@ network's file with more entries:
 
     data_columns (d,) names     data_mean (d,) [x]     data_scale (d,) [x]
     data_sigma   the noise the network was trained at, in units of z: one number, or (L,) levels, decreasing, if conditional
-    data_mix (d, d)   where columns were nearly functions of one another: its lower triangle times z is the standardised row
+    data_mix (d, d)   where correlations were taken out: its lower triangle times z is the standardised row
     data_low (d,), data_high (d,), data_step (d,) [x]   the range of each column, and the step between the values that it takes
     data_lower (d,), data_upper (d,) [x]   the ends of the columns, where they were told; infinite where there is none
 
@@ -28,6 +28,7 @@ import numpy as np
 
 from ..common.files import MOST, read_npz, write_npz
 from ..common.inputs import samples
+from ..common.names import shortened
 from ..densities.support import Support
 from ..networks.models import network_of
 from ..sampling.likelihood import log_density
@@ -190,7 +191,9 @@ def load_with_ladder(path, *, max_bytes=MOST):
     """What `load_fitted` and `load_ladder` give, from one reading: model, units, ladder."""
 
     def refuse(why):
-        return ValueError(f"load: {path} {why}; expected a file written by `numpyscore fit` or model.save(path).")
+        return ValueError(
+            f"load: {path} {shortened(why)}; expected a file written by `numpyscore fit` or model.save(path)."
+        )
 
     data = read_npz(path, refuse, max_bytes)
     model = network_of(data, refuse)

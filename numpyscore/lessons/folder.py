@@ -101,7 +101,7 @@ def read(path):
                 for k, cell in enumerate(written, 1)
                 if cell["cell_type"] == "code"
             ]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise ValueError(
                 f"{path} is no notebook (JSON with a list of cells); `numpyscore learn start` in another folder writes it anew"
             ) from None

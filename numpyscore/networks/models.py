@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..common.files import MOST, read_npz, text
+from ..common.names import shortened
 from .base import MLP
 from .cyclic import Bilinear, Leave, cyclic
 from .directions import Collapsed, along
@@ -254,7 +255,7 @@ def load(path, *, max_bytes=MOST):
     """
 
     def refuse(why):
-        return ValueError(f"load: {path} {why}; expected a file written by model.save(path).")
+        return ValueError(f"load: {path} {shortened(why)}; expected a file written by model.save(path).")
 
     return network_of(read_npz(path, refuse, max_bytes), refuse)
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..common.arrays import dtype_name, to_numpy
 from ..common.inputs import positive
+from ..common.names import shortened
 from ..networks.models import EnergyMLP, ScoreMLP
 from ..objectives import OBJECTIVES
 from .golden import SCHEMA, shipped
@@ -123,12 +124,12 @@ def read_vectors(folder=None):
     if not isinstance(sums, dict) or not sums or manifest.get("cases") != len(sums):
         raise ValueError(
             f"read_vectors: manifest.json names {len(sums) if isinstance(sums, dict) else 'no'} files and says cases = "
-            f"{manifest.get('cases')!r}, expected as many, at least one; write the vectors again."
+            f"{manifest.get('cases')!r:.60}, expected as many, at least one; write the vectors again."
         )
     vectors = []
     for name, expected in sums.items():
         if name != Path(name).name:
-            raise ValueError(f"read_vectors: manifest.json names {name!r}, expected a file in the same folder.")
+            raise ValueError(f"read_vectors: manifest.json names {name!r:.60}, expected a file in the same folder.")
         try:
             content = read(name)
         except FileNotFoundError:
@@ -156,7 +157,7 @@ def _parsed(name, content):
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema != SCHEMA:
         raise ValueError(
-            f"read_vectors: {name} has schema {schema!r}, expected {SCHEMA!r}: it is of another version, or no reference vector."
+            f"read_vectors: {name} has schema {schema!r:.60}, expected {SCHEMA!r}: it is of another version, or no reference vector."
         )
     return document
 
@@ -166,15 +167,24 @@ def _vector(name, document):
         net, inputs = document["network"], {key: _doubles(name, a) for key, a in document["inputs"].items()}
         layers = tuple((_doubles(name, layer["W"]), _doubles(name, layer["b"])) for layer in net["layers"])
         expected = {
-            key: Expected(_doubles(f"{name}, {key}", a), np.array(a["scale"], float))
+            key: Expected(_doubles(f"{name}, {key}", a), _scale(f"{name}, {key}", a["scale"]))
             for key, a in document["expected"].items()
         }
         return Vector(
             document["id"], tuple(document["flags"]), net["kind"], net["activation"], net["conditional"],
             float(_doubles(name, net["confinement"])), layers, inputs, expected,
         )  # fmt: skip
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"read_vectors: {name} lacks what the schema {SCHEMA} asks for ({error!r}).") from None
+    except (KeyError, TypeError, AttributeError, ArithmeticError) as error:
+        raise ValueError(
+            f"read_vectors: {name} lacks what the schema {SCHEMA} asks for ({shortened(repr(error))})."
+        ) from None
+
+
+def _scale(where, numbers):
+    try:
+        return np.array(numbers, float)
+    except (ValueError, TypeError, ArithmeticError):
+        raise ValueError(f"read_vectors: {where}: its scale is no array of numbers.") from None
 
 
 def _doubles(where, numbers):
@@ -184,9 +194,17 @@ def _doubles(where, numbers):
         raise ValueError(f"read_vectors: {where}: hex and decimal have different shapes.")
     values = []
     for h, text in zip(hexes.ravel(), np.array(numbers["decimal"], object).ravel(), strict=True):
-        values.append(float.fromhex(h))
-        if values[-1] != float(text):
-            raise ValueError(f"read_vectors: {where}: {h} is {values[-1]!r}, but the decimal beside it says {text}.")
+        try:
+            values.append(float.fromhex(h))
+            same = values[-1] == float(text)
+        except (ValueError, TypeError, ArithmeticError):
+            raise ValueError(
+                f"read_vectors: {where}: {h!r:.60} and {text!r:.60} are no hex and decimal of a number."
+            ) from None
+        if not same:
+            raise ValueError(
+                f"read_vectors: {where}: {h:.60} is {values[-1]!r}, but the decimal beside it says {text!s:.60}."
+            )
     return np.array(values, float).reshape(hexes.shape)
 
 
@@ -330,7 +348,7 @@ def _row(vector, name, expected, given, limit, dtype):
     row = lambda error, fault: Row(vector.id, name, vector.flags, error, came, fault)
     try:
         a = _array(name, given)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         return row(np.inf, " ".join(str(error).split()))
     if a.shape != expected.value.shape:
         return row(np.inf, f"has shape {a.shape}, expected {expected.value.shape}")
@@ -360,7 +378,10 @@ def _numbers(a):
     """Nested lists with text turned into numbers."""
     if isinstance(a, list | tuple):
         return [_numbers(b) for b in a]
-    return (float.fromhex(a) if "x" in a else float(a)) if isinstance(a, str) else a
+    try:
+        return (float.fromhex(a) if "x" in a else float(a)) if isinstance(a, str) else a
+    except (ValueError, OverflowError):
+        raise ValueError(f"{a!r:.60} is no number, decimal or hex, of a double's range") from None
 
 
 def _dtype(a):

@@ -43,7 +43,7 @@ WRONG = {  # logpdf, options, integral, words
     "mean over dimensions": (lambda x: normal(2)(x) / 2, {"dim": 2}, 3 * np.sqrt(2 * np.pi), "power of p: 2 log p is normalised"),
     "exponential without its rate": (lambda x: -2.5 * x[:, 0], {"support": [[0, np.inf]]}, 0.4, "no normaliser: log p is 0 at its maximum"),
     "some constant": (lambda x: normal(2)(x) + np.log(7.3), {"dim": 2}, 7.3, "unnormalised"),
-    "less than 1, points given": (lambda x: normal(1)(x) - np.log(3), {"x": np.linspace(-3, 3, 50)[:, None]}, 1 / 3, "unnormalised: p integrates to 1/3"),
+    "less than 1, points given": (lambda x: normal(1)(x) - np.log(3), {"x": np.linspace(-3, 3, 50)[:, None]}, 1 / 3, "weights or a factor: p integrates to 1/3"),
 }  # fmt: skip
 
 

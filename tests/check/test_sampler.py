@@ -73,6 +73,18 @@ def coupled(x, score, h, energy, rng):
 ADJUSTED |= {"rejected states dropped": until_accepted, "follows no known rule": coupled}
 
 
+def one_noise(x, score, h, energy, rng):
+    """The same random numbers for each chain, as with one key mapped over them."""
+    seed = int(rng.integers(1 << 31))
+    return np.concatenate([mala()(row[None], score, h, energy, np.random.default_rng(seed)) for row in x])
+
+
+def test_an_adjusted_step_with_one_noise_for_all_chains_is_named_at_once():
+    """Where nearly every proposal is accepted it went to the law, and was a wrong one."""
+    report = check_sampler(one_noise, discretisation="adjusted", step_size=0.2, n=200)
+    assert report.verdict == "FAIL" and report.name == "shared noise", report
+
+
 @pytest.mark.parametrize("name", ADJUSTED)
 def test_a_wrong_acceptance_is_called_by_its_name(name):
     report = check_sampler(ADJUSTED[name], discretisation="adjusted", step_size=0.8, n=6000)
@@ -117,6 +129,13 @@ RIGHT = {
 def test_a_right_acceptance_passes(name):
     report = check_sampler(RIGHT[name], discretisation="adjusted", step_size=0.8, n=6000)
     assert report, report
+
+
+def test_half_the_log_density_is_a_temperature_in_proposal_and_ratio():
+    """It was a wrong law: the proposal x + step/2 score + sqrt(2 step) z was not among those known."""
+    half = lambda x, score, h, energy, rng: mala()(x, lambda y: score(y) / 2, h, lambda y: energy(y) / 2, rng)
+    report = check_sampler(half, discretisation="adjusted", step_size=0.8, n=6000)
+    assert report.verdict == "FAIL" and "temperature" in report.diagnosis, report
 
 
 M = np.array([[2.0, 0.6], [0.6, 0.5]])

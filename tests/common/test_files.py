@@ -1,9 +1,11 @@
 """Files that survive: whole or not at all, sizes before contents, and a network's units beside it."""
 
+import io
 import json
 import os
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -99,6 +101,20 @@ def test_a_size_is_looked_at_before_anything_is_unpacked(tmp_path):
     with pytest.raises(ValueError, match="numbers that say nothing"):  # below max_bytes, and a thousand times the file
         read_npz(path, ValueError, 1 << 62)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 16  # kilobytes
+
+
+@pytest.mark.parametrize("shape", [(1 << 40,), (1 << 20, 1 << 12), (-1,), (7,), (9,)])
+def test_a_header_that_promises_another_array_than_there_is_takes_no_memory(shape, tmp_path):
+    """8 numbers under a header of more: NumPy would make room for them (8 TB are given, as long as nobody writes there)."""
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("W1.npy", stream.getvalue() + bytes(64))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"W1.npy has 64 bytes for an array of \(.*\) numbers of float64"):
+        read_npz(tmp_path / "a.npz", ValueError)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
 
 
 def test_the_same_arrays_are_the_same_bytes_whatever_the_time(tmp_path, monkeypatch):

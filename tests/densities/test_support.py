@@ -22,7 +22,7 @@ from numpyscore import (
     load_fitted,
 )  # fmt: skip
 from numpyscore.densities.support import Support, support_of
-from numpyscore.learning.fit import Task
+from numpyscore.learning.task import Task
 from numpyscore.learning.units import Units, save_fitted
 from numpyscore.sampling.targets import Ladder
 
@@ -184,7 +184,7 @@ def test_an_exponential_comes_back_with_the_mean_of_the_rows_it_was_learned_from
     for. Network, noise and split leave 1 per cent. Early stopping within a level and noise that lengthens left 2 to 37."""
     for seed in seeds:
         if n == 300 and len(seeds) == 1:  # one training and not sixteen: the same steps
-            monkeypatch.setattr("numpyscore.learning.fit.SMALL", 100)
+            monkeypatch.setattr("numpyscore.learning.task.SMALL", 100)
         rows = Exponential(1.0).sample(n, rng=100 + seed)
         steps = 50 if n == 300 and len(seeds) == 1 else None
         result = fit(rows, objective="generalised", support=(0, INF), rng=seed, steps=steps)

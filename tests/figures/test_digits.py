@@ -16,7 +16,7 @@ SPEC.loader.exec_module(figure)
 @pytest.fixture(scope="module")
 def small():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("numpyscore.learning.fit.SMALL", 100)  # one training, not sixteen
+        patch.setattr("numpyscore.learning.task.SMALL", 100)  # one training, not sixteen
         patch.setattr("numpyscore.learning.agreement.ROWS", 20)
         return figure.numbers(steps=2, held_out=20, shown=4, trained=200)
 

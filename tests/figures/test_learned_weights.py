@@ -101,7 +101,7 @@ def faithful(request):
     """The first columns of Old Faithful, standardised, and a network of theirs at levels from 5 to 0.3, trained once, not sixteen times."""
     x = ns.old_faithful()[:, : request.param]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("numpyscore.learning.fit.SMALL", 100)
+        patch.setattr("numpyscore.learning.task.SMALL", 100)
         levels = ns.geometric_levels(5.0, 0.3, 8)
         return ns.standardise(x).x, ns.fit(x, objective="multilevel_denoising", sigma=levels, steps=1000)
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from numpyscore import EnergyMLP, GaussianMixture, fit
 from numpyscore.learning.agreement import agreement
-from numpyscore.learning.fit import Task
+from numpyscore.learning.task import Task
 
 ROWS = np.random.default_rng(0).standard_normal((60, 2)) * [1.0, 30.0] + [5, 100]
 NORMAL = EnergyMLP.init(2, (6,), "silu", confinement=1.0, rng=0)

@@ -6,7 +6,7 @@ import pytest
 from numpyscore import EnergyMLP, GaussianMixture, ScoreMLP, fit
 from numpyscore.common.files import digest, read_npz, write_npz
 from numpyscore.learning.checkpoints import Checkpoint
-from numpyscore.learning.fit import Task
+from numpyscore.learning.task import Task
 
 ROWS = GaussianMixture([0.4, 0.6], [[-2.0, 0.0], [2.0, 1.0]], 0.3).sample(30, rng=0)
 FITS = {

@@ -23,6 +23,7 @@ from numpyscore import (
     implicit,
     load,
     log_likelihood,
+    multilevel_denoising,
     old_faithful,
     song_ermon_mixture,
     standardise,
@@ -30,10 +31,10 @@ from numpyscore import (
 )
 from numpyscore.common.files import read_npz, write_npz
 from numpyscore.learning.checkpoints import Checkpoint, from_arrays, to_arrays
-from numpyscore.learning.fit import Task
 from numpyscore.learning.settings import OBJECTIVES
 from numpyscore.learning.splits import NestedFolds
 from numpyscore.learning.summary import _sharpness
+from numpyscore.learning.task import Task
 from numpyscore.learning.units import load_fitted, load_ladder
 
 EPS = np.finfo(float).eps
@@ -248,7 +249,7 @@ def test_every_objective_learns_the_noisy_density(objective, monkeypatch):
 
     A wrong sign, a halved trace or the clean target in place of the noisy one leave more than that (the control: sigma 0.8).
     """
-    monkeypatch.setattr("numpyscore.learning.fit.SMALL", 100)  # one training, not sixteen
+    monkeypatch.setattr("numpyscore.learning.task.SMALL", 100)  # one training, not sixteen
     rows = GaussianMixture([0.4, 0.6], [[-2.0, 0.0], [2.0, 1.0]], [[0.5, 0.1], [0.1, 0.3]]).sample(200, rng=0)
     z, several = standardise(rows).x, objective == "multilevel_denoising"
     model = EnergyMLP.init(2, (16, 16), "silu", confinement=0.1, conditional=several, rng=0)
@@ -307,7 +308,7 @@ LEVELS = EnergyMLP.init(2, (8, 8), "silu", confinement=1.0, conditional=True, rn
 def test_the_held_out_log_likelihoods_are_those_of_the_flow_and_the_baselines(monkeypatch):
     """Three parts: the report's rows by `log_likelihood` at a finer tolerance, per unit of the data. All levels that may be the least:
     the one taken is the best of the rows that choose."""
-    monkeypatch.setattr("numpyscore.learning.fit.SMALL", 30)
+    monkeypatch.setattr("numpyscore.learning.task.SMALL", 30)
     result = fit(ROWS, model=LEVELS, steps=60)
     found, task = (
         result.summary["log_likelihood"],
@@ -631,11 +632,77 @@ def test_columns_nearly_functions_of_one_another_lose_their_correlations_and_get
     np.testing.assert_allclose(there, Gaussian(rows.mean(0), np.cov(rows.T, bias=True)).logpdf(rows), atol=1e-6)
 
 
-def test_control_columns_that_are_only_related_keep_their_units():
-    assert Task(ROWS, "multilevel_denoising", "auto", LEVELS, 0, "adam", 6, 256, 0.01).units.mix is None
+def test_scales_are_kept_where_correlations_go_and_units_where_there_are_none():
+    """With --robust a column of quartile width 1 stays one, whatever a far cell makes of its variance."""
+    rows = np.random.default_rng(0).standard_normal((200, 2)) @ [[1.0, 0.8], [0.0, 0.6]]
+    rows[0] = 300.0, -300.0
+    task = Task(rows, "multilevel_denoising", "auto", LEVELS, 0, "adam", 6, 256, 0.01, robust=True)
+    np.testing.assert_allclose(
+        np.linalg.norm(task.units.mix, axis=1), 1, rtol=1e-6
+    )  # the diagonal of mix mix^T, and RIDGE
+    z = task.units.to_standard(rows)
+    np.testing.assert_array_equal(z, task.z)
+    assert np.ptp(np.quantile(z[:, 0], [0.25, 0.75])) == pytest.approx(1.349, rel=1e-3)
+    # control: levels that were given are in deviations of the columns, and a constant column has no correlation
     three = EnergyMLP.init(3, (6,), "silu", confinement=1.0, conditional=True, rng=0)
     given = Task(nearly_dependent(60), "multilevel_denoising", [2.0, 0.5], three, 0, "adam", 6, 256, 0.01)
-    assert given.units.mix is None  # levels that were given are in standard deviations of the columns
+    constant = np.column_stack([ROWS[:, 0], np.ones(40)])
+    assert (
+        given.units.mix is None
+        and Task(constant, "multilevel_denoising", "auto", LEVELS, 0, "adam", 6, 256, 0.01).units.mix is None
+    )
+
+
+def test_without_the_networks_part_the_density_is_the_gaussian_of_the_rows():
+    """What the weights decay to. The noise left widens each variance by 1e-4, the prior by 1e-6 and RIDGE by some 1e-6: half of it times
+    d + |z|^2 in nats."""
+    rows = np.random.default_rng(0).standard_normal((60, 2)) @ [[1.0, 0.8], [0.0, 0.6]] * [1, 20] + [0, 7]
+    task = Task(rows, "multilevel_denoising", "auto", LEVELS, 0, "adam", 6, 256, 0.01)
+    log_p = log_likelihood(LEVELS.with_theta(0 * LEVELS.theta), task.z, sigma_min=0.01, sigma_max=1e3, rtol=1e-8)
+    right = Gaussian(rows.mean(0), np.cov(rows.T, bias=True)).logpdf(rows)
+    away = (task.z**2).sum(1)
+    np.testing.assert_array_less(np.abs(log_p - task.units.log_volume - right), 0.55e-4 * (2 + away))
+    apart = Gaussian(rows.mean(0), np.diag(rows.var(0))).logpdf(
+        rows
+    )  # the control: correlations are worth -log(.6) = .5 nats
+    assert np.mean(log_p - task.units.log_volume - apart) > 0.3
+
+
+def learned_from(rows, truth, steps=400):
+    """By how much the density learned from all rows is below the truth, nats a row of fresh ones."""
+    model = EnergyMLP.init(rows.shape[1], (32, 32, 32), "silu", confinement=1.0, conditional=True, rng=0)
+    task = Task(rows, "multilevel_denoising", "auto", model, 0, "adam", steps, 256, 0.01)
+    state = task.start()._replace(run=task.split.runs - 1)
+    run = task.split.run(0, ())._replace(rows=np.arange(len(rows)), folds={})
+    task._now = (state.run, run)
+    while state.run < task.split.runs:
+        state = task.next(state)
+    fresh = truth.sample(400, rng=9)
+    net, levels = model.with_theta(state.best[0]), task.sigmas[0]
+    z = task.units.to_standard(fresh)
+    log_p = log_likelihood(net, z, sigma_min=levels[-1], sigma_max=levels[0], rtol=1e-3) - task.units.log_volume
+    return float((truth.logpdf(fresh) - log_p).mean())
+
+
+def test_weights_that_decay_learn_few_rows_less_by_heart(monkeypatch):
+    """Sixty rows of a Gaussian in four columns: a Gaussian fitted to them is d (d + 3) / 4n = .12 nats below."""
+    truth = Gaussian(np.zeros(4), np.eye(4) + 0.7)
+    rows = truth.sample(60, rng=1)
+    with_decay = learned_from(rows, truth)
+    monkeypatch.setattr("numpyscore.learning.task.DECAY", 0.0)
+    without = learned_from(rows, truth)
+    assert with_decay < 0.25 < 0.5 < without, (with_decay, without)
+    monkeypatch.undo()
+    several = lambda model, objective="multilevel_denoising": Task(
+        ROWS, objective, [2.0, 0.5], model, 0, "adam", 6, 256, 0.01
+    )
+    own = lambda net, x, sigma, rng: multilevel_denoising(net, x, sigma, rng=rng)
+    assert [several(LEVELS)._decay(n) for n in (32, 600, 60_000)] == [1.0, 0.1, 0.001]
+    assert several(LEVELS, own)._decay(40) == 0.0  # an objective of one's own is trained as it says
+    assert (
+        several(ScoreMLP.init(2, (6,), "silu", conditional=True, rng=0))._decay(40) == 0.0
+    )  # and decays to no density
+    assert Task(ROWS, "implicit", 0.3, SMALL, 0, "adam", 12, 256, 0.01)._decay(40) == 0.0
 
 
 # ------------------------------------------------------------------------------- in the units of the data
@@ -763,7 +830,7 @@ def test_a_loss_that_falls_as_one_over_sigma_squared_is_said_to():
 
 
 def test_denoising_with_too_little_noise_is_told_that_it_learned_nothing(monkeypatch):
-    monkeypatch.setattr("numpyscore.learning.fit.SMALL", 100)  # one training, not sixteen
+    monkeypatch.setattr("numpyscore.learning.task.SMALL", 100)  # one training, not sixteen
     rows = np.random.default_rng(0).standard_normal((300, 2)) @ [
         [1.0, 0.99],
         [0.0, 0.1],
@@ -776,8 +843,8 @@ def test_denoising_with_too_little_noise_is_told_that_it_learned_nothing(monkeyp
 
 def test_the_rows_that_report_a_likelihood_are_of_the_whole_table(monkeypatch):
     """A table in order of time: its first rows would be all of one kind. At most WEIGHED of them, drawn from all."""
-    monkeypatch.setattr("numpyscore.learning.fit.SMALL", 100)
-    monkeypatch.setattr("numpyscore.learning.fit.WEIGHED", 20)
+    monkeypatch.setattr("numpyscore.learning.task.SMALL", 100)
+    monkeypatch.setattr("numpyscore.learning.task.WEIGHED", 20)
     rows = np.column_stack([np.arange(400.0), np.random.default_rng(0).standard_normal(400)])
     task = Task(rows, "multilevel_denoising", "auto", LEVELS, 0, "adam", 6, 256, 0.01)
     state = task.start()
@@ -792,7 +859,7 @@ def test_the_time_is_told_before_the_first_step_and_changes_no_bit(tmp_path, mon
     """With a clock by which each part takes a second: 6 trainings of 8 steps, a snapshot each, and 250 evaluations of the flow."""
     task = Task(ROWS, "multilevel_denoising", "auto", LEVELS, 0, "adam", 8, 256, 0.01)
     ticks = iter(range(10**6))
-    monkeypatch.setattr("numpyscore.learning.fit.time.perf_counter", lambda: next(ticks))
+    monkeypatch.setattr("numpyscore.learning.task.time.perf_counter", lambda: next(ticks))
     told = task.expected(task.start())
     n, levels = len(ROWS), len(task.leasts)
     assert told == pytest.approx(6 * 8 * (1 + 1) + 250 * levels * n / n)

@@ -9,10 +9,10 @@ from numpyscore.learning.optimisers import adam_start, adam_step, learning_rate,
 EPS = np.finfo(float).eps
 
 
-def published(theta, gradients, rates, beta1=0.9, beta2=0.999, eps=1e-8, memory=0.98):
-    """Algorithm 1 as printed, and the average by its definition, number by number in extended precision."""
+def published(theta, gradients, rates, beta1=0.9, beta2=0.999, eps=1e-8, memory=0.98, decay=0.0):
+    """Algorithm 1 as printed, the decay of algorithm 2 of Loshchilov & Hutter, and the average by its definition, number by number in extended precision."""
     real = np.longdouble
-    one, beta1, beta2, eps, memory = map(real, (1, beta1, beta2, eps, memory))
+    one, beta1, beta2, eps, memory, decay = map(real, (1, beta1, beta2, eps, memory, decay))
     out, passed = [real(t) for t in theta], []
     m, v = [real(0)] * len(theta), [real(0)] * len(theta)
     for k, (g, rate) in enumerate(zip(gradients, rates, strict=True), 1):
@@ -20,7 +20,7 @@ def published(theta, gradients, rates, beta1=0.9, beta2=0.999, eps=1e-8, memory=
             m[i] = beta1 * m[i] + (one - beta1) * real(g[i])
             v[i] = beta2 * v[i] + (one - beta2) * real(g[i]) ** 2
             m_hat, v_hat = m[i] / (one - beta1**k), v[i] / (one - beta2**k)
-            out[i] = out[i] - real(rate) * m_hat / (np.sqrt(v_hat) + eps)
+            out[i] = out[i] - real(rate) * (m_hat / (np.sqrt(v_hat) + eps) + decay * out[i])
         passed.append(list(out))
     weights = [memory ** (len(passed) - i) for i in range(1, len(passed) + 1)]
     average = [sum(w * p[i] for w, p in zip(weights, passed, strict=True)) / sum(weights) for i in range(len(theta))]
@@ -35,7 +35,9 @@ def run(theta, gradients, rates, **options):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"beta1": 0.5, "beta2": 0.9, "eps": 1e-3, "memory": 0.5}], ids=["defaults", "others"]
+    "options",
+    [{}, {"beta1": 0.5, "beta2": 0.9, "eps": 1e-3, "memory": 0.5}, {"decay": 0.7}],
+    ids=["defaults", "others", "decay"],
 )
 def test_adam_is_the_published_update(options):
     """Over 50 steps a dozen roundings each of numbers near 1 (theta) and 0.01 (a step): 100 eps leaves room.
@@ -53,7 +55,9 @@ def test_adam_is_the_published_update(options):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"beta1": 0.9001}, {"beta2": 0.9991}, {"eps": 2e-8}, {"memory": 0.981}], ids=lambda w: next(iter(w))
+    "wrong",
+    [{"beta1": 0.9001}, {"beta2": 0.9991}, {"eps": 2e-8}, {"memory": 0.981}, {"decay": 1e-9}],
+    ids=lambda w: next(iter(w)),
 )
 def test_control_a_constant_slightly_wrong_is_seen(wrong):
     rng = np.random.default_rng(0)

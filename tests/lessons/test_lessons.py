@@ -318,9 +318,10 @@ def test_a_blank_file_and_one_that_is_no_text_and_a_notebook_that_is_none(tmp_pa
     code, _, err = call(capsys, tmp_path)
     assert code == 2 and "is not UTF-8 text" in err and err.count("\n") == 1
     (tmp_path / "lesson_1.py").unlink()
-    (tmp_path / "lesson_1.ipynb").write_text("[1]")
-    code, _, err = call(capsys, tmp_path)
-    assert code == 2 and "is no notebook" in err
+    for text in ("[1]", '{"cells":' + "[" * 100_000):  # the second is nested beyond what the reader of JSON follows
+        (tmp_path / "lesson_1.ipynb").write_text(text)
+        code, _, err = call(capsys, tmp_path)
+        assert code == 2 and "is no notebook" in err
 
 
 def test_an_endless_loop_at_the_top_of_a_file_ends(tmp_path, monkeypatch):

@@ -385,6 +385,16 @@ def spoil(folder, how):
     elif how == "hex and sum":
         value = json.loads(file.read_text())["expected"]["trace"]["hex"][0]
         rewrite(folder, file.name, value, value[:-4] + f"{(int(value[-4], 16) + 1) % 16:x}" + value[-3:])
+    elif how == "hex beyond doubles":
+        value = json.loads(file.read_text())["expected"]["trace"]["hex"][0]
+        rewrite(folder, file.name, value, "0x1p99999")
+    elif how == "hex that is none":
+        value = json.loads(file.read_text())["expected"]["trace"]["hex"][0]
+        rewrite(folder, file.name, value, "a" * 9000)
+    elif how == "scale in words":
+        document = json.loads(file.read_text())
+        document["expected"]["trace"]["scale"] = "a" * 9000
+        rewrite(folder, file.name, file.read_text(), json.dumps(document))
     elif how == "key and sum":
         rewrite(folder, file.name, '"layers"', '"layer"')
 
@@ -402,6 +412,9 @@ SPOILT = {
     "manifest elsewhere": "manifest.json names '../energy-sin.json', expected a file in the same folder",
     "no manifest": "has no manifest.json; `numpyscore golden --out .*` writes",
     "hex and sum": r"energy-sin.json, trace: .* but the decimal beside it says",
+    "hex beyond doubles": "energy-sin.json, trace: '0x1p99999' and '.*' are no hex and decimal of a number",
+    "hex that is none": "energy-sin.json, trace: 'a{59} and '.*' are no hex and decimal of a number",
+    "scale in words": "energy-sin.json, trace: its scale is no array of numbers",
     "key and sum": r"energy-sin.json lacks what the schema numpyscore-vectors/1 asks for \(KeyError\('layers'\)\)",
 }
 
