@@ -90,7 +90,7 @@ def draw():
             ha="right",
             fontsize=8.5,
         )
-    left.set(xlim=(0.5, 4.3), ylim=(0.8, 12000), xticks=MODES)
+    left.set(xlim=(0.3, 4.3), ylim=(0.8, 12000), xticks=MODES)
     plots.labels(
         left, "modes at ±m, in standard deviations", "samples needed, maximum likelihood = 1", "Implicit: without noise"
     )
