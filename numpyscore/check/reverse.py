@@ -36,6 +36,9 @@ from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
 from .steps import MEAN, REPEATED, SIGMAS, VARIANCE, Misshapen, Step, langevin_flaw, noise_flaw
 
 KINDS = ("annealed", "ancestral", "ddim", "euler", "heun", "predictor-corrector")
+ALSO = {
+    "ddim": "euler"
+}  # Euler's step in sigma / c; so also in sigma where c stays, and in the time of a straight line
 LONG = 0.1  # error of right steps in the variance, above which the law decides nothing
 FAR = 40.0  # times that, at which clipping is
 SMALL = 0.1  # size of x_0 at which a step is measured: no clipping to [-1, 1] is felt
@@ -422,7 +425,7 @@ def _verdict(report, steps, kind, walk, by_law):
         pattern=f"first step, ({p.c[0]:.4g}, {p.s[0]:.4g}) to ({p.d[0]:.4g}, {p.t[0]:.4g}): x' = {first.alpha:.9g} x + {gamma} + {np.sqrt(first.var):.4g} z",
     )  # fmt: skip
     every = right(steps)
-    found = [entry for entry in every if kind in (None, entry[0])]
+    found = [entry for entry in every if kind in (None, entry[0]) or kind == ALSO.get(entry[0])]
     flaw = _wrong_level(steps, found or every, kind)
     if flaw:
         return report(FAIL, diagnosis=flaw)

@@ -486,3 +486,38 @@ def test_the_count_of_alarms_over_levels_counts():
 @pytest.mark.nightly
 def test_no_false_alarm_on_many_right_losses_over_levels():
     assert joint_alarms(500, 2) == []
+
+
+# ------------------------------------------------------------------------------- the user's own schedule, levels drawn inside
+
+STEPS = 50
+SCHEDULE = np.stack([np.sqrt(a := np.cumprod(1 - np.linspace(1e-3, 0.2, STEPS))), np.sqrt(1 - a)], axis=1)
+
+
+def ddpm(fn, x, rng, size=1.0, shift=0):
+    """A loss that draws its own timesteps; `size` of the noise and `shift` of what fn is told are mistakes."""
+    t, eps = rng.integers(0, STEPS, size=len(x)), rng.standard_normal(x.shape)
+    c, sigma = SCHEDULE[t, :1], SCHEDULE[t, 1:]
+    return np.mean((fn(c * x + size * sigma * eps, np.maximum(t - shift, 0)) - eps) ** 2)
+
+
+def sub_vp(t):
+    c = np.exp(-5 * t**2 - 0.05 * t)
+    return c, 1 - c**2
+
+
+def own_times(fn, x, rng):
+    t, eps = rng.uniform(0.02, 1, len(x)), rng.standard_normal(x.shape)
+    c, sigma = (a[:, None] for a in sub_vp(t))
+    return np.mean(np.sum((sigma * fn(c * x + sigma * eps, t) + eps) ** 2, axis=1))
+
+
+def test_levels_drawn_inside_are_held_to_the_users_schedule():
+    said = {"objective": "multilevel_denoising", "predicts": "eps", "levels": SCHEDULE}
+    assert check_loss(ddpm, **said)
+    for mistake in ({"size": 2.0}, {"shift": 1}):
+        report = check_loss(lambda fn, x, rng, m=mistake: ddpm(fn, x, rng, **m), **said)
+        assert report.verdict == "FAIL" and "level" in report.diagnosis, report
+    assert check_loss(own_times, objective="multilevel_denoising", kernel=sub_vp)
+    steeper = lambda t: (sub_vp(t)[0], sub_vp(t)[1] ** 0.5)
+    assert check_loss(own_times, objective="multilevel_denoising", kernel=steeper).verdict == "FAIL"

@@ -285,3 +285,15 @@ def test_a_score_of_which_nothing_was_claimed_is_told_how_far_from_a_gradient_it
     assert code == 0 and "usual" in out and "0.33 of its Jacobian" in out, out
     assert main(["check", f"{file}:plain", "--dim", "2", "--conservative"]) == 1
     assert "no energy has this score" in capsys.readouterr().out
+
+
+def test_euler_steps_of_the_flow_in_sigma_and_along_a_straight_line_are_euler_steps():
+    """x + (x - D)/sigma (sigma' - sigma), and x + (t' - t) v of x_t = (1 - t) x_0 + t eps: both are DDIM as well."""
+    in_sigma = lambda x, fn, level, to: x + (x - fn(x, level)) / level * (to - level)
+    assert check_reverse(in_sigma, levels=[10.0, 5.0, 2.0, 1.0, 0.5], kind="euler", predicts="x")
+    t = np.linspace(0.95, 0.05, 13)
+    along = lambda x, fn, level, to: x + (t[int(to)] - t[int(level)]) * fn(x, level)
+    line = np.stack([1 - t, t], axis=1)
+    assert check_reverse(along, levels=line, kind="euler", predicts="velocity")
+    turned = lambda x, fn, level, to: x - (t[int(to)] - t[int(level)]) * fn(x, level)
+    assert check_reverse(turned, levels=line, kind="euler", predicts="velocity").verdict == "FAIL"
