@@ -126,9 +126,10 @@ def test_blocks_of_samples_add_up(monkeypatch):
     x = np.random.default_rng(0).standard_normal((1000, 1))
     gradient, second = polynomial_family(x)
     whole = exponential_family(x, gradient, second[:, :, 0]), truncated_gaussian(x, -9, 9)
-    monkeypatch.setattr(estimators, "NUMBERS", 70)
-    close(exponential_family(x, gradient, second[:, :, 0]), whole[0])
-    close(truncated_gaussian(x, -9, 9).cov, whole[1].cov)
+    for numbers in (70, 1):  # many rows at a time, and one row where a row is more than a block
+        monkeypatch.setattr(estimators, "NUMBERS", numbers)
+        close(exponential_family(x, gradient, second[:, :, 0]), whole[0])
+        close(truncated_gaussian(x, -9, 9).cov, whole[1].cov)
 
 
 # ------------------------------------------------------------------------------- half-lines and boxes

@@ -1,6 +1,7 @@
 """Accuracy of the densities' log p and score against 80 digits, where every number carries its scale S with it.
 
-A `Sized` is a decimal and the size of its terms: of a sum the sum of sizes, of a product their product, of a function f(a) |f(a)| + |f'(a)| size.
+A `Sized` is a decimal and the size of its terms: of a sum the sum of sizes, of a product |a| size_b + size_a |b| - |a b|,
+of a function f(a) |f(a)| + |f'(a)| size: what the rounding of the terms does to it, to first order.
 The formulas are written down here as the docstrings have them, one point at a time.
 """
 
@@ -31,7 +32,8 @@ class Sized:
 
     def __mul__(self, other):
         other = sized(other)
-        return Sized(self.value * other.value, self.size * other.size)
+        a, b = abs(self.value), abs(other.value)
+        return Sized(self.value * other.value, a * other.size + self.size * b - a * b)
 
     def __neg__(self):
         return Sized(-self.value, self.size)

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import os
 import random
 import resource
@@ -116,7 +117,12 @@ def writers(folder):
 
 def disks(folder):
     """{what: (writers, those that ended otherwise than by one error and no torn file)} for a full disk and a folder that may not be written."""
-    faults, names = {"a full disk": [], "a read-only folder": []}, list(writers(Path(folder) / "any"))
+    faults, loaded = {"a full disk": [], "a read-only folder": []}, Path(folder) / "loaded"
+    loaded.mkdir()
+    names = list(writers(loaded))
+    for run in writers(loaded).values():  # once as they are: another user may not read the modules that they import
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            run()
     for what, found in faults.items():
         for name in names:
             out = Path(folder) / f"{what} {name}".replace(" ", "_")
@@ -161,15 +167,21 @@ QUESTIONS = """
 import sys
 sys.path.insert(0, {here!r})
 from interrupted import bits
-print(bits())
+print(bits(), bits(((300, (128,), 400),)))
 """
 
 
-def bits():
-    """SHA-256 of energies, scores, traces, every kind of gradient, samples and a fit: small products and large ones, on blocks and one thread's worth."""
+NOTE = (
+    "A product that is the work of one thread alone, such as those of a single batch of a network 128 wide in 300 dimensions, is left whole to "
+    "BLAS, which deals it to threads of its own and may round its last bits otherwise on another number of them."
+)
+
+
+def bits(shapes=((3, (5, 4), 7), (40, (64, 64), 3000))):
+    """SHA-256 of scores, traces, gradients, samples and a fit: a small batch, and a large one that is dealt to threads."""
     total = hashlib.sha256()
     for cls in (ns.EnergyMLP, ns.ScoreMLP):
-        for d, widths, n in ((3, (5, 4), 7), (40, (64, 64), 3000), (300, (128,), 400)):
+        for d, widths, n in shapes:
             rng = np.random.default_rng(0)
             model, x = cls.init(d, widths, "silu", rng=rng), rng.standard_normal((n, d))
             found = [
@@ -240,7 +252,8 @@ def report(args):
         )
     rows.append(("eight threads, one network", "the bits of one", "the same" if shared() else "OTHERS"))
     found = settings(threads=(1, 2, 8) if args.share < 1 else (1, 2, 4, 8))
-    kinds = len(set(found.values()))
+    pairs = {k: (both.split() * 2)[:2] for k, both in found.items()}
+    kinds, wide = (len({both[k] for both in pairs.values()}) for k in (0, 1))
     rows.append(
         (
             "OPENBLAS_NUM_THREADS 1 to 8, PYTHONHASHSEED 0, 1, 12345",
@@ -248,6 +261,9 @@ def report(args):
             f"{kinds} from {len(found)} runs",
         )
     )
+    seeds = {both[1] for (threads, _), both in pairs.items() if threads == 1}
+    rows.append(("one batch of a wide network: on one thread, any PYTHONHASHSEED", "one set of bits", str(len(seeds))))
+    rows.append(("the same on 1 to 8 threads", "see below", f"{wide} from {len(found)} runs"))
     return rows, "" if kinds == 1 else "\n".join(f"- {k}: {v[:300]}" for k, v in found.items())
 
 

@@ -335,7 +335,7 @@ def argued():
         if line.startswith("# "):
             reason = line[2:]
         elif line.strip():
-            out[tuple(part.strip() for part in line.split(" | "))] = reason
+            out[tuple(line.split("\t"))] = reason
     return out
 
 

@@ -148,3 +148,12 @@ def test_a_face_that_is_forgotten_is_noticed(monkeypatch):
     density = Uniform([1.0, -1.0], [2.0, 3.0])
     inside = expectation(lambda x: 1 + 0 * x[:, 0], density)  # the divergence of (x_1, 0)
     assert abs(inside.value - flux(lambda x: x * [1.0, 0.0], density).value) > 0.5
+
+
+@pytest.mark.parametrize(
+    "density", [Gaussian([0.0], [[1.0]]), Exponential([1.0]), Uniform([0.0], [1.0])], ids=lambda p: type(p).__name__
+)
+def test_the_evaluations_of_a_flux_are_the_points_it_asked_for(density):
+    asked = []
+    found = flux(lambda x: (asked.append(len(x)), -x)[1], density)
+    assert found.evaluations == sum(asked) > 100

@@ -487,3 +487,17 @@ def test_a_scalar_integral_prints_and_converts():
 def test_import_loads_no_scipy():
     code = "import sys, numpyscore.numerics.quadrature; sys.exit(any(m.startswith('scipy') for m in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_mass_beyond_an_end_is_claimed_twice_over():
+    """Of a geometric profile, whose continuation is known: r / (1 - r) of the outermost shell to infinity, a / -log r of the last node to an end."""
+    m, a, goal = 4, 1e-3, np.array([1e-300])
+    profile = (
+        a * 1.25 ** (np.arange(40) / m)[None]
+    )  # from the end inwards, each shell of m nodes 1.25 times the one before
+    outer = profile[0, :m].sum()
+    claim = lambda infinite: trapezoid._end(
+        profile, np.ones(40, bool), 9.0, trapezoid.SHELL / m, infinite, False, goal, None
+    )
+    assert claim(True).tail == pytest.approx(2 * outer * 0.8 / 0.2) and claim(True).ratio == pytest.approx(0.8)
+    assert claim(False).tail == pytest.approx(2 * a * m / np.log(1.25))

@@ -276,3 +276,10 @@ def test_what_a_row_says_of_the_vectors_is_the_loss_itself(cls):
             # eps/step^2 = 6e-14 is lost to second differences
             np.testing.assert_allclose(loss.per_sample[0], exact[name], rtol=1e-12, atol=1e-11, err_msg=name)
     assert len(named) == len(set(named)) and {name for name, row in OBJECTIVES.items() if row.losses} <= set(named)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_row_of_the_registry_says_what_its_loss_must_be_handed(name):
+    row = OBJECTIVES[name]
+    asked = [p for p in inspect.signature(row.function).parameters.values() if p.default is p.empty]
+    assert len(asked) == 2 + row.first + len(row.numbers) and row.first <= len(row.takes)  # beside the model and x

@@ -12,6 +12,7 @@ from numpyscore.networks.models import EnergyMLP, ScoreMLP
 from numpyscore.sampling.annealing import annealed_importance_sampling, tempered_langevin
 from numpyscore.sampling.langevin import langevin
 from numpyscore.sampling.normaliser import log_normaliser
+from numpyscore.sampling.targets import at_level
 
 SE = 4.0
 
@@ -100,3 +101,8 @@ def test_systematic_resampling_takes_each_row_as_often_as_its_weight_says():
     with np.errstate(divide="ignore"):
         times = np.bincount(way.resampled(np.log(w)), minlength=4)
     assert times.sum() == 4 and np.all(np.abs(times - w) < 1)
+
+
+def test_a_function_that_gives_bare_functions_is_told_how_to_make_them_scores():
+    with pytest.raises(TypeError, match=r"target\(2\).*SimpleNamespace\(score=s\)"):
+        at_level("annealed_langevin", lambda sigma: lambda x: -x, 2.0)
