@@ -242,7 +242,9 @@ class _Tail:
             at, piece = density.logpdf(np.array([[x]]))[0], [(x, end) if sign > 0 else (end, x)]
             total[-1] = integrate(push, edge, piece, logpdf=lambda y: density.logpdf(y) - at, rtol=rtol).value
         panels, share = self._panel(inner, outer)
-        for i in range(len(panels) - 1, 0, -1):  # nothing is asked at the start itself: its panel looks at the next knot
+        for i in range(
+            len(panels) - 1, 0, -1
+        ):  # nothing is asked at the start itself: its panel looks at the next knot
             total[i] = panels[i] + share[i] * total[i + 1]
         self.total = total
 
