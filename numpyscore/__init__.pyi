@@ -40,6 +40,7 @@ if sys.version_info < (3, 0):  # noqa: UP036  never: the places
     from .data.datasets import two_moons as two_moons
     from .densities import Banana as Banana
     from .densities import Beta as Beta
+    from .densities import Dirichlet as Dirichlet
     from .densities import Exponential as Exponential
     from .densities import Gamma as Gamma
     from .densities import Gaussian as Gaussian
@@ -48,10 +49,12 @@ if sys.version_info < (3, 0):  # noqa: UP036  never: the places
     from .densities import Laplace as Laplace
     from .densities import Logistic as Logistic
     from .densities import Parzen as Parzen
+    from .densities import Restricted as Restricted
     from .densities import Ring as Ring
     from .densities import StudentT as StudentT
     from .densities import TruncatedGaussian as TruncatedGaussian
     from .densities import Uniform as Uniform
+    from .densities import VonMisesFisher as VonMisesFisher
     from .densities.noise import bias as bias
     from .densities.noise import cosine_levels as cosine_levels
     from .densities.noise import coverage as coverage
@@ -64,6 +67,7 @@ if sys.version_info < (3, 0):  # noqa: UP036  never: the places
     from .densities.weights import box_weight as box_weight
     from .densities.weights import capped_weight as capped_weight
     from .densities.weights import distance_weight as distance_weight
+    from .densities.weights import interval_weight as interval_weight
     from .densities.weights import linear_weight as linear_weight
     from .densities.weights import log_weight as log_weight
     from .densities.weights import square_weight as square_weight
@@ -200,6 +204,10 @@ class Banana(Density):
 class Beta(Density):
     def __init__(self, a: ArrayLike = ..., b: ArrayLike = ...) -> None: ...
 
+class Dirichlet(Density):
+    alpha: Array
+    def __init__(self, alpha: ArrayLike) -> None: ...
+
 class Exponential(Density):
     def __init__(self, rate: ArrayLike = ...) -> None: ...
 
@@ -227,6 +235,10 @@ class Laplace(Density):
 class Logistic(Density):
     def __init__(self, loc: ArrayLike = ..., scale: ArrayLike = ...) -> None: ...
 
+class Restricted(Density):
+    intervals: Array
+    def __init__(self, density: Density, intervals: ArrayLike) -> None: ...
+
 class Ring(Density):
     def __init__(self, radius: float = ..., width: float = ..., dim: int = ...) -> None: ...
 
@@ -235,6 +247,11 @@ class StudentT(Density):
 
 class Uniform(Density):
     def __init__(self, lower: ArrayLike = ..., upper: ArrayLike = ...) -> None: ...
+
+class VonMisesFisher(Density):
+    direction: Array
+    concentration: float
+    def __init__(self, direction: ArrayLike, concentration: float = ...) -> None: ...
 
 class Parzen(GaussianMixture):
     data: Array
@@ -558,6 +575,7 @@ def geometric_levels(sigma_max: float, sigma_min: float, n: int) -> Array: ...
 def implicit(model: Network, x: ArrayLike, *, sigma: Sigma | None = ..., weights: ArrayLike | None = ..., gradient: bool = ...) -> Loss: ...
 def implicit_loss(score: ArrayLike, trace: ArrayLike) -> Array: ...
 def integrate(f: Callable[[Array], Any], frame: object, support: ArrayLike, *, logpdf: Callable[[Array], Any] | None = ..., rtol: float = ..., breaks: Sequence[Any] = ..., budget: int | None = ...) -> Integral: ...
+def interval_weight(intervals: ArrayLike, cap: ArrayLike = ...) -> tuple[Weight, Weight]: ...
 def kernel_stein_discrepancy(target: Any, x: ArrayLike, *, kernel: str = ..., bandwidth: float | None = ..., statistic: str = ..., bootstrap: str = ..., n_bootstrap: int = ..., flip: float = ..., rng: Rng = ...) -> Statistic: ...
 def kl_divergence(p: object, q: object, *, rtol: float = ...) -> Integral: ...
 def langevin(target: Any, x0: ArrayLike, step: float, n_steps: int, *, adjusted: bool = ..., sigma: Sigma | None = ..., rng: Rng = ..., thin: int | None = ...) -> Chains: ...

@@ -15,12 +15,15 @@ from .closed_forms import (
     TruncatedGaussian,
     Uniform,
 )
+from .intervals import Restricted
 from .mixtures import GaussianMixture, Parzen
+from .surfaces import Dirichlet, VonMisesFisher
 
 __all__ = [
     "Banana",
     "Beta",
     "Density",
+    "Dirichlet",
     "Exponential",
     "Gamma",
     "Gaussian",
@@ -29,8 +32,10 @@ __all__ = [
     "Laplace",
     "Logistic",
     "Parzen",
+    "Restricted",
     "Ring",
     "StudentT",
     "TruncatedGaussian",
     "Uniform",
+    "VonMisesFisher",
 ]

@@ -18,7 +18,8 @@ class Density:
     """What all densities share: checks, blocks of samples, dtype, and the quantities that follow from the others.
 
     A density adds `_logpdf`, `_score`, `_jacobian`, `_trace` on a float64 block of samples inside the support, `_sample`,
-    and a `frame`. The support is closed: at a finite end log p and score are the limits from inside, finite but for `Gamma` and `Beta`, powers there.
+    and a `frame`. The support is closed: at a finite end log p and score are the limits from inside, finite but for `Gamma`, `Beta` and `Dirichlet`,
+    powers there.
     Samples that are not (n, d), or not finite, raise ValueError; so do samples outside the support, except in logpdf and
     energy. Constructors raise ValueError naming the parameter that is not finite, not positive where it must be, of the
     wrong shape, or not a symmetric positive definite matrix. Complex and extended precision raise TypeError.

@@ -193,7 +193,7 @@ class StudentT(_Elliptical):
     scale : (d, d) shape matrix, [x]^2, or a positive scalar in the units of x, [x], meaning shape scale^2 * I
         The covariance is df / (df - 2) times the shape matrix, where df > 2.
 
-    Source: Kotz & Nadarajah (2004), Multivariate t Distributions and Their Applications, eq. 1.1.
+    Source: Kotz & Nadarajah (2004), Multivariate t Distributions and Their Applications.
     Test: test_closed_forms.py::test_logpdf_is_scipys
     """
 

@@ -286,7 +286,7 @@ def fisher_divergence(p, q, *, rtol=1e-10):
     -----
     Other authors call twice this number, without the 1/2, the Fisher divergence.
 
-    Source: Hyvarinen (2005), JMLR 6:695-709, equation 2.
+    Source: Hyvarinen (2005), JMLR 6:695-709, section 2.
     Test: test_noise.py::test_divergences_of_gaussians_in_closed_form
     """
     having("fisher_divergence", "p", p, "logpdf", "score")

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..common.inputs import numeric, positive
+from .intervals import union
 
 
 def linear_weight(lower=0.0):
@@ -66,6 +67,38 @@ def box_weight(lower, upper, cap=np.inf):
     return h, (lambda x: np.where(free | (distance(x) >= cap), 0.0, np.sign(middle - x)))
 
 
+def interval_weight(intervals, cap=np.inf):
+    """h = distance to the nearer end of the interval that holds x, h' = +-1, for a union of intervals. A pair for `generalised`.
+
+    Parameters
+    ----------
+    intervals : (m, 2) array, [x]
+        Ends in ascending order, the same for every column; infinite where there is none. Between them, outside, h is negative.
+    cap : positive float, [x]
+        Largest h, where h' is 0: see `capped_weight`.
+
+    Raises
+    ------
+    ValueError
+        If the intervals are not in order, or touch, or cap is not positive.
+
+    Source: Yu, Drton & Shojaie (2022), Information and Inference 11:739-780, whose domains have unions of intervals as sections.
+    Test: test_weights.py::test_the_weight_of_a_union_of_intervals
+    """
+    ends = union("interval_weight", intervals)
+    pairs = [box_weight(a, b, cap) for a, b in ends]
+
+    def nearest(x):
+        """(m, ...): h of each interval, of which the largest is that of the interval x is in, or nearest to."""
+        return np.stack([h(np.asarray(x, float)) for h, _ in pairs])
+
+    def h_prime(x):
+        slopes = np.stack([slope(np.asarray(x, float)) for _, slope in pairs])
+        return np.take_along_axis(slopes, nearest(x).argmax(0)[None], 0)[0]
+
+    return (lambda x: nearest(x).max(0)), h_prime
+
+
 def log_weight(lower=0.0, upper=np.inf, cap=1.5, scale=1.0):
     r"""h = min(log(1 + t), cap) with t the distance to the nearer end in units of `scale`, h' its derivative. A pair for `generalised`.
 
@@ -80,7 +113,7 @@ def log_weight(lower=0.0, upper=np.inf, cap=1.5, scale=1.0):
     cap : positive float
     scale : positive scalar or (d,) array, [x]
 
-    Source: Yu, Drton & Shojaie (2019), JMLR 20(76), section 6, recommend min(log(1 + x), c) among others.
+    Source: Yu, Drton & Shojaie (2019), JMLR 20(76), for bounded weights such as min(log(1 + x), c).
     Test: test_asymptotics.py::test_the_default_weight_of_truncated_gaussian_loses_least
     """
     distance, slope = box_weight(lower, upper)
@@ -136,29 +169,10 @@ def distance_weight(*, ball=None, polytope=None, cap=np.inf):
     Test: test_support.py::test_distance_weights_are_distances_and_their_gradients
     """
     where = "distance_weight"
-    if ball is None and polytope is None:
-        raise ValueError(
-            f"{where}: neither ball nor polytope is given; pass ball=(centre, radius) or polytope=(normals, offsets)."
-        )
     if not cap > 0:
         raise ValueError(f"{where}: cap is {cap}, expected a positive number, or inf for none.")
-    centre = radius = A = b = None
-    if ball is not None:
-        centre, radius = (
-            np.atleast_1d(np.asarray(numeric(where, "ball[0]", ball[0]), float)),
-            positive(where, "radius", ball[1]),
-        )
-    if polytope is not None:
-        A, b = (np.asarray(numeric(where, f"polytope[{i}]", a), float) for i, a in enumerate(polytope))
-        if A.ndim != 2 or b.shape != A.shape[:1] or not A.any(1).all():
-            raise ValueError(
-                f"{where}: normals have shape {A.shape} and offsets {b.shape}, expected (m, d) and (m,), no normal being 0."
-            )
-        length = np.linalg.norm(A, axis=1)
-        A, b = A / length[:, None], b / length
-    d = A.shape[1] if A is not None else centre.size if centre is not None else 0
-    if centre is not None and centre.shape != (d,):
-        raise ValueError(f"{where}: the centre has shape {centre.shape}, expected ({d},) as the normals have.")
+    centre, radius, A, b = _region(where, ball, polytope)
+    d = A.shape[1] if A is not None else len(centre)
 
     def nearest(x):
         """The distance (n,) to the nearest part of the boundary, and its gradient (n, d)."""
@@ -186,3 +200,26 @@ def distance_weight(*, ball=None, polytope=None, cap=np.inf):
         return np.where((away < cap)[:, None], gradient, 0.0)
 
     return h, h_prime
+
+
+def _region(where, ball, polytope):
+    """Centre (d,) and radius of a ball, normals (m, d) of length 1 and offsets (m,) of a polytope; None for what is not given."""
+    if ball is None and polytope is None:
+        raise ValueError(
+            f"{where}: neither ball nor polytope is given; pass ball=(centre, radius) or polytope=(normals, offsets)."
+        )
+    centre = radius = A = b = None
+    if ball is not None:
+        centre = np.atleast_1d(np.asarray(numeric(where, "ball[0]", ball[0]), float))
+        radius = positive(where, "radius", ball[1])
+    if polytope is not None:
+        A, b = (np.asarray(numeric(where, f"polytope[{i}]", a), float) for i, a in enumerate(polytope))
+        if A.ndim != 2 or b.shape != A.shape[:1] or not A.any(1).all():
+            raise ValueError(
+                f"{where}: normals have shape {A.shape} and offsets {b.shape}, expected (m, d) and (m,), no normal being 0."
+            )
+        length = np.linalg.norm(A, axis=1)
+        A, b = A / length[:, None], b / length
+    if centre is not None and centre.shape != (d := A.shape[1:] if A is not None else (centre.size,)):
+        raise ValueError(f"{where}: the centre has shape {centre.shape}, expected {d} as the normals have.")
+    return centre, radius, A, b

@@ -23,7 +23,20 @@ from ..learning.columns import left_out, look
 from ..learning.optimisers import minimise
 from ..networks.models import EnergyMLP, ScoreMLP
 from ..objectives.implicit import implicit
-from . import boundary, energy, generalised, integration_by_parts, levels, prices, sampling, score, trace, two_terms
+from . import (
+    boundary,
+    energy,
+    flows,
+    generalised,
+    integration_by_parts,
+    levels,
+    prices,
+    sampling,
+    score,
+    surfaces,
+    trace,
+    two_terms,
+)
 from .case import Case
 from .line import Line, line_of, step_of
 from .own import Own
@@ -52,7 +65,12 @@ __all__ = [
 CHAPTERS: tuple[Chapter, ...] = tuple(
     module.CHAPTER for module in (energy, score, integration_by_parts, two_terms, trace, generalised, levels, sampling)
 )
-CONTINUED = (boundary, prices)  # steps of chapters 3, 6 and 7 in files of their own, as levels continues noise
+CONTINUED = (
+    boundary,
+    prices,
+    surfaces,
+    flows,
+)  # steps of chapters 3, 6, 7 and 8 in files of their own, as levels continues noise
 STEPS: tuple[Step, ...] = tuple(step for chapter in CHAPTERS for step in chapter.steps)
 LINES = tuple(step for step in STEPS if step.kind == "line")
 
@@ -103,6 +121,7 @@ def named_densities():
         "half-normal": [densities.HalfNormal(np.array([1.0, 1.5])[:d]) for d in dims[:2]],
         "truncated-gaussian": [densities.TruncatedGaussian(mean[:d], np.eye(d), -1.0, 2.0) for d in dims[:2]],
         "uniform": [densities.Uniform(-np.ones(d), np.ones(d)) for d in dims[:2]],
+        "intervals": [densities.Restricted(densities.Gaussian(0.3, 1.0), [[-1.5, -0.5], [0.25, 2.0]])],
         "banana": [densities.Banana(0.3, 1.0)],
         "ring": [densities.Ring(2.0, 0.5)],
     }
@@ -242,6 +261,11 @@ def density_of(given):
         )
     if is_frozen(given):
         given = Frozen(given)
+    if hasattr(type(given), "chart"):
+        raise ValueError(
+            f"verify: density is {given!r}, on a surface; the lines are those of R^d. What changes on a surface has steps of its own: "
+            f"verify(only='on a sphere nothing is left')."
+        )
     return given if isinstance(given, Density) else Own(given)
 
 

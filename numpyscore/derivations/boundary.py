@@ -90,7 +90,7 @@ def clean_gamma(seed):
 @CHAPTER.example(
     "ratio matching on binary vectors",
     r"E \sum_i (q_i - p_i)^2 = E \sum_i (1 - q_i)^2 - \tfrac12 E \sum_i (1 - p_i), \quad p_i = P(x_i \,|\, x_{-i}),\; q_i \text{ likewise}",
-    "Hyvarinen (2007), Comput. Statist. Data Anal. 51:2499-2512, section 4, with g(u) = 1/(1 + u)",
+    "Hyvarinen (2007), Comput. Statist. Data Anal. 51:2499-2512, ratio matching with g(u) = 1/(1 + u)",
 )
 def ratio_matching(seed):
     """Without derivatives the flip of a bit takes their place: pairs (x, x with bit i flipped) are summed once each way, and neither Z nor P is needed."""

@@ -20,10 +20,11 @@ from .means import Mean, MonteCarlo, Quadrature
 STEP = 1e-30  # of a complex step
 LINEAR = {"cross", "score . w", "score g", "drift g"}  # means linear in the score of the data
 SQUARES = {"fisher", "explicit", "d explicit"}  # means of something quadratic in the score of the data
+ROUGH = {1: 1 << 11, 2: 1 << 13, 3: 1 << 15}  # points of a grid for a bound
 BUDGET = {1: 1 << 17, 2: 1 << 18, 3: 1 << 20}  # points of a grid: what a step may take, by dimension
 
 
-def integrated(columns, density, *, rtol=1e-12, breaks=()):
+def integrated(columns, density, *, rtol=1e-12, breaks=(), budget=None):
     """The means of columns(x), a dictionary of names, under a density, by quadrature on one grid."""
     names: list[str] = []
 
@@ -32,7 +33,7 @@ def integrated(columns, density, *, rtol=1e-12, breaks=()):
         names[:] = found
         return np.stack([*found.values()], 1)
 
-    integral = expectation(integrand, density, rtol=rtol, breaks=breaks, budget=BUDGET[density.dim])
+    integral = expectation(integrand, density, rtol=rtol, breaks=breaks, budget=budget or BUDGET[density.dim])
     return Quadrature(dict(zip(names, integral.value, strict=True)), dict(zip(names, integral.error, strict=True)))
 
 
@@ -92,12 +93,6 @@ class Case:
             "drift g": np.sum(s_0 * grad_g, 1),
             "laplacian g": laplacian_g,
         }
-        if hasattr(self.density, "slack"):
-            # what the columns may be off by: those linear in s_0, and its square, whose mean may be infinite where theirs are not
-            e, e_trace = self.density.slack(x)
-            out["slack"] = 2 * e * (1 + np.sqrt(np.sum(s**2, 1)))
-            out["slack of the trace"] = e_trace
-            out["slack of squares"] = 2 * e * (1 + np.sqrt(np.sum(s_0**2, 1)) + np.sqrt(np.sum(s**2, 1)) + e)
         for i in range(jacobian.shape[1]):
             out[f"cross {i}"] = s_0[:, i] * s[:, i]
             out[f"slope {i}"] = jacobian[:, i, i]
@@ -147,7 +142,29 @@ class Case:
     @functools.cached_property
     def moments(self):
         """Every column's mean."""
-        return self._means(self.columns, 1e-12 if self.dim < 3 and not hasattr(self.density, "slack") else 2e-10)
+        own = 2e-10 if self.exact else 1e-9  # no further than a differenced score carries
+        return self._means(self.columns, 1e-12 if self.dim < 3 and not hasattr(self.density, "slack") else own)
+
+    def _slack_columns(self, x):
+        """What the columns may be off by where the data's score had to be differenced: those linear in s_0, and its square, whose mean
+        may be infinite where theirs are not."""
+        s_0, s = (np.sqrt(np.sum(a**2, 1)) for a in (self.density.score(x), self.model.score(x)))
+        e, e_trace = self.density.slack(x)
+        slack = {
+            "slack": 2 * e * (1 + s),
+            "slack of squares": 2 * e * (1 + s_0 + s + e),
+            "slack of the trace": e_trace,
+        }
+        squares = 1 + s_0**2 + s**2
+        size = {"slack": np.sqrt((1 + s_0**2) * (1 + s**2)), "slack of squares": squares, "slack of the trace": squares}
+        return {**{name: size[name] + slack[name] for name in size}, **{f"size of {name}": size[name] for name in size}}
+
+    @functools.cached_property
+    def slack_moments(self):
+        """Means of these and of the size of what they are errors of; errors are too rough to be integrated sharply, and matter beside it."""
+        if self.samples is not None:
+            return averaged(self._slack_columns(self.samples))
+        return integrated(self._slack_columns, self.density, rtol=1e-8, breaks=self.breaks, budget=ROUGH[self.dim])
 
     @functools.cached_property
     def slope_moments(self):
@@ -180,6 +197,16 @@ class Case:
         return self.flux(lambda x: self.bend(x)[1])
 
     @property
+    def unbounded(self):
+        """Whether the data may lie anywhere in R^d."""
+        return bool(np.isinf(self.density.support).all()) and not hasattr(self.density, "intervals")
+
+    @property
+    def exact(self):
+        """Whether the data's score is given, by the density itself or by somebody; False where it has to be differenced."""
+        return getattr(self.density, "has", {"score": True})["score"]
+
+    @property
     def knows_trace(self):
         """Whether the trace of the data's score can be had; somebody's own density may have log p alone."""
         return getattr(self.density, "has_trace", True)
@@ -197,7 +224,12 @@ class Case:
         }
         kinds = {"slack": names & LINEAR or {n for n in names if n.startswith("cross ")}}
         kinds |= {"slack of squares": names & SQUARES, "slack of the trace": names & {"data trace"}}
-        return 8 * sum(self.moments.value[kind] for kind, found in kinds.items() if found)
+        if not any(kinds.values()):
+            return 0.0
+        found = [
+            Mean(self.slack_moments, {kind: 1.0, f"size of {kind}": -1.0}) for kind, names in kinds.items() if names
+        ]
+        return 8 * sum(abs(mean.value) + mean.error for mean in found)
 
     @functools.cached_property
     def slack_at_points(self):

@@ -13,7 +13,7 @@ from .means import EPS, integral, number
 from .steps import Chapter, Sides, failing, hypothesis
 
 CHAPTER = Chapter(1, "energy and normaliser")
-DEFINITION = "Boltzmann-Gibbs form; Hyvarinen (2005), JMLR 6:695-709, equation 1"
+DEFINITION = "Boltzmann-Gibbs form; Hyvarinen (2005), JMLR 6:695-709, section 1"
 
 
 def _line(a, b):

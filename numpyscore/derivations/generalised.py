@@ -8,7 +8,7 @@ diagonal of the Jacobian is weighted, so its d entries are needed and not their 
 import numpy as np
 
 from ..densities import Exponential, HalfNormal, TruncatedGaussian
-from ..densities.weights import box_weight, capped_weight, linear_weight, square_weight
+from ..densities.weights import box_weight, capped_weight, interval_weight, linear_weight, square_weight
 from ..estimation.estimators import exponential as exponential_estimate
 from ..networks.models import EnergyMLP
 from ..numerics.flux import flux
@@ -37,7 +37,10 @@ def _bounded(case):
 
 
 def weight(density):
-    """The distance to the nearer end of each side, and its derivative; for a half-line the distance to its end, at most 1."""
+    """The distance to the nearer end of each side, or of each interval of a union, and its derivative; for a half-line the distance to
+    its end, at most 1."""
+    if hasattr(density, "intervals"):
+        return interval_weight(density.intervals)
     lower, upper = density.support.T
     if np.isfinite(lower).all() and np.isinf(upper).all():
         return capped_weight(1.0, lower)
@@ -45,7 +48,9 @@ def weight(density):
 
 
 def _kinks(density):
-    """Where these weights have a kink, per axis: the middle of a box, one unit from the end of a half-line."""
+    """Where these weights have a kink, per axis: the middle of a box or an interval, one unit from the end of a half-line."""
+    if hasattr(density, "intervals"):
+        return (tuple(m for m in density.intervals.mean(axis=1).tolist() if np.isfinite(m)),)
     lower, upper = density.support.T
     half_lines = np.isfinite(lower).all() and np.isinf(upper).all()
     return tuple(

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..common.callables import called
 from ..common.inputs import count, generator
-from ..numerics.differences import SAFETY, STEPS, differences, widths
+from ..numerics.differences import SAFETY, STEPS, Derivative, differences, widths
 from ..numerics.quadrature import Frame
 
 PROPOSALS = 1 << 14  # for samples of a density that brings none
@@ -125,24 +125,35 @@ class Own:
         return width
 
     def _extrapolated(self, part, x, shape, width):
+        """Derivatives of a part at x with steps of at most width, halved row by row until they stay inside the support."""
         seen = lambda y: (self._ask(part, y, (len(y), *shape)), y)
-        room = np.minimum(x - self.support[:, 0], self.support[:, 1] - x)
+        room = np.minimum(x - self.support[:, 0], self.support[:, 1] - x)  # (n, d)
         if np.isinf(room).all():
             return differences(seen, x, width, shape)[0]
-        # rows by how near they are to an end: steps are halved until they stay inside, and rows with as many halvings go together
         with np.errstate(divide="ignore"):
-            halvings = np.ceil(np.log2(np.maximum(2 * width / room, 1.0)).max(axis=1)).clip(0, 1000).astype(int)
-        parts, order = [], np.argsort(halvings, kind="stable")
-        for rows in np.split(order, np.flatnonzero(np.diff(halvings[order])) + 1):
-            parts.append(differences(seen, x[rows], width / 2.0 ** halvings[rows[0]], shape)[0])
-        back = np.argsort(order)
-        value, error, second = (np.concatenate(entry)[back] for entry in zip(*parts, strict=True))
-        # within rounding of an end nothing can be differenced: beside it log p ~ a log r at most, so its derivative is about log p / (r log r)
-        lost = ~np.isfinite(value) | ~np.isfinite(error)
-        size = np.abs(np.maximum(np.nan_to_num(self._ask(part, x, (len(x), *shape)), neginf=-745.0), -745.0))
-        reach = np.maximum(room.min(axis=1), np.finfo(float).tiny ** 0.5).reshape(-1, *(1 for _ in shape))
-        bound = np.broadcast_to(((1 + size) / reach / (1 + np.abs(np.log(reach))))[..., None], value.shape) / SAFETY
-        return type(parts[0])(np.where(lost, 0.0, value), np.where(lost, bound, error), second)
+            halvings = np.ceil(np.log2(np.maximum(2 * width / room, 1.0))).clip(0, 1000)
+        value, error, second = differences(seen, x, width / 2.0**halvings, shape)[0]
+        rows = np.flatnonzero(~np.isfinite(value + error).reshape(len(x), -1).all(axis=1))
+        if len(rows):
+            bound = self._crude(part, x[rows], shape, room[rows])
+            lost = ~np.isfinite(value[rows] + error[rows])
+            value[rows], error[rows] = np.where(lost, 0.0, value[rows]), np.where(lost, bound / SAFETY, error[rows])
+        return Derivative(value, error, second)
+
+    def _crude(self, part, x, shape, room):
+        """Bounds (n, *shape, d) of derivatives within rounding of an end, where nothing can be differenced: twice the change per unit
+        on the way from x to twice its distance from the end, which a power of that distance does not exceed."""
+        at, bounds = self._ask(part, x, (len(x), *shape)), []
+        for j, (low, high) in enumerate(self.support):
+            inward = np.where(x[:, j] - low <= high - x[:, j], 1.0, -1.0)
+            y = x.copy()
+            y[:, j] += inward * np.maximum(room[:, j], 4 * np.spacing(np.abs(x[:, j])))
+            step = np.abs(y[:, j] - x[:, j]).reshape(-1, *(1 for _ in shape))
+            beside = self._ask(part, y, (len(y), *shape))
+            with np.errstate(invalid="ignore"):
+                change = np.nan_to_num(np.abs(beside - at), nan=np.inf) + 8 * EPS * (1 + np.abs(at))
+            bounds.append(2 * change / step)
+        return np.stack(bounds, axis=-1)
 
     def score(self, x):
         """Its own score (n, d), or log p differenced."""

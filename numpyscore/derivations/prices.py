@@ -19,7 +19,9 @@ from .noise import CHAPTER as NOISE
 from .noise import VINCENT
 from .steps import Sides, failing
 
-KOEHLER = "Koehler, Heckett & Risteski (2023), ICLR, arXiv:2210.00726; Diao (2023)"
+KOEHLER = (
+    "Koehler, Heckett & Risteski (2023), ICLR, arXiv:2210.00726; Diao (2023), Challenges of Score Matching, mzydiao.com"
+)
 SANDWICH = "Huber (1967); van der Vaart (1998), Asymptotic Statistics, Theorem 5.21"
 ERROR = 1e-11  # of a family that is differenced, relative
 

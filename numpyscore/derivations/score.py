@@ -26,6 +26,9 @@ def _path(case, log_p, score):
 
     rng = np.random.default_rng(case.seed)
     a, b = case.density.sample(16, rng=rng).reshape(2, 8, case.dim)
+    if hasattr(case.density, "intervals"):  # the path stays in the interval that it begins in
+        ends = case.density.intervals
+        b = np.clip(b, *ends[np.searchsorted(ends[:, 0], a[:, 0], side="right") - 1].T[:, :, None])
     along = lambda t: np.sum(score(a + t * (b - a)) * (b - a), 1)
     kinks = _crossings(case.density, a, b)
     right, error = quad_vec(along, 0.0, 1.0, epsabs=1e-13, epsrel=1e-13, norm="max", limit=200, points=kinks)
@@ -89,7 +92,7 @@ def data_score(case):
     "score at points",
     r"s_{0,i}(x) = \lim_{h \to 0} \frac{\log p_0(x + h e_i) - \log p_0(x - h e_i)}{2h}",
     DEFINITION,
-    needs=lambda case: case.dim <= 3 and case.smooth_data and np.isinf(case.density.support).all(),
+    needs=lambda case: case.dim <= 3 and case.smooth_data and case.unbounded,
 )
 def at_points(case):
     """log p differenced, the step extrapolated to 0 (Romberg), against the score at 16 points: it says where a wrong one is wrong."""
@@ -111,7 +114,7 @@ def at_points(case):
     "the log-derivative",
     r"p_0\, \nabla \log p_0 = \nabla p_0",
     "chain rule of the natural logarithm; the step on which the integration by parts hangs",
-    needs=lambda case: case.dim <= 3 and case.smooth_data and np.isinf(case.density.support).all(),
+    needs=lambda case: case.dim <= 3 and case.smooth_data and case.unbounded,
 )
 def log_derivative(case):
     """The density itself is differenced, not its logarithm, in units of p_0 at each of 16 points; along one coordinate, at the worst."""

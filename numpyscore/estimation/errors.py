@@ -81,13 +81,7 @@ def sandwich(model, x, objective=implicit, *, directions=None, weights=None, **o
     """
     where = "sandwich"
     network(where, model, x)
-    p = model.theta.size
-    V = np.eye(p) if directions is None else np.atleast_2d(np.asarray(numeric(where, "directions", directions), float))
-    if V.ndim != 2 or V.shape[1] != p or not len(V):
-        raise ValueError(
-            f"{where}: directions have shape {V.shape}, expected (k, {p}), directions in the space of theta."
-        )
-    finite(where, "directions", V)
+    V = _directions(where, model, directions)  # (k, p)
     if not model.activation.analytic:
         raise ValueError(
             f"{where}: activation {model.activation.name!r} does not take complex input, which the derivatives need; use tanh, softplus, "
@@ -96,7 +90,7 @@ def sandwich(model, x, objective=implicit, *, directions=None, weights=None, **o
     w = sample_weights(where, weights, len(x))
     if w is not None:
         options["weights"] = w
-    slopes, rows = [], []
+    slopes, rows = [], []  # d rho_n / dc_j, and the row j of A
     for v in V:
         loss = objective(model.with_theta(model.theta + 1j * STEP * v), x, **options)
         slopes.append((1.0 if w is None else w) * loss.per_sample.imag / STEP)  # (n,)
@@ -120,6 +114,20 @@ def sandwich(model, x, objective=implicit, *, directions=None, weights=None, **o
         )
     inverse = np.linalg.inv(A)
     return Sandwich(inverse @ B @ inverse / n, A, B)
+
+
+def _directions(where, model, directions):
+    """(k, p) directions in the space of model.theta; all axes for None."""
+    p = model.theta.size
+    if directions is None:
+        return np.eye(p)
+    V = np.atleast_2d(np.asarray(numeric(where, "directions", directions), float))
+    if V.ndim != 2 or V.shape[1] != p or not len(V):
+        raise ValueError(
+            f"{where}: directions have shape {V.shape}, expected (k, {p}), directions in the space of theta."
+        )
+    finite(where, "directions", V)
+    return V
 
 
 def weighted_mean(values, weights):

@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..common.inputs import finite, numeric, samples
+from ..common.inputs import finite, numeric
 from ..densities.weights import linear_weight, log_weight
 from ..networks.activations import activation
+from .arguments import data, given, refuse_outside, weight_pair
 from .errors import Estimate, ridge_of, sample_weights, weighted_mean
 
 NUMBERS = 1 << 18  # in one block of gradients
@@ -59,7 +60,7 @@ def gaussian(x, *, weights=None, ridge=0.0, covariance=False):
 
     Source: Hyvarinen (2005), JMLR 6:695-709, section 3.1.
     """
-    x = _data("gaussian", x)
+    x = data("gaussian", x)
     w, ridge = sample_weights("gaussian", weights, len(x)), ridge_of("gaussian", ridge)
     mean = weighted_mean(x, w)
     centred = x - mean
@@ -124,15 +125,15 @@ def exponential_family(
     Source: Hyvarinen (2007), Comput. Statist. Data Anal. 51:2499-2512; the sphere, Mardia, Kent & Laha (2016), arXiv:1604.08470.
     """
     where = "exponential_family"
-    x = _data(where, x)
+    x = data(where, x)
     n, d = x.shape
-    G = _given(where, "gradient", gradient, x, 3)
+    G = given(where, "gradient", gradient, x, 3)
     k = G.shape[1]
     if (h is None) != (h_prime is None):
         raise ValueError(
             f"{where}: h and h_prime go together, and only one was given; pass both, *linear_weight() for example."
         )
-    D2 = _given(where, "laplacian", laplacian, x, 2 if h is None else 3)
+    D2 = given(where, "laplacian", laplacian, x, 2 if h is None else 3)
     if G.shape != (n, k, d) or D2.shape != (n, k, d)[: D2.ndim]:
         raise ValueError(
             f"{where}: gradient has shape {G.shape} and laplacian {D2.shape}, expected ({n}, k, {d}) and "
@@ -140,15 +141,15 @@ def exponential_family(
         )
     w = w_prime = None
     if h is not None:
-        w, w_prime = (_given(where, name, a, x, 2) for name, a in (("h", h), ("h_prime", h_prime)))
+        w, w_prime = (given(where, name, a, x, 2) for name, a in (("h", h), ("h_prime", h_prime)))
         if w.shape != x.shape or w_prime.shape != x.shape:
             raise ValueError(
                 f"{where}: h has shape {w.shape} and h_prime {w_prime.shape}, expected that of x, {x.shape}."
             )
-    base = None if base_score is None else _given(where, "base_score", base_score, x, 2)
+    base = None if base_score is None else given(where, "base_score", base_score, x, 2)
     if base is not None and base.shape != x.shape:
         raise ValueError(f"{where}: base_score has shape {base.shape}, expected that of x, {x.shape}.")
-    _inside(where, x, w)
+    refuse_outside(where, x, w)
     blocks = lambda at: (G[at], D2[at], *(None if a is None else a[at] for a in (w, w_prime, base)))
     theta, cov = _fit(where, n, k * d, blocks, sample_weights(where, weights, n), ridge_of(where, ridge), covariance)
     return Estimate(theta, cov) if covariance else theta
@@ -185,11 +186,11 @@ def exponential(x, h=None, h_prime=None, *, weights=None, ridge=0.0, covariance=
 
     Source: Yu, Drton & Shojaie (2019), JMLR 20(76); Hyvarinen (2007) for h = x^2.
     """
-    x = _data("exponential", x)
+    x = data("exponential", x)
     if (x < 0).any():
         i, j = np.argwhere(x < 0)[0]
         raise ValueError(f"exponential: x[{i}, {j}] is {x[i, j]}, expected numbers >= 0 (first bad row: {i}).")
-    w, w_prime = _weights("exponential", x, h, h_prime, linear_weight())
+    w, w_prime = weight_pair("exponential", x, h, h_prime, linear_weight())
     each, ridge = sample_weights("exponential", weights, len(x)), ridge_of("exponential", ridge)
     total = weighted_mean(w, each) + ridge
     if not (total > 0).all():
@@ -239,7 +240,7 @@ def truncated_gaussian(
     Source: Hyvarinen (2007), Comput. Statist. Data Anal. 51:2499-2512; Yu, Drton & Shojaie (2019), JMLR 20(76).
     """
     where = "truncated_gaussian"
-    x = _data(where, x)
+    x = data(where, x)
     n, d = x.shape
     if not np.all((lower <= x) & (x <= upper)):
         i, j = np.argwhere(~((lower <= x) & (x <= upper)))[0]
@@ -257,21 +258,12 @@ def truncated_gaussian(
         w, w_prime = (a(x) for a in log_weight(lower, upper, scale=scale))  # h without unit
         w_prime = w_prime * scale
     else:
-        w, w_prime = _weights(where, x, h, h_prime, None)
+        w, w_prime = weight_pair(where, x, h, h_prime, None)
         w, w_prime = w / scale**2, w_prime / scale  # per dimension, h s^2 keeps its value
     first, second = np.triu_indices(d)
-    off = np.where(first == second, 0.5, 1.0)
+    blocks = lambda at: (*_quadratic(z[at], first, second), w[at], w_prime[at], None)
     k = d + len(first)
-
-    def blocks(at):
-        G, D2, row = np.zeros((len(z[at]), k, d)), np.zeros((1, k, d)), np.arange(d, k)
-        G[:, np.arange(d), np.arange(d)] = 1  # z_i
-        G[:, row, first] -= off * z[at][:, second]  # -z_i z_j, and with the next line -z_i^2/2
-        G[:, row, second] -= off * z[at][:, first]
-        D2[:, row, first] -= first == second
-        return G, D2, w[at], w_prime[at], None
-
-    theta, spread = _fit(where, n, k * d, blocks, each, ridge, covariance)  # x_i first, then x_i x_j by rows, i <= j
+    theta, spread = _fit(where, n, k * d, blocks, each, ridge, covariance)  # eta, then K_ij by rows, i <= j
     K = np.zeros((d, d))
     K[first, second] = K[second, first] = theta[d:]
     least = np.linalg.eigvalsh(K)[0]
@@ -285,14 +277,35 @@ def truncated_gaussian(
     moments = Moments(centre + scale * (cov @ theta[:d]), 0.5 * (cov + cov.T) * np.outer(scale, scale))
     if not covariance:
         return moments
-    J = np.zeros((k, k))  # d (mean, cov) / d theta: m = C eta, dm = C (d eta - dK m), dC = -C dK C
+    J = _moments_by_natural(cov, theta[:d], scale)
+    return Estimate(moments, J @ spread @ J.T)
+
+
+def _quadratic(z, first, second):
+    """Derivatives (n, k, d) and second derivatives (1, k, d) of the statistics z_i, then -z_i^2/2 and -z_i z_j by rows, i <= j."""
+    n, d = z.shape
+    k, row = d + len(first), np.arange(d, d + len(first))
+    half = np.where(first == second, 0.5, 1.0)  # the two lines below meet where i = j
+    G, D2 = np.zeros((n, k, d)), np.zeros((1, k, d))
+    G[:, np.arange(d), np.arange(d)] = 1
+    G[:, row, first] -= half * z[:, second]
+    G[:, row, second] -= half * z[:, first]
+    D2[:, row, first] -= first == second
+    return G, D2
+
+
+def _moments_by_natural(cov, eta, scale):
+    """d (mean, cov) / d (eta, K) (k, k) of m = C eta, C = K^-1, in the units of the data: dm = C (d eta - dK m), dC = -C dK C."""
+    d = len(eta)
+    first, second = np.triu_indices(d)
+    J = np.zeros((d + len(first), d + len(first)))
     J[:d, :d] = cov * scale[:, None]
     for row, (i, j) in enumerate(zip(first, second, strict=True), start=d):
         dK = np.zeros((d, d))
         dK[i, j] = dK[j, i] = 1.0
-        J[:d, row] = -scale * (cov @ dK @ cov @ theta[:d])
+        J[:d, row] = -scale * (cov @ dK @ cov @ eta)
         J[d:, row] = -(cov @ dK @ cov * np.outer(scale, scale))[first, second]
-    return Estimate(moments, J @ spread @ J.T)
+    return J
 
 
 def product_of_experts(
@@ -336,7 +349,7 @@ def product_of_experts(
     Source: Hyvarinen (2005), JMLR 6:695-709; Hyvarinen (2007).
     """
     where = "product_of_experts"
-    x = _data(where, x)
+    x = data(where, x)
     W, b = (np.asarray(numeric(where, name, a), float) for name, a in (("W", W), ("b", b)))
     if W.ndim != 2 or W.shape[0] != x.shape[1] or b.shape != W.shape[1:]:
         raise ValueError(
@@ -443,50 +456,3 @@ def _solve(where, A, b, what):
 def _slices(n, width):
     step = max(1, NUMBERS // width)
     return (slice(start, min(n, start + step)) for start in range(0, n, step))
-
-
-def _data(where, x):
-    """Samples in float64, at least one."""
-    x = samples(where, x)
-    if x.size == 0:
-        raise ValueError(
-            f"{where}: x has shape {x.shape}, expected at least one row and one column; an estimate needs data."
-        )
-    return _float(where, "x", x)
-
-
-def _float(where, name, a):
-    if a.dtype.kind == "c":
-        raise TypeError(f"{where}: {name} is complex, expected real numbers; pass {name}.real.")
-    return np.asarray(a, float)
-
-
-def _given(where, name, value, x, ndim):
-    """An array with one entry per sample, or what a function of x returns."""
-    a = numeric(where, name, value(x) if callable(value) else value)
-    if a.ndim != ndim or len(a) != len(x):
-        shape = ("n", "k", "d")[:ndim] if name in ("gradient", "laplacian") else ("n", "d")
-        raise ValueError(f"{where}: {name} has shape {a.shape}, expected ({', '.join(shape)}) with n = {len(x)}.")
-    finite(where, name, a)
-    return _float(where, name, a)
-
-
-def _weights(where, x, h, h_prime, usual):
-    """h and h' at the samples (n, d), the usual ones if none are given."""
-    if (h is None) != (h_prime is None):
-        raise ValueError(f"{where}: h and h_prime go together, and only one was given; pass both, or neither.")
-    pair = usual if h is None else (h, h_prime)
-    w, w_prime = (_given(where, name, a, x, 2) for name, a in zip(("h", "h_prime"), pair, strict=True))
-    if w.shape != x.shape or w_prime.shape != x.shape:
-        raise ValueError(f"{where}: h has shape {w.shape} and h_prime {w_prime.shape}, expected that of x, {x.shape}.")
-    _inside(where, x, w)
-    return w, w_prime
-
-
-def _inside(where, x, w):
-    if w is not None and (w < 0).any():
-        i, j = np.argwhere(w < 0)[0]
-        raise ValueError(
-            f"{where}: h[{i}, {j}] is {w[i, j]} at x[{i}, {j}] = {x[i, j]}, expected h >= 0 (first bad row: {i}): the sample lies "
-            f"outside the support; remove such rows, or give the weight of the support that the data have."
-        )

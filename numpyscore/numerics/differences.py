@@ -65,11 +65,11 @@ def other_widths(x, step=None):
 
 
 def stencil(x, width, columns):
-    """x +- h_k e_j for all k, and j of the columns: (2, STEPS, c, n, d)."""
-    h = width / 2.0 ** np.arange(STEPS)[:, None]  # (STEPS, d)
-    moves = np.zeros((STEPS, len(columns), x.shape[1]))
-    moves[:, np.arange(len(columns)), columns] = h[:, columns]
-    return x + np.array([1.0, -1.0])[:, None, None, None, None] * moves[None, :, :, None, :]
+    """x +- h_k e_j for all k, and j of the columns: (2, STEPS, c, n, d); width (d,), or (n, d) of each row its own."""
+    h = np.broadcast_to(width, x.shape) / 2.0 ** np.arange(STEPS)[:, None, None]  # (STEPS, n, d)
+    moves = np.zeros((STEPS, len(columns), *x.shape))
+    moves[:, np.arange(len(columns)), :, columns] = np.moveaxis(h[:, :, columns], 2, 0)
+    return x + np.array([1.0, -1.0])[:, None, None, None, None] * moves
 
 
 def differences(function, x, width, shape=()):
@@ -79,7 +79,7 @@ def differences(function, x, width, shape=()):
     ----------
     function : callable (r, d) -> values (r, *shape), and the points (r, d) that it saw, rounded to its dtype
     x : (n, d) array
-    width : (d,) array, largest half-widths
+    width : (d,) array, largest half-widths, or (n, d), those of each row
     shape : shape of one value
 
     Returns
@@ -96,7 +96,8 @@ def differences(function, x, width, shape=()):
         found = []
         for first in range(0, d, wide):
             columns = np.arange(first, min(first + wide, d))
-            points = stencil(x[start : start + block], width, columns)
+            here = width[start : start + block] if width.ndim == 2 else width
+            points = stencil(x[start : start + block], here, columns)
             r, c = points.shape[3], np.arange(len(columns))
             values, seen = function(points.reshape(-1, d))
             evaluations += len(values)

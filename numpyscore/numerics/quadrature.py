@@ -402,7 +402,8 @@ def expectation(g, density, *, rtol=1e-12, breaks=(), budget=None):
     ----------
     g : callable, (n, d) -> (n,) or (n, ...)
     density : anything with .dim, .support (d, 2) and .logpdf(x) -> (n,)
-        Its .frame says where it lives. Without one: median and quartiles of .sample(1000, rng=0), else the unit frame.
+        Its .frame says where it lives. Without one: median and quartiles of .sample(1000, rng=0), else the unit frame. A density on a
+        surface has a .chart, coordinates with a density of their own, over which the mean is taken.
     rtol, breaks, budget : see integrate
 
     Returns
@@ -418,6 +419,8 @@ def expectation(g, density, *, rtol=1e-12, breaks=(), budget=None):
     Test: test_quadrature.py::test_moments, test_honest_and_sharp
     """
     needs("expectation", "g", g, density)
+    if (chart := getattr(density, "chart", None)) is not None:  # on a surface: over its coordinates
+        return expectation(lambda u: g(chart.place(u)), chart.density, rtol=rtol, breaks=breaks, budget=budget)
     ends, rtol = support_of("expectation", density.support), positive("expectation", "rtol", rtol)
     rows = Rows("expectation", "g", g, mass=True)
     frame, cuts = frame_of(density, ends), per_axis("expectation", breaks, len(ends))

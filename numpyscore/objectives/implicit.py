@@ -38,7 +38,7 @@ def explicit(model, x, target_score, *, sigma=None, weights=None, gradient=True)
     -----
     Without the 1/2 (as in some papers) multiply by 2; a mean over dimensions is this divided by d.
 
-    Source: Hyvarinen (2005), JMLR 6:695-709, equation 2.
+    Source: Hyvarinen (2005), JMLR 6:695-709, section 2.
     """
     network("explicit", model, x)
     points = model.points("explicit", x, sigma)

@@ -43,7 +43,7 @@ def regularised(model, x, lam, *, sigma=None, weights=None, gradient=True):
     Of a Gaussian score -a x the loss is a^2 x^2/2 - a d + lambda a^2 d: the minimiser shrinks to a = 1/(var + 2 lambda), so 2 lambda
     acts as an added variance.
 
-    Source: Kingma & LeCun (2010), NeurIPS 23, equation 4.
+    Source: Kingma & LeCun (2010), Regularized estimation of image statistics by score matching, NeurIPS 23.
     """
     where = "regularised"
     network(where, model, x)

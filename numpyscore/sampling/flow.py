@@ -23,7 +23,7 @@ from .targets import at_level, score_and_trace, score_of, starts
 NUMBERS = 1 << 14  # in the state of one block of samples
 LEAST = 3e-14  # relative tolerance below which SciPy's solvers see rounding alone
 PATIENCE = 300  # steps after which, and after as many more, it is asked whether the explicit rule is held back by its stability
-STABLE = 3.0  # step x rate of contraction at which it is: the rule is stable to about 6 (Hairer, Norsett & Wanner 1993, section II.10)
+STABLE = 3.0  # step x rate of contraction at which it is: the rule is stable to about 6 (Hairer, Norsett & Wanner 1993)
 FINER = 100.0  # times finer for the implicit rule, of order 5 at most, whose errors add up
 FLOOR = 2.3e-14  # its least tolerance
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from nightly import mostly
 
 from numpyscore import check_loss
-from numpyscore.check.losses.batch import function_of
+from numpyscore.check.losses.levels import function_of
 
 MANY = "multilevel_denoising"
 
@@ -56,6 +57,7 @@ def test_what_may_be_a_function_of_the_level():
 # ------------------------------------------------------------------------------- what fn is told
 
 INDEX = lambda rng, n: rng.integers(1, 11, n) / 11
+DRAWN = [pytest.param(lambda rng, n: rng.uniform(0.05, 0.95, n), marks=pytest.mark.nightly), INDEX]
 TOLD = {  # what fn is told in place of t
     "the next row": lambda t, rng: np.roll(t, -1),
     "reversed": lambda t, rng: t[::-1],
@@ -65,7 +67,7 @@ TOLD = {  # what fn is told in place of t
 }
 
 
-@pytest.mark.parametrize("draw", [lambda rng, n: rng.uniform(0.05, 0.95, n), INDEX], ids=["times", "steps"])
+@pytest.mark.parametrize("draw", DRAWN, ids=["times", "steps"])
 @pytest.mark.parametrize("name", TOLD)
 def test_another_level_than_the_noise_has_is_found(name, draw):
     report = check_loss(diffusion(TOLD[name], draw=draw), objective=MANY, predicts="eps")
@@ -89,7 +91,7 @@ def test_timesteps_may_be_told_in_any_unit(told):
     assert check_loss(given(told, schedule=lambda t: TABLE[t].T), objective=MANY, levels=TABLE, predicts="eps")
 
 
-@pytest.mark.parametrize("draw", [lambda rng, n: rng.uniform(0.05, 0.95, n), INDEX], ids=["times", "steps"])
+@pytest.mark.parametrize("draw", DRAWN, ids=["times", "steps"])
 @pytest.mark.parametrize(
     "told", [lambda t: t, lambda t: np.round(1000 * t), lambda t: np.log(np.tan(np.pi * t / 2)), lambda t: 0 * t]
 )
@@ -187,7 +189,7 @@ SCHEDULES = {  # c and sigma, and their derivatives
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("name", mostly(SCHEDULES, "to data", "sub-VP"))
 def test_a_velocity_has_the_direction_of_time(name):
     schedule, slopes = SCHEDULES[name]
 

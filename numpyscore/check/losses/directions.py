@@ -95,10 +95,7 @@ def law(caller, kind, setting, pick, rng):
     if same:
         return Naming(FAIL, SHARED, "the mean of v v^T has rank one"), K, error
     if uneven:
-        text = (
-            "directions not isotropic: the mean of v v^T is not a multiple of I, so v.J v does not average to the trace"
-        )
-        return Naming(FAIL, text, f"M/K = {np.array2string(V / K, precision=2)}".replace("\n", "")), K, error
+        return Naming(FAIL, UNEVEN, f"M/K = {np.array2string(V / K, precision=2)}".replace("\n", "")), K, error
     return (None, K, error) if not fixed else (Naming("", FIXED, ""), K, error)
 
 
@@ -123,7 +120,7 @@ def by_arrays(caller, kind, setting, rng):
     found = identify(table)
     if not found.fit.near:
         return None
-    own, b, C, d = found.own, found.b, found.C, setting.d
+    own, b, C = found.own, found.b, found.C
     wrong = _without(own, b, C) or (_of_rows(caller, kind, setting, table, found, rng) if found.cross < 1e-6 else None)
     if wrong is not None or found.cross > 1e-6 or np.abs(b).max() > 1e-6 * np.abs(C).max():
         return Unheard(wrong) if wrong is not None else None
@@ -131,28 +128,21 @@ def by_arrays(caller, kind, setting, rng):
     mean = identify(Answers(caller, kind, Trial(setting._replace(n=MANY, x=many), setting.x[:1], None), rng))
     if not mean.fit.near:
         return None
-    N, M, error = mean.own[0], mean.C[0], SIGMAS * np.sqrt(2 / MANY)
+    return _of_means(own, C, mean.own[0], mean.C[0])
+
+
+def _of_means(own, C, N, M):
+    """The `Unheard` of the arrays of rows (n, d, d), and their means N and M over many equal rows."""
+    d, error, text = len(N), SIGMAS * np.sqrt(2 / MANY), lambda m: np.array2string(m, precision=3).replace("\n", "")
     a, k = np.trace(N) / d, np.trace(M) / d
     even = lambda m: np.abs(m - np.trace(m) / d * np.eye(d)).max() <= error * abs(np.trace(m) / d)
     if not even(M):
-        text = (
-            "directions not isotropic: the mean of v v^T is not a multiple of I, so v.J v does not average to the trace"
-        )
-        return Unheard(Naming(FAIL, text, f"M/K = {np.array2string(M / k, precision=2)}".replace("\n", "")))
+        return Unheard(Naming(FAIL, UNEVEN, f"M/K = {text(M / k)}"))
     if not even(N):
         ones = np.allclose(own / np.trace(own, axis1=1, axis2=2)[:, None, None], np.ones((d, d)) / d, atol=1e-6)
-        which = (
-            "the square of the sum of the score's entries (summed before it is squared)"
-            if ones
-            else "a square that averages to no multiple of |s|^2"
-        )
-        return Unheard(
-            Naming(
-                FAIL,
-                f"wrong square: {which} stands in place of the square",
-                f"N = {np.array2string(N, precision=3)}".replace("\n", ""),
-            )
-        )
+        summed = "the square of the sum of the score's entries (summed before it is squared)"
+        which = summed if ones else "a square that averages to no multiple of |s|^2"
+        return Unheard(Naming(FAIL, f"wrong square: {which} stands in place of the square", f"N = {text(N)}"))
     ratio = np.sum(own * C) / np.sum(C * C)
     if np.abs(own - ratio * C).max() <= 1e-6 * np.abs(own).max():
         return Unheard(None, 1.0, ratio, 1e-6, k)
@@ -164,6 +154,7 @@ def by_arrays(caller, kind, setting, rng):
     return Unheard(None, k / a, 1.0, 2 * error, 1.0, apart)
 
 
+UNEVEN = "directions not isotropic: the mean of v v^T is not a multiple of I, so v.J v does not average to the trace"
 APART = "the square and the curvature use different directions: right on average, and noisier"
 
 

@@ -1,14 +1,356 @@
-"""What must hold between the levels that a denoising loss was handed: every level used, nobody told another's, targets of one's own level."""
+r"""One batch of many rows: of each noisy point c, sigma, what fn is told beside it, and the w, p and q of the loss there, w 1/2 |fn - (p eps + q x)|^2.
+
+A right loss makes all of them functions of the level that the point has, what fn is told one to one, and draws eps whatever the level is. Which
+function it is need not be known.
+"""
+
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..report import FAIL
 from .denoising import is_form
-from .names import Naming
-from .trials import noisy
+from .identify import SPARE, Answers, solve
+from .names import Naming, factor
+from .trials import mixture, noisy, with_mixture
 
+ROWS = 40
 BATCHES = 40  # in which a level must turn up
+HANDED = {"level", "t", "sigma", "alpha"}  # parameters by which a loss takes the level of its rows
 ALIKE = 1e-6
+SMOOTH = 2.5  # ranges that a function of the level may go up and down; what belongs to other rows goes through a dozen
+DEPENDENT = 0.75  # rank correlation of 40 rows; independent ones exceed it once in 1e8
+ORDERS = {
+    "the next row": lambda a: np.roll(a, -1),
+    "the previous row": lambda a: np.roll(a, 1),
+    "the rows in reversed order": lambda a: a[::-1],
+}
+
+
+class Batch(NamedTuple):
+    """The M noisy points of a `Trial`: `given` is the level that the loss was handed for each, `told` what fn is told; None where there is none."""
+
+    trial: Any
+    given: np.ndarray | None
+    told: np.ndarray | None
+    level: np.ndarray  # (M,), arctan(sigma/c): 0 is data, pi/2 is noise
+    exact: bool  # in double precision
+    close: float = ALIKE  # what w, p and q are known to, of the largest of each
+    w: np.ndarray | None = None
+    p: np.ndarray | None = None
+    q: np.ndarray | None = None
+
+    @property
+    def varied(self):
+        """Whether the rows have different levels."""
+        return bool(np.ptp(self.level) > ALIKE)
+
+
+def widened(caller, kind, setting, rng):
+    """The `Trial` of a loss with `ROWS` rows in place of a few, and all else as it is."""
+    L, noise = setting.levels, setting.extras["noise"]
+    index = rng.permutation(np.resize(np.arange(L), ROWS))
+    extras = setting.extras | {"noise": rng.standard_normal((*noise.shape[:-2], ROWS, setting.d)), "level": index}
+    level = setting.level if np.ndim(setting.level) == 0 else _levels(caller, setting, index, rng)
+    x = 0.3 + 1.2 * rng.standard_normal((ROWS, setting.d))
+    return noisy(caller, kind, setting._replace(n=ROWS, x=x, extras=extras, level=level), rng)
+
+
+def of_many_rows(caller, kind, setting, scale, rng):
+    """The `Batch` of a loss for `ROWS` rows, without w, p and q; None where its noise is not known. The data are mapped by `scale`, if at all."""
+    trial = widened(caller, kind, setting, rng)
+    B = mixture(trial, caller.eps)
+    if B is not None and np.allclose(B.T @ B, np.eye(setting.d), atol=1e-6):
+        trial = with_mixture(trial, B, caller.eps) or trial
+    if trial.trouble or not np.all(trial.sigma > 0):
+        return None
+    trial, level = trial._replace(c=trial.c / scale, scale=scale), trial.setting.level
+    handed = np.ndim(level) > 0 and bool(HANDED & caller.takes.keys())
+    given = np.asarray(level)[trial.row] if handed else None
+    out = Batch(trial, given, trial.told, np.arctan2(trial.sigma, trial.c), caller.eps < 1e-10)
+    beside = () if trial.beside is None else trial.beside.T  # whatever fn is told, labels and levels
+    same = (t for t in beside if not _alike(t) and one_to_one(t, out))
+    return out._replace(told=next(same, next((t for t in beside if not _alike(t)), out.told)))
+
+
+def _levels(caller, setting, index, rng):
+    """A level for each row of a loss that is handed one: of the user's schedule both ends, and others at random."""
+    schedule = caller.known["levels"]
+    if schedule is not None:
+        picked = np.concatenate([np.array([0, 1, -2, -1]) % len(schedule), rng.integers(len(schedule), size=ROWS - 4)])
+        return picked if schedule.ndim == 2 else schedule[picked]
+    if {"sigmas", "alphas", "level"} & caller.takes.keys():
+        return setting.extras["sigmas"][index]
+    return rng.uniform(0.05, 0.95, ROWS)
+
+
+def with_values(caller, kind, batch, rng):
+    """The `Batch` with w, p and q of every point; as it was where the loss is not of that form."""
+    trial, M = batch.trial, len(batch.level)
+    if M > 2 * ROWS:
+        return batch
+    answers = Answers(caller, kind, trial, rng).grow(3 * M + 1 + SPARE)
+    parts = (0.5 * answers.S**2, answers.S * trial.eps, answers.S * trial.data[trial.row])
+    fit = solve(np.concatenate([np.sum(part, axis=-1) for part in parts], axis=1), answers.values, caller.eps)
+    w, a, b = fit.coefficients.reshape(3, M)
+    if not fit.near or np.abs(w).max() <= 1e-9 * max(np.abs(a).max(), np.abs(b).max()):
+        return batch
+    doubt = fit.doubt.reshape(3, M)
+    doubt = np.abs(doubt[0]).max() / np.abs(w).max() + np.abs(doubt[1:]).max() / max(np.abs(a).max(), np.abs(b).max())
+    with np.errstate(all="ignore"):
+        return batch._replace(w=M * w, p=-a / w, q=-b / w, close=max(ALIKE, 10 * float(doubt)))
+
+
+# ------------------------------------------------------------------------------- functions of the level
+
+
+def function_of(values, level, close=ALIKE, size=None):
+    """Whether values (M,), known to `close` of their size, could be a function of the level: one where the level is one, few ups and downs between."""
+    if not np.all(np.isfinite(values)):
+        return False
+    allowed = close * (np.abs(values).max() if size is None else size)
+    order = np.lexsort((values, level))
+    a, at = values[order], level[order]
+    same = np.diff(at) <= 1e-3 * close * np.abs(at).max()
+    return bool(np.all(np.diff(a)[same] <= allowed) and _path(a) <= SMOOTH * np.ptp(a) + len(a) * allowed)
+
+
+def one_to_one(told, batch):
+    """Whether what fn is told (M,) and the level could be functions of each other; numbers that are told may be rounded if the level is no number."""
+    level, close = batch.level, ALIKE if batch.exact else 1e-4
+    t, at = _classes(told, close), _classes(level, close)
+    repeated = at.max() < len(at) / 2
+    counted = repeated or (batch.given is not None and batch.given.dtype.kind in "iu")
+    pairs = len(set(zip(t.tolist(), at.tolist(), strict=True)))
+    if repeated and pairs == t.max() + 1 == at.max() + 1:
+        return True
+    if counted and pairs > t.max() + 1 and _spread(level, t) > 1e-3 * np.ptp(level):
+        return False
+    return all(_path(a[np.lexsort((a, b))]) <= SMOOTH * np.ptp(a) for a, b in ((told, level), (level, told)))
+
+
+def _path(a):
+    return np.abs(np.diff(a)).sum()
+
+
+def _classes(a, close):
+    """(M,) numbers 0, 1, ... of the values that are alike."""
+    order = np.argsort(a, kind="stable")
+    out = np.empty(len(a), int)
+    out[order] = np.concatenate([[0], np.cumsum(np.diff(a[order]) > close * max(np.abs(a).max(), 1e-300))])
+    return out
+
+
+def _spread(level, classes):
+    """The largest range of levels within one class."""
+    return max(np.ptp(level[classes == k]) for k in range(classes.max() + 1))
+
+
+def _other(holds):
+    """The first other order of the rows in which something holds; "" if it does in none."""
+    return next((word for word, order in ORDERS.items() if holds(order)), "")
+
+
+# ------------------------------------------------------------------------------- rules: what is wrong, as (diagnosis, pattern); None
+
+
+def _told_whatever_the_noise_is(batch, trials):
+    if batch.varied or batch.told is None or _alike(batch.told) or len(batch.told) != len(batch.trial.setting.x):
+        return None
+    if any(np.ptp(t.sigma) > ALIKE or np.ptp(t.c) > ALIKE for t in trials) or any(map(_alike, batch.trial.beside.T)):
+        return None  # one level for a batch, beside labels
+    text = "levels mixed: the noise of all points has one size, whatever level fn is told: it is not multiplied by the level's sigma"
+    return text, f"told {batch.told.min():.4g} to {batch.told.max():.4g}, sigma {batch.trial.sigma[0]:.4g} throughout"
+
+
+def _kernel_of_two_levels(batch, trials):
+    c, sigma = batch.trial.c, batch.trial.sigma
+    if _alike(c) or _alike(sigma) or function_of(sigma, c) or function_of(c, sigma):
+        return None
+    other = _other(lambda order: len(c) == len(batch.trial.setting.x) and function_of(order(sigma), c))
+    text = f"levels mixed: the noise of a row has the sigma of {other or 'another row'}, beside a scale c of x that is its own: neither is a function of the other"
+    return text, "c and sigma of one point belong to different levels"
+
+
+def _told_one_level(batch, trials):
+    others = [v for t in trials if t.told is not None for v in t.told[t.sigma > 0]]
+    if batch.told is None or not batch.varied or not _alike(batch.told) or _alike(np.array([*others, batch.told[0]])):
+        return None
+    text = "level told: fn is told one level for all rows of a batch (that of its first row?), where the noise of each row has its own"
+    return text, f"told {batch.told[0]:.4g} in all rows"
+
+
+def _told_another(batch, trials):
+    told = batch.told
+    if told is None or not batch.varied or _alike(told) or one_to_one(told, batch):
+        return None
+    rows = len(told) == len(batch.trial.setting.x)
+    other = _other(lambda order: rows and one_to_one(order(told), batch))
+    text = f"level told: fn is told the time or level of {other or 'another row, or one drawn apart'}, not that of the noise which its point has: neither is a function of the other"
+    turns = _path(told[np.argsort(batch.level)]) / np.ptp(told)
+    return text, f"along the levels in order, what fn is told goes through {turns:.1f} of its ranges"
+
+
+def _noise_of_the_level(batch, trials):
+    if not batch.varied or batch.given is not None or len(batch.level) > 2 * ROWS:
+        return None
+    ranks = lambda a: np.argsort(np.argsort(a, axis=0, kind="stable"), axis=0, kind="stable")
+    r = np.corrcoef(ranks(batch.level), ranks(batch.trial.eps), rowvar=False)[0, 1:]
+    if np.abs(r).max() <= DEPENDENT:
+        return None
+    text = "one key: the noise of a row goes with its level: both are made of the same random numbers (one key, one seed); split the key"
+    return (
+        text,
+        f"rank correlation {r[np.abs(r).argmax()]:.2f} between the level and dimension {np.abs(r).argmax()} of the noise",
+    )
+
+
+def _weight_of_another(batch, trials):
+    if (
+        batch.w is None
+        or not batch.varied
+        or _alike(batch.w, batch.close)
+        or function_of(batch.w, batch.level, batch.close)
+    ):
+        return None
+    other = _other(lambda order: function_of(batch.w, order(batch.level), batch.close))
+    if not other:
+        return None
+    text = f"weights of other rows: the weight of a row is made of the level of {other}"
+    return text, "weights and errors of different rows are paired"
+
+
+def _target_of_another(batch, trials):
+    if batch.w is None or not batch.varied or _smooth(batch):
+        return None
+    other = _other(lambda order: _smooth(batch._replace(level=order(batch.level))))
+    if not other:
+        return None
+    return (
+        f"level of the target: the target of a row is made with the level of {other}",
+        "p and q belong to another level",
+    )
+
+
+RULES = (
+    _told_whatever_the_noise_is, _kernel_of_two_levels, _told_one_level, _told_another, _noise_of_the_level, _weight_of_another, _target_of_another,
+)  # fmt: skip
+
+
+def questions(batch, trials):
+    """The FAIL of the first rule that finds something; None."""
+    said = next((said for rule in RULES if (said := rule(batch, trials))), None)
+    return None if said is None else Naming(FAIL, *said)
+
+
+def _alike(a, close=ALIKE):
+    return bool(np.ptp(a) <= close * np.abs(a).max())
+
+
+def _smooth(batch):
+    """Whether the target has factors that are functions of the level, where rows have a weight."""
+    use = np.abs(batch.w) > 1e-6 * np.abs(batch.w).max()
+    p, q, level = batch.p[use], batch.q[use], batch.level[use]
+    size = max(np.abs(p).max(), np.abs(q).max())
+    return function_of(p, level, batch.close, size) and function_of(q, level, batch.close, size)
+
+
+def weights_note(batch):
+    """A note on weights that are no function of the level; ()."""
+    if batch is None or batch.w is None or not batch.varied or function_of(batch.w, batch.level, batch.close):
+        return ()
+    return (
+        "another convention: the weights of the rows are no function of their level (a mask, or numbers drawn for them)",
+    )
+
+
+def smooth(batch):
+    """Whether a batch of several levels was measured, and its target p eps + q x has p and q that are functions of the level."""
+    return batch is not None and batch.w is not None and batch.varied and _smooth(batch)
+
+
+def averaged(caller, kind, batch, trials, r, rng):
+    """A FAIL if all rows of a batch have one weight, and it is another one in the next batch: the mean over the rows of a function of the level."""
+    groups = [r.of[:, 0] == t for t in range(len(trials))]
+    several = [g for g in groups if np.ptp(r.sigma[g]) > 1e-3]
+    if not several or not all(_alike(r.w[g]) for g in several):
+        return None
+    sizes = [r.levels[np.flatnonzero(g)[0]]._replace(sigma=1.0, scale=1.0) for g in several]
+    means = {word: [np.mean(r.sigma[g] ** power) for g in several] for power, word in POWERS}
+    of = next((w for w, m in means.items() if _lawful([r.w[g][0] for g in several] / np.array(m), sizes, r.rtol)), None)
+    if of is None:
+        if _lawful([r.w[g][0] for g in several], sizes, r.rtol):
+            return None
+        first = batch.trial.setting if batch is not None and batch.w is not None else None
+        if first is None or not _alike(batch.w, batch.close):
+            return None
+        other = noisy(caller, kind, first._replace(seed=first.seed + 1), rng)
+        again = None if other.trouble else with_values(caller, kind, batch._replace(trial=other, w=None), rng)
+        if (
+            again is None
+            or again.w is None
+            or not _alike(again.w, batch.close)
+            or _alike(np.array([again.w[0], batch.w[0]]), 10 * batch.close)
+        ):
+            return None
+    which = f"that of {of}" if of else "another one in every batch"
+    text = f"weights averaged: every row has the mean weight of its batch, {which}, and levels none of their own"
+    cause = "weights (n, 1) times losses (n,) make (n, n)"
+    return Naming(
+        FAIL,
+        f"{text}; a product of shapes ({cause})",
+        f"weight = mean of {of or 'a function of the level'} over the rows of a batch",
+    )
+
+
+POWERS = ((2, "sigma^2"), (1, "sigma"), (-1, "1/sigma"), (-2, "1/sigma^2"))
+
+
+def _lawful(values, sizes, rtol):
+    """Whether values, one for each trial, follow a law in the sizes alone."""
+    found = factor(values, sizes, rtol)
+    return found.known and not found.form
+
+
+# ------------------------------------------------------------------------------- velocities
+
+
+def velocity(batch, r, trials):
+    """+1 if targets are the velocity (c' x + sigma' eps) of the points as the time goes that the loss is handed, or fn is told; -1 if minus that.
+
+    None where there is no such time, and 0 where they are neither. The derivatives are those of a spline through the batch.
+    """
+    from scipy.interpolate import CubicSpline
+
+    if batch is None or not batch.varied:
+        return None
+    time = batch.given if batch.given is not None else batch.told
+    if time is None or _alike(time):
+        return None
+    t, first = np.unique(time, return_index=True)
+    kernel = np.stack([batch.trial.c, batch.trial.sigma], axis=1)
+    if len(t) < 6 or np.abs(kernel - kernel[first][np.searchsorted(t, time)]).max() > ALIKE:
+        return None
+    of = lambda trial: (
+        trial.told if batch.given is None else np.broadcast_to(trial.setting.level, trial.setting.n)[trial.row]
+    )
+    at = np.array([of(trials[k])[p] for k, p in r.of], float)
+    inside = (at >= t[0]) & (at <= t[-1])
+    if not inside.any():
+        return None
+    c, s = CubicSpline(t, kernel[first])(at[inside], 1).T
+    p, q = r.p[inside], r.q[inside]
+    k = (p * s + q * c) / (s * s + c * c)
+    off = np.hypot(p - k * s, q - k * c) / np.hypot(p, q)
+    if off.max() > COARSE or np.ptp(k) > COARSE * np.abs(k).max():
+        return 0
+    return int(np.sign(k[0]))
+
+
+COARSE = 0.03  # of the derivative of a spline through forty points
+
+
+# ------------------------------------------------------------------------------- levels that the loss was handed
 
 
 def numbers(trial):

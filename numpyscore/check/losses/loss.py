@@ -13,7 +13,7 @@ import numpy as np
 from ...common.inputs import generator, positive
 from ...densities.weights import linear_weight
 from ..report import FAIL, INCONCLUSIVE, PASS, CheckReport
-from . import controls, directions, levels, structure
+from . import controls
 from .denoising import PARAMETRISATIONS
 from .names import COARSEST, Naming
 from .noise import denoised
@@ -73,6 +73,7 @@ def check_loss(
         Step that a finite-difference loss takes, or is told.
     predicts : None, "score", "eps", "x", "v" or "velocity"
         What the network of a denoising loss is meant to predict, as the sampler uses it; a target of another kind, or of the wrong sign, is a FAIL.
+        A velocity is dx~/dt of the noisy points, as the time goes that the loss is handed or fn is told.
     score_of : callable score_of(out, y, level) -> score, optional
         How the user's sampler turns fn's answer out (n, d) at y (n, d) into a score; level is what the loss told fn, (n,), or sigma.
     levels : array, optional
@@ -101,7 +102,7 @@ def check_loss(
     The noisy points of a denoising loss may be c x + sigma eps with any c (variance preserving, cosine, straight line): c is measured by moving
     x, sigma by the noise that was heard, row by row; the target must be -eps/sigma. A fn called as fn(x), not as fn.score(x), may predict
     eps, x, v or a velocity instead: the score that follows from it is in the notes. Weights of levels are a convention; a level that never turns
-    up, a target with another level's sigma, and an fn that is told another level than that of its noise are not.
+    up, a target or weight with another row's level, and an fn that is told another level than that of its noise are not.
 
     With torch and jax the derivative in the model's scale is checked too: a detached graph has the right value and the wrong gradient.
 
@@ -226,13 +227,7 @@ def _investigate(where, caller, settings, kinds, rng):
         if found[-1].naming.verdict == PASS:
             break
     if not found:
-        said = "; ".join(
-            f"with fn {PRONOUN[k]} {k}, {type(e).__name__}: {str(e).rstrip('.')}" for k, e in errors.items()
-        )
-        raise ValueError(
-            f"{where}: loss could not be called: {said}. It is called as loss(fn, x, ...) with fn(x) like a network and x (n, d); for "
-            f"another interface put a function around it, for other arrays pass wrap=."
-        ) from next(iter(errors.values()))
+        raise _not_called(where, errors) from next(iter(errors.values()))
     order = {PASS: 2, INCONCLUSIVE: 1, FAIL: 0}
     best = max(
         range(len(found)),
@@ -241,6 +236,15 @@ def _investigate(where, caller, settings, kinds, rng):
     kind, naming, _, details = found[best]
     caller.way, caller.came = states[best]
     return _report(where, caller, settings, kind, naming, details)
+
+
+def _not_called(where, errors):
+    """The ValueError of a loss that could be called with fn of no kind."""
+    said = "; ".join(f"with fn {PRONOUN[k]} {k}, {type(e).__name__}: {str(e).rstrip('.')}" for k, e in errors.items())
+    return ValueError(
+        f"{where}: loss could not be called: {said}. It is called as loss(fn, x, ...) with fn(x) like a network and x (n, d); for "
+        f"another interface put a function around it, for other arrays pass wrap=."
+    )
 
 
 def _examined(caller, kind, settings, rng):
@@ -277,6 +281,3 @@ def _report(where, caller, settings, kind, naming, details):
     return CheckReport(
         where, naming.verdict, summary, None, naming.pattern, naming.diagnosis, resolution, notes, details
     )
-
-
-__all__ = ["check_loss", "directions", "levels", "structure"]

@@ -1,21 +1,17 @@
-"""Denoising losses: what they do to the data, what they pull their model to at every noisy point, and what must hold between levels."""
+"""Denoising losses: what they pull their model to at every noisy point, and what is said of it."""
 
 import numpy as np
 
 from ...common.arrays import to_numpy
 from ..report import FAIL, INCONCLUSIVE, PASS
-from . import batch, denoising, levels
-from .hearing import NORMAL
+from . import denoising, levels, perturbation
 from .identify import NEAR, Answers, identify
 from .names import COARSEST, SQUARE, Level, Naming, factor, missing, name_wrong
 from .plain import near_note, target_named, unusable
-from .structure import PIECES, shape_of
+from .structure import PIECES, shape_of, unexplained
 from .terms import CALLS, observation, search, vocabulary
-from .trials import SINGLE, as_asked, mixture, noisy, rows_of, with_mixture
-from .unexplained import unexplained
+from .trials import SINGLE, noisy, rows_of
 
-MANY = 1000
-SIGMAS = 6.0
 TROUBLE = {
     "unseen": "its points are hidden from the probe (a compiled function); let the loss take noise= (unit normals)",
     "not held": "it draws noise that no seed holds; let the loss take rng= (or key, generator, noise)",
@@ -28,350 +24,45 @@ MIXED = "levels mixed: only some of the levels or rows count at a time (a maximu
 
 def denoised(caller, kind, settings, rng):
     """(`Naming`, sense, details) of a denoising loss with fn of one kind."""
-    trials = [noisy(caller, kind, s, rng) for s in settings]
-    if any(t.trouble == "unseen" for t in trials) and not caller.uncompiled:
-        caller.uncompiled = True
-        trials = [noisy(caller, kind, s, rng) for s in settings]
-    covariances = ()
-    if all(t.trouble == "not heard" for t in trials):
-        mixed = _mixed(caller, kind, trials, rng)
-        trials, covariances = mixed if mixed is not None else (_inferred(caller, kind, trials, rng), ())
-    trials, mapped = _of_mapped_data(trials)
+    trials, covariances, mapped = perturbation.known(caller, kind, settings, rng)
     tables = [Answers(caller, kind, t, rng) for t in trials]
-    wrong = unusable([t.grow(CALLS) for t in tables[:2]]) or _perturbation(caller, trials)
+    wrong = unusable([t.grow(CALLS) for t in tables[:2]]) or perturbation.perturbation(caller, trials)
     if wrong is not None:
         return wrong, 1, {}
     if any(np.abs(C - np.eye(len(C))).max() > 1e-6 for C in covariances):
-        joined = _correlated(caller, trials, covariances, tables)
-        return (_drawn(caller, kind, trials, rng) or joined if joined.verdict == PASS else joined), 1, {}
+        naming = perturbation.correlated(caller, trials, covariances, tables)
+        naming = (perturbation.drawn(caller, kind, trials, rng) or naming) if naming.verdict == PASS else naming
+        return naming, 1, {}
     trouble = next((t.trouble for t in trials if t.trouble not in ("", "inferred")), "")
     if trouble:
         return Naming(INCONCLUSIVE, f"hidden randomness: {TROUBLE[trouble]}", ""), 0, {}
     naming, sense, details = _read(caller, kind, trials, tables, rng)
     if naming.verdict != FAIL:
-        naming = _drawn(caller, kind, trials, rng) or naming
+        naming = perturbation.drawn(caller, kind, trials, rng) or naming
+    naming = _with_caveats(caller, trials, naming, mapped)
+    return naming, sense if naming.verdict != INCONCLUSIVE or not naming.diagnosis.startswith(CAVEATS) else 0, details
+
+
+CAVEATS = ("coupled noise", "not heard")
+
+
+def _with_caveats(caller, trials, naming, mapped):
+    """The `Naming` with what must be said of the noise; no FAIL where that noise is coupled to the data, or was inferred."""
     notes = naming.notes + mapped
     if caller.eps < SINGLE and any(t.single for t in trials) and not any(n.startswith("right up to") for n in notes):
         notes = (near_note(SINGLE), *notes)
         naming = naming._replace(resolution=max(naming.resolution, COARSEST))
-    notes += denoising.kernel_note(
-        *(np.concatenate([getattr(t, k)[t.sigma > 0] for t in trials]) for k in ("c", "sigma"))
-    )
-    if any(t.coupled for t in trials) and naming.verdict == FAIL:
-        return (
-            Naming(
-                INCONCLUSIVE,
-                f"coupled noise: the noise goes to other rows when the data change (an assignment, optimal transport); {naming.diagnosis}",
-                naming.pattern,
-                notes,
-            ),
-            0,
-            details,
-        )
-    if any(t.trouble for t in trials):
-        notes += ("the noise was not heard; its size was inferred from that of many rows",)
-        if naming.verdict == FAIL:
-            return (
-                Naming(
-                    INCONCLUSIVE, f"not heard: {naming.diagnosis}; but {TROUBLE['not heard']}", naming.pattern, notes
-                ),
-                0,
-                details,
-            )
-    return naming._replace(notes=notes), sense, details
-
-
-# ------------------------------------------------------------------------------- what happens to the data
-
-
-def _of_mapped_data(trials):
-    """(the trials with c beside scale (x + offset), notes) of a loss that maps its data affinely before they are noised.
-
-    The scale is what makes all c one, or the kernel variance preserving, or a straight line; 1 where nothing does.
-    """
-    if not any(t.offset is not None for t in trials):
-        return trials, ()
-    c, s = (np.concatenate([getattr(t, k) for t in trials if t.offset is not None]) for k in ("c", "sigma"))
-    with np.errstate(all="ignore"):
-        scales = (c, c / np.sqrt(1 - s**2), c / (1 - s))
-        scale = next((float(a.mean()) for a in scales if np.ptp(a) <= 1e-9 * np.abs(a).max()), 1.0)
-    scale = float(np.round(scale)) if abs(scale - np.round(scale)) <= 1e-9 and round(scale) else scale
-    rest = [np.where(np.abs(t.c / scale - 1) <= 1e-9, 1.0, t.c / scale) for t in trials if t.c is not None]
-    of = iter(rest)
-    trials = [t if t.c is None else t._replace(c=next(of), scale=scale) for t in trials]
-    words = dict.fromkeys(_map_in_words(t) for t in trials if t.offset is not None)
-    note = f"another convention: the data are mapped to {' or '.join(words)} before the noise is added; the score learnt is that of the mapped data"
-    return trials, (note,)
-
-
-def _map_in_words(trial):
-    """scale (x + offset) in words."""
-    b = trial.scale * trial.offset
-    x = "x" if trial.scale == 1 else f"{trial.scale:.6g} x"
-    return (
-        f"{x} {'-' if b[0] < 0 else '+'} {abs(b[0]):.6g}"
-        if np.ptp(b) <= 1e-9 * np.abs(b).max()
-        else f"{x} + a constant vector"
-    )
-
-
-def _perturbation(caller, trials):
-    """A FAIL if something is wrong with the noisy points themselves."""
-    if any(t.trouble in ("not heard", "not scaled") for t in trials) and (changed := _changed(trials)) is not None:
-        return changed
-    if shared := next((said for rule in SHARED if (said := rule(trials))), None):
-        return Naming(FAIL, *shared)
-    trials = [t for t in trials if t.sigma is not None]
-    if not trials:
-        return None
-    if all(np.all(t.c == 0) for t in trials):
-        return Naming(FAIL, "data not used: the points at which fn is asked do not depend on x", "x~ = noise")
-    if all(np.all(t.clean) for t in trials):
-        text = "clean point: the score is taken at the clean x, never at the noisy x + sigma eps"
-        return Naming(FAIL, text, "fn was asked at x and nowhere else")
-    heard = [t for t in trials if not t.trouble]
-    if len(heard) < len(trials):
-        return None
-    used = [{int(k) for k in t.source[t.sigma > 0, 0]} for t in heard]
-    drawn = {t.draws[k].name for t, u in zip(heard, used, strict=True) for k in u}
-    if "noise" in caller.takes and "given" not in drawn:
-        text = "noise: the noisy points are not x + sigma noise with the noise that was given; another noise is drawn, or x is changed"
-        return Naming(FAIL, text, "x~ - x is not proportional to the noise")
-    if "noise" in caller.takes and _other_rows(heard):
-        text = "noise: the noisy points are not x + sigma noise with the noise that was given, row by row"
-        return Naming(FAIL, text, "x~ - x is proportional to the noise of another row")
-    odd = sorted(
-        {
-            t.draws[k].name
-            for t, u in zip(heard, used, strict=True)
-            for k in u
-            if t.draws[k].law != NORMAL and t.draws[k].name != "given"
-        }
-    )
-    if odd:
-        return Naming(
-            FAIL,
-            f"not Gaussian: the target -eps/sigma is right for Gaussian noise alone, and the noise is drawn by {', '.join(odd)}",
-            "the draws were heard",
-        )
-    return None
-
-
-NO_NOISE = "dimensions without noise: some dimensions (columns) of the points get no noise, or it is masked; the target has noise in all"
-
-
-def _changed(trials):
-    """The FAIL of noisy points that are c x + sigma eps but for some entries; None if they are not."""
-    what = []
-    for t in trials:
-        rows, of = rows_of(t.draws, t.setting.d)
-        rows = rows[[t.draws[k].law == NORMAL for k, _ in of]] if len(of) else rows
-        for p in [] if t.sigma is None else np.flatnonzero(np.isnan(t.sigma)):
-            shift = t.points[p] - t.c[p] * t.setting.x[t.row[p]]
-            with np.errstate(all="ignore"):
-                ratio = shift / rows  # (K, d)
-            same = np.abs(ratio[:, :, None] / ratio[:, None] - 1) <= 1e-6
-            agree = np.where(np.isfinite(ratio) & (ratio != 0), same.sum(2), 0) if len(rows) else np.zeros((1, 1))
-            if agree.max() < 2:
-                continue
-            k, j = np.unravel_index(agree.argmax(), agree.shape)
-            off = ~same[k, j]
-            zero, edge = np.abs(shift[off]) <= 1e-12, np.abs(shift[off] / ratio[k, j])
-            what += ["zero" if z else f"{e:.6g}" for z, e in zip(zero, edge, strict=True)]
-            what += [f"at {v:.6g}" for v in np.abs(t.points[p, off])]
-    if any(np.sum(np.abs(t.points) == np.abs(t.points).max()) > 2 for t in trials):
-        edge = np.abs(trials[0].points).max()
-        text = f"clipped points: the noisy points are clipped (clamped) at {edge:.4g}; they are not c x + sigma eps, and their law is no Gaussian perturbation"
-        return Naming(FAIL, text, f"several entries stand at {edge:.4g}")
-    columns = [np.abs(t.points - t.c[:, None] * t.setting.x[t.row]).max(0) for t in trials if t.c is not None]
-    if columns and all(np.any(c == 0) and np.any(c > 0) for c in columns):
-        return Naming(FAIL, NO_NOISE, "x~ = c x in some columns")
-    if not what:
-        return None
-    if what.count("zero") > len(what) / 4:
-        return Naming(FAIL, NO_NOISE, "x~ = c x there")
-    often = max(set(what), key=what.count)
-    if what.count(often) > 2 and often.startswith("at"):
-        return Naming(
-            FAIL,
-            f"clipped points: the noisy points are clipped (clamped) {often}; they are not c x + sigma eps, and their law is no Gaussian perturbation",
-            f"{what.count(often)} entries stand {often}",
-        )
-    if what.count(often) > 2:
-        return Naming(
-            FAIL,
-            f"clipped noise: the noise is clipped (truncated) at {often} standard deviations; the target -eps/sigma is right for Gaussian noise alone",
-            f"{what.count(often)} entries stand there",
-        )
-    return None
-
-
-def _drawn(caller, kind, trials, rng):
-    """A FAIL of noise that is the same in every call, or that comes from the random numbers of something else."""
-    trial = trials[0]
-    if "noise" not in caller.takes:
-        other = as_asked(caller, kind, trial.setting._replace(seed=trial.setting.seed + 7), rng)
-        if np.array_equal(other.points, trial.points):
-            text = "fixed noise: another seed gives the same noise; it never changes (a generator or key made anew inside the loss), and the network learns one noise for each row"
-            return Naming(FAIL, text, "another seed, the same points")
-    for draws in (t.draws for t in trials):
-        keyed = [(d.key, d.value.shape, d.name) for d in draws if d.key is not None]
-        for k, (key, *what) in enumerate(keyed):
-            if any(key == other and what != more for other, *more in keyed[:k]):
-                text = "one key: two different draws of the loss come from one key, or one state; what they give is not independent (the time and the noise, say): split the key"
-                return Naming(FAIL, text, f"{what[1]} {what[0]} from the key of an earlier draw")
-    return None
-
-
-def _shifts(trials):
-    """x~ - c x (M, d) and the row of the data (M,) of the points that have noise, of each trial in which c is known."""
-    for t in trials:
-        if t.c is not None and t.setting.d > 1:
-            shift = t.points - t.c[:, None] * t.setting.x[t.row]
-            use = np.abs(shift).max(1) > 1e-9 * np.abs(t.points).max()
-            if use.any():
-                yield shift[use], t.row[use]
-
-
-def _signs(shift):
-    """Whether all entries of a row have one size, so that rows and columns may be equal by chance."""
-    return bool(np.ptp(np.abs(shift), axis=1).max() <= 1e-6 * np.abs(shift).max())
-
-
-def _coordinates_shared(trials):
-    groups = []
-    for shift, _ in _shifts(trials):
-        same = (
-            np.abs(shift[:, :, None] - shift[:, None]).max(0) <= 1e-6 * np.abs(shift).max()
-            if len(shift) > 1
-            else np.eye(1)
-        )
-        groups.append([list(map(int, g)) for g in dict.fromkeys(tuple(np.flatnonzero(row)) for row in same)])
-    if not groups or any(all(len(g) == 1 for g in group) for group in groups):
-        return None
-    if all(len(group) == 1 for group in groups):
-        return "shared noise: every dimension of a row gets the same noise", "x~ - c x is the same in all columns"
-    if any(_signs(shift) for shift, _ in _shifts(trials)):
-        return None
-    which = ", ".join(map(str, next(g for g in groups if len(g) > 1)))
-    text = "shared noise: some coordinates of a row get the same noise: it is drawn for a part of the shape (one channel, one row of pixels), and broadcast"
-    return text, f"x~ - c x is the same in the columns {which}"
-
-
-def _rows_shared(trials):
-    found = []
-    for shift, row in _shifts(trials):
-        unit = shift / np.linalg.norm(shift, axis=1)[:, None]
-        twins = (np.abs(unit[:, None] - unit).max(-1) <= 1e-6) & (row[:, None] != row)
-        found.append(1.0 if (twins | (row[:, None] == row)).all() and twins.any() else 0.5 * twins.any(1).all())
-    if not found or not all(found) or (min(found) < 1 and any(_signs(shift) for shift, _ in _shifts(trials))):
-        return None
-    if min(found) == 1:
-        return "shared noise: every row gets the same noise; draw one for each row", "x~ - c x is the same in all rows"
-    text = "shared noise: different rows of the batch get the same noise: it is drawn for a part of the batch, and repeated"
-    return text, "x~ - c x is the same in several rows"
-
-
-def _centred_over_rows(trials):
-    several = [shift for shift, row in _shifts(trials) if len(set(row.tolist())) > 2]
-    for shift in several:
-        antithetic = np.abs(shift[:, None] + shift).max(-1) <= 1e-6 * np.abs(shift).max()
-        if np.abs(shift.sum(0)).max() > 1e-9 * np.abs(shift).max() or antithetic.any(1).all():
-            return None
-    if not several:
-        return None
-    text = "noise centred: the mean over the batch is taken from the noise: its rows depend on each other, and have the variance 1 - 1/n"
-    return text, "the sum of x~ - c x over the rows is 0"
-
-
-SHARED = (_coordinates_shared, _rows_shared, _centred_over_rows)
-
-
-def _other_rows(trials):
-    """Whether noise that was given to one row is added to another."""
-    return any(np.any(t.source[t.sigma > 0, 1] % t.setting.n != t.row[t.sigma > 0]) for t in trials)
-
-
-def _inferred(caller, kind, trials, rng):
-    """Trials whose noise was not heard, with the one size known here that many rows have; as they were if there is none."""
-    sizes = {
-        "told": lambda t: np.broadcast_to(t.setting.level, t.c.shape),
-        "preserving": lambda t: np.sqrt(np.maximum(1 - t.c**2, 0)),
-        "straight": lambda t: 1 - t.c,
-    }
-    first = trials[0].setting
-    if np.ndim(first.level):
-        return trials
-    x = 0.3 + 1.2 * rng.standard_normal((MANY, first.d))
-    many = noisy(caller, kind, first._replace(n=MANY, x=x, extras=first.extras | {"noise": x}), rng)
-    if many.trouble != "not heard":
-        return trials
-    shift = lambda t: t.points - t.c[:, None] * t.setting.x[t.row]
-    for size in sizes.values():
-        with np.errstate(all="ignore"):
-            z = shift(many) / size(many)[:, None]
-        fourth = np.mean(z**4) / 3
-        if (
-            np.all(np.isfinite(z))
-            and abs(np.mean(z**2) - 1) <= SIGMAS * np.sqrt(2 / z.size)
-            and abs(fourth - 1) <= SIGMAS * np.sqrt(11 / z.size)
-        ):
-            if np.abs(z.T @ z / len(z) - np.eye(first.d)).max() > SIGMAS * np.sqrt(2 / len(z)):
-                return [t._replace(trouble="correlated") for t in trials]
-            return [
-                t._replace(
-                    sigma=np.array(size(t), float),
-                    eps=shift(t) / size(t)[:, None],
-                    source=np.zeros((len(t.points), 2), int) - 3,
-                    trouble="inferred",
-                )
-                for t in trials
-            ]
-    return trials
-
-
-def _mixed(caller, kind, trials, rng):
-    """(the trials, C (d, d) of each) of noise that is a mixture of the normals that were drawn, eps_i = r_i B with one B for all rows; None.
-
-    C = B^T B, its mean variance 1. B is found from many rows, and must hold in the trial itself.
-    """
-    out = []
-    for trial in trials:
-        B = mixture(batch.widened(caller, kind, trial.setting, rng), caller.eps)
-        mixed = None if B is None else with_mixture(trial, B, caller.eps)
-        if mixed is None:
-            return None
-        out.append((mixed, B.T @ B))
-    return tuple(zip(*out, strict=True))
-
-
-def _correlated(caller, trials, covariances, tables):
-    """The `Naming` of correlated noise, of covariance sigma^2 C: the score of such points is -C^-1 (x~ - c x)/sigma^2."""
-    forms = []
-    for trial, C, table in zip(trials, covariances, tables, strict=True):
-        found, d = identify(table, jacobian=False), trial.setting.d
-        w = np.einsum("iaa->i", found.own)[:, None] / d
-        if not found.fit.near or np.abs(found.own - w[..., None] * np.eye(d)).max() > 1e-6 * np.abs(w).max():
-            return Naming(INCONCLUSIVE, f"{JOINED}; what fn is pulled to was not read off", "")
-        if np.any(w <= 0):
-            return Naming(INCONCLUSIVE, f"{JOINED}; some rows have no weight, or one below 0", "")
-        target, eps, sigma = -found.b / w, trial.eps, trial.sigma[:, None]
-        is_it = lambda other, target=target: np.abs(target - other).max() <= 1e-6 * np.abs(target).max()
-        along = np.sum(target * eps, axis=1, keepdims=True) / np.sum(eps**2, axis=1, keepdims=True)
-        forms.append(1 if is_it(-eps @ np.linalg.pinv(C) / sigma) else -1 if is_it(along * eps) else 0)
-    pattern = (
-        f"covariance of the noise over its mean variance, first row {np.array2string(covariances[-1][0], precision=3)}"
-    )
-    if all(form == 1 for form in forms):
-        note = f"another convention: {JOINED}, C, and the target is its score -C^-1 (x~ - c x)"
-        return Naming(PASS, "", pattern, (note,))
-    if all(form == -1 for form in forms) and (not caller.free or caller.known["predicts"] == "score"):
-        return Naming(FAIL, f"{JOINED}; the target is not the score of the points, which is -C^-1 (x~ - c x)", pattern)
-    text = f"{JOINED}; the score of the points is -C^-1 (x~ - c x), and the target is something else"
-    return Naming(INCONCLUSIVE, text, pattern)
-
-
-JOINED = "correlated noise: the noise has a covariance C between the coordinates of a row that is no multiple of the identity"
+    c, sigma = (np.concatenate([getattr(t, k)[t.sigma > 0] for t in trials]) for k in ("c", "sigma"))
+    notes += denoising.kernel_note(c, sigma)
+    inferred = any(t.trouble for t in trials)
+    notes += ("the noise was not heard; its size was inferred from that of many rows",) * inferred
+    coupled = "coupled noise: the noise goes to other rows when the data change (an assignment, optimal transport); "
+    if naming.verdict == FAIL and any(t.coupled for t in trials):
+        return Naming(INCONCLUSIVE, coupled + naming.diagnosis, naming.pattern, notes)
+    if naming.verdict == FAIL and inferred:
+        text = f"not heard: {naming.diagnosis}; but {TROUBLE['not heard']}"
+        return Naming(INCONCLUSIVE, text, naming.pattern, notes)
+    return naming._replace(notes=notes)
 
 
 # ------------------------------------------------------------------------------- what fn is pulled to
@@ -447,9 +138,9 @@ def _named(caller, kind, trials, r, rng):
         return wrong
     many = _many(caller, kind, trials, rng)
     wrong = (
-        (batch.questions(many, trials) if many is not None else None)
-        or (levels.target_of_another(trials, r) if multilevel else None)
-        or batch.averaged(caller, kind, many, trials, r, rng)
+        (levels.target_of_another(trials, r) if multilevel else None)
+        or (levels.questions(many, trials) if many is not None else None)
+        or levels.averaged(caller, kind, many, trials, r, rng)
         or _size(caller, trials, r)
     )
     if wrong is not None:
@@ -460,7 +151,7 @@ def _named(caller, kind, trials, r, rng):
         return named
     free = caller.free and kind == "score" and known["predicts"] != "score"
     naming = denoising.name(
-        r, objective if multilevel else "denoising", free, caller.said, known["predicts"], batch.smooth(many)
+        r, objective if multilevel else "denoising", free, caller.said, known["predicts"], levels.smooth(many)
     )
     if known["predicts"] == "velocity":
         notes = (
@@ -472,13 +163,13 @@ def _named(caller, kind, trials, r, rng):
     if naming.verdict != PASS:
         return naming._replace(notes=(*naming.notes, *notes))
     return naming._replace(
-        notes=(*naming.notes, *notes, *batch.weights_note(many), *(levels.shared(trials) if multilevel else ()))
+        notes=(*naming.notes, *notes, *levels.weights_note(many), *(levels.shared(trials) if multilevel else ()))
     )
 
 
 def _velocity(many, trials, r):
     """The `Naming` of targets that are, or are minus, the velocity of the noisy points as time goes; None where time is not known."""
-    sign = batch.velocity(many, r, trials)
+    sign = levels.velocity(many, r, trials)
     if not sign or np.any(r.w < 0):
         return None
     target = denoising.in_words(r)
@@ -491,7 +182,7 @@ def _velocity(many, trials, r):
 
 def _level_meant(caller, trial, table):
     """The level of each point: ours where the loss takes one; else what fn was told, or the row of the table that is nearest; None if unknown."""
-    if LEVELS & caller.takes.keys():
+    if levels.HANDED & caller.takes.keys():
         return np.broadcast_to(trial.setting.level, trial.setting.n)[trial.row]
     if table is None or table.ndim < 2:
         return trial.told
@@ -499,9 +190,6 @@ def _level_meant(caller, trial, table):
         return trial.told
     here = np.stack([trial.c, trial.sigma], axis=1)
     return np.abs(here[:, None] - table).max(axis=2).argmin(axis=1)
-
-
-LEVELS = {"level", "t", "sigma", "alpha"}  # parameters by which a loss takes the level of its rows
 
 
 def _as_said(caller, trials):
@@ -552,11 +240,11 @@ def _by_score(caller, trials, r):
 
 def _many(caller, kind, trials, rng):
     """The `Batch` of a loss whose rows may have different levels; None of one that has a single level, or whose noise is not known there."""
-    varied = any(np.ptp(np.arctan2(t.sigma, t.c)[t.sigma > 0]) > batch.ALIKE for t in trials)
+    varied = any(np.ptp(np.arctan2(t.sigma, t.c)[t.sigma > 0]) > levels.ALIKE for t in trials)
     if caller.objective != "multilevel_denoising" and not varied:
         return None
-    many = batch.of_many_rows(caller, kind, trials[0].setting, rng)
-    return batch.with_values(caller, kind, many, rng) if many is not None and many.varied else many
+    many = levels.of_many_rows(caller, kind, trials[0].setting, trials[0].scale, rng)
+    return levels.with_values(caller, kind, many, rng) if many is not None and many.varied else many
 
 
 def _size(caller, trials, r):
@@ -606,7 +294,11 @@ def _strange(caller, trials, founds, r):
         if named is not None:
             return named
     for values, word in ((eps, "the noise"), (trial.points[use], "the noisy point")):
-        if target.size >= 12 and np.ptp(trial.sigma[use]) <= 1e-6 and batch.function_of(target.ravel(), values.ravel()):
+        if (
+            target.size >= 12
+            and np.ptp(trial.sigma[use]) <= 1e-6
+            and levels.function_of(target.ravel(), values.ravel())
+        ):
             text = f"wrong target, not linear: every entry of the target is a function of that of {word}, and not its multiple (a square, a log density, a clip)"
             return Naming(FAIL, text, f"target of the first row {np.array2string(target[0], precision=3)}")
     paired = _other_rows_in(target, trial, np.flatnonzero(use))
@@ -632,7 +324,7 @@ def _with_constant(target, eps, x, trial):
         return None
     said = f"{p:.4g} eps {q:+.4g} x' {r:+.4g}" if abs(q) > 1e-6 * abs(p) else f"{p:.4g} eps {r:+.4g}"
     text = (
-        f"wrong target, constant: the noisy points are x~ = c x' + sigma eps with x' = {_map_in_words(trial)}, and the target is {said} instead of -eps/sigma: "
+        f"wrong target, constant: the noisy points are x~ = c x' + sigma eps with x' = {perturbation.map_in_words(trial)}, and the target is {said} instead of -eps/sigma: "
         f"it belongs to data without that constant (or the noise has a mean that is not 0)"
     )
     return Naming(FAIL, text, f"target = {said}")

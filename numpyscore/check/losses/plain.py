@@ -8,10 +8,9 @@ from ..report import FAIL, INCONCLUSIVE, PASS
 from . import controls, directions
 from .identify import NEAR, Answers, identify
 from .names import COARSEST, SQUARE, Level, Naming, conversion, factor, name_right, name_wrong
-from .structure import shape_of
+from .structure import shape_of, unexplained
 from .terms import CALLS, as_it_should_be, observation, right_terms, search, vocabulary
 from .trials import Trial, as_asked, plain
-from .unexplained import unexplained
 
 SIGMAS = 5.0
 INACCURATE = 1e-2  # what a loss may be off by, of its terms, to be called inaccurate rather than another
@@ -263,14 +262,20 @@ def _differences(caller, kind, trial, rng):
         text = "directions apart: the two points of a difference do not lie opposite each other: they are taken along different directions, or with different steps"
         return Naming(FAIL, text, f"x + a and x - b with a + b = {np.array2string(moved[0].sum(0), precision=3)}")
     found = identify(Answers(caller, kind, trial, rng), groups, jacobian=False, quadratic=("E",))
-    if not found.fit.near:
-        return None
-    c = found.fit.coefficients  # 6 products a row, then scores, then energies
-    products, linear = c[: 6 * len(x)].reshape(-1, 6), c[-3 * len(x) :]
+    return _second_difference(caller, found, groups, moved) if found.fit.near else None
+
+
+def _second_difference(caller, found, groups, moved):
+    """The `Naming` by the products and coefficients of three energies a row, at x + h v, x and x - h v; None if they are right."""
+    n = len(groups)
+    products, linear = (
+        found.fit.coefficients[: 6 * n].reshape(-1, 6),
+        found.fit.coefficients[-3 * n :],
+    )  # scores between
     ends = np.array(
         [g[np.argsort(np.abs(m).max(1) < 1e-12, kind="stable")] for g, m in zip(groups, moved, strict=True)]
     )  # two ends, x
-    at = linear[ends] * caller.known["step"] ** 2 * len(x)
+    at = linear[ends] * caller.known["step"] ** 2 * n
     few = lambda a: ", ".join(f"{v:.4g}" for v in a)
     if (
         np.ptp(at, axis=0).max() > 1e-5 * np.abs(at).max()
@@ -280,9 +285,8 @@ def _differences(caller, kind, trial, rng):
         return Naming(FAIL, text, f"factors of the rows {few(at[:, 2] / 2)}")
     if np.ptp(at, axis=0).max() > 1e-5 * np.abs(at).max():
         return None
-    text = f"values of the difference: the energies at x + h v, x - h v and the middle point x have the factors {few(at[0])} over h^2 in the second difference, where -1, -1, 2 belong"
     size = np.abs(at[0]).max()
-    doubt = found.fit.doubt[: 6 * len(x)].reshape(-1, 6)
+    doubt = found.fit.doubt[: 6 * n].reshape(-1, 6)
     sides = np.array(np.triu_indices(3)).T  # which two of the three points each product has
     middle = np.array([[np.any(np.abs(m[pair]).max(1) < 1e-12) for pair in sides] for m in moved])
     if np.any(np.abs(products)[middle] > 1e-6 * np.abs(products).max() + SIGMAS * doubt[middle]):

@@ -1,12 +1,15 @@
-"""What the arrays A, b and C of a loss look like, where they are not those of the reference: a table of rules, read from the top."""
+"""What is said of a loss that its right terms do not explain, by its arrays A, b and C, or by how it behaves: two tables of rules, read from the top."""
 
 import numpy as np
 
 from ..report import FAIL
-from .identify import identify
-from .names import Naming
+from . import controls
+from .identify import Answers, identify
+from .names import LINEAR, Naming
+from .trials import Trial, as_asked
 
 SMALL = 1e-6
+MONOTONE = 40  # models; others are in order by chance once in 40!
 
 
 def shape_of(found):
@@ -170,3 +173,87 @@ def not_quadratic(power, left, linear):
         f"{left:.2g} of it unexplained. It is not quadratic in the score, or is taken at other points, or mixes the samples"
     )
     return Naming(FAIL, text, f"off by {left:.2g}")
+
+
+# ------------------------------------------------------------------------------- what no arrays explain
+
+
+def unexplained(caller, kind, table, right, left, rng):
+    """(`Naming`, sense) of a loss of which `left` is not explained; right are linear and square term (P, 2), or None."""
+    for rule in LEFT:
+        named = rule(caller, kind, table, right, left, rng)
+        if named is not None:
+            return named, 1
+    power = growth(table, caller, table.trial.setting)
+    return not_quadratic(power, left, LINEAR[caller.objective]), 0
+
+
+def _clamped(caller, kind, table, right, left, rng):
+    wrong = controls.bent(caller, kind, table.trial.setting, rng)
+    return wrong if wrong is not None and "stands still" in wrong.diagnosis else None
+
+
+def _round_off(caller, kind, table, right, left, rng):
+    """It differences for itself, with a step so small that nothing but round-off is left."""
+    near = table.trial.setting._replace(x=table.trial.setting.x * (1 + 2 * caller.eps))
+    change = np.abs(caller.values(table.probes[:4], near) - table.values[:4]).max() / np.abs(table.values[:4]).max()
+    if change < left / 100 or change < 1e4 * caller.eps:
+        return None
+    text = f"round-off: moving x by a unit in its last place changes the loss by {change:.0e} of it; the step of its own differences is too small, they cancel"
+    return Naming(FAIL, text, f"{left:.2g} of it is unexplained")
+
+
+def _function_of_right(caller, kind, table, right, left, rng):
+    """It is a monotone function of the right one."""
+    if right is None or not _monotone(right.sum(1)[: len(table.values)], table.values):
+        return None
+    text = "function of the loss: your loss is a function of the right one (a logarithm, a root, an exponential), not linear in it: its mean over batches has another minimum"
+    return Naming(FAIL, text, "monotone in the reference")
+
+
+def _function_of_each(caller, kind, table, right, left, rng):
+    """It is the mean of a monotone function of the right loss of each row, which equal rows show."""
+    setting = table.trial.setting
+    if caller.objective != "implicit":
+        return None
+    x = np.tile(setting.x[:1], (setting.n, 1))
+    equal = Answers(caller, kind, Trial(setting._replace(x=x), x[:1], None), rng).grow(MONOTONE)
+    theirs = (0.5 * np.sum(equal.S**2, -1) + np.trace(equal.J, axis1=-2, axis2=-1))[:, 0]
+    bent = np.abs(equal.values - np.polyval(np.polyfit(theirs, equal.values, 1), theirs)).max() > 1e-6 * np.ptp(theirs)
+    if not bent or not _monotone(theirs, equal.values):
+        return None
+    text = "function of the loss: your loss is a function of the right one of each sample (a softplus, a logarithm, a root), not linear in it: its mean has another minimum"
+    return Naming(FAIL, text, "of equal rows, monotone in the reference")
+
+
+def _monotone(right, values):
+    steps = np.diff(values[np.argsort(right)])
+    return not (np.any(steps < 0) and np.any(steps > 0))
+
+
+def _of_first_power(caller, kind, table, right, left, rng):
+    """It grows with the model, not with its square."""
+    power = growth(table, caller, table.trial.setting)
+    return not_quadratic(power, left, "") if power is not None and abs(power - 1) < 0.05 else None
+
+
+def _pieces(caller, kind, table, right, left, rng):
+    """Only some rows or terms count at a time."""
+    return Naming(FAIL, PIECES, "a square for models near each other, none for all") if piecewise(table) else None
+
+
+def _away(caller, kind, table, right, left, rng):
+    """It asks its model elsewhere than at the data."""
+    setting = table.trial.setting
+    points = as_asked(caller, kind, setting, rng).points
+    if (
+        "denoising" in caller.objective
+        or caller.objective == "finite_difference_sliced"
+        or np.abs(points[:, None] - setting.x).max(-1).min(1).max() < 1e-6
+    ):
+        return None
+    text = f"other points: fn is asked at points that are not the data, where the {caller.objective} loss is taken at x alone (noise is added, x is scaled, or a step of differences is large)"
+    return Naming(FAIL, text, f"asked at {np.array2string(points[-1], precision=3)}")
+
+
+LEFT = (_clamped, _round_off, _function_of_right, _of_first_power, _pieces, _function_of_each, _away)

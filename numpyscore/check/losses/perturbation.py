@@ -1,0 +1,329 @@
+"""What a denoising loss does to its data: maps, mixtures and sizes of the noise that explain its points, and what is wrong with them."""
+
+import numpy as np
+
+from ..report import FAIL, INCONCLUSIVE, PASS
+from .hearing import NORMAL
+from .identify import identify
+from .levels import widened
+from .names import Naming
+from .trials import as_asked, mixture, noisy, rows_of, with_mixture
+
+MANY = 1000
+SIGMAS = 6.0
+
+
+def known(caller, kind, settings, rng):
+    """(a `Trial` of each setting with all that can be known of its noise, the covariance C of each if the noise is a mixture, notes)."""
+    trials = [noisy(caller, kind, s, rng) for s in settings]
+    if any(t.trouble == "unseen" for t in trials) and not caller.uncompiled:
+        caller.uncompiled = True
+        trials = [noisy(caller, kind, s, rng) for s in settings]
+    covariances = ()
+    if all(t.trouble == "not heard" for t in trials):
+        mixed = _mixed(caller, kind, trials, rng)
+        trials, covariances = mixed if mixed is not None else (_inferred(caller, kind, trials, rng), ())
+    trials, mapped = _of_mapped_data(trials)
+    return trials, covariances, mapped
+
+
+def _of_mapped_data(trials):
+    """(the trials with c beside scale (x + offset), notes) of a loss that maps its data affinely before they are noised.
+
+    The scale is what makes all c one, or the kernel variance preserving, or a straight line; 1 where nothing does.
+    """
+    if not any(t.offset is not None for t in trials):
+        return trials, ()
+    c, s = (np.concatenate([getattr(t, k) for t in trials if t.offset is not None]) for k in ("c", "sigma"))
+    with np.errstate(all="ignore"):
+        scales = (c, c / np.sqrt(1 - s**2), c / (1 - s))
+        scale = next((float(a.mean()) for a in scales if np.ptp(a) <= 1e-9 * np.abs(a).max()), 1.0)
+    scale = float(np.round(scale)) if abs(scale - np.round(scale)) <= 1e-9 and round(scale) else scale
+    rest = [np.where(np.abs(t.c / scale - 1) <= 1e-9, 1.0, t.c / scale) for t in trials if t.c is not None]
+    of = iter(rest)
+    trials = [t if t.c is None else t._replace(c=next(of), scale=scale) for t in trials]
+    words = dict.fromkeys(map_in_words(t) for t in trials if t.offset is not None)
+    note = f"another convention: the data are mapped to {' or '.join(words)} before the noise is added; the score learnt is that of the mapped data"
+    return trials, (note,)
+
+
+def map_in_words(trial):
+    """scale (x + offset) in words."""
+    b = trial.scale * trial.offset
+    x = "x" if trial.scale == 1 else f"{trial.scale:.6g} x"
+    return (
+        f"{x} {'-' if b[0] < 0 else '+'} {abs(b[0]):.6g}"
+        if np.ptp(b) <= 1e-9 * np.abs(b).max()
+        else f"{x} + a constant vector"
+    )
+
+
+def _mixed(caller, kind, trials, rng):
+    """(the trials, C (d, d) of each) of noise that is a mixture of the normals that were drawn, eps_i = r_i B with one B for all rows; None.
+
+    C = B^T B, its mean variance 1. B is found from many rows, and must hold in the trial itself.
+    """
+    out = []
+    for trial in trials:
+        B = mixture(widened(caller, kind, trial.setting, rng), caller.eps)
+        mixed = None if B is None else with_mixture(trial, B, caller.eps)
+        if mixed is None:
+            return None
+        out.append((mixed, B.T @ B))
+    return tuple(zip(*out, strict=True))
+
+
+def _inferred(caller, kind, trials, rng):
+    """Trials whose noise was not heard, with the one size known here that many rows have; as they were if there is none."""
+    sizes = {
+        "told": lambda t: np.broadcast_to(t.setting.level, t.c.shape),
+        "preserving": lambda t: np.sqrt(np.maximum(1 - t.c**2, 0)),
+        "straight": lambda t: 1 - t.c,
+    }
+    first = trials[0].setting
+    if np.ndim(first.level):
+        return trials
+    x = 0.3 + 1.2 * rng.standard_normal((MANY, first.d))
+    many = noisy(caller, kind, first._replace(n=MANY, x=x, extras=first.extras | {"noise": x}), rng)
+    if many.trouble != "not heard":
+        return trials
+    shift = lambda t: t.points - t.c[:, None] * t.setting.x[t.row]
+    for size in sizes.values():
+        with np.errstate(all="ignore"):
+            z = shift(many) / size(many)[:, None]
+        fourth = np.mean(z**4) / 3
+        if (
+            np.all(np.isfinite(z))
+            and abs(np.mean(z**2) - 1) <= SIGMAS * np.sqrt(2 / z.size)
+            and abs(fourth - 1) <= SIGMAS * np.sqrt(11 / z.size)
+        ):
+            if np.abs(z.T @ z / len(z) - np.eye(first.d)).max() > SIGMAS * np.sqrt(2 / len(z)):
+                return [t._replace(trouble="correlated") for t in trials]
+            return [
+                t._replace(
+                    sigma=np.array(size(t), float),
+                    eps=shift(t) / size(t)[:, None],
+                    source=np.zeros((len(t.points), 2), int) - 3,
+                    trouble="inferred",
+                )
+                for t in trials
+            ]
+    return trials
+
+
+# ------------------------------------------------------------------------------- what is wrong with the points
+
+
+def perturbation(caller, trials):
+    """The FAIL of the first rule that finds something wrong with the noisy points themselves; None."""
+    said = next((said for rule in RULES if (said := rule(caller, trials))), None)
+    return None if said is None else Naming(FAIL, *said)
+
+
+def _shifts(trials):
+    """x~ - c x (M, d) and the row of the data (M,) of the points that have noise, of each trial in which c is known."""
+    for t in trials:
+        if t.c is not None and t.setting.d > 1:
+            shift = t.points - t.c[:, None] * t.setting.x[t.row]
+            use = np.abs(shift).max(1) > 1e-9 * np.abs(t.points).max()
+            if use.any():
+                yield shift[use], t.row[use]
+
+
+def _signs(shift):
+    """Whether all entries of a row have one size, so that rows and columns may be equal by chance."""
+    return bool(np.ptp(np.abs(shift), axis=1).max() <= 1e-6 * np.abs(shift).max())
+
+
+def _heard(trials):
+    """The trials if the noise of all points is known; ()."""
+    return trials if all(t.sigma is not None and not t.trouble for t in trials) else ()
+
+
+def _points_clipped(caller, trials):
+    if all(t.trouble in ("", "inferred") for t in trials):
+        return None
+    edges = [np.abs(t.points).max() for t in trials]
+    if not any(np.sum(np.abs(t.points) == edge) > 2 for t, edge in zip(trials, edges, strict=True)):
+        return None
+    text = f"clipped points: the noisy points are clipped (clamped) at {edges[0]:.4g}; they are not c x + sigma eps, and their law is no Gaussian perturbation"
+    return text, f"several entries stand at {edges[0]:.4g}"
+
+
+NO_NOISE = "dimensions without noise: some dimensions (columns) of the points get no noise, or it is masked; the target has noise in all"
+
+
+def _columns_without_noise(caller, trials):
+    columns = [np.abs(t.points - t.c[:, None] * t.setting.x[t.row]).max(0) for t in trials if t.c is not None]
+    some = bool(columns) and all(np.any(c == 0) and np.any(c > 0) for c in columns)
+    return (NO_NOISE, "x~ = c x in some columns") if some else None
+
+
+def _entries_changed(caller, trials):
+    """Points that are c x + sigma eps but for some entries."""
+    what = [text for t in trials if t.sigma is not None for text in _changes(t)]
+    if what.count("zero") > len(what) / 4:
+        return NO_NOISE, "x~ = c x there"
+    often = max(set(what), key=what.count, default="")
+    if what.count(often) <= 2:
+        return None
+    if often.startswith("at"):
+        text = f"clipped points: the noisy points are clipped (clamped) {often}; they are not c x + sigma eps, and their law is no Gaussian perturbation"
+        return text, f"{what.count(often)} entries stand {often}"
+    text = f"clipped noise: the noise is clipped (truncated) at {often} standard deviations; the target -eps/sigma is right for Gaussian noise alone"
+    return text, f"{what.count(often)} entries stand there"
+
+
+def _changes(trial):
+    """Of entries that are not sigma eps, where others of their row are: "zero", or the number in place of eps, and "at" the point."""
+    rows, of = rows_of(trial.draws, trial.setting.d)
+    rows = rows[[trial.draws[k].law == NORMAL for k, _ in of]] if len(of) else rows
+    for p in np.flatnonzero(np.isnan(trial.sigma)) if len(rows) else ():
+        shift = trial.points[p] - trial.c[p] * trial.setting.x[trial.row[p]]
+        with np.errstate(all="ignore"):
+            ratio = shift / rows  # (K, d)
+        same = np.abs(ratio[:, :, None] / ratio[:, None] - 1) <= 1e-6
+        agree = np.where(np.isfinite(ratio) & (ratio != 0), same.sum(2), 0)
+        if agree.max() < 2:
+            continue
+        k, j = np.unravel_index(agree.argmax(), agree.shape)
+        off = ~same[k, j]
+        yield from (
+            "zero" if v == 0 else f"{v:.6g}"
+            for v in np.abs(np.where(np.abs(shift) <= 1e-12, 0, shift / ratio[k, j]))[off]
+        )
+        yield from (f"at {v:.6g}" for v in np.abs(trial.points[p, off]))
+
+
+def _coordinates_shared(caller, trials):
+    groups = []
+    for shift, _ in _shifts(trials):
+        same = (
+            np.abs(shift[:, :, None] - shift[:, None]).max(0) <= 1e-6 * np.abs(shift).max()
+            if len(shift) > 1
+            else np.eye(1)
+        )
+        groups.append([list(map(int, g)) for g in dict.fromkeys(tuple(np.flatnonzero(row)) for row in same)])
+    if not groups or any(all(len(g) == 1 for g in group) for group in groups):
+        return None
+    if all(len(group) == 1 for group in groups):
+        return "shared noise: every dimension of a row gets the same noise", "x~ - c x is the same in all columns"
+    if any(_signs(shift) for shift, _ in _shifts(trials)):
+        return None
+    which = ", ".join(map(str, next(g for g in groups if len(g) > 1)))
+    text = "shared noise: some coordinates of a row get the same noise: it is drawn for a part of the shape (one channel, one row of pixels), and broadcast"
+    return text, f"x~ - c x is the same in the columns {which}"
+
+
+def _rows_shared(caller, trials):
+    found = []
+    for shift, row in _shifts(trials):
+        unit = shift / np.linalg.norm(shift, axis=1)[:, None]
+        twins = (np.abs(unit[:, None] - unit).max(-1) <= 1e-6) & (row[:, None] != row)
+        found.append(1.0 if (twins | (row[:, None] == row)).all() and twins.any() else 0.5 * twins.any(1).all())
+    if not found or not all(found) or (min(found) < 1 and any(_signs(shift) for shift, _ in _shifts(trials))):
+        return None
+    if min(found) == 1:
+        return "shared noise: every row gets the same noise; draw one for each row", "x~ - c x is the same in all rows"
+    text = "shared noise: different rows of the batch get the same noise: it is drawn for a part of the batch, and repeated"
+    return text, "x~ - c x is the same in several rows"
+
+
+def _centred_over_rows(caller, trials):
+    several = [shift for shift, row in _shifts(trials) if len(set(row.tolist())) > 2]
+    for shift in several:
+        antithetic = np.abs(shift[:, None] + shift).max(-1) <= 1e-6 * np.abs(shift).max()
+        if np.abs(shift.sum(0)).max() > 1e-9 * np.abs(shift).max() or antithetic.any(1).all():
+            return None
+    if not several:
+        return None
+    text = "noise centred: the mean over the batch is taken from the noise: its rows depend on each other, and have the variance 1 - 1/n"
+    return text, "the sum of x~ - c x over the rows is 0"
+
+
+def _data_not_used(caller, trials):
+    known = [t for t in trials if t.sigma is not None]
+    unused = bool(known) and all(np.all(t.c == 0) for t in known)
+    return ("data not used: the points at which fn is asked do not depend on x", "x~ = noise") if unused else None
+
+
+def _clean(caller, trials):
+    known = [t for t in trials if t.sigma is not None]
+    if not known or not all(np.all(t.clean) for t in known):
+        return None
+    text = "clean point: the score is taken at the clean x, never at the noisy x + sigma eps"
+    return text, "fn was asked at x and nowhere else"
+
+
+def _given_noise_not_used(caller, trials):
+    if "noise" not in caller.takes or not _heard(trials):
+        return None
+    text = "noise: the noisy points are not x + sigma noise with the noise that was given"
+    if "given" not in {d.name for d in _sources(trials)}:
+        return f"{text}; another noise is drawn, or x is changed", "x~ - x is not proportional to the noise"
+    if any(np.any(t.source[t.sigma > 0, 1] % t.setting.n != t.row[t.sigma > 0]) for t in trials):
+        return f"{text}, row by row", "x~ - x is proportional to the noise of another row"
+    return None
+
+
+def _not_gaussian(caller, trials):
+    odd = sorted({d.name for d in _sources(_heard(trials)) if d.law != NORMAL and d.name != "given"})
+    text = f"not Gaussian: the target -eps/sigma is right for Gaussian noise alone, and the noise is drawn by {', '.join(odd)}"
+    return (text, "the draws were heard") if odd else None
+
+
+def _sources(trials):
+    """The draws that are the noise of some points."""
+    return [t.draws[k] for t in trials for k in {int(k) for k in t.source[t.sigma > 0, 0]}]
+
+
+RULES = (
+    _points_clipped, _columns_without_noise, _entries_changed, _coordinates_shared, _rows_shared, _centred_over_rows,
+    _data_not_used, _clean, _given_noise_not_used, _not_gaussian,
+)  # fmt: skip
+
+
+def drawn(caller, kind, trials, rng):
+    """A FAIL of noise that is the same in every call, or that comes from the random numbers of something else."""
+    trial = trials[0]
+    if "noise" not in caller.takes:
+        other = as_asked(caller, kind, trial.setting._replace(seed=trial.setting.seed + 7), rng)
+        if np.array_equal(other.points, trial.points):
+            text = "fixed noise: another seed gives the same noise; it never changes (a generator or key made anew inside the loss), and the network learns one noise for each row"
+            return Naming(FAIL, text, "another seed, the same points")
+    for draws in (t.draws for t in trials):
+        keyed = [(d.key, d.value.shape, d.name) for d in draws if d.key is not None]
+        for k, (key, *what) in enumerate(keyed):
+            if any(key == other and what != more for other, *more in keyed[:k]):
+                text = "one key: two different draws of the loss come from one key, or one state; what they give is not independent (the time and the noise, say): split the key"
+                return Naming(FAIL, text, f"{what[1]} {what[0]} from the key of an earlier draw")
+    return None
+
+
+JOINED = "correlated noise: the noise has a covariance C between the coordinates of a row that is no multiple of the identity"
+
+
+def correlated(caller, trials, covariances, tables):
+    """The `Naming` of correlated noise, of covariance sigma^2 C: the score of such points is -C^-1 (x~ - c x)/sigma^2."""
+    forms = []
+    for trial, C, table in zip(trials, covariances, tables, strict=True):
+        found, d = identify(table, jacobian=False), trial.setting.d
+        w = np.einsum("iaa->i", found.own)[:, None] / d
+        if not found.fit.near or np.abs(found.own - w[..., None] * np.eye(d)).max() > 1e-6 * np.abs(w).max():
+            return Naming(INCONCLUSIVE, f"{JOINED}; what fn is pulled to was not read off", "")
+        if np.any(w <= 0):
+            return Naming(INCONCLUSIVE, f"{JOINED}; some rows have no weight, or one below 0", "")
+        target, eps, sigma = -found.b / w, trial.eps, trial.sigma[:, None]
+        is_it = lambda other, target=target: np.abs(target - other).max() <= 1e-6 * np.abs(target).max()
+        along = np.sum(target * eps, axis=1, keepdims=True) / np.sum(eps**2, axis=1, keepdims=True)
+        forms.append(1 if is_it(-eps @ np.linalg.pinv(C) / sigma) else -1 if is_it(along * eps) else 0)
+    pattern = (
+        f"covariance of the noise over its mean variance, first row {np.array2string(covariances[-1][0], precision=3)}"
+    )
+    if all(form == 1 for form in forms):
+        note = f"another convention: {JOINED}, C, and the target is its score -C^-1 (x~ - c x)"
+        return Naming(PASS, "", pattern, (note,))
+    if all(form == -1 for form in forms) and (not caller.free or caller.known["predicts"] == "score"):
+        return Naming(FAIL, f"{JOINED}; the target is not the score of the points, which is -C^-1 (x~ - c x)", pattern)
+    text = f"{JOINED}; the score of the points is -C^-1 (x~ - c x), and the target is something else"
+    return Naming(INCONCLUSIVE, text, pattern)
