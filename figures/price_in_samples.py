@@ -85,9 +85,9 @@ def draw():
         left.annotate(
             f"{ratio:.4g}",
             (m, ratio),
-            xytext=(0, 7),
+            xytext=(-3, 6),
             textcoords="offset points",
-            ha="right" if m > 1 else "center",
+            ha="right",
             fontsize=8.5,
         )
     left.set(xlim=(0.5, 4.3), ylim=(0.8, 12000), xticks=MODES)

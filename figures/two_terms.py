@@ -50,7 +50,7 @@ def draw():
     for name, look in zip(SLOPES, (square, trace, both), strict=True):
         ax.plot(t, found[name], **look)
     plots.name(ax, 5, 0.01, "the square alone: flat", square["color"], ha="right", xytext=(0, 11))
-    plots.name(ax, 1.9, 2.3, "the trace alone:\na needle", trace["color"], ha="right", xytext=(-14, 6))
+    plots.name(ax, 1.9, 2.3, "the trace alone:\na needle", trace["color"], ha="right", va="bottom", xytext=(-8, 2))
     plots.name(ax, 5, best, "both: θ = 1/E|x|², the data's precision", both["color"], ha="right", xytext=(0, 11))
     ax.set(xlim=(0, 5), ylim=(0, 3))
     plots.labels(ax, "time of the descent", "θ, 1/[x]²", "Model s = −θx")

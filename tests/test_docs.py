@@ -109,6 +109,21 @@ def test_every_row_of_the_glossary_has_all_its_columns():
     assert len(rows) > 40 and {line.count("|") for line in rows} == {6}
 
 
+def several_meanings():
+    """Rows of one symbol that give two shapes or two units."""
+    rows = [line.split(" | ") for line in GLOSSARY.read_text().splitlines() if line.startswith("| $")]
+    return [row[0] for row in rows if row[0].count("$") == 2 and ";" in row[2] + row[3]]
+
+
+def test_a_letter_with_two_meanings_has_two_rows_and_what_lessons_write_is_explained():
+    text = GLOSSARY.read_text()
+    assert not several_meanings()
+    for symbol in ("n", "I", "D", "T", "v", r"\tau"):
+        assert sum(f"${symbol}$" in line.split(" | ")[0] for line in text.splitlines()) >= 2, symbol
+    for words in ("`[p s]`", "x~", "Stein kernel"):
+        assert words in text
+
+
 def test_the_pictures_and_figures_that_the_readme_names_are_there():
     text = README.read_text()
     pictures = re.findall(r"\((figures/\w+\.(?:svg|png))\)|src=\"(figures/\w+\.(?:svg|png))\"", text)

@@ -170,6 +170,11 @@ def _improper(function, frame, ends, rng):
         if not np.any((far - near) / np.log(1e4) > -d + 1e-3):
             return ""
     near, far = (float(np.median(function(frame.center + r * np.eye(d)))) for r in (1e2, 1e4))
+    values = function(np.concatenate([frame.center + r * rays @ frame.axes.T for r in (0.0, 0.5, 1.0, 2.0, 1e4)]))
+    if values.min() >= 0 and values[-32:].max() < 1e-6 < 1e-3 < values.max():
+        return (
+            "p for log p: your function is never negative and goes to 0 far out, as p does; its logarithm was asked for"
+        )
     if far > near + 1:
         return "sign of log p: it grows outwards, as an energy does; log p = -energy - log Z falls off"
     return "no density: p does not fall off fast enough to have an integral (a bounded energy, a missing confinement); no constant can normalise it"

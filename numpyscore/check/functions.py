@@ -7,6 +7,7 @@ import numpy as np
 
 from ..common.arrays import dtype_name, framework, same_randomness, source, to_numpy, wrapper
 from ..common.inputs import samples
+from ..common.names import kind_of
 from ..numerics.differences import widths
 
 EPS = float(np.finfo(float).eps)
@@ -57,6 +58,10 @@ class Function:
     """
 
     def __init__(self, where, name, function, wrap=None, like=None, shape=None):
+        if isinstance(function, type):
+            raise TypeError(
+                f"{where}: {name} is {kind_of(function)}; make one, {function.__name__}(...), and pass its .{name}."
+            )
         if not callable(function):
             raise TypeError(f"{where}: {name} is {function!r}, expected a function of x (n, d).")
         self.where, self.name, self.function, self.shape = where, name, function, shape

@@ -77,13 +77,25 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
     among = lambda: quotients(lambda p: sign * one_each(p)[0], points, "the energy")
     summary = summary_of(points, yours, f"{log_p.evaluations} {name} evaluations")
     report = judge(where, summary, field, (yours, log_p), lambda f: explained(f, yours, among()), rtol=rtol)
-    return _other_energy(by_rows(report, yours, points), score, x, wrap, step)
+    return _other_energy(_or_exchanged(by_rows(report, yours, points), name), score, x, wrap, step)
 
 
 def summary_of(points, function, evaluations):
     """Points, dtypes and evaluations in words."""
     n, d = points.shape
     return f"{n} point{'s' * (n > 1)} x {d} dim{'s' * (d > 1)}, {function.went} in, {function.came} out, {evaluations}"
+
+
+def _or_exchanged(report, name):
+    """The report; where only the sign is wrong, the score may be right, and the energy a log p or the reverse: both are said."""
+    if report.verdict != FAIL or report.name != "sign":
+        return report
+    is_one = (
+        "your energy is a log p: pass it as logpdf="
+        if name == "energy"
+        else "your log p is an energy: pass it as energy="
+    )
+    return replace(report, diagnosis=f"{report.diagnosis}. Or the score is right, and {is_one}")
 
 
 def _other_energy(report, score, x, wrap, step):

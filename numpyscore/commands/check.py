@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import sys
 import zipfile
 from typing import Any
@@ -12,6 +13,7 @@ from .. import check
 from ..check.gallery import CASES, RIGHT, recognised
 from ..check.reverse import KINDS, SCORES
 from ..common.files import read_npy, read_npz
+from ..common.names import nearest
 from ..data.csv import from_csv
 from ..objectives import OBJECTIVES
 from .loading import load_object
@@ -34,7 +36,7 @@ OPTIONS = (
     ("--reverse", {"metavar": "LEVELS", "help": "TARGET is a step down in noise level, step(x, fn, level, next_level); LEVELS are sigmas (5,2,1,0.5) or M:F, an array or a mapping"}),
     ("--kind", {"choices": KINDS, "help": "with --reverse: what the step is meant to be (default: found out)"}),
     ("--predicts", {"choices": tuple(SCORES), "help": "with --reverse or a denoising loss: what fn predicts"}),
-    ("--sigma", {"type": float, "metavar": "X", "help": "noise level of a denoising loss that does not take it"}),
+    ("--sigma", {"type": float, "metavar": "X", "help": "with a denoising loss: the noise level at which it is asked, if it takes none itself"}),
     ("--shape", {"metavar": "A,B,...", "help": "of one sample that a loss takes, such as 1,4,4 for images"}),
     ("--model", {"choices": ("energy", "score", "noise"), "help": "what fn is, or predicts, in the loss (default: found out)"}),
     ("--wrap", {"metavar": "W", "help": "numpy, torch, jax, or M:F from an ndarray to your array type"}),
@@ -45,6 +47,16 @@ OPTIONS = (
     ("--self", {"action": "store_true", "help": "no TARGET: the checks on a gallery of wrong implementations, and of right ones in other conventions"}),
     ("--json", {"action": "store_true", "help": "records for machines"}),
 )  # fmt: skip
+
+
+# what each kind of TARGET makes use of, besides TARGET, --wrap and --seed
+USES = {
+    "density": {"density", "at", "dim", "support", "rtol"},
+    "sampler": {"sampler"},
+    "reverse": {"reverse", "kind", "predicts"},
+    "objective": {"loss", "objective", "model", "shape"},
+    "score": {"energy", "logpdf", "trace", "conservative", "at", "dim", "rtol"},
+}
 
 
 def arguments(parser):
@@ -71,7 +83,7 @@ def run(args):
         print(json.dumps([r.to_dict() for r in reports], indent=1, allow_nan=False))
     else:
         for report in reports:
-            head, *rest = str(report).split("\n")
+            head, *rest = _as_options(str(report)).split("\n")
             print("\n".join([bold(head), *rest]))
     verdicts = {r.verdict for r in reports}
     return DIFFERENCE if "FAIL" in verdicts else INCONCLUSIVE if "INCONCLUSIVE" in verdicts else FINE
@@ -79,21 +91,20 @@ def run(args):
 
 def _checked(args):
     """The reports that the options ask for."""
-    denoising = "denoising" in str(args.objective)
     misuse = (
         (args.target is None and args.loss is None, "nothing to check: give TARGET (module:function or path.py:function), or --self"),
         (args.energy and args.logpdf, "--energy and --logpdf exclude each other: give the one that TARGET is the score of"),
-        (args.support and not args.density, "--support belongs to --density"),
-        (args.kind and not args.reverse, "--kind belongs to --reverse"),
-        (args.predicts and not (args.reverse or denoising), "--predicts belongs to --reverse or to a denoising --objective"),
+        (args.at and args.dim is not None, "--at and --dim exclude each other: the dimension is that of the points in the file"),
         (args.density and args.target is None, "--density needs TARGET, a log density"),
         ((args.sampler or args.reverse) and args.target is None, "--sampler and --reverse need TARGET, a step"),
         (args.sampler and args.reverse, "--sampler and --reverse exclude each other: the step stays at its level, or comes down"),
+        (args.objective and args.objective not in OBJECTIVES, f"--objective is {args.objective!r}, expected one of {', '.join(OBJECTIVES)}{nearest(args.objective, OBJECTIVES)}"),
         (args.loss and not args.objective, f"--loss needs --objective, one of {', '.join(OBJECTIVES)}"),
     )  # fmt: skip
     for wrong, text in misuse:
         if wrong:
             raise ValueError(text)
+    _nothing_ignored(args)
     load = lambda name: load_object(getattr(args, name), "TARGET" if name == "target" else f"--{name}")
     own: dict[str, Any]
     common: dict[str, Any] = {"wrap": load("wrap") if args.wrap and ":" in args.wrap else args.wrap, "rng": args.seed}
@@ -127,12 +138,39 @@ def _checked(args):
     return reports
 
 
+def _nothing_ignored(args):
+    """ValueError where an option has no effect on what is checked: a log density, a step, a loss, a score."""
+    kinds = [name for name in ("density", "sampler", "reverse") if getattr(args, name)]
+    if not kinds and (args.loss or args.objective):
+        kinds = ["objective"] + ["score"] * (args.loss is not None and args.target is not None)
+    kinds = kinds or ["score"]
+    noisy = {"sigma", "predicts"} if "denoising" in str(args.objective) else set()
+    used = set.union(noisy if "objective" in kinds else set(), *(USES[kind] for kind in kinds))
+    for name in set.union({"sigma", "predicts"}, *USES.values()) - used:
+        if getattr(args, name) not in (None, False):
+            where = [f"--{kind}" for kind, names in USES.items() if name in names and kind != "score"]
+            where += ["a score as TARGET"] if name in USES["score"] else []
+            where += ["a denoising --objective"] if name in ("sigma", "predicts") else []
+            beside = "a score" if kinds == ["score"] else f"--{kinds[0]}"
+            raise ValueError(
+                f"--{name} has no effect beside {beside}: it belongs to {' or '.join(where)}; leave it out"
+            )
+
+
 def _levels(text):
     """Sigmas from "5,2,1", or what module:name holds, called if it is a function."""
     if ":" in text:
         levels = load_object(text, "--reverse")
         return levels() if callable(levels) else levels
-    return _numbers("reverse", text, "sigmas such as 5,2,1,0.5, or module:name", float)
+    sigmas = _numbers("reverse", text, "sigmas such as 5,2,1,0.5, or module:name", float)
+    if len(sigmas) < 3:
+        raise ValueError(
+            f"--reverse is {text}, expected three sigmas at least, such as 5,2,1,0.5: steps are compared with each other"
+        )
+    if sigmas != sorted(sigmas, reverse=True):
+        down = ",".join(f"{sigma:g}" for sigma in sorted(sigmas, reverse=True))
+        raise ValueError(f"--reverse is {text}, expected sigmas from the largest down, as the step goes: {down}")
+    return sigmas
 
 
 def _ends(text):
@@ -157,12 +195,25 @@ def _numbers(name, text, expected, kind, separator=","):
         raise ValueError(f"--{name} is {text!r}, expected {expected}") from None
 
 
+KEYWORDS = {"x": "at"} | {
+    name: name for name in ("dim", "support", "energy", "logpdf", "model", "predicts", "shape", "kind", "wrap", "sigma")
+}
+
+
+def _as_options(text):
+    """Keywords of Python in the words of the command line: model='noise' is --model noise, and give x= is give --at."""
+    option = lambda found: f"--{KEYWORDS[found[1]]}" + (f" {found[2]}" if found[2] else "")
+    return re.sub(rf"\b({'|'.join(KEYWORDS)})=(?:'(\w+)'|(?=[\s,.;:)]|$))", option, text)
+
+
 def _theirs(function, *args, **options):
     """A check, in which whatever the user's code raises becomes one line."""
     try:
         return function(*args, **options)
-    except (ValueError, TypeError, OSError):
+    except OSError:
         raise
+    except (ValueError, TypeError) as error:
+        raise ValueError(_as_options(str(error))) from error
     except (Exception, SystemExit) as error:  # sys.exit(0) in their code is no PASS
         raise ValueError(f"your code raised {type(error).__name__}: {error}") from error
 

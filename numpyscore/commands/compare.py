@@ -40,6 +40,14 @@ def arguments(parser):
 
 def run(args):
     """Compare, print; returns the exit code."""
+    if not Path(args.folder).is_dir() and Path(args.theirs).is_dir():
+        raise ValueError(
+            f"{args.theirs} is a folder: were the two exchanged? numpyscore compare {args.theirs} {args.folder}"
+        )
+    if Path(args.theirs).is_file() and not args.theirs.endswith((".json", ".py")):
+        raise ValueError(
+            f"{args.theirs} is no code and no results, expected module:function, path.py:function or results.json"
+        )
     vectors = comparison.read_vectors(args.folder)
     options = {"limit": args.limit, "without": args.without, "dtype": args.dtype}
     with contextlib.redirect_stdout(sys.stderr):  # what their code prints is no result

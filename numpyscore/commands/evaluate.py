@@ -60,6 +60,10 @@ def run(args):
         raise ValueError("--json and --out - both go to stdout: give --out FILE.csv")
     if args.model == "-" and args.data == "-":
         raise ValueError("MODEL.npz and DATA.csv are both -, and there is one stdin: name one of them")
+    if str(args.model).endswith((".csv", ".tsv", ".txt")):
+        raise ValueError(
+            f"{args.model} is a table, expected the network first: numpyscore evaluate MODEL.npz {args.model}"
+        )
     with file_at(args.model, "model.npz", MODEL) as path:
         model, units, ladder = load_with_ladder(path)
     progress = Progress("evaluate")

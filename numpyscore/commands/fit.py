@@ -11,6 +11,7 @@ import numpy as np
 from .. import __version__
 from ..common.files import write_whole
 from ..common.inputs import count
+from ..common.names import nearest
 from ..display.fit_figure import fit_picture
 from ..learning.checkpoints import NAME
 from ..learning.fit import fit
@@ -83,6 +84,9 @@ def run(args):
     """Fit, write the folder, print what was found; returns the exit code."""
     if args.out is not None:
         no_stdout(args.out)
+    if args.resume and args.overwrite:
+        raise ValueError("--resume continues a fit and --overwrite begins anew: give one of them")
+    _objective(args.objective)
     progress = _Watch()
     progress.say(f"fit: reading {args.data} ...")
     try:
@@ -96,7 +100,7 @@ def run(args):
     watch = _Watch()
     try:
         result = fit(
-            table, objective=args.objective, sigma=_sigma(args.sigma), support=_support(args),
+            table, objective=args.objective, sigma=_sigma(args.sigma), support=_support(args, table.x.shape[1]),
             model=_network(args, table.x.shape[1]), rng=args.seed, out=out, resume=args.resume, overwrite=args.overwrite,
             optimiser=args.optimiser, steps=args.steps, batch=args.batch, rate=args.rate, robust=args.robust,
             dequantise=args.dequantise, progress=watch, announce=_announce,
@@ -114,6 +118,17 @@ def run(args):
     return FINE
 
 
+def _objective(name):
+    """Refuse an objective that a table cannot be fitted by."""
+    known = (*OBJECTIVES, GENERALISED)
+    if name in known:
+        return
+    why = nearest(name, known)
+    if name == "explicit":
+        why = ": explicit compares with the score of the data, which a table does not tell; implicit has the same minimiser without it"
+    raise ValueError(f"--objective is {name!r}, expected one of {', '.join(known)}{why}")
+
+
 def _sigma(text):
     """auto, a number, or levels separated by commas."""
     if text == "auto":
@@ -125,10 +140,14 @@ def _sigma(text):
     return numbers if len(numbers) > 1 else numbers[0]
 
 
-def _support(args):
+def _support(args, dim):
     """The ends asked for, infinite where one side alone was; None for none."""
     if args.lower is None and args.upper is None:
         return None
+    for name in ("lower", "upper"):
+        given = np.size(getattr(args, name)) if getattr(args, name) is not None else 1
+        if given not in (1, dim):
+            raise ValueError(f"--{name} has {given} ends, expected one for all columns, or {dim}, one for each of them")
     return (-np.inf if args.lower is None else args.lower), (np.inf if args.upper is None else args.upper)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..common.names import nearest
 from ..lessons import EXERCISES, folder
-from .terminal import DIFFERENCE, FINE, bold, program
+from .terminal import DIFFERENCE, FINE, bold, note, program
 
 HELP = "the course: exercises whose answers are judged"
 FOLDER = "score-matching-lessons"
@@ -70,6 +70,8 @@ def _start(where, notebook):
 
 def _judge(where, as_json):
     """One line a lesson, then the first thing to do."""
+    if not Path(where).exists() and (near := nearest(str(where), VERBS)):
+        raise ValueError(f"{where!r} is no folder and no word of learn{near}")
     results = folder.judged(where)
     done = sum(r.judgement.state == "done" for r in results)
     if as_json:
@@ -82,6 +84,9 @@ def _judge(where, as_json):
         print(f"{lesson.number}. {lesson.title:<24} {row:<28} {states.count('done'):>2} of {len(states)}")
     print(f"\n{done} of {len(results)} done")
     first = next((r for r in results if r.judgement.state != "done"), None)
+    told = first.judgement.said if first else ""
+    for path, broken in {r.path: r.broken for r in results if r.broken and r.broken != told}.items():
+        note(f"{path}: {broken}")
     if first is None:
         print("The whole course is done: every line from the energy back to samples is yours.")
         return FINE

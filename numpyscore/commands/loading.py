@@ -5,6 +5,8 @@ import importlib.util
 import os
 import sys
 
+from ..common.names import nearest
+
 
 def load_object(target, what, default=None):
     """The object that a target on the command line names.
@@ -35,12 +37,13 @@ def load_object(target, what, default=None):
         sys.path.insert(0, folder)
     try:
         found = _module_of(place) if file else importlib.import_module(place)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except AttributeError as error:
-        raise ValueError(f"{what}: {place} has no {name} ({error})") from None
     except (Exception, SystemExit) as error:  # their code, at import
         raise ValueError(f"{what}: importing {place} raised {type(error).__name__}: {error}") from None
+    for part in name.split("."):
+        if not hasattr(found, part):
+            public = [known for known in dir(found) if not known.startswith("_")]
+            raise ValueError(f"{what}: {place} has no {name}{nearest(part, public)}")
+        found = getattr(found, part)
     return found
 
 

@@ -13,10 +13,11 @@ from ..common.files import write_whole
 from ..common.inputs import count
 from ..learning.units import load_with_ladder
 from ..sampling.draw import METHODS, draw
-from .terminal import FINE, INCONCLUSIVE, MODEL, Progress, file_at, levels, may_be_written, seed, whole
+from .terminal import FINE, INCONCLUSIVE, MODEL, Progress, file_at, levels, may_be_written, note, seed, whole
 
 HELP = "samples of a fitted network, as a table"
 SAID = 4  # columns, in a note
+BEYOND = 1.05  # times the largest level learned, or below the least: levels are typed with few digits
 
 
 def arguments(parser):
@@ -25,7 +26,7 @@ def arguments(parser):
         "Samples of a network that `numpyscore fit` or model.save wrote, in the units of the data it was fitted to: by the "
         "probability flow where it knows noise levels, by annealed chains where it is an energy without, by Langevin else."
     )
-    parser.epilog = "exit codes: 0 done, 2 usage or input error, 3 hardly a proposal was accepted, 130 interrupted"
+    parser.epilog = "exit codes: 0 done, 2 usage or input error, or no proposal accepted, 3 hardly one was accepted, 130 interrupted"
     parser.add_argument("model", metavar="MODEL.npz", help="a network's file, or the folder of a fit; - is stdin")
     parser.add_argument("-n", type=whole, default=1000, metavar="N", help="how many (default 1000)")
     parser.add_argument("--out", metavar="FILE.csv", help="where they go, whole or not at all (default, and -: stdout)")
@@ -64,8 +65,8 @@ def run(args):
     start = time.monotonic()
     drawn = _drawn(args, model, units, ladder)
     x, left, notes = _as_asked(args, units, units.to_data(drawn.samples))
-    notes, content = [drawn.note] * bool(drawn.note) + notes, table(units.columns, x.tolist())
-    said = "".join(f"note: {note}\n" for note in notes)
+    content = table(units.columns, _rows(x) if args.round else x.tolist())
+    said = "".join(f"note: {told}\n" for told in [drawn.note] * bool(drawn.note) + notes)
     if args.out is None:
         print(content, end="")
         print(said, end="", file=sys.stderr)
@@ -128,6 +129,15 @@ def _record(args, model, units, drawn, left):
     }
 
 
+def _rows(x):
+    """Rows of rounded numbers, columns of whole ones as integers: 3, not 3.0."""
+    whole = (x == np.round(x)).all(axis=0) & (np.abs(x) < 2**53).all(axis=0)
+    columns = [
+        [int(v) for v in column] if is_whole else column.tolist() for column, is_whole in zip(x.T, whole, strict=True)
+    ]
+    return list(zip(*columns, strict=True))
+
+
 def _left(units, x):
     """How many samples x (n, d) leave the range of the rows fitted, in all and by column, and the note that says so; None if it is not known."""
     if units.grid is None:
@@ -141,8 +151,8 @@ def _left(units, x):
     most = sorted(by_column, key=lambda name: -by_column[name])[:SAID]
     words = ", ".join(f"{name} {by_column[name]} ({ends[name][0]:g} to {ends[name][1]:g})" for name in most)
     more = f" and {len(by_column) - SAID} columns more" if len(by_column) > SAID else ""
-    note = f"{rows} of {len(x)} samples leave the range of the rows fitted: {words}{more}"
-    return {"rows": rows, "columns": by_column}, [note]
+    left = f"{rows} of {len(x)} samples leave the range of the rows fitted: {words}{more}"
+    return {"rows": rows, "columns": by_column}, [left]
 
 
 def noise_levels(model, units, given):
@@ -152,7 +162,20 @@ def noise_levels(model, units, given):
     sigmas = units.sigma if given is None else given
     if model.conditional and (sigmas is None or np.size(sigmas) < 2):
         raise ValueError("this network takes a noise level: give its largest and its least, --sigma 10,0.01")
+    if given is not None and model.conditional and units.sigma is not None:
+        _say_beyond(np.asarray(units.sigma), np.asarray(given))
     return sigmas
+
+
+def _say_beyond(learned, given):
+    """A note where levels are asked for that lie outside those learned: there the network's scores are guesses."""
+    high, low = float(learned.max()), float(learned.min())
+    if given.max() > BEYOND * high or given.min() < low / BEYOND:
+        asked = ",".join(f"{sigma:g}" for sigma in given)
+        note(
+            f"--sigma {asked} goes beyond the levels that the network learned, {high:.3g} to {low:.3g}: its scores there are guesses, and "
+            f"so is what is computed from them; --sigma {high:.3g},{low:.3g}, or none, stays within"
+        )
 
 
 def table(names, rows_of_numbers):

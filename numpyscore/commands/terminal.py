@@ -136,16 +136,31 @@ def read_table(args):
     options = {"header": HEADER[args.header], "decimal": DECIMAL[args.decimal], "drop_missing": args.drop_missing}
     with file_at(args.data, "table", TABLES) as path:
         try:
-            return from_csv(path, columns=args.columns, **options)
+            table = from_csv(path, columns=args.columns, **options)
         except CSVError as error:
             if args.data != "-":
                 raise
             told = CSVError(str(error).replace(path, "stdin"))
             told.command = error.command.replace(path, "stdin")
             raise told from None
+    if args.header == "yes" and all(map(_is_number, table.columns)):
+        note(
+            f"--header yes: the names of the columns are numbers, {', '.join(table.columns[:4])}; if they are a row, --header no"
+        )
+    return table
+
+
+def _is_number(name):
+    """Whether a column's name reads as a number."""
+    try:
+        float(name.replace(",", "."))
+    except ValueError:
+        return False
+    return True
 
 
 TABLES, MODEL = ("*.csv", "*.csv.gz", "*.tsv", "*.txt"), ("model.npz",)
+CHECKPOINT, METRICS = "checkpoint.npz", "metrics.csv"  # of a fit's folder
 
 
 @contextlib.contextmanager
@@ -161,10 +176,26 @@ def file_at(path, what, patterns):
         with tempfile.TemporaryDirectory() as folder:
             name = os.path.join(folder, "stdin")
             with open(name, "wb") as file:
-                file.write(sys.stdin.buffer.read())
-            yield name
+                file.write(content := sys.stdin.buffer.read())
+            if not content:
+                raise ValueError(f"stdin is empty, expected a {what} in it: numpyscore ... - < FILE")
+            try:
+                yield name
+            except (ValueError, OSError) as error:
+                if name not in str(error):
+                    raise
+                raise ValueError(str(error).replace(name, "stdin")) from None
     elif os.path.isdir(path):
         found = sorted({p.name for pattern in patterns for p in Path(path).glob(pattern)})
+        inside = set(os.listdir(path))
+        if what == "model.npz" and not found and CHECKPOINT in inside:
+            raise ValueError(
+                f"{path} holds a fit that has not ended: numpyscore fit DATA.csv --out {path} --resume ends it"
+            )
+        if what == "table" and found == [METRICS] and inside & {CHECKPOINT, *MODEL}:
+            raise ValueError(
+                f"{path} is the folder of a fit, and {METRICS} its record of losses: give the table that was fitted"
+            )
         if len(found) != 1:
             there = ", ".join(found) or ", ".join(sorted(os.listdir(path))[:9]) or "nothing"
             several = f"several, {there}: name one of them" if found else f"it holds {there}"
@@ -211,6 +242,12 @@ def levels(text):
     if not numbers or not all(0 < s < float("inf") for s in numbers):
         raise argparse.ArgumentTypeError(
             f"{text!r} is no list of noise levels; positive numbers such as 10,0.01 were expected"
+        )
+    down = sorted(set(numbers), reverse=True)
+    if numbers != down:
+        said = ",".join(f"{s:g}" for s in down)
+        raise argparse.ArgumentTypeError(
+            f"{text!r} does not go down; levels from the largest to the least were expected: {said}"
         )
     return numbers
 

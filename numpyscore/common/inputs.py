@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .names import kind_of
+
 BLOCK = 1 << 17  # numbers per block: validation and conversion stay in cache and never make a large temporary
 
 
@@ -23,10 +25,14 @@ def numeric(where, name, value):
             f"used as if they were data; drop those rows, for example np.ma.compress_rows({name})."
         )
     if a.dtype.kind not in "biufc":
-        raise TypeError(
-            f"{where}: {name} has dtype {a.dtype}, expected numbers (float, integer or complex). "
-            f"Convert it first, for example np.asarray({name}, dtype=float)."
-        )
+        cure = f"Convert it first, for example np.asarray({name}, dtype=float)."
+        if hasattr(value, "score"):
+            cure = (
+                f"It is {kind_of(value)}: were two arguments exchanged? Where numbers of it belong, pass its .score(x)."
+            )
+        elif callable(value):
+            cure = f"It is {kind_of(value)}: pass what it returns for your samples."
+        raise TypeError(f"{where}: {name} has dtype {a.dtype}, expected numbers (float, integer or complex). {cure}")
     return a
 
 
@@ -39,6 +45,8 @@ def samples(where, x, dim=None, *, name="x", dtype=None):
             if hasattr(x, "to_frame")
             else f"One sample of dimension {a.size}: {name}[None, :]; {a.size} samples of dimension 1: {name}[:, None]."
             if a.ndim == 1
+            else "It is one number: were two arguments exchanged?"
+            if a.ndim == 0
             else f"Reshape it to (n, d), for example {name}.reshape(len({name}), -1)."
         )
         raise ValueError(f"{where}: {name} has shape {a.shape}, expected (n, d) with samples as rows. {cure}")

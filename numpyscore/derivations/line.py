@@ -78,10 +78,11 @@ def line_of(given):
 class OwnLine(Step):
     """A line of one's own as a step: called with a case it gives the verdict, and says what a gap is made of.
 
-    model : the network that the line is about, if it is about one; True if it takes whatever the case brings.
+    model : the network that the line is about, if it is about one; True if it takes whatever the case brings. terms : of each side.
     """
 
     model: Any = None
+    terms: Any = None
 
     def __call__(self, case):
         """The verdict of this line on a case."""
@@ -89,7 +90,7 @@ class OwnLine(Step):
         verdict = judge(self, sides, subject=case.subject, method=case.method)
         if verdict.ok is not False or verdict.relation != "=":
             return verdict
-        return replace(verdict, note=_explained(sides, case, verdict, self.model is not None))
+        return replace(verdict, note=_explained(sides, case, verdict, self.model is not None, self.terms))
 
 
 def step_of(line, model=None):
@@ -100,7 +101,9 @@ def step_of(line, model=None):
     functions = [term for found in terms.values() for term in found.values() if callable(term)]
     if model is None:
         model = True if any(_takes(f) > 2 for f in functions) else _referred(functions)
-    return OwnLine(line.name, OWN, "line", "", "", lambda case: _sides(case, terms, line.relation), model=model)
+    return OwnLine(
+        line.name, OWN, "line", "", "", lambda case: _sides(case, terms, line.relation), model=model, terms=terms
+    )
 
 
 def _referred(functions):
@@ -233,12 +236,31 @@ def _mean(source, key, term):
 # ------------------------------------------------------------------------------- what a gap is made of
 
 
-def _explained(sides, case, verdict, about_model):
+def _explained(sides, case, verdict, about_model, terms):
     """In words: the term whose sign, or factor, would close the gap; else the gap alone."""
     gap, bound = verdict.gap, verdict.bound
-    said = [*_own_terms(sides, gap, bound), *_known_terms(case, gap, bound, about_model)]
+    said = [
+        *_constant(case, terms, gap, bound),
+        *_own_terms(sides, gap, bound),
+        *_known_terms(case, gap, bound, about_model),
+    ]
     how_far = f"the gap is {gap:.6g}" + (f", {abs(gap) / bound:.1e} times its bound" if bound else "")
     return "; ".join([how_far, *dict.fromkeys(said)][:4])
+
+
+def _constant(case, terms, gap, bound):
+    """Whether the sides differ by one and the same number at every x, whatever density they are averaged over."""
+    functions = {side: [term for term in found.values() if callable(term)] for side, found in terms.items()}
+    if not all(functions.values()):  # a number in place of a mean differs from a function in each point
+        return
+    x = case.density.sample(POINTS, rng=case.seed) if case.samples is None else case.samples[:POINTS]
+    at = _columns(case, terms, case.density)(x)
+    sums = {
+        side: sum((at.get((side, n), t) for n, t in found.items()), np.zeros(len(x))) for side, found in terms.items()
+    }
+    apart, size = sums["left"] - sums["right"], np.abs(sums["left"]) + np.abs(sums["right"])
+    if np.all(np.abs(apart - gap) <= 2 * bound + 64 * EPS * (1 + size)):
+        yield f"left - right is {gap:.6g} at every x: a constant"
 
 
 AS_IF = {2.0: ", as where its sign is turned", 1.0: ", as where it is missing or too many"}

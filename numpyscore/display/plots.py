@@ -108,6 +108,7 @@ FORMATS = ("svg", "png", "pdf")
 PIXELS = 2560  # of a picture for a slide, across
 
 
+DIAGRAM = "diagram"  # the name of a figure whose boxes hold text
 LEAST = 0.6  # of the height and the width that a figure has of its own: below, its labels meet
 
 
@@ -148,6 +149,9 @@ def slide(figure, title, formats, size=None, font_size=None):
             f"size is {asked[0]:.3g} x {asked[1]:.3g} inches and the text has {font_size or RC['font.size']:g} points, expected at least {least} for "
             f"this figure with such letters: its labels would lie on one another; take a larger --size or a smaller --font-size"
         )
+    if width < own[0] and figure.get_label() == DIAGRAM:  # boxes shrink with the slide, and what is written in them too
+        for text in (text for ax in figure.axes for text in ax.texts):
+            text.set_fontsize(text.get_fontsize() * width / own[0])
     figure.set_size_inches(width, height)
     across = max(20, int(72 * width / (0.56 * RC["axes.titlesize"])))  # letters to a line
     figure.suptitle(textwrap.fill(title, across), fontsize=RC["axes.titlesize"], x=0.01, ha="left")
@@ -350,6 +354,7 @@ def passes(rows):
     """A diagram of passes and their pullbacks: (name, what it leaves, what its pullback adds to) in order. Returns the figure."""
     small, n = _narrow.get(), len(rows)
     figure = _figure(COLUMN, 5.2) if small else _figure(8.6, 3.0)
+    figure.set_label(DIAGRAM)
     ax = figure.subplots()
     ax.set_axis_off()
     place = (lambda k, back: (2.3 * back, -1.5 * k)) if small else (lambda k, back: (2.6 * k, -1.9 * back))

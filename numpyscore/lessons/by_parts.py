@@ -120,6 +120,8 @@ LESSON = Lesson(
                 "mean |s_0|^2": "np.mean(np.sum(s_0 * s_0, 1))",
             },
             wrong={
+                "-np.mean(np.linalg.norm(s, axis=1) * np.linalg.norm(s_0, axis=1))": "A product of lengths forgets the angle between both: sum s_i s_0i over dimensions.",
+                "-np.mean(np.sum((s - s.mean(0)) * (s_0 - s_0.mean(0)), axis=1))": "This is a covariance: nothing is to be subtracted. E[s_0] is 0 over the whole density, but not on a sample of it.",
                 "np.mean(np.sum(s * s_0, axis=1))": "The sign: (a - b)^2 = a^2 - 2 a b + b^2.",
                 "-0.5 * np.mean(np.sum(s * s_0, axis=1))": "The 2 of the binomial undoes the 1/2: no 1/2 is left.",
                 "-2 * np.mean(np.sum(s * s_0, axis=1))": "The 1/2 before the square undoes the 2 of the binomial.",
@@ -246,6 +248,8 @@ LESSON = Lesson(
             },
             forms=("0.5 * v0 / v**2 + 0.5 * (m0 - m) ** 2 / v**2 - 1 / v",),
             wrong={
+                "(v + (m0 - m) ** 2) / (2 * v0**2) - 1 / v0": "Data and model are exchanged: the mean is over N(m0, v0), and the score is that of N(m, v).",
+                "0.5 * (v0 / v + (m0 - m) ** 2 / v - 1 + np.log(v / v0))": "This is the Kullback-Leibler divergence, which compares logarithms; score matching compares slopes.",
                 "v0 / (2 * v**2) - 1 / v": "The means are missing: E(x - m)^2 = v0 + (m0 - m)^2.",
                 "(v0 + (m0 - m) ** 2) / (2 * v**2) + 1 / v": "s = -(x - m)/v has the slope -1/v: the trace is negative.",
                 "(v0 + (m0 - m) ** 2) / (2 * v) - 1 / v": "The score is squared: v^2 below, not v.",

@@ -90,6 +90,8 @@ LESSON = Lesson(
             inputs=lambda rng: (rng.uniform(0.5, 2),),
             solution="np.exp(-c)",
             wrong={
+                "1 - c": "This is the first order of exp(-c) in c; the integral of exp(-f - c) is exp(-c) Z for every c.",
+                "10.0**-c": "f is minus a natural logarithm: the factor is exp(-c), no power of 10.",
                 "np.exp(c)": "The sign: exp(-(f + c)) = exp(-c) exp(-f), so Z shrinks when the energy rises.",
                 "1.0": "p does not change, but Z does: it takes up the constant. That is why p does not change.",
                 "-c": "This is what log Z changes by; Z is multiplied by the exponential of it.",
@@ -162,6 +164,8 @@ LESSON = Lesson(
             inputs=lambda rng: (rng.uniform(0.5, 1.5), rng.uniform(2, 3)),
             solution="np.exp(f_b - f_a)",
             wrong={
+                "f_a / f_b": "These are energies, minus the logarithms of densities: take exp(-f) of each before dividing.",
+                "np.log(f_b / f_a)": "exp and log are exchanged: the ratio of exp(-f_a) and exp(-f_b) is an exp of a difference.",
                 "np.exp(f_b) - np.exp(f_a)": "Neither exp(f) nor a difference: the density is exp(-f)/Z, and the ratio of two of them was asked.",
                 "np.exp(f_a - f_b)": "High energy, low density: where f is smaller the density is larger.",
                 "f_b / f_a": "The density is exp(-f)/Z; the ratio of energies is not that of densities.",
@@ -178,6 +182,7 @@ LESSON = Lesson(
             ask="The density of N(0, s^2) at its mean, for s = 0.1. A number, four digits at least.",
             solution="1 / (np.sqrt(2 * np.pi) * 0.1)",
             wrong={
+                "10.0": "The root of 2 pi is missing: the peak of a Gaussian is 1/(sd sqrt(2 pi)).",
                 "1.0": "A density is no probability: it has the unit 1/[x], and nothing keeps it below 1 or puts it there.",
                 "1 / np.sqrt(2 * np.pi)": "This is s = 1. A narrower one is higher: divide by s.",
                 "0.1 / np.sqrt(2 * np.pi)": "A narrower density is higher: divide by s, do not multiply.",

@@ -28,12 +28,13 @@ class Cell(NamedTuple):
 
 
 class Result(NamedTuple):
-    """An exercise, the file its answer is in, and the judgement."""
+    """An exercise, the file its answer is in, the judgement, and what is wrong in a cell of the file that holds no exercise."""
 
     lesson: Lesson
     exercise: Exercise
     path: Path
     judgement: Judgement
+    broken: str = ""
 
 
 # ------------------------------------------------------------------------------- a lesson as cells
@@ -173,6 +174,8 @@ def _lesson(folder, lesson, path):
         )
         return [Result(lesson, e, Path(folder) / f"{lesson.file}.py", gone) for e in lesson.exercises]
     space, problems = _run(lesson, read(path))
+    names = {e.name for e in lesson.exercises}
+    broken = next((said for name, said in problems.items() if name not in names), "")
     results = []
     for e in lesson.exercises:
         if e.name in problems:
@@ -186,7 +189,9 @@ def _lesson(folder, lesson, path):
                 "todo",
                 f"{e.name} is not in {path.name}: {'def ' + e.name + '(' + e.call + ')' if e.call else e.name + ' = ...'}. {e.ask}",
             )
-        results.append(Result(lesson, e, path, judgement))
+        if broken and judgement.state == "wrong":  # it may be the reason, and is mended first
+            judgement = Judgement("wrong", broken)
+        results.append(Result(lesson, e, path, judgement, broken))
     return results
 
 
@@ -208,5 +213,5 @@ def _run(lesson, found):
                 if re.search(rf"^(def\s+{e.name}\b|{e.name}\s*=)", cell.text, re.MULTILINE)
             ]
             for name in defined or [cell.name]:
-                problems[name] = said
+                problems.setdefault(name, said)
     return space, problems

@@ -79,6 +79,7 @@ LESSON = Lesson(
                 "x~/sigma": "x_noisy / sigma",
             },
             wrong={
+                "-x_noisy - x / sigma**2": "Brackets are missing: -(x~ - x)/sigma^2. Without them sigma^2 divides x alone, and its sign is wrong.",
                 "(x_noisy - x) / sigma**2": "The sign: the score points from x~ back to x.",
                 "(x - x_noisy) / sigma": "sigma squared: the exponent is -|x~ - x|^2/(2 sigma^2).",
                 "x - x_noisy": "Divide by the variance sigma^2.",
@@ -149,6 +150,7 @@ LESSON = Lesson(
             solution="x_noisy + sigma**2 * s",
             terms={"x~": "x_noisy", "sigma^2 s": "sigma**2 * s", "sigma s": "sigma * s", "s": "s"},
             wrong={
+                "(x_noisy + sigma**2 * s) / (1 + sigma**2)": "Nothing is left to be shrunk: the score of the noisy density knows how far to go back.",
                 "x_noisy + sigma * s": "sigma for sigma^2: a score is 1/[x], so sigma^2 s is an [x].",
                 "x_noisy - sigma**2 * s": "The sign: go up the score, towards where the data are.",
                 "x_noisy + sigma**2 / 2 * s": "A half too little: this is a step of Langevin or of the flow, not Tweedie.",
@@ -167,6 +169,8 @@ LESSON = Lesson(
             inputs=lambda rng: (points(rng), rng.uniform(0.5, 2), rng.uniform(0.4, 0.8)),
             solution="-x / (v + sigma**2)",
             wrong={
+                "-x / (np.sqrt(v) + sigma) ** 2": "Standard deviations do not add up; variances of independent parts do.",
+                "-x / ((1 - sigma**2) * v + sigma**2)": "This is the noise that keeps the variance, sqrt(1 - sigma^2) x + sigma eps; here x itself is kept.",
                 "-x / (v + sigma)": "Variances add, and sigma is a standard deviation: v + sigma^2.",
                 "-x / v": "This is the clean density's score. Noise widens it: v + sigma^2.",
                 "-x / sigma**2": "This is the noise alone; the data have their own variance v.",
@@ -206,6 +210,7 @@ LESSON = Lesson(
             solution="np.mean(sigmas**2 * losses)",
             forms=("np.sum(sigmas**2 * losses) / len(sigmas)",),
             wrong={
+                "np.mean(losses / sigmas)": "This makes small levels heavier still: a loss goes as 1/sigma^2, and its weight is to take that away.",
                 "np.mean(losses)": "The weight is missing: J_D grows like 1/sigma^2, and the least noise would drown all other levels.",
                 "np.sum(sigmas**2 * losses)": "A sum over levels; their mean was asked.",
                 "np.mean(sigmas * losses)": "The weight is sigma^2: it makes |sigma s + eps|^2 of order one at every level.",
@@ -283,6 +288,7 @@ LESSON = Lesson(
             inputs=lambda rng: (rng.uniform(0.5, 2), rng.uniform(0.2, 1)),
             solution="1 / (2 * (v + t))",
             wrong={
+                "0.5 * np.log(v + t)": "This is the entropy, up to a constant; its rate is the derivative in t.",
                 "1 / (v + t)": "This is the mean square of the score; the rate is half of it.",
                 "-1 / (2 * (v + t))": "Noise raises the entropy: the rate is positive.",
                 "1 / (2 * v)": "This is the rate at t = 0; later the density has variance v + t.",

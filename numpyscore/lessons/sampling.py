@@ -56,6 +56,7 @@ LESSON = Lesson(
             solution="1 / (1 - tau / 2)",
             forms=("2 / (2 - tau)", "2 * tau / (1 - (1 - tau) ** 2)"),
             wrong={
+                "1 + tau": "The first order in tau is half of that, and the answer has all orders: set the variance after a step equal to that before it.",
                 "1.0": "Only for tau to 0: a finite step is a bias. Solve V = (1 - tau)^2 V + 2 tau.",
                 "1 / (1 + tau / 2)": "The sign: it settles too wide, not too narrow.",
                 "1 - tau / 2": "The inverse: V = (1 - tau)^2 V + 2 tau.",
@@ -92,6 +93,8 @@ LESSON = Lesson(
             solution=_Q + "return log_y - log_x - back + there",
             terms={"log p(y)": "log_y", "log p(x)": "log_x", "there": _Q + "return there", "back": _Q + "return back"},
             wrong={
+                "log_y - log_x - np.sum((x - y - step * s_x) ** 2, axis=1) / (4 * step) + np.sum((y - x - step * s_y) ** 2, axis=1) / (4 * step)": "The scores are exchanged: the way from x to y drifts by s(x), the way back by s(y).",
+                "log_y - log_x - np.sum((x - y - step / 2 * s_y) ** 2, axis=1) / (4 * step) + np.sum((y - x - step / 2 * s_x) ** 2, axis=1) / (4 * step)": "The drift is step times the score, beside noise of variance 2 step; half of it belongs to noise of variance step.",
                 "log_y - log_x": "The proposals are missing: going there is not as likely as coming back. Without them the chain is biased.",
                 _Q
                 + "return log_x - log_y - there + back": "Turned round: this is log of the ratio for going from y to x.",
@@ -171,6 +174,8 @@ LESSON = Lesson(
             inputs=lambda rng: (rng.normal(size=6) * 3, rng.uniform(0.5, 2), rng.uniform(3, 5), rng.uniform(0.1, 0.5)),
             solution="x * np.sqrt((v + low**2) / (v + high**2))",
             wrong={
+                "x * (np.sqrt(v) + low) / (np.sqrt(v) + high)": "The standard deviation at level sigma is the root of v + sigma^2, not sqrt(v) + sigma.",
+                "x + (low - high) * high * x / (v + high**2)": "This is one Euler step from the highest level to the lowest; the equation was to be solved.",
                 "x * (v + low**2) / (v + high**2)": "The root is missing: points scale like the standard deviation.",
                 "x * np.sqrt((v + high**2) / (v + low**2))": "Turned round: going down points come together.",
                 "x * low / high": "This forgets the data's own variance v: not everything flows into one point.",

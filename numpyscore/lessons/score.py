@@ -123,6 +123,7 @@ LESSON = Lesson(
             solution="-(f(x + h) - f(x - h)) / (2 * h)",
             terms={"f(x + h)/h": "f(x + h) / h", "f(x - h)/h": "f(x - h) / h", "f(x)/h": "f(x) / h"},
             wrong={
+                "-np.gradient(f(x), x)": "np.gradient takes neighbours in the list for neighbours on the line; these points are in no order. Evaluate f at x + h and x - h.",
                 "(f(x + h) - f(x - h)) / (2 * h)": "This is the gradient of the energy. The score is minus that.",
                 "-(f(x + h) - f(x - h)) / h": "The points are 2 h apart: divide by 2 h.",
                 "-(f(x + h) - f(x)) / h": "This is a forward difference: its error is of order h, a central one's of order h^2.",
@@ -224,6 +225,7 @@ LESSON = Lesson(
             ask="The field s(x, y) = (-y, x), carried once around the unit circle, counterclockwise: how much work does it do, the line integral of s? (A score does none.) A number, four digits at least.",
             solution="2 * np.pi",
             wrong={
+                "360.0": "Degrees have no place here: the angle is in radians, where an arc has the length of its angle.",
                 "0.0": "That would be so for a gradient. Along the circle s is the direction of travel itself, of length 1.",
                 "np.pi": "This is the area of the disc; the curl, d_x x - d_y(-y), is 2.",
                 "-2 * np.pi": "The sign: counterclockwise, (-y, x) points along the way.",

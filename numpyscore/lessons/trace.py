@@ -58,6 +58,7 @@ LESSON = Lesson(
             },
             forms=("-2 * np.tanh(z) / np.cosh(z) ** 2",),
             wrong={
+                "(1 - np.tanh(z) ** 2) ** 2": "This is tanh' squared; the second derivative differentiates 1 - t^2 once more, by the chain rule.",
                 "1 - np.tanh(z) ** 2": "This is the first derivative; differentiate once more.",
                 "2 * np.tanh(z) * (1 - np.tanh(z) ** 2)": "The sign: 1 - t^2 falls as t rises, -2 t t'.",
                 "-np.tanh(z) * (1 - np.tanh(z) ** 2)": "The 2 from t^2 is missing.",
@@ -101,6 +102,10 @@ LESSON = Lesson(
             inputs=lambda rng: (rng.normal(size=(3, 3, 3)),),
             solution="np.trace(J, axis1=1, axis2=2)",
             wrong={
+                "np.linalg.norm(J, axis=(1, 2))": "This is the Frobenius norm, the root of the sum of all squares; a trace is the sum of the diagonal, with its signs.",
+                "np.prod(np.diagonal(J, axis1=1, axis2=2), axis=1)": "This is the product of the diagonal; a trace is its sum.",
+                "np.sum(J * J, axis=(1, 2))": "This is the trace of J^T J, the sum of all squares; the trace of J itself was asked.",
+                "np.trace(J[:, ::-1], axis1=1, axis2=2)": "This is the other diagonal, from below left to above right.",
                 "np.sum(J, axis=(1, 2))": "This is the sum of all d^2 entries: what differentiating s.sum() gives. Only the diagonal counts.",
                 "np.trace(J)": "np.trace takes the first two axes, samples and outputs. Say axis1=1, axis2=2.",
                 "np.mean(np.diagonal(J, axis1=1, axis2=2), axis=1)": "A mean over dimensions; a trace is a sum.",
@@ -226,6 +231,8 @@ LESSON = Lesson(
                 "tr^2": "np.trace(A) ** 2",
             },
             wrong={
+                "2 * (np.sum(A) - np.trace(A)) ** 2": "You squared the sum of the entries off the diagonal; sum their squares.",
+                "np.var(A)": "This is how the entries of A scatter; asked is how v^T A v does from probe to probe.",
                 "2 * np.sum(A**2)": "This is the variance for Gaussian probes. With signs v_i^2 = 1 always, so the diagonal adds no noise.",
                 "np.sum(A**2) - np.sum(np.diag(A) ** 2)": "The 2 is missing: the pairs ij and ji move together, and their covariance counts too.",
                 "2 * np.sum(np.diag(A) ** 2)": "This is the diagonal's part; signs have v_i^2 = 1, so it is the rest that fluctuates.",
@@ -257,6 +264,9 @@ LESSON = Lesson(
             ask="An energy network with W_1 of shape (784, 64). How many directions does its exact trace need? A number. (The textbook takes all 784.)",
             solution="64",
             wrong={
+                "65": "64 + 1: a bias moves where a unit bends, and adds no direction to bend along.",
+                "784 + 64": "Inputs and units do not add up: count the directions along which the energy bends, the columns of W_1.",
+                "64**2": "These are the entries of a matrix between units; directions are its columns.",
                 "784": "This is the textbook's way. The energy bends only within the 64 columns of W_1.",
                 "784 * 64": "This is the number of weights.",
                 "1": "One direction is a probe: right on average only.",

@@ -65,6 +65,8 @@ LESSON = Lesson(
             inputs=lambda rng: (rng.normal(size=9) * 1.5 + 0.6,),
             solution="1 / np.mean(x**2)",
             wrong={
+                "np.mean(1 / x**2)": "The mean of 1/x^2 is not one over the mean of x^2; for data that come near 0 it has no end.",
+                "1 / np.var(x, ddof=1)": "This is one over a variance around the sample's mean, with n - 1 besides; the score -theta x has its zero at 0.",
                 "np.mean(x**2)": "This is the variance; theta is a precision, its inverse.",
                 "1 / np.var(x)": "np.var subtracts the mean of the data. This model's mean is 0: E[x^2].",
                 "1 / np.std(x)": "A precision is one over a variance, not over a standard deviation.",

@@ -91,6 +91,8 @@ LESSON = Lesson(
             inputs=_halfline,
             solution="1 / np.mean(x)",
             wrong={
+                "np.log(2) / np.median(x)": "This estimates the rate from the median, 1/a times log 2; the weighted loss is made of means of x.",
+                "1 / np.var(x)": "The variance of exponential data is 1/a^2: this is the rate squared, and with other moments than the loss has.",
                 "np.sqrt(2 / np.mean(x**2))": "This matches the second moment, 2/b^2. With h = x the loss is b^2 E[x]/2 - b: it asks for the mean.",
                 "np.mean(x)": "This is the mean; b is a rate, its inverse.",
                 "0.0": "This is the plain loss's answer. With h = x the loss is b^2 E[x]/2 - b.",
@@ -129,6 +131,7 @@ LESSON = Lesson(
             inputs=_halfline,
             solution="(np.mean(x**2) - 1) / np.mean(x)",
             wrong={
+                "np.mean(x - 1 / x)": "You divided by h = x under the mean: the weights belong into each mean, E[x^2] and E[x], before one is divided by the other.",
                 "np.mean(x)": "The mean of what was kept is too large: the kept half hides the rest.",
                 "np.mean(x**2) / np.mean(x)": "h' is forgotten: the loss has h' s, which moves m by -1/E[x].",
                 "(np.mean(x**2) + 1) / np.mean(x)": "The sign of h' s: m E[h] = E[h x] - E[h'].",
@@ -147,6 +150,8 @@ LESSON = Lesson(
             inputs=lambda rng: (rng.uniform(0.5, 3.5, size=9), 0.5, 3.5),
             solution="np.minimum(x - lower, upper - x)",
             wrong={
+                "(upper - lower) / 2 - np.abs(x)": "Half the width less the distance from the middle, yes, but the middle is (lower + upper)/2, not 0.",
+                "np.sqrt((x - lower) * (upper - x))": "This vanishes at both walls, but is no distance: take the smaller of both distances.",
                 "np.maximum(x - lower, upper - x)": "This is the distance to the farther wall: it does not vanish at either.",
                 "x - lower": "One wall is forgotten: at the upper end this is not 0.",
                 "upper - x": "One wall is forgotten: at the lower end this is not 0.",
@@ -166,6 +171,9 @@ LESSON = Lesson(
             inputs=lambda rng: tuple((lambda M: M @ M.T + np.eye(3))(rng.normal(size=(3, 3))) for _ in range(2)),
             solution="np.linalg.inv(A) @ B @ np.linalg.inv(A)",
             wrong={
+                "np.linalg.inv(B) @ A @ np.linalg.inv(B)": "A and B are exchanged: the curvature A stands outside, inverted, the scatter B of the gradients within.",
+                "A @ np.linalg.inv(B) @ A": "This is the inverse of the sandwich, an information matrix; the covariance was asked.",
+                "B / A**2": "This divides entry by entry; matrices are inverted and multiplied, and in this order.",
                 "np.linalg.inv(A)": "A = B holds for a likelihood, and then this is right. Here B stands between two inverses of A.",
                 "np.linalg.inv(B)": "This is for a likelihood, where A = B; and there one takes either.",
                 "np.linalg.inv(A) @ B": "One inverse is missing: the estimate is A^-1 times a mean of slopes, on both sides of the covariance.",
@@ -181,6 +189,9 @@ LESSON = Lesson(
             ask="Half-normal data: generalised matching with h = x finds the mean before the cut with n times variance pi, maximum likelihood with 1/(1 - 2/pi). How many samples does it need for one of maximum likelihood's? A number, four digits at least.",
             solution="np.pi - 2",
             wrong={
+                "np.pi / (1 - 2 / np.pi)": "Dividing by 1/(1 - 2/pi) is multiplying by 1 - 2/pi.",
+                "1 - 2 / np.pi": "This is one over maximum likelihood's n times variance; that of matching, pi, is missing.",
+                "np.pi - 3": "This is what it needs more; the whole ratio was asked.",
                 "np.pi": "This is its own n times variance; divide by that of maximum likelihood.",
                 "1 / (np.pi - 2)": "Turned round: matching needs more samples, not fewer.",
                 "1 / (1 - 2 / np.pi)": "This is maximum likelihood's n times variance; the ratio was asked.",
@@ -199,6 +210,7 @@ LESSON = Lesson(
             inputs=lambda rng: (rng.exponential(size=7) + 0.1, rng.uniform(0.4, 2)),
             solution="x / a",
             wrong={
+                "x + 1 / a": "You integrated t p; the mean E t = 1/a is to be subtracted from t first.",
                 "x": "The shape is right, so the estimate would be too; tau itself is larger by the mean 1/a.",
                 "x * a": "By parts the integral is x exp(-a x): divided by p = a exp(-a x) that is x/a.",
                 "1 / a + 0 * x": "tau vanishes at the wall, as a weight must: it is 0 at x = 0.",

@@ -92,9 +92,8 @@ def draw(
     support = None if support is None else support_of(where, support, model.dim)
     method = _method(where, model, ladder, method, support)
     if (steps and method == "flow") or (step and method not in ("annealed", "langevin")):
-        raise ValueError(
-            f"{where}: n_steps is {n_steps} and step {step}, but {method!r} chooses its own; leave them out."
-        )
+        option, value = ("n_steps (--steps)", n_steps) if steps and method == "flow" else ("step (--step)", step)
+        raise ValueError(f"{where}: {option} is {value}, but {method!r} chooses its own; leave it out.")
     levels = noise_levels(where, model, sigmas)
     x0 = rng.standard_normal((n, model.dim))
     if method == "flow":

@@ -215,3 +215,11 @@ def test_the_assertion_and_the_command(tmp_path, capsys):
         assert main(["check", f"{tmp_path}/mine.py:right", *line.split()]) == 2
         err = capsys.readouterr().err
         assert len(err.splitlines()) == 1, err
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+def test_p_given_for_log_p_is_named_and_a_bounded_energy_is_not(dim):
+    p = lambda x: np.exp(-0.5 * (x**2).sum(1)) / (2 * np.pi) ** (x.shape[1] / 2)
+    assert ns.check_density(p, dim=dim).name == "p for log p"
+    assert ns.check_density(lambda x: -p(x), dim=dim).name == "no density"  # control: negative, as no p is
+    assert ns.check_density(lambda x: 1 + p(x), dim=dim).name == "no density"

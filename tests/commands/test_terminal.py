@@ -87,6 +87,19 @@ def test_what_the_system_says_comes_in_words(argv, said, folder, capsys, monkeyp
         (("figures", "--list", "parts_areas"), "no use for NAME"),
         (("check", "--self", "--objective", "implicit"), "no use for objective"),
         (("check", "a.py:f", "--self"), "no use for target"),
+        (("check", "a.py:f", "--at", "x.npz", "--dim", "2"), "--at and --dim exclude each other"),
+        (("check", "a.py:f", "--objective", "implicit", "--rtol", "1e-3"), "--rtol has no effect beside --objective"),
+        (("check", "a.py:f", "--objective", "implicit", "--dim", "2"), "--dim has no effect beside --objective"),
+        (("check", "a.py:f", "--objective", "implicit", "--at", "x.npz"), "--at has no effect beside --objective"),
+        (
+            ("check", "a.py:f", "--objective", "implicit", "--energy", "a:g"),
+            "--energy has no effect beside --objective",
+        ),
+        (("check", "a.py:f", "--objective", "implicit", "--sigma", "1"), "it belongs to a denoising --objective"),
+        (("check", "a.py:f", "--dim", "2", "--sigma", "0.3"), "--sigma has no effect beside a score"),
+        (("check", "a.py:f", "--density", "--dim", "2", "--shape", "1,2"), "--shape has no effect beside --density"),
+        (("check", "a.py:f", "--sampler", "euler", "--dim", "2"), "it belongs to --density or a score as TARGET"),
+        (("fit", "a.csv", "--resume", "--overwrite"), "--resume continues a fit and --overwrite begins anew"),
         (("golden", "--out", "-"), "a folder was expected"),
         (("figures", "--out", "-"), "a folder was expected"),
         (("fit", "a.csv", "--out", "-"), "a folder was expected"),
@@ -98,6 +111,12 @@ def test_what_the_system_says_comes_in_words(argv, said, folder, capsys, monkeyp
 def test_an_option_without_effect_is_refused(argv, said, capsys):
     code, out, err = call(capsys, *argv)
     assert code == 2 and out == "" and err.count("\n") == 1 and said in err
+
+
+def test_levels_of_a_reverse_step_are_not_sorted_in_silence(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text("def step(x, fn, level, next_level):\n    return x\n")
+    code, out, err = call(capsys, "check", tmp_path / "mine.py:step", "--reverse", "0.5,1,2,5")
+    assert code == 2 and out == "" and "expected sigmas from the largest down, as the step goes: 5,2,1,0.5" in err
 
 
 @pytest.mark.parametrize("option", ["--rate", "--batch"])
@@ -127,6 +146,94 @@ def test_notes_go_to_stderr_where_samples_go_to_stdout_and_starts_are_no_samples
         assert code == code_of and ("starts" in err) and (out == "" if code == 2 else "note: hardly" in err)
 
 
+# ------------------------------------------------------------------------------- in the words of the command line
+
+
+CODE = """
+import numpy as np
+score = lambda x: -x
+logp = lambda x: -0.5 * (x**2).sum(1)
+def step(x, fn, level, next_level):
+    return x
+def of_noise(fn, x, sigma, noise):
+    return 0.5 * np.mean(np.sum((fn(x + sigma * noise) - noise) ** 2, axis=1))
+"""
+
+
+@pytest.mark.parametrize(
+    "argv, said",
+    [
+        (("sample", "out", "--sigma", "1,2"), "levels from the largest to the least were expected: 2,1"),
+        (
+            ("sample", "levels.npz", "--sigma", "2,1", "--step", "0.1"),
+            "step (--step) is 0.1, but 'flow' chooses its own",
+        ),
+        (
+            ("fit", "rows.csv", "--objective", "explicit"),
+            "which a table does not tell; implicit has the same minimiser",
+        ),
+        (("fit", "rows.csv", "--objective", "implict"), "(did you mean implicit?)"),
+        (
+            ("fit", "rows.csv", "--objective", "generalised", "--lower", "0,0,0"),
+            "--lower has 3 ends, expected one for all",
+        ),
+        (("check", "mine.py:score", "--objective", "implict"), "(did you mean implicit?)"),
+        (("check", "mine.py:logp", "--density"), "give --dim, --at or --support"),
+        (("check", "mine.py:scor", "--dim", "2"), "TARGET: mine.py has no scor (did you mean score?)"),
+        (("check", "mine.py:step", "--reverse", "5"), "--reverse is 5, expected three sigmas at least"),
+        (("evaluate", "rows.csv", "out"), "expected the network first: numpyscore evaluate MODEL.npz rows.csv"),
+        (("compare", "mine.py", "out"), "were the two exchanged? numpyscore compare out mine.py"),
+        (("compare", "out", "rows.csv"), "rows.csv is no code and no results"),
+        (("sample", "stopped"), "a fit that has not ended: numpyscore fit DATA.csv --out stopped --resume"),
+        (("verify", "out"), "metrics.csv its record of losses: give the table"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_a_cure_is_in_the_words_of_the_command_line(argv, said, folder, capsys, monkeypatch):
+    from numpyscore import EnergyMLP
+
+    monkeypatch.chdir(folder)
+    (folder / "mine.py").write_text(CODE)
+    (folder / "stopped").mkdir(exist_ok=True)
+    (folder / "stopped" / "checkpoint.npz").touch()
+    EnergyMLP.init(2, (4,), conditional=True, confinement=1.0, rng=0).save(folder / "levels.npz")
+    code, out, err = call(capsys, *argv)
+    assert code == 2 and out == "" and err.count("\n") == 1 and said in err, err
+
+
+def test_a_report_names_options_and_no_keywords(folder, capsys, monkeypatch):
+    monkeypatch.chdir(folder)
+    (folder / "mine.py").write_text(CODE)
+    code, out, _ = call(capsys, "check", "mine.py:of_noise", "--objective", "denoising")
+    assert "say --model noise" in out and "model=" not in out
+    code, out, _ = call(capsys, "check", "mine.py:score", "--energy", "mine.py:logp", "--dim", "2")
+    assert code == 1 and "sign: this is grad E" in out and "your energy is a log p: pass it as --logpdf" in out
+    code, out, _ = call(capsys, "check", "mine.py:score", "--logpdf", "mine.py:logp", "--dim", "2")  # the cure
+    assert code == 0 and "log p:" not in out
+
+
+def test_levels_beyond_those_learned_are_said(folder, capsys):
+    from types import SimpleNamespace
+
+    from numpyscore.commands.sample import noise_levels
+
+    net, units = SimpleNamespace(conditional=True), SimpleNamespace(sigma=np.array([4.62, 1.0, 0.0963]))
+    for given, beyond in (([100.0, 0.001], True), ([4.62, 0.01], True), ([4.7, 0.1], False), (None, False)):
+        noise_levels(net, units, given)
+        err = capsys.readouterr().err
+        assert beyond == ("4.62 to 0.0963: its scores there are guesses" in err) and bool(err) == beyond
+
+
+def test_rounded_counts_are_whole_numbers_and_a_row_taken_for_names_is_said(folder, tmp_path, capsys):
+    from numpyscore.commands.sample import _rows, table
+
+    assert table(["k", "h"], _rows(np.array([[3.0, 1.5], [-2.0, 2.0]]))) == "k,h\n3,1.5\n-2,2.0\n"
+    np.savetxt(tmp_path / "bare.csv", ROWS, delimiter=",")
+    argv = ("verify", tmp_path / "bare.csv", "--only", "boundary term")
+    assert "if they are a row, --header no" in call(capsys, *argv, "--header", "yes")[2]
+    assert "--header" not in call(capsys, *argv, "--header", "no")[2]
+
+
 # ------------------------------------------------------------------------------- stdin, stdout, folders, counts
 
 
@@ -146,6 +253,12 @@ def test_minus_is_stdin_and_stdout(folder, capsys, monkeypatch):
     assert code == 0 and out.startswith("<!doctype html>")
     code, out, err = call(capsys, "verify", "--only", "boundary term", "--density", "beta", "--report", "-")
     assert code == 0 and out.startswith("<!DOCTYPE html>") and "gap = left - right" in err
+    stdin(b"")
+    code, _, err = call(capsys, "sample", "-")
+    assert code == 2 and "stdin is empty" in err
+    stdin(b"no network")
+    code, _, err = call(capsys, "sample", "-")
+    assert code == 2 and "load: stdin is not a whole npz file" in err and "/tmp" not in err
     stdin(b"a,b\n1,x\n")
     code, _, err = call(capsys, "verify", "-")
     assert code == 2 and err.startswith("numpyscore verify: stdin, line 2, column ")

@@ -127,3 +127,23 @@ def test_parameters_are_immutable():
     for a in (NET.theta, *NET.layers[0], NET.unflatten(NET.theta)[0][0]):
         with pytest.raises(ValueError, match="read-only"):
             a[...] = 0
+
+
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        (lambda: ns.explicit(NET, X, P), r"target_score has dtype object.* It is a Gaussian: .* pass its \.score\(x\)"),
+        (lambda: ns.explicit(NET, X, P.score), r"It is a function: pass what it returns for your samples"),
+        (lambda: ns.langevin(X, P, 0.1, 10), r"exchanged"),
+        (lambda: ns.Parzen(0.4, X), r"It is one number: were two arguments exchanged"),
+        (lambda: ns.denoising(NET, 0.1, X), r"It is one number: were two arguments exchanged"),
+        (
+            lambda: ns.check_score(ns.Gaussian, logpdf=P.logpdf, x=X),
+            r"score is the class Gaussian, not one of its objects",
+        ),
+    ],
+    ids=range(6),
+)
+def test_things_in_place_of_numbers_are_named(wrong, said):
+    with pytest.raises((TypeError, ValueError), match=said):
+        wrong()

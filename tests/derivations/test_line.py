@@ -63,6 +63,16 @@ def test_other_slips_are_told_too(right, said):
     assert verdict.ok is False and said in verdict.note
 
 
+def test_a_constant_difference_is_named_as_a_constant_first():
+    verdict = ns.verify_line(square, lambda x: square(x) + 1, DENSITY)
+    assert verdict.ok is False and verdict.note.split("; ")[1] == "left - right is -1 at every x: a constant"
+    p = ns.Gaussian(np.zeros(1), 1.0)  # where d, 1/2 E|s_0|^2 twice and E[tr ds_0/dx] are 1 as well
+    verdict = ns.verify_line(lambda x: x[:, 0] ** 2, lambda x: x[:, 0] ** 2 + 1, p)
+    assert verdict.note.split("; ")[1] == "left - right is -1 at every x: a constant"
+    wrong = ns.verify_line(explicit, lambda x: fisher(x) + square(x), DENSITY)  # control: a term that varies with x
+    assert "a constant" not in wrong.note
+
+
 def test_a_forgotten_boundary_term_is_named():
     """E[s_0 . s] = flux - E[tr ds/dx]: on exponential data the flux is -p(0) s(0) = -a s(0)."""
     p = ns.Exponential(2.0)

@@ -259,3 +259,24 @@ def test_a_narrow_slide_has_its_panels_beneath_one_another_and_one_too_small_for
     err = capsys.readouterr().err
     assert "explicit_implicit" in err or "labels would lie on one another" in err
     assert err.count("\n") == 1
+
+
+def overflowing(figure):
+    """Texts of a drawn diagram that reach beyond the box they stand in."""
+    figure.canvas.draw()
+    boxes = [patch.get_window_extent() for patch in figure.axes[0].patches]
+    texts = [(t.get_text(), t.get_window_extent()) for t in figure.axes[0].texts if t.get_text()]
+    inside = lambda t, b: b.x0 < (t.x0 + t.x1) / 2 < b.x1 and b.y0 < (t.y0 + t.y1) / 2 < b.y1
+    return [name for name, t in texts for b in boxes if inside(t, b) and (t.x0 < b.x0 or t.x1 > b.x1)]
+
+
+def test_on_a_slide_the_text_of_a_diagram_stays_in_its_boxes():
+    passes = gallery.load("four_passes").PASSES
+    with plots.style():
+        figure = plots.passes(passes)
+        plots.slide(figure, "a claim", ("svg",), (40 / 3, 7.5), 18)
+        assert not overflowing(figure)
+        figure = plots.passes(passes)  # control: letters of the same size in smaller boxes
+        figure.set_label("")
+        plots.slide(figure, "a claim", ("svg",), (40 / 3, 7.5), 18)
+        assert "bar.g, bar.z, bar.T" in overflowing(figure)

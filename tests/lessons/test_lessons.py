@@ -342,6 +342,7 @@ def test_a_lesson_that_is_gone_is_asked_for(tmp_path, capsys):
     "argv, said",
     [
         (["nowhere"], "no lesson is in nowhere"),
+        (["strat"], "'strat' is no folder and no word of learn (did you mean start?)"),
         (["hint"], "the exercise is missing"),
         (["hint", "9.9"], "'9.9' is no exercise"),
         (["solution", "2.1", "2.2"], "one word after"),
@@ -402,3 +403,33 @@ def test_known_mistakes_differ_from_the_answer_and_from_each_other_on_the_inputs
         for k, a in enumerate(values):
             for b in values[:k]:
                 assert a.shape != b.shape or not np.allclose(a, b, rtol=1e-9, atol=1e-12), e.key
+
+
+def test_a_cell_that_fails_and_holds_no_exercise_is_told_first_and_once(tmp_path, capsys):
+    where = student(tmp_path / "course")
+    path = where / "lesson_1.py"
+    right = path.read_text()
+    path.write_text(right.replace("import numpy as np", "import nunpy as np"))
+    code, out, err = call(capsys, where)
+    assert code == 1 and out.count("No module named 'nunpy'") == 1 and "NameError" not in out and "nunpy" not in err
+    path.write_text(right + "\n# %%\nx = (1,\n")
+    code, out, err = call(capsys, where)
+    assert code == 0 and err.startswith(f"note: {path}: line ") and "SyntaxError" in err and err.count("note") == 1
+    path.write_text(right)
+    assert call(capsys, where)[::2] == (0, "")
+
+
+@pytest.mark.parametrize(
+    "key, code, said",
+    [
+        ("5.10", "65", "a bias moves where a unit bends"),
+        ("5.10", "63", "is not it"),
+        ("5.10", "64.5", "Nearly"),
+        ("7.10", "np.linspace(sigma_max, sigma_min, n) ** 0.5", None),
+        ("4.5", "-1 / v", None),
+    ],
+)
+def test_counts_are_not_rounded_and_chance_is_no_likeness(key, code, said):
+    judgement = verdict(key, code)
+    assert judgement.state == "wrong" and (said is None or said in judgement.said)
+    assert said is not None or "It is right in" not in judgement.said

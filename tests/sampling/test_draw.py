@@ -128,8 +128,8 @@ def test_a_score_alone_walks_and_says_what_that_is_worth():
         (gaussian(True), {"sigmas": LEVELS, "method": "tempered"}, "method is 'tempered', expected flow"),
         (gaussian(False), {"method": "flow"}, "expected tempered, langevin for EnergyMLP"),
         (ScoreMLP.init(2, (4,), rng=0), {"method": "tempered"}, "expected langevin"),
-        (gaussian(True), {"sigmas": LEVELS, "n_steps": 5}, "'flow' chooses its own"),
-        (gaussian(False), {"step": 0.1}, "'tempered' chooses its own"),
+        (gaussian(True), {"sigmas": LEVELS, "n_steps": 5}, r"n_steps \(--steps\) is 5, but 'flow' chooses its own"),
+        (gaussian(False), {"step": 0.1}, r"draw: step \(--step\) is 0.1, but 'tempered' chooses its own"),
     ],
     ids=range(7),
 )
