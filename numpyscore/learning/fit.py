@@ -169,7 +169,7 @@ def fit(
 
     Columns are standardised with the mean and scale of the whole table: a choice of units, which all that is compared shares.
     Where levels are chosen, their correlations are taken out too (`Units.mix`): noise of one size in all directions would hide what
-    is thin in one, and the weights decay towards the Gaussian of the rows, the faster the fewer the rows.
+    is thin in one, and of up to 1000 rows the weights decay towards their Gaussian, the faster the fewer.
     A constant column stays at scale 1. Up to 1000 rows are cross-validated, more are split in three: see `splits`.
 
     Parameters

@@ -221,10 +221,11 @@ class Task:
     def _decay(self, n):
         """How fast the weights decay in a training on n rows, where what they decay to is a density: the Gaussian of the columns.
 
-        Of few rows in many columns a network learns the rows themselves, and the more so the longer it is trained.
+        Of few rows in many columns a network learns the rows themselves, and the more so the longer it is trained. A large table is
+        trained for long and stopped by its rows held out; there decay costs detail, .4 nats of eight narrow modes in 2000 rows.
         """
         gaussian = self.model.conditional and self.model.kind == "EnergyMLP" and self.model.confinement > 0
-        if not gaussian or self.objective != "multilevel_denoising":
+        if not gaussian or self.objective != "multilevel_denoising" or len(self.z) > SMALL:
             return 0.0
         return min(LARGEST_DECAY, DECAY * self.z.shape[1] / n)
 

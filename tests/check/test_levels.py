@@ -178,6 +178,11 @@ def test_a_network_inside_its_preconditioning_is_no_accusation():
     assert report.verdict == "FAIL", report
 
 
+def test_scaled_data_alone_are_a_wrong_target():
+    report = check_loss(diffusion(target=lambda e, x, c, s: c * x), objective=MANY)
+    assert report.verdict == "FAIL" and report.name == "wrong target", report
+
+
 # ------------------------------------------------------------------------------- which way time goes
 
 SCHEDULES = {  # c and sigma, and their derivatives

@@ -7,6 +7,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+NOTE = (
+    "Not counted: what tests start as programs of their own (`python -m numpyscore`, the workers of `bench`), what only the nightly tests reach, and, where torch "
+    "and jax are not installed, the tests that skip without them: in an environment with both, run as any other, they count."
+)
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = """
 [run]

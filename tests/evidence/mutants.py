@@ -298,12 +298,10 @@ def reached(name):
 
 
 def tests_for(mutant, tests, inner):
-    """The tests that reach the mutant's line, the quickest first; a line that runs at import is reached by all that use the file."""
-    path = str(ROOT / mutant.file)
-    at = lambda lines: (
-        (path, mutant.line) in lines if mutant.line in inner else any(p == path and l in inner for p, l in lines)
-    )
-    return sorted((node for node, (_, lines) in tests.items() if at(lines)), key=lambda node: tests[node][0])
+    """The tests that reach the mutant's line, the quickest first; of a line that runs at import, such as a table, all tests of the room."""
+    line = (str(ROOT / mutant.file), mutant.line)
+    found = [node for node, (_, lines) in tests.items() if mutant.line not in inner or line in lines]
+    return sorted(found, key=lambda node: tests[node][0])
 
 
 def verdict(mutant, nodes, seconds):
@@ -353,13 +351,14 @@ def score(name, number, seed, known, tell=print):
     files, _ = room_of(name)
     tests = reached(name)
     inner = {str(path.relative_to(ROOT)): functions(path) for path in files}
+    used = {path for _, lines in tests.values() for path, _ in lines}
     every = [m for path in files for m in mutants(path)]
     random.Random(f"{seed} {name}").shuffle(every)
     counts, survivors = Counter(), []
     for mutant in every:
         if sum(counts[k] for k in ("killed", "survived", "equivalent")) >= number:
             break
-        nodes = tests_for(mutant, tests, inner[mutant.file])
+        nodes = tests_for(mutant, tests, inner[mutant.file]) if str(ROOT / mutant.file) in used else []
         if not nodes:
             counts["not reached"] += 1
             continue

@@ -322,10 +322,11 @@ def test_the_held_out_log_likelihoods_are_those_of_the_flow_and_the_baselines(mo
         and result.units.sigma[-1] == found["sigma"] == sigmas[best]
         and found["network"]["rows"] == len(report)
     )
-    mine = log_p(report, best) - np.log(ROWS.std(0)).sum()
+    volume = 0.5 * np.linalg.slogdet(np.cov(ROWS.T, bias=True))[1]  # of a unit cube of z, whose covariance is 1
+    mine = log_p(report, best) - volume
     np.testing.assert_allclose(found["network"]["mean"], mine.mean(), atol=1e-4)
     gaussian = Gaussian(z[task.split.train].mean(0), np.cov(z[task.split.train].T, bias=True)).logpdf(z[report])
-    np.testing.assert_allclose(found["gaussian"]["mean"], (gaussian - np.log(ROWS.std(0)).sum()).mean(), atol=1e-4)
+    np.testing.assert_allclose(found["gaussian"]["mean"], (gaussian - volume).mean(), atol=1e-4)
     rivals = [found[name]["mean"] for name in ("gaussian", "kernel_density", "mixture")]
     np.testing.assert_allclose(found["difference"]["mean"], found["network"]["mean"] - max(rivals), atol=1e-12)
 
@@ -703,6 +704,8 @@ def test_weights_that_decay_learn_few_rows_less_by_heart(monkeypatch):
         several(ScoreMLP.init(2, (6,), "silu", conditional=True, rng=0))._decay(40) == 0.0
     )  # and decays to no density
     assert Task(ROWS, "implicit", 0.3, SMALL, 0, "adam", 12, 256, 0.01)._decay(40) == 0.0
+    monkeypatch.setattr("numpyscore.learning.task.SMALL", 30)
+    assert several(LEVELS)._decay(32) == 0.0  # a large table is stopped by rows held out
 
 
 # ------------------------------------------------------------------------------- in the units of the data

@@ -245,7 +245,8 @@ def _mistake(r, objective, free, smooth):
             return Naming(FAIL, f"wrong target: the target is {text}", pattern)
     lost = np.abs(r.q * r.sigma - r.p * r.c) <= 1e-6 * np.maximum(np.abs(r.q), np.abs(r.p))
     lawful = all(factor(np.abs(a), r.levels, r.rtol).known for a in (r.p, r.q))
-    if free and not np.any(lost) and (lawful or smooth):
+    noise_is_in_it = np.all(np.abs(r.p) > 1e-6 * np.abs(r.q))
+    if free and not np.any(lost) and (lawful or (smooth and noise_is_in_it)):
         text = (
             f"unknown target: fn predicts {target}, and the score follows from that: say what your sampler makes of it, score_of=, or predicts=; "
             f"if fn is meant to be the score itself, the target is wrong"
