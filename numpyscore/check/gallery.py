@@ -266,7 +266,7 @@ BETWEEN = (
     Case("target (x - x~)/sigma^2 without the scale of x", "", _of(_perturbed(lambda e, x, y, c, s: (x - y) / s**2), "denoising"), "x is not scaled there"),
     Case("weight of the levels at the square alone", "", _many(_each_level(lambda s, e, sigma: sigma**2 * _half_square(s) + np.sum(s * e, axis=1) / sigma)), "weight at one term"),
     Case("sigma of the previous level in the target", "", _many(_levels(target=lambda e, k, S: -e / S[k - 1][:, None])), "sigma of the previous level"),
-    Case("sigma of another row in the target", "", _many(_levels(target=lambda e, k, S: -e / S[np.roll(k, 1)][:, None])), "the level of the previous row"),
+    Case("sigma of another row in the target", "", _many(_levels(target=lambda e, k, S: -e / S[np.roll(k, 1)][:, None])), "sigma of another row"),
     Case("last level never drawn", "", _many(_levels(draw=lambda rng, L, n: rng.integers(L - 1, size=n))), "level forgotten: the last"),
     Case("network told the next level", "", _many(_levels(told=lambda k, S: (k + 1) % len(S))), "level told"),
     Case("normalising constant without d", "ncsn", partial(check_density, _gaussians(1, 2, sigma=1.0), dim=2), "normaliser without d: p integrates to sqrt(2 pi)"),

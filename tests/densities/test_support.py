@@ -363,7 +363,7 @@ WRONG = {
     "rows outside": (["--objective", "generalised", "--lower", "1"], "outside the support"),
     "no end": (["--objective", "generalised", "--lower=-inf"], "no column has an end"),
     "order": (["--objective", "generalised", "--lower", "0", "--upper", "-1"], "expected lower < upper"),
-    "two for one": (["--objective", "generalised", "--lower", "0,0"], "lower (2,)"),
+    "two for one": (["--objective", "generalised", "--lower", "0,0"], "--lower has 2 ends"),
     "no number": (["--objective", "generalised", "--lower", "x"], "'x' is no end"),
     "nan": (["--objective", "generalised", "--lower", "nan"], "no NaN"),
 }
