@@ -274,9 +274,9 @@ def test_on_a_slide_the_text_of_a_diagram_stays_in_its_boxes():
     passes = gallery.load("four_passes").PASSES
     with plots.style():
         figure = plots.passes(passes)
-        plots.slide(figure, "a claim", ("svg",), (40 / 3, 7.5), 24)
+        plots.slide(figure, "a claim", ("svg",), (40 / 3, 7.5), 22)
         assert not overflowing(figure)
         figure = plots.passes(passes)  # control: letters of the same size in smaller boxes
         figure.set_label("")
-        plots.slide(figure, "a claim", ("svg",), (40 / 3, 7.5), 24)
+        plots.slide(figure, "a claim", ("svg",), (40 / 3, 7.5), 22)
         assert "bar.g, bar.z, bar.T" in overflowing(figure)
