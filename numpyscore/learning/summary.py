@@ -8,6 +8,7 @@ from ..densities import Gaussian, Parzen
 from ..densities.noise import geometric_levels
 from ..estimation import estimators
 from .agreement import agreement
+from .baselines import RIDGE
 from .splits import best_step
 
 NATS = 0.1  # a row, by which a density may be worse than the best baseline without a word
@@ -87,7 +88,13 @@ def _criterion(task):
 def _likelihood(task, state, notes):
     """The mean log-likelihood of rows held out, nats a row in the units of the data, of this density and of each baseline, and paired
     differences; and the least level."""
-    rows, log_p, level = task.log_likelihoods(state)
+    try:
+        rows, log_p, level = task.log_likelihoods(state)
+    except ValueError as error:
+        raise ValueError(
+            f"fit: the density that was learned has no log-likelihood, as its score changes too fast to be followed: training ran away. Lower "
+            f"the rate, now {task.rate:g}, or raise sigma. ({str(error).partition('. ')[0]})"
+        ) from None
     out = {"level": level, "sigma": float(task.sigmas[0][level]), "network": _mean(log_p - task.units.log_volume)}
     rivals = task.rivals(rows)
     for name, theirs in rivals.items():
@@ -155,7 +162,11 @@ def _gaussian(task, notes):
     try:
         return task.compared(lambda rows: _fitted(task, rows))
     except ValueError as error:
-        notes.append(f"no Gaussian to compare with: {error}")
+        flat = (
+            f"in the loss: its covariance has no inverse, as a column is constant or an exact function of others; that of the log-likelihood has "
+            f"{RIDGE:g} standard deviations of its own in every direction"
+        )
+        notes.append(f"no Gaussian to compare with {flat if task.support is None else f'({error})'}")
         return None
 
 
