@@ -206,12 +206,14 @@ class MLP(Layers):
         """
         if trace or directions is not None or (gradient and self.kind == "EnergyMLP"):
             self.needs_second_derivatives(where)
+        # room for each quantity that is asked for
         dtype, (n, d) = self._dtype(where, points), points.x.shape
         m = None if directions is None else directions.m
         shapes = {"energy": energy and (n,), "score": score and (n, d), "trace": trace and (n,)}
         shapes["term"] = local is not None and (n,)
         shapes["curvature"] = m is not None and ((n,) if total else (m, n))
         out = {name: np.empty(shape, dtype) for name, shape in shapes.items() if shape}
+        # which directions, and one visit to every batch
         call = Call(self, points, dtype, out, local, sees, gradient, total or trace)
         if trace:
             call.ways = self._trace_ways(call.net, d)

@@ -77,6 +77,7 @@ def sliced(
     network(where, model, x)
     points = model.points(where, x, sigma, second=True)
     own = sample_weights(where, weights, len(points.x))
+    # m directions (m, n, d), drawn some at a time, the same ones each time they are asked for
     v = probe_directions(where, model, points.x, probe, n_probes, rng, probes)
     size = max(1, NUMBERS // (256 * model.dim))
 
@@ -90,6 +91,7 @@ def sliced(
             bar += 1 / v.m * np.einsum("rn,rnd->nd", along, v_here)
         return term, bar
 
+    # the square, and 1/m of the curvatures v.J v along them
     local = squared_score if variance_reduced else projected
     along = {"directions": v, "per_direction": 1 / v.m}
     return of_samples(where, model, points, local, weights=own, gradient=gradient, **along)
@@ -183,6 +185,7 @@ def finite_difference_sliced(
     points = model.points(where, x, sigma, second=True)
     own = sample_weights(where, weights, len(points.x))
     real = working_dtype(model, points.x)
+    # a step that leaves digits of the second difference, and m directions (m, n, d)
     eps = difference_step(where, eps, points.x, real)
     v = probe_directions(where, model, points.x, probe, n_probes, rng, probes)
     rule = _energy_differences if model.kind == "EnergyMLP" else _score_differences
@@ -191,6 +194,7 @@ def finite_difference_sliced(
         """One direction a sample."""
         return rule(where, model, points, v, j, eps, variance_reduced, real, own, gradient)
 
+    # the mean over directions, one at a time: a batch is 2 or 3 points a sample
     parts: list = [(1 / v.m, functools.partial(along, j)) for j in range(v.m)]
     if variance_reduced and model.kind == "EnergyMLP":  # 1/2 |s(x)|^2 at the points themselves
         square = lambda gradient: of_samples(where, model, points, squared_score, weights=own, gradient=gradient)
