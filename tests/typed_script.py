@@ -68,7 +68,9 @@ def my_loss(fn: object, y: object) -> float:
 checked = (ns.check_loss(my_loss, objective="implicit"), ns.check_score(p.score, logpdf=p.logpdf, x=z).verdict)
 
 # the textbook, assertions for pytest
-layers = tuple((W.astype(np.float64), b.astype(np.float64)) for W, b in ns.EnergyMLP.init(2, (4,), "tanh", rng=0).layers)
+layers = tuple(
+    (W.astype(np.float64), b.astype(np.float64)) for W, b in ns.EnergyMLP.init(2, (4,), "tanh", rng=0).layers
+)
 small = ns.textbook.Network.of(layers, ns.textbook.tanh)
 point = ns.textbook.energy_network(small, z, ns.textbook.collapsed(small, z))
 taught = (

@@ -84,7 +84,8 @@ def twist(arrays, rng):
                 with np.errstate(all="ignore"), warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     try:
-                        arrays[name] = a.astype(rng.choice(KINDS))
+                        with contextlib.suppress(RuntimeError):  # NumPy cannot write every date as text
+                            arrays[name] = a.astype(rng.choice(KINDS))
                     except (ValueError, TypeError):
                         arrays[name] = np.zeros(a.shape, rng.choice(KINDS))
             case 1 if a.size and a.dtype.kind in "fiu":
