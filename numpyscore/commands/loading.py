@@ -32,6 +32,8 @@ def load_object(target, what, default=None):
     file = place.endswith(".py")
     if file and not os.path.isfile(place):
         raise ValueError(f"{what}: there is no file {place}")
+    if not file and os.sep in place:
+        raise ValueError(f"{what}: {place} is no Python file; expected module:name or path.py:name")
     folder = os.path.dirname(os.path.abspath(place)) if file else os.getcwd()  # what stands beside it can be imported
     if folder not in sys.path:
         sys.path.insert(0, folder)

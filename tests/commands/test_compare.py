@@ -157,6 +157,7 @@ def test_what_cannot_be_compared_is_one_line_and_exit_2(capsys, vectors, tmp_pat
     [
         (("{v}", "no_such_module_here"), "raised ModuleNotFoundError"),
         (("{v}", "no such file.py"), "there is no file"),
+        (("{v}", "notes/README.md:f"), "is no Python file; expected module:name or path.py:name"),
         (("{v}", "no such file.json"), "no such file"),
         (("{v}", "numpyscore.vectors.compare:evaluat"), "has no evaluat "),
         (("{v}", "numpyscore.vectors.compare", "--limit", "nan"), "limit is nan"),
