@@ -8,15 +8,17 @@ import numpy as np
 from ..numerics.quadrature import Frame, integrate
 from .base import Density
 
+KNOWN = 1e-9  # of the normaliser: what log p may be off by
+
 
 class Restricted(Density):
     r"""A density q in one dimension restricted to a union of intervals: inside them, score and Jacobian are those of q.
 
     .. math:: \log p(x) = \log q(x) - \log \sum_j \int_{a_j}^{b_j} q, \qquad s = \nabla \log q
 
-    The score knows neither the ends nor what each interval weighs. The normaliser is an integral of q over each interval (1e-12 of it),
-    taken when logpdf is first called. p need not vanish at the inner ends, so the boundary term has 2m of them: `flux` adds all, and
-    `interval_weight` vanishes at each.
+    The score knows neither the ends nor what each interval weighs. The normaliser is an integral of q over each interval, taken when
+    logpdf is first called; ValueError where it is not known to 1e-9. p need not vanish at the inner ends, so the boundary term has 2m of
+    them: `flux` adds all, and `interval_weight` vanishes at each.
 
     Parameters
     ----------
@@ -48,11 +50,17 @@ class Restricted(Density):
     @cached_property
     def _log_mass(self):
         one, q = (lambda x: np.ones(len(x))), self.within
-        found = [integrate(one, q.frame, ends[None], logpdf=q.logpdf).value for ends in self.intervals]
-        mass = float(np.nansum(found))
+        found = [integrate(one, q.frame, ends[None], logpdf=q.logpdf) for ends in self.intervals]
+        found = [part for part in found if part.evaluations]  # none where q underflows at every node
+        mass, error = sum(part.value for part in found), sum(part.error for part in found)
         if not mass > 0:
             raise ValueError(
                 "Restricted: the intervals hold no probability in float64, so log p cannot be normalised; score and trace need no normaliser."
+            )
+        if error > KNOWN * mass:
+            raise ValueError(
+                f"Restricted: the intervals hold {mass:.6g} +- {error:.1e} of the density, expected an error below {KNOWN:g} of that: log p cannot "
+                f"be normalised to it. Give the density a frame that says where it is fine, or cut the intervals there."
             )
         return np.log(mass)
 

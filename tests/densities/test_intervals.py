@@ -1,11 +1,14 @@
 """A density restricted to a union of intervals, the weight that belongs to it, and the boundary terms of all its ends."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy import stats
 
 import numpyscore as ns
 from numpyscore.derivations import verify
+from numpyscore.numerics.quadrature import Frame
 
 TWO = [[-1.5, -0.5], [0.25, 2.0]]
 P = ns.Restricted(ns.Gaussian(0.3, 1.0), TWO)
@@ -76,3 +79,13 @@ def test_mean_and_variance_come_back_by_the_weight_of_the_union():
 def test_errors_name_the_argument_and_the_cure(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_normaliser_that_is_not_known_is_refused():
+    """|x - .3|^-0.9 has a singularity that nobody was told of: its integral over (0, 1) is known to a few digits."""
+    spike = SimpleNamespace(
+        dim=1, dtype=np.dtype(float), support=np.array([[0.0, 1.0]]), frame=Frame(np.array([0.5]), np.eye(1)),
+        logpdf=lambda x: -0.9 * np.log(np.abs(x[:, 0] - 0.3) + 1e-300), score=lambda x: -0.9 / (x - 0.3),
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="expected an error below 1e-09"):
+        ns.Restricted(spike, [[0.0, 0.4], [0.5, 1.0]]).logpdf([[0.2]])
