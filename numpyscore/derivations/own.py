@@ -8,10 +8,11 @@ import numpy as np
 
 from ..common.callables import called
 from ..common.inputs import count, generator
-from ..numerics.differences import SAFETY, STEPS, Derivative, differences, widths
+from ..numerics.differences import CLOSER, SAFETY, STEPS, Derivative, differences, widths
 from ..numerics.quadrature import Frame
 
 PROPOSALS = 1 << 14  # for samples of a density that brings none
+FAR = 64.0  # widths from the median beyond which steps of a share of that distance are tried too
 NARROW = 256  # samples at which a part narrower than the others is looked for
 EPS = float(np.finfo(float).eps)
 
@@ -40,6 +41,7 @@ class Own:
         self.has = {part: callable(getattr(given, part, None)) for part in ("score", "trace", "sample")}
         self._last: tuple = (None, None, None)
         x = self._seen = self.sample(1000, rng=0)
+        self._center = np.median(x, axis=0)
         self.frame = given.frame if getattr(given, "frame", None) is not None else self._frame(x)
 
     def _frame(self, x):
@@ -128,16 +130,35 @@ class Own:
         """Derivatives of a part at x with steps of at most width, halved row by row until they stay inside the support."""
         seen = lambda y: (self._ask(part, y, (len(y), *shape)), y)
         room = np.minimum(x - self.support[:, 0], self.support[:, 1] - x)  # (n, d)
-        if np.isinf(room).all():
-            return differences(seen, x, width, shape)[0]
         with np.errstate(divide="ignore"):
             halvings = np.ceil(np.log2(np.maximum(2 * width / room, 1.0))).clip(0, 1000)
         value, error, second = differences(seen, x, width / 2.0**halvings, shape)[0]
-        rows = np.flatnonzero(~np.isfinite(value + error).reshape(len(x), -1).all(axis=1))
-        if len(rows):
-            bound = self._crude(part, x[rows], shape, room[rows])
-            lost = ~np.isfinite(value[rows] + error[rows])
-            value[rows], error[rows] = np.where(lost, 0.0, value[rows]), np.where(lost, bound / SAFETY, error[rows])
+
+        def again(rows, smaller):
+            """Other steps for these rows, kept where they have less error and say the same, or where there was no number."""
+            found = differences(seen, x[rows], smaller, shape)[0]
+            with np.errstate(invalid="ignore"):
+                same = np.abs(found.value - value[rows]) <= SAFETY * (found.error + error[rows])
+            better = lost()[rows] | (same & (found.error < error[rows]))
+            value[rows], error[rows] = (
+                np.where(better, found.value, value[rows]),
+                np.where(better, found.error, error[rows]),
+            )
+
+        lost = lambda: ~(np.isfinite(value) & np.isfinite(error))
+        any_of = lambda mask: np.flatnonzero(mask.reshape(len(x), -1).any(axis=1))
+        # a tail changes on the scale of its distance, and steps of the width of the data are lost in the rounding of x
+        distance = np.maximum(np.abs(x - self._center), width)
+        if len(rows := any_of(distance > FAR * width)):
+            again(rows, np.minimum(distance[rows] / 4, room[rows] / 2))
+        # near an end of its own inside the box steps reach where p is 0: smaller ones
+        for k in range(1, CLOSER + 1):
+            if not len(rows := any_of(lost())):
+                break
+            again(rows, (width / 2.0**halvings)[rows] / 2.0 ** (k * STEPS))
+        if len(rows := any_of(lost())) and np.isfinite(self.support).any():  # within rounding of an end
+            bound, gone = self._crude(part, x[rows], shape, room[rows]), lost()[rows]
+            value[rows], error[rows] = np.where(gone, 0.0, value[rows]), np.where(gone, bound / SAFETY, error[rows])
         return Derivative(value, error, second)
 
     def _crude(self, part, x, shape, room):
