@@ -179,6 +179,8 @@ class Case:
         """Flux of p_0 times a field (n, d) -> (n, d) through the boundary of the support; an estimate of its size by Monte Carlo."""
         if self.samples is None:
             return flux(field, self.density)
+        if getattr(self.density, "empty", 0.0):
+            return self.density.edge(field)
         return far_flux(self.density, field, self.samples, self.seed)
 
     @functools.cached_property
