@@ -228,7 +228,9 @@ def test_every_objective_has_a_row_and_every_name_means_one():
     assert len(names) == len(set(names)) == len({name.lower().replace("-", "_") for name in names})
     for name, row in OBJECTIVES.items():
         assert row.linear and row.forms and all(isinstance(form, dict) for form in row.forms), name
-        assert {"weights", "gradient"} <= set(inspect.signature(row.function).parameters), name
+        assert len({frozenset(form.items()) for form in row.forms}) == len(row.forms), name
+        asked = inspect.signature(row.function).parameters
+        assert asked["weights"].default is None and asked["gradient"].default is True, name
 
 
 class Numbers:
