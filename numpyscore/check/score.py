@@ -7,11 +7,9 @@ import numpy as np
 
 from ..common.inputs import generator
 from ..numerics.differences import differences, other_widths, settled, tolerance, widths
-from .explanations import Explanation
-from .fields import Field, moved
+from .fields import Field, explained, moved
 from .functions import Function, points_of
-from .judge import allowing, enough, explained, judge, sizes
-from .report import FAIL, INCONCLUSIVE, PASS, CheckReport
+from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Explanation, allowing, enough, judge, sizes
 from .rows import by_rows, one_number_each, unfit, unfit_energy, unsteady
 
 
