@@ -94,6 +94,13 @@ class CheckReport:
     __repr__ = __str__
 
 
+def summary_of(points, function=None, evaluations=""):
+    """Points, dtypes and evaluations in words."""
+    n, d = points.shape
+    dtypes = () if function is None else (f"{function.went} in", f"{function.came} out")
+    return ", ".join(filter(None, (f"{n} point{'s' * (n > 1)} x {d} dim{'s' * (d > 1)}", *dtypes, evaluations)))
+
+
 def _plain(value):
     """JSON has no infinity and no NaN: they become None, NumPy's scalars and arrays become Python's."""
     if isinstance(value, dict):

@@ -8,7 +8,7 @@ import numpy as np
 from ..common.inputs import generator, positive
 from ..numerics.differences import widths
 from .functions import Function, points_of
-from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
+from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, summary_of
 
 LOOSE = ("different", "some rows", "some dimensions", "factor of each row", "inaccurate")  # where or how much, not what
 EVALUATE = "put the model in evaluation mode"
@@ -133,7 +133,7 @@ def unfit(where, function, value, shape, x, each="one row of numbers for each ro
         place = ", ".join(map(str, bad[0]))
         text = f"not finite: {len(bad)} of {value.size} numbers of {name} are NaN or infinite, the first at [{place}], x = {x[bad[0][0]]}"
         pattern = f"{name}[{place}] = {value[tuple(bad[0])]}"
-    summary = f"{len(x)} points x {x.shape[1]} dims, {function.went} in, {function.came} out"
+    summary = summary_of(x, function)
     return CheckReport(where, FAIL, summary, pattern=pattern, diagnosis=text, notes=notes) if text else None
 
 
@@ -163,7 +163,7 @@ def unfit_energy(where, name, function, x, rng):
         text = f"rows depend on each other: the {name} of a row changes with the rest of the batch (batch normalisation?); {EVALUATE}"
     else:
         text = f"random {name}: two calls at the same points differ (dropout?); {EVALUATE}"
-    return CheckReport(where, INCONCLUSIVE, f"{len(x)} points x {x.shape[1]} dims", diagnosis=text)
+    return CheckReport(where, INCONCLUSIVE, summary_of(x), diagnosis=text)
 
 
 def _kept(function, points, turned, same):
@@ -180,7 +180,7 @@ def unsteady(where, function, value, points):
     turned, again = function(points[::-1]), function(points)
     atol = 1e3 * function.eps * np.abs(value).max()
     same = lambda a, b: a.shape == b.shape and np.allclose(a, b, rtol=1e-5, atol=atol, equal_nan=True)
-    report = partial(CheckReport, where, summary=f"{len(points)} points x {points.shape[1]} dims")
+    report = partial(CheckReport, where, summary=summary_of(points))
     cached = len(points) > 1 and same(turned, value) and not same(value[::-1], value)
     if same(again, value):
         if cached and same(function(points + 0.37 * widths(points)), value):

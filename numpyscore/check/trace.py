@@ -11,9 +11,9 @@ from ..numerics.differences import widths
 from .fields import Field, explained
 from .functions import Function, Seeded, points_of
 from .numbers import close, said
-from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, allowing, judge
+from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, allowing, judge, summary_of
 from .rows import by_rows, unfit
-from .score import Jacobian, differenced_jacobian, quotients, summary_of
+from .score import Jacobian, differenced_jacobian, quotients
 
 SIGMAS = 5.0  # pooled over all rows; each row alone must be within SIGMAS + 1
 NAMED = 3.5  # standard errors within which a mean is called by a number
