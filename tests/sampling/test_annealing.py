@@ -115,5 +115,5 @@ def test_a_model_of_ones_own_needs_a_score_that_takes_sigma_and_no_word_about_it
 
 
 def test_one_chain_has_no_spread_to_tell_an_error_from():
-    with pytest.raises(ValueError, match="annealed_importance_sampling: n_chains is 1, expected .* 2"):
+    with pytest.raises(ValueError, match=r"annealed_importance_sampling: n_chains is 1, expected .* 2"):
         annealed_importance_sampling(unnormalised(Gaussian(0.0, 1.0), 0.0), Gaussian(0.0, 1.0), n_chains=1)

@@ -216,7 +216,7 @@ def test_the_least_tolerance_that_is_named_is_taken():
     p, x = Gaussian(np.zeros(3), np.eye(3)), np.ones((2, 3))
     found = transport(p.perturbed, x, 0.5, 0.51, rtol=6e-14)
     np.testing.assert_allclose(found.x, x * math.sqrt((1 + 0.51**2) / 1.25), rtol=1e-12)
-    with pytest.raises(ValueError, match="rtol is .*, expected at least 6.0e-14 in dimension 3"):
+    with pytest.raises(ValueError, match=r"rtol is .*, expected at least 6.0e-14 in dimension 3"):
         transport(p.perturbed, x, 0.5, 0.51, rtol=5.9e-14)
 
 
