@@ -165,6 +165,7 @@ def _named(caller, kind, trials, r, rng):
         _of_noise_apart(r, many, trials)
         or (levels.target_of_another(trials, r) if multilevel else None)
         or (levels.questions(many, trials) if many is not None else None)
+        or _never(caller, kind, many, rng)
         or levels.averaged(caller, kind, many, trials, r, rng)
         or _size(caller, trials, r)
     )
@@ -263,6 +264,36 @@ def _as_said(caller, trials):
                 f"at level {level[p]:.4g} c = {trial.c[p]:.6g}, sigma = {trial.sigma[p]:.6g}; meant are {c[p]:.6g} and {sigma[p]:.6g}",
             )
     return None
+
+
+DRAWN = {
+    True: 10,
+    False: 60,
+}  # batches in which a quarter of the levels must turn up, of rows with levels of their own or of one level
+NEVER = "level forgotten: levels {} to {} of the {} of your schedule never turn up (an upper end of randint, a slice, a time that is never drawn); the network does not learn them"
+
+
+def _never(caller, kind, many, rng):
+    """A FAIL if a quarter of the user's own schedule, a table of (c, sigma), never turns up where a loss draws its timesteps itself."""
+    table = caller.known["levels"]
+    if many is None or many.given is not None or table is None or table.ndim < 2:
+        return None
+    trial, met = many.trial, set[int]()
+    for _ in range(DRAWN[many.varied]):
+        met |= {int(k) for k in _level_meant(caller, trial, table)}
+        ends = np.array([-1, *sorted(met), len(table)])
+        k = int(np.diff(ends).argmax())
+        if ends[k + 1] - ends[k] - 1 < len(table) / 4:
+            return None
+        trial = noisy(caller, kind, trial.setting._replace(seed=int(rng.integers(1 << 31))), rng)
+        if trial.trouble:
+            return None
+    text = NEVER.format(ends[k] + 1, ends[k + 1] - 1, len(table))
+    return Naming(
+        FAIL,
+        text,
+        f"{len(met)} of {len(table)} levels met in {DRAWN[many.varied]} batches of {len(trial.points)} points",
+    )
 
 
 def _by_score(caller, trials, r):
