@@ -149,6 +149,8 @@ def test_each_column_is_the_complex_step_of_the_one_before(row, h, z):
         size = np.maximum(np.abs(column[k + 1]), np.abs(column[k]) * (np.abs(z) < 8) * 0.5)
         size = np.maximum(size, np.finfo(np.longdouble).tiny)
         assert np.abs(moved[k].imag / h - column[k + 1]) <= 32 * np.finfo(np.longdouble).eps * size
+        # and beside the step stands the column itself, tails too; where it is 0, h^2 times its curvature
+        assert np.abs(moved[k].real - column[k]) <= 32 * np.finfo(np.longdouble).eps * np.abs(column[k]) + 8 * h * h
 
 
 def test_the_ladder_rejects_a_third_derivative_wrong_by_one_part_in_a_billion():

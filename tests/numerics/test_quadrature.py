@@ -20,7 +20,7 @@ from numpyscore.densities import (
     TruncatedGaussian,
     Uniform,
 )
-from numpyscore.numerics import trapezoid
+from numpyscore.numerics import quadrature, trapezoid
 from numpyscore.numerics.quadrature import Frame, Integral, _reconcile, expectation, frame_of, integrate
 from numpyscore.numerics.trapezoid import Sum
 
@@ -512,3 +512,14 @@ def test_a_density_without_a_frame_is_looked_at_through_its_sample(centre):
     np.testing.assert_allclose(frame.center, [centre, -centre], atol=0.4)
     np.testing.assert_allclose(np.diag(frame.axes), [2.0, 0.2], rtol=0.13)
     assert 2 < frame.reach < 3.2 and not frame.axes[0, 1] and frame.tail == "exponential"
+
+
+def test_what_a_second_grid_finds_is_part_of_the_error_and_is_looked_for(monkeypatch):
+    """A grid that shares no node says a sum is 1e-4 off: the error says so too, and the nodes are refined before it does."""
+    density, square = Gaussian(0.0, 1.0), lambda x: x[:, 0] ** 2
+    calm = expectation(square, density)
+    monkeypatch.setattr(trapezoid, "_apart", lambda terms, pieces, n, lo, h, value, evidence: np.full(len(value), 1e-4))
+    monkeypatch.setattr(quadrature, "subdivide", lambda *a: (np.ones(2), np.ones(2)))
+    warned = expectation(square, density)
+    assert calm.error < 1e-12 < 1e-4 <= warned.error and not warned.converged
+    assert warned.evaluations > 2 * calm.evaluations
