@@ -97,7 +97,7 @@ PLACES = {  # which level is taken for which
     "x_0 not scaled: c of this level left out": _with(c=lambda p: 1 + 0 * p.c),
     "c of the next level left out": _with(d=lambda p: 1 + 0 * p.c),
 }  # fmt: skip
-DRIFTS = {  # factors of gamma
+DRIFTS = {  # factors of gamma, two of them for steps that ask twice
     "drift halved": lambda p: 0.5,
     "drift doubled": lambda p: 2.0,
     "sign of the drift": lambda p: -1.0,
@@ -113,6 +113,12 @@ DRIFTS = {  # factors of gamma
     "drift divided by the scale r of x": lambda p: 1 / p.r,
     "drift multiplied by the scale r of x": lambda p: p.r,
     "drift of the score left by sqrt(beta)": lambda p: 1 / np.sqrt(p.beta),
+    "start of the second half: Heun's mean slope is added to the predicted point, not to the first": lambda p: (
+        3.0,
+        1.0,
+    ),
+    "the first slope alone, twice over": lambda p: (2.0, 0.0),
+    "the second slope alone, twice over": lambda p: (0.0, 2.0),
 }
 NOISES = {  # b^2 of what it should be
     "no noise": lambda b, p: 0 * b,
@@ -147,8 +153,12 @@ def changed(step, p, changes):
     of = {table: CHANGES[table][name] for table, name in changes.items()}
     alpha, gamma, var = step.of(of["place"](p) if "place" in of else p)
     alpha, rest = of["scale"](alpha, p) if "scale" in of else (alpha, 1.0)
-    factor = rest * (of["drift"](p) if "drift" in of else 1.0)
-    gamma = tuple(factor * g for g in gamma) if isinstance(gamma, tuple) else factor * gamma
+    factor = of["drift"](p) if "drift" in of else 1.0
+    if isinstance(gamma, tuple):  # a factor of each call of fn
+        factors = factor if isinstance(factor, tuple) else (factor,) * len(gamma)
+        gamma = tuple(rest * f * g for f, g in zip(factors, gamma, strict=True))
+    else:
+        gamma = np.nan * gamma if isinstance(factor, tuple) else rest * factor * gamma
     return alpha, gamma, rest**2 * (of["noise"](var, p) if "noise" in of else var)
 
 

@@ -260,7 +260,7 @@ class Steps:
     def known(self, kind=None, calls=None):
         """The known steps of a kind with as many calls of fn, and their coefficients here."""
         for step in KNOWN_STEPS:
-            if kind in (None, step.kind) and len(step.levels) == (calls or self.calls):
+            if (kind in (None, step.kind) or kind == ALSO.get(step.kind)) and len(step.levels) == (calls or self.calls):
                 yield step, step.of(self.here)
 
 
@@ -387,6 +387,12 @@ def wrong_corrector(steps, kind):
             yield f"corrector: after {step.name} the score at the next level has the coefficient {D:.4g} and its noise the variance {noise:.4g}, where twice the coefficient belongs"
 
 
+def uphill(steps, kind):
+    """A step against the score: in no variable of time is that one down in level."""
+    if np.all(steps.gamma.sum(axis=1) < 0):
+        yield "sign of the drift: the step goes against the score, up in level, or the velocity is added with the wrong sign"
+
+
 MISTAKES = (  # the first that finds anything speaks
     lambda steps, kind: changes(steps, kind, 1),
     misread,
@@ -394,6 +400,7 @@ MISTAKES = (  # the first that finds anything speaks
     half_right,
     other_room,
     wrong_corrector,
+    uphill,
 )
 
 

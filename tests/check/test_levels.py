@@ -284,7 +284,9 @@ def test_a_mixture_of_normals_is_solved_whatever_the_levels_are():
         return np.mean(half(fn.score(x + sigma * (a + b)) + of(a, b) / sigma))
 
     assert check_loss(twice, objective="denoising")
-    report = check_loss(lambda fn, x, sigma, rng: twice(fn, x, sigma, rng, lambda a, b: b), objective="denoising")
+    half_of_it = check_loss(lambda fn, x, sigma, rng: twice(fn, x, sigma, rng, lambda a, b: b), objective="denoising")
+    assert half_of_it and any("only adds variance" in note for note in half_of_it.notes)  # E[b | a + b] = (a + b) / 2
+    report = check_loss(lambda fn, x, sigma, rng: twice(fn, x, sigma, rng, lambda a, b: a - b), objective="denoising")
     assert report.verdict == "FAIL" and report.name == "other noise", report
 
 

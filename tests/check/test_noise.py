@@ -494,9 +494,9 @@ STEPS = 50
 SCHEDULE = np.stack([np.sqrt(a := np.cumprod(1 - np.linspace(1e-3, 0.2, STEPS))), np.sqrt(1 - a)], axis=1)
 
 
-def ddpm(fn, x, rng, size=1.0, shift=0):
-    """A loss that draws its own timesteps; `size` of the noise and `shift` of what fn is told are mistakes."""
-    t, eps = rng.integers(0, STEPS, size=len(x)), rng.standard_normal(x.shape)
+def ddpm(fn, x, rng, size=1.0, shift=0, steps=STEPS):
+    """A loss that draws its own timesteps; `size` of the noise, `shift` of what fn is told and fewer `steps` are mistakes."""
+    t, eps = rng.integers(0, steps, size=len(x)), rng.standard_normal(x.shape)
     c, sigma = SCHEDULE[t, :1], SCHEDULE[t, 1:]
     return np.mean((fn(c * x + size * sigma * eps, np.maximum(t - shift, 0)) - eps) ** 2)
 
@@ -515,9 +515,23 @@ def own_times(fn, x, rng):
 def test_levels_drawn_inside_are_held_to_the_users_schedule():
     said = {"objective": "multilevel_denoising", "predicts": "eps", "levels": SCHEDULE}
     assert check_loss(ddpm, **said)
-    for mistake in ({"size": 2.0}, {"shift": 1}):
+    for mistake in ({"size": 2.0}, {"shift": 1}, {"steps": 35}, {"steps": 1}):
         report = check_loss(lambda fn, x, rng, m=mistake: ddpm(fn, x, rng, **m), **said)
         assert report.verdict == "FAIL" and "level" in report.diagnosis, report
+
+
+def test_two_timesteps_are_not_told_as_one():
+    def loss(fn, x, t, rng, told):
+        eps, (c, sigma) = rng.standard_normal(x.shape), SCHEDULE[t].T[..., None]
+        return np.mean((fn(c * x + sigma * eps, told(t)) - eps) ** 2)
+
+    said = {"objective": "multilevel_denoising", "predicts": "eps", "levels": SCHEDULE}
+    assert check_loss(lambda fn, x, t, rng: loss(fn, x, t, rng, lambda t: t + 1), **said)
+    clipped = check_loss(lambda fn, x, t, rng: loss(fn, x, t, rng, lambda t: np.minimum(t + 1, STEPS - 1)), **said)
+    assert clipped.verdict == "FAIL" and clipped.name == "level told", clipped
+
+
+def test_levels_drawn_inside_are_those_of_the_users_kernel():
     assert check_loss(own_times, objective="multilevel_denoising", kernel=sub_vp)
     steeper = lambda t: (sub_vp(t)[0], sub_vp(t)[1] ** 0.5)
     assert check_loss(own_times, objective="multilevel_denoising", kernel=steeper).verdict == "FAIL"

@@ -20,6 +20,7 @@ from ..report import FAIL, INCONCLUSIVE, PASS
 from .names import COARSEST, SQUARE, Level, Naming, conversion, factor, missing, name_right
 
 SIGMAS = 5.0
+RESOLVED = 1e-3  # points known worse than this are left out beside others: they lie too near another one
 COMPROMISE = "weights move the minimiser only where one network without enough freedom serves all levels"
 
 
@@ -35,6 +36,7 @@ class Read(NamedTuple):
     of: np.ndarray  # (K, 2), trial and point
     levels: list  # of `Level`, K of them
     rtol: float
+    apart: np.ndarray  # (K,), of normals in the target that are independent of the point
 
 
 class Parametrisation(NamedTuple):
@@ -71,29 +73,30 @@ MISTAKES = (
 
 def read(trials, founds):
     """The `Read` of the arrays found in some trials, noisy points only."""
-    rows, rtol = [], 1e-9
+    rows = []
     for t, (trial, found) in enumerate(zip(trials, founds, strict=True)):
         s, (M, d) = trial.setting, trial.points.shape
-        own = np.einsum("pii->pi", found.own)
+        own, doubts = np.einsum("pii->pi", found.own), found.doubts
         for p in np.flatnonzero(trial.sigma > 0):
             w = own[p].mean()
             used = abs(w) > 1e-9 * np.abs(found.own).max()
             target = -found.b[p] / w if used else np.full(d, np.nan)
-            basis = np.stack([trial.eps[p], trial.data[trial.row[p]]], axis=1)
-            (a, b), *_ = np.linalg.lstsq(basis, target, rcond=None) if used else ((np.nan, np.nan), 0)
-            left = np.abs(target - basis @ [a, b]).max() / max(np.abs(target).max(), 1e-300) if used else 0.0
-            rows.append((w * M, a, b, left, trial.c[p], trial.sigma[p], t, p))
-            if used:
-                doubt = np.abs(found.fit.doubt).max() / abs(w)
-                rtol = max(rtol, SIGMAS * doubt * (1 + np.abs(target).max()) / max(abs(a), abs(b), 1e-12))
-    table = np.array(rows).reshape(-1, 8)
-    of = table[:, 6:].astype(int)
+            apart = np.zeros(d) if trial.apart is None else trial.apart[p]
+            basis = np.stack([trial.eps[p], trial.data[trial.row[p]], apart], axis=1)
+            a, b, e = np.linalg.lstsq(basis, target, rcond=None)[0] if used else (np.nan, np.nan, 0.0)
+            left = np.abs(target - basis @ [a, b, e]).max() / max(np.abs(target).max(), 1e-300) if used else 0.0
+            doubt = doubts[p] / abs(w) * (1 + np.abs(target).max()) / max(abs(a), abs(b), 1e-12) if used else 0.0
+            rows.append((w * M, a, b, left, trial.c[p], trial.sigma[p], e, SIGMAS * doubt, t, p))
+    table = np.array(rows).reshape(-1, 10)
+    if np.any(table[:, 7] <= RESOLVED):
+        table = table[table[:, 7] <= RESOLVED]
+    of = table[:, 8:].astype(int)
     levels = []
     for row, (t, _) in zip(table, of, strict=True):
         s = trials[t].setting
         levels.append(Level(s.n, s.d, row[5], s.m, row[4], s.levels))
-    w, p, q, rest, c, sigma = table[:, :6].T
-    return Read(w, p, q, rest, c, sigma, of, levels, float(rtol))
+    w, p, q, rest, c, sigma, apart, doubt = table[:, :8].T
+    return Read(w, p, q, rest, c, sigma, of, levels, float(max(1e-9, doubt.max(initial=0.0))), apart)
 
 
 def is_form(r, form, rtol=None):
@@ -110,7 +113,7 @@ def name(r, objective, free, said, predicts=None, smooth=False):
     if np.all(unused):
         return Naming(FAIL, missing(objective, SQUARE), "loss has no square of what fn says")
     r = r._replace(
-        **{k: getattr(r, k)[~unused] for k in ("w", "p", "q", "left", "c", "sigma", "of")},
+        **{k: getattr(r, k)[~unused] for k in ("w", "p", "q", "left", "c", "sigma", "of", "apart")},
         levels=[v for v, u in zip(r.levels, unused, strict=True) if not u],
     )
     largest = np.maximum(np.abs(r.p), np.abs(r.q))
@@ -148,7 +151,7 @@ def _score(r, objective, predicts):
     return Naming(PASS, "", pattern, weights(r))
 
 
-def _along_path(r):
+def along_path(r):
     """What fn predicts if that is k times the velocity of the path (c, sigma), the same k everywhere: (name, score), None if it is not."""
     constant = lambda a: np.ptp(a) <= max(r.rtol, 1e-6) * np.abs(a).max()
     with np.errstate(all="ignore"):
@@ -191,7 +194,7 @@ def _convention(r, objective, said, only=None):
             text = f"noise or score: fn learns {row.name}; if that is meant, say model='noise': it is right, and the score is {row.score}. If fn is meant to be the score, the target is wrong, it should be -eps/sigma"
             return Naming(INCONCLUSIVE, text, pattern, scaled)
         return Naming(PASS, "", pattern, (text, *scaled))
-    path = _along_path(r) if only in (None, "velocity") and np.all(r.w > 0) else None
+    path = along_path(r) if only in (None, "velocity") and np.all(r.w > 0) else None
     if path is not None:
         text = f"another convention: fn predicts {path[0]}, and the score is {path[1]}; if your fn is meant to be the score itself, the target is wrong"
         return Naming(PASS, "", f"target = {in_words(r)}", (text,))

@@ -104,6 +104,14 @@ class Found(NamedTuple):
         return np.einsum("iaib->iab", self.A)
 
     @property
+    def doubts(self):
+        """(M,), standard error of what was found at each point, where scores are multiplied within a point alone."""
+        M, d = self.b.shape
+        squares = M * d * (d + 1) // 2
+        parts = self.fit.doubt[:squares].reshape(M, -1), self.fit.doubt[squares : squares + M * d].reshape(M, d)
+        return np.maximum(*(part.max(1) for part in parts))
+
+    @property
     def cross(self):
         """The largest entry of A between different points, relative to the largest of all."""
         A = np.abs(self.A).copy()

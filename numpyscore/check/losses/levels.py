@@ -12,7 +12,7 @@ from ..report import FAIL
 from .denoising import is_form
 from .identify import SPARE, Answers, solve
 from .names import Naming, factor
-from .trials import mixture, noisy, with_mixture
+from .trials import mixture, noisy, with_draw_apart, with_mixture
 
 ROWS = 40
 BATCHES = 40  # in which a level must turn up
@@ -39,6 +39,7 @@ class Batch(NamedTuple):
     w: np.ndarray | None = None
     p: np.ndarray | None = None
     q: np.ndarray | None = None
+    clean: Any = None  # the `Trial` of the points without noise
 
     @property
     def varied(self):
@@ -56,18 +57,20 @@ def widened(caller, kind, setting, rng):
     return noisy(caller, kind, setting._replace(n=ROWS, x=x, extras=extras, level=level), rng)
 
 
-def of_many_rows(caller, kind, setting, scale, rng):
-    """The `Batch` of a loss for `ROWS` rows, without w, p and q; None where its noise is not known. The data are mapped by `scale`, if at all."""
-    trial = widened(caller, kind, setting, rng)
+def of_many_rows(caller, kind, like, rng):
+    """The `Batch` of a loss for `ROWS` rows, without w, p and q; None where its noise is not known. The data are mapped as in `like`, a `Trial`."""
+    trial = widened(caller, kind, like.setting, rng)
     B = mixture(trial, caller.eps)
-    if B is not None and np.allclose(B.T @ B, np.eye(setting.d), atol=1e-6):
+    if B is not None and np.allclose(B.T @ B, np.eye(like.setting.d), atol=1e-6):
         trial = with_mixture(trial, B, caller.eps) or trial
-    if trial.trouble or not np.all(trial.sigma > 0):
+    if trial.trouble or not np.any(trial.sigma > 0):
         return None
-    trial, level = trial._replace(c=trial.c / scale, scale=scale), trial.setting.level
+    trial = (with_draw_apart(trial, like.apart_of) if like.apart_of >= 0 else None) or trial
+    trial, clean = trial.only(trial.sigma > 0), trial.only(trial.sigma == 0)
+    trial, level = trial._replace(c=trial.c / like.scale, scale=like.scale), trial.setting.level
     handed = np.ndim(level) > 0 and bool(HANDED & caller.takes.keys())
     given = np.asarray(level)[trial.row] if handed else None
-    out = Batch(trial, given, trial.told, np.arctan2(trial.sigma, trial.c), caller.eps < 1e-10)
+    out = Batch(trial, given, trial.told, np.arctan2(trial.sigma, trial.c), caller.eps < 1e-10, clean=clean)
     beside = () if trial.beside is None else trial.beside.T  # whatever fn is told, labels and levels
     same = (t for t in beside if not _alike(t) and one_to_one(t, out))
     return out._replace(told=next(same, next((t for t in beside if not _alike(t)), out.told)))
@@ -89,13 +92,17 @@ def with_values(caller, kind, batch, rng):
     trial, M = batch.trial, len(batch.level)
     if M > 2 * ROWS:
         return batch
-    answers = Answers(caller, kind, trial, rng).grow(3 * M + 1 + SPARE)
-    parts = (0.5 * answers.S**2, answers.S * trial.eps, answers.S * trial.data[trial.row])
+    answers = Answers(caller, kind, trial, rng).grow(4 * M + len(batch.clean.points) + 1 + SPARE)
+    parts = [0.5 * answers.S**2, answers.S * trial.eps, answers.S * trial.data[trial.row]]
+    parts += [] if trial.apart is None else [answers.S * trial.apart]
+    if len(batch.clean.points):  # a control variate: the noise of the row times what fn says without noise
+        noise = trial.eps[[np.flatnonzero(trial.row == i)[0] if i in trial.row else 0 for i in batch.clean.row]]
+        parts.append(answers.of(lambda probe: probe.score(batch.clean.points)) * noise)
     fit = solve(np.concatenate([np.sum(part, axis=-1) for part in parts], axis=1), answers.values, caller.eps)
-    w, a, b = fit.coefficients.reshape(3, M)
+    w, a, b = fit.coefficients[: 3 * M].reshape(3, M)
     if not fit.near or np.abs(w).max() <= 1e-9 * max(np.abs(a).max(), np.abs(b).max()):
         return batch
-    doubt = fit.doubt.reshape(3, M)
+    doubt = fit.doubt[: 3 * M].reshape(3, M)
     doubt = np.abs(doubt[0]).max() / np.abs(w).max() + np.abs(doubt[1:]).max() / max(np.abs(a).max(), np.abs(b).max())
     with np.errstate(all="ignore"):
         return batch._replace(w=M * w, p=-a / w, q=-b / w, close=max(ALIKE, 10 * float(doubt)))
@@ -118,9 +125,12 @@ def function_of(values, level, close=ALIKE, size=None):
 def one_to_one(told, batch):
     """Whether what fn is told (M,) and the level could be functions of each other; numbers that are told may be rounded if the level is no number."""
     level, close = batch.level, ALIKE if batch.exact else 1e-4
+    counts = batch.given is not None and batch.given.dtype.kind in "iu"
+    if counts and np.all(told == np.round(told)) and len({*zip(batch.given, told, strict=True)}) > len({*told}):
+        return False  # two timesteps told as one
     t, at = _classes(told, close), _classes(level, close)
     repeated = at.max() < len(at) / 2
-    counted = repeated or (batch.given is not None and batch.given.dtype.kind in "iu")
+    counted = repeated or counts
     pairs = len(set(zip(t.tolist(), at.tolist(), strict=True)))
     if repeated and pairs == t.max() + 1 == at.max() + 1:
         return True
@@ -161,6 +171,14 @@ def _told_whatever_the_noise_is(batch, trials):
         return None  # one level for a batch, beside labels
     text = "levels mixed: the noise of all points has one size, whatever level fn is told: it is not multiplied by the level's sigma"
     return text, f"told {batch.told.min():.4g} to {batch.told.max():.4g}, sigma {batch.trial.sigma[0]:.4g} throughout"
+
+
+def _rows_without_noise(batch, trials):
+    n, clean = len(batch.trial.setting.x), batch.clean
+    if len(clean.points) + len(batch.level) != n or clean.told is None or len(clean.told) < 2 or _alike(clean.told):
+        return None
+    text = "clean points: some rows get no noise, and fn is told the level of noise there that they have not; those rows are to be left out, or told so"
+    return text, f"{len(clean.points)} of {n} rows have no noise"
 
 
 def _kernel_of_two_levels(batch, trials):
@@ -233,7 +251,7 @@ def _target_of_another(batch, trials):
 
 
 RULES = (
-    _told_whatever_the_noise_is, _kernel_of_two_levels, _told_one_level, _told_another, _noise_of_the_level, _weight_of_another, _target_of_another,
+    _rows_without_noise, _told_whatever_the_noise_is, _kernel_of_two_levels, _told_one_level, _told_another, _noise_of_the_level, _weight_of_another, _target_of_another,
 )  # fmt: skip
 
 
@@ -271,7 +289,7 @@ def smooth(batch):
 
 def averaged(caller, kind, batch, trials, r, rng):
     """A FAIL if all rows of a batch have one weight, and it is another one in the next batch: the mean over the rows of a function of the level."""
-    groups = [r.of[:, 0] == t for t in range(len(trials))]
+    groups = [r.of[:, 0] == t for t in np.unique(r.of[:, 0])]
     several = [g for g in groups if np.ptp(r.sigma[g]) > 1e-3]
     if not several or not all(_alike(r.w[g]) for g in several):
         return None
@@ -316,9 +334,10 @@ def _lawful(values, sizes, rtol):
 
 
 def velocity(batch, r, trials):
-    """+1 if targets are the velocity (c' x + sigma' eps) of the points as the time goes that the loss is handed, or fn is told; -1 if minus that.
+    """1 if targets are the velocity (c' x + sigma' eps) of the points as the time goes that the loss is handed, or fn is told; -1 if minus that.
 
-    None where there is no such time, and 0 where they are neither. The derivatives are those of a spline through the batch.
+    2 and -2 if that of the points scaled to c + sigma = 1, which a network sees whose input is scaled; always up to a factor that is no function
+    of time. None where there is no such time, and 0 where they are none of these. The derivatives are those of a spline through the batch.
     """
     from scipy.interpolate import CubicSpline
 
@@ -338,13 +357,14 @@ def velocity(batch, r, trials):
     inside = (at >= t[0]) & (at <= t[-1])
     if not inside.any():
         return None
-    c, s = CubicSpline(t, kernel[first])(at[inside], 1).T
     p, q = r.p[inside], r.q[inside]
-    k = (p * s + q * c) / (s * s + c * c)
-    off = np.hypot(p - k * s, q - k * c) / np.hypot(p, q)
-    if off.max() > COARSE or np.ptp(k) > COARSE * np.abs(k).max():
-        return 0
-    return int(np.sign(k[0]))
+    for name, path in ((1, kernel[first]), (2, kernel[first] / kernel[first].sum(1, keepdims=True))):
+        c, s = CubicSpline(t, path)(at[inside], 1).T
+        k = (p * s + q * c) / (s * s + c * c)
+        off = np.hypot(p - k * s, q - k * c) / np.hypot(p, q)
+        if off.max() <= COARSE and np.ptp(k) <= COARSE * np.abs(k).max():
+            return name * int(np.sign(k[0]))
+    return 0
 
 
 COARSE = 0.03  # of the derivative of a spline through forty points

@@ -10,7 +10,7 @@ from .names import COARSEST, SQUARE, Level, Naming, factor, missing, name_wrong
 from .plain import near_note, target_named, unusable
 from .structure import PIECES, shape_of, unexplained
 from .terms import CALLS, observation, search, vocabulary
-from .trials import SINGLE, noisy, rows_of
+from .trials import SINGLE, noisy, rows_of, with_draw_apart
 
 TROUBLE = {
     "unseen": "its points are hidden from the probe (a compiled function); let the loss take noise= (unit normals)",
@@ -44,6 +44,7 @@ def denoised(caller, kind, settings, rng):
 
 
 CAVEATS = ("coupled noise", "not heard")
+COUPLED = "coupled noise: the noise goes to other rows when the data change (an assignment, optimal transport)"
 
 
 def _with_caveats(caller, trials, naming, mapped):
@@ -56,9 +57,10 @@ def _with_caveats(caller, trials, naming, mapped):
     notes += denoising.kernel_note(c, sigma)
     inferred = any(t.trouble for t in trials)
     notes += ("the noise was not heard; its size was inferred from that of many rows",) * inferred
-    coupled = "coupled noise: the noise goes to other rows when the data change (an assignment, optimal transport); "
-    if naming.verdict == FAIL and any(t.coupled for t in trials):
-        return Naming(INCONCLUSIVE, coupled + naming.diagnosis, naming.pattern, notes)
+    if any(t.coupled for t in trials):
+        notes += (f"{COUPLED}: a velocity learnt so carries noise to data, but no score follows from it",)
+        if naming.verdict == FAIL and caller.known["predicts"] is None and caller.known["score_of"] is None:
+            return Naming(INCONCLUSIVE, f"{COUPLED}; {naming.diagnosis}; say predicts=", naming.pattern, notes)
     if naming.verdict == FAIL and inferred:
         text = f"not heard: {naming.diagnosis}; but {TROUBLE['not heard']}"
         return Naming(INCONCLUSIVE, text, naming.pattern, notes)
@@ -80,17 +82,39 @@ def _read(caller, kind, trials, tables, rng):
     wrong = _not_isotropic(trials, founds)
     if wrong is not None:
         return wrong, 1, {}
-    r = denoising.read(trials, founds)
+    trials, r = _with_noise_apart(trials, founds)
+    if len(r.w) == 0:
+        return (
+            Naming(INCONCLUSIVE, "unresolved: fn is asked at no point with noise that is far enough from others", ""),
+            0,
+            {},
+        )
     if not all(f.fit.exact for f in founds):
         r = r._replace(rtol=max(r.rtol, 10 * left))
     details = dict(zip("bpq", (r.w, r.p, r.q), strict=True)) | {"sigma": r.sigma, "c": r.c}
-    used = ~np.isnan(r.p)
-    if np.any(r.left[used] > max(1e-6, 10 * r.rtol)):
+    if _unexplained(r):
         return _strange(caller, trials, founds, r), 1, details
     naming = _named(caller, kind, trials, r, rng)
     if naming.verdict == PASS and not all(f.fit.exact for f in founds):
         naming = naming._replace(notes=(near_note(left), *naming.notes))
     return naming._replace(resolution=max(r.rtol, COARSEST), notes=(*naming.notes, *entry_notes)), 2, details
+
+
+def _unexplained(r):
+    """Whether some target is not made of the noise and the data of its point."""
+    return bool(np.any(r.left[~np.isnan(r.p)] > max(1e-6, 10 * r.rtol)))
+
+
+def _with_noise_apart(trials, founds):
+    """(trials, their `Read`); with another draw of normals in the targets, if these are not explained without it and are with it."""
+    r = denoising.read(trials, founds)
+    if not _unexplained(r) or min(t.setting.d for t in trials) < 3 or max(t.setting.d for t in trials) == 3:
+        return trials, r
+    for k in range(len(trials[0].draws)):
+        beside = [with_draw_apart(t, k) for t in trials]
+        if all(t is not None for t in beside) and not _unexplained(other := denoising.read(beside, founds)):
+            return beside, other
+    return trials, r
 
 
 def _entry_weights(caller, kind, trials, founds, rng):
@@ -138,8 +162,10 @@ def _named(caller, kind, trials, r, rng):
         return wrong
     many = _many(caller, kind, trials, rng)
     wrong = (
-        (levels.target_of_another(trials, r) if multilevel else None)
+        _of_noise_apart(r, many, trials)
+        or (levels.target_of_another(trials, r) if multilevel else None)
         or (levels.questions(many, trials) if many is not None else None)
+        or _never(caller, kind, many, rng)
         or levels.averaged(caller, kind, many, trials, r, rng)
         or _size(caller, trials, r)
     )
@@ -150,6 +176,8 @@ def _named(caller, kind, trials, r, rng):
     if known["predicts"] == "velocity" and (named := _velocity(many, trials, r)) is not None:
         return named
     free = caller.free and kind == "score" and known["predicts"] != "score"
+    if np.any(np.abs(r.apart) > COARSEST * np.maximum(np.abs(r.p), np.abs(r.q))):
+        notes = (*notes, APART)
     naming = denoising.name(
         r, objective if multilevel else "denoising", free, caller.said, known["predicts"], levels.smooth(many)
     )
@@ -160,11 +188,31 @@ def _named(caller, kind, trials, r, rng):
         )
     if naming.verdict == FAIL and multilevel and known["predicts"] is None and "between" in naming.diagnosis:
         naming = levels.none_of_them(trials, r) or naming
+    if naming.verdict == INCONCLUSIVE and known["predicts"] is None:  # a path that is known by its time alone
+        velocity = _velocity(many, trials, r)
+        naming = velocity if velocity is not None and velocity.verdict == PASS else naming
     if naming.verdict != PASS:
         return naming._replace(notes=(*naming.notes, *notes))
     return naming._replace(
         notes=(*naming.notes, *notes, *levels.weights_note(many), *(levels.shared(trials) if multilevel else ()))
     )
+
+
+APART = "the target has noise in it that is independent of its point, of mean zero: it only adds variance"
+OTHER_NOISE = "other noise: the target is not made of the noise that was added; it is drawn anew (another key, a second call of randn), or belongs to other points"
+
+
+def _of_noise_apart(r, many, trials):
+    """A FAIL of targets without the noise of their points, that would be right if what is drawn apart were that noise; None."""
+    size = np.maximum(np.abs(r.q), np.abs(r.apart))
+    if np.any(np.abs(r.p) > 1e-6 * size) or np.all(r.apart == 0):
+        return None
+    meant = r._replace(p=r.apart)
+    forms = [lambda c, s: (-1 / s, 0), *(row.form for row in denoising.PARAMETRISATIONS)]
+    known = any(denoising.is_form(meant, form) for form in forms) or denoising.along_path(meant)
+    if known or np.all(np.abs(r.q) <= 1e-6 * size) or levels.velocity(many, meant, trials):
+        return Naming(FAIL, OTHER_NOISE, f"target = {denoising.in_words(meant)}, its eps drawn apart")
+    return None
 
 
 def _velocity(many, trials, r):
@@ -174,7 +222,8 @@ def _velocity(many, trials, r):
         return None
     target = denoising.in_words(r)
     if sign > 0:
-        note = "another convention: fn predicts the velocity c' x + sigma' eps of the noisy points; the score is (c fn - c' x~)/(sigma (c' sigma - c sigma'))"
+        of = "noisy points" if sign == 1 else "points x~/(c + sigma), in units of its own"
+        note = f"another convention: fn predicts the velocity c' x + sigma' eps of the {of}; the score is (c fn - c' x~)/(sigma (c' sigma - c sigma')); if your fn is meant to be the score itself, the target is wrong"
         return Naming(PASS, "", f"target = {target}", (note,))
     text = "sign of the target: fn is pulled towards minus the velocity dx~/dt = c' x + sigma' eps, as time goes that the loss is handed or fn is told"
     return Naming(FAIL, text, f"target = {target}")
@@ -217,6 +266,36 @@ def _as_said(caller, trials):
     return None
 
 
+DRAWN = {
+    True: 10,
+    False: 60,
+}  # batches in which a quarter of the levels must turn up, of rows with levels of their own or of one level
+NEVER = "level forgotten: levels {} to {} of the {} of your schedule never turn up (an upper end of randint, a slice, a time that is never drawn); the network does not learn them"
+
+
+def _never(caller, kind, many, rng):
+    """A FAIL if a quarter of the user's own schedule, a table of (c, sigma), never turns up where a loss draws its timesteps itself."""
+    table = caller.known["levels"]
+    if many is None or many.given is not None or table is None or table.ndim < 2:
+        return None
+    trial, met = many.trial, set[int]()
+    for _ in range(DRAWN[many.varied]):
+        met |= {int(k) for k in _level_meant(caller, trial, table)}
+        ends = np.array([-1, *sorted(met), len(table)])
+        k = int(np.diff(ends).argmax())
+        if ends[k + 1] - ends[k] - 1 < len(table) / 4:
+            return None
+        trial = noisy(caller, kind, trial.setting._replace(seed=int(rng.integers(1 << 31))), rng)
+        if trial.trouble:
+            return None
+    text = NEVER.format(ends[k] + 1, ends[k + 1] - 1, len(table))
+    return Naming(
+        FAIL,
+        text,
+        f"{len(met)} of {len(table)} levels met in {DRAWN[many.varied]} batches of {len(trial.points)} points",
+    )
+
+
 def _by_score(caller, trials, r):
     """The `Naming` of a loss by the score that the user's sampler makes of what fn learns."""
     for t, trial in enumerate(trials):
@@ -226,7 +305,8 @@ def _by_score(caller, trials, r):
         level = trial.sigma[points] if trial.told is None else trial.told[points]
         theirs = caller.known["score_of"](*(caller.make(a) for a in (learnt, trial.points[points], level)))
         theirs, right = to_numpy(theirs, "what score_of returned"), -trial.eps[points] / trial.sigma[points, None]
-        if np.abs(theirs - right).max() > 1e-5 * np.abs(right).max():
+        before = right * trial.c[points, None]  # the score of x + (sigma/c) eps
+        if min(np.abs(theirs - of).max() / np.abs(of).max() for of in (right, before)) > 1e-5:
             named = target_named(theirs, right, {"n": trial.setting.n, "d": trial.setting.d})
             text = "another parametrisation: what score_of makes of fn is not the score of the points that fn was trained at"
             said = f"{text}; {named.diagnosis.removeprefix('wrong target, ')}" if named is not None else text
@@ -243,7 +323,7 @@ def _many(caller, kind, trials, rng):
     varied = any(np.ptp(np.arctan2(t.sigma, t.c)[t.sigma > 0]) > levels.ALIKE for t in trials)
     if caller.objective != "multilevel_denoising" and not varied:
         return None
-    many = levels.of_many_rows(caller, kind, trials[0].setting, trials[0].scale, rng)
+    many = levels.of_many_rows(caller, kind, trials[0], rng)
     return levels.with_values(caller, kind, many, rng) if many is not None and many.varied else many
 
 
@@ -304,10 +384,9 @@ def _strange(caller, trials, founds, r):
     paired = _other_rows_in(target, trial, np.flatnonzero(use))
     if paired is not None:
         return paired
-    text = "other noise: the target is not made of the noise that was added; it is drawn anew (another key, a second call of randn), or belongs to other points"
     return Naming(
         FAIL,
-        text,
+        OTHER_NOISE,
         f"target of the first row {np.array2string(target[0], precision=3)}, eps {np.array2string(eps[0], precision=3)}",
     )
 

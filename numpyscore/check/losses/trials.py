@@ -5,6 +5,7 @@ is a multiple of one of the rows of numbers that the loss drew: that gives eps, 
 which it is one for every point: images go to 2 x - 1 before they are noised.
 """
 
+import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from .hearing import NORMAL
 from .probes import random_probe
 
 MANY = 500  # points; more are not compared with each other
+TRIED = 1e7  # numbers that pairs of rows of two draws may take
 
 
 class Trial(NamedTuple):
@@ -32,6 +34,13 @@ class Trial(NamedTuple):
     coupled: bool = False  # what is drawn goes to other rows when the data move
     trouble: str = ""  # why c, sigma and eps are not known
     beside: np.ndarray | None = None  # (M, k), all that fn is told
+    apart: np.ndarray | None = None  # (M, d), unit normals drawn for the points, independent of eps
+    apart_of: int = -1  # the number of their draw, where no point is made of it
+
+    def only(self, keep):
+        """The trial of some of its points."""
+        names = ("points", "told", "row", "c", "sigma", "eps", "source", "beside", "apart")
+        return self._replace(**{k: a[keep] for k in names if (a := getattr(self, k)) is not None})
 
     @property
     def clean(self):
@@ -84,7 +93,7 @@ def noisy(caller, kind, setting, rng):
         if single and not np.array_equal(setting.x, setting.x.astype(np.float32))
         else caller.eps
     )
-    for size in (1.0, 1e-4):
+    for size in (1.0, 1e-4, 1e-6):
         step = size * rng.choice([-1.0, 1.0], setting.x.shape) * rng.uniform(0.5, 1.5, setting.x.shape)
         moved = centres(caller.ask(probe, setting._replace(x=setting.x + step)))
         found = _scale(trial, moved, step, eps)
@@ -93,6 +102,7 @@ def noisy(caller, kind, setting, rng):
     if found is None:
         return trial._replace(trouble="not scaled")
     row, c = found
+    eps = max(eps, np.finfo(float).eps / (1e3 * size))  # of c, the more uncertain the smaller the step is
     c = np.where(np.abs(c - 1) <= 1e4 * eps, 1.0, c)
     shift = trial.points - c[:, None] * setting.x[row]
     return with_noise(trial._replace(row=row, c=c, coupled=size < 1), shift, eps)
@@ -144,7 +154,47 @@ def with_noise(trial, shift, eps):
         moved = _multiples(trial, shift - trial.c[:, None] * offset, eps)
         if not moved.trouble:
             return moved._replace(offset=offset)
+    if found.trouble and (two := _of_two_draws(trial, shift, eps)) is not None:
+        return two
     return _multiples(trial, shift, eps, spread=True) if found.trouble else found
+
+
+def _of_two_draws(trial, shift, eps):
+    """The trial with sigma and eps of shift = a u + b v = sigma eps, u and v rows of two draws of normals; None if it is not that.
+
+    Given a and b, the unit normals (b u - a v)/sigma are independent of eps.
+    """
+    d = shift.shape[1]
+    draws = [(k, rows_of([t], d)[0]) for k, t in enumerate(trial.draws) if t.law == NORMAL]
+    whole = [(k, rows) for k, rows in draws if len(rows) and np.ptp(rows, axis=1).min() > 0]
+    allowed = (8 * SINGLE if np.any(_single(trial, eps)) else 1e4 * eps) * np.abs(trial.points).max()
+    for (k, u), (_, v) in itertools.combinations(whole, 2):
+        if d < 3 or len(u) * len(v) * shift.size > TRIED:
+            continue
+        i, j = (a.ravel() for a in np.indices((len(u), len(v))))
+        basis = np.stack([u[i], v[j]], axis=-1)  # (pairs, d, 2)
+        factors = np.linalg.pinv(basis) @ shift.T  # (pairs, 2, M)
+        left = np.abs(basis @ factors - shift.T).max(1)
+        best = left.argmin(0)
+        if left.min(0).max() > allowed:
+            continue
+        a, b = factors[best, :, np.arange(len(best))].T[..., None]
+        sigma, u, v = np.hypot(a, b), u[i[best]], v[j[best]]
+        return trial._replace(
+            sigma=sigma[:, 0], eps=(a * u + b * v) / sigma, apart=(b * u - a * v) / sigma,
+            source=np.stack([np.full(len(best), k), i[best]], axis=1), trouble="",
+        )  # fmt: skip
+    return None
+
+
+def with_draw_apart(trial, k):
+    """The trial with its k-th draw, normals that no point is made of, beside its points; None where it is not such a draw."""
+    if k >= len(trial.draws) or trial.draws[k].law != NORMAL or k in trial.source[:, 0]:
+        return None
+    rows, _ = rows_of(trial.draws[k : k + 1], trial.setting.d)
+    if len(rows) != trial.setting.n:
+        return None
+    return trial._replace(apart=rows[trial.row], apart_of=k)
 
 
 def _single(trial, eps):
