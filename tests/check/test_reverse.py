@@ -150,7 +150,7 @@ WRONG = {  # step, options, words
     "ddim, bars without root": (lambda x, fn, t, lower: BARS[lower] * (x - (1 - BARS[t]) ** 0.5 * fn(x, t)) / BARS[t] + (1 - BARS[lower]) ** 0.5 * fn(x, t), VP | {"kind": "ddim"}, ""),
     "ddim, noise of this level": (lambda x, fn, t, lower: BARS[lower] ** 0.5 * (x - (1 - BARS[t]) ** 0.5 * fn(x, t)) / BARS[t] ** 0.5 + (1 - BARS[t]) ** 0.5 * fn(x, t), VP | {"kind": "ddim"}, "sigma of this level"),
     "flow the wrong way": (lambda x, fn, t, lower: x - (lower - t) * fn(x, t), {"levels": TIMES, "predicts": "velocity"}, "sign of the step"),
-    "flow the wrong way, said to be Euler": (lambda x, fn, t, lower: x - (lower - t) * fn(x, t), {"levels": {t: v for t, v in list(TIMES.items())[::2]}, "predicts": "velocity", "kind": "euler"}, "sign of the step"),
+    "flow the wrong way, said to be Euler": (lambda x, fn, t, lower: x - (lower - t) * fn(x, t), {"levels": dict(list(TIMES.items())[::2]), "predicts": "velocity", "kind": "euler"}, "sign of the step"),
     "sigma of the next level under the slope": (lambda x, fn, s, lower: x + (x - fn(x, s)) / lower * (lower - s), VE | {"predicts": "x", "kind": "euler"}, "sigma"),
     "against the score": (lambda x, fn, s, lower: x - (s - lower) ** 1.5 * fn(x, s), VE | {"kind": "euler"}, "against the score"),
     "heun from the predicted point": (lambda x, fn, s, lower: heun(x, fn, s, lower) + (lower - s) * (-s * fn(x, s)), VE | {"kind": "heun"}, "start of the second half"),
