@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .explanations import Explanation, diagnosis_of
-from .report import FAIL, PASS
+from .report import FAIL, PASS, Explanation, diagnosis_of
 from .steps import MEAN, SIGMAS, VARIANCE
 
 STARTS = (0.0, 0.8, 1.6, 3.0)  # distances from the mean of the chosen starts, in standard deviations

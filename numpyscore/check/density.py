@@ -198,8 +198,9 @@ def _judged(function, found, whole, ends, x, rtol):
     sampled = np.exp(found.log_mass)
     pattern = f"integral of p = {I:.10g} +- {bound:.0e} by quadrature, {sampled:.4g} +- {found.error * sampled:.1g} by importance sampling"
     if not bound <= ENOUGH * max(abs(I), 1e-300) and not abs(I - 1) > 10 * bound:
-        why = whole.note or "the density is too narrow for its width"
+        why = whole.note.split(";")[0] or "the density is too narrow for its width"
         cure = "; where p is 0 beyond a line, say so with support=" if function.zero else ""
+        cure = cure or "; kinks cost digits in each dimension: check the same code in fewer" * (len(ends) > 1)
         return INCONCLUSIVE, pattern, f"unresolved: the integral is known to {bound:.0e} only ({why}){cure}"
     if abs(sampled - I) > SIGMAS * found.error * sampled + bound or found.error > 0.2:
         text = "unresolved: quadrature and importance sampling disagree, a part of the density was missed; give x=, points that reach every part of it"
@@ -207,12 +208,13 @@ def _judged(function, found, whole, ends, x, rtol):
     slack = max(SLACK, 1e3 * eps * (eps > 1e-10), 0.0 if rtol is None else positive("check_density", "rtol", rtol))
     if abs(I - 1) <= bound + slack:
         return PASS, pattern, ""
-    close = max(1e-6, 4 * bound / I, slack)
-    known = (text for value, text in _constants(function, found, ends) if abs(I - value) <= close * value)
-    diagnosis = next(known, "") or _power(function, found, ends, close)
+    close, bare = max(1e-6, 4 * bound / I, slack), abs(found.top) <= 1e-6
+    known = ((n, text) for value, n, text in _constants(function, found, ends, bare) if abs(I - value) <= close * value)
+    constants, diagnosis = next(known, (2, ""))
+    if constants > 1 and not bare:  # a power of p is one
+        diagnosis = _power(function, found, ends, close) or diagnosis
     if diagnosis:
         return FAIL, pattern, diagnosis
-    bare = abs(found.top) <= 1e-6
     if I < 1 and x is None and not bare and not np.isfinite(ends).all():
         text = "mass missing: what was found integrates to less than 1; either the normaliser is wrong, or a part of the density was not found: give x=, points that reach every part of it"
         return INCONCLUSIVE, pattern, text
@@ -226,30 +228,34 @@ def _judged(function, found, whole, ends, x, rtol):
 # ------------------------------------------------------------------------------- which constant
 
 
-def _constants(function, found, ends):
-    """What p may integrate to, and what is wrong then, simple ones first: (value, diagnosis)."""
+def _constants(function, found, ends, bare):
+    """What p may integrate to, how many constants that takes, and what is wrong then, simple ones first: (value, number, diagnosis).
+
+    bare : whether log p is 0 at its maximum: then p has no normaliser, and was no density of the whole line or of a mixture
+    """
     d, sigma = len(ends), _sigma(function, found)
     known = sigma is not None and abs(np.log(sigma)) > 1e-3
     halves = np.arange(-4 * d, 4 * d + 1) / 2  # exponents of sigma: the root of a determinant has d/2
     choices = itertools.product(range(-2 * d, 2 * d + 1), halves if known else (0,))
     for k, j in sorted(choices, key=lambda kj: (abs(kj[0]) + abs(kj[1]), -kj[0], -kj[1])):
         if k or j:
-            yield (2 * np.pi) ** (k / 2) * (sigma**j if j else 1.0), _gaussian(d, k, j, known)
+            text = _gaussian(d, k, j, known)
+            yield (
+                (2 * np.pi) ** (k / 2) * (sigma**j if j else 1.0),
+                1 + (k and j and text.startswith("normaliser")),
+                text,
+            )
     each = (2 * np.pi) ** 0.5 * (sigma if known else 1.0)
     for subtracted in (each**d, d * each, d * np.sqrt(2 * np.pi)):
         text = "logarithm of the normaliser: sqrt(2 pi) is subtracted where log sqrt(2 pi) belongs"
-        yield each**d * np.exp(-subtracted), text
-    for m in range(1, int(np.sum(np.isfinite(ends).sum(axis=1) == 1)) + 1):
+        yield each**d * np.exp(-subtracted), 1, text
+    for m in range(1, int(np.sum(np.isfinite(ends).sum(axis=1) == 1)) + 1 if not bare else 0):
         half = "a half-line" if m == 1 else f"{m} half-lines"
-        yield (
-            0.5**m,
-            f"half of it: p integrates to {said(0.5**m)}: a density of the whole line on {half}; log 2 is missing for each",
-        )
-    for m in range(2, 65):
-        yield (
-            m,
-            f"weights: p integrates to {m}, as a sum of {m} densities does whose weights are 1 instead of 1/{m}; unnormalised, fine for the score",
-        )
+        text = f"half of it: p integrates to {said(0.5**m)}: a density of the whole line on {half}; log 2 is missing for each"
+        yield 0.5**m, 1, text
+    for m in range(2, 65 if not bare else 0):
+        text = f"weights: p integrates to {m}, as a sum of {m} densities does whose weights are 1 instead of 1/{m}; unnormalised, fine for the score"
+        yield m, 1, text
 
 
 def _gaussian(d, k, j, known):

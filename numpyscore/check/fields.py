@@ -4,13 +4,14 @@ Each row of the tables is a hypothesis with few free constants, fitted and then 
 identity between the user's numbers and ours within the stated tolerance, not a resemblance. A new name is a new row of `MAPS`.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .explanations import Explanation, ranked
 from .numbers import close, readings, said
+from .report import Explanation, ranked, tied
 
 SLACK = 4.0  # of the tolerance of each of two numbers that are compared
 ROUND_OFF = 2.0**-44  # of what hand-written arithmetic may lose on the way from the reference to a transformation of it
@@ -26,6 +27,7 @@ class Field(NamedTuple):
     known : dict, name -> value, of the quantities that a factor may be a power of; n and d if nothing else is said
     word, of : what it is called, and what it is a function of
     round_off : relative, of the numbers that came back
+    numbers : (n,) array or None, which rows of a whole these are, if they are some of it
     """
 
     theirs: np.ndarray
@@ -38,6 +40,7 @@ class Field(NamedTuple):
     word: str = "score"
     round_off: float = ROUND_OFF
     of: str = "x"
+    numbers: np.ndarray | None = None
 
     @property
     def unit(self):
@@ -121,6 +124,22 @@ def read(field, among=(), rules=None):
         found = [e for rule in rules or RULES for e in rule(field)]
         found += [e for key, sentence, other in among for e in _of_map(field, Map(key, sentence, _fixed(other)))]
     return ranked(e for e in found if e.constants < max(n * d, 2) or e.key in OF_SIZE)
+
+
+def explained(field, function, among=()):
+    """Explanations between which nothing decides: of those that tie, the ones that explain half of the rows as well. 1/n is no 1/(2 d) there."""
+    found, n = tied(read(field, among)), len(field.theirs)
+    half = slice((n + 1) // 2)
+    if n < 2 or not found or not (len(found) > 1 or found[0].key == "scale"):
+        return found
+    value = function(field.x[half])
+    value = value[:, None] if value.ndim == 1 else value
+    if value.shape != field.theirs[half].shape:
+        return found
+    fewer = field.rows(half)._replace(theirs=value)
+    same = lambda e: (e.key, e.detail.get("reading"))
+    again = {same(e) for e in read(fewer, [(key, text, a[half]) for key, text, a in among])}
+    return [e for e in found if same(e) in again] or found
 
 
 # ------------------------------------------------------------------------------- one factor on a transformation of the reference
@@ -248,9 +267,10 @@ WHY = {  # where a factor usually comes from
 def scaled(field):
     """theirs = c x reference."""
     c = float(*field.fitted(field.reference))
-    candidate, rtol, word = c * field.reference, field.rtol, field.word
-    if field.residual(candidate) > 1 or abs(c - 1) <= max(SINGLE, rtol):  # 1 to the digits of some type
-        return
+    candidate, word = c * field.reference, field.word
+    if field.residual(candidate) > 1 or field.residual(field.reference) <= 1 or abs(c - 1) <= SINGLE:
+        return  # 1 is near enough, or is it to the digits of some type
+    rtol = min(field.rtol, abs(c - 1) / 8)
     left = np.abs(field.theirs - candidate).max() / (np.abs(field.theirs).max() or 1)
     say = lambda key, text, constants=0, **detail: field.says(
         key, text, candidate, constants, f"yours = {c:.12f} x reference, residual {left:.0e}", factor=c, **detail
@@ -367,7 +387,7 @@ def _scaled_by_unit(field, c, candidate, unit):
     wrong, word, dims = np.abs(c - 1) > 1e3 * field.rtol, field.word, unit == "dimension"
     if not wrong.any() or field.residual(candidate) > 1:
         return
-    numbers, different = np.flatnonzero(wrong), list(dict.fromkeys(said(v, 1e-6) for v in c[wrong]))
+    different = list(dict.fromkeys(said(v, 1e-6) for v in c[wrong]))
     which = f", the others are right{'' if dims else where(field, wrong)}"
     pattern = f"a factor for each {unit}: {np.array2string(c[:6], precision=6)}{' ...' * (len(c) > 6)}"
     say = lambda key, text, constants: field.says(key, text, candidate, constants, pattern, factors=c)
@@ -378,11 +398,9 @@ def _scaled_by_unit(field, c, candidate, unit):
         text = f"each dimension of your {word} is off by its own factor, {few(different)}"
         yield say("scale of each dimension", text, max(2, len(different)))
     elif not wrong.all():
-        names, near = (
-            f"{numbered(unit, numbers)} of your {word}",
-            lambda v: np.all(np.abs(c[wrong] - v) <= 1e3 * field.rtol),
-        )
-        is_, has = ("is", "has") if len(numbers) == 1 else ("are", "have")
+        names = f"{numbered(unit, np.flatnonzero(wrong) if dims else which_rows(field, wrong))} of your {word}"
+        near = lambda v: np.all(np.abs(c[wrong] - v) <= 1e3 * field.rtol)
+        is_, has = ("is", "has") if wrong.sum() == 1 else ("are", "have")
         if near(0):
             yield say(f"no {word} for some {unit}s", f"{names} {is_} zero (detached, or never written){which}", 1)
         elif near(-1):
@@ -506,7 +524,7 @@ def located(field):
         names = numbered("dimension", np.flatnonzero(dims))
         yield say("dimension", f"only {names} of your {field.word} went wrong{where(field, rows)}")
     elif rows.sum() < n:
-        names = numbered(field.unit, np.flatnonzero(rows))
+        names = numbered(field.unit, which_rows(field, rows))
         yield say(field.unit, f"only {names} of your {field.word} went wrong{where(field, rows)}")
 
 
@@ -522,18 +540,26 @@ def numbered(unit, numbers):
     return f"{unit}{'s' * (len(numbers) > 1)} {', '.join(pieces)}{' ...' * (len(runs) > 8)}"
 
 
+def which_rows(field, these):
+    """Numbers of some of its rows, in the whole that they are taken from."""
+    return np.flatnonzero(these) if field.numbers is None else field.numbers[these]
+
+
+CHANCE = 0.4  # with which a threshold on one of the quantities looked at may part rows in any way
+
+
 def where(field, wrong):
-    """What sets the wrong rows apart: one coordinate, the norm or the energy above or below a threshold."""
-    if not (0 < wrong.sum() < len(wrong)) or len(wrong) < 4:
+    """What sets the wrong rows apart: one coordinate, the norm or the energy above or below a threshold, if chance hardly does; or ""."""
+    x, of, looked = field.x, field.of, []
+    if x is not None and x.shape[1] == 1:
+        looked = [(of, x[:, 0])]
+    elif x is not None:
+        looked = [*((f"{of}[:, {j}]", xj) for j, xj in enumerate(x.T)), (f"|{of}|", _norm(x)[:, 0])]
+    looked += [] if field.energy is None else [("E", field.energy)]
+    looked += [(f"|{field.word}|", _norm(field.reference)[:, 0])]
+    if 2 * len(looked) > CHANCE * math.comb(len(wrong), int(wrong.sum())):
         return ""
-    x, energy = field.x, field.energy
-    looked = (
-        []
-        if x is None
-        else [*((f"{field.of}[:, {j}]", xj) for j, xj in enumerate(x.T)), (f"|{field.of}|", _norm(x)[:, 0])]
-    )
-    looked += [] if energy is None else [("E", energy)]
-    for name, values in [*looked, (f"|{field.word}|", _norm(field.reference)[:, 0])]:
+    for name, values in looked:
         for sign, than in ((1, ">"), (-1, "<")):
             limit = sign * np.max(sign * values[~wrong])
             if np.min(sign * values[wrong]) > sign * limit:

@@ -138,7 +138,7 @@ class Function:
             out.append(
                 f"{self.name} changes the points that it is given, in place; whoever uses them afterwards has others: let it work on a copy"
             )
-        if "64" in self.went and "32" in self.came:
+        if "64" in self.went and ("32" in self.came or "16" in self.came):
             out.append(f"{self.went} went in and {self.came} came back: precision is lost inside {self.name}")
         elif "32" in self.went or "16" in self.went:
             kind = "jax without jax_enable_x64" if (self.went, self.kind) == ("float32", "jax") else "your arrays"

@@ -8,12 +8,10 @@ import numpy as np
 from ..common.arrays import same_randomness, to_numpy
 from ..common.inputs import count, finite, generator, positive
 from ..numerics.differences import STEPS, differences, tolerance
-from .explanations import Explanation, tied
 from .fields import Field, added, by_row, clipped, constant, located, mapped, one_sided, read, rounded, scaled
 from .functions import Function
-from .judge import allowing, judge
 from .numbers import close, said
-from .report import FAIL, INCONCLUSIVE, CheckReport
+from .report import FAIL, INCONCLUSIVE, CheckReport, Explanation, allowing, judge, tied
 from .rows import unfit
 from .score import check_conservative
 
@@ -69,7 +67,7 @@ def check_gradient(loss, gradient, theta, *, wrap=None, rtol=None, rng=0, step=N
     g = yours(origin[None])[0]
     unusable = _unfit(where, yours, L, g, origin)
     if unusable is not None:
-        return replace(unusable, summary=f"{p} parameters, {yours.came} gradient")
+        return replace(unusable, summary=f"{p} parameter{'s' * (p > 1)}, {yours.came} gradient")
     spread = start.std() or np.abs(start).max() or 1.0
     width = 0.5 * spread if step is None else positive(where, "step", step)
     if callable(gradient):
@@ -79,7 +77,7 @@ def check_gradient(loss, gradient, theta, *, wrap=None, rtol=None, rng=0, step=N
     V = np.concatenate([np.eye(p)[chosen], rng.choice([-1.0, 1.0], (MIXED, p)) / np.sqrt(p)])
     field, norm = _along(V, L, g, origin, width, max(L.eps, yours.eps), len(chosen))
     field = field._replace(tolerance=allowing(where, field.tolerance, rtol, norm))
-    summary = f"{p} parameters, {yours.came} gradient, {L.evaluations} loss evaluations"
+    summary = f"{p} parameter{'s' * (p > 1)}, {yours.came} gradient, {L.evaluations} loss evaluations"
     place = lambda i, j: f"theta[{chosen[i]}]" if i < len(chosen) else "a random direction"
     explain = lambda field: _explained(field, chosen, L, yours, g, origin, width)
     size = np.full((len(V), 1), norm)
@@ -113,6 +111,8 @@ def _unfit(where, yours, L, g, origin):
     first, second = L(origin[None]), L(origin[None])
     if first.size != 1:
         raise ValueError(f"{where}: loss returned {first.size} numbers, expected one; take their mean.")
+    if not np.isfinite(first):
+        return CheckReport(where, INCONCLUSIVE, "", diagnosis=f"not finite: the loss is {first[0, 0]} at theta")
     if first != second:
         text = "random loss: two calls with the same theta and the same global seeds differ; fix its random numbers"
         return CheckReport(where, INCONCLUSIVE, "", diagnosis=text)
@@ -158,11 +158,14 @@ def taylor_slope(function, theta, v, derivative, width):
 def _explained(field, chosen, L, yours, g, origin, width):
     """What explains the gradient: all parameters one by one if they are not too many, else what was looked at."""
     p, m = len(origin), len(chosen)
-    single = field.rows(slice(m))
+    single = field.rows(slice(m))._replace(numbers=chosen)
     laws = partial(of_the_loss, L=float(L(origin[None])[0, 0])), partial(shortened, norm=float(np.linalg.norm(g)))
     linear = (scaled, *laws, added)  # these hold along random directions as well
     if p > WHOLE:
-        found = read(field, rules=linear) or read(single, rules=(by_row, located))
+        those = f"of the {m} parameters looked at one by one, "
+        found = read(field, rules=linear) or [
+            replace(e, sentence=those + e.sentence) for e in read(single, rules=(by_row, located)) if not e.right
+        ]
         if not found and np.all(np.abs(single.theirs - single.reference) <= single.tolerance):
             text = "the parameters looked at one by one are right, others are not; raise coordinates="
             found = [Explanation("other parameters", text)]

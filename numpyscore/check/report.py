@@ -1,9 +1,14 @@
-"""What a check says: the verdict, the worst number, the pattern in the numbers, and the diagnosis in a sentence."""
+"""What a check says of a user's numbers: the verdict, the worst of them, and in a sentence what explains every one."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from ..common.inputs import positive
+from ..numerics.differences import SAFETY
+from .functions import QUOTIENT
 
 PASS, FAIL, INCONCLUSIVE = "PASS", "FAIL", "INCONCLUSIVE"
 SCHEMA = "numpyscore-check/1"
@@ -89,6 +94,13 @@ class CheckReport:
     __repr__ = __str__
 
 
+def summary_of(points, function=None, evaluations=""):
+    """Points, dtypes and evaluations in words."""
+    n, d = points.shape
+    dtypes = () if function is None else (f"{function.went} in", f"{function.came} out")
+    return ", ".join(filter(None, (f"{n} point{'s' * (n > 1)} x {d} dim{'s' * (d > 1)}", *dtypes, evaluations)))
+
+
 def _plain(value):
     """JSON has no infinity and no NaN: they become None, NumPy's scalars and arrays become Python's."""
     if isinstance(value, dict):
@@ -100,3 +112,131 @@ def _plain(value):
     if isinstance(value, complex):
         return [_plain(value.real), _plain(value.imag)]
     return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+# ------------------------------------------------------------------------------- what explains a user's numbers
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One account of what the user's numbers are.
+
+    key : its name, a word or two, such as "sign" or "previous row"
+    sentence : the same for the user
+    right : whether it is another convention and no mistake
+    constants : free constants that were fitted, plus one for each change beyond the first; the fewer, the more it explains
+    residual : largest distance from the user's numbers, over every entry, in units of the stated tolerance; it holds up to 1
+    detail : numbers behind it; `detail["pattern"]` is their text
+    """
+
+    key: str
+    sentence: str
+    right: bool = False
+    constants: int = 0
+    residual: float = 0.0
+    detail: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def diagnosis(self):
+        """ "key: sentence"."""
+        return f"{self.key}: {self.sentence}"
+
+    @property
+    def pattern(self):
+        """The numbers behind it, as text."""
+        return str(self.detail.get("pattern", ""))
+
+
+def ranked(explanations):
+    """Those that hold for every entry within the stated tolerance, fewest constants first; the order of equals is kept."""
+    return sorted((e for e in explanations if e.residual <= 1), key=lambda e: e.constants)
+
+
+def tied(explanations):
+    """The first of ranked explanations with all others of as few constants: between these the numbers do not decide."""
+    return [e for e in explanations if e.constants == explanations[0].constants]
+
+
+def diagnosis_of(explanations):
+    """The diagnosis that names the first three of them, each once."""
+    return " -- or -- ".join(list(dict.fromkeys(e.diagnosis for e in explanations))[:3])
+
+
+# ------------------------------------------------------------------------------- the verdict on a field beside its reference
+
+
+def enough(eps):
+    """Relative resolution that a PASS needs, in float64 and below."""
+    return 1e-6 if eps < 1e-10 else 2e-2
+
+
+def sizes(reference, yours):
+    """What a relative error of each row is relative to (n, 1): the norm of the row, at least that of the field."""
+    norm = np.linalg.norm(reference, axis=1, keepdims=True)
+    size = np.maximum(norm, np.sqrt(np.mean(norm**2)))
+    return np.where(size > 0, size, np.maximum(np.abs(yours).max(), 1e-300))
+
+
+def allowing(where, tolerance, rtol, size):
+    """The tolerance, at least rtol of a size."""
+    return tolerance if rtol is None else np.maximum(tolerance, positive(where, "rtol", rtol) * size)
+
+
+def judge(where, summary, field, functions, explain, *, rtol=None, size=None, place=None):
+    """PASS, FAIL or INCONCLUSIVE for a `Field` (n, d), with the diagnosis.
+
+    functions : the `Function`s behind it, the user's field first; the coarsest precision counts
+    explain : callable Field -> the explanations to be told; called if something is wrong
+    size : (n, 1), what a relative error is relative to: the norm of a row, or for a sum of terms that cancel their absolute sum
+    place : callable (i, j) -> text, where an entry stands
+    """
+    eps = max(f.eps for f in functions)
+    size, least = sizes(field.reference if size is None else size, field.theirs), max(rtol or 0.0, enough(eps))
+    gap, allowed = np.abs(field.theirs - field.reference), field.tolerance
+    wrong, resolved, share = gap > allowed, allowed <= size * least, float(np.max(gap / size))
+    notes = tuple(note for f in functions for note in f.notes())
+    report = partial(
+        CheckReport, where, summary=summary, worst=_worst(field, gap, size, place), resolution=float(np.max(allowed / size)),
+        details={"yours": field.theirs, "reference": field.reference, "tolerance": allowed, "x": field.x},
+    )  # fmt: skip
+    if not wrong.any() and resolved.all():
+        return report(PASS, notes=notes)
+    if not np.any(wrong & (resolved | (gap > SAFETY * allowed))):
+        return report(INCONCLUSIVE, notes=notes, diagnosis=_unresolved(field, functions, resolved, least))
+    found = explain(field._replace(round_off=256 * eps))
+    if found and found[0].right:
+        return report(PASS, notes=(*notes, found[0].sentence))
+    if share <= QUOTIENT and any(f.precision.kind == "quotient" for f in functions):
+        quotient = (
+            f"right up to {share:.0e} of its size, as difference quotients are; derivatives would be right to 1e-14"
+        )
+        return report(PASS, notes=(*notes, quotient))
+    pattern = f"{wrong.sum()} of {wrong.size} entries differ, relative differences up to {share:.2g}"
+    none = f"different: your {field.word} is no simple function of the reference; it belongs to another energy"
+    pattern, text = (found[0].pattern, diagnosis_of(found)) if found else (pattern, none)
+    return report(FAIL, notes=notes, pattern=pattern, diagnosis=text)
+
+
+def _unresolved(field, functions, resolved, least):
+    """Why nothing is claimed."""
+    coarse = next((f for f in functions if f.precision.kind not in ("", "quotient")), None)
+    if coarse:
+        return f"precision: {coarse.precision.note(coarse.name, coarse.came)}, which decides nothing"
+    if np.all(np.abs(field.reference) <= field.tolerance):
+        return f"unresolved: the {field.word} is zero to all digits that differences have, and nothing is relative to zero; take other {field.of}"
+    return (
+        f"unresolved: for {np.sum(~resolved)} of {resolved.size} entries the halvings disagree by more than {least:.0e} of the {field.word} (a kink, "
+        f"an energy dominated by an offset, or too few digits); nothing is claimed about them"
+    )
+
+
+def _worst(field, gap, size, place):
+    """The `Worst` pair of numbers: furthest apart for their tolerance."""
+    with np.errstate(all="ignore"):
+        ratio = np.where(field.tolerance > 0, gap / field.tolerance, np.where(gap > 0, np.inf, 0.0))
+    i, j = np.unravel_index(np.nanargmax(ratio), gap.shape)
+    text = f"x[{i}], dim {j}" if gap.shape[1] > 1 or field.word == "score" else f"x[{i}]"
+    text = text if place is None else place(int(i), int(j))
+    return Worst(
+        text, float(field.theirs[i, j]), float(field.reference[i, j]), float(field.tolerance[i, j] / size[i, 0])
+    )

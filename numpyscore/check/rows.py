@@ -8,7 +8,7 @@ import numpy as np
 from ..common.inputs import generator, positive
 from ..numerics.differences import widths
 from .functions import Function, points_of
-from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
+from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, summary_of
 
 LOOSE = ("different", "some rows", "some dimensions", "factor of each row", "inaccurate")  # where or how much, not what
 EVALUATE = "put the model in evaluation mode"
@@ -133,7 +133,7 @@ def unfit(where, function, value, shape, x, each="one row of numbers for each ro
         place = ", ".join(map(str, bad[0]))
         text = f"not finite: {len(bad)} of {value.size} numbers of {name} are NaN or infinite, the first at [{place}], x = {x[bad[0][0]]}"
         pattern = f"{name}[{place}] = {value[tuple(bad[0])]}"
-    summary = f"{len(x)} points x {x.shape[1]} dims, {function.went} in, {function.came} out"
+    summary = summary_of(x, function)
     return CheckReport(where, FAIL, summary, pattern=pattern, diagnosis=text, notes=notes) if text else None
 
 
@@ -151,18 +151,28 @@ def one_number_each(where, name, value, seen):
 
 
 def unfit_energy(where, name, function, x, rng):
-    """INCONCLUSIVE if the energy is random, or depends on the other rows: then it has no differences to speak of; else None."""
+    """INCONCLUSIVE if the energy is not finite, random, or depends on the other rows: it has no differences to speak of; else None."""
     once = function(x)
     order = rng.permutation(len(x))[: max(1, len(x) // 2)]
-    other = function(x[order])
-    finite = np.isfinite(once[order]) & np.isfinite(other)
-    size = np.abs(once[np.isfinite(once)]).max(initial=0.0)
-    if np.allclose(once[order][finite], other[finite], rtol=1e-3, atol=1e-3 * size):
+    i = int(np.isfinite(once).argmin())
+    if not np.isfinite(once[i]):
+        text = f"not finite: the {name} is {once[i]} at x[{i}] = {x[i]}, and has no gradient there; leave such rows out"
+    elif np.allclose(once[order], function(x[order]), rtol=1e-3, atol=1e-3 * np.abs(once).max()):
         return None
-    text = f"rows depend on each other: the {name} of a row changes with the rest of the batch (batch normalisation?); {EVALUATE}"
-    if not np.allclose(function(x), once, rtol=1e-12, equal_nan=True):
+    elif np.allclose(function(x), once, rtol=1e-12):
+        text = f"rows depend on each other: the {name} of a row changes with the rest of the batch (batch normalisation?); {EVALUATE}"
+    else:
         text = f"random {name}: two calls at the same points differ (dropout?); {EVALUATE}"
-    return CheckReport(where, INCONCLUSIVE, f"{len(x)} points x {x.shape[1]} dims", diagnosis=text)
+    return CheckReport(where, INCONCLUSIVE, summary_of(x), diagnosis=text)
+
+
+def _kept(function, points, turned, same):
+    """Whether points in reverse order get another result than before, once fewer of them were asked; no, where fewer raise."""
+    try:
+        function(points[:1])
+    except ValueError:
+        return False
+    return not same(function(points[::-1]), turned)
 
 
 def unsteady(where, function, value, points):
@@ -170,12 +180,15 @@ def unsteady(where, function, value, points):
     turned, again = function(points[::-1]), function(points)
     atol = 1e3 * function.eps * np.abs(value).max()
     same = lambda a, b: a.shape == b.shape and np.allclose(a, b, rtol=1e-5, atol=atol, equal_nan=True)
-    report = partial(CheckReport, where, summary=f"{len(points)} points x {points.shape[1]} dims")
+    report = partial(CheckReport, where, summary=summary_of(points))
     cached = len(points) > 1 and same(turned, value) and not same(value[::-1], value)
     if same(again, value):
-        if not (cached and same(function(points + 0.37 * widths(points)), value)):
+        if cached and same(function(points + 0.37 * widths(points)), value):
+            text = "other points get the same result: it is that of an earlier call with as many points (a cache)"
+        elif len(points) > 1 and not same(turned, value[::-1]) and _kept(function, points, turned, same):
+            text = "a part of the result is that of an earlier call with as many points (a cache of hidden values)"
+        else:
             return None
-        text = "other points get the same result: it is that of an earlier call with as many points (a cache)"
     else:
         third = function(points)
         if cached and same(again, value[::-1]):

@@ -7,11 +7,9 @@ import numpy as np
 
 from ..common.inputs import generator
 from ..numerics.differences import differences, other_widths, settled, tolerance, widths
-from .explanations import Explanation
-from .fields import Field, moved
+from .fields import Field, explained, moved
 from .functions import Function, points_of
-from .judge import allowing, enough, explained, judge, sizes
-from .report import FAIL, INCONCLUSIVE, PASS, CheckReport
+from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Explanation, allowing, enough, judge, sizes, summary_of
 from .rows import by_rows, one_number_each, unfit, unfit_energy, unsteady
 
 
@@ -78,12 +76,6 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
     summary = summary_of(points, yours, f"{log_p.evaluations} {name} evaluations")
     report = judge(where, summary, field, (yours, log_p), lambda f: explained(f, yours, among()), rtol=rtol)
     return _other_energy(_or_exchanged(by_rows(report, yours, points), name), score, x, wrap, step)
-
-
-def summary_of(points, function, evaluations):
-    """Points, dtypes and evaluations in words."""
-    n, d = points.shape
-    return f"{n} point{'s' * (n > 1)} x {d} dim{'s' * (d > 1)}, {function.went} in, {function.came} out, {evaluations}"
 
 
 def _or_exchanged(report, name):

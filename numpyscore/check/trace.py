@@ -8,15 +8,16 @@ import numpy as np
 from ..common.arrays import wrapper
 from ..common.inputs import count, generator
 from ..numerics.differences import widths
-from .fields import Field
+from .fields import Field, explained
 from .functions import Function, Seeded, points_of
-from .judge import allowing, explained, judge
 from .numbers import close, said
-from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
+from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, allowing, judge, summary_of
 from .rows import by_rows, unfit
-from .score import Jacobian, differenced_jacobian, quotients, summary_of
+from .score import Jacobian, differenced_jacobian, quotients
 
 SIGMAS = 5.0  # pooled over all rows; each row alone must be within SIGMAS + 1
+NAMED = 3.5  # standard errors within which a mean is called by a number
+LEAST = 20  # calls of a random estimator: of fewer, 6 estimated standard errors are no rare event
 ROUGH = 0.25  # relative resolution that a PASS of an estimate needs
 MORE = 10  # times n_calls that may be made to get there
 
@@ -38,7 +39,7 @@ def check_trace(trace, *, score, x, wrap=None, rtol=None, rng=0, n_calls=200, st
         As in `check_score`.
     rng : seed or numpy.random.Generator
     n_calls : int
-        Calls of a random estimator; up to ten times as many where they settle it.
+        Calls of a random estimator, at least 20; up to ten times as many where they settle it.
 
     Returns
     -------
@@ -51,7 +52,7 @@ def check_trace(trace, *, score, x, wrap=None, rtol=None, rng=0, n_calls=200, st
     Source: estimator, Hutchinson (1990), Comm. Statist. Simul. Comput. 19:433-450.
     """
     where = "check_trace"
-    count(where, "n_calls", n_calls, 2)
+    n_calls = max(LEAST, count(where, "n_calls", n_calls))
     points, rng = points_of(where, x), generator(where, rng)
     of_score = Function(where, "score", score, wrap, x)
     seeded = Seeded(trace, wrapper(where, wrap, x))
@@ -129,6 +130,7 @@ def _of_the_jacobian(jac):
         ("sum of the score", "this is the sum of the score's entries", np.sum(s, 1)),
         ("s.J s", "this is the curvature along the score, s.J s", np.einsum("ni,nij,nj->n", s, J, s)),
         ("absolute diagonal", "absolute values of the diagonal are summed", np.abs(diagonal).sum(1)),
+        ("squared diagonal", "the entries of the diagonal are squared before they are summed", np.sum(diagonal**2, 1)),
         ("product of the diagonal", "the diagonal is multiplied, not summed", np.prod(diagonal, axis=1)),
         ("antidiagonal", "this is the sum over the antidiagonal", np.trace(J[:, ::-1], axis1=1, axis2=2)),
         ("off the diagonal", "this is the sum of what is off the diagonal", whole - trace),
@@ -150,16 +152,15 @@ def _of_the_jacobian(jac):
 
 def _estimated(where, yours, of_score, jac: Jacobian, n_calls):
     """Mean over calls against the differenced trace, in standard errors."""
-    diagonal, tolerance = jac.diagonals
-    reference, (n, d) = diagonal.sum(1), jac.x.shape
+    reference, (n, d), floor = jac.diagonals[0].sum(1), jac.x.shape, _allowed(jac, yours.eps)
     more = lambda m: np.array([yours(jac.x).reshape(-1) for _ in range(m)])
     values = more(n_calls)
-    wanted = _enough(n_calls, SIGMAS * _ratio(values, reference)[1])
+    wanted = _enough(n_calls, SIGMAS * _ratio(values, reference, floor)[1])
     if n_calls < wanted <= MORE * n_calls:  # a few times the calls settle it
         values, n_calls = np.concatenate([values, more(wanted - n_calls)]), wanted
     shared = _one_probe(yours, np.tile(jac.x[:1], (max(4, n), 1)))
-    (mean, error), (ratio, ratio_error) = _mean(values), _ratio(values, reference, shared)
-    z = (mean - reference) / np.hypot(error, tolerance.sum(1))
+    (mean, error), (ratio, ratio_error) = _mean(values, floor), _ratio(values, reference, floor, shared)
+    z = (mean - reference) / error
     i = int(np.argmax(np.abs(z)))
     tolerated = float(error[i] / max(abs(reference[i]), 1e-300))
     report = partial(
@@ -171,7 +172,7 @@ def _estimated(where, yours, of_score, jac: Jacobian, n_calls):
     )  # fmt: skip
     if abs(ratio - 1) > SIGMAS * ratio_error or abs(z[i]) > SIGMAS + 1:
         off = np.abs(mean - ratio * reference) / error
-        return report(FAIL, diagnosis=_uncentred(values, reference, jac) or _bias(ratio, ratio_error, d, off))
+        return report(FAIL, diagnosis=_uncentred(mean, error, reference, jac) or _bias(ratio, ratio_error, d, off))
     if shared:
         text = "shared probe: all rows of a batch use one direction; unbiased, but averaging over the batch does not reduce its noise"
         return replace(
@@ -184,18 +185,18 @@ def _estimated(where, yours, of_score, jac: Jacobian, n_calls):
     return report(PASS)
 
 
-def _mean(values):
-    """Mean over calls and its standard error, (n,) each."""
-    return values.mean(0), values.std(0, ddof=1) / np.sqrt(len(values)) + 1e-300
+def _mean(values, floor):
+    """Mean over calls and its standard error, (n,) each; `floor` is what the reference itself may be off by."""
+    return values.mean(0), np.hypot(values.std(0, ddof=1) / np.sqrt(len(values)), floor) + 1e-300
 
 
-def _ratio(values, reference, shared=False):
+def _ratio(values, reference, floor, shared=False):
     """The ratio of an estimate's mean to the reference, all rows together, and its standard error."""
-    mean, error = _mean(values)
+    mean, error = _mean(values, floor)
     weight = reference / error**2
     size = weight @ reference + 1e-300
     if shared:  # the rows of a call err together: one standard error for their weighted mean
-        mean, error = _mean(values @ weight / size)
+        mean, error = _mean(values @ weight / size, np.abs(weight) @ floor / size)
         return float(mean), float(error)
     return float(weight @ mean / size), float(1 / np.sqrt(size))
 
@@ -218,12 +219,11 @@ UNCENTRED = (  # E[v v^T] = a I + b 1 1^T: a, b, and what gives them
 )
 
 
-def _uncentred(values, trace, jac: Jacobian):
+def _uncentred(mean, error, trace, jac: Jacobian):
     """The diagnosis of directions with a mean: E[v v^T] = a I + b 1 1^T, so E[v.J v] = a tr J + b (sum of all entries); or "".
 
     Regressed on both, each row by its standard error.
     """
-    mean, error = _mean(values)
     A = np.column_stack([trace, jac.value.sum((1, 2))]) / error[:, None]
     if len(mean) < 3 or np.linalg.matrix_rank(A) < 2:
         return ""
@@ -254,7 +254,7 @@ def _bias(ratio, ratio_error, d, off):
     """The diagnosis of a biased estimator from its ratio to the trace; `off` (n,), what is left of each row in standard errors."""
     if np.any(off > SIGMAS + 1):
         return "biased: the mean is no multiple of the trace; the directions are not isotropic (E[v v^T] is not I), or something else is estimated"
-    near = lambda c: abs(ratio - c) <= SIGMAS * ratio_error
+    near = lambda c: abs(ratio - c) <= NAMED * ratio_error
     out = [text for factor, text in BIASES if near(factor(d)) and factor(d) != 1]
     m = round(ratio)
     if m > 1 and near(m):

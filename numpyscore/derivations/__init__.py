@@ -225,12 +225,12 @@ def on_density(density, seed):
     if not isinstance(density, str):
         rng, name = np.random.default_rng(seed), getattr(density, "name", type(density).__name__)
         points = None
-        if density.dim > 3:  # beyond quadrature
-            if not getattr(density, "has", {"sample": True})["sample"]:
-                raise ValueError(
-                    f"verify: {name} has dimension {density.dim} and no sample; beyond three dimensions means are taken over samples, "
-                    f"so give it sample(n, rng=...) -> (n, {density.dim})."
-                )
+        if density.dim > 3 and not getattr(density, "has", {"sample": True})["sample"]:  # beyond quadrature
+            raise ValueError(
+                f"verify: {name} has dimension {density.dim} and no sample; beyond three dimensions means are taken over samples, "
+                f"so give it sample(n, rng=...) -> (n, {density.dim})."
+            )
+        if density.dim > 3 or getattr(density, "empty", 0.0):  # or of a shape that a grid does not follow
             points = density.sample(MONTE_CARLO, rng=seed)
         return [
             Case(density, model, f"{name}, random {model.kind}", seed=seed, samples=points)

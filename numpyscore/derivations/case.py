@@ -18,7 +18,8 @@ from ..objectives.arrays import explicit_loss, implicit_loss
 from .means import Mean, MonteCarlo, Quadrature
 
 STEP = 1e-30  # of a complex step
-LINEAR = {"cross", "score . w", "score g", "drift g"}  # means linear in the score of the data
+TINY = float(np.finfo(float).tiny)
+LINEAR = {"score . w", "score g", "drift g"}  # means of the score of the data along bounded directions
 SQUARES = {"fisher", "explicit", "d explicit"}  # means of something quadratic in the score of the data
 ROUGH = {1: 1 << 11, 2: 1 << 13, 3: 1 << 15}  # points of a grid for a bound
 BUDGET = {1: 1 << 17, 2: 1 << 18, 3: 1 << 20}  # points of a grid: what a step may take, by dimension
@@ -146,25 +147,24 @@ class Case:
         return self._means(self.columns, 1e-12 if self.dim < 3 and not hasattr(self.density, "slack") else own)
 
     def _slack_columns(self, x):
-        """What the columns may be off by where the data's score had to be differenced: those linear in s_0, and its square, whose mean
-        may be infinite where theirs are not."""
-        s_0, s = (np.sqrt(np.sum(a**2, 1)) for a in (self.density.score(x), self.model.score(x)))
+        """What the columns may be off by where the data's score had to be differenced, beside 1: those linear in s_0, its products with s,
+        and its square, since the mean of one may be infinite where that of another is not."""
+        s_0, s = (np.hypot.reduce(a, axis=1) for a in (self.density.score(x), self.model.score(x)))  # of 1e160 too
         e, e_trace = self.density.slack(x)
-        slack = {
-            "slack": 2 * e * (1 + s),
-            "slack of squares": 2 * e * (1 + s_0 + s + e),
-            "slack of the trace": e_trace,
+        return {
+            "one": np.ones(len(x)),
+            "slack": 1 + 2 * e * np.linalg.norm(self.w),
+            "slack of products": 1 + 2 * e * np.maximum(s, TINY),  # of an infinite e too
+            "slack of squares": 1 + 2 * e * (s_0 + s + e),
+            "slack of the trace": 1 + e_trace,
         }
-        squares = 1 + s_0**2 + s**2
-        size = {"slack": np.sqrt((1 + s_0**2) * (1 + s**2)), "slack of squares": squares, "slack of the trace": squares}
-        return {**{name: size[name] + slack[name] for name in size}, **{f"size of {name}": size[name] for name in size}}
 
     @functools.cached_property
     def slack_moments(self):
-        """Means of these and of the size of what they are errors of; errors are too rough to be integrated sharply, and matter beside it."""
+        """Means of these; errors are too rough to be integrated sharply, and need not be beside 1."""
         if self.samples is not None:
             return averaged(self._slack_columns(self.samples))
-        return integrated(self._slack_columns, self.density, rtol=1e-8, breaks=self.breaks, budget=ROUGH[self.dim])
+        return integrated(self._slack_columns, self.density, rtol=1e-7, breaks=self.breaks, budget=ROUGH[self.dim])
 
     @functools.cached_property
     def slope_moments(self):
@@ -179,6 +179,8 @@ class Case:
         """Flux of p_0 times a field (n, d) -> (n, d) through the boundary of the support; an estimate of its size by Monte Carlo."""
         if self.samples is None:
             return flux(field, self.density)
+        if getattr(self.density, "empty", 0.0):
+            return self.density.edge(field)
         return far_flux(self.density, field, self.samples, self.seed)
 
     @functools.cached_property
@@ -222,13 +224,11 @@ class Case:
         names = {
             name for side in sides if any(side.source is source for source in own if source) for name in side.weights
         }
-        kinds = {"slack": names & LINEAR or {n for n in names if n.startswith("cross ")}}
+        kinds = {"slack": names & LINEAR, "slack of products": {n for n in names if n.startswith("cross")}}
         kinds |= {"slack of squares": names & SQUARES, "slack of the trace": names & {"data trace"}}
         if not any(kinds.values()):
             return 0.0
-        found = [
-            Mean(self.slack_moments, {kind: 1.0, f"size of {kind}": -1.0}) for kind, names in kinds.items() if names
-        ]
+        found = [Mean(self.slack_moments, {kind: 1.0, "one": -1.0}) for kind, names in kinds.items() if names]
         return 8 * sum(abs(mean.value) + mean.error for mean in found)
 
     @functools.cached_property

@@ -8,11 +8,14 @@ import numpy as np
 
 from ..common.callables import called
 from ..common.inputs import count, generator
-from ..numerics.differences import SAFETY, STEPS, Derivative, differences, widths
-from ..numerics.quadrature import Frame
+from ..numerics.differences import CLOSER, SAFETY, STEPS, Derivative, differences, widths
+from ..numerics.quadrature import Frame, Integral
 
 PROPOSALS = 1 << 14  # for samples of a density that brings none
+FAR = 64.0  # widths from the median beyond which steps of a share of that distance are tried too
 NARROW = 256  # samples at which a part narrower than the others is looked for
+RAYS = 64  # from samples to an edge of the support inside its box
+NEARER = 1e-3, 1e-8  # shares of the way that are left to an edge
 EPS = float(np.finfo(float).eps)
 
 
@@ -39,7 +42,9 @@ class Own:
             )
         self.has = {part: callable(getattr(given, part, None)) for part in ("score", "trace", "sample")}
         self._last: tuple = (None, None, None)
+        self.empty = self._empty_share()
         x = self._seen = self.sample(1000, rng=0)
+        self._center = np.median(x, axis=0)
         self.frame = given.frame if getattr(given, "frame", None) is not None else self._frame(x)
 
     def _frame(self, x):
@@ -63,7 +68,12 @@ class Own:
             )
         elif not self.has["trace"]:
             out.append(f"{self.name} has no trace: the score is differenced, the error is part of every bound")
-        if not self.has["sample"]:
+        if self.empty:
+            out.append(
+                f"{self.name}: p is 0 in {100 * self.empty:.2g} % of the box of its support, which a grid does not follow: means over samples, a "
+                f"bound is four standard errors (for a grid give coordinates that fill a box)"
+            )
+        if not self.has["sample"] and not self.empty:
             out.append(f"{self.name} has no sample: points are drawn around the highest point of log p, and weighted")
         return out
 
@@ -128,16 +138,35 @@ class Own:
         """Derivatives of a part at x with steps of at most width, halved row by row until they stay inside the support."""
         seen = lambda y: (self._ask(part, y, (len(y), *shape)), y)
         room = np.minimum(x - self.support[:, 0], self.support[:, 1] - x)  # (n, d)
-        if np.isinf(room).all():
-            return differences(seen, x, width, shape)[0]
         with np.errstate(divide="ignore"):
             halvings = np.ceil(np.log2(np.maximum(2 * width / room, 1.0))).clip(0, 1000)
         value, error, second = differences(seen, x, width / 2.0**halvings, shape)[0]
-        rows = np.flatnonzero(~np.isfinite(value + error).reshape(len(x), -1).all(axis=1))
-        if len(rows):
-            bound = self._crude(part, x[rows], shape, room[rows])
-            lost = ~np.isfinite(value[rows] + error[rows])
-            value[rows], error[rows] = np.where(lost, 0.0, value[rows]), np.where(lost, bound / SAFETY, error[rows])
+
+        def again(rows, smaller):
+            """Other steps for these rows, kept where they have less error and say the same, or where there was no number."""
+            found = differences(seen, x[rows], smaller, shape)[0]
+            with np.errstate(invalid="ignore"):
+                same = np.abs(found.value - value[rows]) <= SAFETY * (found.error + error[rows])
+            better = lost()[rows] | (same & (found.error < error[rows]))
+            value[rows], error[rows] = (
+                np.where(better, found.value, value[rows]),
+                np.where(better, found.error, error[rows]),
+            )
+
+        lost = lambda: ~(np.isfinite(value) & np.isfinite(error))
+        any_of = lambda mask: np.flatnonzero(mask.reshape(len(x), -1).any(axis=1))
+        # a tail changes on the scale of its distance, and steps of the width of the data are lost in the rounding of x
+        distance = np.maximum(np.abs(x - self._center), width)
+        if len(rows := any_of(distance > FAR * width)):
+            again(rows, np.minimum(distance[rows] / 4, room[rows] / 2))
+        # near an end of its own inside the box steps reach where p is 0: smaller ones
+        for k in range(1, CLOSER + 1):
+            if not len(rows := any_of(lost())):
+                break
+            again(rows, (width / 2.0**halvings)[rows] / 2.0 ** (k * STEPS))
+        if len(rows := any_of(lost())) and np.isfinite(self.support).any():  # within rounding of an end
+            bound, gone = self._crude(part, x[rows], shape, room[rows]), lost()[rows]
+            value[rows], error[rows] = np.where(gone, 0.0, value[rows]), np.where(gone, bound / SAFETY, error[rows])
         return Derivative(value, error, second)
 
     def _crude(self, part, x, shape, room):
@@ -178,6 +207,53 @@ class Own:
             return np.zeros(len(x))
         return SAFETY * self._differenced("logpdf", x, ()).error.sum(1)
 
+    # ---- a support of its own inside the box: a disc, a triangle
+
+    def _in_the_box(self, n, rng):
+        """n points (n, d) uniform in the box, and log p there."""
+        x = rng.uniform(*self.support.T, (n, self.dim))
+        return x, self.logpdf(x)
+
+    def _empty_share(self):
+        """The share of a finite box in which log p is -inf."""
+        if np.isinf(self.support).any():
+            return 0.0
+        return float(np.mean(np.isneginf(self._in_the_box(PROPOSALS, np.random.default_rng(0))[1])))
+
+    def _rejected(self, n, rng):
+        """n independent samples: uniform points of the box, kept with probability p / max p; a new maximum starts them anew."""
+        top, kept = self._in_the_box(PROPOSALS, np.random.default_rng(0))[1].max(), np.empty((0, self.dim))
+        while len(kept) < n:
+            x, logp = self._in_the_box(PROPOSALS, rng)
+            if logp.max() > top:
+                top, kept = logp.max(), kept[:0]
+            kept = np.concatenate([kept, x[np.log(rng.random(len(x))) < logp - top]])
+        return kept[:n]
+
+    def edge(self, field):
+        """Flux of p times a field through an edge inside the box: 0 and its last size where p |v| dies out on rays to the edge, else unknown."""
+        rng = np.random.default_rng(0)
+        x, way = self.sample(RAYS, rng=rng), rng.standard_normal((RAYS, self.dim))
+        # a point beyond each edge, on the box or outside, and bisection between the two
+        inside, outside = np.zeros(RAYS), np.full(RAYS, np.inf)
+        with np.errstate(divide="ignore"):
+            for end in self.support.T:
+                along = (end - x) / way
+                outside = np.minimum(outside, np.where(along > 0, along, np.inf).min(axis=1))
+        for _ in range(50):
+            middle = 0.5 * (inside + outside)
+            there = np.isfinite(self.logpdf(x + middle[:, None] * way))
+            inside, outside = np.where(there, middle, inside), np.where(there, outside, middle)
+        sizes = []
+        for share in NEARER:
+            y = x + (inside * (1 - share))[:, None] * way
+            sizes.append(np.exp(self.logpdf(y)) * np.linalg.norm(field(y), axis=1))
+        if np.all(sizes[1] <= 0.1 * sizes[0]):
+            lengths = np.diff(self.support)[:, 0]
+            perimeter = 2 * np.sum(np.prod(lengths) / lengths)
+            return Integral(0.0, float(perimeter * sizes[1].max()), 2 * RAYS, True, "")
+        return Integral(np.nan, np.inf, 2 * RAYS, False, "p does not vanish at an edge inside the box of the support")
+
     # ---- samples
 
     def sample(self, n, *, rng=None):
@@ -186,7 +262,10 @@ class Own:
             takes_rng = _takes_rng(self.given.sample)
             x = called("verify", f"{self.name}.sample", self.given.sample, n, **({"rng": rng} if takes_rng else {}))
             return np.asarray(x, float).reshape(n, self.dim)
-        rng, (points, p) = generator("verify", rng), self._weighted
+        rng = generator("verify", rng)
+        if self.empty:
+            return self._rejected(n, rng)
+        points, p = self._weighted
         return points[rng.choice(len(points), n, p=p)]
 
     @functools.cached_property

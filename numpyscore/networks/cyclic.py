@@ -74,6 +74,9 @@ class Cyclic:
         first = chunk.start - chunk.start % LEAF if self.triangular else 0
         return self.T_1[chunk, None, first:], self.C[chunk, None], None
 
+    def weigh(self, bar, work):
+        """No curvature at z_1 itself."""
+
     def back(self, _, chunk, T_1_bar, C_bar, work):
         """Both ends, gathered over the batches of this thread."""
         if not self.triangular:

@@ -179,6 +179,9 @@ class Collapsed:
       upper half of R_bar is enough;
     - otherwise W_1 = Q R by QR at ten times the cost, and W_1_bar = Q R_bar;
     - d <= n_1: R = W_1, the d basis vectors. So also for longdouble (LAPACK has none) and complex (a complex QR is not analytic).
+
+    The curvature at z_1 itself makes R_bar = R F with F diagonal, which is W_1_bar = W_1 F: `weigh` keeps F. Through R^-1 a unit that
+    hardly bends would take the rounding of those that do.
     """
 
     shared, numbers = True, 0
@@ -192,21 +195,27 @@ class Collapsed:
         first = chunk.start - chunk.start % LEAF if self.triangular else 0
         return self.R[chunk, None, first:], None, None
 
+    def weigh(self, bar, work):
+        """F += sum over samples of the factor in front of T_1, gathered over the batches of this thread."""
+        work.sum("F", self.R[0])[...] += bar.T.pop(1).sum(0)
+
     def back(self, _, chunk, T_1_bar, C_bar, work):
-        """R_bar += T_1_bar, gathered over the batches of this thread."""
-        work.sum("R_bar", self.R)[chunk, -T_1_bar.shape[2] :] += T_1_bar[:, 0]
+        """R_bar += T_1_bar, which there is where the tangents go on, gathered in the same way."""
+        if T_1_bar is not None:
+            work.sum("R_bar", self.R)[chunk, -T_1_bar.shape[2] :] += T_1_bar[:, 0]
 
     def finish(self, work):
-        """W_1_bar += A^T B, the lift of R_bar."""
-        if "R_bar" in work.sums:
-            work.grads.waiting.append(self.lift(work.sums["R_bar"]))
+        """W_1_bar += A^T B, the lift of R_bar and F."""
+        if "F" in work.sums:
+            R_bar = work.sums.get("R_bar", np.zeros_like(self.R))
+            work.grads.waiting.append(self.lift(R_bar, work.sums["F"]))
 
 
 def _factor(W):
-    """R with R^T R = W^T W and at most n_1 rows, the A and B of W_bar = A^T B for a cotangent of R, and whether R is a triangle."""
+    """R with R^T R = W^T W and at most n_1 rows, the A and B of W_bar = A^T B for the cotangent R_bar + R diag F, and whether R is a triangle."""
     d, n_1 = W.shape
     if d <= n_1 or W.dtype not in (np.float32, np.float64):
-        return W, lambda R_bar: (np.eye(d, dtype=W.dtype), R_bar), False
+        return W, lambda R_bar, F: (np.eye(d, dtype=W.dtype), R_bar + W * F), False
     gram = shared_gram(W)
     try:
         R = cholesky(gram)
@@ -214,9 +223,9 @@ def _factor(W):
     except np.linalg.LinAlgError:
         independent = np.zeros(1, bool)
     if independent.all():
-        return R, lambda R_bar: (W.T, solve_symmetric(R, R_bar)), True
+        return R, lambda R_bar, F: (W.T, solve_symmetric(R, R_bar) + np.diag(F)), True
     Q, R = np.linalg.qr(W)
-    return R, lambda R_bar: (Q.T, R_bar), False
+    return R, lambda R_bar, F: (np.concatenate([Q.T, W.T]), np.concatenate([R_bar, np.diag(F)])), False
 
 
 # ------------------------------------------------------------------------------- there and back along them
@@ -230,6 +239,8 @@ def along(call, batch, at, bar, meter, work):
     ways, n, each = call.ways, len(batch.x), not call.total
     out: Any = np.zeros((ways.m, n), call.dtype) if each else None
     lengths = call.d if ways.shared else 0  # |v|^2; the columns of Q stand for all d directions
+    if bar is not None and ways.shared:
+        ways.weigh(bar, work)
     for part in _parts(call, n, work):  # fewer samples and more directions at a time than the other passes like
         samples, bar_here = slice(batch.at.start + part.start, batch.at.start + part.stop), bar
         if part.stop - part.start < n:

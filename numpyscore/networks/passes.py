@@ -199,7 +199,7 @@ def tangent_pullback(net, at, bar, N_bar, work):
     """N_bar_l = T_bar_{l+1} W_{l+1}^T,    W_bar_{l+1} += N_l^T T_bar_{l+1},    phi'_bar_l += sum N_bar_l T_l,    T_bar_l += N_bar_l phi'.
 
     From the factors bar.T and from N_bar_L (r, n, n_L) or None down to T_bar_1, which it returns; where all samples share T_1,
-    it is summed over them. The kept tangents are written over.
+    it is summed over them, and there is no factor in front of it (`directions.Collapsed.weigh`). The kept tangents are written over.
     """
     T_bar: Any = None
     for l in range(net.L, 0, -1):
@@ -211,7 +211,7 @@ def tangent_pullback(net, at, bar, N_bar, work):
             work.product(T_bar, net.WT[l + 1][:, -k:], out=_flat(N_bar))
         factor = bar.T.get(l)  # (n, n_l) or (r, n, n_l)
         if N_bar is None:  # the last layer of an energy: nothing comes from above
-            T_bar = _scaled(T, factor, out=T if l > 1 else None)
+            T_bar = None if factor is None else np.multiply(T, factor, out=T if l > 1 else None)
             continue
         # phi'_bar_l += sum over directions of N_bar_l T_l
         shared = T.shape[1] == 1 and N_bar.shape[1] > 1
@@ -223,16 +223,8 @@ def tangent_pullback(net, at, bar, N_bar, work):
             T_bar = N_bar
             T_bar *= at.d1[l][:, -k:]
         if factor is not None:
-            T_bar += _scaled(T, factor, out=T if l > 1 else None)
+            T_bar += np.multiply(T, factor[..., -k:], out=T if l > 1 else None)
     return T_bar
-
-
-def _scaled(T, factor, out):
-    """factor T for a factor (n, k) or (r, n, k), summed over samples where T is shared by them."""
-    k = T.shape[2]
-    if T.shape[1] == 1 and factor.shape[-2] > 1:
-        return T * factor[..., -k:].sum(-2, keepdims=True)
-    return np.multiply(T, factor[..., -k:], out=out)
 
 
 def adjoint_tangent(net, at, work):

@@ -108,7 +108,7 @@ class Loss(Number):
 class Combination(Loss):
     """sum_k c_k loss_k + constant, a loss: its value and gradient are those sums; per_sample too, where all have as many samples."""
 
-    def __init__(self, parts, constant=0.0):
+    def __init__(self, parts, constant=0):
         self.parts, self.constant = parts, constant
 
     @property

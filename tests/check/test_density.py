@@ -42,6 +42,12 @@ WRONG = {  # logpdf, options, integral, words
     "a quarter": (normal(2), {"support": [[0, np.inf], [-np.inf, 0]]}, 0.25, "2 half-lines"),
     "mean over dimensions": (lambda x: normal(2)(x) / 2, {"dim": 2}, 3 * np.sqrt(2 * np.pi), "power of p: 2 log p is normalised"),
     "exponential without its rate": (lambda x: -2.5 * x[:, 0], {"support": [[0, np.inf]]}, 0.4, "no normaliser: log p is 0 at its maximum"),
+    "exponential of rate 2 without it": (lambda x: -2 * x[:, 0], {"support": [[0, np.inf]]}, 0.5, "no normaliser: log p is 0 at its maximum"),
+    "uniform without its length": (lambda x: 0 * x[:, 0], {"support": [[0, 2]]}, 2.0, "no normaliser: log p is 0 at its maximum"),
+    "log p doubled": (lambda x: 2 * normal(1, 1.0)(x), {"dim": 1}, 0.5 / np.sqrt(np.pi), "power of p: 1/2 log p is normalised, so log p is doubled"),
+    "log p halved": (lambda x: normal(1, 1.0)(x) / 2, {"dim": 1}, 2 * (2 * np.pi) ** 0.25 / np.sqrt(2), "power of p: 2 log p is normalised, so log p is halved"),
+    "sqrt(2 pi) for its logarithm": (lambda x: -0.5 * np.sum(x**2, axis=1) - 2 * np.sqrt(2 * np.pi), {"dim": 2}, 2 * np.pi * np.exp(-2 * np.sqrt(2 * np.pi)), "logarithm of the normaliser"),
+    "root of a determinant": (normal(2, of_sigma=1), {"dim": 2}, 1.5, "or -- determinant: p integrates to sigma"),
     "some constant": (lambda x: normal(2)(x) + np.log(7.3), {"dim": 2}, 7.3, "unnormalised"),
     "less than 1, points given": (lambda x: normal(1)(x) - np.log(3), {"x": np.linspace(-3, 3, 50)[:, None]}, 1 / 3, "weights or a factor: p integrates to 1/3"),
 }  # fmt: skip
@@ -60,6 +66,12 @@ WRONG = {  # logpdf, options, integral, words
         "normaliser with the wrong sign",
         "weights that sum to two",
         "half a normal",
+        "exponential of rate 2 without it",
+        "uniform without its length",
+        "log p doubled",
+        "log p halved",
+        "sqrt(2 pi) for its logarithm",
+        "root of a determinant",
         "some constant",
         "less than 1, points given",
     ),
@@ -159,6 +171,33 @@ def test_what_has_no_integral_or_no_number_is_said():
     assert undefined.verdict == "FAIL" and undefined.name == "not finite", undefined
     cut = check_density(lambda x: np.where(x[:, 0] < 0, -np.inf, normal(1)(x)), dim=1)
     assert cut.verdict == "INCONCLUSIVE" and "support=" in cut.diagnosis, cut
+
+
+class OfAnObject:
+    """A density with what people write: log p, its dimension, and perhaps draws."""
+
+    dim = 2
+
+    def logpdf(self, x):
+        return normal(2)(x - 300)
+
+
+class WithDraws(OfAnObject):
+    def sample(self, n, rng):
+        return 300 + 1.5 * np.random.default_rng(rng).standard_normal((n, 2))
+
+
+def test_density_objects_are_read_and_their_draws_used():
+    assert check_density(WithDraws()) and check_density(OfAnObject())
+    assert check_density(lambda x: normal(1)(x)[:, None], dim=1)  # a column
+    assert check_density(lambda x: normal(1)(x) + 1e-4, dim=1, rtol=1e-3)
+
+
+def test_a_density_that_is_nowhere_to_be_found_or_infinite_is_said():
+    nowhere = check_density(lambda x: np.full(len(x), -np.inf), dim=1)
+    assert nowhere.verdict == "INCONCLUSIVE" and nowhere.name == "not found", nowhere
+    infinite = check_density(lambda x: np.where(x[:, 0] == 0, np.inf, normal(1)(x)), x=np.array([[0.0], [1], [2]]))
+    assert infinite.verdict == "FAIL" and "logpdf is inf at x = [0.0]" in infinite.diagnosis, infinite
 
 
 @pytest.mark.parametrize("d", mostly((1, 2), 1))

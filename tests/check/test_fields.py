@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from numpyscore.check.explanations import Explanation, ranked, tied
 from numpyscore.check.fields import MAPS, read_field
+from numpyscore.check.report import Explanation, ranked, tied
 
 RNG = np.random.default_rng(0)
 X = 0.4 + RNG.standard_normal((7, 3)) * [0.5, 1.0, 2.0]

@@ -1,6 +1,7 @@
 """`check_gradient` on a flat parameter vector made of blocks: which block is wrong, and how."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -122,3 +123,107 @@ def test_right_difference_quotients_pass_with_a_note_and_forward_ones_of_a_long_
     assert report and any("difference quotients" in note for note in report.notes), report
     forward = lambda t, h=1e-4: np.array([(small(t + h * e) - small(t)) / h for e in axes])
     assert check_gradient(small, forward, theta).verdict == "FAIL"
+
+
+# ------------------------------------------------------------------------------- what people hand in
+
+
+def plain(theta):
+    """sum log cosh of theta less 0, 1, ..., for any number of parameters."""
+    return float(np.sum(np.log(np.cosh(theta - np.arange(len(theta))))))
+
+
+def slopes(theta):
+    return np.tanh(theta - np.arange(len(theta)))
+
+
+START = np.linspace(-1, 2, 6)
+UNUSABLE = {  # loss, gradient, verdict, name
+    "another shape": (plain, lambda t: slopes(t)[:5], "FAIL", "shape"),
+    "NaN": (plain, lambda t: np.where(t > 1, np.nan, slopes(t)), "FAIL", "not finite"),
+    "zero": (plain, lambda t: 0 * t, "FAIL", "zero"),
+    "stale": (plain, slopes(0 * START), "FAIL", "stale"),
+    "a term left out": (lambda t: plain(t) + np.sum(np.sin(3 * t)), slopes, "FAIL", "another loss"),
+    "of the logarithm": (plain, lambda t: slopes(t) / plain(t), "FAIL", "gradient of log L"),
+    "of the root": (plain, lambda t: slopes(t) / np.sqrt(plain(t)) / 2, "FAIL", "gradient of the root of L"),
+    "of the square": (plain, lambda t: 2 * slopes(t) * plain(t), "FAIL", "gradient of L^2"),
+    "clipped": (plain, lambda t: slopes(t) / np.linalg.norm(slopes(t)), "FAIL", "clipped"),
+    "a cycle of three": (plain, lambda t: slopes(t)[[1, 2, 0, 3, 5, 4]], "FAIL", "parameters permuted"),
+    "of no loss": (lambda t: np.nan, slopes, "INCONCLUSIVE", "not finite"),
+    "beside an offset": (lambda t: plain(t) + 1e12, slopes, "INCONCLUSIVE", "unresolved"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_gradients_of_every_kind_get_their_verdict(name):
+    loss, gradient_of, verdict, key = UNUSABLE[name]
+    report = check_gradient(loss, gradient_of, START)
+    assert report.verdict == verdict and report.name == key, report
+
+
+def test_right_gradients_of_every_kind_pass():
+    """An array for a function, one parameter, all of them equal, a linear loss (whose Taylor remainder is round-off), float32, a step."""
+    assert check_gradient(plain, slopes(START), START)
+    one = check_gradient(plain, slopes, np.array([0.3]))
+    assert one and one.summary.startswith("1 parameter,"), one
+    assert check_gradient(lambda t: float(np.sum(np.cosh(t - 0.5))), lambda t: np.sinh(t - 0.5), np.zeros(4))
+    linear = check_gradient(lambda t: float(t @ START), lambda t: START, START)
+    assert linear and np.isnan(linear.details["taylor slope"]) and "Taylor" not in linear.pattern, linear
+    single = check_gradient(plain, lambda t: slopes(t).astype(np.float32), START)
+    assert single and "precision is lost inside gradient" in single.notes[-1], single
+    assert check_gradient(plain, slopes, START, step=0.1)
+
+
+def test_rtol_is_relative_to_the_norm_of_the_gradient():
+    off = lambda t: 1.0001 * slopes(t)
+    assert check_gradient(plain, off, START, rtol=1e-3) and not check_gradient(plain, off, START, rtol=1e-5)
+
+
+def test_a_gradient_of_zero_where_the_loss_is_flat_is_said_to_decide_nothing():
+    """Its resolution was 8e+286, "the halvings disagree"."""
+    report = check_gradient(lambda t: 3.0, lambda t: 0 * t, START)
+    assert report.verdict == "INCONCLUSIVE" and "zero" in report.diagnosis and "other theta" in report.diagnosis, report
+
+
+@pytest.mark.parametrize(
+    "loss, gradient_of, theta, error, words",
+    [
+        (3.0, slopes, START, TypeError, "expected a function of theta"),
+        (np.cosh, slopes, START, ValueError, "6 numbers, expected one"),
+        (plain, slopes, np.full(6, np.nan), ValueError, "theta"),
+        (plain, slopes, np.zeros(0), ValueError, "theta is empty"),
+    ],
+)
+def test_misuse_names_the_argument(loss, gradient_of, theta, error, words):
+    with pytest.raises(error, match="check_gradient") as raised:
+        check_gradient(loss, gradient_of, theta)
+    assert words in str(raised.value)
+
+
+def test_random_losses_are_seeded_and_one_that_is_not_decides_nothing():
+    rng = np.random.default_rng(0)
+    report = check_gradient(lambda t: plain(t) + rng.random(), slopes, START)
+    assert report.verdict == "INCONCLUSIVE" and report.name == "random loss", report
+    assert check_gradient(lambda t: plain(t) + np.random.random(), slopes, START)  # noqa: NPY002  as users do
+
+
+def test_of_many_parameters_those_looked_at_are_called_by_their_own_numbers():
+    """Of 700 parameters 48 are looked at one by one: the 21st of them was called parameter 20."""
+    p = 700
+    far = np.random.default_rng(2).standard_normal(p)
+    loss, right = (lambda t: float(np.sum(np.log(np.cosh(t))))), np.tanh(far)
+    assert check_gradient(loss, right, far)
+    first_half = check_gradient(loss, np.where(np.arange(p) < 350, 2, 1) * right, far)
+    assert first_half.verdict == "FAIL" and "off by a factor of 2" in first_half.diagnosis, first_half
+    named = first_half.diagnosis.split("one by one, parameters ")[1].split(" of your")[0]
+    assert [int(k) for k in re.findall(r"\d+", named)] == sorted(chosen(p))[:8], first_half
+    unseen = next(k for k in range(p) if k not in chosen(p))
+    elsewhere = check_gradient(loss, right + 0.5 * (np.arange(p) == unseen), far)
+    assert elsewhere.verdict == "FAIL" and elsewhere.name == "other parameters", elsewhere
+    assert check_gradient(loss, -right, far).name == "sign"
+    assert check_gradient(loss, np.cos(7 * far), far).name == "different"
+
+
+def chosen(p):
+    """The parameters that the seed 0 chooses."""
+    return np.random.default_rng(0).choice(p, 48, replace=False)

@@ -95,7 +95,7 @@ def changes(node):
             yield put("condition turned round", test=ast.UnaryOp(ast.Not(), test))
         case ast.Call(keywords=keywords) if keywords:
             for k, keyword in enumerate(keywords):
-                if keyword.arg not in (None, "strict"):
+                if keyword.arg not in (None, "strict", "copy"):
                     yield put(f"keyword {keyword.arg} dropped", keywords=keywords[:k] + keywords[k + 1 :])
     if (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)) or isinstance(
         node, (ast.AugAssign, ast.Raise)
@@ -104,7 +104,7 @@ def changes(node):
 
 
 def skipped(tree):
-    """Nodes that say nothing of what is computed: annotations, decorators, messages, zip's strict=True, and what only type checkers read."""
+    """Nodes that say nothing of what is computed: annotations, decorators, messages, zip's strict, astype's copy, and what only type checkers read."""
     out = set()
     for node in ast.walk(tree):
         parts = []
@@ -120,7 +120,7 @@ def skipped(tree):
                 parts = [annotation]
             case ast.JoinedStr():
                 parts = [node]
-            case ast.keyword(arg="strict"):  # of zip: a claim that never fails
+            case ast.keyword(arg="strict" | "copy"):  # of zip: a claim that never fails; of astype: the same numbers
                 parts = [node]
             case ast.Raise(exc=exc):
                 parts = [exc]

@@ -29,10 +29,12 @@ def floors():
 
 
 def python(version):
-    """The path of a Python, None if there is none here."""
-    found = shutil.which(f"python{version}")
+    """The path of a Python that runs, None if there is none here; pyenv's shim on the PATH may be there and not run."""
     kept = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python3"))
-    return found or (str(kept[-1]) if kept else None)
+    for path in (shutil.which(f"python{version}"), *map(str, reversed(kept))):
+        if path and subprocess.run([path, "-c", ""], capture_output=True).returncode == 0:
+            return path
+    return None
 
 
 def environments():

@@ -7,6 +7,7 @@ from networks_cases import EPS, assert_within, network_of, trace_scale
 from numpyscore import ScoreMLP, implicit
 from numpyscore import textbook as tb
 from numpyscore.networks import cyclic
+from numpyscore.networks.triangle import LEAF
 
 
 @pytest.mark.parametrize("conditional", [False, True], ids=["plain", "conditional"])
@@ -35,6 +36,17 @@ def test_where_tangents_leave_is_the_textbooks_cyclic_trace():
         T, C, _ = ways.enter(slice(0, ways.m), slice(0, 1), None)
         product = np.trace(net.W[1] @ net.W[2] @ net.W[3] @ net.W[4])
         assert abs(np.sum((T @ net.W[2] @ net.W[3]) * C) - product) <= 64 * EPS * max(1, abs(product)) * d * n_1
+
+
+@pytest.mark.parametrize("start", [0, 1, 31, 32, 33, 70, 99])
+def test_a_chunk_is_its_rows_of_t_1_without_zeros_on_the_left(start):
+    net = tb.Network.of([(np.ones(s), np.zeros(s[1])) for s in ((120, 100), (100, 3), (3, 3), (3, 120))], tb.tanh)
+    ways = cyclic.Cyclic(net, 120)
+    T, C, _ = ways.enter(slice(start, start + 1), slice(0, 1), None)
+    left = 100 - T.shape[2]
+    assert 0 <= start - left < LEAF and not ways.T_1[start, :left].any()
+    np.testing.assert_array_equal(T[0, 0], ways.T_1[start, left:])
+    np.testing.assert_array_equal(C[0, 0], ways.C[start])
 
 
 @pytest.mark.parametrize("way", ["Cyclic", "Bilinear"])

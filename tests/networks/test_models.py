@@ -22,9 +22,32 @@ from networks_cases import (
 from oracles import scales
 
 from numpyscore import EnergyMLP, ScoreMLP, implicit
+from numpyscore.networks import models
 from numpyscore.networks.activations import ACTIVATIONS, Activation
 from numpyscore.networks.base import MLP
 from numpyscore.networks.models import load
+
+
+@BOTH
+def test_what_parameters_were_made_of_is_fixed_and_the_rest_is_free(cls):
+    net = cls.init(2, (3,), "tanh", rng=0)
+    for name in {"theta", "layers", "activation", "conditional", "confinement", "dim"} & net.__dict__.keys():
+        with pytest.raises(AttributeError, match=f"{name} is immutable"):
+            setattr(net, name, getattr(net, name))
+    for note in ("first", "second"):
+        net.note = note
+    assert net.note == "second"
+
+
+def test_an_energy_alone_costs_no_backward_pass(monkeypatch):
+    net, x = EnergyMLP.init(2, (3,), "tanh", rng=0), np.ones((4, 2))
+    called = []
+    right = models.adjoint
+    monkeypatch.setattr(models, "adjoint", lambda *a, **k: called.append(1) or right(*a, **k))
+    net.energy(x)
+    assert not called
+    net.score(x)  # control
+    assert called
 
 
 def test_a_score_network_has_no_energy():

@@ -229,6 +229,8 @@ def check_tangent_pullback(case):
             continue  # no cotangent at all
         if way == "cut" and left and L == 1:
             continue  # with one hidden layer the trace of a score network is `Bilinear`: nothing enters cut and leaves
+        if way != "own" and not left and L == 1:
+            continue  # `Collapsed.weigh` has taken all there is
         case.fresh()
         full = case.draw(case.m, case.n if way == "own" else 1, k)
         first = k // 2 if way == "cut" else 0
@@ -238,6 +240,8 @@ def check_tangent_pullback(case):
         if factored != "none":
             shape = (case.m,) if factored == "own" else ()
             bar.T = {l: case.draw(*shape, *d1.shape) for l, d1 in at.d1.items()}
+            if way != "own":
+                del bar.T[1]  # `Collapsed.weigh` takes it
             there_bar.T.update({l: factor * there.T[l] for l, factor in bar.T.items()})
         N_bar = None
         if left:

@@ -15,10 +15,27 @@ def collapsed(W):
     return Collapsed(Network({1: W}, {}, {}, 2, None), len(W))
 
 
-def lifted(lift, R_bar):
-    """W_bar = A^T B."""
-    A, B = lift(R_bar)
+def lifted(lift, R_bar, F=None):
+    """W_bar = A^T B for the cotangent R_bar + R diag F."""
+    A, B = lift(R_bar, np.zeros(R_bar.shape[1]) if F is None else F)
     return A.T @ B
+
+
+@pytest.mark.parametrize("d, n_1", [(3, 5), (40, 7), (300, 64)])
+@pytest.mark.parametrize("dependent", [False, True])
+def test_the_curvature_at_z_1_itself_comes_back_entry_by_entry(d, n_1, dependent):
+    """W diag F, to 4 eps of each entry, though F spans twenty decades; through R^-1 an entry takes the rounding of its column."""
+    rng = np.random.default_rng(d)
+    W, F = rng.standard_normal((d, n_1)), 10.0 ** rng.uniform(-10, 10, n_1)
+    W[0] /= 1000
+    if dependent:
+        W[:, 1] = W[:, 0]
+    ways = collapsed(W)
+    assert ways.triangular == (d > n_1 and not dependent)
+    off = lambda got: np.max(np.abs(got / (W * F) - 1))
+    assert off(lifted(ways.lift, np.zeros_like(ways.R), F)) <= 4 * EPS  # one product, and sums with zeros
+    if ways.triangular:  # control: F as a part of R_bar
+        assert off(lifted(ways.lift, ways.R * F)) > 16 * EPS
 
 
 def test_the_upper_half_of_a_cotangent_is_enough():

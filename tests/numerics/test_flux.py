@@ -137,6 +137,29 @@ def test_flux_without_a_limit_is_no_number(density, field):
     assert np.isnan(found.value) and np.isinf(found.error) and not found.converged and "does not vanish" in found.note
 
 
+@pytest.mark.parametrize("c", [1e-9, 1e9])
+@pytest.mark.parametrize(
+    "density, field",
+    [
+        (Gaussian(0.0, 1.0), lambda x: x),
+        (StudentT(1.0), lambda x: np.abs(x) ** 0.5),  # p v falls as |x|^-3/2
+        (StudentT(1.0), lambda x: x * np.abs(x)),
+        (StudentT(1.0), lambda x: x**3),
+        (gamma(2), lambda x: 0.5 / x - 1),
+        (gamma(1.5), lambda x: 0.5 / x - 1),
+        (gamma(1.0001), lambda x: x),
+    ],
+    ids=["vanishes", "slowly", "limit", "grows", "limit at 0", "grows at 0", "vanishes at 0"],
+)
+def test_the_unit_of_the_field_changes_no_word(density, field, c):
+    """The flux is linear in the field: c v has c times the flux and the same note; errors that are rounding may differ, by 10 here."""
+    one, other = flux(field, density), flux(lambda x: c * field(x), density)
+    assert other.note == one.note and other.converged == one.converged
+    if np.isfinite(one.error):
+        assert abs(other.value - c * one.value) <= other.error + c * one.error
+        assert one.error / 10 <= other.error / c <= 10 * one.error
+
+
 def test_a_field_must_be_a_vector_per_point():
     with pytest.raises(ValueError, match="field returned shape"):
         flux(lambda x: (x**2).sum(axis=1), Gaussian(np.zeros(2), np.eye(2)))

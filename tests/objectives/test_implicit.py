@@ -177,6 +177,14 @@ def test_generalised_is_the_weighted_fisher_divergence_for_any_network(cls):
 
 
 @BOTH
+def test_a_sample_on_the_boundary_has_weight_zero_and_counts_its_derivative_alone(cls):
+    """h >= 0 includes 0: there h s^2 / 2 + h J is nothing, and h' s is left."""
+    net, x = cls.init(2, (4,), "tanh", rng=0), np.array([[0.0, 0.0], [1.0, 2.0]])
+    loss = generalised(net, x, *linear_weight())
+    assert loss.per_sample[0] == pytest.approx(net.score(x[:1]).sum(), rel=8 * EPS)
+
+
+@BOTH
 def test_with_weight_one_generalised_is_implicit(cls):
     model, x = cls.init(40, (6, 5), "tanh", rng=1), np.random.default_rng(0).standard_normal((30, 40))
     one, two = generalised(model, x, np.ones_like, np.zeros_like), implicit(model, x)

@@ -6,6 +6,7 @@ Tolerances in eps S: the loss of one sample adds at most |s|^2/2 + |t| to the sc
 import importlib
 import inspect
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from numpyscore.networks.models import EnergyMLP, ScoreMLP
 from numpyscore.objectives import OBJECTIVES
 from numpyscore.objectives.denoising import denoising, multilevel_denoising
 from numpyscore.objectives.implicit import explicit, generalised, implicit
+from numpyscore.objectives.regularised import regularised
 from numpyscore.objectives.sliced import finite_difference_sliced, sliced
 
 # ------------------------------------------------------------------------------- values and gradients
@@ -226,7 +228,9 @@ def test_every_objective_has_a_row_and_every_name_means_one():
     assert len(names) == len(set(names)) == len({name.lower().replace("-", "_") for name in names})
     for name, row in OBJECTIVES.items():
         assert row.linear and row.forms and all(isinstance(form, dict) for form in row.forms), name
-        assert {"weights", "gradient"} <= set(inspect.signature(row.function).parameters), name
+        assert len({frozenset(form.items()) for form in row.forms}) == len(row.forms), name
+        asked = inspect.signature(row.function).parameters
+        assert asked["weights"].default is None and asked["gradient"].default is True, name
 
 
 class Numbers:
@@ -276,6 +280,57 @@ def test_what_a_row_says_of_the_vectors_is_the_loss_itself(cls):
             # eps/step^2 = 6e-14 is lost to second differences
             np.testing.assert_allclose(loss.per_sample[0], exact[name], rtol=1e-12, atol=1e-11, err_msg=name)
     assert len(named) == len(set(named)) and {name for name, row in OBJECTIVES.items() if row.losses} <= set(named)
+
+
+@BOTH
+def test_what_a_row_says_to_check_is_the_loss_itself(cls):
+    """`right`, constant, linear and square term of an observation, adds up to each sample's loss; a half forgotten is seen."""
+    rng, n, d, m = np.random.default_rng(1), 6, 3, 2
+    net, x = cls.init(d, (5, 4), "tanh", rng=rng), rng.uniform(0.5, 2, (n, d))
+    draw, v, levels = lambda *shape: rng.standard_normal(shape), rng.standard_normal((m, n, d)), np.array([0.5, 2.0])
+    sees = {"target": draw(n, d), "h": x**2, "h_prime": draw(n, d), "v": v, "numbers": {"lam": 0.3}, "step": 0.0625}
+    sees |= {"energies": cls is EnergyMLP, "square_at_x": False, "forward": False, "probe": net, "weight": 1.0}
+    eps, level = draw(n, d), levels[np.arange(n) % 2][:, None]
+    once = SimpleNamespace(jacobian=lambda at: net.jacobian(at)[None])  # of probes (m, n, d), one Jacobian for all m
+    noisy = {"noise": eps, "at": x + level * eps, "sigma": level[:, 0], "shift": level * eps}
+    made = {
+        "explicit": [(explicit(net, x, sees["target"]), {})],
+        "implicit": [(implicit(net, x), {})],
+        "generalised": [(generalised(net, x, sees["h"], sees["h_prime"]), {})],
+        "regularised": [(regularised(net, x, 0.3), {})],
+        "sliced": [
+            (sliced(net, x, probes=v, variance_reduced=a), {"variance_reduced": a, "probe": once})
+            for a in (True, False)
+        ],
+        "finite_difference_sliced": [
+            (
+                finite_difference_sliced(net, x, 0.0625, probes=v[0], variance_reduced=a),
+                {"variance_reduced": a, "v": v[0]},
+            )
+            for a in (True, False)
+            if not (
+                a and cls is EnergyMLP
+            )  # an energy's |s|^2 is that of means over all dimensions: no form people use
+        ],
+        "denoising": [(denoising(net, x, level[:, 0], noise=eps), noisy | {"sigma": level})],
+        "multilevel_denoising": [
+            (
+                multilevel_denoising(net, x, levels, noise=eps, level=np.arange(n) % 2),
+                noisy | {"sigma": level, "weight": level[:, 0] ** 2},
+            )
+        ],
+    }
+    assert made.keys() == OBJECTIVES.keys()
+    for name, forms in made.items():
+        for loss, form in forms:
+            q = SimpleNamespace(**{"at": x, "x": x} | sees | form)
+            constant, linear, square = OBJECTIVES[name].right(q, net.score(q.at))
+            several = name == "sliced"  # each probe has a term; the square without probes serves all
+            total = np.mean(linear + square, 0) if several else constant + linear + square
+            np.testing.assert_allclose(total, loss.per_sample, rtol=1e-12, atol=1e-11, err_msg=name)
+            assert (
+                min(np.abs(a).mean() for a in (square, linear)) > 1e-3
+            )  # control: the half of either is far from right
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

@@ -89,8 +89,9 @@ def test_modes_far_apart_get_their_weights():
 def test_tempered_samples_of_nothing_and_twice_the_same():
     net = EnergyMLP.init(2, (8,), confinement=1.0, rng=0)
     assert tempered_langevin(net, 0, rng=0).samples.shape == (0, 2)
+    once = tempered_langevin(net, 50, n_levels=10, n_steps=1, rng=3).samples  # the default
     a, b = (tempered_langevin(net, 50, n_levels=10, rng=3).samples for _ in range(2))
-    assert np.array_equal(a, b) and a.shape == (50, 2)
+    assert np.array_equal(a, b) and np.array_equal(a, once) and a.shape == (50, 2)
 
 
 def test_systematic_resampling_takes_each_row_as_often_as_its_weight_says():
@@ -106,3 +107,13 @@ def test_systematic_resampling_takes_each_row_as_often_as_its_weight_says():
 def test_a_function_that_gives_bare_functions_is_told_how_to_make_them_scores():
     with pytest.raises(TypeError, match=r"target\(2\).*SimpleNamespace\(score=s\)"):
         at_level("annealed_langevin", lambda sigma: lambda x: -x, 2.0)
+
+
+def test_a_model_of_ones_own_needs_a_score_that_takes_sigma_and_no_word_about_it():
+    target = at_level("annealed_langevin", SimpleNamespace(score=lambda x, sigma: -x / sigma**2), 2.0)
+    assert np.array_equal(target.score(np.array([[8.0]])), [[-2.0]])
+
+
+def test_one_chain_has_no_spread_to_tell_an_error_from():
+    with pytest.raises(ValueError, match=r"annealed_importance_sampling: n_chains is 1, expected .* 2"):
+        annealed_importance_sampling(unnormalised(Gaussian(0.0, 1.0), 0.0), Gaussian(0.0, 1.0), n_chains=1)

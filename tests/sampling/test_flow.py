@@ -203,6 +203,23 @@ def test_a_score_that_grows_too_fast_is_warned_of_and_others_are_not():
         log_likelihood(model, x, sigma_min=0.5, sigma_max=2.0)
 
 
+def test_a_growth_in_one_direction_is_not_hidden_by_a_large_score_in_another():
+    """Each direction by itself: beyond a wall of 1e8 on the left, the cubic on the right is a small part of the norm of all."""
+    steep = lambda x: -x * np.where(x > 0, x**2, 1e8)
+    one_sided = SimpleNamespace(dim=1, score=steep, trace=lambda x: -np.where(x > 0, 3 * x**2, 1e8)[:, 0])
+    with pytest.warns(RuntimeWarning, match=r"the score grows like \|x\|\^3 far out"):
+        log_likelihood(lambda sigma: one_sided, np.array([[0.5]]), sigma_min=0.5, sigma_max=0.6)
+
+
+def test_the_least_tolerance_that_is_named_is_taken():
+    """One row at a time: 3e-14 sqrt(d + 1) in dimension 3; a hair below is refused, and names it."""
+    p, x = Gaussian(np.zeros(3), np.eye(3)), np.ones((2, 3))
+    found = transport(p.perturbed, x, 0.5, 0.51, rtol=6e-14)
+    np.testing.assert_allclose(found.x, x * math.sqrt((1 + 0.51**2) / 1.25), rtol=1e-12)
+    with pytest.raises(ValueError, match=r"rtol is .*, expected at least 6.0e-14 in dimension 3"):
+        transport(p.perturbed, x, 0.5, 0.51, rtol=5.9e-14)
+
+
 # ---- the equation that ties the levels together
 
 
@@ -212,6 +229,7 @@ def test_the_fokker_planck_residual_of_noisy_densities_is_zero():
     x = np.random.default_rng(0).standard_normal((20, 2))
     found = fokker_planck_residual(p.perturbed, x, 0.7)
     assert np.abs(found.residual).max() < 2e-10 and np.all(np.abs(found.residual) <= found.error)
+    assert found.error.max() < 1e-8  # Romberg's sixth corner: anything nearer the first one is off by a step's square
     net = EnergyMLP.init(2, (8, 8), "tanh", conditional=True, rng=0)
     wrong = fokker_planck_residual(net, x, 0.7)
     assert np.abs(wrong.residual).max() > 0.05 and wrong.error.max() < 1e-6

@@ -107,6 +107,10 @@ def test_predictor_and_corrector_in_turn_and_the_last_noise_taken_off():
     np.testing.assert_allclose(chains.samples, x + 0.25 * at(0.5, x), rtol=1e-12)
     rough = predictor_corrector(TWO_MODES.perturbed, x0, sigmas, n_corrector=2, snr=0.2, rng=5, denoise=False)
     np.testing.assert_allclose(rough.samples, x, rtol=1e-12)
+    usual, once = (
+        predictor_corrector(TWO_MODES.perturbed, x0, sigmas, rng=5, **k).samples for k in ({}, {"n_corrector": 1})
+    )
+    assert np.array_equal(usual, once)
     alone = predictor_corrector(TWO_MODES.perturbed, x0, sigmas, n_corrector=0, rng=5)
     assert np.array_equal(alone.samples, reverse_diffusion(TWO_MODES.perturbed, x0, sigmas, rng=5).samples)
 

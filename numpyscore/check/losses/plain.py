@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from ..explanations import tied
 from ..fields import read_field
-from ..report import FAIL, INCONCLUSIVE, PASS
+from ..report import FAIL, INCONCLUSIVE, PASS, tied
 from . import controls, directions
 from .identify import NEAR, Answers, identify
 from .names import COARSEST, SQUARE, Level, Naming, conversion, factor, name_right, name_wrong

@@ -1,0 +1,191 @@
+"""`check_score`, `check_conservative` and `check_rows` on what people hand in: every verdict, with its reason."""
+
+import numpy as np
+import pytest
+
+from numpyscore import EnergyMLP, check_conservative, check_rows, check_score
+
+P = np.array([[1.7, 0.3, 0.1], [0.3, 0.9, -0.2], [0.1, -0.2, 1.3]]) / 3  # no entry is a float32
+TURN = np.array([[0.0, 0.3, 0.0], [-0.3, 0.0, 0.1], [0.0, -0.1, 0.0]])  # a rotation: no energy has it
+X = 0.4 + np.random.default_rng(1).standard_normal((9, 3)) * [0.5, 1.0, 2.0]
+NET = EnergyMLP.init(3, (12, 12), "softplus", confinement=0.7, rng=0)
+AXES = np.eye(3)
+
+
+def energy(x):
+    return 0.5 * np.einsum("ni,ij,nj->n", x, P, x)
+
+
+def score(x):
+    return -x @ P
+
+
+def differenced(up, down):
+    """The score of the network by differences of its energy at x + up e and x - down e."""
+    return lambda x: np.stack([(NET.energy(x - down * e) - NET.energy(x + up * e)) / (up + down) for e in AXES], 1)
+
+
+# ------------------------------------------------------------------------------- scores
+
+
+def test_right_scores_in_other_clothes_pass():
+    """Complex numbers without an imaginary part, an energy (n, 1), constants kept in float32, central differences."""
+    assert check_score(lambda x: score(x) + 0j, energy=energy, x=X)
+    assert check_score(score, energy=lambda x: energy(x)[:, None], x=X)
+    single = check_score(lambda x: -x @ P.astype(np.float32).astype(float), energy=energy, x=X)
+    assert single and "constants kept in float32" in single.notes[-1], single
+    quotient = check_score(differenced(1e-6, 1e-6), energy=NET.energy, x=X)
+    assert quotient and any("difference quotients do" in note for note in quotient.notes), quotient
+
+
+WRONG = {  # score, energy, words
+    "complex": (lambda x: score(x) * (1 + 0.1j), energy, "complex: score returned complex numbers"),
+    "forward difference": (differenced(1e-3, 0), NET.energy, "forward difference of the energy with step 0.001"),
+    "backward difference": (differenced(0, 1e-3), NET.energy, "backward difference of the energy with step 0.001"),
+    "long central difference": (differenced(0.1, 0.1), NET.energy, "central difference of the energy with step 0.1, which is too long"),
+    "curl": (lambda x: NET.score(x) + np.sin(x @ TURN) * x[:, [1, 2, 0]], NET.energy, "no gradient: your score is the gradient of no energy"),
+    "another term": (lambda x: NET.score(x) - np.sinh(x), NET.energy, "another energy: your score is a gradient"),
+    "energy for log p": (NET.score, lambda x: -NET.energy(x), "your energy is a log p: pass it as logpdf="),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_scores_are_told_what_they_are(name):
+    wrong, of, words = WRONG[name]
+    report = check_score(wrong, energy=of, x=X)
+    assert report.verdict == "FAIL" and words in report.diagnosis, report
+
+
+def test_log_p_that_is_an_energy_is_told_so():
+    report = check_score(NET.score, logpdf=NET.energy, x=X)
+    assert report.verdict == "FAIL" and "your log p is an energy: pass it as energy=" in report.diagnosis, report
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_energy_that_is_not_finite_at_a_point_decides_nothing(value):
+    """A wrong score beside it ended in LAPACK's "SVD did not converge"."""
+    cut = lambda x: np.where(x[:, 2] > 1, value, energy(x))
+    for of in (score, lambda x: -score(x)):
+        report = check_score(of, energy=cut, x=X)
+        assert report.verdict == "INCONCLUSIVE" and f"the energy is {value} at x[" in report.diagnosis, report
+
+
+def test_rtol_allows_a_factor_and_a_larger_one_keeps_its_name():
+    """A score times 1.0001 beside rtol = 1e-5 was "other coordinates", a matrix of nine constants: the factor was taken for 1."""
+    off = lambda x: 1.0001 * score(x)
+    assert check_score(off, energy=energy, x=X, rtol=1e-3)
+    report = check_score(off, energy=energy, x=X, rtol=1e-5)
+    assert report.verdict == "FAIL" and report.name == "scale" and "1.0001 times" in report.diagnosis, report
+
+
+def memory(kind):
+    """A score that keeps something between calls."""
+    calls = []
+
+    def of(x):
+        calls.append(-x @ P)
+        changed = {"shifted": len(calls) > 2, "random": True}[kind]
+        noise = np.random.default_rng(len(calls) if kind == "random" else 0).standard_normal(x.shape)
+        return calls[-1] + changed * noise
+
+    return of
+
+
+@pytest.mark.parametrize(
+    "kind, verdict, words", [("shifted", "FAIL", "running statistics"), ("random", "INCONCLUSIVE", "dropout")]
+)
+def test_scores_that_remember_or_throw_dice_are_told_apart(kind, verdict, words):
+    report = check_score(memory(kind), energy=energy, x=X)
+    assert report.verdict == verdict and words in report.diagnosis, report
+
+
+def test_a_result_that_is_kept_for_a_number_of_points_is_a_cache():
+    kept = {}
+    report = check_score(lambda x: kept.setdefault(len(x), score(x)), energy=energy, x=X)
+    assert report.verdict == "FAIL" and "an earlier call with as many points (a cache)" in report.diagnosis, report
+    hidden = []
+
+    def part(x):
+        """Minus the gradient of log cosh: its hidden values are those of the first batch of a size."""
+        if not hidden or hidden[-1].shape != x.shape:
+            hidden.append(np.tanh(x))
+        return -x - hidden[-1]
+
+    report = check_score(part, energy=lambda x: np.sum(x**2 / 2 + np.log(np.cosh(x)), axis=1), x=X)
+    assert report.verdict == "FAIL" and "a cache of hidden values" in report.diagnosis, report
+
+
+def test_where_rows_are_wrong_is_said_only_if_no_chance_explains_it():
+    """One row of nine is beyond all others in one of five quantities quite often: that sets it apart from nothing."""
+    one = lambda x: score(x) * np.where(np.arange(len(x)) == 2, 1.5, 1.0)[:, None]
+    far = lambda x: score(x) * np.where(x[:, :1] > 0.6, 1.5, 1.0)
+    points = np.random.default_rng(3).standard_normal((24, 3))
+    assert 4 < np.sum(points[:, 0] > 0.6) < 20
+    report = check_score(far, energy=energy, x=points)
+    assert "exactly those with x[:, 0] >" in report.diagnosis, report
+    for seed in range(8):
+        points = np.random.default_rng(seed).standard_normal((9, 3))
+        report = check_score(one, energy=energy, x=points)
+        assert report.verdict == "FAIL" and "exactly those" not in report.diagnosis, report
+
+
+# ------------------------------------------------------------------------------- is it a gradient?
+
+
+def test_conservative_scores_and_others():
+    assert check_conservative(lambda x: -x, x=X[:, :1]).notes == ("in one dimension every score is a gradient",)
+    flat = check_conservative(lambda x: score(x)[:, 0], x=X)
+    assert flat.verdict == "FAIL" and flat.name == "shape", flat
+    turned = lambda x: score(x) + 1e-4 * x @ TURN
+    assert check_conservative(turned, x=X, rtol=1e-2)
+    report = check_conservative(turned, x=X)
+    assert report.verdict == "FAIL" and report.name == "not a gradient" and "beside d s_" in report.worst.place, report
+    coarse = check_conservative(lambda x: score(x) + 1e9, x=X)  # the offset takes nine of sixteen digits
+    assert coarse.verdict == "INCONCLUSIVE" and coarse.name == "unresolved", coarse
+
+
+def test_a_score_that_claims_no_energy_is_told_how_far_it_is_from_one():
+    """|A| / |J| of s = -P x + T x: A = (T - T')/2 is all of T."""
+    report = check_conservative(lambda x: score(x) + x @ TURN, x=X, claimed=False)
+    share = np.linalg.norm(TURN) / np.linalg.norm(TURN - P)
+    assert report and abs(report.details["antisymmetric"] - share) < 1e-9, report
+    assert f"{share:.2g} of its Jacobian" in report.notes[0], report
+    assert not check_conservative(score, x=X, claimed=False).notes
+
+
+# ------------------------------------------------------------------------------- rows
+
+ROWS = {  # score, verdict, name
+    "a mean": (lambda x: score(x).mean(0), "FAIL", "shape"),
+    "another axis": (lambda x: score(x) @ np.ones((3, len(x))), "FAIL", "axes"),
+    "divided by n": (lambda x: score(x) / len(x), "FAIL", "1/n"),
+    "times n": (lambda x: score(x) * len(x), "FAIL", "n"),
+    "centred": (lambda x: score(x - x.mean(0)), "FAIL", "batch statistics"),
+    "an index": (lambda x: score(x) * np.arange(1, len(x) + 1)[:, None], "FAIL", "position"),
+    "the row before": (lambda x: score(x) + 0.1 * np.roll(x, 1, axis=0), "FAIL", "rows mixed"),
+    "itself": (score, "PASS", ""),
+    "zero": (lambda x: 0 * x, "PASS", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_how_rows_depend_on_each_other_is_named(name):
+    of, verdict, key = ROWS[name]
+    report = check_rows(of, X)
+    assert report.verdict == verdict and report.name == key, report
+
+
+def test_rows_of_random_functions_decide_nothing_and_rtol_allows_a_little():
+    rng = np.random.default_rng(0)
+    report = check_rows(lambda x: score(x) * rng.integers(0, 2, x.shape), X)
+    assert report.verdict == "INCONCLUSIVE" and report.name == "random", report
+    slightly = lambda x: score(x - 1e-6 * x.mean(0))
+    assert check_rows(slightly, X, rtol=1e-3) and not check_rows(slightly, X)
+    with pytest.raises(ValueError, match="check_rows: rtol"):
+        check_rows(slightly, X, rtol=-1.0)
+
+
+def test_where_the_whole_is_wrong_and_fewer_rows_raise_the_axes_are_named():
+    table = np.random.default_rng(2).standard_normal((9, 9))
+    report = check_score(lambda x: score(x) + table @ np.sin(x), energy=energy, x=X)
+    assert report.verdict == "FAIL" and report.name == "axes" and "with fewer rows than 9" in report.diagnosis, report

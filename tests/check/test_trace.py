@@ -1,0 +1,164 @@
+"""`check_trace` on exact traces, on estimators of every law of directions, and on scores that jump."""
+
+import numpy as np
+import pytest
+
+from numpyscore import EnergyMLP, check_trace
+
+X = 0.4 + np.random.default_rng(1).standard_normal((9, 3)) * [0.5, 1.0, 2.0]
+W = np.random.default_rng(4).standard_normal((3, 3))
+PAIR = np.array([[1.0, 0.7], [0.7, 1.0]])
+
+
+def score(x):
+    """-W tanh(W'x): no diagonal Jacobian."""
+    return -np.tanh(x @ W) @ W.T
+
+
+def jacobian(x):
+    return -np.einsum("ik,nk,jk->nij", W, 1 / np.cosh(x @ W) ** 2, W)
+
+
+def curvature(x, v):
+    return np.einsum("ni,nij,nj->n", v, jacobian(x), v)
+
+
+def trace(x):
+    return np.trace(jacobian(x), axis1=1, axis2=2)
+
+
+def signs(rng, shape):
+    return rng.choice([-1.0, 1.0], shape)
+
+
+def estimator(draw, factor=1.0):
+    return lambda x, rng: factor * curvature(x, draw(rng, x.shape))
+
+
+def test_exact_traces_and_their_shapes():
+    assert check_trace(trace, score=score, x=X)
+    assert check_trace(lambda x: trace(x)[:, None], score=score, x=X)
+    flat = check_trace(score, score=score, x=X)
+    assert flat.verdict == "FAIL" and flat.name == "shape" and "trace returned (9, 3)" in flat.diagnosis, flat
+    other = check_trace(trace, score=lambda x: score(x)[:, 0], x=X)
+    assert other.verdict == "FAIL" and "score returned (9,)" in other.diagnosis, other
+    assert check_trace(lambda x: 0 * x[:, 0], score=lambda x: 0 * x, x=X)
+
+
+OF_THE_JACOBIAN = {
+    "sum of the Jacobian": lambda J, s: J.sum((1, 2)),
+    "Frobenius norm": lambda J, s: np.linalg.norm(J, axis=(1, 2)),
+    "trace of the square": lambda J, s: np.einsum("nij,nji->n", J, J),
+    "determinant": lambda J, s: np.linalg.det(J),
+    "log determinant": lambda J, s: np.linalg.slogdet(J)[1],
+    "squared score": lambda J, s: np.sum(s**2, 1),
+    "sum of the score": lambda J, s: np.sum(s, 1),
+    "s.J s": lambda J, s: np.einsum("ni,nij,nj->n", s, J, s),
+    "squared diagonal": lambda J, s: np.einsum("nii->ni", J**2).sum(1),
+    "product of the diagonal": lambda J, s: J[:, 0, 0] * J[:, 1, 1] * J[:, 2, 2],
+    "antidiagonal": lambda J, s: J[:, 0, 2] + J[:, 1, 1] + J[:, 2, 0],
+    "off the diagonal": lambda J, s: J.sum((1, 2)) - np.trace(J, axis1=1, axis2=2),
+    "trace plus |s|^2": lambda J, s: np.trace(J, axis1=1, axis2=2) + np.sum(s**2, 1),
+    "trace plus |s|^2/2": lambda J, s: np.trace(J, axis1=1, axis2=2) + np.sum(s**2, 1) / 2,
+    "without entry 1": lambda J, s: J[:, 0, 0] + J[:, 2, 2],
+    "row 2": lambda J, s: J[:, 2].sum(1),
+    "sign": lambda J, s: -np.trace(J, axis1=1, axis2=2),
+    "absolute value": lambda J, s: np.abs(np.trace(J, axis1=1, axis2=2)),
+}
+
+
+@pytest.mark.parametrize("name", OF_THE_JACOBIAN)
+def test_what_else_was_made_of_the_jacobian_is_named(name):
+    skew = lambda x: score(x) + np.sin(x[:, [1, 2, 0]])  # J is not symmetric: a row is no column
+    J = lambda x: jacobian(x) + np.cos(x[:, [1, 2, 0]])[:, :, None] * np.eye(3)[[1, 2, 0]]
+    skewed = skew if name != "absolute value" else lambda x: score(x) + 2 * x * [1, 2, -1]
+    of = (lambda x: jacobian(x) + 2 * np.diag([1, 2, -1])) if name == "absolute value" else J
+    report = check_trace(lambda x: OF_THE_JACOBIAN[name](of(x), skewed(x)), score=skewed, x=X)
+    assert report.verdict == "FAIL" and report.name == name, report
+
+
+# ------------------------------------------------------------------------------- estimators
+
+RIGHT = {
+    "signs": signs,
+    "Gaussian": lambda rng, shape: rng.standard_normal(shape),
+    "sphere": lambda rng, shape: (lambda v: np.sqrt(3) * v / np.linalg.norm(v, axis=1, keepdims=True))(rng.standard_normal(shape)),
+    "one axis": lambda rng, shape: np.sqrt(3) * np.eye(3)[rng.integers(3, size=shape[0])],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("n_calls", [2, 200])
+@pytest.mark.parametrize("name", RIGHT)
+def test_right_estimators_are_accused_by_no_number_of_calls(name, n_calls):
+    """Two calls with signs may agree in a row by chance; its standard error was 0, and the check raised that NaN is no integer."""
+    report = check_trace(estimator(RIGHT[name]), score=score, x=X, n_calls=n_calls)
+    assert report.verdict != "FAIL", report
+    assert report or "n_calls=" in report.diagnosis, report
+
+
+def test_rows_whose_estimates_do_not_scatter_are_judged_at_round_off():
+    """Where J is diagonal, signs estimate exactly: the error of such a row was that of its sum, 1e-17, beside differences right to 1e-13."""
+    bent = lambda x: np.where(x[:, :1] < 0.4, -np.sinh(x), score(x))
+
+    def hutchinson(x, rng):
+        diagonal = -np.sum(np.cosh(x), axis=1) + 0.0 * rng.random(len(x))
+        return np.where(x[:, 0] < 0.4, diagonal, curvature(x, signs(rng, x.shape)))
+
+    points = np.concatenate([X[X[:, 0] < 0.2], X[X[:, 0] > 0.6]])
+    assert 2 <= np.sum(points[:, 0] < 0.4) < len(points)
+    report = check_trace(hutchinson, score=bent, x=points)
+    assert report.verdict != "FAIL" or report.name == "kink", report
+
+
+WRONG = {  # directions, factor, the name and words of it
+    "sign": (signs, -1.0, "sign", "wrong sign"),
+    "halved": (signs, 0.5, "halved", "half the trace"),
+    "four probes summed": (signs, 4.0, "summed over probes", "4 times the trace"),
+    "times d": (signs, 3.0, "multiplied by d", "or, with 3 probes, their sum"),
+    "unit length": (lambda rng, shape: np.eye(3)[rng.integers(3, size=shape[0])], 1.0, "unit-length directions", "divided by d"),
+    "a factor": (signs, 0.8, "scale", "0.8"),
+    "twelve uniform": (lambda rng, shape: rng.random(shape) - 0.5, 1.0, "variance of the directions", "1/12 I"),
+    "anisotropic": (lambda rng, shape: signs(rng, shape) * [2.0, 0.5, 1.0], 1.0, "biased", "not isotropic"),
+    "squares from 0 to 1": (lambda rng, shape: 1.5 * rng.random(shape) ** 2, 1.0, "directions not centred", "a generator of numbers from 0 to 1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_the_law_of_wrong_directions_is_named(name):
+    draw, factor, key, words = WRONG[name]
+    report = check_trace(estimator(draw, factor), score=score, x=X, n_calls=600)
+    assert report.verdict == "FAIL" and report.name == key and words in report.diagnosis, report
+
+
+def test_directions_that_differ_on_both_sides_average_to_nothing():
+    two = lambda x, rng: np.einsum("ni,nij,nj->n", signs(rng, x.shape), jacobian(x), signs(rng, x.shape))
+    report = check_trace(two, score=score, x=X)
+    assert report.verdict == "FAIL" and report.name == "zero mean", report
+
+
+def test_a_mean_that_is_no_multiple_is_called_by_no_whole_number_near_it():
+    """1.78 +- .05 times the trace, of directions with variances 4, 1, 1/4, was "summed over probes: the mean is 2 times the trace"."""
+    net = EnergyMLP.init(3, (12, 12), "softplus", confinement=0.7, rng=0)
+    report = check_trace(
+        lambda x, rng: net.curvature(x, rng.standard_normal(x.shape) * [1, 2, 0.5]), score=net.score, x=X
+    )
+    assert report.verdict == "FAIL" and "summed" not in report.diagnosis, report
+
+
+def test_noise_that_drowns_the_trace_says_how_many_calls_would_settle_it():
+    noisy = lambda x, rng: trace(x) + 30 * rng.standard_normal(len(x))
+    report = check_trace(noisy, score=score, x=X, n_calls=20)
+    assert report.verdict == "INCONCLUSIVE" and int(report.diagnosis.split("n_calls=")[1]) > 200, report
+
+
+# ------------------------------------------------------------------------------- jumps
+
+
+def test_a_jump_of_the_score_is_found_between_two_points_and_none_where_it_is_not_finite():
+    points = np.array([[-1.0], [1.0], [2.0]])
+    report = check_trace(lambda x: 0 * x[:, 0], score=lambda x: -np.sign(x), x=points)
+    assert report.verdict == "FAIL" and report.name == "kink" and "jumps by 2 " in report.diagnosis, report
+    with np.errstate(divide="ignore"):
+        assert check_trace(lambda x: 1 / x[:, 0] ** 2, score=lambda x: -1 / x, x=points)  # no jump, no number at 0
+    steep = lambda x: -np.tanh(x / 1e-2)  # rises within a 50th of the interval, and does not jump
+    assert check_trace(lambda x: -1e2 / np.cosh(x[:, 0] / 1e-2) ** 2, score=steep, x=points[:2]).name != "kink"
