@@ -280,7 +280,7 @@ def dequantised(x, rng):
 
     A density of x + u bounds the probabilities of the whole numbers: log P(k) >= E log p(k + u).
 
-    Source: Theis, van den Oord & Bethge (2016), ICLR, arXiv:1511.01844, section 3.1.
+    Source: Theis, van den Oord & Bethge (2016), ICLR, arXiv:1511.01844.
     """
     x = np.asarray(x, float)
     whole = np.flatnonzero((x == np.round(x)).all(axis=0) & (np.ptp(x, axis=0) > 0))

@@ -148,11 +148,12 @@ class LossCaller:
         if self.kind == "jax" and not self.uncompiled and (found := self._compiled(probes, setting)) is not None:
             return found
         out = []
-        for probe in probes:
-            self.calls += 1
-            asked = Asked(probe, self._maker(self.way), self.shape)
-            scale = self.make(np.asarray(1.0)) if self.kind == "torch" else None
-            with repeating(self.held, setting.seed, self.unseeded):
+        with repeating(self.held, setting.seed, self.unseeded) as again:
+            for probe in probes:
+                self.calls += 1
+                asked = Asked(probe, self._maker(self.way), self.shape)
+                scale = self.make(np.asarray(1.0)) if self.kind == "torch" else None
+                again()
                 out.append(self._number(self._run(asked, setting, self.way, scale)[1], setting))
         return np.array(out)
 
@@ -169,8 +170,8 @@ class LossCaller:
                     return _mean_of(self._run(asked, setting, self.way, None)[1], setting.n)
 
                 self.compiled[key] = jax.jit(value)
+            make = self._maker(self.way)
             with repeating(self.held, setting.seed, self.unseeded):
-                make = self._maker(self.way)
                 out = [float(self.compiled[key]([make(c) for c in cs])) for cs in constants]
         except Exception:
             return None
