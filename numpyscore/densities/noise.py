@@ -46,7 +46,7 @@ def perturb(x, sigma, *, rng=None):
     ValueError
         If sigma is not positive, or its shape is neither () nor (n,).
 
-    Source: Vincent (2011), Neural Computation 23:1661-1674, section 4.
+    Source: Vincent (2011), Neural Computation 23:1661-1674.
     Test: test_noise.py::test_noise_is_what_was_added
     """
     x = samples("perturb", x)
@@ -355,7 +355,7 @@ def bias(density, sigma, data=None, *, rtol=1e-10):
     -------
     Bias
 
-    Source: Vincent (2011), Neural Computation 23:1661-1674, section 4: denoising learns the Parzen density.
+    Source: Vincent (2011), Neural Computation 23:1661-1674: denoising learns the Parzen density.
     Test: test_noise.py::test_bias_on_data_has_an_optimum_inside
     """
     q = noisy(density if data is None else data, sigma)
@@ -382,7 +382,7 @@ def visibility(p, q, sigma, *, rtol=1e-10):
     Integral, 1/[x]^2
         The derivative of -KL(p_sigma | q_sigma) in sigma^2.
 
-    Source: Lyu (2009), UAI, arXiv:1205.2629, Theorem 1, for the derivative.
+    Source: Lyu (2009), UAI, arXiv:1205.2629, for the derivative.
     Test: test_noise.py::test_blindness_and_its_cure_with_the_numbers_of_the_derivation
     """
     return fisher_divergence(noisy(p, sigma), noisy(q, sigma), rtol=rtol)

@@ -24,7 +24,7 @@ from .means import EPS, Mean, integral, number
 from .steps import Chapter, Sides, failing, vanishes
 
 CHAPTER = Chapter(7, "noise")
-VINCENT = "Vincent (2011), Neural Computation 23:1661-1674, section 4 and its appendix"
+VINCENT = "Vincent (2011), Neural Computation 23:1661-1674"
 TWEEDIE = "Robbins (1956), Proc. 3rd Berkeley Symp. 1:157-163; Efron (2011), JASA 106:1602-1614"
 
 
