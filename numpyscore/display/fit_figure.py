@@ -104,6 +104,11 @@ def loss_curves(ax, history, chosen):
     return artists
 
 
+def chosen_lines(result):
+    """The lines of a fit's history that chose its step: those of trainings without decay, say, and not those with it."""
+    return [line for line in result.history if line.run in result.summary["trainings"]]
+
+
 def image_sheet(ax, images, columns):
     """Images (n, h, w), values from 0 (white) to 1 (black), as one sheet with this many columns."""
     n, h, w = images.shape
@@ -150,7 +155,7 @@ def fit_picture(result, x, drawn):
     else:
         panels = _one_column if model.dim == 1 else _two_columns
         panels(axes, model, units, told, x, drawn, names)
-    loss_curves(axes[3], result.history, result.summary["step"])
+    loss_curves(axes[3], chosen_lines(result), result.summary["step"])
     axes[3].set_ylabel(result.summary["criterion"])
     axes[3].legend(loc="lower left", fontsize=8)
     if result.summary["check"]["density"] == "elsewhere":
