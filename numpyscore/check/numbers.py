@@ -118,11 +118,13 @@ def law(values, settings, rtol=1e-8, odd=()):
         return None
     exponents = _exponents(tuple(choices))
     sizes = np.log(np.array([[s[name] for name in names] for s in settings], float).reshape(len(settings), -1))
-    left = np.log(np.abs(values)) - exponents @ sizes.T  # (choices, settings): log c, if the same in all of them
-    fits = np.flatnonzero(np.all(np.abs(left - left[:, :1]) <= rtol, axis=1))
-    if len(fits) == 0:
-        return None
-    cost = np.abs(exponents[fits]).sum(1) + 0.1 * (exponents[fits] != 0).sum(1)
-    best = fits[np.argmin(cost)]
-    c = float(np.sign(values[0]) * np.exp(left[best, 0]))
-    return c, {name: float(e) for name, e in zip(names, exponents[best], strict=True) if e}
+    logs = np.log(np.abs(values))
+    for k in range(
+        1, len(logs)
+    ):  # log c = logs - exponents . sizes is the same in all settings; few choices survive the second
+        exponents = exponents[np.abs(logs[k] - logs[0] - exponents @ (sizes[k] - sizes[0])) <= rtol]
+        if len(exponents) == 0:
+            return None
+    best = exponents[np.argmin(np.abs(exponents).sum(1) + 0.1 * (exponents != 0).sum(1))]
+    c = float(np.sign(values[0]) * np.exp(logs[0] - best @ sizes[0]))
+    return c, {name: float(e) for name, e in zip(names, best, strict=True) if e}

@@ -181,16 +181,23 @@ def _below_functorch(value):
 
 @contextlib.contextmanager
 def same_randomness(seed):
-    """Inside, the global generators of Python, NumPy and torch (if loaded) start from `seed`; afterwards they go on as before."""
+    """Inside, the global generators of Python, NumPy and torch (if loaded) start from `seed`; afterwards they go on as before.
+
+    It yields a function that starts them from `seed` once more.
+    """
     torch: Any = sys.modules.get("torch")
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002  theirs, not ours
     theirs = torch.get_rng_state() if hasattr(torch, "get_rng_state") else None
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002
-    if theirs is not None:
-        torch.random.default_generator.manual_seed(seed)
+
+    def start():
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        if theirs is not None:
+            torch.random.default_generator.manual_seed(seed)
+
+    start()
     try:
-        yield
+        yield start
     finally:
         random.setstate(python)
         np.random.set_state(legacy)  # noqa: NPY002

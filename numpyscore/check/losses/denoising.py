@@ -51,7 +51,7 @@ class Parametrisation(NamedTuple):
 
 PARAMETRISATIONS = (
     Parametrisation("eps", "the noise eps", lambda c, s: (1, 0), lambda c, s: 1, "-fn/sigma"),
-    Parametrisation("eps", "the noise sigma eps", lambda c, s: (s, 0), lambda c, s: 1, "-fn/sigma^2"),
+    Parametrisation("sigma eps", "the noise sigma eps", lambda c, s: (s, 0), lambda c, s: 1, "-fn/sigma^2"),
     Parametrisation("sigma score", "sigma times the score, -eps", lambda c, s: (-1, 0), lambda c, s: 1, "fn/sigma"),
     Parametrisation("x", "the clean x", lambda c, s: (0, 1), lambda c, s: 1, "(c fn - x~)/sigma^2"),
     Parametrisation("v", "v = c eps - sigma x", lambda c, s: (c, -s), lambda c, s: c * c + s * s, "-x~ - (c/sigma) fn"),
@@ -85,7 +85,9 @@ def read(trials, founds):
             basis = np.stack([trial.eps[p], trial.data[trial.row[p]], apart], axis=1)
             a, b, e = np.linalg.lstsq(basis, target, rcond=None)[0] if used else (np.nan, np.nan, 0.0)
             left = np.abs(target - basis @ [a, b, e]).max() / max(np.abs(target).max(), 1e-300) if used else 0.0
-            doubt = doubts[p] / abs(w) * (1 + np.abs(target).max()) / max(abs(a), abs(b), 1e-12) if used else 0.0
+            doubt = (
+                doubts[p] / abs(w) * (1 + np.abs(target).max()) / max(abs(a), abs(b), abs(e), 1e-12) if used else 0.0
+            )
             rows.append((w * M, a, b, left, trial.c[p], trial.sigma[p], e, SIGMAS * doubt, t, p))
     table = np.array(rows).reshape(-1, 10)
     if np.any(table[:, 7] <= RESOLVED):
@@ -190,7 +192,7 @@ def _convention(r, objective, said, only=None):
         text = f"another convention: fn predicts {row.name}, and the score is {row.score}; if your fn is meant to be the score itself, the target is wrong"
         pattern = f"loss = {factor(r.w, r.levels, r.rtol).text} x [1/2 |fn - target|^2] + constant, target {row.name}"
         scaled = () if K.one else (f"with that score, {conversion(K, objective)}",)
-        if row.key == "eps" and np.all(r.c == 1) and said != "noise" and only is None:
+        if row.key in ("eps", "sigma eps") and np.all(r.c == 1) and said != "noise" and only is None:
             text = f"noise or score: fn learns {row.name}; if that is meant, say model='noise': it is right, and the score is {row.score}. If fn is meant to be the score, the target is wrong, it should be -eps/sigma"
             return Naming(INCONCLUSIVE, text, pattern, scaled)
         return Naming(PASS, "", pattern, (text, *scaled))

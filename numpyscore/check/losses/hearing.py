@@ -175,14 +175,21 @@ def listening(held, seed, kind):
 
 @contextlib.contextmanager
 def repeating(held, seed, unseeded):
-    """Inside, the same random numbers come as inside `listening`, and nobody writes them down."""
-    with same_randomness(seed), contextlib.ExitStack() as stack:
+    """Inside, the same random numbers come as inside `listening`, and nobody writes them down; the function that it yields starts them again."""
+    with same_randomness(seed) as globals_again, contextlib.ExitStack() as stack:
         for one in held:
             stack.enter_context(_set_back(one, seed, None))
         if unseeded:
             made = np.random.default_rng
             stack.enter_context(_patched(np.random, {"default_rng": lambda s=None: made(seed if s is None else s)}))
-        yield
+        own = [value for _, _, value in held if not callable(value)]
+
+        def again():
+            globals_again()
+            for value in own:
+                _start(value, seed)
+
+        yield again
 
 
 @contextlib.contextmanager

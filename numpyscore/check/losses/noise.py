@@ -44,6 +44,7 @@ def denoised(caller, kind, settings, rng):
 
 
 CAVEATS = ("coupled noise", "not heard")
+UNRESOLVED = 0.5  # of a target
 COUPLED = "coupled noise: the noise goes to other rows when the data change (an assignment, optimal transport)"
 
 
@@ -83,12 +84,9 @@ def _read(caller, kind, trials, tables, rng):
     if wrong is not None:
         return wrong, 1, {}
     trials, r = _with_noise_apart(trials, founds)
-    if len(r.w) == 0:
-        return (
-            Naming(INCONCLUSIVE, "unresolved: fn is asked at no point with noise that is far enough from others", ""),
-            0,
-            {},
-        )
+    if r.rtol > UNRESOLVED:
+        text = "unresolved: the points with noise lie too near to others that fn is asked at; ask it at fewer, or add more noise"
+        return Naming(INCONCLUSIVE, text, f"known to {r.rtol:.1g} of its size"), 0, {}
     if not all(f.fit.exact for f in founds):
         r = r._replace(rtol=max(r.rtol, 10 * left))
     details = dict(zip("bpq", (r.w, r.p, r.q), strict=True)) | {"sigma": r.sigma, "c": r.c}
@@ -296,6 +294,17 @@ def _never(caller, kind, many, rng):
     )
 
 
+def _score_made(caller, learnt, points, level):
+    """What score_of makes of fn's answers (M, d) at points (M, d), and "" or why it is none."""
+    given = f"it is given out and y of shape {learnt.shape} and level {level.shape}; level[:, None] goes with each row"
+    try:
+        theirs = caller.known["score_of"](*map(caller.make, (learnt, points, level)))
+    except Exception as error:
+        return None, f"score_of raised {type(error).__name__}: {error}; {given}"
+    theirs = to_numpy(theirs, "what score_of returned")
+    return theirs, "" if theirs.shape == learnt.shape else f"score_of returned shape {theirs.shape}; {given}"
+
+
 def _by_score(caller, trials, r):
     """The `Naming` of a loss by the score that the user's sampler makes of what fn learns."""
     for t, trial in enumerate(trials):
@@ -303,8 +312,10 @@ def _by_score(caller, trials, r):
         points = r.of[here, 1]
         learnt = r.p[here, None] * trial.eps[points] + r.q[here, None] * trial.data[trial.row[points]]
         level = trial.sigma[points] if trial.told is None else trial.told[points]
-        theirs = caller.known["score_of"](*(caller.make(a) for a in (learnt, trial.points[points], level)))
-        theirs, right = to_numpy(theirs, "what score_of returned"), -trial.eps[points] / trial.sigma[points, None]
+        theirs, trouble = _score_made(caller, learnt, trial.points[points], level)
+        if trouble:
+            return Naming(INCONCLUSIVE, trouble, f"fn learns {denoising.in_words(r)}")
+        right = -trial.eps[points] / trial.sigma[points, None]
         before = right * trial.c[points, None]  # the score of x + (sigma/c) eps
         if min(np.abs(theirs - of).max() / np.abs(of).max() for of in (right, before)) > 1e-5:
             named = target_named(theirs, right, {"n": trial.setting.n, "d": trial.setting.d})

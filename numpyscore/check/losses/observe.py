@@ -136,7 +136,7 @@ class LossCaller:
         x = x.requires_grad_(True) if way["gradient"] else x
         model = asked if self.kind != "torch" else model_with_parameter(asked.of, scale, self.kind)
         with _uncompiled(self.kind) if self.uncompiled else contextlib.nullcontext():
-            value = _first(self.loss(model, x, *positional, **named))
+            value = _first(self.loss(model, x, *positional, **named), setting.n)
         if self.kind != "jax":  # whose arrays cannot be changed, and may be traced
             left = to_numpy(x).reshape(setting.x.shape)
             if not np.array_equal(left, setting.x.astype(left.dtype)):
@@ -148,11 +148,12 @@ class LossCaller:
         if self.kind == "jax" and not self.uncompiled and (found := self._compiled(probes, setting)) is not None:
             return found
         out = []
-        for probe in probes:
-            self.calls += 1
-            asked = Asked(probe, self._maker(self.way), self.shape)
-            scale = self.make(np.asarray(1.0)) if self.kind == "torch" else None
-            with repeating(self.held, setting.seed, self.unseeded):
+        with repeating(self.held, setting.seed, self.unseeded) as again:
+            for probe in probes:
+                self.calls += 1
+                asked = Asked(probe, self._maker(self.way), self.shape)
+                scale = self.make(np.asarray(1.0)) if self.kind == "torch" else None
+                again()
                 out.append(self._number(self._run(asked, setting, self.way, scale)[1], setting))
         return np.array(out)
 
@@ -169,8 +170,8 @@ class LossCaller:
                     return _mean_of(self._run(asked, setting, self.way, None)[1], setting.n)
 
                 self.compiled[key] = jax.jit(value)
+            make = self._maker(self.way)
             with repeating(self.held, setting.seed, self.unseeded):
-                make = self._maker(self.way)
                 out = [float(self.compiled[key]([make(c) for c in cs])) for cs in constants]
         except Exception:
             return None
@@ -279,8 +280,10 @@ def _signature(where, loss, objective, condition):
     return out
 
 
-def _first(value):
-    """A loss that comes with other things: the first of a tuple, `loss` of a record or dict."""
+def _first(value, n):
+    """A loss that comes with other things: the first of a tuple, `loss` of a record or dict; a list of n numbers is each sample's."""
+    if isinstance(value, list) and len(value) == n > 1 and all(np.ndim(v) == 0 for v in value):
+        return sum(value) / n
     if hasattr(value, "loss") and not hasattr(value, "detach"):
         return value.loss
     if isinstance(value, dict):

@@ -107,7 +107,7 @@ def _coefficients(caller, kind, settings, best, left, rng):
     rtol = max(
         1e-9,
         SIGMAS * float(max(np.max(f.doubt) / max(np.abs(f.coefficients).max(), 1e-300) for f in fits)),
-        0.0 if exact else 10 * left,
+        0.0 if exact else 30 * left,
     )
     naming = name_right(caller.objective, a, b, levels, rtol)
     if not exact:
