@@ -167,6 +167,17 @@ def test_noise_that_drowns_the_trace_says_how_many_calls_would_settle_it():
     assert 0 <= told - needed <= 100 and told % 100 == 0 and needed > 200, report
 
 
+@pytest.mark.parametrize(
+    "J", [np.zeros((3, 3)), np.array([[1.0, 2, 0], [2, -1, 0], [0, 0, 0]])], ids=["flat", "saddle"]
+)
+def test_a_trace_of_zero_asks_for_other_points_and_not_for_1e32_calls(J):
+    of = lambda x, rng: np.einsum("ni,ij,nj->n", v := signs(rng, x.shape), J, v) + 1e-3 * rng.standard_normal(len(x))
+    report = check_trace(of, score=lambda x: 1 + x @ J, x=X)
+    assert (
+        report.verdict == "INCONCLUSIVE" and "next to nothing" in report.diagnosis and "n_calls" not in report.diagnosis
+    ), report
+
+
 # ------------------------------------------------------------------------------- jumps
 
 
