@@ -206,8 +206,7 @@ def fit(
     steps : int, optional
         Steps at each noise level; by default 120 for a table that is cross-validated, 1000 for a larger one; 800 and 5000 in all for "multilevel_denoising".
     batch : int, optional
-        Rows in a step of Adam, 256 by default; all where there are no more, and of these, for "multilevel_denoising", so many copies as come
-        near it, each with noise of its own.
+        Rows in a step of Adam, 256 by default; all where there are no more.
     rate : float, optional
         Largest learning rate of Adam, 0.01 by default.
     robust : bool

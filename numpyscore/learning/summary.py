@@ -55,7 +55,11 @@ def appraise(task, state, step, ladder=None):
         "seed": task.seed,
     }
     handed_out = task.split.run(task.split.runs - 1, state.history)
-    how |= {"protocol": task.split.words, "step": step, "decay": task.decay(handed_out), "levels": levels}
+    how |= {"protocol": task.split.words, "step": step, "decay": task.decay(handed_out)}
+    how |= {
+        "trainings": sorted({run for run, _ in pairs}),
+        "levels": levels,
+    }  # those whose rows held out chose the step
     worth: dict = {"held_out": _mean(scores), "gaussian": None, "difference": None}
     if gaussian is not None:
         worth |= {"gaussian": _mean(gaussian), "difference": _mean(scores - gaussian)}

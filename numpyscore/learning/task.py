@@ -218,8 +218,6 @@ class Task:
         """One step of Adam on fresh noise, drawn from (seed, run, step)."""
         rng = np.random.default_rng((self.seed, state.run, state.step, 2))
         rows = run.rows if len(run.rows) <= self.batch else rng.choice(run.rows, self.batch, replace=False)
-        if self.model.conditional:  # few rows come several times, each time at a level and with noise of their own
-            rows = np.tile(rows, max(1, round(self.batch / len(rows))))
         loss = self.rule(self.model.with_theta(adam.theta), self.z[rows], self.sigmas[level], rng)
         gradient, value = loss.gradient, float(loss.value)
         now = learning_rate(k + 1, self.steps, self.rate)

@@ -85,7 +85,9 @@ def read(trials, founds):
             basis = np.stack([trial.eps[p], trial.data[trial.row[p]], apart], axis=1)
             a, b, e = np.linalg.lstsq(basis, target, rcond=None)[0] if used else (np.nan, np.nan, 0.0)
             left = np.abs(target - basis @ [a, b, e]).max() / max(np.abs(target).max(), 1e-300) if used else 0.0
-            doubt = doubts[p] / abs(w) * (1 + np.abs(target).max()) / max(abs(a), abs(b), 1e-12) if used else 0.0
+            doubt = (
+                doubts[p] / abs(w) * (1 + np.abs(target).max()) / max(abs(a), abs(b), abs(e), 1e-12) if used else 0.0
+            )
             rows.append((w * M, a, b, left, trial.c[p], trial.sigma[p], e, SIGMAS * doubt, t, p))
     table = np.array(rows).reshape(-1, 10)
     if np.any(table[:, 7] <= RESOLVED):
