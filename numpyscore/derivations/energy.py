@@ -50,11 +50,10 @@ def model_normalised(case):
 
     log_Z, relative = log_normaliser(case.model, case.density)
     p = lambda x: float(np.exp(-case.model.energy(np.array([[x]]))[0] - log_Z))
-    ends, (center, *_) = case.density.support[0], np.sort(case.density.sample(1, rng=0)[:, 0])
-    parts = [
-        quad(p, *sorted(piece), epsabs=1e-13, epsrel=1e-13, limit=200)
-        for piece in ((ends[0], center), (center, ends[1]))
-    ]
+    ends = case.density.support[0]
+    x = np.clip(np.linspace(-10, 10, 401) / np.sqrt(case.model.confinement), *ends)[:, None]
+    mode = float(x[np.argmin(case.model.energy(x)), 0])  # of the network, however far the data are from it
+    parts = [quad(p, *piece, epsabs=1e-13, epsrel=1e-13, limit=200) for piece in ((ends[0], mode), (mode, ends[1]))]
     return Sides(number(sum(v for v, _ in parts), sum(e for _, e in parts)), number(1, relative + 1e-14))
 
 

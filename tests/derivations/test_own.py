@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from numpyscore.cli import main
-from numpyscore.densities import GaussianMixture
+from numpyscore.densities import Gaussian, GaussianMixture
 from numpyscore.densities.frozen import Frozen
 from numpyscore.derivations import verify
 from numpyscore.derivations.own import Own
@@ -201,6 +201,20 @@ def test_a_frozen_distribution_with_an_infinite_mean_leaves_the_lines_without_it
         "expansion of the square",
         "explicit minus implicit is a constant",
     }
+
+
+@pytest.mark.parametrize("density", [Gaussian(50.0, 1e-4), stats.t(3, loc=50, scale=0.01)], ids=["normal", "t"])
+def test_data_far_from_the_network_are_no_difference_of_its_normaliser(density):
+    """Integrated from the data, 50 of its standard deviations away, exp(-f)/Z came to 1e-47 of 1 and was told DIFFERS."""
+    assert {v.word for v in verify(density, only="exp(-f)/Z integrates to one")} == {"holds"}
+
+
+@pytest.mark.parametrize("df", [2, 3])
+def test_steps_are_as_short_as_the_poles_of_log_p_ask_for(df):
+    """Of Student's t, +-i sqrt(df): with steps of half the standard deviation 19 of 34 verdicts were open, bounds of 3e-6 for errors of 3e-11."""
+    own, x = Own(Frozen(stats.t(df))), np.linspace(-5, 5, 101)[:, None]
+    off = np.abs(own.score(x) + (df + 1) * x / (df + x**2))[:, 0]
+    assert np.all(off <= own.slack_of_score(x)) and own.slack_of_score(x).max() < 1e-10
 
 
 def test_far_out_steps_are_a_share_of_the_distance():
