@@ -44,7 +44,6 @@ def denoised(caller, kind, settings, rng):
 
 
 CAVEATS = ("coupled noise", "not heard")
-UNRESOLVED = 0.5  # of a target
 COUPLED = "coupled noise: the noise goes to other rows when the data change (an assignment, optimal transport)"
 
 
@@ -84,9 +83,9 @@ def _read(caller, kind, trials, tables, rng):
     if wrong is not None:
         return wrong, 1, {}
     trials, r = _with_noise_apart(trials, founds)
-    if r.rtol > UNRESOLVED:
+    if not np.isfinite(r.rtol):
         text = "unresolved: the points with noise lie too near to others that fn is asked at; ask it at fewer, or add more noise"
-        return Naming(INCONCLUSIVE, text, f"known to {r.rtol:.1g} of its size"), 0, {}
+        return Naming(INCONCLUSIVE, text, ""), 0, {}
     if not all(f.fit.exact for f in founds):
         r = r._replace(rtol=max(r.rtol, 10 * left))
     details = dict(zip("bpq", (r.w, r.p, r.q), strict=True)) | {"sigma": r.sigma, "c": r.c}
