@@ -185,7 +185,7 @@ def unsteady(where, function, value, points):
     if same(again, value):
         if cached and same(function(points + 0.37 * widths(points)), value):
             text = "other points get the same result: it is that of an earlier call with as many points (a cache)"
-        elif len(points) > 1 and not same(turned, value[::-1]) and _kept(function, points, turned, same):
+        elif not same(turned, value[::-1]) and _kept(function, points, turned, same):
             text = "a part of the result is that of an earlier call with as many points (a cache of hidden values)"
         else:
             return None

@@ -19,6 +19,7 @@ SIGMAS = 5.0  # pooled over all rows; each row alone must be within SIGMAS + 1
 NAMED = 3.5  # standard errors within which a mean is called by a number
 LEAST = 20  # calls of a random estimator: of fewer, 6 estimated standard errors are no rare event
 ROUGH = 0.25  # relative resolution that a PASS of an estimate needs
+NOTHING = 1e3  # relative resolution beyond which more calls are no cure
 MORE = 10  # times n_calls that may be made to get there
 
 
@@ -179,8 +180,9 @@ def _estimated(where, yours, of_score, jac: Jacobian, n_calls):
             report(FAIL, diagnosis=text), pattern="equal rows get equal values, which change from call to call"
         )
     if SIGMAS * ratio_error > ROUGH:
-        needed = _enough(n_calls, SIGMAS * ratio_error)
-        text = f"unresolved: {n_calls} calls leave an error of {SIGMAS * ratio_error:.0%} of the trace; take n_calls={needed}"
+        text = f"unresolved: {n_calls} calls leave an error of {SIGMAS * ratio_error:.0%} of the trace; take n_calls={_enough(n_calls, SIGMAS * ratio_error)}"
+        if SIGMAS * ratio_error > NOTHING:
+            text = f"unresolved: the trace is next to nothing beside the scatter of its estimate, +- {error[i]:.2g}, and no number of calls resolves it; take other x"
         return report(INCONCLUSIVE, diagnosis=text)
     return report(PASS)
 
@@ -277,13 +279,12 @@ def _bias(ratio, ratio_error, d, off):
 
 def kink(function, x, parts=48):
     """A point, the size of the jump and the width of the interval that shows it, if the score jumps between two of the points; else None."""
-    n, d = x.shape
+    (n, d), size = x.shape, lambda a: np.linalg.norm(a, axis=-1)
     ends = np.roll(x, 1, axis=0) if n > 1 else x + 2 * widths(x)
     t = np.linspace(0, 1, parts + 1)[:, None, None]
     line = (1 - t) * x + t * ends  # (parts + 1, n, d)
     s = function(line.reshape(-1, d)).reshape(parts + 1, n, -1)
-    change = np.linalg.norm(np.diff(s, axis=0), axis=-1)  # (parts, n)
-    scale = float(np.linalg.norm(s, axis=-1).max())
+    change, scale = size(np.diff(s, axis=0)), float(size(s).max())  # (parts, n)
     if not np.isfinite(change).all() or scale == 0:
         return None
     at, rows = change.argmax(0), np.arange(n)
@@ -293,11 +294,11 @@ def kink(function, x, parts=48):
     for _ in range(34 if function.eps < 1e-10 else 14):  # to within 1e-11, or 1e-5
         middle = 0.5 * (low + high)
         s_mid = function(middle).reshape(n, -1)
-        left = np.linalg.norm(s_mid - s_low, axis=-1) >= np.linalg.norm(s_high - s_mid, axis=-1)
+        left = size(s_mid - s_low) >= size(s_high - s_mid)
         high, s_high = np.where(left[:, None], middle, high), np.where(left[:, None], s_mid, s_high)
         low, s_low = np.where(left[:, None], low, middle), np.where(left[:, None], s_low, s_mid)
-    jump = np.linalg.norm(s_high - s_low, axis=-1)
+    jump = size(s_high - s_low)
     i = int(jump.argmax())
     if jump[i] < 0.05 * start[i] or jump[i] < 1e-4 * scale:
         return None
-    return low[i], float(jump[i]), float(np.linalg.norm(high[i] - low[i]))
+    return low[i], float(jump[i]), float(size(high[i] - low[i]))

@@ -218,7 +218,7 @@ class _RowByRow:
                 log_p = log_density(model, z, sigmas=self.sigmas).value
             else:
                 log_p = -model.energy(z) - self.how["log_normaliser"]
-            found["log_likelihood"] = log_p - units.log_volume
+            found["log_likelihood"] = log_p - units.log_volume(z)
             found["bits_per_dimension"] = bits_per_dimension(found["log_likelihood"], model.dim)
         if self.support is not None:
             return found | {LOSSES[True]: generalised(model, z, *self.support.weight, gradient=False).per_sample}

@@ -61,7 +61,7 @@ def arguments(parser):
         "--dequantise", action="store_true", help="add a uniform number from -1/2 to 1/2 to columns of whole numbers"
     )
     parser.add_argument(
-        "--robust", action="store_true", help="scale columns by median and quartiles, where a few cells rule the mean"
+        "--robust", action="store_true", help="scale columns by median and quartiles, far cells by logarithms"
     )
     parser.add_argument("--out", metavar="DIR", help="folder for the results (default: DATA-fit)")
     parser.add_argument("--resume", action="store_true", help="continue the fit that was stopped in DIR")
@@ -214,7 +214,8 @@ def _words(name, s):
         "",
     ]
     if isinstance(sigma, list):
-        lines.append(f"  noise levels from {sigma[0]:.3g} to {sigma[-1]:.3g}, stopped at step {s['step']}")
+        decay = f", weights decay at {s['decay']:.2g} times the rate" if s["decay"] else ""
+        lines.append(f"  noise levels from {sigma[0]:.3g} to {sigma[-1]:.3g}, stopped at step {s['step']}{decay}")
         lines += _likelihoods(s["log_likelihood"])
     else:
         lines += [f"  {'sigma':>9}  {'held-out loss, at best':>22}  step"]

@@ -234,7 +234,7 @@ class Parzen(GaussianMixture):
         Rows are samples, K >= 1.
     sigma : positive float, [x]
 
-    Source: Vincent (2011), Neural Computation 23:1661-1674, section 4.1.
+    Source: Vincent (2011), Neural Computation 23:1661-1674.
     Test: test_closed_forms.py::test_parzen_is_the_mixture
     """
 

@@ -46,7 +46,7 @@ def perturb(x, sigma, *, rng=None):
     ValueError
         If sigma is not positive, or its shape is neither () nor (n,).
 
-    Source: Vincent (2011), Neural Computation 23:1661-1674, section 4.
+    Source: Vincent (2011), Neural Computation 23:1661-1674.
     Test: test_noise.py::test_noise_is_what_was_added
     """
     x = samples("perturb", x)
@@ -267,7 +267,7 @@ def coverage(source, sigma, box, *, mass=0.99, n=20_000, rng=0):
 
 
 def fisher_divergence(p, q, *, rtol=1e-10):
-    r"""Explicit score matching loss of q under p, as an integral with a bound for its error; dimension 1, 2 or 3.
+    r"""Explicit score matching loss of q under p, as an integral with an estimate of its error; dimension 1, 2 or 3.
 
     .. math:: J_E(p, q) = \tfrac12 E_p |\nabla \log p - \nabla \log q|^2
 
@@ -295,7 +295,7 @@ def fisher_divergence(p, q, *, rtol=1e-10):
 
 
 def kl_divergence(p, q, *, rtol=1e-10):
-    r"""Kullback-Leibler divergence of q from p in nats, with a bound for its error; dimension 1, 2 or 3.
+    r"""Kullback-Leibler divergence of q from p in nats, with an estimate of its error; dimension 1, 2 or 3.
 
     .. math:: \mathrm{KL}(p \,|\, q) = E_p [\log p - \log q]
 
@@ -355,7 +355,7 @@ def bias(density, sigma, data=None, *, rtol=1e-10):
     -------
     Bias
 
-    Source: Vincent (2011), Neural Computation 23:1661-1674, section 4: denoising learns the Parzen density.
+    Source: Vincent (2011), Neural Computation 23:1661-1674: denoising learns the Parzen density.
     Test: test_noise.py::test_bias_on_data_has_an_optimum_inside
     """
     q = noisy(density if data is None else data, sigma)
@@ -382,7 +382,7 @@ def visibility(p, q, sigma, *, rtol=1e-10):
     Integral, 1/[x]^2
         The derivative of -KL(p_sigma | q_sigma) in sigma^2.
 
-    Source: Lyu (2009), UAI, arXiv:1205.2629, Theorem 1, for the derivative.
+    Source: Lyu (2009), UAI, arXiv:1205.2629, for the derivative.
     Test: test_noise.py::test_blindness_and_its_cure_with_the_numbers_of_the_derivation
     """
     return fisher_divergence(noisy(p, sigma), noisy(q, sigma), rtol=rtol)

@@ -20,7 +20,7 @@ from .score import two_modes
 from .steps import Sides, failing
 
 SONG_ERMON = "Song & Ermon (2019), NeurIPS 32, arXiv:1907.05600"
-LYU = "Lyu (2009), UAI, arXiv:1205.2629, Theorem 1"
+LYU = "Lyu (2009), UAI, arXiv:1205.2629"
 LEVELS = np.array([4.0, 1.0, 0.25, 0.0625])
 
 

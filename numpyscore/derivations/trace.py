@@ -299,7 +299,7 @@ def sliced_mean(seed):
 @CHAPTER.example(
     "what variance reduction removes",
     r"\mathrm{Var}\left[v^\top(J + \tfrac12 s s^\top) v\right] - \mathrm{Var}\left[v^\top J v\right]",
-    SONG + ", section 3.2; the variances above",
+    SONG + "; the variances above",
 )
 def variance_reduced(seed):
     """Its square integrated exactly, the sliced loss loses the variance of (v.s)^2/2 and what it shares with the curvature."""

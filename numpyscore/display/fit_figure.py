@@ -104,6 +104,11 @@ def loss_curves(ax, history, chosen):
     return artists
 
 
+def chosen_lines(result):
+    """The lines of a fit's history that chose its step: those of trainings without decay, say, and not those with it."""
+    return [line for line in result.history if line.run in result.summary["trainings"]]
+
+
 def image_sheet(ax, images, columns):
     """Images (n, h, w), values from 0 (white) to 1 (black), as one sheet with this many columns."""
     n, h, w = images.shape
@@ -150,7 +155,7 @@ def fit_picture(result, x, drawn):
     else:
         panels = _one_column if model.dim == 1 else _two_columns
         panels(axes, model, units, told, x, drawn, names)
-    loss_curves(axes[3], result.history, result.summary["step"])
+    loss_curves(axes[3], chosen_lines(result), result.summary["step"])
     axes[3].set_ylabel(result.summary["criterion"])
     axes[3].legend(loc="lower left", fontsize=8)
     if result.summary["check"]["density"] == "elsewhere":
@@ -173,8 +178,10 @@ def _energy(model, units):
     return (lambda x: -units.logpdf(model, x)) if model.conditional else (lambda x: units.energy(model, x))
 
 
-def _box(x, support, margin=0.25):
-    low, high = x.min(0), x.max(0)
+def _box(x, units, margin=0.25):
+    """Where the rows are, and a margin, within their ends; of columns with cells far away (`Units.tail`) where all but a twentieth are."""
+    support, share = units.support, 0.0 if units.tail is None else 0.025
+    low, high = np.quantile(x, [share, 1 - share], axis=0)
     wide = np.where(high > low, high - low, 1.0)
     low, high = low - margin * wide, high + margin * wide
     if support is not None:
@@ -188,7 +195,7 @@ def _some(x):
 
 
 def _one_column(axes, model, units, told, x, drawn, names):
-    (low, high), *_ = _box(x, units.support)
+    (low, high), *_ = _box(x, units)
     t = np.linspace(low, high, 801)[:, None]
     histograms(axes[0], drawn[:, 0], x[:, 0], names[0])
     if model.kind == "EnergyMLP" or model.conditional:
@@ -213,7 +220,7 @@ def _one_column(axes, model, units, told, x, drawn, names):
 
 
 def _two_columns(axes, model, units, told, x, drawn, names):
-    box = _box(x, units.support)
+    box = _box(x, units)
     if model.kind == "EnergyMLP" or model.conditional:
         density_map(axes[0], _energy(model, units), box, n=GRID if model.conditional else 161)
         axes[0].set_title("density learned, and what holds 50, 90, 99 % of it")

@@ -13,7 +13,7 @@ from .optimisers import Adam
 from .splits import Snapshot
 
 NAME = "checkpoint.npz"
-VERSION = 4  # of the format
+VERSION = 5  # of the format
 SECONDS = 2.0  # between checkpoints: what a kill may cost
 
 

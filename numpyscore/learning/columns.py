@@ -22,6 +22,9 @@ DOMINATES, OF_FEW, LEAST = (
 DECIMALS, LARGEST = 6, 1e12  # of a grid; of its values, in units of its step
 ROWS_A_COLUMN = 5  # rows for each column, below which rows are few
 NAMED = 6  # columns in one note
+PERIODS = (  # length, first value, what it is; those that begin at 1 are whole numbers
+    (360, 0, "degrees"), (360, -180, "degrees"), (24, 0, "hours"), (2 * np.pi, 0, "radians"), (365, 1, "days of the year"), (12, 1, "months"),
+)  # fmt: skip
 
 
 class Grid(NamedTuple):
@@ -184,9 +187,16 @@ def _dependent(x, names, constant):
     y = x / unit.max()
     total, scale = y.sum(axis=1), np.abs(y).sum(axis=1).max()
     moves = y.std(axis=0).max()  # a large constant in the columns is no reason for their sum to be one
-    if np.ptp(total) <= min(1e-6 * scale, 1e-3 * moves) and (x >= 0).all():
+    rounded = sum(_step(column) for column in x.T) / unit.max()  # by which rounded shares miss their sum, at most
+    exact = np.ptp(total) <= min(1e-6 * scale, 1e-3 * moves)
+    if (exact or np.ptp(total) <= min(rounded, 0.1 * moves)) and (x >= 0).all():
+        told = (
+            f"{total.mean() * unit.max():.6g} in every row"
+            if exact
+            else f"{total.mean() * unit.max():.3g} to within their rounding"
+        )
         return [
-            f"columns that sum to {total.mean() * unit.max():.6g} in every row: {_named(names, kept)}. They have a density on that plane only: leave one of them "
+            f"columns that sum to {told}: {_named(names, kept)}. They have a density on that plane only: leave one of them "
             f"out, or take logarithms of their ratios"
         ]
     z = x / unit
@@ -227,22 +237,17 @@ def _circular(x, names, constant):
     notes = []
     for i in np.flatnonzero(~constant):
         column, (low, high) = x[:, i], (x[:, i].min(), x[:, i].max())
-        for period, start, what in (
-            (360, 0, "degrees"),
-            (360, -180, "degrees"),
-            (24, 0, "hours"),
-            (2 * np.pi, 0, "radians"),
-        ):
+        for period, start, what in PERIODS:
             step = 1 if (column == np.round(column)).all() else 0
-            full = (
-                start <= low <= start + 0.01 * period
-                and start + 0.99 * period <= high + step <= start + period + 1e-9 + step
-            )
+            if start == 1 and not step:
+                continue
+            last = start + period + 1e-9 + (step if period > 12 else 0)  # both 0 and 360, 24 or day 366 may come
+            full = start <= low <= start + 0.01 * period and start + 0.99 * period <= high + step <= last
             edge = 0.05 * period
             ends = min(np.mean(column < start + edge), np.mean(column > start + period - edge - step))
             if full and ends > 0.02:
                 notes.append(
-                    f"{names[i]} fills {start} to {start + period:g}, as {what} do: a circular column is cut open at its ends; use its sine and cosine"
+                    f"{names[i]} fills {start} to {start + period - (start == 1):g}, as {what} do: a circular column is cut open at its ends; use its sine and cosine"
                 )
                 break
     return notes
@@ -255,7 +260,10 @@ def _ends(x, names, constant):
     quartiles, deviation = np.ptp(np.quantile(y, [0.25, 0.75], axis=0), axis=0) / 1.35, y.std(axis=0)
     scale = _unit(x) * np.where(quartiles > 0, np.minimum(quartiles, deviation), deviation)  # one cell does not rule it
     near = lambda i, end: np.mean(np.abs(x[:, i] - end) < 0.1 * scale[i]) > 0.03
-    at = [i for i in np.flatnonzero(~constant & (low >= 0)) if near(i, 0)]
+    many = np.array(
+        [len(np.unique(column)) > FEW for column in x.T]
+    )  # of few values it is said that they have no density
+    at = [i for i in np.flatnonzero(~constant & many & (low >= 0)) if near(i, 0)]
     if not at:
         return []
     within = all(high[i] <= 1 and near(i, 1) for i in at)
@@ -272,7 +280,7 @@ def dequantised(x, rng):
 
     A density of x + u bounds the probabilities of the whole numbers: log P(k) >= E log p(k + u).
 
-    Source: Theis, van den Oord & Bethge (2016), ICLR, arXiv:1511.01844, section 3.1.
+    Source: Theis, van den Oord & Bethge (2016), ICLR, arXiv:1511.01844.
     """
     x = np.asarray(x, float)
     whole = np.flatnonzero((x == np.round(x)).all(axis=0) & (np.ptp(x, axis=0) > 0))

@@ -169,7 +169,7 @@ def fit(
 
     Columns are standardised with the mean and scale of the whole table: a choice of units, which all that is compared shares.
     Where levels are chosen, their correlations are taken out too (`Units.mix`): noise of one size in all directions would hide what
-    is thin in one, and of up to 1000 rows the weights decay towards their Gaussian, the faster the fewer.
+    is thin in one, and of up to 1000 rows the folds choose whether the weights decay towards their Gaussian, the faster the fewer.
     A constant column stays at scale 1. Up to 1000 rows are cross-validated, more are split in three: see `splits`.
 
     Parameters
@@ -210,7 +210,8 @@ def fit(
     rate : float, optional
         Largest learning rate of Adam, 0.01 by default.
     robust : bool
-        Scale columns by median and quartiles in place of mean and standard deviation, which one cell may rule.
+        Scale columns by median and quartiles in place of mean and standard deviation, which one cell may rule, and beyond the quartiles
+        by logarithms (`Units.tail`), which draw far cells in; within ends by quartiles alone.
     dequantise : bool
         Add a uniform number from -1/2 to 1/2 to the columns of whole numbers; see `columns.dequantised`.
     progress : callable, optional

@@ -24,6 +24,9 @@ WIDEST = 0.8  # noise tried first where sigma is "auto": modes overlap there
 LEAST_AND_LEVELS = {True: (0.07, 7), False: (0.035, 9)}  # of a small table; of a large one, which bears less noise
 
 FINEST = 0.01  # least of all levels where they are chosen together: what is finer than a hundredth of a column is hardly its density
+TAIL = (
+    1.0  # quartile widths, as those of a Gaussian of deviation 1, beyond which --robust takes logarithms: see `Units`
+)
 RIDGE = 1e-6  # added to a correlation matrix, lest rounding count as a direction
 SPACED = 20_000  # rows, at most, by whose spacing levels are chosen
 
@@ -104,9 +107,11 @@ def rows_of(data, robust=False, dequantise=False, seed=0, within=False):
     z, mean, scale, _ = standardise(x, names)
     if robust:
         z, mean, scale = _robust(x, mean, scale)
+    tail = TAIL if robust and not within else None
+    z = z if tail is None else tail * np.arcsinh(z / tail)
     columns = names or tuple(f"x{i}" for i in range(1, x.shape[1] + 1))
     notes = left_out(data.dropped if isinstance(data, Table) else 0) + look(x, columns, robust, within)
-    return x, z, Units(tuple(map(str, columns)), mean.astype(float), scale.astype(float), grid=grid), notes
+    return x, z, Units(tuple(map(str, columns)), mean.astype(float), scale.astype(float), grid=grid, tail=tail), notes
 
 
 def _robust(x, mean, scale):
@@ -121,15 +126,17 @@ def _robust(x, mean, scale):
 def without_correlations(z, units):
     """Rows z (n, d) and Units whose mix takes out the correlations; as they were where a column is constant, or there is one alone.
 
+    One that was drawn in (`Units.tail`) is brought to deviation 1 too.
+
     Noise is of one size in all directions, and so blurs first what is thin in one; and without the network's part the density is then
-    the Gaussian with the mean and the covariance of the rows. Lengths stay as they are, be they deviations or quartiles.
+    the Gaussian with the mean and the covariance of the rows.
     """
     away = (z - z.mean(axis=0)).astype(float)
     moments = away.T @ away / len(z)  # (d, d)
-    lengths = np.sqrt(np.diag(moments))
-    if len(lengths) == 1 or not lengths.all():
+    variances = np.diag(moments)
+    if not variances.all() or (len(variances) == 1 and units.tail is None):
         return z, units
-    mix = np.linalg.cholesky(moments / np.outer(lengths, lengths) + RIDGE * np.eye(len(lengths)))
+    mix = np.linalg.cholesky(moments + RIDGE * np.diag(variances))
     return np.linalg.solve(mix, z.T).T, units._replace(mix=mix)
 
 

@@ -11,9 +11,10 @@ it, at a sigma and a stopping point that it had no part in choosing:
 
 Pairs serve both orders, so F folds need F (F - 1) / 2 + F + 1 trainings, 16 for five.
 
-A network that is trained at all noise levels at once leaves less to choose, a stopping point and the least level, and F + 1 trainings
-will do: fold i is tested by the network that did not train on it, stopped where the other folds, each scored by the network that
-did not train on it, were best. These networks trained on fold i, but its rows had no part in the scores that choose for it.
+A network that is trained at all noise levels at once leaves less to choose, how fast weights decay, a stopping point and the least
+level, and F trainings for each decay and one more will do: fold i is tested by the network that did not train on it, of the decay
+and stopped where the other folds, each scored by the network that did not train on it, were best. These networks trained on fold i,
+but its rows had no part in the scores that choose for it.
 
 Source: Stone (1974), J. R. Statist. Soc. B 36:111-147, for choice and assessment by cross-validation, one inside the other.
 """
@@ -42,12 +43,13 @@ class Snapshot(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One training: the rows it sees, the folds scored at each snapshot, its last step, the rows scored at its end."""
+    """One training: the rows it sees, the folds scored at each snapshot, its last step, the rows scored at its end, which way it goes."""
 
     rows: np.ndarray
     folds: dict
     stop: int
     report: np.ndarray
+    way: int = 0
 
 
 NOBODY = np.empty(0, int)
@@ -106,25 +108,41 @@ class NestedFolds:
 
 
 class Folds:
-    """Cross-validation, not nested: every row tested once, by a network that did not train on it, with what the other folds chose."""
+    """Cross-validation, not nested: every row tested once, by a network that did not train on it, with what the other folds chose.
 
-    def __init__(self, n, steps, rng, folds=5):
-        self.n, self.steps, self.runs = n, steps, folds + 1
+    There may be several ways to train, between which the folds choose too: training `index` leaves out fold index modulo F, by way
+    index // F.
+    """
+
+    def __init__(self, n, steps, rng, folds=5, ways=1):
+        self.n, self.steps, self.ways, self.runs = n, steps, ways, folds * ways + 1
         self.folds = [np.sort(part) for part in np.array_split(rng.permutation(n), folds)]
+        also = " with weights that decay or do not," if ways > 1 else ""
         self.words = (
-            f"{folds}-fold cross-validation: every row tested once, by a network that never saw it, at a stopping point and a least "
-            f"sigma that the other folds chose; the network handed out is trained on all rows"
+            f"{folds}-fold cross-validation: every row tested once, by a network that never saw it,{also} at a stopping point and a "
+            f"least sigma that the other folds chose; the network handed out is trained on all rows"
         )
 
-    def scored(self, without=None):
-        """The (run, fold) pairs that choose, without that of fold `without`."""
-        return {(fold, fold) for fold in range(len(self.folds)) if fold != without}
+    def scored(self, without=None, way=0):
+        """The (run, fold) pairs that choose a stopping point, without that of fold `without`."""
+        F = len(self.folds)
+        return {(way * F + fold, fold) for fold in range(F) if fold != without}
+
+    def chosen(self, history, without=None):
+        """The way and the step at which the held-out loss is least, by all folds but `without`."""
+        found = []
+        for way in range(self.ways):
+            step, means = best_step(history, self.scored(without, way))
+            found.append((means[step], way, step))
+        return min(found)[1:]
 
     def run(self, index, history):
-        """The training `index`; the last, on all rows, stops where all folds were best."""
-        if index < len(self.folds):
-            return Run(self._others(index), {index: self.folds[index]}, self.steps, NOBODY)
-        return Run(np.arange(self.n), {}, best_step(history, self.scored())[0], NOBODY)
+        """The training `index`; the last, on all rows, goes the way and stops where all folds were best."""
+        way, fold = divmod(index, len(self.folds))
+        if way < self.ways:
+            return Run(self._others(fold), {fold: self.folds[fold]}, self.steps, NOBODY, way)
+        way, stop = self.chosen(history)
+        return Run(np.arange(self.n), {}, stop, NOBODY, way)
 
     def tested(self):
         """(rows that are tested, rows the network testing them was trained on), one pair for each fold."""

@@ -30,7 +30,7 @@ def appraise(task, state, step, ladder=None):
         Those that training passed at larger noise.
     """
     level, notes = (step - 1) // task.steps, list(task.notes)
-    sigma, pairs = task.sigmas[level], task.split.scored()
+    sigma, pairs = task.sigmas[level], task.choosing(state)
     _, means = best_step(state.history, pairs)
     scores = task.scores(state)
     likelihood = _likelihood(task, state, notes) if task.model.conditional else None
@@ -54,7 +54,12 @@ def appraise(task, state, step, ladder=None):
         "optimiser": task.optimiser,
         "seed": task.seed,
     }
-    how |= {"protocol": task.split.words, "step": step, "levels": levels}
+    handed_out = task.split.run(task.split.runs - 1, state.history)
+    how |= {"protocol": task.split.words, "step": step, "decay": task.decay(handed_out)}
+    how |= {
+        "trainings": sorted({run for run, _ in pairs}),
+        "levels": levels,
+    }  # those whose rows held out chose the step
     worth: dict = {"held_out": _mean(scores), "gaussian": None, "difference": None}
     if gaussian is not None:
         worth |= {"gaussian": _mean(gaussian), "difference": _mean(scores - gaussian)}
@@ -95,10 +100,11 @@ def _likelihood(task, state, notes):
             f"fit: the density that was learned has no log-likelihood, as its score changes too fast to be followed: training ran away. Lower "
             f"the rate, now {task.rate:g}, or raise sigma. ({str(error).partition('. ')[0]})"
         ) from None
-    out = {"level": level, "sigma": float(task.sigmas[0][level]), "network": _mean(log_p - task.units.log_volume)}
+    volume = task.units.log_volume(task.z[rows])
+    out = {"level": level, "sigma": float(task.sigmas[0][level]), "network": _mean(log_p - volume)}
     rivals = task.rivals(rows)
     for name, theirs in rivals.items():
-        out[name] = _mean(theirs - task.units.log_volume)
+        out[name] = _mean(theirs - volume)
     best = max(rivals, key=lambda name: rivals[name].mean())
     out["best_baseline"], out["difference"] = best, _mean(log_p - rivals[best])
     if (gap := out["difference"])["mean"] < -max(NATS, 2 * (gap["se"] or 0)):

@@ -6,6 +6,7 @@ network's file with more entries:
     data_columns (d,) names     data_mean (d,) [x]     data_scale (d,) [x]
     data_sigma   the noise the network was trained at, in units of z: one number, or (L,) levels, decreasing, if conditional
     data_mix (d, d)   where correlations were taken out: its lower triangle times z is the standardised row
+    data_tail   where cells far away were drawn in: the c of y = c sinh(standardised row / c), (x - mean) / scale = y
     data_low (d,), data_high (d,), data_step (d,) [x]   the range of each column, and the step between the values that it takes
     data_lower (d,), data_upper (d,) [x]   the ends of the columns, where they were told; infinite where there is none
 
@@ -17,7 +18,7 @@ written by `model.save` has no such entries: its units are those of its x, mean 
     model, units = load_fitted(path)
     z = units.to_standard(table.x)            # evaluate: the user's rows, as the network knows them
     x = units.to_data(z)                      # sample: what a sampler made, in the user's units
-    log_p = log_p_z - units.log_volume        # density per unit of x, from density per unit of z
+    log_p = log_p_z - units.log_volume(z)     # density per unit of x, from density per unit of z
 
 and `units.energy`, `units.score` and `units.trace` answer in the user's units at once.
 """
@@ -40,13 +41,21 @@ NEAR, FAR = (
     1e-70,
     1e100,
 )  # a spread below NEAR has traces whose squares are no numbers, rows beyond FAR have none themselves
-ENTRIES = {"columns", "mean", "scale", "sigma", "mix", *Grid._fields, "lower", "upper", "ladder_sigma", "ladder_theta"}
+OWN = {"columns", "mean", "scale", "sigma", "mix", "tail"}
+ENTRIES = {*OWN, *Grid._fields, "lower", "upper", "ladder_sigma", "ladder_theta"}
 
 
 class Units(NamedTuple):
-    """Columns (d names), mean (d,) and scale (d,) in [x], the noise sigma that the network was trained at, in scales, the `Support`
+    r"""Columns (d names), mean (d,) and scale (d,) in [x], the noise sigma that the network was trained at, in scales, the `Support`
     of the data in [x], None where they have no ends, and mix (d, d), None or the Cholesky factor of the columns' correlations:
-    then mix z = (x - mean) / scale, and z has no correlations. grid: the range of the columns and the values they take, a `Grid`, or None."""
+    then mix z = (x - mean) / scale, and z has no correlations. grid: the range of the columns and the values they take, a `Grid`, or None.
+    tail: None, or the c of a map that leaves what is near as it is and takes logarithms of what is far,
+
+    .. math:: w = \mathrm{mix}\, z = c\, \mathrm{arsinh}(y / c), \qquad y = (x - \mathrm{mean}) / \mathrm{scale}, \qquad
+        \frac{dw}{dy} = \frac{1}{\cosh(w / c)}
+
+    Source: Johnson (1949), Biometrika 36:149-176, the system S_U, for the inverse hyperbolic sine.
+    """
 
     columns: tuple
     mean: np.ndarray
@@ -55,6 +64,7 @@ class Units(NamedTuple):
     support: Any = None
     mix: Any = None
     grid: Any = None
+    tail: Any = None
 
     @classmethod
     def from_dict(cls, words):
@@ -65,15 +75,16 @@ class Units(NamedTuple):
                 *(np.array(_numbers(end, no)) for end, no in zip(support, (-np.inf, np.inf), strict=True))
             )
         numbers = np.array(words["mean"]), np.array(words["scale"]), sigma if sigma.ndim else float(sigma)
-        mix, grid = (words.get(name) for name in ("mix", "grid"))
+        mix, grid, tail = (words.get(name) for name in ("mix", "grid", "tail"))
         grid = None if grid is None else Grid(*(np.array(grid[name]) for name in Grid._fields))
-        return cls(tuple(words["columns"]), *numbers, support, None if mix is None else np.array(mix), grid)
+        return cls(tuple(words["columns"]), *numbers, support, None if mix is None else np.array(mix), grid, tail)
 
     def to_dict(self):
         """Lists and numbers for JSON, which knows no infinity: None where a column has no end."""
         support = None if self.support is None else [_words(end) for end in self.support]
         numbers = {"mean": self.mean.tolist(), "scale": self.scale.tolist(), "sigma": np.asarray(self.sigma).tolist()}
         more = {} if self.mix is None else {"mix": self.mix.tolist()}
+        more |= {} if self.tail is None else {"tail": self.tail}
         more |= {} if self.grid is None else {"grid": {name: a.tolist() for name, a in self.grid._asdict().items()}}
         return {"columns": list(self.columns)} | numbers | {"support": support} | more
 
@@ -82,55 +93,81 @@ class Units(NamedTuple):
         """The support in units of z; None without one."""
         return None if self.support is None else self.support.standardised(self.mean, self.scale)
 
-    @property
-    def log_volume(self):
-        """log of the volume, in units of x, of a unit cube of z: sum of log scale, and of the log diagonal of mix."""
+    def log_volume(self, z):
+        """log |det dx/dz| at standardised rows z (n, d): (n,); the same in every row where there is no tail."""
         mixed = 0.0 if self.mix is None else np.log(np.diag(self.mix)).sum()
-        return float(np.log(self.scale).sum() + mixed)
+        linear = np.full(len(z), np.log(self.scale).sum() + mixed)
+        return linear if self.tail is None else linear + _log_cosh(self._mixed(z) / self.tail).sum(axis=1)
 
     @property
-    def slope(self):
-        """dz/dx (d, d), 1/[x]."""
-        return np.diag(1 / self.scale) if self.mix is None else np.linalg.inv(self.mix) / self.scale
+    def _unmixed(self):
+        """dz/dw (d, d), w = mix z."""
+        return np.eye(len(self.scale)) if self.mix is None else np.linalg.inv(self.mix)
+
+    def _mixed(self, z):
+        """w = mix z of rows (n, d)."""
+        return z if self.mix is None else z @ self.mix.T
+
+    def _slopes(self, z):
+        """In each column dw/dx, the slope of its logarithm, and the slope of that, (n, d), 1/[x], 1/[x], 1/[x]^2; scalars 0 without a tail."""
+        if self.tail is None:
+            return np.broadcast_to(1 / self.scale, np.shape(z)), 0.0, 0.0
+        w = self._mixed(z) / self.tail
+        sech, tanh, unit = np.exp(-_log_cosh(w)), np.tanh(w), self.tail * self.scale
+        # dw/dy = sech w, so d log(dw/dy) / dy = -tanh(w) sech(w) / c, and its slope (tanh^2 - sech^2) sech^2 / c^2
+        return sech / self.scale, -tanh * sech / unit, (tanh**2 - sech**2) * (sech / unit) ** 2
 
     def to_standard(self, x):
-        """z = (x - mean) / scale of rows x (n, d) in the user's units, without correlations if there is a mix."""
-        z = (samples("to_standard", x, len(self.mean)) - self.mean) / self.scale
-        return z if self.mix is None else np.linalg.solve(self.mix, z.T).T
+        """z of rows x (n, d) in the user's units: (x - mean) / scale, what is far drawn in if there is a tail, without correlations if a mix."""
+        w = (samples("to_standard", x, len(self.mean)) - self.mean) / self.scale
+        w = w if self.tail is None else self.tail * np.arcsinh(w / self.tail)
+        return w if self.mix is None else np.linalg.solve(self.mix, w.T).T
 
     def to_data(self, z):
-        """x = mean + scale z, or mean + scale (mix z), of standardised rows z (n, d)."""
-        z = samples("to_data", z, len(self.mean), name="z")
-        return self.mean + self.scale * (z if self.mix is None else z @ self.mix.T)
+        """x of standardised rows z (n, d): mean + scale y, y = mix z, or tail sinh(mix z / tail)."""
+        w = self._mixed(samples("to_data", z, len(self.mean), name="z"))
+        return self.mean + self.scale * (w if self.tail is None else self.tail * np.sinh(w / self.tail))
 
     def energy(self, model, x, *, sigma=None):
         """-log p(x) up to the network's log Z, per unit of x (n,)."""
-        return model.energy(self.to_standard(x), sigma=sigma) + self.log_volume
+        z = self.to_standard(x)
+        return model.energy(z, sigma=sigma) + self.log_volume(z)
 
     def logpdf(self, model, x):
         """log p(x), nats per unit of x (n,); of a conditional network at the least level. ValueError where it has none, with the reason."""
-        sigmas = self.sigma if model.conditional else None
-        log_p, how = log_density(model, self.to_standard(x), sigmas=sigmas, support=self.standard_support)
+        sigmas, z = self.sigma if model.conditional else None, self.to_standard(x)
+        log_p, how = log_density(model, z, sigmas=sigmas, support=self.standard_support)
         if log_p is None:
             raise ValueError(f"logpdf: {model!r} has no log density here: {how['why']}.")
-        return log_p - self.log_volume
+        return log_p - self.log_volume(z)
 
     def score(self, model, x, *, sigma=None):
-        """Gradient of log p in x at rows x (n, d) in the user's units, 1/[x]: score_z dz/dx."""
-        score = model.score(self.to_standard(x), sigma=sigma)
-        return score / self.scale if self.mix is None else score @ self.slope
+        """Gradient of log p in x at rows x (n, d) in the user's units, 1/[x]: score_z dz/dx, and the gradient of log |det dz/dx|."""
+        z = self.to_standard(x)
+        score, (slope, bend, _) = model.score(z, sigma=sigma), self._slopes(z)
+        return (score if self.mix is None else score @ self._unmixed) * slope + bend
 
     def trace(self, model, x, *, sigma=None):
-        """Trace of that score's Jacobian (n,), 1/[x]^2: sum_i v_i^T J v_i, v_i = dz/dx_i, along d directions."""
+        """Trace of that score's Jacobian (n,), 1/[x]^2: sum_i (dw_i/dx_i)^2 v_i^T J v_i, v_i = dz/dw_i, along d directions; with a tail
+        more, by the product rule."""
         z = self.to_standard(x)
         n, d = z.shape
-        out, size = np.empty(n), max(1, NUMBERS // d**2)
+        out, size, unmixed, tail = np.empty(n), max(1, NUMBERS // d**2), self._unmixed, self.tail is not None
         for start in range(0, n, size):
             at = slice(start, min(n, start + size))
-            rows = np.broadcast_to(self.slope.T[:, None], (d, at.stop - at.start, d))
+            rows = np.broadcast_to(unmixed.T[:, None], (d, at.stop - at.start, d))
             told = sigma if np.ndim(sigma) == 0 else sigma[at]
-            out[at] = model.evaluate(z[at], score=False, curvature=rows, sigma=told).curvature.sum(0)
+            found = model.evaluate(z[at], score=tail, curvature=rows, sigma=told)
+            slope, bend, more = self._slopes(z[at])
+            out[at] = (found.curvature.T * slope**2).sum(axis=1)
+            if tail:
+                out[at] += (found.score @ unmixed * slope * bend + more).sum(axis=1)
         return out
+
+
+def _log_cosh(a):
+    """log cosh a, also where cosh is no number."""
+    return np.logaddexp(a, -a) - np.log(2)
 
 
 def _words(end):
@@ -144,8 +181,7 @@ def _numbers(end, none):
 def save_fitted(path, model, units, ladder=None):
     """Write a network, its units and the `Ladder` that ends with it, if any, to one plain npz file, whole or not at all."""
     entries = {"columns": np.array(units.columns, str), "mean": units.mean, "scale": units.scale, "sigma": units.sigma}
-    if units.mix is not None:
-        entries["mix"] = units.mix
+    entries |= {name: part for name in ("mix", "tail") if (part := getattr(units, name)) is not None}
     if units.grid is not None:
         entries |= units.grid._asdict()
     if units.support is not None:
@@ -225,8 +261,11 @@ def units_of(data, d, refuse):
         mix.shape == (d, d) and mix.dtype == float and np.isfinite(mix).all() and (np.diag(mix) > 0).all()
     ):
         raise refuse(f"has a mix of columns that does not fit a network of dimension {d}")
-    grid = _grid(data, d, refuse)
-    return Units(tuple(map(str, columns)), mean, scale, sigma if sigma.ndim else float(sigma), support, mix, grid)
+    grid, tail = _grid(data, d, refuse), data.get("data_tail")
+    if tail is not None and not (tail.shape == () and tail.dtype == float and NEAR < tail < FAR and support is None):
+        raise refuse("has a tail that is no positive number, or one within ends")
+    told = sigma if sigma.ndim else float(sigma), support, mix, grid, None if tail is None else float(tail)
+    return Units(tuple(map(str, columns)), mean, scale, *told)
 
 
 def _grid(data, d, refuse):

@@ -104,7 +104,7 @@ def tempered_langevin(target, n, start=None, *, sigma=None, n_levels=100, n_step
     TypeError, ValueError
         As `annealed_importance_sampling`.
 
-    Source: Del Moral, Doucet & Jasra (2006), JRSS B 68:411-436, section 3.3.2.3 for these weights.
+    Source: Del Moral, Doucet & Jasra (2006), JRSS B 68:411-436, for these weights.
     Test: test_annealing.py::test_modes_far_apart_get_their_weights
     """
     way = _Way("tempered_langevin", target, start, sigma, n_levels, n_steps, rng)

@@ -66,8 +66,8 @@ def effective_sample_size(trace):
     ValueError
         If trace is not (t, n, d) with t >= 4 and n >= 1.
 
-    Source: Geyer (1992), Statist. Sci. 7:473-483, section 3.3; for several chains Vehtari, Gelman, Simpson, Carpenter &
-    Buerkner (2021), Bayesian Anal. 16:667-718, section 3.2.
+    Source: Geyer (1992), Statist. Sci. 7:473-483; for several chains Vehtari, Gelman, Simpson, Carpenter &
+    Buerkner (2021), Bayesian Anal. 16:667-718.
     Test: test_langevin.py::test_effective_sample_size_of_an_autoregression
     """
     x = _halves("effective_sample_size", trace)
@@ -183,14 +183,14 @@ def stein_kernel(x, score_x, y, score_y, *, kernel="imq", bandwidth=1.0):
     y, score_y : (m, d) arrays
     kernel : "imq" or "gaussian"
         k = (1 + r^2/h^2)^(-1/2), whose discrepancy controls weak convergence for distantly
-        dissipative targets (a log density that falls like a square far out; Gorham & Mackey 2017, Theorem 8), or exp(-r^2 / (2 h^2)), r = |x - y|.
+        dissipative targets (a log density that falls like a square far out; Gorham & Mackey 2017), or exp(-r^2 / (2 h^2)), r = |x - y|.
     bandwidth : positive float, h, [x]
 
     Returns
     -------
     u : (n, m) array, 1/[x]^2
 
-    Source: Liu, Lee & Jordan (2016), ICML, Theorem 3.6; Gorham & Mackey (2017), ICML, for the IMQ kernel.
+    Source: Liu, Lee & Jordan (2016), ICML; Gorham & Mackey (2017), ICML, for the IMQ kernel.
     Test: test_diagnostics.py::test_the_stein_kernel_by_differences
     """
     from scipy.spatial.distance import cdist
@@ -255,8 +255,8 @@ def kernel_stein_discrepancy(
     ValueError
         If x has fewer than two different rows, or an option is unknown.
 
-    Source: Liu, Lee & Jordan (2016), ICML, section 4, statistic and multinomial bootstrap; Chwialkowski, Strathmann & Gretton
-    (2016), ICML, section 3, the wild one.
+    Source: Liu, Lee & Jordan (2016), ICML, statistic and multinomial bootstrap; Chwialkowski, Strathmann & Gretton
+    (2016), ICML, the wild one.
     Test: test_diagnostics.py::test_the_level_of_the_tests
     """
     where = "kernel_stein_discrepancy"

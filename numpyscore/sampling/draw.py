@@ -142,7 +142,7 @@ def _too_wide(levels):
     if variance < (1 + WIDER) * right:
         return ""
     return (
-        f"{len(levels) - 1} step{'s' * (len(levels) > 2)} of the reverse diffusion leave samples too wide, a column of variance 1 with "
+        f"{len(levels) - 1} {'steps' if len(levels) > 2 else 'step'} of the reverse diffusion {'leave' if len(levels) > 2 else 'leaves'} samples too wide, a column of variance 1 with "
         f"{variance / right:.2g}: take more (default {LEVELS} levels), or method flow"
     )
 

@@ -308,7 +308,7 @@ def bits_per_dimension(log_p, dim, *, scale=1.0):
     -------
     bits : (n,) array
 
-    Source: dequantisation and its bound, Theis, van den Oord & Bethge (2016), ICLR, arXiv:1511.01844, section 3.1.
+    Source: dequantisation and its bound, Theis, van den Oord & Bethge (2016), ICLR, arXiv:1511.01844.
     Test: test_flow.py::test_bits_are_those_of_the_raw_data
     """
     where = "bits_per_dimension"

@@ -44,7 +44,7 @@ def langevin_step(x, score, step, eps):
     step : positive float, [x]^2
     eps : (n, d) array, unit normal noise
 
-    Source: Roberts & Tweedie (1996), Bernoulli 2:341-363, section 1.4.1, with their h = 2 step.
+    Source: Roberts & Tweedie (1996), Bernoulli 2:341-363, with their h = 2 step.
     Test: test_langevin.py::test_a_step_is_what_it_says
     """
     return x + step * score + math.sqrt(2 * step) * eps
@@ -65,7 +65,7 @@ def log_acceptance(x, log_p, score, y, log_p_y, score_y, step):
         The same at the proposal.
     step : positive float, tau, [x]^2
 
-    Source: Roberts & Tweedie (1996), Bernoulli 2:341-363, section 1.4.2.
+    Source: Roberts & Tweedie (1996), Bernoulli 2:341-363.
     Test: test_langevin.py::test_the_metropolis_ratio_is_that_of_normal_densities
     """
     forth, back = y - x - step * score, x - y - step * score_y

@@ -55,6 +55,7 @@ OTHERS = {  # theirs, key
     "no two rows": (S * (np.arange(7) > 1)[:, None], "no score for some rows"),
     "weights": (S * RNG.uniform(0.5, 2, (7, 1)), "factor of each row"),
     "a matrix": (S @ RNG.standard_normal((3, 3)), "other coordinates"),
+    "covariance": (S @ np.cov(X.T), "preconditioned"),
     "a rotation": (S @ np.linalg.qr(RNG.standard_normal((3, 3)))[0], "rotated"),
     "single precision": (S.astype(np.float32).astype(float), "precision"),
     "nearly": (S + 1e-5 * RNG.standard_normal(S.shape), "inaccurate"),
@@ -77,6 +78,21 @@ def test_equal_fields_are_right_and_others_of_noise_are_explained_by_nothing():
     assert [e.key for e in read(S)] == ["right"] and [e.key for e in read(S + 0.9 * DOUBT)] == ["right"]
     for seed in range(20):
         assert read(np.random.default_rng(seed).standard_normal(S.shape)) == []
+
+
+def test_one_row_has_no_factor_for_each_dimension_unless_some_are_right():
+    keys = lambda factors: {e.key for e in read_field(S[:1] * factors, S[:1], DOUBT)}
+    assert "scale of some dimensions" in keys([2.3, 1, 1]) and not keys([2.3, 3.1, 5.7]) and not keys([0, 3.1, 5.7])
+
+
+def test_rows_of_one_length_are_normalised_and_not_clipped():
+    short = 0.1 * S / np.linalg.norm(S, axis=1, keepdims=True)
+    assert [e.key for e in tied(read(short))] == ["normalised"]
+
+
+def test_a_shift_is_no_round_off_however_small():
+    """One constant explains it; round-off of single precision, of the same size, leaves every difference open."""
+    assert {e.key for e in tied(read(S + 3e-8))} == {"constant shift"}
 
 
 def test_what_the_numbers_do_not_decide_is_a_tie():

@@ -97,6 +97,12 @@ def test_the_right_gradient_passes_and_its_blocks_need_no_explanation():
     ]
 
 
+def test_blocks_in_each_others_place_with_one_parameter_between():
+    reference = THETA[:9]
+    (found,) = blocks(reference, reference[[0, 5, 6, 7, 4, 1, 2, 3, 8]])
+    assert found.key == "swapped blocks" and "theta[1:4] and theta[5:8]" in found.sentence, found
+
+
 def test_no_explanation_is_invented_for_random_gradients():
     """Of 300 gradients of noise, none is a transposed or exchanged block, or a few stretches with a factor."""
     rng = np.random.default_rng(2)
@@ -192,12 +198,24 @@ def test_a_gradient_of_zero_where_the_loss_is_flat_is_said_to_decide_nothing():
         (np.cosh, slopes, START, ValueError, "6 numbers, expected one"),
         (plain, slopes, np.full(6, np.nan), ValueError, "theta"),
         (plain, slopes, np.zeros(0), ValueError, "theta is empty"),
+        (lambda t: plain(t) + 1j, slopes, START, ValueError, "complex number"),
     ],
 )
 def test_misuse_names_the_argument(loss, gradient_of, theta, error, words):
     with pytest.raises(error, match="check_gradient") as raised:
         check_gradient(loss, gradient_of, theta)
     assert words in str(raised.value)
+
+
+def test_a_gradient_that_accumulates_is_told_at_its_second_call():
+    total = np.zeros(6)
+
+    def accumulating(theta):
+        total[:] += slopes(theta)
+        return total.copy()
+
+    report = check_gradient(plain, accumulating, START)
+    assert report.verdict == "FAIL" and report.name == "accumulated gradient", report
 
 
 def test_random_losses_are_seeded_and_one_that_is_not_decides_nothing():

@@ -1,6 +1,7 @@
 """Faults that an examination from outside found in the checks: right code accused, wrong code passed, a mistake called by another's name."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -561,3 +562,48 @@ def test_a_target_made_of_other_noise_is_named():
         return np.mean(square(fn.score(x + sigma * noise) + noise / sigma) ** 1.5)
 
     assert ns.check_loss(cubed, objective="denoising").name == "not a square"
+
+
+def test_a_list_of_each_sample_s_loss_is_their_mean_and_a_tuple_is_a_loss_with_other_things():
+    """Numbers in a list were taken for a loss and what comes with it: the first sample alone."""
+    rows = lambda fn, x: [0.5 * (s @ s) + np.trace(J) for s, J in zip(fn.score(x), fn.jacobian(x), strict=True)]
+    assert ns.check_loss(rows, objective="implicit").verdict == "PASS"
+    assert ns.check_loss(lambda fn, x: (np.mean(rows(fn, x)), 7.0, "other"), objective="implicit").verdict == "PASS"
+    assert ns.check_loss(lambda fn, x: rows(fn, x)[:1] * len(x), objective="implicit").verdict == "FAIL"  # control
+
+
+def test_scaled_noise_is_not_eps_where_eps_was_said():
+    """fn learns sigma eps; a sampler that takes it for eps is off by sigma. It passed, with a note."""
+
+    def loss(fn, x, sigma, rng, scaled=True):
+        noise = sigma * rng.standard_normal(x.shape)
+        return np.mean((fn(x + noise) - (noise if scaled else noise / sigma)) ** 2)
+
+    report = ns.check_loss(loss, objective="denoising", predicts="eps")
+    assert report.verdict == "FAIL" and report.name == "another parametrisation", report
+    assert "sigma eps, and is meant to predict eps" in report.diagnosis
+    right = lambda fn, x, sigma, rng: loss(fn, x, sigma, rng, scaled=False)
+    assert ns.check_loss(right, objective="denoising", predicts="eps").verdict == "PASS"
+    assert ns.check_loss(loss, objective="denoising", model="noise").verdict == "PASS"  # nothing was said of its size
+    made = lambda f: ns.check_loss(loss, objective="denoising", score_of=f)
+    assert made(lambda out, y, sigma: -out / sigma[:, None] ** 2).verdict == "PASS"
+    for wrong, words in (  # level has one number a row
+        (
+            lambda out, y, sigma: -out / sigma**2,
+            r"score_of raised ValueError: .*; it is given out and y of shape \(4, 3\) and level \(4,\)",
+        ),
+        (lambda out, y, sigma: (-out / sigma[:, None] ** 2).sum(1), r"score_of returned shape \(4,\); it is given"),
+    ):
+        report = made(wrong)
+        assert report.verdict == "INCONCLUSIVE" and re.match(words, report.diagnosis), report
+
+
+@pytest.mark.parametrize("price, words", [(0.3, "where lambda stands"), (1.0, "the trace is 2 times")])
+def test_a_regulariser_that_became_a_part_of_the_trace_is_named(price, words):
+    """It was said that the squared score times 1/2 stands in place of the square, which is the same."""
+
+    def loss(fn, x, lam):
+        return np.mean(0.5 * square(fn.score(x)) + (1 + (lam if price == 0.3 else price)) * fn.trace(x))
+
+    report = ns.check_loss(loss, objective="regularised")
+    assert report.verdict == "FAIL" and report.name == "no regulariser" and words in report.diagnosis, report

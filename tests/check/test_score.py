@@ -56,6 +56,16 @@ def test_wrong_scores_are_told_what_they_are(name):
     assert report.verdict == "FAIL" and words in report.diagnosis, report
 
 
+def test_shapes_and_places_are_said():
+    turned = check_score(lambda x: score(x).T, energy=energy, x=X)
+    assert turned.verdict == "FAIL" and "(3, 9) (transposed?) where (9, 3) was expected" in turned.diagnosis, turned
+    short = check_score(lambda x: score(x)[:, :2], energy=energy, x=X)
+    assert short.verdict == "FAIL" and "returned (9, 2) where (9, 3) was expected" in short.diagnosis, short
+    line = check_score(lambda x: x, energy=lambda x: x[:, 0] ** 2 / 2, x=X[:, :1])
+    assert line.name == "sign" and line.worst.place.endswith(", dim 0"), line
+    assert check_score(lambda x: 0 * x, energy=lambda x: 0 * x[:, 0], x=X)  # flat, and nothing off by anything
+
+
 def test_log_p_that_is_an_energy_is_told_so():
     report = check_score(NET.score, logpdf=NET.energy, x=X)
     assert report.verdict == "FAIL" and "your log p is an energy: pass it as energy=" in report.diagnosis, report
@@ -68,6 +78,18 @@ def test_an_energy_that_is_not_finite_at_a_point_decides_nothing(value):
     for of in (score, lambda x: -score(x)):
         report = check_score(of, energy=cut, x=X)
         assert report.verdict == "INCONCLUSIVE" and f"the energy is {value} at x[" in report.diagnosis, report
+
+
+def test_extreme_numbers_have_names_too():
+    """Of scores near 1e-150 the squares are 0: a factor ended in "SVD did not converge"."""
+    for scale in (1e-150, 1e60):
+        assert check_score(score, energy=energy, x=scale * X)
+        report = check_score(lambda x: 2 * score(x), energy=energy, x=scale * X)
+        assert report.verdict == "FAIL" and report.name == "scale", report
+    flat = check_score(score, energy=energy, x=np.zeros((4, 3)))  # was "computed in half precision"
+    assert flat.verdict == "INCONCLUSIVE" and "the score is zero to all digits" in flat.diagnosis, flat
+    signs = check_score(lambda x: x < 0, energy=energy, x=X)
+    assert signs.verdict == "FAIL" and signs.summary.endswith("bool out, 2596 energy evaluations"), signs
 
 
 def test_rtol_allows_a_factor_and_a_larger_one_keeps_its_name():
@@ -138,6 +160,8 @@ def test_conservative_scores_and_others():
     assert flat.verdict == "FAIL" and flat.name == "shape", flat
     turned = lambda x: score(x) + 1e-4 * x @ TURN
     assert check_conservative(turned, x=X, rtol=1e-2)
+    with pytest.raises(ValueError, match="check_conservative: rtol"):
+        check_conservative(turned, x=X, rtol=0.0)
     report = check_conservative(turned, x=X)
     assert report.verdict == "FAIL" and report.name == "not a gradient" and "beside d s_" in report.worst.place, report
     coarse = check_conservative(lambda x: score(x) + 1e9, x=X)  # the offset takes nine of sixteen digits
@@ -149,7 +173,7 @@ def test_a_score_that_claims_no_energy_is_told_how_far_it_is_from_one():
     report = check_conservative(lambda x: score(x) + x @ TURN, x=X, claimed=False)
     share = np.linalg.norm(TURN) / np.linalg.norm(TURN - P)
     assert report and abs(report.details["antisymmetric"] - share) < 1e-9, report
-    assert f"{share:.2g} of its Jacobian" in report.notes[0], report
+    assert f"{share:.2g} of its Jacobian" in report.notes[0] and not report.diagnosis, report
     assert not check_conservative(score, x=X, claimed=False).notes
 
 

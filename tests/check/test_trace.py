@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from numpyscore import EnergyMLP, check_trace
+from numpyscore.check.functions import Function
+from numpyscore.check.trace import kink
+from numpyscore.numerics.differences import widths
 
 X = 0.4 + np.random.default_rng(1).standard_normal((9, 3)) * [0.5, 1.0, 2.0]
 W = np.random.default_rng(4).standard_normal((3, 3))
@@ -40,6 +43,10 @@ def test_exact_traces_and_their_shapes():
     assert check_trace(lambda x: trace(x)[:, None], score=score, x=X)
     flat = check_trace(score, score=score, x=X)
     assert flat.verdict == "FAIL" and flat.name == "shape" and "trace returned (9, 3)" in flat.diagnosis, flat
+    doubled = check_trace(lambda x: 2 * trace(x), score=score, x=X)
+    assert doubled.name == "scale" and doubled.worst.place in {f"x[{i}]" for i in range(9)}, (
+        doubled
+    )  # a trace has no dim
     other = check_trace(trace, score=lambda x: score(x)[:, 0], x=X)
     assert other.verdict == "FAIL" and "score returned (9,)" in other.diagnosis, other
     assert check_trace(lambda x: 0 * x[:, 0], score=lambda x: 0 * x, x=X)
@@ -116,8 +123,13 @@ WRONG = {  # directions, factor, the name and words of it
     "four probes summed": (signs, 4.0, "summed over probes", "4 times the trace"),
     "times d": (signs, 3.0, "multiplied by d", "or, with 3 probes, their sum"),
     "unit length": (lambda rng, shape: np.eye(3)[rng.integers(3, size=shape[0])], 1.0, "unit-length directions", "divided by d"),
-    "a factor": (signs, 0.8, "scale", "0.8"),
+    "a factor": (signs, 0.8, "scale", "times the trace"),
     "twelve uniform": (lambda rng, shape: rng.random(shape) - 0.5, 1.0, "variance of the directions", "1/12 I"),
+    "uniform to sqrt 2": (lambda rng, shape: rng.uniform(-(2**0.5), 2**0.5, shape), 1.0, "variance of the directions", "2/3 I"),
+    "from 1/2 to 3/2": (lambda rng, shape: rng.random(shape) + 0.5, 1.0, "directions not centred", "1/12 of the trace plus 1 of the sum"),
+    "1/2 and 3/2": (lambda rng, shape: rng.integers(2, size=shape) + 0.5, 1.0, "directions not centred", "1/4 of the trace plus 1 of the sum"),
+    "from 0 to 1": (lambda rng, shape: rng.random(shape), 1.0, "directions not centred", "(numbers from 0 to 1)"),
+    "0 and 1": (lambda rng, shape: rng.integers(2, size=shape), 1.0, "directions not centred", "0 and 1 in place of -1 and 1"),
     "anisotropic": (lambda rng, shape: signs(rng, shape) * [2.0, 0.5, 1.0], 1.0, "biased", "not isotropic"),
     "squares from 0 to 1": (lambda rng, shape: 1.5 * rng.random(shape) ** 2, 1.0, "directions not centred", "a generator of numbers from 0 to 1"),
 }  # fmt: skip
@@ -126,8 +138,10 @@ WRONG = {  # directions, factor, the name and words of it
 @pytest.mark.parametrize("name", WRONG)
 def test_the_law_of_wrong_directions_is_named(name):
     draw, factor, key, words = WRONG[name]
-    report = check_trace(estimator(draw, factor), score=score, x=X, n_calls=600)
+    report = check_trace(estimator(draw, factor), score=score, x=X, n_calls=300)
     assert report.verdict == "FAIL" and report.name == key and words in report.diagnosis, report
+    row = int(report.worst.place[2])
+    assert report.worst.place == f"x[{row}], mean of 300 calls" and abs(report.worst.reference - trace(X)[row]) < 1e-9
 
 
 def test_directions_that_differ_on_both_sides_average_to_nothing():
@@ -148,7 +162,23 @@ def test_a_mean_that_is_no_multiple_is_called_by_no_whole_number_near_it():
 def test_noise_that_drowns_the_trace_says_how_many_calls_would_settle_it():
     noisy = lambda x, rng: trace(x) + 30 * rng.standard_normal(len(x))
     report = check_trace(noisy, score=score, x=X, n_calls=20)
-    assert report.verdict == "INCONCLUSIVE" and int(report.diagnosis.split("n_calls=")[1]) > 200, report
+    assert report.verdict == "INCONCLUSIVE" and report.name == "unresolved", report
+    needed = (
+        1.3 * 20 * (report.resolution / 0.25) ** 2
+    )  # an error falls as the root of their number, and a PASS needs a quarter
+    told = int(report.diagnosis.split("n_calls=")[1])
+    assert 0 <= told - needed <= 100 and told % 100 == 0 and needed > 200, report
+
+
+@pytest.mark.parametrize(
+    "J", [np.zeros((3, 3)), np.array([[1.0, 2, 0], [2, -1, 0], [0, 0, 0]])], ids=["flat", "saddle"]
+)
+def test_a_trace_of_zero_asks_for_other_points_and_not_for_1e32_calls(J):
+    of = lambda x, rng: np.einsum("ni,ij,nj->n", v := signs(rng, x.shape), J, v) + 1e-3 * rng.standard_normal(len(x))
+    report = check_trace(of, score=lambda x: 1 + x @ J, x=X)
+    assert (
+        report.verdict == "INCONCLUSIVE" and "next to nothing" in report.diagnosis and "n_calls" not in report.diagnosis
+    ), report
 
 
 # ------------------------------------------------------------------------------- jumps
@@ -162,3 +192,32 @@ def test_a_jump_of_the_score_is_found_between_two_points_and_none_where_it_is_no
         assert check_trace(lambda x: 1 / x[:, 0] ** 2, score=lambda x: -1 / x, x=points)  # no jump, no number at 0
     steep = lambda x: -np.tanh(x / 1e-2)  # rises within a 50th of the interval, and does not jump
     assert check_trace(lambda x: -1e2 / np.cosh(x[:, 0] / 1e-2) ** 2, score=steep, x=points[:2]).name != "kink"
+
+
+@pytest.mark.parametrize("share, found", [(3e-4, True), (3e-5, False)])
+def test_a_jump_is_one_from_a_ten_thousandth_of_the_largest_score_and_is_looked_for_between_the_points_alone(
+    share, found
+):
+    asked = []
+
+    def bent(x):
+        asked.append(x)
+        return np.array([-2.0, 0.0]) - share * 2.0 * (x[:, :1] > 0.3) * [1.0, 0.0]
+
+    points = np.array([[-1.0, 0.5], [2.0, 0.1], [1.9, 0.2]])
+    seen = kink(Function("check_trace", "score", bent), points)
+    every = np.concatenate(asked)
+    assert np.all(every >= points.min(0) - 1e-12) and np.all(every <= points.max(0) + 1e-12)
+    assert (seen is not None) == found
+    if found:
+        at, jump, width = seen
+        assert abs(at[0] - 0.3) <= 2 * width < 1e-10 and abs(jump / (2 * share) - 1) < 1e-6
+
+
+def test_of_one_point_the_jump_is_looked_for_beside_it():
+    point = np.array([[0.2]])
+    reach = 2 * float(widths(point)[0])
+    for share, found in ((0.9, True), (1.1, False)):
+        edge = 0.2 + share * reach
+        seen = kink(Function("check_trace", "score", lambda x, edge=edge: -np.sign(x - edge)), point)
+        assert (seen is not None) == found and (seen is None or (seen[1] == 2 and abs(seen[0][0] - edge) < 1e-9))

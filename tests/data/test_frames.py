@@ -17,6 +17,13 @@ def test_names_and_numbers_come_through():
     assert is_frame(Frame(a=[1])) and not is_frame(np.ones((2, 2))) and not is_frame(ns.old_faithful())
 
 
+def named(*names):
+    """A frame with these names, which need not be text, or differ as text."""
+    frame = Frame()
+    frame.entries = dict.fromkeys(names, np.ones(2))
+    return frame
+
+
 @pytest.mark.parametrize(
     "frame, said",
     [
@@ -24,6 +31,8 @@ def test_names_and_numbers_come_through():
         (Frame(a=[1, 2], day=np.array(["2026-01-01"] * 2, "M8[D]")), "no numbers: day"),
         (Frame(a=[1, np.nan], b=np.array([None, 2], object)), r"columns a \(1\), b \(1\).*dropna"),
         (Frame(b=[1, np.inf]), r"infinite entries in columns b \(1\)"),
+        (Frame(a=np.array([1, {}], object)), "no numbers: a"),
+        (named(1, "1"), "the columns 1 come twice"),
     ],
 )
 def test_what_is_no_number_is_told_by_column_with_its_cure(frame, said):

@@ -24,6 +24,7 @@ from numpyscore.derivations import (
     selected,
     verify,
 )
+from numpyscore.derivations.boundary import Both
 from numpyscore.derivations.integration_by_parts import Kinked, constant
 from numpyscore.derivations.means import Mean, MonteCarlo
 from numpyscore.derivations.steps import judge, twins
@@ -395,3 +396,90 @@ def test_records_survive_json():
     (v,) = verify(density="exponential", only="boundary term")[:1]
     record = json.loads(json.dumps(v.to_dict(), allow_nan=False))
     assert record["verdict"] == "fails as predicted" and record["hypotheses"][0]["holds"] is False
+
+
+# ---- the numbers that were worked out elsewhere, to the digits that were printed
+
+
+def verdict_of(name, subject):
+    """The verdict of an example or a counterexample on one of its settings."""
+    (step,) = [s for s in OWN if s.name == name]
+    (sides,) = [sides for about, sides in settings_of(step, 0) if about == subject]
+    return judge(step, sides)
+
+
+def assert_printed(got, printed):
+    """Equal to half a unit of the last digit of a string, and 8 eps of the number: what the shortest decimals leave."""
+    mantissa, _, exponent = printed.lower().partition("e")
+    digits = len(mantissa.partition(".")[2]) - int(exponent or 0)
+    assert abs(got - float(printed)) <= 0.5 * 10.0**-digits + 2e-15 * abs(float(printed)), (got, printed)
+
+
+NUMBERS = [
+    # the price of each loss
+    ("the weight of far modes by the implicit loss", "m = 1", "left", "1.66298"),
+    ("the weight of far modes by the implicit loss", "m = 2", "left", "9.42281"),
+    ("the weight of far modes by the implicit loss", "m = 3", "left", "139.5215"),
+    ("the weight of far modes by the implicit loss", "m = 4", "left", "5542.807"),
+    ("the price of a weight", "mean, h = x", "left", "3.141592653590"),
+    ("the price of a weight", "mean, h = x^2", "left", "7.00000000000"),
+    ("the price of a weight", "variance, h = x", "left", "2.748893571891"),
+    ("the price of a weight", "variance, h = x^2", "left", "4.666666666667"),
+    ("score matching taken for efficient", "h = x, mean", "right", "2.751938"),
+    ("the Stein-kernel weight costs nothing", "mean -2", "left", "8.750506403853"),
+    ("the Stein-kernel weight costs nothing", "mean 0", "left", "2.751938393884"),
+    ("the Stein-kernel weight costs nothing", "mean 1.5", "left", "1.294409943970"),
+    # why the boundary term vanishes, and gamma data
+    ("the equality case of the boundary theorem", "Student t, 3 degrees of freedom", "left", "-6.6159467"),
+    ("the boundary theorem", "a = 3, flux through +-1e8", "left", "0.000000066159"),
+    ("gamma data of shape two", "k = 2, s = .5/x - 1", "gap", "-0.5"),
+    ("an explicit loss that is infinite where the implicit one is not", "x = 1e-12", "left", "0.50000000000"),
+    # scores and densities; .2 log .4 + .8 log 1.6 = .192744757021757...
+    ("equal scores need not mean equal densities", "weights .2/.8 and .5/.5", "left", "0.192744757022"),
+    ("the logarithm to base ten", "N(0, 1), N(0, 2)", "gap", "0.122841392446"),
+    # noise
+    ("two targets of one score", "v = 1, sigma = 0.3: -eps/sigma", "left", "10.193679918451"),  # 1 / (.09 * 1.09)
+    ("two targets of one score", "v = 1, sigma = 0.3: clean score", "left", "0.082568807339"),  # .09 / 1.09
+    ("two targets of one score", "v = 1, sigma = 1: -eps/sigma", "left", "0.500000000000"),
+    ("two targets of one score", "v = 1, sigma = 1: clean score", "left", "0.500000000000"),
+    ("two targets of one score", "v = 2, sigma = 2: 1 + their mixture", "left", "1.000000000000"),  # a variance of 0
+    ("denoising survives kinks", "8 ReLU units, 3 samples", "gap", "0.00000000000000"),
+    # flow and diffusion: v = 1, T = 100, delta = .1
+    ("the losses bound the divergence of the reverse diffusion", "the bound in closed form", "left", "0.023076"),
+    ("the losses bound the divergence of the reverse diffusion", "the diffusion in closed form", "left", "0.008761"),
+    ("the losses do not bound the divergence of the flow", "delta = .1, T = 100", "left", "0.062479"),
+    ("a flow of a score that grows too fast", "s = x^3, sigma 0.5 to 2", "left", "0.203747"),
+    # noise shows far modes to each other
+    ("blindness to far modes", "m = 7.071", "left", "1.2e-11"),
+    ("noise shows far modes to each other", "sigma = 2", "left", "5.2e-4"),
+    ("noise shows far modes to each other", "sigma = 4", "left", "2.7e-3"),
+    ("noise shows far modes to each other", "sigma = 5", "left", "2.3e-3"),
+    ("noise shows far modes to each other", "sigma = 10", "left", "4.8e-4"),
+]
+
+
+@pytest.mark.parametrize("step, subject, side, printed", NUMBERS, ids=[f"{n[0]}, {n[1]}" for n in NUMBERS])
+def test_a_number_of_the_derivation(step, subject, side, printed):
+    assert_printed(getattr(verdict_of(step, subject), side), printed)
+
+
+def test_control_a_number_wrong_in_its_last_digit_is_told():
+    for _, _, _, printed in NUMBERS:
+        k = max(i for i, c in enumerate(printed.partition("e")[0]) if c.isdigit())
+        wrong = printed[:k] + str((int(printed[k]) + 2) % 10) + printed[k + 1 :]
+        with pytest.raises(AssertionError):
+            assert_printed(float(printed), wrong)
+
+
+def test_implicit_on_samples_is_at_the_mercy_of_a_mode_on_one_of_them():
+    """Gamma(8) data, 100 draws, a mode of width .003 and weight 1/1000 at the one that is furthest from the others: J_I falls by a
+    thousand, 1 / .003^2 of one row in 100, J_E hardly moves."""
+    p = ns.Gamma(8.0)
+    x = np.sort(p.sample(100, rng=0), axis=0)
+    alone = 1 + np.argmax(np.minimum(x[1:-1] - x[:-2], x[2:] - x[1:-1]))
+    model = Both(p, ns.Parzen(x[alone : alone + 1], 0.003), 1e-3)
+    J_I = lambda q: float(np.mean(ns.implicit_loss(q.score(x), q.trace(x))))
+    assert J_I(model) - J_I(p) == pytest.approx(
+        -1 / 0.003**2 / 100, rel=0.4
+    )  # the share of the mode there is 1 - p .003 sqrt(2 pi) 1e3
+    assert np.mean(ns.explicit_loss(model.score(x), p.score(x))) < 0.02

@@ -24,6 +24,9 @@ TABLES = {
     "one cell": ({"a": A, "b": ONE_CELL}, r"one cell, 1e\+06, makes 100% of the variance of b.*--robust"),
     "angles": ({"a": A, "wind": RNG.uniform(0, 360, 300)}, "wind fills 0 to 360, as degrees do"),
     "hours": ({"a": A, "hour": np.arange(300) % 24}, "hour fills 0 to 24, as hours do"),
+    "months": ({"a": A, "month": np.arange(300) % 12 + 1}, "month fills 1 to 12, as months do"),
+    "days": ({"a": np.tile(A, 4)[:1096] + np.arange(1096), "day": np.arange(1096) % 366 + 1}, "day fills 1 to 365, as days of the year do"),
+    "rounded shares": (dict(zip("abc", (100 * SHARES).round(1).T, strict=True)), "sum to 100 to within their rounding: a, b, c"),
     "one value": ({"a": A, "same": np.full(300, 7.0)}, "constant columns kept at scale 1: same"),
     "few rows": ({"a": A[:14], "b": B[:14]}, "14 rows in 2 columns are few: a Gaussian alone has 5 parameters"),
     "one cell of few": ({"a": np.append(A[:11], 99.0)}, "one cell, 99, makes 100% of the variance of a"),
@@ -55,6 +58,7 @@ def test_what_is_odd_is_said_with_the_names_of_the_columns(name):
         {"a": 1e9 + A, "b": 100 + A * B},
         {"a": 1e-300 * A, "b": B},
         {"a": 1e300 * A, "b": B},
+        {"a": (90 + B).round(1), "b": (90 - B + 0.2 * A).round(1)},
     ],
     ids=[
         "few, but not very few",
@@ -65,6 +69,7 @@ def test_what_is_odd_is_said_with_the_names_of_the_columns(name):
         "one of them very far",
         "tiny",
         "huge",
+        "nearly a constant sum",
     ],
 )
 def test_control_of_continuous_columns_nothing_is_said(table):
@@ -74,6 +79,10 @@ def test_control_of_continuous_columns_nothing_is_said(table):
 def test_one_cell_is_no_reason_to_see_an_end():
     table = {"h": np.where(np.arange(300) == 7, 1e6, 10 + A / 3)}
     assert [note for note in notes(table) if "close to 0" in note] == []
+
+
+def test_of_few_values_no_end_is_advised():
+    assert not any("close to 0" in note for note in notes({"a": A, "class": RNG.integers(0, 3, 300)}))
 
 
 def test_an_end_that_was_given_is_not_advised():
@@ -93,10 +102,17 @@ def test_whole_numbers_are_spread_evenly_and_found_again_by_rounding():
 def test_robust_scaling_is_by_quartiles_and_one_cell_does_not_rule_it():
     x = np.column_stack([A, ONE_CELL])
     _, z, units, notes = rows_of(x, robust=True)
-    quartiles = np.quantile(z, [0.25, 0.5, 0.75], axis=0)
+    y = (x - units.mean) / units.scale
+    quartiles = np.quantile(y, [0.25, 0.5, 0.75], axis=0)
     np.testing.assert_allclose(quartiles[1], 0, atol=1e-12)
     np.testing.assert_allclose(quartiles[2] - quartiles[0], 1.3489795, rtol=1e-12)
     assert units.scale[1] < 30 and not notes and rows_of(x)[2].scale[1] > 1e4
+    # beyond the quartiles logarithms: a cell at 1e5 quartiles is log(2e5) = 12 away
+    np.testing.assert_allclose(z, np.arcsinh(y), rtol=1e-14)
+    assert np.abs(y).max() > 1e4 and np.abs(z).max() < 15
+    # control: within ends the scale stays linear
+    inside = rows_of(np.abs(x), robust=True, within=True)
+    assert inside[2].tail is None and np.abs(inside[1]).max() > 1e4
 
 
 def test_the_values_that_a_column_takes_are_found_and_samples_are_rounded_to_them():

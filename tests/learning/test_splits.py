@@ -82,6 +82,13 @@ def test_folds_that_are_not_nested_choose_for_one_another():
         assert best_step(history, split.scored(k))[0] == 2 and split.run(5, history).stop == 3
     runs = [split.run(k, history) for k in range(split.runs)]
     assert len(runs) == 6 and len(runs[5].rows) == 52 and not runs[5].folds
+    # two ways: the second is better, but for fold 3, without whose rows the first is
+    split = Folds(52, 3, np.random.default_rng(0), ways=2)
+    other = lambda run, fold, step: honest(fold, step) - (0.0 if run < 5 else 9.0 if fold == 3 else -1.0)
+    history = history_of(split, other)
+    assert [split.chosen(history, k) for k in (None, 0, 3)] == [(1, 2), (1, 2), (0, 2)]
+    assert [split.run(k, history).way for k in (0, 4, 5, 9, 10)] == [0, 0, 1, 1, 1] and split.runs == 11
+    np.testing.assert_array_equal(split.run(7, history).folds[2], split.folds[2])
     for k, (tested, trained) in enumerate(split.tested()):
         np.testing.assert_array_equal(runs[k].folds[k], tested)
         np.testing.assert_array_equal(runs[k].rows, trained)

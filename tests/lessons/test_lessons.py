@@ -213,6 +213,15 @@ def test_what_an_answer_prints_is_kept_from_the_page(capsys):
     assert verdict("2.1", "print('here')\nreturn -(x - m) / v").state == "done" and capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize(
+    "lesson, e", [(a, b) for a, b in PAIRS if b.check is not None], ids=lambda one: getattr(one, "key", "")
+)
+def test_numpyscores_own_check_of_an_exercise_passes_its_solution_and_fails_known_mistakes(lesson, e):
+    with np.errstate(all="ignore"):
+        assert e.check(lesson.answers(e, e.solution)).verdict == "PASS"
+        assert any(e.check(lesson.answers(e, code)).verdict == "FAIL" for code in e.wrong)
+
+
 def test_numpyscores_own_checks_name_what_the_lists_do_not():
     found = verdict("3.4", "np.mean(0.5 * np.sum(np.abs(s), axis=1) + np.abs(trace))")
     assert found.state == "wrong" and "the sum of absolute scores times 1/2 and the absolute trace" in found.said

@@ -331,7 +331,7 @@ def test_chains_that_stand_still_are_said_to():
 def test_samples_of_few_steps_are_said_to_be_too_wide(method, capsys, tmp_path):
     """One step from 20 to 0.2 leaves a variance of 364 where 0.96 is right, as measured; two hundred say nothing (the control)."""
     one = draw(gaussian(True), 2000, sigmas=LEVELS, method=method, n_steps=1, rng=0)
-    found = re.search(r"1 step of the reverse diffusion leave samples too wide, .* with (\S+):", one.note)
+    found = re.search(r"1 step of the reverse diffusion leaves samples too wide, .* with (\S+):", one.note)
     assert found and 0.9 < float(found[1]) * VARIANCES[method][0] / one.samples.var() < 1.1
     assert draw(gaussian(True), 20, sigmas=LEVELS, method=method, rng=0).note == ""
     save_fitted(tmp_path / "net.npz", gaussian(True), UNITS)

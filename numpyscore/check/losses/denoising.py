@@ -54,7 +54,7 @@ class Parametrisation(NamedTuple):
 
 PARAMETRISATIONS = (
     Parametrisation("eps", "the noise eps", lambda c, s: (1, 0), lambda c, s: 1, "-fn/sigma"),
-    Parametrisation("eps", "the noise sigma eps", lambda c, s: (s, 0), lambda c, s: 1, "-fn/sigma^2"),
+    Parametrisation("sigma eps", "the noise sigma eps", lambda c, s: (s, 0), lambda c, s: 1, "-fn/sigma^2"),
     Parametrisation("sigma score", "sigma times the score, -eps", lambda c, s: (-1, 0), lambda c, s: 1, "fn/sigma"),
     Parametrisation("x", "the clean x", lambda c, s: (0, 1), lambda c, s: 1, "(c fn - x~)/sigma^2"),
     Parametrisation("v", "v = c eps - sigma x", lambda c, s: (c, -s), lambda c, s: c * c + s * s, "-x~ - (c/sigma) fn"),
@@ -197,7 +197,7 @@ def _convention(r, objective, said, only=None):
         text = f"another convention: fn predicts {row.name}, and the score is {row.score}; if your fn is meant to be the score itself, the target is wrong"
         pattern = f"loss = {factor(r.w, r.levels, r.rtol).text} x [1/2 |fn - target|^2] + constant, target {row.name}"
         scaled = () if K.one else (f"with that score, {conversion(K, objective)}",)
-        if row.key == "eps" and np.all(r.c == 1) and said != "noise" and only is None:
+        if row.key in ("eps", "sigma eps") and np.all(r.c == 1) and said != "noise" and only is None:
             text = f"noise or score: fn learns {row.name}; if that is meant, say model='noise': it is right, and the score is {row.score}. If fn is meant to be the score, the target is wrong, it should be -eps/sigma"
             return Naming(INCONCLUSIVE, text, pattern, scaled)
         return Naming(PASS, "", pattern, (text, *scaled))

@@ -38,7 +38,7 @@ CURVED = (
     (lambda x: 1 + x / 2),
 )  # a weight whose derivative is no constant, for losses that are told both
 PRONOUN = {"energy": "an", "score": "a"}
-PREDICTS = ("score", *dict.fromkeys(row.key for row in PARAMETRISATIONS if row.key not in ("edm", "sigma score")))
+PREDICTS = ("score", *dict.fromkeys(row.key for row in PARAMETRISATIONS if " " not in row.key and row.key != "edm"))
 
 
 def check_loss(

@@ -253,7 +253,10 @@ def _regulariser(F):
     of, lam = (lambda name: F[name].c if name in F else 0.0), OBJECTIVES["regularised"].numbers["lam"][1]
     b, price = of("square") + 2 * of("|s|^2"), of("square") + of("sum J_ii^2") / lam
     if not close(of("linear"), b, 1e-6):
-        return ""
+        if abs(price) > 1e-6 * abs(b):
+            return ""
+        where = ", where lambda stands" if close(of("linear"), b * (1 + lam), 1e-6) else ""
+        return f"no regulariser: lambda sum J_ii^2 is missing, and the trace is {said(of('linear') / b, 1e-6)} times what it should be{where}"
     if close(price, -b, 1e-6):
         return "sign of the regulariser: lambda sum J_ii^2 enters with the wrong sign; the loss has no minimum"
     return f"scale of the regulariser: lambda sum J_ii^2 is {said(price / b, 1e-6)} times what it should be beside the other terms"

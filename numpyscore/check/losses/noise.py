@@ -293,6 +293,17 @@ def _never(caller, kind, many, rng):
     )
 
 
+def _score_made(caller, learnt, points, level):
+    """What score_of makes of fn's answers (M, d) at points (M, d), and "" or why it is none."""
+    given = f"it is given out and y of shape {learnt.shape} and level {level.shape}; level[:, None] goes with each row"
+    try:
+        theirs = caller.known["score_of"](*map(caller.make, (learnt, points, level)))
+    except Exception as error:
+        return None, f"score_of raised {type(error).__name__}: {error}; {given}"
+    theirs = to_numpy(theirs, "what score_of returned")
+    return theirs, "" if theirs.shape == learnt.shape else f"score_of returned shape {theirs.shape}; {given}"
+
+
 def _by_score(caller, trials, r):
     """The `Naming` of a loss by the score that the user's sampler makes of what fn learns."""
     for t, trial in enumerate(trials):
@@ -300,8 +311,10 @@ def _by_score(caller, trials, r):
         points = r.of[here, 1]
         learnt = r.p[here, None] * trial.eps[points] + r.q[here, None] * trial.data[trial.row[points]]
         level = trial.sigma[points] if trial.told is None else trial.told[points]
-        theirs = caller.known["score_of"](*(caller.make(a) for a in (learnt, trial.points[points], level)))
-        theirs, right = to_numpy(theirs, "what score_of returned"), -trial.eps[points] / trial.sigma[points, None]
+        theirs, trouble = _score_made(caller, learnt, trial.points[points], level)
+        if trouble:
+            return Naming(INCONCLUSIVE, trouble, f"fn learns {denoising.in_words(r)}")
+        right = -trial.eps[points] / trial.sigma[points, None]
         before = right * trial.c[points, None]  # the score of x + (sigma/c) eps
         if min(np.abs(theirs - of).max() / np.abs(of).max() for of in (right, before)) > 1e-5:
             named = target_named(theirs, right, {"n": trial.setting.n, "d": trial.setting.d})

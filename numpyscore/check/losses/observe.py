@@ -136,7 +136,7 @@ class LossCaller:
         x = x.requires_grad_(True) if way["gradient"] else x
         model = asked if self.kind != "torch" else model_with_parameter(asked.of, scale, self.kind)
         with _uncompiled(self.kind) if self.uncompiled else contextlib.nullcontext():
-            value = _first(self.loss(model, x, *positional, **named))
+            value = _first(self.loss(model, x, *positional, **named), setting.n)
         if self.kind != "jax":  # whose arrays cannot be changed, and may be traced
             left = to_numpy(x).reshape(setting.x.shape)
             if not np.array_equal(left, setting.x.astype(left.dtype)):
@@ -280,8 +280,10 @@ def _signature(where, loss, objective, condition):
     return out
 
 
-def _first(value):
-    """A loss that comes with other things: the first of a tuple, `loss` of a record or dict."""
+def _first(value, n):
+    """A loss that comes with other things: the first of a tuple, `loss` of a record or dict; a list of n numbers is each sample's."""
+    if isinstance(value, list) and len(value) == n > 1 and all(np.ndim(v) == 0 for v in value):
+        return sum(value) / n
     if hasattr(value, "loss") and not hasattr(value, "detach"):
         return value.loss
     if isinstance(value, dict):
