@@ -677,3 +677,16 @@ def test_a_density_of_scale_two_without_its_half_may_be_two_densities():
     assert logistic.verdict == "FAIL" and "a density of scale 2 without its 1/2 (log det)" in logistic.diagnosis, (
         logistic
     )
+
+
+def test_noise_of_another_size_than_the_level_that_was_handed_is_called_that():
+    """sigma taken for a variance where the noise is added; it was "scale of the target", which is right."""
+
+    def loss(fn, x, sigmas, level, rng, power=0.5):
+        s, z = sigmas[level][:, None], rng.standard_normal(x.shape)
+        return np.mean(s**2 * (fn.score(x + s**power * z, level) + z / s) ** 2)
+
+    report = ns.check_loss(loss, objective="multilevel_denoising")
+    assert report.verdict == "FAIL" and report.name == "scale of the noise", report
+    right = lambda fn, x, sigmas, level, rng: loss(fn, x, sigmas, level, rng, power=1)
+    assert ns.check_loss(right, objective="multilevel_denoising").verdict == "PASS"
