@@ -982,6 +982,17 @@ def test_what_is_far_is_drawn_in_and_the_units_know_by_how_much(tmp_path):
     assert np.trapezoid(p, x[:, 0]) == pytest.approx(1, abs=1e-5)
 
 
+@nightly
+def test_a_column_of_cauchy_rows_is_learned_where_cells_are_drawn_in():
+    """Entropy log 4 pi of the one, log(2 pi e) / 2 of the other: the truth has -3.95 nats a row, a kernel density in the same units -4.03."""
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((300, 2))
+    rows[:, 0] = rng.standard_cauchy(300)
+    truth = -(math.log(4 * math.pi) + 0.5 * math.log(2 * math.pi * math.e))
+    found = fit(rows, robust=True).summary["log_likelihood"]["network"]
+    assert found["mean"] > truth - 0.25, found
+
+
 @pytest.mark.parametrize("tail", [0.0, np.nan, np.ones(2), np.array(1)])
 def test_a_wrong_tail_is_one_value_error(tail, tmp_path):
     model = EnergyMLP.init(2, (6,), "silu", confinement=1.0, conditional=True, rng=0)
