@@ -21,6 +21,7 @@ from .names import COARSEST, SQUARE, Level, Naming, conversion, factor, missing,
 
 SIGMAS = 5.0
 RESOLVED = 1e-3  # points known worse than this are left out beside others: they lie too near another one
+WRONG_WAY = "fn is driven away from its target where the weight is negative"
 COMPROMISE = "weights move the minimiser only where one network without enough freedom serves all levels"
 
 
@@ -212,8 +213,11 @@ def _predicted(r, objective, predicts):
     turned = _convention(r._replace(p=-r.p, q=-r.q), objective, "noise", predicts)
     other = next((row.name for row in PARAMETRISATIONS if is_form(r, row.form)), "")
     slip = "" if other else _slip(r, predicts)
+    as_meant = _convention(r._replace(w=np.abs(r.w)), objective, "noise", predicts)
     text = (
-        f"sign of the target: fn is pulled towards minus what it is meant to predict, {meant}" if turned is not None
+        f"sign of the weight: {WRONG_WAY}" if as_meant is not None
+        else f"another path: fn learns {other}, the velocity of the straight line, and the points move on another path: dx~/dt = c' x + sigma' eps" if predicts == "velocity" and "velocity" in other
+        else f"sign of the target: fn is pulled towards minus what it is meant to predict, {meant}" if turned is not None
         else f"{slip}: fn learns {in_words(r)}, and is meant to predict {predicts}, that is {meant}" if slip
         else f"another parametrisation: fn learns {other or in_words(r)}, and is meant to predict {predicts}, that is {meant}"
     )  # fmt: skip

@@ -320,7 +320,11 @@ def _by_score(caller, trials, r):
         if min(np.abs(theirs - of).max() / np.abs(of).max() for of in (right, before)) > 1e-5:
             named = target_named(theirs, right, {"n": trial.setting.n, "d": trial.setting.d})
             text = "another parametrisation: what score_of makes of fn is not the score of the points that fn was trained at"
-            said = f"{text}; {named.diagnosis.removeprefix('wrong target, ')}" if named is not None else text
+            words = "" if named is None else named.diagnosis.removeprefix("wrong target, ")
+            if words.startswith("scale"):  # of one level, which may itself be the factor
+                times, at = np.vdot(theirs, right) / np.vdot(right, right), trial.sigma[points]
+                words = f"it is {times:.4g} times that, where sigma is {at.min():.4g}{f' to {at.max():.4g}' * bool(np.ptp(at) > 1e-6 * at.max())}"
+            said = f"{text}; {words}" if words else text
             return Naming(FAIL, said, f"fn learns {denoising.in_words(r)}")
     if np.any(r.w < 0):
         return Naming(
