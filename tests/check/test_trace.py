@@ -131,7 +131,7 @@ WRONG = {  # directions, factor, the name and words of it
     "from 0 to 1": (lambda rng, shape: rng.random(shape), 1.0, "directions not centred", "(numbers from 0 to 1)"),
     "0 and 1": (lambda rng, shape: rng.integers(2, size=shape), 1.0, "directions not centred", "0 and 1 in place of -1 and 1"),
     "anisotropic": (lambda rng, shape: signs(rng, shape) * [2.0, 0.5, 1.0], 1.0, "biased", "not isotropic"),
-    "squares from 0 to 1": (lambda rng, shape: 2 * rng.random(shape) ** 2, 1.0, "directions not centred", "a generator of numbers from 0 to 1"),
+    "squares from 0 to 1": (lambda rng, shape: 3 * rng.random(shape) ** 2, 1.0, "directions not centred", "a generator of numbers from 0 to 1"),
 }  # fmt: skip
 
 
