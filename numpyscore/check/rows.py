@@ -183,7 +183,7 @@ def unsteady(where, function, value, points):
     atol = 1e3 * function.eps * np.abs(value).max()
     same = lambda a, b: a.shape == b.shape and np.allclose(a, b, rtol=1e-5, atol=atol, equal_nan=True)
     report = partial(CheckReport, where, summary=summary_of(points))
-    cached = len(points) > 1 and same(turned, value) and not same(value[::-1], value)
+    cached = same(turned, value) and not same(value[::-1], value)
     if same(again, value):
         if cached and same(function(points + 0.37 * widths(points)), value):
             text = "other points get the same result: it is that of an earlier call with as many points (a cache)"
