@@ -52,7 +52,7 @@ def check_density(logpdf, *, dim=None, x=None, support=None, wrap=None, rtol=Non
     wrap : None, "torch", "jax" or callable
         As in `check_score`.
     rtol : float, optional
-        Allowed difference of the integral from 1, beyond the bound for its error.
+        Allowed difference of the integral from 1, beyond the estimate of its error.
     rng : seed or numpy.random.Generator
         Of the search and of importance sampling.
 

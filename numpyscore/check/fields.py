@@ -75,11 +75,12 @@ class Field(NamedTuple):
 
     def fitted(self, *basis):
         """Coefficients of the fields of a basis that come nearest to the user's, entries weighted by their tolerance."""
-        weight = 1 / self.allowed(self.theirs)
-        A = np.stack([(b * weight / weight.max()).ravel() for b in basis], axis=1)
-        size = np.linalg.norm(A, axis=0)
+        allowed = self.allowed(self.theirs)
+        weight = allowed.min() / allowed
+        A = np.stack([(b * weight).ravel() for b in basis], axis=1)
+        size = np.abs(A).max(axis=0)  # no sum of squares, which underflows
         size[size == 0] = 1.0
-        return np.linalg.lstsq(A / size, (self.theirs * weight / weight.max()).ravel(), rcond=None)[0] / size
+        return np.linalg.lstsq(A / size, (self.theirs * weight).ravel(), rcond=None)[0] / size
 
     def proportional(self, candidate):
         """Whether a candidate is a multiple of the reference, and so says nothing that a factor does not."""

@@ -97,7 +97,8 @@ class Function:
                 self.eps = max(self.eps, float(np.finfo(a.dtype).eps))
         if "16" in self.came:  # widened on arrival, but no more digits for it
             self.eps = max(self.eps, UNITS["bfloat16" if "bfloat16" in self.came else "half"])
-        return came.real.astype(float) if came.dtype.kind == "c" and not np.any(came.imag) else came, seen
+        real = came.dtype.kind == "b" or (came.dtype.kind == "c" and not np.any(came.imag))
+        return came.real.astype(float) if real else came, seen
 
     def _call(self, x):
         errors = []
@@ -187,7 +188,7 @@ def precision(function, x):
     if any(v.dtype.kind == "c" or v.shape[1:2] != (len(x),) or not np.isfinite(v).all() for v in lines):
         return Precision(0.0, "")
     lines = [v.reshape(TABLE, len(x), -1) for v in lines]
-    size = np.linalg.norm(lines[0][0], axis=-1)
+    size = np.linalg.norm(lines[0], axis=-1).max(axis=0)  # of the line: at its first point a right score may be 0
     size = np.maximum(size, np.sqrt(np.mean(size**2)) + 1e-300)[:, None]
     offset = SINGLE * float(np.max(np.abs(x) / width))  # what rounding x to float32 may move, in widths
     short = _short(lines[0])

@@ -111,6 +111,8 @@ def _unfit(where, yours, L, g, origin):
     first, second = L(origin[None]), L(origin[None])
     if first.size != 1:
         raise ValueError(f"{where}: loss returned {first.size} numbers, expected one; take their mean.")
+    if first.dtype.kind == "c":
+        raise ValueError(f"{where}: loss returned the complex number {first[0, 0]}, expected a real one.")
     if not np.isfinite(first):
         return CheckReport(where, INCONCLUSIVE, "", diagnosis=f"not finite: the loss is {first[0, 0]} at theta")
     if first != second:

@@ -19,6 +19,7 @@ SIGMAS = 5.0  # pooled over all rows; each row alone must be within SIGMAS + 1
 NAMED = 3.5  # standard errors within which a mean is called by a number
 LEAST = 20  # calls of a random estimator: of fewer, 6 estimated standard errors are no rare event
 ROUGH = 0.25  # relative resolution that a PASS of an estimate needs
+NOTHING = 1e3  # relative resolution beyond which more calls are no cure
 MORE = 10  # times n_calls that may be made to get there
 
 
@@ -179,8 +180,9 @@ def _estimated(where, yours, of_score, jac: Jacobian, n_calls):
             report(FAIL, diagnosis=text), pattern="equal rows get equal values, which change from call to call"
         )
     if SIGMAS * ratio_error > ROUGH:
-        needed = _enough(n_calls, SIGMAS * ratio_error)
-        text = f"unresolved: {n_calls} calls leave an error of {SIGMAS * ratio_error:.0%} of the trace; take n_calls={needed}"
+        text = f"unresolved: {n_calls} calls leave an error of {SIGMAS * ratio_error:.0%} of the trace; take n_calls={_enough(n_calls, SIGMAS * ratio_error)}"
+        if SIGMAS * ratio_error > NOTHING:
+            text = f"unresolved: the trace is next to nothing beside the scatter of its estimate, +- {error[i]:.2g}, and no number of calls resolves it; take other x"
         return report(INCONCLUSIVE, diagnosis=text)
     return report(PASS)
 

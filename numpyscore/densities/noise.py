@@ -267,7 +267,7 @@ def coverage(source, sigma, box, *, mass=0.99, n=20_000, rng=0):
 
 
 def fisher_divergence(p, q, *, rtol=1e-10):
-    r"""Explicit score matching loss of q under p, as an integral with a bound for its error; dimension 1, 2 or 3.
+    r"""Explicit score matching loss of q under p, as an integral with an estimate of its error; dimension 1, 2 or 3.
 
     .. math:: J_E(p, q) = \tfrac12 E_p |\nabla \log p - \nabla \log q|^2
 
@@ -295,7 +295,7 @@ def fisher_divergence(p, q, *, rtol=1e-10):
 
 
 def kl_divergence(p, q, *, rtol=1e-10):
-    r"""Kullback-Leibler divergence of q from p in nats, with a bound for its error; dimension 1, 2 or 3.
+    r"""Kullback-Leibler divergence of q from p in nats, with an estimate of its error; dimension 1, 2 or 3.
 
     .. math:: \mathrm{KL}(p \,|\, q) = E_p [\log p - \log q]
 

@@ -223,7 +223,7 @@ def _summary(verdicts, title, note):
     lines = "".join(f"<li>{typeset(line)}</li>" for line in about if line)
     return f"""<header>
 <h1>{escape(title)}</h1>
-<p>Each line of the derivation is a statement that two numbers are equal. Both were computed, each with a bound for its error, and compared.</p>
+<p>Each line of the derivation is a statement that two numbers are equal. Both were computed, each with an estimate of its error, and compared.</p>
 <ul class="counts" aria-label="verdicts">{"".join(counts)}</ul>
 {found}<ul class="about">{lines}</ul>
 </header>"""

@@ -1,4 +1,4 @@
-r"""log Z of an energy by quadrature, with a bound for its error, in up to three dimensions; `annealing` goes beyond.
+r"""log Z of an energy by quadrature, with an estimate of its error, in up to three dimensions; `annealing` goes beyond.
 
 .. math:: Z = \int e^{-f(x)} dx, \qquad p = e^{-f} / Z
 
@@ -18,14 +18,14 @@ OVERFLOW, SLACK = 700, 30  # by how much: what exp bears; what is worth a frame 
 
 
 class LogNormaliser(NamedTuple):
-    """log Z, and a bound for its error; both inf where Z is."""
+    """log Z, and an estimate of its error; both inf where Z is."""
 
     value: float
     error: float
 
 
 def log_normaliser(model, density=None, *, sigma=None, rtol=1e-12, budget=None):
-    """log Z by quadrature over the support of a density, dimension 1, 2 or 3, and a bound for its error; inf where Z is.
+    """log Z by quadrature over the support of a density, dimension 1, 2 or 3, and an estimate of its error; inf where Z is.
 
     Parameters
     ----------

@@ -198,6 +198,7 @@ def test_a_gradient_of_zero_where_the_loss_is_flat_is_said_to_decide_nothing():
         (np.cosh, slopes, START, ValueError, "6 numbers, expected one"),
         (plain, slopes, np.full(6, np.nan), ValueError, "theta"),
         (plain, slopes, np.zeros(0), ValueError, "theta is empty"),
+        (lambda t: plain(t) + 1j, slopes, START, ValueError, "complex number"),
     ],
 )
 def test_misuse_names_the_argument(loss, gradient_of, theta, error, words):

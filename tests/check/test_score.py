@@ -80,6 +80,18 @@ def test_an_energy_that_is_not_finite_at_a_point_decides_nothing(value):
         assert report.verdict == "INCONCLUSIVE" and f"the energy is {value} at x[" in report.diagnosis, report
 
 
+def test_extreme_numbers_have_names_too():
+    """Of scores near 1e-150 the squares are 0: a factor ended in "SVD did not converge"."""
+    for scale in (1e-150, 1e60):
+        assert check_score(score, energy=energy, x=scale * X)
+        report = check_score(lambda x: 2 * score(x), energy=energy, x=scale * X)
+        assert report.verdict == "FAIL" and report.name == "scale", report
+    flat = check_score(score, energy=energy, x=np.zeros((4, 3)))  # was "computed in half precision"
+    assert flat.verdict == "INCONCLUSIVE" and "the score is zero to all digits" in flat.diagnosis, flat
+    signs = check_score(lambda x: x < 0, energy=energy, x=X)
+    assert signs.verdict == "FAIL" and signs.summary.endswith("bool out, 2596 energy evaluations"), signs
+
+
 def test_rtol_allows_a_factor_and_a_larger_one_keeps_its_name():
     """A score times 1.0001 beside rtol = 1e-5 was "other coordinates", a matrix of nine constants: the factor was taken for 1."""
     off = lambda x: 1.0001 * score(x)

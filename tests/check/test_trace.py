@@ -127,6 +127,7 @@ WRONG = {  # directions, factor, the name and words of it
     "twelve uniform": (lambda rng, shape: rng.random(shape) - 0.5, 1.0, "variance of the directions", "1/12 I"),
     "uniform to sqrt 2": (lambda rng, shape: rng.uniform(-(2**0.5), 2**0.5, shape), 1.0, "variance of the directions", "2/3 I"),
     "from 1/2 to 3/2": (lambda rng, shape: rng.random(shape) + 0.5, 1.0, "directions not centred", "1/12 of the trace plus 1 of the sum"),
+    "1/2 and 3/2": (lambda rng, shape: rng.integers(2, size=shape) + 0.5, 1.0, "directions not centred", "1/4 of the trace plus 1 of the sum"),
     "from 0 to 1": (lambda rng, shape: rng.random(shape), 1.0, "directions not centred", "(numbers from 0 to 1)"),
     "0 and 1": (lambda rng, shape: rng.integers(2, size=shape), 1.0, "directions not centred", "0 and 1 in place of -1 and 1"),
     "anisotropic": (lambda rng, shape: signs(rng, shape) * [2.0, 0.5, 1.0], 1.0, "biased", "not isotropic"),
@@ -139,6 +140,8 @@ def test_the_law_of_wrong_directions_is_named(name):
     draw, factor, key, words = WRONG[name]
     report = check_trace(estimator(draw, factor), score=score, x=X, n_calls=300)
     assert report.verdict == "FAIL" and report.name == key and words in report.diagnosis, report
+    row = int(report.worst.place[2])
+    assert report.worst.place == f"x[{row}], mean of 300 calls" and abs(report.worst.reference - trace(X)[row]) < 1e-9
 
 
 def test_directions_that_differ_on_both_sides_average_to_nothing():
@@ -165,6 +168,17 @@ def test_noise_that_drowns_the_trace_says_how_many_calls_would_settle_it():
     )  # an error falls as the root of their number, and a PASS needs a quarter
     told = int(report.diagnosis.split("n_calls=")[1])
     assert 0 <= told - needed <= 100 and told % 100 == 0 and needed > 200, report
+
+
+@pytest.mark.parametrize(
+    "J", [np.zeros((3, 3)), np.array([[1.0, 2, 0], [2, -1, 0], [0, 0, 0]])], ids=["flat", "saddle"]
+)
+def test_a_trace_of_zero_asks_for_other_points_and_not_for_1e32_calls(J):
+    of = lambda x, rng: np.einsum("ni,ij,nj->n", v := signs(rng, x.shape), J, v) + 1e-3 * rng.standard_normal(len(x))
+    report = check_trace(of, score=lambda x: 1 + x @ J, x=X)
+    assert (
+        report.verdict == "INCONCLUSIVE" and "next to nothing" in report.diagnosis and "n_calls" not in report.diagnosis
+    ), report
 
 
 # ------------------------------------------------------------------------------- jumps

@@ -242,6 +242,25 @@ def test_wrong_boxes_and_masses_are_named():
 # ------------------------------------------------------------------------------- bias, visibility
 
 
+def test_what_has_no_score_or_no_logpdf_is_named():
+    class Bare:
+        dim = 1
+
+    for run, words in (
+        (
+            lambda: fisher_divergence(Gaussian(0.0, 1.0), Bare()),
+            r"fisher_divergence: q is a Bare, expected something with \.score",
+        ),
+        (
+            lambda: fisher_divergence(Bare(), Gaussian(0.0, 1.0)),
+            "fisher_divergence: p is a Bare, expected something with",
+        ),
+        (lambda: kl_divergence(Gaussian(0.0, 1.0), Bare()), "kl_divergence: q is a Bare, expected something with"),
+    ):
+        with pytest.raises(TypeError, match=words):
+            run()
+
+
 def gaussian_divergences(m0, S0, m, S):
     """J_E and KL of N(m, S) from N(m0, S0) in closed form."""
     P, P0, e = np.linalg.inv(S), np.linalg.inv(S0), m0 - m

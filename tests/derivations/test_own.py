@@ -229,6 +229,11 @@ def test_a_square_without_a_score_is_decided_but_for_its_infinite_mean():
     assert sum(v.word == "holds" for v in verdicts) == 37
 
 
+def test_within_rounding_of_an_upper_end_the_slack_bounds_the_score():
+    own, x = Own(Ramp()), 1 - np.array([[1.0], [2.0], [5.0], [1e3]]) * 2.0**-53
+    assert np.all(np.abs(own.score(x) - 1 / x)[:, 0] <= own.slack_of_score(x))
+
+
 class Disc:
     """2 (1 - |x|^2) / pi on the unit disc, whose support is given as the square around it."""
 

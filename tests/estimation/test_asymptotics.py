@@ -190,6 +190,13 @@ def test_denoising_with_one_eps_for_each_row_by_simulation(repetitions):
     assert np.mean(found) == pytest.approx(0.5, abs=4 * np.sqrt(want / n / repetitions))
 
 
+def test_endless_noise_makes_denoising_of_a_gaussian_as_good_as_its_moments():
+    """Mean and variance at once: the minimiser is the samples' own mean and variance, n times its covariance diag(v, 2 v^2)."""
+    family = lambda t: ns.Gaussian(t[0], t[1])
+    found = asymptotic_variance(family, np.array([0.3, 1.5]), "denoising", sigma=0.8, noise="integrated", rtol=1e-6)
+    np.testing.assert_allclose(found, np.diag([1.5, 2 * 1.5**2]), rtol=0, atol=1e-8)
+
+
 @pytest.mark.parametrize(
     "run, words",
     [
