@@ -12,6 +12,7 @@ from .report import FAIL, PASS, Explanation, diagnosis_of
 from .steps import MEAN, SIGMAS, VARIANCE
 
 STARTS = (0.0, 0.8, 1.6, 3.0)  # distances from the mean of the chosen starts, in standard deviations
+FEW, CALLS = 32, 16  # chains that decide together, and how often they are asked
 BINS = 8  # classes of the proposals of one start, by their ratio
 
 
@@ -144,6 +145,14 @@ def _means(p, features):
     return mean, np.maximum(p @ features**2 / len(p) - mean**2, 0.0)
 
 
+def _all_or_none(chain, tau, x, share, of):
+    """Whether `FEW` chains from x, which all moved or none, do so again but not always the same."""
+    if share not in (0, 1):
+        return False
+    calls = [np.any(chain(np.tile(x, (FEW, 1)), tau, seed, of) != x, axis=1) for seed in range(300, 300 + CALLS)]
+    return all(moved.all() or not moved.any() for moved in calls) and len({bool(moved[0]) for moved in calls}) > 1
+
+
 def _moves(chain, tau, n, of):
     """(start, where n chains are after a step from it, which of them moved) of each chosen start, and what chains wrongly share, or ""."""
     dims = 3 if _takes(chain, tau, 3) else 2  # a mean over two dimensions is half the sum
@@ -154,7 +163,7 @@ def _moves(chain, tau, n, of):
         out.append((x, y, np.any(y != x, axis=1)))
         share, again = out[-1][2].mean(), np.any(other != x, axis=1).mean()
         spread = np.sqrt((share * (1 - share) + again * (1 - again)) / n) + 1 / n
-        together |= bool(abs(share - again) > 2 * SIGMAS * spread)
+        together |= bool(abs(share - again) > 2 * SIGMAS * spread) or _all_or_none(chain, tau, x, share, of)
     shares = [moved.mean() for *_, moved in out]
     if any(shares) and all(np.array_equal(y, np.tile(y[:1], (n, 1))) for _, y, _ in out):
         return out, "shared noise: all chains get the same noise in a step, and are accepted or rejected together"

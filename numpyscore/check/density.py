@@ -254,7 +254,7 @@ def _constants(function, found, ends, bare):
         text = f"half of it: p integrates to {said(0.5**m)}: a density of the whole line on {half}; log 2 is missing for each"
         yield 0.5**m, 1, text
     for m in range(2, 65 if not bare else 0):
-        text = f"weights: p integrates to {m}, as a sum of {m} densities does whose weights are 1 instead of 1/{m}; unnormalised, fine for the score"
+        text = f"weights: p integrates to {m}, as a sum of {m} densities does whose weights are 1 instead of 1/{m}, or a density of scale {m} without its 1/{m} (log det); unnormalised, fine for the score"
         yield m, 1, text
 
 

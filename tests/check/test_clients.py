@@ -194,3 +194,14 @@ def dropped(fn, x, rng):
 def test_rows_without_noise_among_noisy_ones_are_found():
     report = check_loss(dropped, objective=MANY, predicts="eps")
     assert report.verdict == "FAIL" and report.name == "clean points", report
+
+
+def test_a_target_of_zero_is_resolved_however_small_it_is():
+    """The product is taken with the score at the clean x: at the noisy points nothing but the square is left."""
+
+    def loss(fn, x, sigma, noise):
+        product = np.sum(fn.score(x) * noise, axis=1) / sigma
+        return np.mean(0.5 * np.sum(fn.score(x + sigma * noise) ** 2, axis=1) + product)
+
+    report = check_loss(loss, objective="denoising")
+    assert report.verdict == "FAIL" and report.name == "no product with the noise", report

@@ -48,6 +48,7 @@ WRONG = {  # logpdf, options, integral, words
     "log p halved": (lambda x: normal(1, 1.0)(x) / 2, {"dim": 1}, 2 * (2 * np.pi) ** 0.25 / np.sqrt(2), "power of p: 2 log p is normalised, so log p is halved"),
     "sqrt(2 pi) for its logarithm": (lambda x: -0.5 * np.sum(x**2, axis=1) - 2 * np.sqrt(2 * np.pi), {"dim": 2}, 2 * np.pi * np.exp(-2 * np.sqrt(2 * np.pi)), "logarithm of the normaliser"),
     "root of a determinant": (normal(2, of_sigma=1), {"dim": 2}, 1.5, "or -- determinant: p integrates to sigma"),
+    "no plain fraction": (lambda x: normal(1)(x) + np.log(5 / 21), {"x": np.linspace(-3, 3, 50)[:, None]}, 5 / 21, "unnormalised: p integrates to 5/21"),
     "some constant": (lambda x: normal(2)(x) + np.log(7.3), {"dim": 2}, 7.3, "unnormalised"),
     "less than 1, points given": (lambda x: normal(1)(x) - np.log(3), {"x": np.linspace(-3, 3, 50)[:, None]}, 1 / 3, "weights or a factor: p integrates to 1/3"),
 }  # fmt: skip
@@ -72,6 +73,7 @@ WRONG = {  # logpdf, options, integral, words
         "log p halved",
         "sqrt(2 pi) for its logarithm",
         "root of a determinant",
+        "no plain fraction",
         "some constant",
         "less than 1, points given",
     ),

@@ -65,7 +65,8 @@ OTHERS = {  # theirs, key
 @pytest.mark.parametrize("name", OTHERS)
 def test_every_other_rule_is_recognised(name):
     theirs, key = OTHERS[name]
-    assert read(theirs)[0].key == key, read(theirs)
+    first, *_ = read(theirs)
+    assert first.key == key and first.right == (key == "precision"), read(theirs)
 
 
 def test_a_dimension_off_by_a_factor_is_named_with_it():
@@ -83,6 +84,10 @@ def test_equal_fields_are_right_and_others_of_noise_are_explained_by_nothing():
 def test_one_row_has_no_factor_for_each_dimension_unless_some_are_right():
     keys = lambda factors: {e.key for e in read_field(S[:1] * factors, S[:1], DOUBT)}
     assert "scale of some dimensions" in keys([2.3, 1, 1]) and not keys([2.3, 3.1, 5.7]) and not keys([0, 3.1, 5.7])
+
+
+def test_a_constant_of_two_rows_is_one_and_no_clip():
+    assert [e.key for e in read_field(np.full((2, 3), 3.0), S[:2], DOUBT)] == ["constant"]
 
 
 def test_rows_of_one_length_are_normalised_and_not_clipped():

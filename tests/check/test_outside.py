@@ -607,3 +607,86 @@ def test_a_regulariser_that_became_a_part_of_the_trace_is_named(price, words):
 
     report = ns.check_loss(loss, objective="regularised")
     assert report.verdict == "FAIL" and report.name == "no regulariser" and words in report.diagnosis, report
+
+
+# ---- names that a blind bank found wrong
+
+
+def test_one_decision_for_all_chains_is_told_from_always_accepting():
+    """From one start the mean ratio is nearly the same in each call: it took for always accepted what was nearly always."""
+
+    def step(x, score, step_size, energy, rng, together=True):
+        y = x + step_size * score(x) + np.sqrt(2 * step_size) * rng.standard_normal(x.shape)
+        q = lambda a, b: ((a - b - step_size * score(b)) ** 2).sum(1) / (4 * step_size)
+        ratio = energy(x) - energy(y) - q(x, y) + q(y, x)
+        if together:
+            return y if np.log(rng.random()) < ratio.mean() else x
+        return y
+
+    assert ns.check_sampler(step, discretisation="adjusted").name == "one decision for all chains"
+    always = lambda x, score, step_size, energy, rng: step(x, score, step_size, energy, rng, together=False)
+    assert ns.check_sampler(always, discretisation="adjusted").name == "not adjusted"
+
+
+def test_a_score_divided_by_a_sum_over_the_batch_is_no_multiple_of_x():
+    """Student's t with |x|^2 summed over the rows is a multiple of x in each call: "the energy is not used"."""
+    x = np.random.default_rng(0).standard_normal((7, 3))
+    log_p = lambda x: -3.5 * np.log1p((x**2).sum(1) / 4)
+    report = ns.check_score(lambda x: -7 * x / (4 + (x**2).sum()), logpdf=log_p, x=x)
+    assert report.verdict == "FAIL" and report.name == "batch statistics", report
+    assert ns.check_score(lambda x: -7 * x, logpdf=log_p, x=x).name == "energy not used"
+
+
+def path_loss(target, weight=lambda c, s: 1.0):
+    """A loss along c = sin, sigma = cos of pi t / 2."""
+
+    def loss(fn, x, t, rng):
+        z, a = rng.standard_normal(x.shape), t[:, None] * np.pi / 2
+        c, s = np.sin(a), np.cos(a)
+        return np.mean(weight(c, s) * (fn(c * x + s * z, t) - target(x, z, c, s)) ** 2)
+
+    return loss
+
+
+def test_predicted_targets_of_another_path_or_weighed_below_zero_are_called_that():
+    """It was said that fn learns x - eps, and is meant to predict eps - x or x - eps; or that it learns eps, and is meant to predict eps."""
+    ask = lambda loss, predicts: ns.check_loss(loss, objective="multilevel_denoising", predicts=predicts)
+    straight = ask(path_loss(lambda x, z, c, s: x - z), "velocity")
+    assert straight.verdict == "FAIL" and straight.name == "another path", straight
+    assert ask(path_loss(lambda x, z, c, s: s * x - c * z), "velocity").verdict == "PASS"
+    below = ask(path_loss(lambda x, z, c, s: z, lambda c, s: np.log((c / s) ** 2)), "eps")
+    assert below.verdict == "FAIL" and below.name == "sign of the weight", below
+    assert ask(path_loss(lambda x, z, c, s: z, lambda c, s: c**2), "eps").verdict == "PASS"
+
+
+def test_what_score_of_makes_is_told_without_a_guess_at_its_factor():
+    def loss(fn, x, sigma, rng):
+        z = rng.standard_normal(x.shape)
+        return np.mean((fn(x + sigma * z) - z) ** 2)
+
+    report = ns.check_loss(loss, objective="denoising", score_of=lambda out, y, sigma: -out / sigma[:, None] ** 2)
+    assert report.verdict == "FAIL" and "it is 2 times that, where sigma is 0.5" in report.diagnosis, report
+    assert "without its 1/2" not in report.diagnosis
+
+
+def test_a_density_of_scale_two_without_its_half_may_be_two_densities():
+    log_p = lambda x: -0.5 * ((x[:, 0] - 1) / 2) ** 2 - 0.5 * np.log(2 * np.pi)
+    report = ns.check_density(log_p, dim=1)
+    assert report.verdict == "FAIL" and ("normaliser" in report.diagnosis or "of scale 2" in report.diagnosis), report
+    logistic = ns.check_density(lambda x: -x[:, 0] / 2 - 2 * np.logaddexp(0, -x[:, 0] / 2), dim=1)
+    assert logistic.verdict == "FAIL" and "a density of scale 2 without its 1/2 (log det)" in logistic.diagnosis, (
+        logistic
+    )
+
+
+def test_noise_of_another_size_than_the_level_that_was_handed_is_called_that():
+    """sigma taken for a variance where the noise is added; it was "scale of the target", which is right."""
+
+    def loss(fn, x, sigmas, level, rng, power=0.5):
+        s, z = sigmas[level][:, None], rng.standard_normal(x.shape)
+        return np.mean(s**2 * (fn.score(x + s**power * z, level) + z / s) ** 2)
+
+    report = ns.check_loss(loss, objective="multilevel_denoising")
+    assert report.verdict == "FAIL" and report.name == "scale of the noise", report
+    right = lambda fn, x, sigmas, level, rng: loss(fn, x, sigmas, level, rng, power=1)
+    assert ns.check_loss(right, objective="multilevel_denoising").verdict == "PASS"

@@ -63,6 +63,11 @@ def test_shapes_and_places_are_said():
     assert short.verdict == "FAIL" and "returned (9, 2) where (9, 3) was expected" in short.diagnosis, short
     line = check_score(lambda x: x, energy=lambda x: x[:, 0] ** 2 / 2, x=X[:, :1])
     assert line.name == "sign" and line.worst.place.endswith(", dim 0"), line
+    two = np.array(
+        [[1e3, 2e3], [1.0, 2.0], [1.5, 0.5]]
+    )  # an error of 1e-6 in a row of 2e3 is less than one of 1e-4 in a row of 2
+    off = lambda x: -x - np.where(x > 5, 1e-3, 1e-4) * [1, 0] * (np.abs(x[:, :1] - 1.5) > 0.2)
+    assert check_score(off, energy=lambda x: np.sum(x**2, axis=1) / 2, x=two).worst.place == "x[1], dim 0"
     assert check_score(lambda x: 0 * x, energy=lambda x: 0 * x[:, 0], x=X)  # flat, and nothing off by anything
 
 

@@ -199,9 +199,13 @@ def test_without_matplotlib_one_line_says_what_is_needed(tmp_path, monkeypatch, 
 def test_the_pictures_of_a_chapter_are_drawn_in_both_forms(monkeypatch):
     name = next(n for n in NAMES if n not in SLOW)
     chapter, path = gallery.load(name).CHAPTER, gallery.scripts()[name]
+    drawn = lambda name, narrow: gallery.Picture(
+        name, "T.", "C.", '<svg style="wide">', '<svg style="narrow">' * narrow
+    )
     monkeypatch.setattr(gallery, "scripts", lambda: {name: path})
+    monkeypatch.setattr(gallery, "draw", drawn)
     (picture,) = gallery.pictures_of([chapter])[chapter]
-    assert picture.name == name and picture.narrow and picture.narrow != picture.svg
+    assert picture.name == name and "narrow" in picture.narrow_file and "wide" in picture.file
     assert gallery.pictures_of([chapter + 1]) == {}
     assert "background: #fff" in picture.narrow_file and picture.narrow_file.endswith("\n")
 

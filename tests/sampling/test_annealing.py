@@ -97,11 +97,15 @@ def test_tempered_samples_of_nothing_and_twice_the_same():
 def test_systematic_resampling_takes_each_row_as_often_as_its_weight_says():
     from numpyscore.sampling.annealing import _Way
 
-    way = _Way("test", unnormalised(Gaussian(0.0, 1.0), 0.0), Gaussian(0.0, 1.0), None, 2, 1, 0)
+    way = _Way("test", unnormalised(Gaussian(0.0, 1.0), 0.0), Gaussian(0.1, 1.0), None, 2, 1, 0)
     w = np.array([0.1, 0.0, 2.5, 1.4])
     with np.errstate(divide="ignore"):
         times = np.bincount(way.resampled(np.log(w)), minlength=4)
     assert times.sum() == 4 and np.all(np.abs(times - w) < 1)
+    _, log_w, _ = way.lead(
+        50, way.tuned(), resample=True
+    )  # where all weights are near 1 the last level resamples still
+    assert not log_w.any() and way.lead(50, way.tuned())[1].any()
 
 
 def test_a_function_that_gives_bare_functions_is_told_how_to_make_them_scores():

@@ -141,6 +141,14 @@ def test_a_network_is_a_target_like_a_density():
 # ------------------------------------------------------------------------------- energy distance
 
 
+@pytest.mark.parametrize("bad, name", [(0, "x"), (1, "y")])
+def test_the_sample_that_is_none_is_named(bad, name):
+    pair = [np.zeros((3, 2)), np.zeros((3, 2))]
+    pair[bad][1, 0] = np.nan
+    with pytest.raises(ValueError, match=rf"energy_distance: {name}\[1, 0\] is nan"):
+        energy_distance(*pair)
+
+
 def test_energy_distance_by_its_definition(monkeypatch):
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((20, 3)), 2 * rng.standard_normal((30, 3)) + 1e3

@@ -20,7 +20,11 @@ from ..report import FAIL, INCONCLUSIVE, PASS
 from .names import COARSEST, SQUARE, Level, Naming, conversion, factor, missing, name_right
 
 SIGMAS = 5.0
-RESOLVED = 1e-3  # points known worse than this are left out beside others: they lie too near another one
+RESOLVED, UNRESOLVED = (
+    1e-3,
+    0.5,
+)  # points known worse than this are left out beside others: they lie too near another one
+WRONG_WAY = "fn is driven away from its target where the weight is negative"
 COMPROMISE = "weights move the minimiser only where one network without enough freedom serves all levels"
 
 
@@ -85,20 +89,22 @@ def read(trials, founds):
             basis = np.stack([trial.eps[p], trial.data[trial.row[p]], apart], axis=1)
             a, b, e = np.linalg.lstsq(basis, target, rcond=None)[0] if used else (np.nan, np.nan, 0.0)
             left = np.abs(target - basis @ [a, b, e]).max() / max(np.abs(target).max(), 1e-300) if used else 0.0
-            doubt = (
-                doubts[p] / abs(w) * (1 + np.abs(target).max()) / max(abs(a), abs(b), abs(e), 1e-12) if used else 0.0
-            )
-            rows.append((w * M, a, b, left, trial.c[p], trial.sigma[p], e, SIGMAS * doubt, t, p))
-    table = np.array(rows).reshape(-1, 10)
-    if np.any(table[:, 7] <= RESOLVED):
-        table = table[table[:, 7] <= RESOLVED]
-    of = table[:, 8:].astype(int)
+            size = np.abs(target).max()
+            error = SIGMAS * doubts[p] / abs(w) * (1 + size) if used else 0.0  # of the target
+            rtol, lost = error / max(abs(a), abs(b), abs(e), 1e-12), error / max(size, 1) if used else 0.0
+            rows.append((w * M, a, b, left, trial.c[p], trial.sigma[p], e, rtol if used else 0.0, lost, t, p))
+    table = np.array(rows).reshape(-1, 11)
+    if np.any(table[:, 8] <= RESOLVED):
+        table = table[table[:, 8] <= RESOLVED]
+    elif np.all(table[:, 8] > UNRESOLVED):
+        table[:, 7] = np.inf
+    of = table[:, 9:].astype(int)
     levels = []
     for row, (t, _) in zip(table, of, strict=True):
         s = trials[t].setting
         levels.append(Level(s.n, s.d, row[5], s.m, row[4], s.levels))
-    w, p, q, rest, c, sigma, apart, doubt = table[:, :8].T
-    return Read(w, p, q, rest, c, sigma, of, levels, float(max(1e-9, doubt.max(initial=0.0))), apart)
+    w, p, q, rest, c, sigma, apart, rtols = table[:, :8].T
+    return Read(w, p, q, rest, c, sigma, of, levels, float(max(1e-9, rtols.max(initial=0.0))), apart)
 
 
 def is_form(r, form, rtol=None):
@@ -212,8 +218,11 @@ def _predicted(r, objective, predicts):
     turned = _convention(r._replace(p=-r.p, q=-r.q), objective, "noise", predicts)
     other = next((row.name for row in PARAMETRISATIONS if is_form(r, row.form)), "")
     slip = "" if other else _slip(r, predicts)
+    as_meant = _convention(r._replace(w=np.abs(r.w)), objective, "noise", predicts)
     text = (
-        f"sign of the target: fn is pulled towards minus what it is meant to predict, {meant}" if turned is not None
+        f"sign of the weight: {WRONG_WAY}" if as_meant is not None
+        else f"another path: fn learns {other}, the velocity of the straight line, and the points move on another path: dx~/dt = c' x + sigma' eps" if predicts == "velocity" and "velocity" in other
+        else f"sign of the target: fn is pulled towards minus what it is meant to predict, {meant}" if turned is not None
         else f"{slip}: fn learns {in_words(r)}, and is meant to predict {predicts}, that is {meant}" if slip
         else f"another parametrisation: fn learns {other or in_words(r)}, and is meant to predict {predicts}, that is {meant}"
     )  # fmt: skip

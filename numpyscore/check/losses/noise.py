@@ -44,7 +44,6 @@ def denoised(caller, kind, settings, rng):
 
 
 CAVEATS = ("coupled noise", "not heard")
-UNRESOLVED = 0.5  # of a target
 COUPLED = "coupled noise: the noise goes to other rows when the data change (an assignment, optimal transport)"
 
 
@@ -84,9 +83,9 @@ def _read(caller, kind, trials, tables, rng):
     if wrong is not None:
         return wrong, 1, {}
     trials, r = _with_noise_apart(trials, founds)
-    if r.rtol > UNRESOLVED:
+    if not np.isfinite(r.rtol):
         text = "unresolved: the points with noise lie too near to others that fn is asked at; ask it at fewer, or add more noise"
-        return Naming(INCONCLUSIVE, text, f"known to {r.rtol:.1g} of its size"), 0, {}
+        return Naming(INCONCLUSIVE, text, ""), 0, {}
     if not all(f.fit.exact for f in founds):
         r = r._replace(rtol=max(r.rtol, 10 * left))
     details = dict(zip("bpq", (r.w, r.p, r.q), strict=True)) | {"sigma": r.sigma, "c": r.c}
@@ -320,7 +319,11 @@ def _by_score(caller, trials, r):
         if min(np.abs(theirs - of).max() / np.abs(of).max() for of in (right, before)) > 1e-5:
             named = target_named(theirs, right, {"n": trial.setting.n, "d": trial.setting.d})
             text = "another parametrisation: what score_of makes of fn is not the score of the points that fn was trained at"
-            said = f"{text}; {named.diagnosis.removeprefix('wrong target, ')}" if named is not None else text
+            words = "" if named is None else named.diagnosis.removeprefix("wrong target, ")
+            if words.startswith("scale"):  # of one level, which may itself be the factor
+                times, at = np.vdot(theirs, right) / np.vdot(right, right), trial.sigma[points]
+                words = f"it is {times:.4g} times that, where sigma is {at.min():.4g}{f' to {at.max():.4g}' * bool(np.ptp(at) > 1e-6 * at.max())}"
+            said = f"{text}; {words}" if words else text
             return Naming(FAIL, said, f"fn learns {denoising.in_words(r)}")
     if np.any(r.w < 0):
         return Naming(
@@ -338,11 +341,20 @@ def _many(caller, kind, trials, rng):
     return levels.with_values(caller, kind, many, rng) if many is not None and many.varied else many
 
 
+def _sigma_handed(caller, trial):
+    """The sigma of each row (n,) that the loss was handed, itself or by its number; None if it was not."""
+    s = trial.setting
+    if "sigma" in caller.takes and s.levels == 1:
+        return np.broadcast_to(s.level, len(s.x))
+    return s.level if {"sigmas", "level"} <= caller.takes.keys() and caller.known["levels"] is None else None
+
+
 def _size(caller, trials, r):
     """A FAIL if noise of one size is added, and the target is that of the sigma that the loss was told."""
-    if "sigma" not in caller.takes or trials[0].setting.levels > 1 or np.any(np.abs(r.q) > 1e-6 * np.abs(r.p)):
+    handed = [_sigma_handed(caller, t) for t in trials]
+    if any(h is None for h in handed) or np.any(np.abs(r.q) > 1e-6 * np.abs(r.p)):
         return None
-    told = np.array([np.broadcast_to(trials[t].setting.level, len(trials[t].setting.x))[0] for t, _ in r.of], float)
+    told = np.array([handed[t][trials[t].row[p]] for t, p in r.of], float)
     if np.allclose(r.sigma, told, rtol=1e-6) or np.allclose(-r.p * r.sigma, 1, rtol=1e-6):
         return None
     at = [Level(v.n, v.d, s, v.m, 1.0, 1) for v, s in zip(r.levels, told, strict=True)]

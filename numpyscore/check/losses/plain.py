@@ -227,7 +227,9 @@ def _wrong(caller, kind, trials, tables, seen, floors, best, rng):
     named = _differences(caller, kind, trials[1], rng) if objective == "finite_difference_sliced" else None
     if named is not None:
         return named, 1, {}
-    named = _by_arrays(caller, kind, tables[0], settings[0], rng)
+    named = _by_arrays(
+        caller, kind, tables[1], settings[1], rng
+    )  # in three dimensions: of two, the last is all but the first
     if named is not None:
         return named, 1, {}
     left = max((f.residual for f in best[1]), default=1.0) if best is not None else 1.0

@@ -65,23 +65,23 @@ def _left_out(found, A, b, C):
     rows, columns = np.flatnonzero(zero.all(1)), np.flatnonzero(zero.all(0))
     if len(rows):
         which = (
-            "the last row"
+            "the last row of the batch is"
             if rows.tolist() == [len(zero) - 1]
-            else "the first row"
+            else "the first row of the batch is"
             if rows.tolist() == [0]
-            else f"rows {rows.tolist()}"
+            else f"rows {rows.tolist()} of the batch are"
         )
-        return f"rows left out: {which} of the batch is never squared", f"A = 0 in rows {rows.tolist()}"
+        return f"rows left out: {which} never squared", f"A = 0 in rows {rows.tolist()}"
     if len(columns):
         d = zero.shape[1]
         which = (
-            "the last dimension"
+            "the last dimension is"
             if columns.tolist() == [d - 1]
-            else "the first dimension"
+            else "the first dimension is"
             if columns.tolist() == [0]
-            else f"dimensions {columns.tolist()}"
+            else f"dimensions {columns.tolist()} are"
         )
-        return f"dimensions left out: {which} is never squared", f"A = 0 in dimensions {columns.tolist()}"
+        return f"dimensions left out: {which} never squared", f"A = 0 in dimensions {columns.tolist()}"
     return "entries left out: some entries of the score are never squared", f"A = 0 at {np.argwhere(zero)[0].tolist()}"
 
 

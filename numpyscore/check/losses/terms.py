@@ -101,22 +101,14 @@ def vocabulary(answers, q, noise=None, target=None):
         "1.J 1":         ("linear", J.sum((-2, -1)), "the sum of all entries of the Jacobian (the derivative of a summed score)"),
         "J_00":          ("linear", diagonal[..., 0], "the first diagonal entry of the Jacobian alone"),
         "J_dd":          ("linear", diagonal[..., -1], "the last diagonal entry of the Jacobian alone"),
-        "J_01":          ("linear", J[..., 0, 1], "an off-diagonal entry of the Jacobian"),
         "first row of J": ("linear", J[..., 0, :].sum(-1), "the sum of the first row of the Jacobian"),
-        "J anti":        ("linear", np.einsum("...ii->...", J[..., ::-1]), "the antidiagonal of the Jacobian, which is not its trace"),
         "trace less J_dd": ("linear", trace - diagonal[..., -1], "the trace without its last entry: the loop over dimensions ends one too early"),
-        "trace less J_00": ("linear", trace - diagonal[..., 0], "the trace without its first entry: the loop over dimensions begins one too late"),
         "trace, row 0":  ("linear", trace[..., 0], "the trace of the first sample alone"),
-        "trace, last row": ("linear", trace[..., -1], "the trace of the last sample alone"),
         "sum s":         ("linear", S.sum(-1), "the sum of the score's entries"),
         "E":             ("linear", E, "the energy itself"),
         "|s|^2":         ("square", _squares(S), "the squared score"),
         "(sum s)^2":     ("square", S.sum(-1) ** 2, "the square of the sum of the score's entries (summed before it is squared)"),
         "|mean s|^2":    ("square", _squares(S.mean(-2)), "the square of the batch mean of the score (averaged before it is squared)"),
-        "s_0^2":         ("square", S[..., 0] ** 2, "the square of the score's first entry alone"),
-        "s_-1^2":        ("square", _squares(S[..., :-1]), "the squared score without its last entry"),
-        "s_1^2":         ("square", _squares(S[..., 1:]), "the squared score without its first entry"),
-        "|s|^2, row 0":  ("square", _squares(S[..., 0, :]), "the squared score of the first sample alone"),
         "|J|_F^2":       ("square", J2, "the squared Frobenius norm of the Jacobian"),
         "tr^2":          ("square", trace**2, "the squared trace"),
         "tr J^2":        ("square", np.einsum("...ij,...ji->...", J, J), "the trace of the squared Jacobian"),
@@ -124,13 +116,10 @@ def vocabulary(answers, q, noise=None, target=None):
         "E^2":           ("square", E**2, "the squared energy (a regulariser)"),
         "(mean E)^2":    ("square", E.mean(-1) ** 2, "the squared mean energy"),
         "var E":         ("square", E.var(-1), "the variance of the energy"),
-        "var s":         ("square", _squares(S - S.mean(-2, keepdims=True)), "the squared score less its batch mean"),
         "|s|":           ("other", norm, "the norm of the score, not squared"),
-        "|s|_1":         ("other", np.abs(S).sum(-1), "the sum of absolute scores"),
         "|tr|":          ("other", np.abs(trace), "the absolute trace"),
         "sum |J_ii|":    ("other", np.abs(diagonal).sum(-1), "the sum of absolute diagonal entries of the Jacobian"),
         "|J|_F":         ("other", np.sqrt(J2), "the Frobenius norm of the Jacobian"),
-        "RMS s":         ("other", np.sqrt(np.mean(_squares(S), -1)), "the root of the mean squared score"),
         "|s|^4":         ("other", _squares(S) ** 2, "the fourth power of the score's norm"),
         "relu tr":       ("other", np.maximum(trace, 0), "the trace clipped at 0"),
         "relu -tr":      ("other", np.minimum(trace, 0), "the trace clipped at 0 from above"),
@@ -153,7 +142,7 @@ def vocabulary(answers, q, noise=None, target=None):
     if q.v is not None:
         rows |= _probe_rows(q.v, S, J)
     if noise is not None:
-        rows |= _noise_rows(answers, q, *noise)
+        rows |= _noise_rows(S, *noise)
     if target is not None:
         rows |= _target_rows(S, target, "target")
     return {name: Term(words, kind, _mean(value)) for name, (kind, value, words) in rows.items()}
@@ -168,11 +157,9 @@ def _target_rows(S, t, word):
     gap = S - t
     # fmt: off
     return {
-        f"s.{word}":     ("linear", np.sum(S * t, -1), f"the product of score and {word}"),
         "|s - t|":       ("other", np.sqrt(_squares(gap)), f"the distance of score and {word}, not squared"),
         "|s - t|_1":     ("other", np.abs(gap).sum(-1), f"the sum of absolute differences of score and {word}"),
         "RMS (s - t)":   ("other", np.sqrt(np.mean(_squares(gap), -1)), "the root of the mean squared difference"),
-        "|s - t|^4":     ("other", _squares(gap) ** 2, "the fourth power of the difference"),
         "cosine":        ("other", np.sum(S * t, -1) / np.sqrt(_squares(S) * _squares(t) + 1e-300), f"the cosine between score and {word}"),
         "huber":         ("other", np.where(np.abs(gap) < 1, gap**2 / 2, np.abs(gap) - 0.5).sum(-1), "a Huber error: a square for small differences, absolute for large ones"),
         "log cosh":      ("other", np.logaddexp(gap, -gap).sum(-1), "the logarithm of cosh of the differences"),
@@ -180,19 +167,10 @@ def _target_rows(S, t, word):
     # fmt: on
 
 
-def _noise_rows(answers, q, eps, sigma):
-    S, clean, at = answers.S, answers.of(lambda p: p.score(q.x)), answers.trial.points
-    paired = clean.shape == S.shape
-    scaled, row = sigma[:, None] * S + eps, answers.trial.row
-    clean = clean[:, row] if row is not None else clean if paired else np.zeros_like(S)
+def _noise_rows(S, eps, sigma):
+    scaled = sigma[:, None] * S + eps
     # fmt: off
     return {
-        "s.eps":         ("linear", np.sum(S * eps, -1), "the product of score and noise"),
-        "s(x).eps":      ("linear", np.sum(clean * eps, -1), "the product of the noise with the score at the clean x"),
-        "s.x~":          ("linear", np.sum(S * at, -1), "the product of score and noisy point"),
-        "s(x).x~":       ("linear", np.sum(clean * at, -1), "the product of the clean score and the noisy point"),
-        "s(x).s(x~)":    ("square", np.sum(clean * S, -1), "the product of the scores at the clean and the noisy point"),
-        "|s(x)|^2":      ("square", _squares(clean), "the squared score at the clean x"),
         "|sigma s + eps|": ("other", np.sqrt(_squares(scaled)), "the norm |sigma s + eps|, not squared"),
         "|sigma s + eps|_1": ("other", np.abs(scaled).sum(-1), "the sum of absolute differences |sigma s + eps|"),
     }
@@ -205,14 +183,9 @@ def _weight_rows(h, slope, S, diagonal):
         "h.J":           ("linear", np.sum(h * diagonal, -1), "the weighted trace sum h_i J_ii"),
         "h'.s":          ("linear", np.sum(slope * S, -1), "the term with the derivative of the weight, sum h_i' s_i"),
         "h.s":           ("linear", np.sum(h * S, -1), "sum h_i s_i: the weight in place of its derivative"),
-        "h'.J":          ("linear", np.sum(slope * diagonal, -1), "sum h_i' J_ii: the weight's derivative in place of the weight"),
-        "h^2.J":         ("linear", np.sum(h**2 * diagonal, -1), "the trace weighted by h^2"),
         "sqrt(h).J":     ("linear", np.sum(np.sqrt(h) * diagonal, -1), "the trace weighted by sqrt(h)"),
-        "h.s^2":         ("square", np.sum(h * S * S, -1), "the weighted square sum h_i s_i^2"),
         "h^2.s^2":       ("square", np.sum(h**2 * S * S, -1), "the square weighted by h^2"),
-        "sqrt(h).s^2":   ("square", np.sum(np.sqrt(h) * S * S, -1), "the square weighted by sqrt(h)"),
         "mean h tr J":   ("linear", h.mean(-1) * diagonal.sum(-1), "the trace weighted by the mean of h"),
-        "mean h |s|^2":  ("square", h.mean(-1) * _squares(S), "the square weighted by the mean of h"),
     }
     # fmt: on
 
@@ -227,7 +200,6 @@ def _probe_rows(v, S, J):
         "v.Jv":          ("linear", curve, "the projected Jacobian v.J v"),
         "v.s":           ("linear", along, "v.s, not squared"),
         "1.Jv":          ("linear", Jv.sum(-1), "the sum of the entries of J v, not its product with v"),
-        "|v|^2 tr J":    ("linear", np.sum(v * v, -1) * np.trace(J, axis1=-2, axis2=-1), "|v|^2 times the trace"),
         "v'.Jv":         ("linear", np.sum(np.roll(v, 1, axis=1) * Jv, -1), "v.J v with the v of another row on one side"),
         "v0.Jv0":        ("linear", np.einsum("i,pknij,j->pkn", v[0, 0], J, v[0, 0]), "the projected Jacobian along the first row's v for all rows"),
         "(v.s)^2":       ("square", along**2, "the squared projection (v.s)^2"),
