@@ -32,7 +32,6 @@ class OffBeyondTwo(WithScore):
         return super().score(x) * np.where(x > 0.5, 1.001, 1.0)
 
 
-@pytest.mark.nightly  # a minute of differencing at every node
 def test_log_p_alone_is_enough_and_the_rest_is_said_to_be_differenced():
     verdicts = verify(Hyperbolic(), only="explicit to implicit")
     assert len(verdicts) > 8 and all(v.word == "holds" for v in verdicts), verdicts
@@ -41,7 +40,6 @@ def test_log_p_alone_is_enough_and_the_rest_is_said_to_be_differenced():
     assert not any("truth" in v.step for v in verdicts)  # these need the trace of the data's score
 
 
-@pytest.mark.nightly  # a minute of differencing at every node
 def test_a_given_score_brings_the_lines_that_need_its_trace():
     verdicts = verify(WithScore(), only="explicit to implicit")
     assert {"the implicit loss of the truth"} <= {v.step for v in verdicts} and all(v.ok for v in verdicts)
