@@ -73,9 +73,11 @@ def check_loss(
         Step that a finite-difference loss takes, or is told.
     predicts : None, "score", "eps", "x", "v" or "velocity"
         What the network of a denoising loss is meant to predict, as the sampler uses it; a target of another kind, or of the wrong sign, is a FAIL.
-        A velocity is dx~/dt of the noisy points, as the time goes that the loss is handed or fn is told.
+        A velocity is dx~/dt of the noisy points, as the time goes that the loss is handed or fn is told; a constant times it, and that of points
+        scaled to c + sigma = 1 (a network behind a scaled input), are taken for one too.
     score_of : callable score_of(out, y, level) -> score, optional
         How the user's sampler turns fn's answer out (n, d) at y (n, d) into a score; level is what the loss told fn, (n,), or sigma.
+        The score is that of y, or of y/c, the noisy points before they were scaled.
     levels : array, optional
         The schedule of a denoising loss that is given a time: (k,) times that t may take, or (k, 2) with c and sigma of the timesteps 0 ... k - 1,
         which are handed over as integers; the noise of a row must then be that of its timestep.
@@ -100,9 +102,10 @@ def check_loss(
     Notes
     -----
     The noisy points of a denoising loss may be c x + sigma eps with any c (variance preserving, cosine, straight line): c is measured by moving
-    x, sigma by the noise that was heard, row by row; the target must be -eps/sigma. A fn called as fn(x), not as fn.score(x), may predict
-    eps, x, v or a velocity instead: the score that follows from it is in the notes. Weights of levels are a convention; a level that never turns
-    up, a target or weight with another row's level, and an fn that is told another level than that of its noise are not.
+    x, sigma by the noise that was heard, row by row; the target must be -eps/sigma. Noise may come from two draws (a path with noise of its
+    own), and the target may have normals in it that are independent of its point: these only add variance. A fn called as fn(x), not as
+    fn.score(x), may predict eps, x, v or a velocity instead: the score that follows from it is in the notes. Weights of levels are a convention;
+    a level that never turns up, a target or weight with another row's level, and an fn that is told another level than that of its noise are not.
 
     With torch and jax the derivative in the model's scale is checked too: a detached graph has the right value and the wrong gradient.
 
