@@ -117,6 +117,7 @@ def vocabulary(answers, q, noise=None, target=None):
         "(mean E)^2":    ("square", E.mean(-1) ** 2, "the squared mean energy"),
         "var E":         ("square", E.var(-1), "the variance of the energy"),
         "|s|":           ("other", norm, "the norm of the score, not squared"),
+        "|s|_1":         ("other", np.abs(S).sum(-1), "the sum of absolute scores"),
         "|tr|":          ("other", np.abs(trace), "the absolute trace"),
         "sum |J_ii|":    ("other", np.abs(diagonal).sum(-1), "the sum of absolute diagonal entries of the Jacobian"),
         "|J|_F":         ("other", np.sqrt(J2), "the Frobenius norm of the Jacobian"),
