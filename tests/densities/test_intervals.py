@@ -23,6 +23,7 @@ def test_normalised_and_zero_between():
     mean = ns.expectation(lambda y: np.stack([np.ones(len(y)), y[:, 0]], 1), P)
     by_parts = 0.3 - np.diff(stats.norm(0.3).pdf(TWO), axis=1).sum() / MASS  # E x = mean - [pdf] / mass
     np.testing.assert_allclose(mean.value, [1, by_parts], rtol=1e-12)
+    assert [(part.dim, part.support.shape) for part in P.parts] == [(1, (1, 2))] * 2
     inside = x[[0, 1, 3, 4]]
     for part in ("score", "jacobian", "trace"):
         np.testing.assert_array_equal(getattr(P, part)(inside), getattr(ns.Gaussian(0.3, 1.0), part)(inside))

@@ -149,3 +149,18 @@ def test_no_samples_give_empty_results_of_the_right_shape(cls, conditional):
         np.testing.assert_array_equal(ev.pullback(score_bar=x, trace_bar=1.0), np.zeros(model.theta.size))
     model, x, sigma = network_of(cls, 3, (4, 5), conditional=conditional, n=2)
     assert model.curvature(x, np.empty((0, 2, 3)), **sigma).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "text, size", [("2048K", 1 << 21), ("1M", 1 << 20), ("32K", 1 << 15), ("", 1 << 20), ("many", 1 << 20)]
+)
+def test_the_cache_is_as_large_as_linux_says_and_a_mebibyte_where_nobody_does(text, size, monkeypatch):
+    monkeypatch.setattr(sweep.Path, "read_text", lambda self: text)
+    assert sweep.cache_bytes.__wrapped__() == size
+
+
+def test_second_derivatives_of_a_kink_are_refused_before_anything_is_computed():
+    net, x = EnergyMLP.init(2, (3,), "relu", rng=0), np.zeros((1, 2))
+    assert len(net.points("trace", x).x) == 1
+    with pytest.raises(ValueError, match="relu"):
+        net.points("trace", x, second=True)

@@ -501,6 +501,9 @@ def test_the_mass_beyond_an_end_is_claimed_twice_over():
     )
     assert claim(True).tail == pytest.approx(2 * outer * 0.8 / 0.2) and claim(True).ratio == pytest.approx(0.8)
     assert claim(False).tail == pytest.approx(2 * a * m / np.log(1.25))
+    both = np.concatenate([profile, a * 3.0 ** (np.arange(40) / m)[None]])  # each component by itself
+    end = trapezoid._end(both, np.ones(40, bool), 9.0, trapezoid.SHELL / m, True, False, goal, None)
+    assert end.ratio == pytest.approx([0.8, 1 / 3])
 
 
 @pytest.mark.parametrize("centre", [0.0, 50.0])
@@ -523,3 +526,29 @@ def test_what_a_second_grid_finds_is_part_of_the_error_and_is_looked_for(monkeyp
     warned = expectation(square, density)
     assert calm.error < 1e-12 < 1e-4 <= warned.error and not warned.converged
     assert warned.evaluations > 2 * calm.evaluations
+
+
+def test_a_sample_that_stands_still_leaves_a_frame_of_positive_width():
+    bare = SimpleNamespace(dim=1, support=LINE, logpdf=lambda x: -squares(x), sample=lambda n, rng: np.zeros((n, 1)))
+    assert 0 < frame_of(bare, LINE).axes[0, 0] < 1e-11
+
+
+def test_what_is_infinite_on_one_side_of_a_break_is_infinite():
+    """1/x on the right of 0, 1 on the left: neither the piece before it nor the one after makes it finite."""
+    for sign in (1, -1):
+        one_sided = lambda x, sign=sign: np.where(sign * x[:, 0] > 0, 1 / np.abs(x[:, 0]), 1.0)
+        found = expectation(one_sided, Gaussian(0.0, 1.0), breaks=((0.0,),))
+        assert not found.converged and np.isinf(found.error)
+
+
+def test_the_rounding_of_points_is_looked_at_on_either_side_of_them():
+    """Points a unit in the last place away are asked for too; without them what a map rounds off goes unseen."""
+    seen = []
+
+    def f(x):
+        seen.append(x[:, 0])
+        return np.sin(x[:, 0])
+
+    expectation(f, Gaussian(10.0, 1.0))
+    gaps = np.diff(np.sort(np.concatenate(seen)))
+    assert np.any((gaps > 0) & (gaps <= 4 * np.spacing(10.0)))

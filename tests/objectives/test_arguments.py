@@ -176,3 +176,9 @@ def test_control_a_check_that_is_left_out_is_seen(monkeypatch):
     monkeypatch.setattr(denoising_module, "deviations", lambda where, name, value, *rest: np.asarray(value) + 1.0)
     with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
         test_bad_input_is_refused_when_the_loss_is_made(ScoreMLP, run, message)
+
+
+def test_what_the_sweep_refuses_is_told_under_the_name_of_the_loss():
+    net = ScoreMLP.init(2, (3,), conditional=True, rng=0, dtype=np.float32)
+    with pytest.raises(ValueError, match=r"^implicit: sigma"):
+        implicit(net, np.zeros((1, 2), np.float32), sigma=np.array([1e-300])).value  # noqa: B018  computed when read

@@ -155,3 +155,15 @@ def test_weights_that_are_none_are_refused_when_the_loss_is_made(name):
     for bad, error, message in BAD_WEIGHTS:
         with pytest.raises(error, match=f"^{name.split(chr(44))[0]}: {message}"):
             make(net, q, weights=bad)
+
+
+@BOTH
+def test_weights_of_finite_differences_find_their_samples_in_every_batch(cls):
+    """Each sample has two or three points, and 6,000 of them several batches: the gradient is that of the halves, by their shares."""
+    rng = np.random.default_rng(0)
+    net, x, v = cls.init(2, (4,), "tanh", rng=0), rng.standard_normal((6000, 2)), rng.standard_normal((6000, 2))
+    w = rng.uniform(0, 1, 6000)
+    make = lambda at: finite_difference_sliced(net, x[at], 0.0625, probes=v[at], weights=w[at])
+    parts = [slice(0, 500), slice(500, 3100), slice(3100, 6000)]
+    want = sum(w[at].sum() / w.sum() * make(at).gradient for at in parts)
+    np.testing.assert_allclose(make(slice(None)).gradient, want, rtol=0, atol=1e-11 * np.abs(want).max())
