@@ -690,3 +690,20 @@ def test_noise_of_another_size_than_the_level_that_was_handed_is_called_that():
     assert report.verdict == "FAIL" and report.name == "scale of the noise", report
     right = lambda fn, x, sigmas, level, rng: loss(fn, x, sigmas, level, rng, power=1)
     assert ns.check_loss(right, objective="multilevel_denoising").verdict == "PASS"
+
+
+def test_a_huber_error_beside_a_target_is_named():
+    """Half a square for small differences of score and target, linear beyond 1."""
+
+    def loss(fn, x, target_score):
+        entries = np.abs(fn.score(x) - target_score)
+        return np.mean(np.where(entries < 1, entries**2 / 2, entries - 0.5).sum(1))
+
+    report = ns.check_loss(loss, objective="explicit")
+    assert report.verdict == "FAIL" and "a Huber error: a square for small differences" in report.diagnosis, report
+
+
+def test_rows_of_nothing_finite_are_told_and_no_traceback():
+    x = np.random.default_rng(0).standard_normal((4, 2))
+    report = ns.check_rows(lambda x: np.full_like(x, np.nan), x)
+    assert report.verdict in ("PASS", "INCONCLUSIVE"), report
