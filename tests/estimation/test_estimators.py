@@ -266,9 +266,7 @@ G, D2 = np.ones((20, 1, 2)), np.ones((20, 1))
         (lambda: exponential_family(X, G, D2, h=X), "h and h_prime go together"),
         *(
             (
-                lambda wide=wide: exponential_family(
-                    X, G, np.ones((20, 1, 2)), h=np.ones((20, 3 - wide)), h_prime=np.ones((20, wide))
-                ),
+                lambda wide=wide: exponential(np.abs(X), np.ones((20, 3 - wide)), np.ones((20, wide))),
                 r"h has shape \(20, \d\) and h_prime \(20, \d\), expected that of x, \(20, 2\)",
             )
             for wide in (1, 2)

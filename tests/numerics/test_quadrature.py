@@ -1,5 +1,6 @@
 """Integrals: right where the truth is known, honest and sharp about their error, and refusing what they cannot do."""
 
+import itertools
 import math
 import subprocess
 import sys
@@ -550,5 +551,5 @@ def test_the_rounding_of_points_is_looked_at_on_either_side_of_them():
         return np.sin(x[:, 0])
 
     expectation(f, Gaussian(10.0, 1.0))
-    gaps = np.diff(np.sort(np.concatenate(seen)))
-    assert np.any((gaps > 0) & (gaps <= 4 * np.spacing(10.0)))
+    pairs = [(a, b) for a, b in itertools.pairwise(seen) if len(a) == len(b)]
+    assert any(0 < np.abs(a - b).max() <= 4 * np.spacing(10.0) for a, b in pairs)
