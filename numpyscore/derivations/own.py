@@ -14,6 +14,7 @@ from ..numerics.quadrature import Frame, Integral
 PROPOSALS = 1 << 14  # for samples of a density that brings none
 FAR = 64.0  # widths from the median beyond which steps of a share of that distance are tried too
 NARROW = 256  # samples at which a part narrower than the others is looked for
+ROUNDS, LONGEST = 16, 1024  # of proposals, after which it is foretold how many there will be, and how many there may be
 RAYS = 64  # from samples to an edge of the support inside its box
 NEARER = 1e-3, 1e-8  # shares of the way that are left to an edge
 EPS = float(np.finfo(float).eps)
@@ -229,8 +230,14 @@ class Own:
 
     def _rejected(self, n, rng):
         """n independent samples: uniform points of the box, kept with probability p / max p; a new maximum starts them anew."""
-        top, kept = self._in_the_box(PROPOSALS, np.random.default_rng(0))[1].max(), np.empty((0, self.dim))
+        top, kept, rounds = self._in_the_box(PROPOSALS, np.random.default_rng(0))[1].max(), np.empty((0, self.dim)), 0
         while len(kept) < n:
+            rounds += 1
+            if rounds > ROUNDS and len(kept) < n * rounds / LONGEST:
+                raise ValueError(
+                    f"verify: {self.name} fills so little of the box of its support that {len(kept)} of {rounds * PROPOSALS} uniform points were "
+                    f"kept as samples; give it sample(n, rng=...) -> (n, {self.dim}), or a support that fits closer."
+                )
             x, logp = self._in_the_box(PROPOSALS, rng)
             if logp.max() > top:
                 top, kept = logp.max(), kept[:0]

@@ -24,9 +24,7 @@ WIDEST = 0.8  # noise tried first where sigma is "auto": modes overlap there
 LEAST_AND_LEVELS = {True: (0.07, 7), False: (0.035, 9)}  # of a small table; of a large one, which bears less noise
 
 FINEST = 0.01  # least of all levels where they are chosen together: what is finer than a hundredth of a column is hardly its density
-TAIL = (
-    1.0  # quartile widths, as those of a Gaussian of deviation 1, beyond which --robust takes logarithms: see `Units`
-)
+TAIL = 1.0  # widths, as of a Gaussian of these quartiles, beyond which --robust takes logarithms: see `Units`
 RIDGE = 1e-6  # added to a correlation matrix, lest rounding count as a direction
 SPACED = 20_000  # rows, at most, by whose spacing levels are chosen
 

@@ -30,10 +30,7 @@ ROUGHLY, DIGITS = 1e-2, 1e-4  # nats: tolerance of a log-likelihood that chooses
 TRIED, EVALUATIONS = 5, 250  # steps by which a time is foretold; times that a flow asks for a row's score and trace
 AVERAGED = 3  # the weights handed out are averaged over about this part of the steps of a level
 BATCH, RATE = 256, 0.01  # of Adam
-DECAYS = (
-    30.0,
-    0.0,
-)  # of a conditional network's weights, times columns over rows trained on: the folds choose among them
+DECAYS = 30.0, 0.0  # of a conditional network's weights, times columns over rows trained on: the folds choose
 LARGEST_DECAY = 1.0
 SHOWN = 300  # rows of those trained on that a snapshot looks at
 

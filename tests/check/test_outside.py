@@ -672,7 +672,9 @@ def test_what_score_of_makes_is_told_without_a_guess_at_its_factor():
 def test_a_density_of_scale_two_without_its_half_may_be_two_densities():
     log_p = lambda x: -0.5 * ((x[:, 0] - 1) / 2) ** 2 - 0.5 * np.log(2 * np.pi)
     report = ns.check_density(log_p, dim=1)
-    assert report.verdict == "FAIL" and ("normaliser" in report.diagnosis or "of scale 2" in report.diagnosis), report
+    assert (
+        report.verdict == "FAIL" and "its normaliser is sqrt(2 pi) where sqrt(2 pi) sigma belongs" in report.diagnosis
+    ), report
     logistic = ns.check_density(lambda x: -x[:, 0] / 2 - 2 * np.logaddexp(0, -x[:, 0] / 2), dim=1)
     assert logistic.verdict == "FAIL" and "a density of scale 2 without its 1/2 (log det)" in logistic.diagnosis, (
         logistic
@@ -706,4 +708,4 @@ def test_a_huber_error_beside_a_target_is_named():
 def test_rows_of_nothing_finite_are_told_and_no_traceback():
     x = np.random.default_rng(0).standard_normal((4, 2))
     report = ns.check_rows(lambda x: np.full_like(x, np.nan), x)
-    assert report.verdict in ("PASS", "INCONCLUSIVE"), report
+    assert report.verdict == "PASS", report  # each is what it was, in any company

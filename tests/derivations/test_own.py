@@ -1,5 +1,7 @@
 """Somebody's own density: what is missing is differenced and said so, a wrong score is caught and located."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -387,3 +389,15 @@ def test_a_differenced_score_of_a_narrow_part_is_within_its_slack():
     s = Narrow.mixture.score(x)
     assert np.all(np.abs(own.score(x) - s)[:, 0] <= own.slack_of_score(x) + 1e-12 * np.abs(s[:, 0]))
     assert np.max(own.slack_of_score(x) / (1 + np.abs(s[:, 0]))) < 1e-6  # and says something
+
+
+def test_a_narrow_density_in_an_empty_box_is_told_to_bring_its_samples():
+    """A normal of deviation 1e-3 in a disc: three of a million uniform points would be kept, and the wait would be for ever."""
+
+    def logpdf(x):
+        r = np.sum(x**2, 1)
+        return np.where(r < 1, -r / 2e-6, -np.inf)
+
+    narrow = SimpleNamespace(dim=2, support=np.array([[-1.0, 1.0]] * 2), logpdf=logpdf)
+    with pytest.raises(ValueError, match=r"fills so little of the box of its support .* give it sample\(n, rng"):
+        verify(narrow, only="1")

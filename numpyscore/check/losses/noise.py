@@ -263,10 +263,8 @@ def _as_said(caller, trials):
     return None
 
 
-DRAWN = {
-    True: 10,
-    False: 60,
-}  # batches in which a quarter of the levels must turn up, of rows with levels of their own or of one level
+# batches in which a quarter of the levels must turn up, of rows with levels of their own or of one level
+DRAWN = {True: 10, False: 60}
 NEVER = "level forgotten: levels {} to {} of the {} of your schedule never turn up (an upper end of randint, a slice, a time that is never drawn); the network does not learn them"
 
 
