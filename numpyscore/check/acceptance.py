@@ -175,6 +175,21 @@ def _moves(chain, tau, n, of):
     return out, ""
 
 
+def gone_astray(chain, tau, n):
+    """What is wrong if chains from one start go to one and the same other point, where a rejected proposal leaves them; "" if they do not."""
+    of = TAILS if chain.names else GAUSSIAN
+    for x, y, moved in _moves(chain, tau, n, of)[0]:
+        ends, counts = np.unique(y[moved], axis=0, return_counts=True)
+        if len(counts) > 1 and counts.max() > 2 and np.sum(counts > 1) == 1:
+            end, share = ends[counts.argmax()], counts.max() / n
+            mean = next(
+                (w for w, c in (("step", 1.0), ("step/2", 0.5)) if np.allclose(end, x + c * tau * of.score(x))), ""
+            )
+            what = f"x + {mean} score, the proposal without its noise" if mean else np.array2string(end, precision=4)
+            return f"rejection: {share:.1%} of the chains that start at one x all go to {what}; a rejected proposal must leave the chain at x."
+    return ""
+
+
 def _fitting(chain, tau, n, of, moves, rng):
     """(distance, proposal, `Rule`) of those that agree with the moves, the nearest first."""
     found = []

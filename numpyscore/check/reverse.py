@@ -31,9 +31,22 @@ import numpy as np
 
 from ..common.arrays import to_numpy
 from ..common.inputs import count, generator
-from .known_steps import KNOWN_STEPS, Place, changed, sets_of_changes
+from .numbers import law, product
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
-from .steps import MEAN, REPEATED, SIGMAS, VARIANCE, Misshapen, Step, langevin_flaw, noise_flaw
+from .steps import (
+    KNOWN_STEPS,
+    MEAN,
+    REPEATED,
+    SIGMAS,
+    VARIANCE,
+    Misshapen,
+    Place,
+    Step,
+    changed,
+    langevin_flaw,
+    noise_flaw,
+    sets_of_changes,
+)  # fmt: skip
 
 KINDS = ("annealed", "ancestral", "ddim", "euler", "heun", "predictor-corrector")
 ALSO = {
@@ -135,6 +148,12 @@ SCORES: dict[str, Callable] = {  # what fn answers for a score S at x of a level
     "v": lambda S, x, v: -v.c * v.sigma * S - v.sigma * (x + v.sigma**2 * S) / v.c,
     "velocity": lambda S, x, v: -v.sigma * S - (x + v.sigma**2 * S) / v.c,
 }
+
+
+def slopes(name, c, sigma):
+    """(a, b) of fn's answer a S + b x at levels (c, sigma)."""
+    v = Level(None, c, sigma)
+    return SCORES[name](1.0, 0.0, v), SCORES[name](0.0, 1.0, v)
 
 
 class Walk(Step):
@@ -326,23 +345,23 @@ def _corrected(steps):
 
 def changes(steps, kind, many):
     """So many changes that make a known step of the kind these, each of them a mistake."""
-    for step, made in itertools.product([step for step, _ in steps.known(kind)], sets_of_changes(many)):
+    answers = [None] if steps.predicts == "score" or steps.calls > 1 else [None, partial(slopes, steps.predicts)]
+    for of, step, made in itertools.product(answers, [step for step, _ in steps.known(kind)], sets_of_changes(many)):
+        if of is not None and "place" not in made:
+            continue
         with np.errstate(all="ignore"):
-            same = steps.same(*changed(step, steps.here, made))
+            same = steps.same(*changed(step, steps.here, made, of))
         if same:
             yield f"{'; '.join(made.values())} (beside {step.name})"
 
 
 def misread(steps, kind):
     """The step takes fn's answer for another parametrisation, or for minus its own, and is a known step then."""
-    own, predicts = SCORES[steps.predicts], steps.predicts
-    levels = list(steps.ladder[:-1])
-    slopes = lambda of: np.array([(of(1.0, 0.0, v), of(0.0, 1.0, v)) for v in levels]).T  # of an answer, in S and in x
-    in_S, in_x = slopes(own)
+    predicts, (in_S, in_x) = steps.predicts, slopes(steps.predicts, steps.here.c, steps.here.s)
     for name, sign in itertools.product(SCORES, (1, -1)) if steps.calls == 1 else ():
         if (name, sign) == (predicts, 1):
             continue
-        factor, (other_S, other_x) = steps.gamma[:, 0] / in_S, slopes(SCORES[name])
+        factor, (other_S, other_x) = steps.gamma[:, 0] / in_S, slopes(name, steps.here.c, steps.here.s)
         other = copy.copy(steps)
         other.alpha = steps.alpha + factor * (sign * other_x - in_x)
         other.gamma = (factor * sign * other_S)[:, None]
@@ -354,8 +373,61 @@ def misread(steps, kind):
                 yield f"{what} (beside {step.name})"
 
 
-def half_right(steps, kind):
-    """Two of the three coefficients are those of a known step, the third is not."""
+def terms(steps, alpha, gamma):
+    """{(word, word): (coefficient, coefficient, size of each)}: x' = alpha x + gamma score in other terms, fn's x_0 and eps among them."""
+    p = steps.here
+    out = {}
+    for name in dict.fromkeys((steps.predicts, "x", "eps", "score")):
+        a, b = slopes(name, p.c, p.s)
+        share = gamma / a
+        sizes = np.abs(alpha) + np.abs(share * b), np.abs(share)
+        out["x", "x_0" if name == "x" else name] = (alpha - share * b, share, *sizes)
+    size = np.abs(alpha * p.s) + np.abs(gamma / p.s)
+    return out | {("x_0", "eps"): (p.c * alpha, alpha * p.s - gamma / p.s, np.abs(p.c * alpha), size)}
+
+
+def in_law(values, size, p, exact):
+    """Numbers (S,) as a product of powers of c, sigma, c' and sigma', in words; "" if they are none."""
+    if np.all(np.abs(values) <= exact * size):
+        return "0"
+    settings = [{"c": c, "sigma": s, "c'": d, "sigma'": t} for c, s, d, t in zip(p.c, p.s, p.d, p.t, strict=True)]
+    few = len(settings) < 4 or np.any(p.t <= 0) or np.any(p.s <= 0)
+    found = None if few else law(values, settings, 10 * exact, odd=tuple(settings[0]))
+    return product(found[0], found[1], max(1e-3, 10 * exact)) if found and sum(map(abs, found[1].values())) <= 4 else ""
+
+
+def coefficient(steps, kind, plainly):
+    """Of the coefficients of a step in terms of x, x_0, eps and score, two exchanged, or one that is not as the others; `plainly`: in words alone."""
+    if steps.calls > 1:
+        return
+    p, exact, mine = steps.here, 1e2 * steps.exact, terms(steps, steps.alpha, steps.gamma[:, 0])
+    for step, (alpha, gamma, var) in steps.known(kind):
+        if not np.all(np.abs(var - steps.var) <= steps.error * np.maximum(var, steps.var) + 1e-8 * p.s**2):
+            continue
+        found = []
+        for words, theirs in terms(steps, alpha, gamma).items():
+            own = mine[words]
+            same = lambda k, j, own=own, theirs=theirs: bool(
+                np.all(np.abs(own[k] - theirs[j]) <= exact * (own[k + 2] + theirs[j + 2]))
+            )
+            if same(0, 1) and same(1, 0):
+                text = f"coefficients exchanged: {words[0]} has the coefficient of {words[1]}, and {words[1]} that of {words[0]} (beside {step.name})"
+                found.append((0, text))
+            if same(0, 0) == same(1, 1):
+                continue
+            k = 0 if same(1, 1) else 1
+            said, right = (in_law(v[k], v[k + 2], p, exact) for v in (own, theirs))
+            i = int(np.argmax(np.abs(own[k] - theirs[k]) / (own[k + 2] + theirs[k + 2])))
+            value = f"{said}, {own[k][i]:.4g} in step {i}, where {right + ', ' * bool(right)}{theirs[k][i]:.4g} belongs"
+            text = f"coefficient of {words[k]}: x' = A {words[0]} + B {words[1]}{' + b z' * bool(var.any())} has the other coefficients of {step.name}, and {'AB'[k]} is {value.removeprefix(', ')}"
+            found.append((1 + 2 * (not said) + ("." in said), text))
+        cost, text = min(found, key=lambda entry: entry[0], default=(3, ""))
+        if text and (cost < 2 or not plainly):
+            yield text
+
+
+def noise_alone(steps, kind):
+    """The coefficients of x and the score are those of a known step, the noise is not."""
     p = steps.here
     for step, (alpha, gamma, var) in steps.known(kind) if steps.calls == 1 else ():
         least, most = p.beta * (p.t / p.s) ** 2 * (1 - steps.error), p.beta * (1 + steps.error)
@@ -363,10 +435,9 @@ def half_right(steps, kind):
         if steps.same(alpha, gamma, steps.var) and not between:
             extra = "is added, and not taken from the direction to eps"
             if var.any():
-                extra = f"has the variance {steps.var[0]:.4g} where {var[0]:.4g} belongs, in the first step"
+                i = int(np.argmax(np.abs(var - steps.var) / np.maximum(var, steps.var)))
+                extra = f"has the variance {steps.var[i]:.4g} where {var[i]:.4g} belongs, in step {i}"
             yield f"noise: x and the score have the coefficients of {step.name}, and the noise {extra}"
-        elif var.any() and steps.same(alpha, steps.gamma[:, 0], var):
-            yield f"drift: x and the noise have the coefficients of {step.name}, and the score {steps.gamma[0, 0]:.4g} where {gamma[0]:.4g} belongs, in the first step"
 
 
 def other_room(steps, kind):
@@ -396,11 +467,13 @@ def uphill(steps, kind):
 MISTAKES = (  # the first that finds anything speaks
     lambda steps, kind: changes(steps, kind, 1),
     misread,
+    partial(coefficient, plainly=True),
     lambda steps, kind: changes(steps, kind, 2),
-    half_right,
+    noise_alone,
+    uphill,
+    partial(coefficient, plainly=False),
     other_room,
     wrong_corrector,
-    uphill,
 )
 
 
@@ -412,12 +485,22 @@ def arrival(steps):
 
 
 def elsewhere(steps):
-    """Where a step of one call arrives, if not at its level."""
+    """Where a step of one call arrives, if not at its level, and what of fn's x_0 and eps it is made of."""
     scale, q, noise = arrival(steps)
-    p = steps.here
+    p, exact = steps.here, 1e2 * steps.exact
     i = int(np.argmax(np.abs(scale / p.d - 1) + np.abs(noise - p.t) / np.maximum(p.t, noise)))
-    sign = "; the coefficient of eps is negative" * bool(np.all(q < 0))
-    return f"arrives elsewhere: the coefficients of x, score and noise take step {i} to c = {scale[i]:.4g}, sigma = {noise[i]:.4g}, and not to c = {p.d[i]:.4g}, sigma = {p.t[i]:.4g}{sign}"
+    sizes = np.abs(scale), np.abs(steps.alpha * p.s) + np.abs(steps.gamma[:, 0] / p.s), p.s
+    values, close = (scale, q, np.sqrt(steps.var)), (exact, exact, steps.error / 10)
+    a, b, c = (in_law(v, size, p, e) for v, size, e in zip(values, sizes, close, strict=True))
+    more = in_law(scale - p.d, sizes[0], p, exact)
+    a = a or (f"(c' + {more})".replace("+ -", "- ") if more else "")
+    a, b, c = (word or f"{v[i]:.4g}" for word, v in zip((a, b, c), values, strict=True))
+    x_0, noise_words = "" if a == "1" else f"{a} ", "" if c == "0" else f" + {c} z"
+    eps = ", without a direction to eps" if b == "0" else ""
+    eps += "; fn's x_0 is used as eps" if b == "0" and more == "sigma'" else ""
+    direction = "" if b == "0" else f" {'-' if b[0] == '-' else '+'} {b.removeprefix('-')} eps"
+    made = f"with fn's x_0 and eps, x' = {x_0}x_0{direction}{noise_words}{eps}, where c' x_0 and noise of standard deviation sigma' in all belong"
+    return f"arrives elsewhere: {made}; step {i} arrives at c = {scale[i]:.4g}, sigma = {noise[i]:.4g}, and not at c = {p.d[i]:.4g}, sigma = {p.t[i]:.4g}"
 
 
 # ------------------------------------------------------------------------------- the verdict

@@ -128,6 +128,15 @@ def test_a_step_of_two_evaluations_that_is_in_no_table_is_judged_by_its_law():
 
 # ------------------------------------------------------------------------------- wrong steps
 
+
+def swapped(x, fn, t, lower, rng):
+    """The posterior's mean with the coefficients of x and x_0 exchanged."""
+    a, b = BARS[t], BARS[lower]
+    x0 = (x - np.sqrt(1 - a) * fn(x, t)) / np.sqrt(a)
+    mean = np.sqrt(b) * (1 - a / b) * x + np.sqrt(a / b) * (1 - b) * x0
+    return mean / (1 - a) + np.sqrt((1 - b) / (1 - a) * (1 - a / b)) * normal(x, rng)
+
+
 WRONG = {  # step, options, words
     "noise without root": (lambda x, fn, s, rng: annealed(x, fn, s, rng, root=lambda a: a), VE | {"kind": "annealed"}, "noise without root"),
     "noise 2 too small": (lambda x, fn, s, rng: annealed(x, fn, s, rng, root=lambda a: np.sqrt(a / 2)), VE | {"kind": "annealed"}, "2 under the root is missing"),
@@ -157,6 +166,11 @@ WRONG = {  # step, options, words
     "noise not taken from eps": (lambda x, fn, t, lower, rng: ddim(x, fn, t, lower, rng) + 0.1 * normal(x, rng), VP, "not taken from the direction"),
     "the direction's noise is another": (lambda x, fn, t, lower, rng: ddim(x, fn, t, lower, rng, 0.5, room=2.0), VP, "leaves room for 2 times"),
     "the level t - 1 of a coarser ladder": (lambda x, fn, t, lower, rng: ddim(x, fn, t, t - 1, rng), {"levels": {k: tuple(DDPM[k]) for k in (8, 6, 4, 2)}, "predicts": "eps", "kind": "ddim"}, "arrives elsewhere"),
+    "posterior exchanged": (swapped, VP | {"kind": "ancestral"}, "coefficients exchanged: x has the coefficient of x_0"),
+    "x_0 as eps": (lambda x, fn, t, lower: (DDPM[lower, 0] + DDPM[lower, 1]) * fn(x, t), {"levels": DDPM, "predicts": "x", "kind": "ddim"}, "fn's x_0 is used as eps"),
+    "no direction": (lambda x, fn, t, lower, rng: DDPM[lower, 0] * (x - DDPM[t, 1] * fn(x, t)) / DDPM[t, 0] + DDPM[t, 1] * normal(x, rng), VP | {"kind": "ddim"}, "x' = c' x_0 + sigma z, without a direction"),
+    "1 - alpha_bar": (lambda x, fn, t, lower: DDPM[lower, 0] * (x - DDPM[t, 1] ** 2 * fn(x, t)) / DDPM[t, 0] + DDPM[lower, 1] * fn(x, t), VP | {"kind": "ddim"}, "sigma^2 in place of sigma, at this level"),
+    "x_0 keeps its scale": (lambda x, fn, t, lower: x + (DDPM[lower, 1] - DDPM[t, 1]) * fn(x, t), VP | {"kind": "ddim"}, "A is c, "),
     "velocity for minus velocity": (lambda x, fn, t, lower: from_velocity(x, lambda y, s: -fn(y, s), t, lower), {"levels": TIMES, "predicts": "velocity", "kind": "ddim"}, "sign of"),
     "eps for x": (lambda x, fn, t, lower, rng: ddim(x, fn, t, lower, rng), VP | {"predicts": "x"}, "takes it for eps"),
     "shared noise": (lambda x, fn, s, lower, rng: ancestral(x[:1], lambda y, level: 0 * y, s, lower, rng) - x[:1] + x + (s**2 - lower**2) * fn(x, s), VE, "shared noise"),

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..fields import read_field
+from ..fields import Field, read
 from ..report import FAIL, PASS, Explanation, diagnosis_of, ranked, tied
 from .identify import NEAR, Answers, entries_of, identify
 from .names import LINEAR, REGULARISER, SHORT, SLOPE, SQUARE, WEIGHTED, Naming, missing
@@ -213,11 +213,11 @@ def parts_of(caller, kind, found, q):
     parts, extras, right = [], [], _should_be(caller, kind, found, q)
     for key, array in arrays.items():
         name, wanted = right.get(key, ("", []))
-        read = _in_words(array, wanted, tables[key], OTHERWISE[key], size, tol)
+        said = _in_words(array, wanted, tables[key], OTHERWISE[key], size, tol)
         if name:
-            parts.append(Part(name, *read))
-        elif read[0]:
-            extras.append(read[0])
+            parts.append(Part(name, *said))
+        elif said[0]:
+            extras.append(said[0])
     if found.cross > tol:
         parts[0] = Part(SQUARE, _of_rows(found), False, parts[0].w, True)
     return parts, extras + _of_energies(found, tol * size)
@@ -313,7 +313,7 @@ def in_numbers(found):
 
 def target_named(theirs, right, known):
     """The FAIL of a target that is a transformation of the right one, None if it is none that is known."""
-    found = read_field(theirs, right, 1e-7 * np.abs(right).max(), known=known, word="target")
+    found = read(Field(theirs, right, 1e-7 * np.abs(right).max(), known=known, word="target"))
     if found and found[0].key != "right":
         said = " -- or -- ".join(dict.fromkeys(e.diagnosis for e in tied(found)))
         return Naming(FAIL, f"wrong target, {said}", found[0].pattern)
