@@ -481,6 +481,8 @@ def test_errors_name_the_place_and_the_cure():
 
 def test_a_scalar_integral_prints_and_converts():
     assert repr(Integral(1.5, 2e-14, 100)) == "Integral(1.5 +- 2.0e-14, 100 evaluations)"
+    both = Integral(np.array([1.5, 2.0]), np.array([2.25e-14, 1.0]), 7)
+    assert repr(both) == "Integral([1.5 2. ] +- [2.2e-14 1.0e+00], 7 evaluations)"
     assert "not converged: why" in repr(Integral(1.5, 2e-1, 100, False, "why"))
     assert float(Integral(1.5, 2e-14, 100)) == 1.5
 
