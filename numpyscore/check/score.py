@@ -79,7 +79,11 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
     report = judge(where, summary, field, (yours, log_p), lambda f: explained(f, yours, among()), rtol=rtol)
     report = _or_exchanged(by_rows(report, yours, points), name)
     if report.verdict == FAIL and report.name == "different":
-        report = _other_energy(report, yours, lambda p: sign * one_each(p)[0], points, step)
+        report = _other_energy(report, yours, points, step)
+        far = lambda x: differenced(one_each, x, None, eps, lambda d: Field(yours(x), sign * d.value, d.tolerance, x))[
+            0
+        ]
+        report = _with_growth(report, far, points)
     return report
 
 
@@ -95,21 +99,46 @@ def _or_exchanged(report, name):
     return replace(report, diagnosis=f"{report.diagnosis}. Or the score is right, and {is_one}")
 
 
-def _other_energy(report, yours, log_p, points, step):
-    """The report on a score that is no function of the reference: whether it is a gradient, and how the difference grows far out."""
+def _other_energy(report, yours, points, step):
+    """The report on a score that is no function of the reference: it says whether it is a gradient."""
     symmetric = check_conservative(yours, x=points, step=step)
     if symmetric.verdict == INCONCLUSIVE:
         return report
-    name, text = (
-        "no gradient",
-        f"your score is the gradient of no energy ({symmetric.pattern}), nor a simple function of the reference: a term of it is wrong",
-    )
     if symmetric:
-        name, text = (
-            "another energy",
-            "your score is a gradient, and no simple function of the reference: it belongs to another energy (other parameters, a term or a weight left out)",
-        )
-    return replace(report, diagnosis=f"{name}: {text}")
+        text = "another energy: your score is a gradient, and no simple function of the reference: it belongs to another energy (other parameters, a term or a weight left out)"
+    else:
+        text = f"no gradient: your score is the gradient of no energy ({symmetric.pattern}), nor a simple function of the reference: a term of it is wrong"
+    return replace(report, diagnosis=text)
+
+
+FAR = 1e2, 1e4  # times the points' distance from their mean
+GROWTH = {  # power of |x| with which a difference of scores grows, in words, and what does so
+    -1: ("falls off as 1/|x|", "log |x|, as the tails of a Student t do"),
+    0: ("stays bounded", "|x|, as a softplus, a norm, a hidden layer that saturates do, or a mean left out"),
+    1: ("grows as |x|", "|x|^2, as a confinement, a prior, a variance do (of a part of a mixture, too)"),
+    2: ("grows as |x|^2", "|x|^3"),
+    3: ("grows as |x|^3", "|x|^4"),
+}
+
+
+def _with_growth(report, far, points):
+    """The report, with how the difference from the reference grows far out; `far` is points -> Field."""
+    middle = points.mean(0)
+    with np.errstate(all="ignore"):
+        near, out = (far(middle + r * (points - middle)) for r in FAR)
+        gaps = [np.linalg.norm(f.gap, axis=1) for f in (near, out)]
+        power = float(np.log(np.median(gaps[1]) / np.median(gaps[0])) / np.log(FAR[1] / FAR[0]))
+    if not all(np.isfinite(f.gap).all() for f in (near, out)):
+        return report
+    right = [np.all(f.gap <= f.tolerance) and np.all(f.tolerance <= 1e-6 * f.sizes) for f in (near, out)]
+    if all(right):
+        text = "weights of a mixture: far out, where one part is left, your score is the reference, and between the parts it differs: they are right, and what each counts is not (a weight, a normaliser, a determinant in the responsibilities), or a term is wrong that dies out"
+    elif np.isfinite(power) and abs(power - round(power)) <= 0.05 and round(power) in GROWTH:
+        grows, as_ = GROWTH[round(power)]
+        text = f"differs by what {grows}: far out, at {FAR[0]:.0f} to {FAR[1]:.0f} times the spread of x; so does the gradient of a term that grows as {as_}: such a term is wrong, or left out"
+    else:
+        return report
+    return replace(report, diagnosis=f"{text}; {report.diagnosis}")
 
 
 # ------------------------------------------------------------------------------- differences
