@@ -18,10 +18,9 @@ import numpy as np
 
 from ..common.inputs import count, generator, positive
 from ..numerics.quadrature import Frame, integrate
-from .functions import Function, points_of
+from .functions import Function, one_number_each, points_of
 from .numbers import product, said
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
-from .rows import one_number_each
 
 BUDGET = {1: 1 << 17, 2: 1 << 20, 3: 1 << 21}
 ENOUGH = 1e-3  # a coarser bound decides nothing
@@ -211,18 +210,14 @@ def _judged(function, found, whole, ends, x, rtol):
     close, bare = max(1e-6, 4 * bound / I, slack), abs(found.top) <= 1e-6
     known = ((n, text) for value, n, text in _constants(function, found, ends, bare) if abs(I - value) <= close * value)
     constants, diagnosis = next(known, (2, ""))
-    if constants > 1 and not bare:  # a power of p is one
-        diagnosis = _power(function, found, ends, close) or diagnosis
+    if constants > 1 and not bare:  # what was meant instead of p, and integrates to 1, is one change
+        diagnosis = _variant(function, found, ends, close) or diagnosis
     if diagnosis:
         return FAIL, pattern, diagnosis
     if I < 1 and x is None and not bare and not np.isfinite(ends).all():
-        text = "mass missing: what was found integrates to less than 1; either the normaliser is wrong, or a part of the density was not found: give x=, points that reach every part of it"
+        text = f"mass missing: what was found integrates to {said(I, 1e-6)}; either the normaliser is wrong, or a part of the density was not found: give x=, points that reach every part of it"
         return INCONCLUSIVE, pattern, text
-    if plain := _plain(I, close) * (not bare):
-        return FAIL, pattern, plain
-    name = "no normaliser: log p is 0 at its maximum, and" if bare else "unnormalised:"
-    why = "a normaliser, the weights, or the Jacobian of a change of variables (log det) is wrong or missing; that is fine for the score, not for a likelihood"
-    return FAIL, pattern, f"{name} p integrates to {said(I, 1e-6)}, not to 1; {why}"
+    return FAIL, pattern, _number(I, close, bare)
 
 
 # ------------------------------------------------------------------------------- which constant
@@ -240,22 +235,28 @@ def _constants(function, found, ends, bare):
     for k, j in sorted(choices, key=lambda kj: (abs(kj[0]) + abs(kj[1]), -kj[0], -kj[1])):
         if k or j:
             text = _gaussian(d, k, j, known)
-            yield (
-                (2 * np.pi) ** (k / 2) * (sigma**j if j else 1.0),
-                1 + (k and j and text.startswith("normaliser")),
-                text,
-            )
+            value = (2 * np.pi) ** (k / 2) * (sigma**j if j else 1.0)
+            yield value, 1 + bool(k and j and text.startswith("normaliser")), text
     each = (2 * np.pi) ** 0.5 * (sigma if known else 1.0)
     for subtracted in (each**d, d * each, d * np.sqrt(2 * np.pi)):
         text = "logarithm of the normaliser: sqrt(2 pi) is subtracted where log sqrt(2 pi) belongs"
         yield each**d * np.exp(-subtracted), 1, text
-    for m in range(1, int(np.sum(np.isfinite(ends).sum(axis=1) == 1)) + 1 if not bare else 0):
+    if bare:
+        return
+    for m in range(1, int(np.sum(np.isfinite(ends).sum(axis=1) == 1)) + 1):
         half = "a half-line" if m == 1 else f"{m} half-lines"
         text = f"half of it: p integrates to {said(0.5**m)}: a density of the whole line on {half}; log 2 is missing for each"
         yield 0.5**m, 1, text
-    for m in range(2, 65 if not bare else 0):
+    for m in range(2, 65):
         text = f"weights: p integrates to {m}, as a sum of {m} densities does whose weights are 1 instead of 1/{m}, or a density of scale {m} without its 1/{m} (log det); unnormalised, fine for the score"
         yield m, 1, text
+
+
+DETERMINANT = {  # exponent of sigma that p integrates to, over d: what may be wrong with a log determinant
+    0.5: "the root of the determinant is missing; half of log det L is subtracted where all of it belongs (half of log det of the covariance)",
+    1: "a log determinant is missing",
+    2: "a log determinant has the wrong sign",
+}
 
 
 def _gaussian(d, k, j, known):
@@ -271,28 +272,62 @@ def _gaussian(d, k, j, known):
         ("normaliser without d", "; the dimension is missing in the exponent") if without else ("normaliser", "")
     )
     text = f"{name}: {ratio}: its normaliser is {words(*left)} where {words(d, d if known else 0)} belongs{why}"
-    if known and k == 0 and j == d / 2 and d > 1:
-        root = f"determinant: {ratio}: the root of the determinant is missing; half of log det L is subtracted where all of it belongs (half of log det of the covariance)"
-        return f"{text} -- or -- {root}" if without else root
-    return text
+    cause = DETERMINANT.get(j / d) if k == 0 else None
+    if cause is None or d == 1:
+        return text
+    return (
+        f"{text} -- or -- determinant: {ratio}: {cause}" if without or j != d / 2 else f"determinant: {ratio}: {cause}"
+    )
 
 
-def _power(function, found, ends, close):
-    """The diagnosis of a log p that integrates to 1 when it is multiplied by a number, or ""."""
-    d = len(ends)
-    for m, text in ((d, "a mean over dimensions where a sum belongs"), (2, "halved"), (0.5, "doubled")):
-        whole = _integral(lambda x, m=m: m * function(x), found.frame, ends) if m != 1 else None
-        if whole and abs(whole.value - 1) <= max(close, 4 * whole.error) <= ENOUGH:
-            return f"power of p: {said(m)} log p is normalised, so log p is {text}"
+def _variant(function, found, ends, close):
+    """The diagnosis of a log p that integrates to 1 after one change, or ""."""
+    for change, text in _variants(function, ends):
+        whole = _integral(change, found.frame, ends)
+        if abs(whole.value - 1) <= max(close, 4 * whole.error) <= ENOUGH:
+            return text
     return ""
 
 
-def _plain(I, close):
-    """The diagnosis of an integral that is a plain fraction, with no pi and no sigma in it, or ""."""
-    fraction = Fraction(I).limit_denominator(20)
-    if close > 1e-6 or abs(I - float(fraction)) > close * I:
-        return ""
-    return f"weights or a factor: p integrates to {fraction}, unnormalised, but no pi and no sigma is missing: weights of a mixture that sum to it, or a constant; fine for the score"
+def _variants(function, ends):
+    """Changes of log p after which it may be normalised, and what was wrong if it is: (callable, diagnosis)."""
+    d, (lower, upper) = len(ends), ends.T
+    for m, text in ((d, "a mean over dimensions where a sum belongs"), (2, "halved"), (0.5, "doubled")):
+        if m != 1:
+            yield lambda x, m=m: m * function(x), f"power of p: {said(m)} log p is normalised, so log p is {text}"
+    jacobian = "change of variables: p integrates to 1 only when it is multiplied by {0}, the Jacobian of {1}: it is missing in log p"
+    if np.isfinite(lower).all() and np.isinf(upper).all():
+        yield lambda x: function(x) - np.log(x - lower).sum(1), jacobian.format("1/x", "log x")
+    if np.isfinite(ends).all():
+        slope = lambda x: np.log((upper - lower) / ((x - lower) * (upper - x))).sum(1)  # of log (x - lower)/(upper - x)
+        yield lambda x: function(x) + slope(x), jacobian.format("1/(x (1 - x))", "the logit")
+        yield lambda x: function(x) + slope(x) - d * np.log(2), jacobian.format("1/(1 - x^2)", "artanh x")
+
+
+def _number(I, close, bare):
+    """The diagnosis of an integral that no rule explains: the number, and what it is made of, if that can be seen."""
+    size, seen = said(I, 1e-6), not bare and close <= 1e-6
+    near = lambda fraction, of: seen and abs(of - float(fraction)) <= close * abs(of)
+    fraction, logarithm = Fraction(I).limit_denominator(20), Fraction(np.log(I)).limit_denominator(12)
+    root = _root(Fraction(I).limit_denominator(5000))
+    if near(fraction, I):
+        return f"weights or a factor: p integrates to {fraction}, unnormalised, but no pi and no sigma is missing: weights of a mixture that sum to it, or a constant; fine for the score"
+    if near(logarithm, np.log(I)):
+        return f"factor e^{logarithm}: p integrates to {size} = exp({logarithm}), so log p is {logarithm} too large: a term left in it or out of it (a scaled special function, half a variance); fine for the score"
+    if root and near(root[0] ** root[1], I):
+        return f"power of a parameter: p integrates to {size} = ({root[0]})^{root[1]}: a parameter such as a rate or a scale stands in the normaliser with another power; fine for the score"
+    name = "no normaliser: log p is 0 at its maximum, and" if bare else "unnormalised:"
+    why = "a normaliser, the weights, or the Jacobian of a change of variables (log det) is wrong or missing; that is fine for the score, not for a likelihood"
+    return f"{name} p integrates to {size}, not to 1; {why}"
+
+
+def _root(fraction):
+    """(r, k) with r^k the fraction, k >= 3 as large as it can be, or None."""
+    for k in range(12, 2, -1):
+        r = Fraction(round(fraction.numerator ** (1 / k)), round(fraction.denominator ** (1 / k)))
+        if r**k == fraction:
+            return r, k
+    return None
 
 
 def _sigma(function, found):

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..common.inputs import positive
 from .numbers import close, readings, said
-from .report import Explanation, ranked, tied
+from .report import Explanation, enough, ranked, sizes, tied
 
 SLACK = 4.0  # of the tolerance of each of two numbers that are compared
 ROUND_OFF = 2.0**-44  # of what hand-written arithmetic may lose on the way from the reference to a transformation of it
@@ -24,23 +25,45 @@ class Field(NamedTuple):
     x : (n, d') array or None, where it was evaluated
     energy : (n,) array or None
     second : (n, d) array or None, second derivatives of the energy along the axes
-    known : dict, name -> value, of the quantities that a factor may be a power of; n and d if nothing else is said
+    known : dict, name -> value, of the quantities that a factor may be a power of, beside n and d
     word, of : what it is called, and what it is a function of
     round_off : relative, of the numbers that came back
     numbers : (n,) array or None, which rows of a whole these are, if they are some of it
+    size : (n, 1) array, what a relative error is relative to, where that is not the norm of a row: of a sum that cancels, the absolute sum
     """
 
     theirs: np.ndarray
     reference: np.ndarray
-    tolerance: np.ndarray
+    tolerance: Any
     x: np.ndarray | None = None
     energy: np.ndarray | None = None
     second: np.ndarray | None = None
-    known: dict[str, float] = {}  # noqa: RUF012  never changed
+    known: dict[str, float] | None = None
     word: str = "score"
     round_off: float = ROUND_OFF
     of: str = "x"
     numbers: np.ndarray | None = None
+    size: np.ndarray | None = None
+
+    @property
+    def gap(self):
+        """Distance of the user's numbers from the reference."""
+        return np.abs(self.theirs - self.reference)
+
+    @property
+    def sizes(self):
+        """What a relative error of each row is relative to (n, 1)."""
+        return sizes(self.reference if self.size is None else self.size, self.theirs)
+
+    def doubtful(self, eps):
+        """Rows (n,) of which no PASS can be said: wrong, or not resolved."""
+        return ~np.all((self.gap <= self.tolerance) & (self.tolerance <= enough(eps) * self.sizes), axis=1)
+
+    def allowing(self, where, rtol, size):
+        """The field with a tolerance of at least rtol of a size."""
+        if rtol is None:
+            return self
+        return self._replace(tolerance=np.maximum(self.tolerance, positive(where, "rtol", rtol) * size))
 
     @property
     def unit(self):
@@ -88,39 +111,28 @@ class Field(NamedTuple):
         return np.allclose(candidate, c * self.reference, rtol=1e-7, atol=1e-7 * np.abs(candidate).max())
 
 
-def read_field(
-    theirs, reference, tolerance, *, x=None, energy=None, second=None, known=None, word="score", round_off=ROUND_OFF, among=()
-):  # fmt: skip
+def read(field, among=(), rules=None):
     """All explanations of a user's field that hold for every entry, fewest constants first; an empty list if there is none.
 
     Parameters
     ----------
-    theirs, reference : (n, d) arrays
-    tolerance : (n, d) array or number
-        What the difference of two right numbers may be.
-    x, energy, second, known, word, round_off
-        As in `Field`; each one that is missing leaves out the rules that need it.
+    field : Field
+        What is missing of it leaves out the rules that need it.
     among : list of (key, sentence, (n, d) array)
         Other fields that the user's may be, up to a factor: those of another row, another level, another formula.
+    rules : callables Field -> explanations, all that are known if nothing else is said
 
     Returns
     -------
     list of Explanation
         The first is "right", with no sentence, where the fields agree; `tied` of it are those between which nothing decides.
     """
-    reference = np.asarray(reference, float)
-    tolerance = np.broadcast_to(np.asarray(tolerance, float), reference.shape)
-    return read(
-        Field(np.asarray(theirs, float), reference, tolerance, x, energy, second, known or {}, word, round_off), among
-    )
-
-
-def read(field, among=(), rules=None):
-    """`read_field` of a `Field`, by these rules: all that are known if nothing else is said."""
-    gap, (n, d) = np.abs(field.theirs - field.reference), field.reference.shape
-    if np.all(gap <= field.tolerance):
-        return [Explanation("right", "", right=True, residual=float(np.max(gap / (field.tolerance + 1e-300))))]
-    field = field._replace(known={"n": n, "d": d} | field.known)
+    n, d = field.reference.shape
+    tolerance = np.broadcast_to(np.asarray(field.tolerance, float), (n, d))
+    field = field._replace(tolerance=tolerance, known={"n": n, "d": d} | (field.known or {}))
+    gap = field.gap
+    if np.all(gap <= tolerance):
+        return [Explanation("right", "", right=True, residual=float(np.max(gap / (tolerance + 1e-300))))]
     with np.errstate(all="ignore"):
         found = [e for rule in rules or RULES for e in rule(field)]
         found += [e for key, sentence, other in among for e in _of_map(field, Map(key, sentence, _fixed(other)))]
@@ -303,9 +315,9 @@ def constant(field):
         yield field.says("constant", text, 0 * field.theirs + row, len(row), np.array2string(row, precision=6))
 
 
-def added(field):
-    """theirs = +- reference + a constant, or a x reference + c x, or + c (x - mean); or a linear field without the energy."""
-    x, ref, rtol, your = field.x, field.reference, field.rtol, f"your {field.word} is"
+def shifted(field):
+    """theirs = +- reference + a constant, in each dimension its own."""
+    ref = field.reference
     for a in (1.0, -1.0) if len(ref) > 1 else ():
         shift = np.median(field.theirs - a * ref, axis=0)
         size, minus = np.abs(shift).max(), "minus " * (a < 0)
@@ -314,61 +326,91 @@ def added(field):
             what = f"{'-' if shift[0] < 0 else '+'} {said(abs(shift[0]), 1e-6)} everywhere"
         constants = 1 if np.ptp(shift) <= 1e-6 * size else np.sum(np.abs(shift) > 1e-9 * size)
         pattern = f"yours - {minus}reference = {np.array2string(shift, precision=6)} in every row"
-        text = f"{your} {minus}the reference {what}"
+        text = f"your {field.word} is {minus}the reference {what}"
         yield field.says("constant shift", text, a * ref + shift, constants + (a < 0), pattern)
+
+
+class Term(NamedTuple):
+    """What may be added to the reference, entry by entry: key, as it is written for x, function of x, and the term of the energy."""
+
+    key: str
+    written: str
+    of: Callable[[np.ndarray], np.ndarray]
+    why: str
+
+
+QUADRATIC = "a quadratic term (a confinement, a prior, a penalty: a weight decay)"
+TERMS = (
+    Term("linear term", "x", lambda x: x, QUADRATIC),
+    Term("linear term", "(x - mean)", lambda x: x - x.mean(0), QUADRATIC),
+    Term("logarithmic term", "1/x", lambda x: 1 / x, "a logarithm of x (the Jacobian of a change of variables)"),
+    Term("sign term", "sign(x)", np.sign, "a term |x| (a Laplace prior, an L1 penalty)"),
+    Term("cubic term", "x^3", lambda x: x**3, "a quartic term"),
+)
+
+
+def added(field):
+    """theirs = a reference + c T(x); or c x, without the energy."""
+    x, ref, rtol, your = field.x, field.reference, field.rtol, f"your {field.word} is"
     if x is None or x.shape != ref.shape:
         return
     (c,) = field.fitted(x)
     if not field.proportional(x):
         text = f"{your} {said(c, rtol)} {field.of}, whatever the energy is: the energy is not used"
         yield field.says("energy not used", text, c * x, 1, f"yours = {c:.12f} {field.of}")
-    key, term = ("linear term", "a confinement, a prior") if field.unit == "row" else ("weight decay", "a penalty")
-    what = f"a quadratic term ({term}, a weight decay) is in one of them and not in the other"
-    for name, extra in ((field.of, x), (f"({field.of} - mean)", x - x.mean(0))):
+    had: list[np.ndarray] = []
+    for term in TERMS:
+        extra, name = term.of(x), term.written.replace("x", field.of)
+        if not np.isfinite(extra).all() or any(np.allclose(extra, other) for other in had):
+            continue
+        had.append(extra)
         a, c = field.fitted(ref, extra)
-        one = close(a, 1, 1e3 * rtol)
-        times = "" if one else f"{said(a, rtol)} x "
-        text = f"{your} {times}the reference {'-' if c < 0 else '+'} {said(abs(c), 1e-6)} {name}: {what}"
-        if abs(c) > 1e3 * rtol * np.abs(ref).max() / (np.abs(extra).max() or 1.0):
-            pattern = f"yours = {a:.12f} x reference {c:+.12f} {name}"
-            yield field.says(key, text, a * ref + c * extra, 1 + (not one), pattern)
+        if abs(c) <= 1e3 * rtol * np.abs(ref).max() / (np.abs(extra).max() or 1.0):
+            continue
+        one, times = close(a, 1, 1e3 * rtol), lambda c, name=name: f"{said(abs(c), 1e-6)} {name}".removeprefix("1 ")
+        text = f"the reference {'-' if c < 0 else '+'} {times(c)}: {term.why} is in one of them and not in the other"
+        if not one:  # a reference + c T = a (reference - k T) + k T
+            text = (
+                f"{said(a, rtol)} x {text}, and the rest has another factor; or all but a term {times(c / (1 - a))} is multiplied by {said(a, rtol)} "
+                f"(a sum over the batch where a mean belongs, or the reverse)"
+            )
+        key = "weight decay" if term.why is QUADRATIC and field.of == "theta" else term.key
+        pattern = f"yours = {a:.12f} x reference {c:+.12f} {name}"
+        yield field.says(key, f"{your} {text}", a * ref + c * extra, 1 + (not one), pattern)
 
 
 # ------------------------------------------------------------------------------- one number for each dimension, or each row
 
 
+def by_unit(field, axis):
+    """Dimensions (axis 0) or rows (axis 1) permuted, or each with its own factor: left out or weighted."""
+    theirs, r, tolerance = (a if axis else a.T for a in (field.theirs, field.reference, field.tolerance))
+    (k, m), unit = r.shape, field.unit if axis else "dimension"
+    if k < 2 + axis:
+        return
+    back = lambda a: a if axis else a.T
+    order, signs = _order(theirs, r)
+    if order is not None and (axis or (m > 1 and len(set(order)) == k)):
+        negated = bool(np.any(signs < 0))
+        why = ": they are mixed up (a transpose, a shuffle)" * axis
+        text = f"your {unit}s are those of the reference in the order {few(order)}{', some negated' * negated}{why}"
+        key = f"{unit if axis else 'column'}s permuted"
+        yield field.says(
+            key, text, back(r[order] * signs[:, None]), 1 + axis + negated, text[5:], back(tolerance[order])
+        )
+    c = np.sum(theirs * r, axis=1) / np.maximum(np.sum(r**2, axis=1), 1e-300)
+    if m > 1 or np.ptp(c) == 0 or np.any(np.abs(c - 1) <= 1e3 * field.rtol):
+        yield from _with_factors(field, c, back(c[:, None] * r), unit, axis)
+
+
 def by_dimension(field):
     """Dimensions permuted, or each with its own factor."""
-    (n, d), c = field.reference.shape, _factors(field, 0)
-    if d == 1:
-        return
-    order, signs = _order(field.theirs.T, field.reference.T)
-    if n > 1 and order is not None and len(set(order)) == d:
-        text = f"your dimensions are those of the reference in the order {few(order)}{', some negated' * bool(np.any(signs < 0))}"
-        candidate, pattern = field.reference[:, order] * signs, f"yours[:, j] = +- reference[:, {few(order)}[j]]"
-        yield field.says("columns permuted", text, candidate, 1 + np.any(signs < 0), pattern, field.tolerance[:, order])
-    if n > 1 or np.ptp(c) == 0 or np.any(np.abs(c - 1) <= 1e3 * field.rtol):
-        yield from _scaled_by_unit(field, c, c * field.reference, "dimension")
+    return by_unit(field, 0)
 
 
 def by_row(field):
-    """Rows permuted, or each with its own factor: left out or weighted."""
-    (n, d), c, unit = field.reference.shape, _factors(field, 1), field.unit
-    if n < 3:
-        return
-    order, signs = _order(field.theirs, field.reference)
-    if order is not None:
-        text = f"your {unit}s are those of the reference in the order {few(order)}: they are mixed up (a transpose, a shuffle)"
-        candidate, pattern = field.reference[order] * signs[:, None], f"yours[i] = +- reference[{few(order)}[i]]"
-        yield field.says(f"{unit}s permuted", text, candidate, 2 + np.any(signs < 0), pattern, field.tolerance[order])
-    if d > 1 or np.any(np.abs(c - 1) <= 1e3 * field.rtol):
-        yield from _scaled_by_unit(field, c, c[:, None] * field.reference, unit)
-
-
-def _factors(field, axis):
-    """The factor of each dimension (axis 0), or of each row (axis 1)."""
-    r = field.reference
-    return np.sum(field.theirs * r, axis=axis) / np.maximum(np.sum(r**2, axis=axis), 1e-300)
+    """Rows permuted, or each with its own factor."""
+    return by_unit(field, 1)
 
 
 def _order(rows, among):
@@ -383,33 +425,34 @@ def _order(rows, among):
     return order, np.where(plus[np.arange(len(rows)), order], 1, -1)
 
 
-def _scaled_by_unit(field, c, candidate, unit):
+def _with_factors(field, c, candidate, unit, is_row):
     """Explanations by one factor for each dimension, or for each row: c (k,)."""
-    wrong, word, dims = np.abs(c - 1) > 1e3 * field.rtol, field.word, unit == "dimension"
+    wrong, word = np.abs(c - 1) > 1e3 * field.rtol, field.word
     if not wrong.any() or field.residual(candidate) > 1:
         return
     different = list(dict.fromkeys(said(v, 1e-6) for v in c[wrong]))
-    which = f", the others are right{'' if dims else where(field, wrong)}"
     pattern = f"a factor for each {unit}: {np.array2string(c[:6], precision=6)}{' ...' * (len(c) > 6)}"
     say = lambda key, text, constants: field.says(key, text, candidate, constants, pattern, factors=c)
-    if wrong.all() and not dims:
+    if wrong.all():
         text = f"each {unit} has the right direction and a length of its own: a function of {field.of} multiplies the {word}"
-        yield say(f"factor of each {unit}", text, len(c))
-    elif wrong.all() and len(different) > 1:
-        text = f"each dimension of your {word} is off by its own factor, {few(different)}"
-        yield say("scale of each dimension", text, max(2, len(different)))
-    elif not wrong.all():
-        names = f"{numbered(unit, np.flatnonzero(wrong) if dims else which_rows(field, wrong))} of your {word}"
-        near = lambda v: np.all(np.abs(c[wrong] - v) <= 1e3 * field.rtol)
-        is_, has = ("is", "has") if wrong.sum() == 1 else ("are", "have")
-        if near(0):
-            yield say(f"no {word} for some {unit}s", f"{names} {is_} zero (detached, or never written){which}", 1)
-        elif near(-1):
-            yield say(f"sign of some {unit}s", f"{names} {has} the wrong sign{which}", 1)
-        else:
-            key = f"{'scale of ' * dims}some {unit}s"
-            factors = f" of {', '.join(different)}" * (len(different) <= 6)
-            yield say(key, f"{names} {is_} off by a factor{factors}{which}", 1 + len(different))
+        if is_row:
+            yield say(f"factor of each {unit}", text, len(c))
+        elif len(different) > 1:
+            text = f"each dimension of your {word} is off by its own factor, {few(different)}"
+            yield say("scale of each dimension", text, max(2, len(different)))
+        return
+    names = f"{numbered(unit, which_rows(field, wrong) if is_row else np.flatnonzero(wrong))} of your {word}"
+    which = f", the others are right{where(field, wrong) if is_row else ''}"
+    is_, has = ("is", "has") if wrong.sum() == 1 else ("are", "have")
+    factors = f" of {', '.join(different)}" * (len(different) <= 6)
+    scale = f"{'' if is_row else 'scale of '}some {unit}s", f"{is_} off by a factor{factors}", 1 + len(different)
+    special = {
+        "0": (f"no {word} for some {unit}s", f"{is_} zero (detached, or never written)", 1),
+        "-1": (f"sign of some {unit}s", f"{has} the wrong sign", 1),
+    }
+    near = next((v for v in special if np.all(np.abs(c[wrong] - float(v)) <= 1e3 * field.rtol)), "")
+    key, what, constants = special.get(near, scale)
+    yield say(key, f"{names} {what}{which}", constants)
 
 
 def clipped(field):
@@ -477,18 +520,12 @@ OF_SIZE = ("precision", "inaccurate")  # they say how large the differences are,
 
 def rounded(field):
     """All differences small, and nearly all there: round-off of single precision, of x or of constants; or a coarse approximation."""
-    gap, size = np.abs(field.theirs - field.reference), _norm(field.reference)
+    gap, size = field.gap, _norm(field.reference)
     share, differ = np.max(gap / np.maximum(size, np.sqrt(np.mean(size**2)) + 1e-300)), np.mean(gap > field.tolerance)
     if differ <= 0.5:
         return
-    say = lambda key, text, right, constants: Explanation(
-        key,
-        text,
-        right,
-        constants,
-        1.0,
-        {"pattern": f"relative differences up to {share:.0e}, in {differ:.0%} of the entries"},
-    )
+    detail = {"pattern": f"relative differences up to {share:.0e}, in {differ:.0%} of the entries"}
+    say = lambda key, text, right, constants: Explanation(key, text, right, constants, 1.0, detail)
     like_single = lambda size: np.all(gap <= SINGLE * size) and np.median(gap / (size + 1e-300)) > SINGLE / 1024
     known = field.x is not None and field.second is not None and field.second.shape == field.x.shape
     if like_single(16 * size):
@@ -510,23 +547,17 @@ def moved(second, x):
 
 def located(field):
     """Where the entries are wrong, if not everywhere: a free constant for each of them."""
-    wrong = np.abs(field.theirs - field.reference) > field.tolerance
-    n, d = wrong.shape
+    wrong = field.gap > field.tolerance
     dims, rows = wrong.any(axis=0), wrong.any(axis=1)
-    say = lambda unit, text: Explanation(
-        f"some {unit}s",
-        text,
-        False,
-        int(wrong.sum()),
-        1.0,
-        {"pattern": f"{wrong.sum()} of {wrong.size} entries differ"},
-    )
-    if dims.sum() < d:
-        names = numbered("dimension", np.flatnonzero(dims))
-        yield say("dimension", f"only {names} of your {field.word} went wrong{where(field, rows)}")
-    elif rows.sum() < n:
-        names = numbered(field.unit, which_rows(field, rows))
-        yield say(field.unit, f"only {names} of your {field.word} went wrong{where(field, rows)}")
+    if not dims.all():
+        unit, names = "dimension", numbered("dimension", np.flatnonzero(dims))
+    elif not rows.all():
+        unit, names = field.unit, numbered(field.unit, which_rows(field, rows))
+    else:
+        return
+    text = f"only {names} of your {field.word} went wrong{where(field, rows)}"
+    detail = {"pattern": f"{wrong.sum()} of {wrong.size} entries differ"}
+    yield Explanation(f"some {unit}s", text, False, int(wrong.sum()), 1.0, detail)
 
 
 def few(words):
@@ -568,4 +599,4 @@ def where(field, wrong):
     return ""
 
 
-RULES = (scaled, constant, added, by_dimension, by_row, mapped, clipped, matrix, one_sided, rounded, located)
+RULES = (scaled, constant, shifted, added, by_dimension, by_row, mapped, clipped, matrix, one_sided, rounded, located)

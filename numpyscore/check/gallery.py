@@ -13,10 +13,10 @@ import numpy as np
 
 from ..networks.models import EnergyMLP
 from .density import check_density
+from .functions import check_rows
 from .gradient import check_gradient
 from .losses import check_loss
 from .report import FAIL, PASS, CheckReport
-from .rows import check_rows
 from .sampler import check_sampler
 from .score import check_score
 from .trace import check_trace

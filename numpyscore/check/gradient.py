@@ -7,12 +7,11 @@ import numpy as np
 
 from ..common.arrays import same_randomness, to_numpy
 from ..common.inputs import count, finite, generator, positive
-from ..numerics.differences import STEPS, differences, tolerance
-from .fields import Field, added, by_row, clipped, constant, located, mapped, one_sided, read, rounded, scaled
-from .functions import Function
+from ..numerics.differences import differences, tolerance
+from .fields import Field, added, by_row, clipped, constant, located, mapped, one_sided, read, rounded, scaled, shifted
+from .functions import Function, unfit
 from .numbers import close, said
-from .report import FAIL, INCONCLUSIVE, CheckReport, Explanation, allowing, judge, tied
-from .rows import unfit
+from .report import FAIL, INCONCLUSIVE, CheckReport, Explanation, judge, tied
 from .score import check_conservative
 
 WHOLE = 600  # parameters, up to which a wrong gradient is looked at as a whole
@@ -25,8 +24,7 @@ def check_gradient(loss, gradient, theta, *, wrap=None, rtol=None, rng=0, step=N
 
     .. math:: g_k = \partial L / \partial \theta_k
 
-    The loss is differenced (Romberg) along some parameters and along random directions through all of them; and Taylor's
-    theorem is asked: \|L(theta + h v) - L(theta) - h g.v\| falls as h^2 if g is right, as h if it is not.
+    The loss is differenced (Romberg) along some parameters and along random directions through all of them.
 
     Parameters
     ----------
@@ -75,17 +73,12 @@ def check_gradient(loss, gradient, theta, *, wrap=None, rtol=None, rng=0, step=N
     # some parameters one by one, and directions through all of them: V (D, p)
     chosen = np.arange(p) if p <= few else np.sort(rng.choice(p, few, replace=False))
     V = np.concatenate([np.eye(p)[chosen], rng.choice([-1.0, 1.0], (MIXED, p)) / np.sqrt(p)])
-    field, norm = _along(V, L, g, origin, width, max(L.eps, yours.eps), len(chosen))
-    field = field._replace(tolerance=allowing(where, field.tolerance, rtol, norm))
+    field = _along(V, L, g, origin, width, max(L.eps, yours.eps), len(chosen))
+    field = field.allowing(where, rtol, field.size)
     summary = f"{p} parameter{'s' * (p > 1)}, {yours.came} gradient, {L.evaluations} loss evaluations"
     place = lambda i, j: f"theta[{chosen[i]}]" if i < len(chosen) else "a random direction"
     explain = lambda field: _explained(field, chosen, L, yours, g, origin, width)
-    size = np.full((len(V), 1), norm)
-    report = judge(where, summary, field, (yours, L), explain, rtol=rtol, size=size, place=place)
-    slope = taylor_slope(L, origin, V[-1], float(V[-1] @ g), width)
-    said_of_it = f"Taylor slope {slope:.2f}{'' if report else ' (right: 2)'}" if np.isfinite(slope) else ""
-    pattern = "; ".join(text for text in (report.pattern, said_of_it) if text)
-    return replace(report, pattern=pattern, details={**report.details, "taylor slope": slope})
+    return judge(where, summary, field, (yours, L), explain, rtol=rtol, place=place)
 
 
 def _same_seeds(where, name, function):
@@ -122,36 +115,18 @@ def _unfit(where, yours, L, g, origin):
 
 
 def _along(V, L, g, origin, width, eps, single):
-    """The user's gradient along the rows of V (D, p) beside the differenced loss: a `Field` (D, 1), and the norm of the gradient.
+    """The user's gradient along the rows of V (D, p) beside the differenced loss: a `Field` (D, 1), its size the norm of the gradient.
 
     The first `single` rows of V are axes; the norm is estimated from them.
     """
     D, p = V.shape
     along, _ = differences(lambda t: (L(origin + t @ V)[:, 0], t), np.zeros((1, D)), np.full(D, width))
-    value, second = along.value[0], along.second[0]
-    norm = float(np.sqrt(np.mean(value[:single] ** 2) * p))
-    allowed = tolerance(along, norm, eps)[0]
-    theirs, reference, allowed, x, second = (a[:, None] for a in (V @ g, value, allowed, V @ origin, second))
-    field = Field(theirs, reference, allowed, x, second=second, known={"p": p}, word="gradient", of="theta")
-    return field, norm or float(np.abs(theirs).max()) or 1e-300
-
-
-def taylor_slope(function, theta, v, derivative, width):
-    """Order in h of L(theta + h v) - L(theta) - h g.v, from the halvings that stand above round-off; NaN if none do.
-
-    Parameters
-    ----------
-    function : `Function` of (r, p) points -> (r, 1)
-    theta, v : (p,) arrays
-    derivative : float, g.v
-    width : float, largest h
-    """
-    h = width / 2.0 ** np.arange(STEPS)
-    L, *values = function(theta + np.append(0.0, h)[:, None] * v)[:, 0]
-    left = np.abs(np.array(values) - L - h * derivative)
-    clear = left > 1e3 * function.eps * np.maximum(np.abs(values), abs(L))
-    usable = np.flatnonzero(clear[:-1] & clear[1:])
-    return float(np.median(np.log2(left[usable] / left[usable + 1])[-3:])) if len(usable) else np.nan
+    norm = float(np.sqrt(np.mean(along.value[0, :single] ** 2) * p))
+    columns = (V @ g, along.value[0], tolerance(along, norm, eps)[0], V @ origin)
+    theirs, reference, allowed, x = (a[:, None] for a in columns)
+    size = np.full((D, 1), norm or float(np.abs(theirs).max()) or 1e-300)
+    second = along.second[0][:, None]
+    return Field(theirs, reference, allowed, x, second=second, known={"p": p}, word="gradient", of="theta", size=size)
 
 
 # ------------------------------------------------------------------------------- what is wrong with it
@@ -162,19 +137,18 @@ def _explained(field, chosen, L, yours, g, origin, width):
     p, m = len(origin), len(chosen)
     single = field.rows(slice(m))._replace(numbers=chosen)
     laws = partial(of_the_loss, L=float(L(origin[None])[0, 0])), partial(shortened, norm=float(np.linalg.norm(g)))
-    linear = (scaled, *laws, added)  # these hold along random directions as well
+    linear = (scaled, *laws, shifted, added)  # these hold along random directions as well
     if p > WHOLE:
         those = f"of the {m} parameters looked at one by one, "
         found = read(field, rules=linear) or [
             replace(e, sentence=those + e.sentence) for e in read(single, rules=(by_row, located)) if not e.right
         ]
-        if not found and np.all(np.abs(single.theirs - single.reference) <= single.tolerance):
+        if not found and np.all(single.gap <= single.tolerance):
             text = "the parameters looked at one by one are right, others are not; raise coordinates="
             found = [Explanation("other parameters", text)]
     else:
-        whole = single if m == p else _along(np.eye(p), L, g, origin, width, max(L.eps, yours.eps), p)[0]
-        whole = whole._replace(round_off=field.round_off)
-        found = read(whole, rules=(*linear, *BLOCKS, *OTHERS))
+        whole = single if m == p else _along(np.eye(p), L, g, origin, width, max(L.eps, yours.eps), p)
+        found = read(whole._replace(round_off=field.round_off), rules=(*linear, *BLOCKS, *OTHERS))
     found = [replace(e, sentence=e.sentence.replace("row", "parameter")) for e in tied(found)]
     return found or [_of_another(yours, origin)]
 
@@ -204,8 +178,7 @@ def _of_another(yours, theta):
         return unknown
     spread = theta.std() or np.abs(theta).max() or 1.0
     points = theta + 0.1 * spread * np.random.default_rng(0).standard_normal((2, len(theta)))
-    first, second = yours(points)
-    if np.array_equal(first, second):
+    if np.array_equal(*yours(points)):
         return Explanation("stale", "the gradient is the same at another theta; it was computed once, and kept")
     symmetric = check_conservative(yours, x=points, step=0.1 * spread)
     if symmetric.verdict == INCONCLUSIVE:
@@ -220,54 +193,46 @@ def _of_another(yours, theta):
 # ------------------------------------------------------------------------------- block by block
 
 
-def _wrong(field):
-    """Indices at which the gradient is wrong."""
-    return np.flatnonzero(np.abs(field.theirs - field.reference)[:, 0] > 2 * field.allowed(field.reference)[:, 0])
-
-
-def _first_wrong(field, start):
-    """The first index from `start` on at which the gradient is wrong; None if it is right to the end."""
-    wrong = _wrong(field)
-    later = wrong[wrong >= start]
-    return int(later[0]) if len(later) else None
-
-
-def _in_order(field, order, key, text):
-    """The explanation that the gradient is the reference in another order."""
-    return field.says(
-        key, text, field.reference[order], 1, "the right numbers in another order", field.tolerance[order]
-    )
+def _wrong(field, start=0):
+    """Indices from `start` on at which the gradient is wrong."""
+    wrong = np.flatnonzero(field.gap[:, 0] > 2 * field.allowed(field.reference)[:, 0])
+    return wrong[wrong >= start]
 
 
 def _is(field, here, there):
     """Whether yours at the indices `here` is the reference at `there`."""
-    gap = np.abs(field.theirs[here] - field.reference[there])
-    return bool(np.all(gap <= (field.allowed(field.reference)[here] + field.allowed(field.reference)[there])))
+    gap, allowed = np.abs(field.theirs[here] - field.reference[there]), field.allowed(field.reference)
+    return bool(np.all(gap <= allowed[here] + allowed[there]))
+
+
+def _in_order(field, order, key, text):
+    """The explanation that the gradient is the reference in another order."""
+    pattern = "the right numbers in another order"
+    return field.says(key, text, field.reference[order], 1, pattern, field.tolerance[order])
 
 
 def transposed(field):
     """Matrices that are flattened the other way round: all of the wrong stretches, one after the other."""
     found: list[tuple] = []
     start, order = 0, np.arange(len(field.theirs))
-    while (wrong := _first_wrong(field, start)) is not None:
-        block = next(_matrices(field, start, wrong), None)
+    while len(wrong := _wrong(field, start)):
+        block = next(_matrices(field, start, wrong[0]), None)
         if block is None or len(found) == MOST:
             return
         found.append(block)
         s, a, b = block
         start = s + a * b
         order[s:start] = order[s:start].reshape(a, b).T.ravel()
-    if not found:
-        return
-    places = "; ".join(f"theta[{s}:{s + a * b}], a matrix ({a}, {b})" for s, a, b in found)
-    turned = f"is flattened as ({b}, {a})" if len(found) == 1 else "are flattened the other way round, columns as rows"
-    key = f"transposed block{'s' * (len(found) > 1)}"
-    yield _in_order(field, order, key, f"the gradient of {places}, {turned}")
+    if found:
+        places = "; ".join(f"theta[{s}:{s + a * b}], a matrix ({a}, {b})" for s, a, b in found)
+        many = len(found) > 1
+        turned = "are flattened the other way round, columns as rows" if many else f"is flattened as ({b}, {a})"
+        yield _in_order(field, order, f"transposed block{'s' * many}", f"the gradient of {places}, {turned}")
 
 
 def _matrices(field, start, wrong):
     """(first index, rows, columns) of matrices that cover the wrong index and whose transpose the gradient holds, small ones first."""
-    s = wrong - 1  # the first entry of a matrix stays where it is
+    s = int(wrong) - 1  # the first entry of a matrix stays where it is
     for size in range(4, len(field.theirs) - s + 1) if s >= start else ():
         here = np.arange(s, s + size)
         for rows in range(2, size // 2 + 1):

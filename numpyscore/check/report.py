@@ -6,12 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..common.inputs import positive
 from ..numerics.differences import SAFETY
-from .functions import QUOTIENT
 
 PASS, FAIL, INCONCLUSIVE = "PASS", "FAIL", "INCONCLUSIVE"
 SCHEMA = "numpyscore-check/1"
+QUOTIENT = 1e-7  # relative error up to which numbers that scatter as difference quotients do are right
 
 
 class Worst(NamedTuple):
@@ -177,22 +176,15 @@ def sizes(reference, yours):
     return np.where(size > 0, size, np.maximum(np.abs(yours).max(), 1e-300))
 
 
-def allowing(where, tolerance, rtol, size):
-    """The tolerance, at least rtol of a size."""
-    return tolerance if rtol is None else np.maximum(tolerance, positive(where, "rtol", rtol) * size)
-
-
-def judge(where, summary, field, functions, explain, *, rtol=None, size=None, place=None):
+def judge(where, summary, field, functions, explain, *, rtol=None, place=None):
     """PASS, FAIL or INCONCLUSIVE for a `Field` (n, d), with the diagnosis.
 
     functions : the `Function`s behind it, the user's field first; the coarsest precision counts
     explain : callable Field -> the explanations to be told; called if something is wrong
-    size : (n, 1), what a relative error is relative to: the norm of a row, or for a sum of terms that cancel their absolute sum
     place : callable (i, j) -> text, where an entry stands
     """
     eps = max(f.eps for f in functions)
-    size, least = sizes(field.reference if size is None else size, field.theirs), max(rtol or 0.0, enough(eps))
-    gap, allowed = np.abs(field.theirs - field.reference), field.tolerance
+    size, least, gap, allowed = field.sizes, max(rtol or 0.0, enough(eps)), field.gap, field.tolerance
     wrong, resolved, share = gap > allowed, allowed <= size * least, float(np.max(gap / size))
     notes = tuple(note for f in functions for note in f.notes())
     report = partial(

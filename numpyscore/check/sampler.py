@@ -20,7 +20,7 @@ import numpy as np
 
 from ..common.inputs import count, generator, positive
 from .acceptance import GAUSSIAN, decided, gone_astray
-from .fields import numbered, read_field
+from .fields import Field, numbered, read
 from .numbers import product
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
 from .steps import MEAN, REPEATED, SIGMAS, VARIANCE, Misshapen, Step, in_words, langevin_flaw, noise_flaw
@@ -246,7 +246,7 @@ def _bent(chain, tau, dim):
     drifts = (moves - (mirrored - 2 * MEAN + starts[:, None])) / 2  # in each chain: its noise is the same in both
     if np.ptp(drifts, axis=1).max() > 1e-6 * np.abs(drifts).max():
         return ""
-    found = read_field(drifts.mean(axis=1) / tau, GAUSSIAN.score(starts), 1e-9, x=starts, word="drift")
+    found = read(Field(drifts.mean(axis=1) / tau, GAUSSIAN.score(starts), 1e-9, x=starts, word="drift"))
     return f"drift, {found[0].diagnosis}" if found and not found[0].right else ""
 
 

@@ -8,9 +8,8 @@ import numpy as np
 from ..common.inputs import generator
 from ..numerics.differences import differences, other_widths, settled, tolerance, widths
 from .fields import Field, explained, moved
-from .functions import Function, points_of
-from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Explanation, allowing, enough, judge, sizes, summary_of
-from .rows import by_rows, one_number_each, unfit, unfit_energy, unsteady
+from .functions import Function, by_rows, one_number_each, points_of, unfit, unfit_energy, unsteady
+from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Explanation, judge, sizes, summary_of
 
 
 def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng=0, step=None):
@@ -69,13 +68,23 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
     if unusable is not None:
         return unusable
     eps = max(yours.measure(points).eps, log_p.measure(points).eps)
-    field = _beside_differences(one_each, sign, value, points, eps, step)
-    size = np.linalg.norm(field.reference, axis=1, keepdims=True)
-    field = field._replace(tolerance=allowing(where, field.tolerance, rtol, size))
+    E = -sign * one_each(points)[0]
+    beside = lambda d: Field(
+        value, sign * d.value, d.tolerance + 8 * eps * moved(d.second, points), points, E, -sign * d.second
+    )
+    field, _ = differenced(one_each, points, step, eps, beside)
+    field = field.allowing(where, rtol, np.linalg.norm(field.reference, axis=1, keepdims=True))
     among = lambda: quotients(lambda p: sign * one_each(p)[0], points, "the energy")
     summary = summary_of(points, yours, f"{log_p.evaluations} {name} evaluations")
     report = judge(where, summary, field, (yours, log_p), lambda f: explained(f, yours, among()), rtol=rtol)
-    return _other_energy(_or_exchanged(by_rows(report, yours, points), name), score, x, wrap, step)
+    report = _or_exchanged(by_rows(report, yours, points), name)
+    if report.verdict == FAIL and report.name == "different":
+        report = _other_energy(report, yours, points, step)
+        far = lambda x: differenced(one_each, x, None, eps, lambda d: Field(yours(x), sign * d.value, d.tolerance, x))[
+            0
+        ]
+        report = _with_growth(report, far, points)
+    return report
 
 
 def _or_exchanged(report, name):
@@ -90,11 +99,9 @@ def _or_exchanged(report, name):
     return replace(report, diagnosis=f"{report.diagnosis}. Or the score is right, and {is_one}")
 
 
-def _other_energy(report, score, x, wrap, step):
-    """The report; where the score is no function of the reference, it says whether it is the gradient of another energy."""
-    if report.verdict != FAIL or report.name != "different":
-        return report
-    symmetric = check_conservative(score, x=x, wrap=wrap, step=step)
+def _other_energy(report, yours, points, step):
+    """The report on a score that is no function of the reference: it says whether it is a gradient."""
+    symmetric = check_conservative(yours, x=points, step=step)
     if symmetric.verdict == INCONCLUSIVE:
         return report
     if symmetric:
@@ -104,31 +111,66 @@ def _other_energy(report, score, x, wrap, step):
     return replace(report, diagnosis=text)
 
 
+FAR = 1e2, 1e4  # times the points' distance from their mean
+GROWTH = {  # power of |x| with which a difference of scores grows, in words, and what does so
+    -1: ("falls off as 1/|x|", "log |x|, as the tails of a Student t do"),
+    0: ("stays bounded", "|x|, as a softplus, a norm, a hidden layer that saturates do, or a mean left out"),
+    1: ("grows as |x|", "|x|^2, as a confinement, a prior, a variance do (of a part of a mixture, too)"),
+    2: ("grows as |x|^2", "|x|^3"),
+    3: ("grows as |x|^3", "|x|^4"),
+}
+
+
+def _with_growth(report, far, points):
+    """The report, with how the difference from the reference grows far out; `far` is points -> Field."""
+    middle = points.mean(0)
+    with np.errstate(all="ignore"):
+        near, out = (far(middle + r * (points - middle)) for r in FAR)
+        gaps = [np.linalg.norm(f.gap, axis=1) for f in (near, out)]
+        power = float(np.log(np.median(gaps[1]) / np.median(gaps[0])) / np.log(FAR[1] / FAR[0]))
+    if not all(np.isfinite(f.gap).all() for f in (near, out)):
+        return report
+    right = [np.all(f.gap <= f.tolerance) and np.all(f.tolerance <= 1e-6 * f.sizes) for f in (near, out)]
+    if all(right):
+        text = "weights of a mixture: far out, where one part is left, your score is the reference, and between the parts it differs: they are right, and what each counts is not (a weight, a normaliser, a determinant in the responsibilities), or a term is wrong that dies out"
+    elif np.isfinite(power) and abs(power - round(power)) <= 0.05 and round(power) in GROWTH:
+        grows, as_ = GROWTH[round(power)]
+        text = f"differs by what {grows}: far out, at {FAR[0]:.0f} to {FAR[1]:.0f} times the spread of x; so does the gradient of a term that grows as {as_}: such a term is wrong, or left out"
+    else:
+        return report
+    return replace(report, diagnosis=f"{text}; {report.diagnosis}")
+
+
 # ------------------------------------------------------------------------------- differences
 
 
-def _differenced(function, x, step, doubtful, allowance, shape=()):
-    """The `Derivative` of a function at the rows of x, doubtful rows looked at with other steps."""
+def differenced(function, x, step, eps, beside, shape=()):
+    """The user's numbers beside a differenced reference: a `Field`, and the `Differenced` behind it.
+
+    Rows of which no PASS could be said are looked at with other steps.
+
+    function : callable (r, d) -> values (r, *shape), and the points that it saw
+    beside : callable `Differenced` -> Field
+    """
+    size = lambda v: np.linalg.norm(v.reshape(len(v), -1), axis=1).reshape(-1, *(1 for _ in v.shape[1:]))
+    of = lambda d: Differenced(d.value, tolerance(d, size(d.value), eps), d.second)
     found, _ = differences(function, x, widths(x, step), shape)
-    return settled(function, x, other_widths(x, step), found, doubtful, allowance, shape)
+    doubtful, allowance = lambda d: beside(of(d)).doubtful(eps), lambda d: of(d).tolerance
+    found = of(settled(function, x, other_widths(x, step), found, doubtful, allowance, shape))
+    return beside(found), found
 
 
-def _beside_differences(one_each, sign, value, points, eps, step):
-    """The user's score (n, d) beside the differenced energy: a `Field`."""
+class Differenced(NamedTuple):
+    """A derivative (n, ..., d), last index the column of x, what it may be off by, and roughly the second derivative along that column."""
 
-    def allowance(d_dx):
-        """What a right score may differ by, (n, d)."""
-        size = np.linalg.norm(d_dx.value, axis=1, keepdims=True)
-        return tolerance(d_dx, size, eps) + 8 * eps * moved(d_dx.second, points)
+    value: np.ndarray
+    tolerance: np.ndarray
+    second: np.ndarray
 
-    def doubtful(d_dx):
-        """Rows that no PASS could be said of."""
-        gap, allowed = np.abs(value - sign * d_dx.value), allowance(d_dx)
-        return ~np.all((gap <= allowed) & (allowed <= enough(eps) * sizes(d_dx.value, value)), axis=1)
-
-    d_dx = _differenced(one_each, points, step, doubtful, allowance)
-    E, second = -sign * one_each(points)[0], -sign * d_dx.second
-    return Field(value, sign * d_dx.value, allowance(d_dx), points, E, second)
+    @property
+    def diagonal(self):
+        """Of a Jacobian jac[n, i, j] = d s_i / d x_j: its diagonal (n, d)."""
+        return np.diagonal(self.value, axis1=1, axis2=2)
 
 
 STEPS = tuple(c * 10.0**-k for k in range(4) for c in (1, 0.5, 0.25, 0.2))  # of quotients that are recognised
@@ -152,44 +194,6 @@ def quotients(function, x, of):
             ("central difference", f"{it_is('central')}, which is too long", (up - down) / (2 * h)),
         ]
     return rows
-
-
-class Jacobian(NamedTuple):
-    """Differenced Jacobian (n, d, d) of a score, jac[n, i, j] = d s_i / d x_j, its tolerance, the score (n, d), x, and roughly d^2 s_i / d x_j^2."""
-
-    value: np.ndarray
-    tolerance: np.ndarray
-    score: np.ndarray
-    x: np.ndarray
-    second: np.ndarray
-
-    @property
-    def diagonals(self):
-        """Diagonals (n, d) of the Jacobian and of its tolerance."""
-        return [np.diagonal(a, axis1=1, axis2=2) for a in (self.value, self.tolerance)]
-
-
-def differenced_jacobian(where, function, x, step=None, suspect=None):
-    """The Jacobian of a user's score by Romberg differences, or a report if the score is unfit for it.
-
-    Rows that it does not resolve, and rows that `suspect` (of a `Jacobian`) points at, are looked at with other steps.
-    """
-    score, seen = function.both(x)
-    bad = unfit(where, function, score, x.shape, x)
-    if bad is not None:
-        return bad
-    seen = seen.astype(float)
-    eps = function.measure(seen).eps
-    size = lambda value: np.linalg.norm(value, axis=(1, 2), keepdims=True)
-    of = lambda d_dx: Jacobian(d_dx.value, tolerance(d_dx, size(d_dx.value), eps), score, seen, d_dx.second)
-
-    def doubtful(d_dx):
-        jac = of(d_dx)
-        unresolved = ~np.all(jac.tolerance <= enough(eps) * size(jac.value), axis=(1, 2))
-        return unresolved if suspect is None else unresolved | suspect(jac)
-
-    allowance = lambda d_dx: of(d_dx).tolerance
-    return of(_differenced(function.both, seen, step, doubtful, allowance, (x.shape[1],)))
 
 
 # ------------------------------------------------------------------------------- is it a gradient?
@@ -218,25 +222,31 @@ def check_conservative(score, *, x, wrap=None, rtol=None, step=None, claimed=Tru
         With details["antisymmetric"], the norm of (J - J^T)/2 over that of J: 0 for a gradient, 1 for a pure rotation.
     """
     where, points = "check_conservative", points_of("check_conservative", x)
-    function, d = Function(where, "score", score, wrap, x), points.shape[1]
-    flip = lambda a: a.transpose(0, 2, 1)
-    symmetric = lambda jac: np.abs(jac.value - flip(jac.value)) <= jac.tolerance + flip(jac.tolerance)
-    jac = differenced_jacobian(where, function, points, step, lambda jac: ~np.all(symmetric(jac), axis=(1, 2)))
-    if isinstance(jac, CheckReport):
-        return jac
-    summary = summary_of(points, function, f"{function.evaluations} score evaluations")
+    function, (n, d) = Function(where, "score", score, wrap, x), points.shape
+    value, seen = function.both(points)
+    unusable = unfit(where, function, value, points.shape, points)
+    if unusable is not None:
+        return unusable
+    seen, upper = seen.astype(float), np.triu_indices(d, 1)
+
+    def beside(jac):
+        """Above the diagonal beside below it, (n, d (d - 1)/2)."""
+        above, below = (a[:, *upper] for a in (jac.value, jac.value.transpose(0, 2, 1)))
+        allowed = (jac.tolerance + jac.tolerance.transpose(0, 2, 1))[:, *upper]
+        return Field(above, below, allowed, seen, word="Jacobian", size=sizes(jac.value.reshape(n, -1), above))
+
+    eps = function.measure(seen).eps
     if d == 1:
         notes = ("in one dimension every score is a gradient", *function.notes())
-        return CheckReport(where, PASS, summary, notes=notes)
-    # above the diagonal beside below it, (n, d (d - 1)/2)
-    upper = np.triu_indices(d, 1)
-    above, below, allowed = (a[:, *upper] for a in (jac.value, flip(jac.value), jac.tolerance + flip(jac.tolerance)))
-    size = sizes(jac.value.reshape(len(points), -1), above)
-    field = Field(above, below, allowing(where, allowed, rtol, size), jac.x, word="Jacobian")
+        return CheckReport(where, PASS, summary_of(points, function), notes=notes)
+    field, jac = differenced(function.both, seen, step, eps, beside, (d,))
+    summary = summary_of(points, function, f"{function.evaluations} score evaluations")
+    field = field.allowing(where, rtol, field.size)
+    above, below = field.theirs, field.reference
     share = float(np.sqrt(np.sum((above - below) ** 2) / (2 * np.sum(jac.value**2) + 1e-300)))
     none = Explanation("not a gradient", "the Jacobian is not symmetric, so no energy has this score")
     place = lambda row, k: f"x[{row}], d s_{upper[0][k]}/d x_{upper[1][k]} beside d s_{upper[1][k]}/d x_{upper[0][k]}"
-    report = judge(where, summary, field, (function,), lambda f: [none], rtol=rtol, size=size, place=place)
+    report = judge(where, summary, field, (function,), lambda f: [none], rtol=rtol, place=place)
     pattern = "" if report else f"the antisymmetric part is {share:.2g} of the Jacobian"
     report = replace(report, pattern=pattern, details={"jacobian": jac.value, "antisymmetric": share})
     if claimed or report.verdict != FAIL:

@@ -9,11 +9,10 @@ from ..common.arrays import wrapper
 from ..common.inputs import count, generator
 from ..numerics.differences import widths
 from .fields import Field, explained
-from .functions import Function, Seeded, points_of
+from .functions import Function, Seeded, by_rows, points_of, unfit
 from .numbers import close, said
-from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, allowing, judge, summary_of
-from .rows import by_rows, unfit
-from .score import Jacobian, differenced_jacobian, quotients
+from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, judge, summary_of
+from .score import differenced, quotients
 
 SIGMAS = 5.0  # pooled over all rows; each row alone must be within SIGMAS + 1
 NAMED = 3.5  # standard errors within which a mean is called by a number
@@ -63,19 +62,48 @@ def check_trace(trace, *, score, x, wrap=None, rtol=None, rng=0, n_calls=200, st
     bad = unfit(where, yours, first, (len(points),), points)
     if bad is not None:
         return bad
+    s, seen = of_score.both(points)
+    bad = unfit(where, of_score, s, points.shape, points)
+    if bad is not None:
+        return bad
     close_by = 256 * yours.eps
     exact = np.allclose(first, second, rtol=close_by, atol=close_by * np.abs(first).max())
     if exact:
         yours.measure(points)
-    suspect = lambda jac: ~(np.abs(first - jac.diagonals[0].sum(1)) <= _allowed(jac, yours.eps))
-    jac = differenced_jacobian(where, of_score, points, step, suspect if exact else None)
-    if isinstance(jac, CheckReport):
-        return jac
+    eps, seen = of_score.measure(seen.astype(float)).eps, seen.astype(float)
+
+    def beside(jac):
+        """The trace, or for an estimate the reference itself, beside the differenced one: (n, 1)."""
+        column, reference = (lambda a: a[:, None]), jac.diagonal.sum(1)
+        theirs = first if exact else reference
+        total = np.abs(jac.diagonal).sum(1)
+        allowed = np.trace(jac.tolerance, axis1=1, axis2=2) + 128 * max(yours.eps, eps) * total
+        second = column(np.trace(jac.second, axis1=1, axis2=2))  # what one-sided differences of the score leave
+        size = column(np.maximum(total, np.linalg.norm(jac.value, axis=(1, 2))))
+        return Field(
+            column(theirs),
+            column(reference),
+            column(allowed),
+            seen,
+            second=second,
+            known={"d": seen.shape[1]},
+            word="trace",
+            size=size,
+        )
+
+    field, jac = differenced(of_score.both, seen, step, eps, beside, (points.shape[1],))
+    summary = summary_of(seen, yours, f"{of_score.evaluations} score evaluations")
     if exact:
-        report = by_rows(_exact(where, first, jac, yours, of_score, rtol), yours, jac.x)
+        field = field.allowing(where, rtol, np.abs(field.reference))
+        divergences = lambda: [
+            (key, text, q.sum(1, keepdims=True)) for key, text, q in quotients(of_score, seen, "the score")
+        ]
+        explain = lambda field: explained(field, yours, [*_of_the_jacobian(jac.value, s), *divergences()])
+        report = by_rows(judge(where, summary, field, (yours, of_score), explain, rtol=rtol), yours, seen)
     else:
-        report = _estimated(where, yours, of_score, jac, n_calls)
-    return _with_kink(report, kink(of_score, jac.x))
+        notes = (*of_score.notes(), *yours.notes())
+        report = _estimated(partial(CheckReport, where, summary=summary), notes, yours, field, jac.value, n_calls)
+    return _with_kink(report, kink(of_score, seen))
 
 
 def _with_kink(report, found):
@@ -94,31 +122,10 @@ def _with_kink(report, found):
 # ------------------------------------------------------------------------------- exact
 
 
-def _allowed(jac: Jacobian, eps):
-    """What a right trace may differ by (n,)."""
-    value, tolerance = jac.diagonals
-    return tolerance.sum(1) + 128 * eps * np.abs(value).sum(1)
-
-
-def _exact(where, value, jac: Jacobian, yours, of_score, rtol):
-    """The report on a trace that is the same in each call."""
-    diagonal, column = jac.diagonals[0], lambda a: a[:, None]
-    reference = column(diagonal.sum(1))
-    allowed = allowing(where, column(_allowed(jac, max(yours.eps, of_score.eps))), rtol, np.abs(reference))
-    second = column(np.trace(jac.second, axis1=1, axis2=2))  # what one-sided differences of the score leave
-    field = Field(column(value), reference, allowed, jac.x, second=second, known={"d": jac.x.shape[1]}, word="trace")
-    size = column(np.maximum(np.abs(diagonal).sum(1), np.linalg.norm(jac.value, axis=(1, 2))))
-    summary = summary_of(jac.x, yours, f"{of_score.evaluations} score evaluations")
-    divergences = lambda: [(key, text, column(q.sum(1))) for key, text, q in quotients(of_score, jac.x, "the score")]
-    explain = lambda field: explained(field, yours, [*_of_the_jacobian(jac), *divergences()])
-    return judge(where, summary, field, (yours, of_score), explain, rtol=rtol, size=size)
-
-
 @np.errstate(all="ignore")
-def _of_the_jacobian(jac):
+def _of_the_jacobian(J, s):
     """What else may have been made of the same Jacobian and score, where it is finite: (key, sentence, (n, 1) array)."""
-    J, s, (n, d) = jac.value, jac.score, jac.score.shape
-    diagonal, whole = jac.diagonals[0], J.sum((1, 2))
+    diagonal, whole, (n, d) = np.diagonal(J, axis1=1, axis2=2), J.sum((1, 2)), s.shape
     trace = diagonal.sum(1)
     rows = [
         ("sum of the Jacobian", "this is the sum of all entries of the Jacobian, the derivative of the summed score, not its trace", whole),
@@ -151,40 +158,41 @@ def _of_the_jacobian(jac):
 # ------------------------------------------------------------------------------- estimated
 
 
-def _estimated(where, yours, of_score, jac: Jacobian, n_calls):
+def _estimated(report, notes, yours, field, J, n_calls):
     """Mean over calls against the differenced trace, in standard errors."""
-    reference, (n, d), floor = jac.diagonals[0].sum(1), jac.x.shape, _allowed(jac, yours.eps)
-    more = lambda m: np.array([yours(jac.x).reshape(-1) for _ in range(m)])
+    reference, floor, (n, d) = field.reference[:, 0], field.tolerance[:, 0], field.x.shape
+    more = lambda m: np.array([yours(field.x).reshape(-1) for _ in range(m)])
     values = more(n_calls)
     wanted = _enough(n_calls, SIGMAS * _ratio(values, reference, floor)[1])
     if n_calls < wanted <= MORE * n_calls:  # a few times the calls settle it
         values, n_calls = np.concatenate([values, more(wanted - n_calls)]), wanted
-    shared = _one_probe(yours, np.tile(jac.x[:1], (max(4, n), 1)))
+    shared = _one_probe(yours, np.tile(field.x[:1], (max(4, n), 1)))
     (mean, error), (ratio, ratio_error) = _mean(values, floor), _ratio(values, reference, floor, shared)
     z = (mean - reference) / error
-    i = int(np.argmax(np.abs(z)))
-    tolerated = float(error[i] / max(abs(reference[i]), 1e-300))
-    report = partial(
-        CheckReport, where, summary=summary_of(jac.x, yours, f"{of_score.evaluations} score evaluations"),
-        worst=Worst(f"x[{i}], mean of {n_calls} calls", float(mean[i]), float(reference[i]), tolerated), resolution=SIGMAS * ratio_error,
-        pattern=f"mean = {ratio:.4g} +- {ratio_error:.1g} x reference, largest |z| = {abs(z[i]):.1f}",
-        notes=(*of_score.notes(), *yours.notes(), f"random: the mean of {n_calls} calls was checked"),
+    i, resolution = int(np.argmax(np.abs(z))), SIGMAS * ratio_error
+    worst = Worst(
+        f"x[{i}], mean of {n_calls} calls",
+        float(mean[i]),
+        float(reference[i]),
+        float(error[i] / max(abs(reference[i]), 1e-300)),
+    )
+    pattern = f"mean = {ratio:.4g} +- {ratio_error:.1g} x reference, largest |z| = {abs(z[i]):.1f}"
+    verdict, text = PASS, ""
+    if abs(ratio - 1) > resolution or abs(z[i]) > SIGMAS + 1:
+        verdict, text = FAIL, _biased(mean, error, reference, J.sum((1, 2)), ratio, ratio_error, d)
+    elif shared:
+        verdict, pattern = FAIL, "equal rows get equal values, which change from call to call"
+        text = "shared probe: all rows of a batch use one direction; unbiased, but averaging over the batch does not reduce its noise"
+    elif resolution > NOTHING:
+        verdict = INCONCLUSIVE
+        text = f"unresolved: the trace is next to nothing beside the scatter of its estimate, +- {error[i]:.2g}, and no number of calls resolves it; take other x"
+    elif resolution > ROUGH:
+        verdict = INCONCLUSIVE
+        text = f"unresolved: {n_calls} calls leave an error of {resolution:.0%} of the trace; take n_calls={_enough(n_calls, resolution)}"
+    return report(
+        verdict, worst=worst, pattern=pattern, diagnosis=text, resolution=resolution, notes=(*notes, f"random: the mean of {n_calls} calls was checked"),
         details={"mean": mean, "standard error": error, "reference": reference},
     )  # fmt: skip
-    if abs(ratio - 1) > SIGMAS * ratio_error or abs(z[i]) > SIGMAS + 1:
-        off = np.abs(mean - ratio * reference) / error
-        return report(FAIL, diagnosis=_uncentred(mean, error, reference, jac) or _bias(ratio, ratio_error, d, off))
-    if shared:
-        text = "shared probe: all rows of a batch use one direction; unbiased, but averaging over the batch does not reduce its noise"
-        return replace(
-            report(FAIL, diagnosis=text), pattern="equal rows get equal values, which change from call to call"
-        )
-    if SIGMAS * ratio_error > ROUGH:
-        text = f"unresolved: {n_calls} calls leave an error of {SIGMAS * ratio_error:.0%} of the trace; take n_calls={_enough(n_calls, SIGMAS * ratio_error)}"
-        if SIGMAS * ratio_error > NOTHING:
-            text = f"unresolved: the trace is next to nothing beside the scatter of its estimate, +- {error[i]:.2g}, and no number of calls resolves it; take other x"
-        return report(INCONCLUSIVE, diagnosis=text)
-    return report(PASS)
 
 
 def _mean(values, floor):
@@ -215,62 +223,50 @@ def _one_probe(yours, equal):
     return bool(same(first) and same(second) and not np.isclose(first[0], second[0], rtol=1e3 * yours.eps))
 
 
-UNCENTRED = (  # E[v v^T] = a I + b 1 1^T: a, b, and what gives them
-    (0.25, 0.25, "0 and 1 in place of -1 and 1"),
-    (1 / 12, 0.25, "numbers from 0 to 1"),
-)
-
-
-def _uncentred(mean, error, trace, jac: Jacobian):
-    """The diagnosis of directions with a mean: E[v v^T] = a I + b 1 1^T, so E[v.J v] = a tr J + b (sum of all entries); or "".
-
-    Regressed on both, each row by its standard error.
-    """
-    A = np.column_stack([trace, jac.value.sum((1, 2))]) / error[:, None]
-    if len(mean) < 3 or np.linalg.matrix_rank(A) < 2:
-        return ""
-    found, spread = np.linalg.lstsq(A, mean / error, rcond=None)[0], np.sqrt(np.diag(np.linalg.inv(A.T @ A)))
-    if found[1] <= (SIGMAS - 1) * spread[1] or np.any(np.abs(mean / error - A @ found) > SIGMAS + 1):
-        return ""
-    near = lambda *numbers: np.all(np.abs(found - numbers) <= 4 * spread)
-    plain = lambda c, of: next((said(v) for v in (0.25, 1 / 12, 1.0, 0.5, 1 / 3) if abs(c - v) <= 4 * of), f"{c:.2g}")
-    known = ((said(a), said(b), what) for a, b, what in UNCENTRED if near(a, b))
-    unknown = (*map(plain, found, spread), "a generator of numbers from 0 to 1, or of 0 and 1?")
-    a, b, what = next(known, unknown)
-    return (
-        f"directions not centred: the mean is {a} of the trace plus {b} of the sum of all entries of the Jacobian, so E[v v^T] = {a} I + {b} 1 1^T "
-        f"({what}) and what is off the diagonal does not average out; draw v with mean 0 and variance 1"
-    )
-
-
+UNIT = "unit-length directions: E[v v^T] = I/d, so the mean is the trace divided by d; take |v|^2 = d, or multiply by d"
+VARIANCE = "variance of the directions: E[v v^T] = {0} I (uniform numbers?), so the mean is {0} of the trace"
 BIASES = (  # the mean over the trace in d dimensions, and its name
     (lambda d: -1, "sign: the estimate has the wrong sign"),
     (lambda d: 0, "zero mean: the estimate averages to nothing (two different v on both sides?)"),
-    (lambda d: 1 / d, "unit-length directions: E[v v^T] = I/d, so the mean is the trace divided by d; take |v|^2 = d, or multiply by d"),
+    (lambda d: 1 / d, UNIT),
     (lambda d: d, "multiplied by d: the mean is d times the trace"),
     (lambda d: 0.5, "halved: the mean is half the trace"),
 )  # fmt: skip
+UNCENTRED = {(0.25, 0.25): "0 and 1 in place of -1 and 1", (1 / 12, 0.25): "numbers from 0 to 1"}
 
 
-def _bias(ratio, ratio_error, d, off):
-    """The diagnosis of a biased estimator from its ratio to the trace; `off` (n,), what is left of each row in standard errors."""
-    if np.any(off > SIGMAS + 1):
+def _biased(mean, error, trace, whole, ratio, ratio_error, d):
+    """The diagnosis of a biased estimate (n,): E[v v^T] = a I + b 1 1^T gives a tr J + b (sum of all entries of J, `whole`)."""
+    A = np.column_stack([trace, whole]) / error[:, None]
+    if len(mean) > 2 and np.linalg.matrix_rank(A) > 1:
+        found, spread = np.linalg.lstsq(A, mean / error, rcond=None)[0], np.sqrt(np.diag(np.linalg.inv(A.T @ A)))
+        if found[1] > (SIGMAS - 1) * spread[1] and np.all(np.abs(mean / error - A @ found) <= SIGMAS + 1):
+            known = next((ab for ab in UNCENTRED if np.all(np.abs(found - ab) <= 4 * spread)), None)
+            plain = lambda c, of: next(
+                (said(v) for v in (0.25, 1 / 12, 1.0, 0.5, 1 / 3) if abs(c - v) <= 4 * of), f"{c:.2g}"
+            )
+            a, b = map(said, known) if known else map(plain, found, spread)
+            what = UNCENTRED[known] if known else "a generator of numbers from 0 to 1, or of 0 and 1?"
+            return (
+                f"directions not centred: the mean is {a} of the trace plus {b} of the sum of all entries of the Jacobian, so E[v v^T] = {a} I + {b} 1 1^T "
+                f"({what}) and what is off the diagonal does not average out; draw v with mean 0 and variance 1"
+            )
+    if np.any(np.abs(mean - ratio * trace) / error > SIGMAS + 1):
         return "biased: the mean is no multiple of the trace; the directions are not isotropic (E[v v^T] is not I), or something else is estimated"
-    near = lambda c: abs(ratio - c) <= NAMED * ratio_error
-    out = [text for factor, text in BIASES if near(factor(d)) and factor(d) != 1]
+    near = lambda c: abs(ratio - c) <= NAMED * ratio_error and c != 1
+    out = [text for factor, text in BIASES if near(factor(d))]
     m = round(ratio)
     if m > 1 and near(m):
         what = (
-            f"the mean is {m} times the trace; the sum over probes is"
-            if m != d
-            else f"or, with {m} probes, their sum is"
+            f"or, with {m} probes, their sum is"
+            if m == d
+            else f"the mean is {m} times the trace; the sum over probes is"
         )
         out.append(f"summed over probes: {what} never divided by their number")
-    for c in (2 / 3, 1 / 3, 1 / 12):
-        if near(c) and close(ratio, c, 0.1) and (not out or close(c, 1 / d, 1e-9)):
-            of = said(c, 1e-6)
-            text = f"E[v v^T] = {of} I (uniform numbers?), so the mean is {of} of the trace"
-            out.append(f"variance of the directions: {text}")
+    uniform = (
+        c for c in (2 / 3, 1 / 3, 1 / 12) if near(c) and close(ratio, c, 0.1) and (not out or close(c, 1 / d, 1e-9))
+    )
+    out += [VARIANCE.format(said(c, 1e-6)) for c in uniform]
     return " -- or -- ".join(out) or f"scale: the mean is {ratio:.4g} +- {ratio_error:.1g} times the trace"
 
 

@@ -5,6 +5,7 @@ import json
 import re
 import sys
 import zipfile
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,10 @@ OPTIONS = (
     ("--kind", {"choices": KINDS, "help": "with --reverse: what the step is meant to be (default: found out)"}),
     ("--predicts", {"choices": tuple(SCORES), "help": "with --reverse or a denoising loss: what fn predicts"}),
     ("--sigma", {"type": float, "metavar": "X", "help": "with a denoising loss: the noise level at which it is asked, if it takes none itself"}),
+    ("--score-of", {"metavar": "M:F", "help": "with a denoising loss: how your sampler makes a score of what fn says, score_of(out, y, level)"}),
+    ("--levels", {"metavar": "LEVELS", "help": "with a denoising loss: its schedule, times (0.1,0.5,0.9) or M:F, an array of times (k,), or of c and sigma (k, 2) of its timesteps"}),
+    ("--kernel", {"metavar": "M:F", "help": "with a denoising loss: a function from a level to c and sigma, the points being c x + sigma eps"}),
+    ("--condition", {"metavar": "M:F", "help": "further keyword arguments that a loss takes, a mapping"}),
     ("--shape", {"metavar": "A,B,...", "help": "of one sample that a loss takes, such as 1,4,4 for images"}),
     ("--model", {"choices": ("energy", "score", "noise"), "help": "what fn is, or predicts, in the loss (default: found out)"}),
     ("--wrap", {"metavar": "W", "help": "numpy, torch, jax, or M:F from an ndarray to your array type"}),
@@ -54,9 +59,10 @@ USES = {
     "density": {"density", "at", "dim", "support", "rtol"},
     "sampler": {"sampler"},
     "reverse": {"reverse", "kind", "predicts"},
-    "objective": {"loss", "objective", "model", "shape"},
+    "objective": {"loss", "objective", "model", "shape", "condition"},
     "score": {"energy", "logpdf", "trace", "conservative", "at", "dim", "rtol"},
 }
+NOISY = {"sigma", "predicts", "score_of", "levels", "kernel"}  # what a denoising loss makes use of beside those
 
 
 def arguments(parser):
@@ -91,6 +97,27 @@ def run(args):
 
 def _checked(args):
     """The reports that the options ask for."""
+    _makes_sense(args)
+    _nothing_ignored(args)
+    load = lambda name: load_object(getattr(args, name), "TARGET" if name == "target" else _flag(name))
+    common: dict[str, Any] = {"wrap": load("wrap") if args.wrap and ":" in args.wrap else args.wrap, "rng": args.seed}
+    own: dict[str, Any]
+    if args.density:
+        x, support = None if args.at is None else _points(args), _ends(args.support)
+        own = {"dim": args.dim, "support": support, "rtol": args.rtol}
+        return [_theirs(check.check_density, load("target"), x=x, **own, **common)]
+    if args.sampler:
+        return [_theirs(check.check_sampler, load("target"), discretisation=args.sampler, **common)]
+    if args.reverse:
+        own = {"levels": _sigmas(args.reverse), "kind": args.kind, "predicts": args.predicts or "score"}
+        return [_theirs(check.check_reverse, load("target"), **own, **common)]
+    reports = _of_loss(args, load, common) if args.loss or args.objective else []
+    alone = args.target is None or (args.objective and not args.loss)
+    return reports if alone else reports + _of_score(args, load, common)
+
+
+def _makes_sense(args):
+    """ValueError where options miss something, or exclude each other."""
     misuse = (
         (args.target is None and args.loss is None, "nothing to check: give TARGET (module:function or path.py:function), or --self"),
         (args.energy and args.logpdf, "--energy and --logpdf exclude each other: give the one that TARGET is the score of"),
@@ -104,27 +131,28 @@ def _checked(args):
     for wrong, text in misuse:
         if wrong:
             raise ValueError(text)
-    _nothing_ignored(args)
-    load = lambda name: load_object(getattr(args, name), "TARGET" if name == "target" else f"--{name}")
-    own: dict[str, Any]
-    common: dict[str, Any] = {"wrap": load("wrap") if args.wrap and ":" in args.wrap else args.wrap, "rng": args.seed}
-    if args.density:
-        x, support = None if args.at is None else _points(args), _ends(args.support)
-        own = {"dim": args.dim, "support": support, "rtol": args.rtol}
-        return [_theirs(check.check_density, load("target"), x=x, **own, **common)]
-    if args.sampler:
-        return [_theirs(check.check_sampler, load("target"), discretisation=args.sampler, **common)]
-    if args.reverse:
-        own = {"levels": _levels(args.reverse), "kind": args.kind, "predicts": args.predicts or "score"}
-        return [_theirs(check.check_reverse, load("target"), **own, **common)]
-    reports = []
-    if args.loss or args.objective:
-        own = {name: getattr(args, name) for name in ("objective", "sigma", "model", "predicts")}
-        function = load("loss" if args.loss else "target")
-        reports.append(_theirs(check.check_loss, function, shape=_shape(args.shape), **own, **common))
-    if args.target is None or (args.objective and not args.loss):
-        return reports
-    score, x = load("target"), _points(args)
+
+
+def _of_loss(args, load, common):
+    """The report of a loss."""
+    own = {name: getattr(args, name) for name in ("objective", "sigma", "model", "predicts")}
+    own |= {name: load(name) for name in ("score_of", "kernel") if getattr(args, name)}
+    if args.levels:
+        own["levels"] = _levels("levels", args.levels, "times such as 0.1,0.5,0.9, or module:name")
+    if args.condition:
+        own["condition"] = _held(args.condition, "--condition")
+        if not isinstance(own["condition"], Mapping):
+            raise ValueError(
+                f"--condition {args.condition} is {type(own['condition']).__name__}, expected a mapping from the names of your loss's arguments"
+            )
+    return [
+        _theirs(check.check_loss, load("loss" if args.loss else "target"), shape=_shape(args.shape), **own, **common)
+    ]
+
+
+def _of_score(args, load, common):
+    """The reports of a score."""
+    reports, score, x = [], load("target"), _points(args)
     of = {name: load(name) for name in ("energy", "logpdf") if getattr(args, name)}
     if of:
         reports.append(_theirs(check.check_score, score, x=x, rtol=args.rtol, **of, **common))
@@ -144,25 +172,37 @@ def _nothing_ignored(args):
     if not kinds and (args.loss or args.objective):
         kinds = ["objective"] + ["score"] * (args.loss is not None and args.target is not None)
     kinds = kinds or ["score"]
-    noisy = {"sigma", "predicts"} if "denoising" in str(args.objective) else set()
-    used = set.union(noisy if "objective" in kinds else set(), *(USES[kind] for kind in kinds))
-    for name in set.union({"sigma", "predicts"}, *USES.values()) - used:
+    noisy = NOISY if "objective" in kinds and "denoising" in str(args.objective) else set()
+    used = set.union(noisy, *(USES[kind] for kind in kinds))
+    for name in sorted(set.union(NOISY, *USES.values()) - used):
         if getattr(args, name) not in (None, False):
-            where = [f"--{kind}" for kind, names in USES.items() if name in names and kind != "score"]
+            where = [_flag(kind) for kind, names in USES.items() if name in names and kind != "score"]
             where += ["a score as TARGET"] if name in USES["score"] else []
-            where += ["a denoising --objective"] if name in ("sigma", "predicts") else []
+            where += ["a denoising --objective"] if name in NOISY else []
             beside = "a score" if kinds == ["score"] else f"--{kinds[0]}"
             raise ValueError(
-                f"--{name} has no effect beside {beside}: it belongs to {' or '.join(where)}; leave it out"
+                f"{_flag(name)} has no effect beside {beside}: it belongs to {' or '.join(where)}; leave it out"
             )
 
 
-def _levels(text):
-    """Sigmas from "5,2,1", or what module:name holds, called if it is a function."""
+def _levels(name, text, expected):
+    """The numbers of an option such as "5,2,1", or what module:name holds, called if it is a function."""
+    if ":" not in text:
+        return _numbers(name, text, expected, float)
+    return _held(text, f"--{name}")
+
+
+def _held(text, flag):
+    """What module:name holds, called if it is a function."""
+    found = load_object(text, flag)
+    return _theirs(found) if callable(found) else found
+
+
+def _sigmas(text):
+    """The levels of a step down."""
+    sigmas = _levels("reverse", text, "sigmas such as 5,2,1,0.5, or module:name")
     if ":" in text:
-        levels = load_object(text, "--reverse")
-        return levels() if callable(levels) else levels
-    sigmas = _numbers("reverse", text, "sigmas such as 5,2,1,0.5, or module:name", float)
+        return sigmas
     if len(sigmas) < 3:
         raise ValueError(
             f"--reverse is {text}, expected three sigmas at least, such as 5,2,1,0.5: steps are compared with each other"
@@ -195,9 +235,15 @@ def _numbers(name, text, expected, kind, separator=","):
         raise ValueError(f"--{name} is {text!r}, expected {expected}") from None
 
 
+def _flag(name):
+    """The option of an argument."""
+    return f"--{name.replace('_', '-')}"
+
+
 KEYWORDS = {"x": "at"} | {
-    name: name for name in ("dim", "support", "energy", "logpdf", "model", "predicts", "shape", "kind", "wrap", "sigma")
-}
+    name: _flag(name).removeprefix("--")
+    for name in ("dim", "support", "energy", "logpdf", "model", "predicts", "score_of", "levels", "kernel", "condition", "shape", "kind", "wrap", "sigma")
+}  # fmt: skip
 
 
 def _as_options(text):

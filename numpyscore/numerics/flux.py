@@ -78,6 +78,9 @@ class Faces:
         else:
             self.origin, self.center, self.scale = np.zeros(d), frame.center, np.abs(np.diag(frame.axes))
             self.axes, self.normal = np.eye(d), np.eye(d)
+        # within the support, where p is not 0, and off the planes of symmetry, on which a field may be
+        inside = np.minimum(self.scale, 0.5 * (self.ends[:, 1] - self.ends[:, 0]))
+        self.middle = np.clip(self.center + 0.3 * self.scale, self.ends[:, 0] + inside, self.ends[:, 1] - inside)
 
     def x(self, z):
         """The points (n, d) at z."""
@@ -102,8 +105,8 @@ class Faces:
         return whole or Sum(none, none, none, none, none > 0)
 
     def along(self, j, at):
-        """log p and v_j at z_j = at on a line through the middle, up to the first point where v is no number; and whether there is one."""
-        z = np.tile(self.center, (len(at), 1)).astype(float)
+        """log p and v_j at z_j = at on a line near the middle, up to the first point where v is no number; and whether there is one."""
+        z = np.tile(self.middle, (len(at), 1)).astype(float)
         z[:, j] = at
         x = self.x(z)
         with np.errstate(all="ignore"):

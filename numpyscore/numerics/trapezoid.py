@@ -207,7 +207,8 @@ def _spectrum_at_the_aliases(terms, pieces, t, lo, h):
     for j, m in enumerate(n):
         between = _sample(terms, pieces, lo + 0.5 * h * (np.arange(len(n)) == j), h, n)[0]
         for k, row in enumerate(t):
-            both = np.stack([row, 0 * row if between is None else between[k]], axis=j + 1)
+            known = between is not None and np.isfinite(between[k]).all()  # else it is endless, and has no spectrum
+            both = np.stack([row, between[k] if known else 0 * row], axis=j + 1)
             both = both.reshape(*n[:j], 2 * m, *n[j + 1 :])
             band[k, j] = _highest(np.fft.rfftn(both), j, 2 * m, 15 / 32) / 2
     return band

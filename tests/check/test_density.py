@@ -27,6 +27,12 @@ def two_modes(two_pi, weights=(0.2, 0.8)):
     return logpdf
 
 
+def of_normal(g):
+    """E g(u) for u normal, by the trapezoid rule on [-12, 12], right to 1e-15 for what is smooth."""
+    u = np.linspace(-12, 12, 2001)
+    return float(np.sum(g(u) * np.exp(-(u**2) / 2)) * 0.012 / np.sqrt(2 * np.pi))
+
+
 WRONG = {  # logpdf, options, integral, words
     "ncsn's mixture, 2 pi without d": (two_modes(1), {"dim": 2}, np.sqrt(2 * np.pi), "normaliser without d: p integrates to sqrt(2 pi)"),
     "the same, with samples": (two_modes(1), {"x": ns.song_ermon_mixture(200, rng=0)}, np.sqrt(2 * np.pi), "normaliser without d"),
@@ -49,6 +55,11 @@ WRONG = {  # logpdf, options, integral, words
     "sqrt(2 pi) for its logarithm": (lambda x: -0.5 * np.sum(x**2, axis=1) - 2 * np.sqrt(2 * np.pi), {"dim": 2}, 2 * np.pi * np.exp(-2 * np.sqrt(2 * np.pi)), "logarithm of the normaliser"),
     "root of a determinant": (normal(2, of_sigma=1), {"dim": 2}, 1.5, "or -- determinant: p integrates to sigma"),
     "no plain fraction": (lambda x: normal(1)(x) + np.log(5 / 21), {"x": np.linspace(-3, 3, 50)[:, None]}, 5 / 21, "unnormalised: p integrates to 5/21"),
+    "log x is normal": (lambda x: normal(1, 1.0)(np.log(x)), {"support": [[0, np.inf]]}, np.exp(0.5), "change of variables: p integrates to 1 only when it is multiplied by 1/x"),
+    "logit x is normal": (lambda x: normal(1, 1.0)(np.log((x - 1) / (4 - x))), {"support": [[1, 4]]}, 3 * of_normal(lambda u: 0.25 / np.cosh(u / 2) ** 2), "the Jacobian of the logit"),
+    "artanh x is normal": (lambda x: normal(1, 1.0)(np.arctanh(x)), {"support": [[-1, 1]]}, of_normal(lambda u: 1 / np.cosh(u) ** 2), "the Jacobian of artanh x"),
+    "three too large": (lambda x: normal(1, 1.0)(x) + 3, {"dim": 1}, np.exp(3.0), "factor e^3: p integrates to 20.0855 = exp(3), so log p is 3 too large"),
+    "a scale for a rate": (lambda x: 2 * np.log(x[:, 0]) - x[:, 0] / 1.5 - np.log(2) + 3 * np.log(1.5), {"support": [[0, np.inf]]}, 1.5**6, "power of a parameter: p integrates to 729/64 = (3/2)^6"),
     "some constant": (lambda x: normal(2)(x) + np.log(7.3), {"dim": 2}, 7.3, "unnormalised"),
     "less than 1, points given": (lambda x: normal(1)(x) - np.log(3), {"x": np.linspace(-3, 3, 50)[:, None]}, 1 / 3, "weights or a factor: p integrates to 1/3"),
 }  # fmt: skip

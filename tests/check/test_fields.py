@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from numpyscore.check.fields import MAPS, read_field
+from numpyscore.check.fields import MAPS, Field
+from numpyscore.check.fields import read as read_all
 from numpyscore.check.report import Explanation, ranked, tied
 
 RNG = np.random.default_rng(0)
@@ -13,8 +14,12 @@ ENERGY = 0.5 + np.sum(X**2, axis=1)
 DOUBT = 1e-12
 
 
-def read(theirs, reference=S, **options):
-    return read_field(theirs, reference, DOUBT, x=X, energy=ENERGY, **options)
+def read_field(theirs, reference, tolerance, among=(), **known):
+    return read_all(Field(theirs, reference, tolerance, **known), among)
+
+
+def read(theirs, reference=S, among=()):
+    return read_field(theirs, reference, DOUBT, among, x=X, energy=ENERGY)
 
 
 class Beside:

@@ -168,13 +168,12 @@ def test_gradients_of_every_kind_get_their_verdict(name):
 
 
 def test_right_gradients_of_every_kind_pass():
-    """An array for a function, one parameter, all of them equal, a linear loss (whose Taylor remainder is round-off), float32, a step."""
+    """An array for a function, one parameter, all of them equal, a linear loss, float32, a step."""
     assert check_gradient(plain, slopes(START), START)
     one = check_gradient(plain, slopes, np.array([0.3]))
     assert one and one.summary.startswith("1 parameter,"), one
     assert check_gradient(lambda t: float(np.sum(np.cosh(t - 0.5))), lambda t: np.sinh(t - 0.5), np.zeros(4))
-    linear = check_gradient(lambda t: float(t @ START), lambda t: START, START)
-    assert linear and np.isnan(linear.details["taylor slope"]) and "Taylor" not in linear.pattern, linear
+    assert check_gradient(lambda t: float(t @ START), lambda t: START, START)
     single = check_gradient(plain, lambda t: slopes(t).astype(np.float32), START)
     assert single and "precision is lost inside gradient" in single.notes[-1], single
     assert check_gradient(plain, slopes, START, step=0.1)

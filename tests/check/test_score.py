@@ -45,6 +45,11 @@ WRONG = {  # score, energy, words
     "long central difference": (differenced(0.1, 0.1), NET.energy, "central difference of the energy with step 0.1, which is too long"),
     "curl": (lambda x: NET.score(x) + np.sin(x @ TURN) * x[:, [1, 2, 0]], NET.energy, "no gradient: your score is the gradient of no energy"),
     "another term": (lambda x: NET.score(x) - np.sinh(x), NET.energy, "another energy: your score is a gradient"),
+    "the log of a Jacobian left out": (lambda x: NET.score(x) + 1 / x, NET.energy, "logarithmic term: your score is the reference + 1/x: a logarithm of x"),
+    "a Laplace prior left out": (lambda x: NET.score(x) - 0.3 * np.sign(x), NET.energy, "sign term: your score is the reference - 3/10 sign(x)"),
+    "a quartic well left out": (lambda x: NET.score(x) - 2 * x**3, NET.energy, "cubic term: your score is the reference - 2 x^3: a quartic term"),
+    "all but a prior summed": (lambda x: 9 * (NET.score(x) + 0.5 * x) - 0.5 * x, NET.energy, "9 x the reference + 4 x: a quadratic term"),
+    "all but the mean's pull": (lambda x: NET.score(x) + 0.7 * (x - x.mean(0)), NET.energy, "the reference + 7/10 (x - mean)"),
     "energy for log p": (NET.score, lambda x: -NET.energy(x), "your energy is a log p: pass it as logpdf="),
 }  # fmt: skip
 
@@ -54,6 +59,48 @@ def test_wrong_scores_are_told_what_they_are(name):
     wrong, of, words = WRONG[name]
     report = check_score(wrong, energy=of, x=X)
     assert report.verdict == "FAIL" and words in report.diagnosis, report
+
+
+CENTRES, PRECISIONS = np.array([[-2.0, 0.5, 1.0], [1.5, 0.0, -1.0]]), np.array([1.0, 2.0])
+
+
+def mixture(weights, precisions=PRECISIONS):
+    """log p and score of two normal parts, of any normaliser."""
+    off = lambda x: x[:, None] - CENTRES
+    logs = lambda x: np.log(weights) - 0.5 * precisions * np.sum(off(x) ** 2, axis=2)
+    share = lambda x: np.exp(logs(x) - np.logaddexp(*logs(x).T)[:, None])
+    return lambda x: np.logaddexp(*logs(x).T), lambda x: -np.einsum("nk,nki->ni", share(x) * precisions, off(x))
+
+
+FAR_OUT = {  # what is added to the score of the network, and what is said of it
+    "a bounded term": (lambda x: np.tanh(x[:, [1, 2, 0]] + x), "differs by what stays bounded"),
+    "a logarithm": (lambda x: -x / (1 + np.sum(x**2, axis=1, keepdims=True)), "differs by what falls off as 1/|x|"),
+    "another square": (
+        lambda x: np.abs(x) * [1.0, 0.3, 0.2] * np.sign(x[:, [1, 2, 0]]),
+        "differs by what grows as |x|",
+    ),
+    "a cubic term": (lambda x: x**2, "differs by what grows as |x|^2"),
+    "a quartic term": (lambda x: x * np.sum(x**2, axis=1, keepdims=True), "differs by what grows as |x|^3"),
+    "no power": (lambda x: np.abs(x) ** 0.5 * np.sign(x), "another energy"),
+    "an exponential": (lambda x: np.sinh(x), "another energy"),
+}
+
+
+@pytest.mark.parametrize("name", FAR_OUT)
+def test_what_differs_by_no_simple_function_is_told_by_its_growth_far_out(name):
+    extra, words = FAR_OUT[name]
+    report = check_score(lambda x: NET.score(x) + extra(x), energy=NET.energy, x=X)
+    assert report.verdict == "FAIL" and report.name == words, report
+
+
+def test_parts_of_a_mixture_that_count_otherwise_are_right_far_out():
+    log_p, right = mixture(np.array([0.3, 0.7]))
+    assert check_score(right, logpdf=log_p, x=X)
+    for weights in ([0.5, 0.5], [0.3, 7.0]):
+        report = check_score(mixture(np.array(weights))[1], logpdf=log_p, x=X)
+        assert report.verdict == "FAIL" and report.name == "weights of a mixture", report
+    other = check_score(mixture(np.array([0.3, 0.7]), np.array([1.1, 2.0]))[1], logpdf=log_p, x=X)
+    assert other.verdict == "FAIL" and other.name == "differs by what grows as |x|", other
 
 
 def test_shapes_and_places_are_said():

@@ -25,6 +25,19 @@ def missing(x):
 def loss(fn, x, sigma, rng):
     eps = rng.standard_normal(x.shape)
     return 0.5 * np.mean(np.sum((fn(x + sigma * eps) + eps / sigma) ** 2, 1))
+kernel = lambda t: (np.cos(1.5 * t), np.sin(1.5 * t))
+table = np.stack(kernel(np.linspace(0.05, 0.95, 12)), axis=1)
+at = lambda t: table[t].T if t.dtype.kind == "i" else kernel(t)
+score_of = lambda out, y, t: -out / at(np.round(t).astype(int))[1][:, None]
+turned_of = lambda out, y, t: -score_of(out, y, t)
+labels = lambda: {"label": 3}
+three = np.ones((4, 3))
+doubled = lambda t: (np.cos(3 * t), np.sin(3 * t))
+def noise(fn, x, t, rng, label=0):
+    (c, s), eps = at(t), rng.standard_normal(x.shape)
+    return 0.5 * np.mean(np.sum((fn(c[:, None] * x + s[:, None] * eps, t) - eps) ** 2, 1))
+def labelled(fn, x, t, rng, label):
+    return noise(fn, x, t, rng)
 """
 
 
@@ -45,9 +58,17 @@ RIGHT = {
     "a score that claims nothing": ("{}:turned --dim 2", ["check_conservative PASS", "is usual for a network"]),
     "one point has no other rows": ("{}:score --at {folder}/points.csv --wrap {}:wide", ["check_conservative PASS", "check_rows PASS"]),
     "sampler": ("{}:down --reverse {}:levels", ["check_reverse"]),
+    "a schedule": ("{}:noise --objective multilevel_denoising --levels {}:table --predicts eps", ["check_loss PASS"]),
+    "times": ("{}:noise --objective multilevel_denoising --levels 0.1,0.2,0.5,0.9 --kernel {}:kernel --predicts eps", ["check_loss PASS"]),
+    "a sampler's score": ("{}:noise --objective multilevel_denoising --levels {}:table --score-of {}:score_of", ["check_loss PASS"]),
+    "further arguments": ("{}:labelled --objective multilevel_denoising --condition {}:labels --predicts eps", ["check_loss PASS"]),
     "loss at a level": ("{}:loss --objective denoising --predicts score", ["check_loss PASS"]),
 }  # fmt: skip
-FAIL = {"a rotation": ("{}:turned --conservative --dim 2", "not a gradient")}
+FAIL = {
+    "a rotation": ("{}:turned --conservative --dim 2", "not a gradient"),
+    "a sampler's sign": ("{}:noise --objective multilevel_denoising --levels {}:table --score-of {}:turned_of", "another parametrisation"),
+    "another kernel": ("{}:noise --objective multilevel_denoising --kernel {}:doubled --predicts eps", "other noise level"),
+}  # fmt: skip
 REFUSED = {  # options, words of the line
     "nothing": ("", "nothing to check"),
     "both densities": ("{}:score --energy {}:energy --logpdf {}:logpdf --dim 2", "--energy and --logpdf exclude each other"),
@@ -60,6 +81,11 @@ REFUSED = {  # options, words of the line
     "another objective": ("{}:loss --objective denoisin", "did you mean denoising"),
     "loss without objective": ("--loss {}:loss", "--loss needs --objective"),
     "option of another kind": ("{}:loss --objective implicit --predicts eps", "a denoising --objective"),
+    "schedule of an implicit loss": ("{}:loss --objective implicit --levels 0.1,0.5", "a denoising --objective"),
+    "no schedule": ("{}:noise --objective multilevel_denoising --levels {}:MINE", "--levels: "),
+    "a schedule of three columns": ("{}:noise --objective multilevel_denoising --levels {}:three", "expected times (k,), or c and sigma (k, 2)"),
+    "a number as condition": ("{}:labelled --objective multilevel_denoising --condition {}:three", "expected a mapping"),
+    "a kernel that is none": ("{}:noise --objective multilevel_denoising --kernel {}:three", "expected a function from a level"),
     "shape of a score": ("{}:score --dim 2 --shape 2", "--shape has no effect beside a score"),
     "self and more": ("{}:score --self", "--self stands alone"),
     "levels": ("{}:down --reverse 3,x,1", "expected sigmas such as 5,2,1,0.5"),

@@ -1,5 +1,6 @@
 """Flux through the boundary: right where the limit is known, and no number where there is none."""
 
+import inspect
 import math
 from types import SimpleNamespace
 
@@ -16,8 +17,8 @@ from numpyscore.densities import (
     TruncatedGaussian,
     Uniform,
 )
-from numpyscore.numerics.flux import flux
-from numpyscore.numerics.quadrature import expectation
+from numpyscore.numerics.flux import Faces, flux
+from numpyscore.numerics.quadrature import expectation, integrate
 
 EPS = np.finfo(float).eps
 ones = np.ones
@@ -181,3 +182,54 @@ def test_the_evaluations_of_a_flux_are_the_points_it_asked_for(density):
     asked = []
     found = flux(lambda x: (asked.append(len(x)), -x)[1], density)
     assert found.evaluations == sum(asked) > 100
+
+
+def test_faces_of_a_rotated_frame_are_planes_of_its_own_coordinates():
+    """p v through z_j = c, x = m + A z: the unit normal density of c, times component j of A^-1 v; and the points lie where they should."""
+    p, v = Gaussian([50.0, -20.0], [[1.0, 0.9], [0.9, 1.0]]), np.array([3.0, -1.0])
+    faces = Faces(lambda x: np.tile(v, (len(x), 1)), p, 1e-12, (), None)
+    A, z = p.frame.axes, np.array([[0.7, -1.2], [2.0, 0.1]])
+    np.testing.assert_allclose(faces.x(z), p.frame.center + z @ A.T, rtol=1e-15)
+    assert faces.x(z).flags.c_contiguous and faces.turned
+    for j, at in ((0, 0.3), (1, -1.1)):
+        found = faces.through(j, at)
+        truth = np.exp(-(at**2) / 2) / np.sqrt(2 * np.pi) * np.linalg.solve(A, v)[j]
+        assert abs(found.value[0] - truth) <= (found.error + found.rest)[0] + 4 * EPS
+        assert found.total[0] == pytest.approx(abs(truth), rel=1e-14)
+        logp, along, wrong = faces.along(j, np.array([at]))
+        np.testing.assert_allclose(along, np.linalg.solve(A, v)[j] * np.linalg.det(A), rtol=1e-14)
+        z = np.where(np.arange(2) == j, at, faces.middle)
+        np.testing.assert_allclose(logp, p.logpdf((p.frame.center + A @ z)[None]), rtol=1e-14)
+        assert not wrong
+
+
+def test_the_note_names_the_end_and_the_axis():
+    assert "through x[:, 0] = 0" in flux(lambda x: 0.5 / x - 1, gamma(2)).note
+    assert "through x[:, 0] = +inf" in flux(lambda x: x**3 * (x > 0), StudentT(1.0)).note
+    assert "through x[:, 0] = -inf" in flux(lambda x: x**3 * (x < 0), StudentT(1.0)).note
+    one = flux(lambda x: np.column_stack([0 * x[:, 0], 0.5 / x[:, 1] - 1]), gamma(2, 2)).note
+    assert "x[:, 1] = 0" in one and "x[:, 0]" not in one
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_the_line_towards_an_end_does_not_run_where_p_or_the_field_is_0(axis):
+    """p is 0 on the edge of a quadrant, where the centre of a density without a frame lies; x_1^2 on the axis: the flux was 0 +- 1e-54."""
+    other = 1 - axis
+    along = lambda f: lambda x: np.where(np.arange(2) == axis, f(x)[:, None], 0.0)
+    assert_honest(flux(along(lambda x: 0.5 / x[:, axis] - 1), gamma(2, 2)), -0.5)
+    assert_honest(flux(along(lambda x: x[:, other] ** 2 * (0.5 / x[:, axis] - 1)), gamma(2, 2)), -3.0)  # E x^2 is 6
+    field = along(lambda x: np.sign(x[:, axis]) * x[:, other] ** 2 * np.exp(x[:, axis] ** 2 / 2))
+    assert np.isnan(flux(field, Gaussian(np.zeros(2), np.eye(2))).value)  # sqrt(2 / pi), where p underflows
+
+
+def test_no_field_has_no_flux_and_the_arguments_are_looked_at():
+    none = flux(lambda x: 0 * x, Gaussian(np.zeros(2), np.eye(2)))
+    assert none.value == 0 == none.error and none.converged and not none.note
+    with pytest.raises(TypeError, match="exchanged"):
+        flux(Gaussian(0.0, 1.0), lambda x: x)
+    with pytest.raises(ValueError, match="rtol is"):
+        flux(lambda x: x, Gaussian(0.0, 1.0), rtol=-1.0)
+
+
+def test_the_accuracy_asked_for_is_1e_minus_12_unless_told_otherwise():
+    assert {inspect.signature(f).parameters["rtol"].default for f in (flux, expectation, integrate)} == {1e-12}

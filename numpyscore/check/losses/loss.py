@@ -6,6 +6,7 @@ fn an energy and for fn a score, if nobody says which.
 """
 
 import itertools
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,7 +98,7 @@ def check_loss(
     Raises
     ------
     TypeError, ValueError
-        If the loss cannot be called, or the objective is unknown.
+        If the loss cannot be called, the objective is unknown, or an argument is not what is expected here, or of no use to the objective.
 
     Notes
     -----
@@ -123,6 +124,8 @@ def check_loss(
         raise ValueError(
             f"{where}: predicts is {predicts!r}, expected one of {', '.join(PREDICTS)}, for a denoising loss."
         )
+    said = {"weight": weight, "score_of": score_of, "levels": levels, "kernel": kernel, "shape": shape, "condition": condition}  # fmt: skip
+    _sensible(where, objective, said)
     known = {
         "step": positive(where, "step", step),
         "weight": weight or linear_weight(),
@@ -143,6 +146,43 @@ def check_loss(
         else ["energy", "score"]
     )
     return _investigate(where, caller, settings, kinds, rng)
+
+
+SAYABLE = {  # what the user may say of his loss: for which objectives, what is expected, and whether something is that
+    "weight": ("generalised", "a pair of functions (h, h')", lambda v: isinstance(v, tuple | list) and len(v) == 2 and all(map(callable, v))),
+    "score_of": ("denoising", "a function score_of(out, y, level)", callable),
+    "levels": ("denoising", "times (k,), or c and sigma (k, 2), finite, sigma not below 0", lambda v: _is_schedule(v)),
+    "kernel": ("denoising", "a function from a level to (c, sigma)", callable),
+    "shape": ("", "a tuple of positive integers, such as (1, 8, 8)", lambda v: isinstance(v, tuple | list) and len(v) > 0 and all(isinstance(k, int | np.integer) and k > 0 for k in v)),
+    "condition": ("", "a mapping from names of the loss's arguments", lambda v: isinstance(v, Mapping)),
+}  # fmt: skip
+
+
+def _sensible(where, objective, said):
+    """TypeError or ValueError where something is said that is not what is expected, or that the objective has no use for."""
+    for name, value in said.items():
+        of, expected, holds = SAYABLE[name]
+        if value is None:
+            continue
+        if of not in objective:
+            raise ValueError(
+                f"{where}: {name} is given for the objective {objective!r}, which has no use for it; it belongs to a {of} loss; leave it out."
+            )
+        if not holds(value):
+            came = " ".join(str(value)[:80].split())
+            raise (TypeError if "function" in expected else ValueError)(
+                f"{where}: {name} is {came}, expected {expected}."
+            )
+
+
+def _is_schedule(levels):
+    """Whether these are times (k,), or c and sigma of the timesteps (k, 2)."""
+    try:
+        table = np.asarray(levels, float)
+    except (TypeError, ValueError):
+        return False
+    plain = table.ndim == 1 or (table.ndim == 2 and table.shape[1] == 2 and np.all(table[:, 1] >= 0))
+    return bool(plain and len(table) and np.all(np.isfinite(table)))
 
 
 def _settings(where, caller, rng, sigma):

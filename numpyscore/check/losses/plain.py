@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..fields import read_field
+from ..fields import Field, read
 from ..report import FAIL, INCONCLUSIVE, PASS, tied
 from . import controls, directions
 from .identify import NEAR, Answers, identify
@@ -340,7 +340,7 @@ def _by_weight(caller, found, setting):
 
 def target_named(theirs, right, known):
     """The FAIL of a target that is a transformation of the right one, None if it is none that is known."""
-    found = read_field(theirs, right, 1e-7 * np.abs(right).max(), known=known, word="target")
+    found = read(Field(theirs, right, 1e-7 * np.abs(right).max(), known=known, word="target"))
     if found and found[0].key != "right":
         said = " -- or -- ".join(dict.fromkeys(f"{e.key}: {e.sentence}" for e in tied(found)))
         return Naming(FAIL, f"wrong target, {said}", found[0].pattern)
