@@ -535,3 +535,52 @@ def test_levels_drawn_inside_are_those_of_the_users_kernel():
     assert check_loss(own_times, objective="multilevel_denoising", kernel=sub_vp)
     steeper = lambda t: (sub_vp(t)[0], sub_vp(t)[1] ** 0.5)
     assert check_loss(own_times, objective="multilevel_denoising", kernel=steeper).verdict == "FAIL"
+
+
+BARS = np.cumprod(1 - np.linspace(1e-3, 0.35, 20))
+TABLE = np.stack([np.sqrt(BARS), np.sqrt(1 - BARS)], axis=1)
+
+
+def scheduled(target, told=lambda t: t, weight=1.0):
+    """A loss over the timesteps of `TABLE`, target(c, s, eps, x, rng)."""
+
+    def loss(fn, x, t, rng):
+        (c, s), z = TABLE[t].T[:, :, None], rng.standard_normal(x.shape)
+        return np.mean(weight * (fn(c * x + s * z, told(t)) - target(c, s, z, x, rng)) ** 2)
+
+    return loss
+
+
+SLIPS = {  # loss, what fn predicts, words
+    "squares": (scheduled(lambda c, s, z, x, rng: c**2 * z - s**2 * x), "v", "squares in the target"),
+    "scaled": (scheduled(lambda c, s, z, x, rng: c * x), "x", "multiplied by c"),
+    "nothing of the data": (scheduled(lambda c, s, z, x, rng: x + s / c * z), "x", "noisy point as the target"),
+    "rows dropped": (scheduled(lambda c, s, z, x, rng: z * (rng.random((len(x), 1)) < 0.7)), "eps", "rows without a target"),
+    "entries dropped": (scheduled(lambda c, s, z, x, rng: z * (rng.random(x.shape) < 0.8)), "eps", "entries without a target"),
+    "the first row's level": (scheduled(lambda c, s, z, x, rng: c[0] * z - s[0] * x), "v", "that of the first row"),
+    "an averaged level": (scheduled(lambda c, s, z, x, rng: c.mean() * z - s.mean() * x), "v", "level of the target: the targets of all rows"),
+    "two timesteps as one": (scheduled(lambda c, s, z, x, rng: z, told=lambda t: t // 2), "eps", "same number at different levels"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SLIPS)
+def test_slips_in_the_target_are_told_by_what_is_there(name):
+    """Dropped rows were "weights averaged", dropped entries "some dimensions", two timesteps told as one those "of another row"."""
+    loss, predicts, words = SLIPS[name]
+    report = check_loss(loss, objective="multilevel_denoising", levels=TABLE, predicts=predicts)
+    assert report.verdict == "FAIL" and words in report.diagnosis, report
+    right = {
+        "v": lambda c, s, z, x, rng: c * z - s * x,
+        "x": lambda c, s, z, x, rng: x,
+        "eps": lambda c, s, z, x, rng: z,
+    }
+    assert check_loss(scheduled(right[predicts]), objective="multilevel_denoising", levels=TABLE, predicts=predicts)
+
+
+def test_a_weight_that_is_negative_at_some_levels_is_no_sign_of_the_loss():
+    def loss(fn, x, sigmas, rng):
+        each = [(s, rng.standard_normal(x.shape)) for s in sigmas]
+        return np.mean([(s**2 - 0.4) * np.mean((fn.score(x + s * z) + z / s) ** 2) for s, z in each])
+
+    report = check_loss(loss, objective="multilevel_denoising")
+    assert report.name == "sign of the weight" and "at sigma" in report.diagnosis, report

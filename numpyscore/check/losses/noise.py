@@ -19,7 +19,7 @@ TROUBLE = {
     "correlated": "its noise was not heard, or has another level in each row, and is correlated between the coordinates of a row, or of different size in them: the target must be -C^-1 (x~ - c x)",
     "not heard": "its noise was not heard (another library draws it, or it is mixed or shifted after it is drawn), and is of no size known here; let the loss take rng= (or key, generator, noise)",
 }
-MIXED = "levels mixed: only some of the levels or rows count at a time (a maximum, a minimum, a median, a sort, a clip), together they are not the weighted sum of their losses"
+MIXED = "levels mixed: the loss is not the sum of those of its levels or rows with weights of their own: only some count at a time (a maximum, a minimum, a median, a sort, a clip), or a weight is made of the loss itself and not detached"
 
 
 def denoised(caller, kind, settings, rng):
@@ -164,6 +164,7 @@ def _named(caller, kind, trials, r, rng):
         or (levels.questions(many, trials) if many is not None else None)
         or _never(caller, kind, many, rng)
         or levels.averaged(caller, kind, many, trials, r, rng)
+        or (levels.of_one_level(r) if multilevel else None)
         or _size(caller, trials, r)
     )
     if wrong is not None:
@@ -183,7 +184,8 @@ def _named(caller, kind, trials, r, rng):
             *notes,
             "time is not known here, so that eps - x and x - eps are both taken for the velocity: its sign is right for one direction of time alone",
         )
-    if naming.verdict == FAIL and multilevel and known["predicts"] is None and "between" in naming.diagnosis:
+    told = bool({"sigmas", "alphas", "level"} & caller.takes.keys()) and known["predicts"] is None
+    if naming.verdict == FAIL and multilevel and told and "between" in naming.diagnosis:
         naming = levels.none_of_them(trials, r) or naming
     if naming.verdict == INCONCLUSIVE and known["predicts"] is None:  # a path that is known by its time alone
         velocity = _velocity(many, trials, r)
@@ -315,19 +317,31 @@ def _by_score(caller, trials, r):
         right = -trial.eps[points] / trial.sigma[points, None]
         before = right * trial.c[points, None]  # the score of x + (sigma/c) eps
         if min(np.abs(theirs - of).max() / np.abs(of).max() for of in (right, before)) > 1e-5:
-            named = target_named(theirs, right, {"n": trial.setting.n, "d": trial.setting.d})
+            meant = _meant_by(caller, trial, points, level)
+            mine, k = np.stack([r.p[here], r.q[here]], axis=1), int(np.argmax(np.abs(meant).max(1)))
             text = "another parametrisation: what score_of makes of fn is not the score of the points that fn was trained at"
-            words = "" if named is None else named.diagnosis.removeprefix("wrong target, ")
-            if words.startswith("scale"):  # of one level, which may itself be the factor
-                times, at = np.vdot(theirs, right) / np.vdot(right, right), trial.sigma[points]
-                words = f"it is {times:.4g} times that, where sigma is {at.min():.4g}{f' to {at.max():.4g}' * bool(np.ptp(at) > 1e-6 * at.max())}"
-            said = f"{text}; {words}" if words else text
+            sign = "sign of what score_of makes of fn" if np.allclose(mine, -meant, rtol=1e-5) else text
+            learns, of = (
+                f"{p:.4g} eps" + (f" {q:+.4g} x" if abs(q) > 1e-6 * abs(p) else "") for p, q in (mine[k], meant[k])
+            )
+            said = f"{sign}; where sigma is {trial.sigma[points[k]]:.4g} fn learns {learns}, and score_of makes the score of {of}"
             return Naming(FAIL, said, f"fn learns {denoising.in_words(r)}")
     if np.any(r.w < 0):
         return Naming(
             FAIL, "sign of the loss: minimising it drives fn away from its target", f"fn learns {denoising.in_words(r)}"
         )
     return Naming(PASS, "", f"fn learns {denoising.in_words(r)}, of which score_of makes the score")
+
+
+def _meant_by(caller, trial, points, level):
+    """(p, q) (M, 2) of the p eps + q x of which score_of, which is affine in what fn says, makes the score of some points."""
+    eps, x, y = trial.eps[points], trial.data[trial.row[points]], trial.points[points]
+    none, one = (_score_made(caller, a, y, level)[0] for a in (np.zeros_like(y), np.ones_like(y)))
+    with np.errstate(all="ignore"):
+        needed = np.nan_to_num((-eps / trial.sigma[points, None] - none) / (one - none))
+    return np.array(
+        [np.linalg.lstsq(np.stack(pair, axis=1), a, rcond=None)[0] for *pair, a in zip(eps, x, needed, strict=True)]
+    )
 
 
 def _many(caller, kind, trials, rng):
@@ -391,6 +405,11 @@ def _strange(caller, trials, founds, r):
     if (moved := _with_constant(target, eps, x, trial)) is not None:
         return moved
     for right in (-eps / trial.sigma[use, None], eps, x):
+        some = np.abs(target) > 1e-9 * np.abs(target).max()
+        factors = target[some] / right[some]
+        if 0.2 < some.mean() < 1 and some.any(1).mean() > 0.5 and np.ptp(factors) <= 1e-6 * np.abs(factors).max():
+            text = "entries without a target: the target of some entries is 0 (dropped, masked), and these are pulled to 0; leave them out of the loss"
+            return Naming(FAIL, text, f"{1 - some.mean():.0%} of the entries")
         named = target_named(target, right, {"n": trial.setting.n, "d": trial.setting.d})
         if named is not None:
             return named
