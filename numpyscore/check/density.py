@@ -19,8 +19,7 @@ import numpy as np
 from ..common.inputs import count, generator, positive
 from ..numerics.quadrature import Frame, integrate
 from .functions import Function, one_number_each, points_of
-from .numbers import product, said
-from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
+from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, product, said
 
 BUDGET = {1: 1 << 17, 2: 1 << 20, 3: 1 << 21}
 ENOUGH = 1e-3  # a coarser bound decides nothing

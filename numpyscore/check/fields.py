@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..common.inputs import positive
-from .numbers import close, readings, said
-from .report import Explanation, enough, ranked, sizes, tied
+from .report import Explanation, close, enough, ranked, readings, said, sizes, tied
 
 SLACK = 4.0  # of the tolerance of each of two numbers that are compared
 ROUND_OFF = 2.0**-44  # of what hand-written arithmetic may lose on the way from the reference to a transformation of it

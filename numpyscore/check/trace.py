@@ -10,8 +10,7 @@ from ..common.inputs import count, generator
 from ..numerics.differences import widths
 from .fields import Field, explained
 from .functions import Function, Seeded, by_rows, points_of, unfit
-from .numbers import close, said
-from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, judge, summary_of
+from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, close, judge, said, summary_of
 from .score import differenced, quotients
 
 SIGMAS = 5.0  # pooled over all rows; each row alone must be within SIGMAS + 1

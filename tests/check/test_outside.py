@@ -8,7 +8,7 @@ import pytest
 from commandline import call
 
 import numpyscore as ns
-from numpyscore.check.numbers import readings
+from numpyscore.check.report import readings
 from numpyscore.numerics.differences import ROWS, STEPS, differences, widths
 
 # ------------------------------------------------------------------------------- the command line
