@@ -584,3 +584,68 @@ def test_a_weight_that_is_negative_at_some_levels_is_no_sign_of_the_loss():
 
     report = check_loss(loss, objective="multilevel_denoising")
     assert report.name == "sign of the weight" and "at sigma" in report.diagnosis, report
+
+
+KEPT = np.random.default_rng(5).standard_normal((64, 16))
+MEMORY: dict = {}
+
+
+def single(points=lambda x, s, z, rng: x + s * z, target=lambda x, s, z, rng: -z / s):
+    """A loss of one level with other points or targets."""
+
+    def loss(fn, x, sigma, rng):
+        z = rng.standard_normal(x.shape)
+        return np.mean((fn.score(points(x, sigma, z, rng)) - target(x, sigma, z, rng)) ** 2)
+
+    return loss
+
+
+def averaging(x, s, z, rng):
+    """Points of noise averaged with that of the call before."""
+    z, MEMORY[x.shape] = (z + MEMORY.get(x.shape, z)) / 2, z
+    return x + s * z
+
+
+ONE_LEVEL = {  # loss, words
+    "multiplied": (single(lambda x, s, z, rng: x * (1 + s * z)), "noise that multiplies the data"),
+    "shuffled data": (single(target=lambda x, s, z, rng: (rng.permutation(x) - x - s * z) / s**2), "data x of another row"),
+    "kept from call to call": (single(averaging), "state: "),
+    "drawn at import": (lambda fn, x, sigma: np.mean((fn.score(x + sigma * (z := KEPT[: len(x), : x.shape[1]])) + z / sigma) ** 2), "fixed noise"),
+    "the noisy point": (single(target=lambda x, s, z, rng: -(x + s * z) / s**2), "not subtracted"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ONE_LEVEL)
+def test_mistakes_of_one_level_are_told_by_what_is_there(name):
+    """Multiplied data and noise drawn at import were INCONCLUSIVE, shuffled data "other noise", a memory a "clipped loss"."""
+    loss, words = ONE_LEVEL[name]
+    report = check_loss(loss, objective="denoising")
+    assert report.verdict == "FAIL" and words in report.diagnosis, report
+    assert check_loss(single(), objective="denoising")
+
+
+def test_notes_on_the_size_of_the_noise_and_on_points_asked_twice():
+    root = check_loss(
+        single(lambda x, s, z, rng: x + np.sqrt(s) * z, lambda x, s, z, rng: -z / np.sqrt(s)), objective="denoising"
+    )
+    assert root and any("standard deviation sqrt(sigma)" in note for note in root.notes), root
+
+    def teacher(fn, x, t, rng):
+        (c, s), z = TABLE[t].T[:, :, None], rng.standard_normal(x.shape)
+        y = c * x + s * z
+        return np.mean((fn(y, t) - (fn(y, np.maximum(t - 1, 0)) + z) / 2) ** 2)
+
+    twice = check_loss(teacher, objective="multilevel_denoising", levels=TABLE, predicts="eps")
+    assert any("same points with different levels" in note for note in twice.notes), twice
+
+
+def test_offset_noise_passes_where_the_noise_is_said_to_be_predicted():
+    """It was INCONCLUSIVE; diffusers' examples add it."""
+
+    def loss(fn, x, t, rng):
+        (c, s), z = TABLE[t].T[:, :, None], rng.standard_normal(x.shape) + 0.1 * rng.standard_normal((len(x), 1))
+        return np.mean((fn(c * x + s * z, t) - z) ** 2)
+
+    said = {"objective": "multilevel_denoising", "levels": TABLE}
+    assert check_loss(loss, **said, predicts="eps")
+    assert check_loss(loss, **said).verdict == "INCONCLUSIVE"

@@ -303,11 +303,11 @@ def averaged(caller, kind, batch, trials, r, rng):
     means = {word: [np.mean(r.sigma[g] ** power) for g in several] for power, word in POWERS}
     of = next((w for w, m in means.items() if _lawful([r.w[g][0] for g in several] / np.array(m), sizes, r.rtol)), None)
     if of is None:
-        first = batch.trial.setting if batch is not None and batch.w is not None else None
-        if first is None or not _alike(batch.w, batch.close):
+        if batch is None or batch.w is None or not _alike(batch.w, batch.close):
             return None
-        other = noisy(caller, kind, first._replace(seed=first.seed + 1), rng)
-        again = None if other.trouble else with_values(caller, kind, batch._replace(trial=other, w=None), rng)
+        setting = trials[0].setting
+        again = of_many_rows(caller, kind, trials[0]._replace(setting=setting._replace(seed=setting.seed + 1)), rng)
+        again = None if again is None else with_values(caller, kind, again, rng)
         if (
             again is None
             or again.w is None

@@ -34,6 +34,8 @@ def denoised(caller, kind, settings, rng):
         naming = (perturbation.drawn(caller, kind, trials, rng) or naming) if naming.verdict == PASS else naming
         return naming, 1, {}
     trouble = next((t.trouble for t in trials if t.trouble not in ("", "inferred")), "")
+    if trouble == "not heard" and (kept := perturbation.drawn(caller, kind, trials, rng)) is not None:
+        return kept, 1, {}
     if trouble:
         return Naming(INCONCLUSIVE, f"hidden randomness: {TROUBLE[trouble]}", ""), 0, {}
     naming, sense, details = _read(caller, kind, trials, tables, rng)
@@ -61,7 +63,7 @@ def _with_caveats(caller, trials, naming, mapped):
         notes += (f"{COUPLED}: a velocity learnt so carries noise to data, but no score follows from it",)
         if naming.verdict == FAIL and caller.known["predicts"] is None and caller.known["score_of"] is None:
             return Naming(INCONCLUSIVE, f"{COUPLED}; {naming.diagnosis}; say predicts=", naming.pattern, notes)
-    if naming.verdict == FAIL and inferred:
+    if naming.verdict == FAIL and inferred and not naming.diagnosis.startswith("fixed noise"):  # which was seen
         text = f"not heard: {naming.diagnosis}; but {TROUBLE['not heard']}"
         return Naming(INCONCLUSIVE, text, naming.pattern, notes)
     return naming._replace(notes=notes)
@@ -157,7 +159,8 @@ def _named(caller, kind, trials, r, rng):
     wrong = wrong or _as_said(caller, trials)
     if wrong is not None:
         return wrong
-    many = _many(caller, kind, trials, rng)
+    many, size = _many(caller, kind, trials, rng), _size(caller, trials, r)
+    notes = (*notes, *size[1])
     wrong = (
         _of_noise_apart(r, many, trials)
         or (levels.target_of_another(trials, r) if multilevel else None)
@@ -165,7 +168,7 @@ def _named(caller, kind, trials, r, rng):
         or _never(caller, kind, many, rng)
         or levels.averaged(caller, kind, many, trials, r, rng)
         or (levels.of_one_level(r) if multilevel else None)
-        or _size(caller, trials, r)
+        or size[0]
     )
     if wrong is not None:
         return wrong
@@ -199,6 +202,7 @@ def _named(caller, kind, trials, r, rng):
 
 APART = "the target has noise in it that is independent of its point, of mean zero: it only adds variance"
 OTHER_NOISE = "other noise: the target is not made of the noise that was added; it is drawn anew (another key, a second call of randn), or belongs to other points"
+NOT_OF_ITS_ROW = "wrong target, not of its row: it is not made of the noise and the data of its own point alone; noise that is drawn anew, or a function of other points, is in it"
 
 
 def _of_noise_apart(r, many, trials):
@@ -362,20 +366,21 @@ def _sigma_handed(caller, trial):
 
 
 def _size(caller, trials, r):
-    """A FAIL if noise of one size is added, and the target is that of the sigma that the loss was told."""
+    """(a FAIL if noise of one size is added, and the target is that of the sigma that the loss was told; a note if both are of another size)."""
     handed = [_sigma_handed(caller, t) for t in trials]
     if any(h is None for h in handed) or np.any(np.abs(r.q) > 1e-6 * np.abs(r.p)):
-        return None
+        return None, ()
     told = np.array([handed[t][trials[t].row[p]] for t, p in r.of], float)
-    if np.allclose(r.sigma, told, rtol=1e-6) or np.allclose(-r.p * r.sigma, 1, rtol=1e-6):
-        return None
-    at = [Level(v.n, v.d, s, v.m, 1.0, 1) for v, s in zip(r.levels, told, strict=True)]
-    for target in (-r.p * told, -r.p * told**2 / r.sigma):
-        if np.allclose(target, 1, rtol=1e-6):
-            size = factor(r.sigma, at, r.rtol)
-            text = f"scale of the noise: the noise that is added has standard deviation {_times(size)}, the target is that of sigma"
-            return Naming(FAIL, text, f"sigma told {told[0]:.4g}, added {r.sigma[0]:.4g}")
-    return None
+    if np.allclose(r.sigma, told, rtol=1e-6) or np.allclose(r.sigma, r.c * told, rtol=1e-6):
+        return None, ()
+    size = factor(r.sigma, [Level(v.n, v.d, s, v.m, 1.0, 1) for v, s in zip(r.levels, told, strict=True)], r.rtol)
+    if np.allclose(-r.p * r.sigma, 1, rtol=1e-6):
+        note = f"another convention: the noise that is added has standard deviation {_times(size)}, sigma being what the loss is handed, and the target is that of this noise"
+        return None, (note,)
+    if any(np.allclose(target, 1, rtol=1e-6) for target in (-r.p * told, -r.p * told**2 / r.sigma)):
+        text = f"scale of the noise: the noise that is added has standard deviation {_times(size)}, the target is that of sigma"
+        return Naming(FAIL, text, f"sigma told {told[0]:.4g}, added {r.sigma[0]:.4g}"), ()
+    return None, ()
 
 
 def _times(size):
@@ -425,11 +430,10 @@ def _strange(caller, trials, founds, r):
     paired = _other_rows_in(target, trial, np.flatnonzero(use))
     if paired is not None:
         return paired
-    return Naming(
-        FAIL,
-        OTHER_NOISE,
-        f"target of the first row {np.array2string(target[0], precision=3)}, eps {np.array2string(eps[0], precision=3)}",
+    said = (
+        f"target of the first row {np.array2string(target[0], precision=3)}, eps {np.array2string(eps[0], precision=3)}"
     )
+    return Naming(FAIL, NOT_OF_ITS_ROW, said)
 
 
 def _with_constant(target, eps, x, trial):
@@ -451,37 +455,42 @@ def _with_constant(target, eps, x, trial):
 
 
 def _other_rows_in(target, trial, points):
-    """The FAIL of targets p eps + q x with the noise or the data of other rows, or with numbers drawn apart; None if they are not that."""
+    """The FAIL of targets with the noise or the data of other rows in them, beside their own or in place of them; None if they are not that."""
     rows, of = rows_of(trial.draws, trial.setting.d)
-    x, picked = trial.data, []
+    all_rows, K, d = np.concatenate([rows, trial.data]), len(rows), trial.setting.d
+    pairs = [(k, K + i) for k in range(K) for i in range(len(trial.data))]
+    picked = []
     for t, p in zip(target, points, strict=True):
-        pairs = [(k, i) for k in range(len(rows)) for i in range(len(x))]
-        basis = np.array([[rows[k], x[i]] for k, i in pairs]).reshape(-1, 2, len(t)).swapaxes(1, 2)
-        left = (
-            np.abs(t - np.einsum("kdc,kc->kd", basis, np.linalg.pinv(basis) @ t)).max(1)
-            if len(pairs)
-            else np.array([np.inf])
-        )
-        if left.min() > 1e-6 * np.abs(t).max():
+        own = np.stack([trial.eps[p], trial.data[trial.row[p]]])
+        found = _sum_of(t, [((j,), [*own, v]) for j, v in enumerate(all_rows)]) if d > 3 else None
+        found = found or _sum_of(t, [(pair, all_rows[list(pair)]) for pair in pairs])
+        if found is None:
             return None
-        c = np.linalg.lstsq(basis[left.argmin()], t, rcond=None)[0] * [
-            np.linalg.norm(b) for b in basis[left.argmin()].T
-        ]
-        k, i = pairs[left.argmin()]
-        noise, data = np.abs(c) > 1e-6 * np.abs(c).max()
-        picked.append(
-            (
-                noise and of[k, 0] != trial.source[p, 0],
-                noise and tuple(of[k]) != tuple(trial.source[p]),
-                data and i != trial.row[p],
-            )
-        )
+        noise, data = [k for k in found if k < K], [j - K for j in found if j >= K]
+        picked.append((
+            any(of[k, 0] != trial.source[p, 0] for k in noise), any(tuple(of[k]) != tuple(trial.source[p]) for k in noise),
+            any(i != trial.row[p] for i in data),
+        ))  # fmt: skip
     apart, noise, data = np.any(picked, axis=0)
     if apart or not (noise or data):
         return None
     what = " and ".join(w for w, there in (("noise", noise), ("data x", data)) if there)
     text = f"wrong target, other rows: the target of a row is made of the {what} of another row of the batch (shuffled, rolled, or paired wrongly)"
     return Naming(FAIL, text, f"{np.mean([any(p[1:]) for p in picked]):.0%} of the rows")
+
+
+def _sum_of(target, candidates):
+    """Of (numbers, vectors), those numbers whose vectors, the last ones of each, have a part in the target (d,) that all of them make up; None."""
+    bases = np.array([vectors for _, vectors in candidates]).swapaxes(1, 2)  # (C, d, m)
+    if not len(bases):
+        return None
+    c = np.linalg.pinv(bases) @ target
+    left = np.abs(target - np.einsum("kdc,kc->kd", bases, c)).max(1)
+    best = int(left.argmin())
+    if left[best] > 1e-6 * np.abs(target).max():
+        return None
+    numbers, shares = candidates[best][0], np.abs(c[best]) * np.linalg.norm(bases[best], axis=0)
+    return [k for k, share in zip(numbers, shares[-len(numbers) :], strict=True) if share > 1e-6 * shares.max()]
 
 
 def _unread(caller, kind, trials, tables, founds, rng):
