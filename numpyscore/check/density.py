@@ -252,6 +252,7 @@ def _constants(function, found, ends, bare):
 
 
 DETERMINANT = {  # exponent of sigma that p integrates to, over d: what may be wrong with a log determinant
+    -1: "all of log det of the covariance is subtracted where half of it belongs",
     0.5: "the root of the determinant is missing; half of log det L is subtracted where all of it belongs (half of log det of the covariance)",
     1: "a log determinant is missing",
     2: "a log determinant has the wrong sign",
