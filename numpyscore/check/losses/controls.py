@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..report import FAIL, INCONCLUSIVE
-from .identify import Answers, identify
+from .identify import WIDE, Answers, identify
 from .names import LINEAR, Naming
 from .probes import Probe, random_probe
 from .trials import Trial, as_asked
@@ -108,9 +108,11 @@ def unexplained(caller, kind, table, right, left, rng):
     for rule in LEFT:
         if (named := rule(caller, kind, table, right, left, rng)) is not None:
             return named, 1
+    smaller = "; with a smaller shape=, such as (1, 2, 4), products of different entries are looked at as well"
     text = (
         f"unknown term: no combination of the terms known here is your loss; the {LINEAR[caller.objective]} and the square leave "
         f"{left:.2g} of it unexplained. It is not quadratic in the score, or is taken at other points, or mixes the samples"
+        f"{smaller if table.trial.points.shape[1] > WIDE else ''}"
     )
     return _power(caller, kind, table, right, left, rng) or Naming(FAIL, text, f"off by {left:.2g}"), 0
 
