@@ -80,8 +80,7 @@ def graph(caller, kind, settings, rng):
             square = (two - 2 * one + zero) / 2
             rows.append((one - zero - square, 2 * square, abs(one) + abs(two) + abs(zero)))
             slopes.append(slope)
-    (*A, size), y = np.transpose(rows), np.array(slopes)
-    A = np.transpose(A)
+    y, A, size = np.array(slopes), np.array(rows)[:, :2], np.array(rows)[:, 2]
     c = np.linalg.lstsq(A, y, rcond=None)[0]
     allowed = 2e4 * caller.eps * (np.abs(A).sum(1) + size)  # row by row: large terms must not hide the others
     if np.all(np.abs(y - A.sum(1)) <= allowed):
@@ -178,8 +177,9 @@ def _power(caller, kind, table, right, left, rng, only=None):
     return Naming(FAIL, text, f"{left:.2g} of it is not quadratic")
 
 
-def _first_power(*args):
-    return _power(*args, only=1.0)
+def _first_power(caller, kind, table, right, left, rng):
+    """It grows as the model does."""
+    return _power(caller, kind, table, right, left, rng, only=1.0)
 
 
 PIECES = "pieces: only some of the rows count at a time (a maximum, a minimum, a median, a sort, a clip), where the loss is their mean"
