@@ -196,7 +196,10 @@ class Walk(Step):
 
 
 class Part(NamedTuple):
-    """One step: alpha, gamma of each call of fn, variance of the noise, the levels told (None if it is no level of the ladder), how exact alpha is, whether the step is linear near 0 alone, and whether fn is asked at the same points with two levels."""
+    """One step: alpha, gamma of each call of fn, variance of the noise, the levels told (None if it is no level of the ladder), how exact alpha is.
+
+    `bent`: it is linear near 0 alone; `strays`: where a second call of fn is, if not where an Euler step leads.
+    """
 
     alpha: float
     gamma: tuple[float, ...]
@@ -204,7 +207,7 @@ class Part(NamedTuple):
     levels: tuple[int | None, ...]
     exact: float
     bent: bool
-    stays: bool
+    strays: str = ""
 
 
 def _measured(walk, i, x):
@@ -248,8 +251,14 @@ def _measured(walk, i, x):
         return flaw
     large = walk(FAR * x, i, 1, lambda k, points, level: FAR * w) - rest - FAR * (alpha * x + w * sum(gamma))
     bent = calls == 1 and np.abs(large).max() > 1e2 * exact * steep * FAR * np.abs(base).max()
-    stays = any(t != asked[0][0] and np.array_equal(points, asked[0][1]) for t, points in asked)
-    return Part(alpha, gamma, float(rest.var()), tuple(t for t, _ in asked), exact * steep, bool(bent), stays)
+    part = Part(alpha, gamma, float(rest.var()), tuple(t for t, _ in asked), exact * steep, bool(bent))
+    if calls == 2:
+        ends, ratio = asked[1][1], walk.ladder[i + 1].c / v.c
+        euler = ratio * x + v.sigma * (ratio * v.sigma - walk.ladder[i + 1].sigma) * w
+        strays = "at the same points as its first" if np.array_equal(ends, asked[0][1]) else "at other points"
+        if np.abs(ends - euler).max() > 1e2 * exact * steep * np.abs(x).max():
+            part = part._replace(strays=strays)
+    return part
 
 
 class Steps:
@@ -345,16 +354,19 @@ def _corrected(steps):
 # ------------------------------------------------------------------------------- wrong
 
 
-def changes(steps, kind, many):
-    """So many changes that make a known step of the kind these, each of them a mistake."""
-    answers = [None] if steps.predicts == "score" or steps.calls > 1 else [None, partial(slopes, steps.predicts)]
-    for of, step, made in itertools.product(answers, [step for step, _ in steps.known(kind)], sets_of_changes(many)):
-        if of is not None and "place" not in made:
-            continue
+def changes(steps, kind, many, of=None):
+    """So many changes that make a known step of the kind these, each of them a mistake; `of` as in `changed`."""
+    for step, made in itertools.product([step for step, _ in steps.known(kind)], sets_of_changes(many)):
         with np.errstate(all="ignore"):
-            same = steps.same(*changed(step, steps.here, made, of))
+            same = (of is None or "place" in made) and steps.same(*changed(step, steps.here, made, of))
         if same:
             yield f"{'; '.join(made.values())} (beside {step.name})"
+
+
+def within_fn(steps, kind, many):
+    """The same with a wrong level where the step uses what fn answers, if that is no score."""
+    if steps.predicts != "score" and steps.calls == 1:
+        yield from changes(steps, kind, many, partial(slopes, steps.predicts))
 
 
 def misread(steps, kind):
@@ -468,9 +480,9 @@ def uphill(steps, kind):
 
 MISTAKES = (  # the first that finds anything speaks
     lambda steps, kind: changes(steps, kind, 1),
-    misread,
+    lambda steps, kind: itertools.chain(misread(steps, kind), within_fn(steps, kind, 1)),
     partial(coefficient, plainly=True),
-    lambda steps, kind: changes(steps, kind, 2),
+    lambda steps, kind: itertools.chain(changes(steps, kind, 2), within_fn(steps, kind, 2)),
     noise_alone,
     uphill,
     partial(coefficient, plainly=False),
@@ -501,7 +513,7 @@ def elsewhere(steps):
     eps = ", without a direction to eps" if b == "0" else ""
     eps += "; fn's x_0 is used as eps" if b == "0" and more == "sigma'" else ""
     direction = "" if b == "0" else f" {'-' if b[0] == '-' else '+'} {b.removeprefix('-')} eps"
-    made = f"with fn's x_0 and eps, x' = {x_0}x_0{direction}{noise_words}{eps}, where c' x_0 and noise of standard deviation sigma' in all belong"
+    made = f"the coefficients of fn's x_0 and eps are those of x' = {x_0}x_0{direction}{noise_words}{eps}, where c' x_0 and noise of standard deviation sigma' in all belong"
     return f"arrives elsewhere: {made}; step {i} arrives at c = {scale[i]:.4g}, sigma = {noise[i]:.4g}, and not at c = {p.d[i]:.4g}, sigma = {p.t[i]:.4g}"
 
 
@@ -521,8 +533,13 @@ def _verdict(report, steps, kind, walk, by_law):
     flaw = _wrong_level(steps, found or every, kind)
     if flaw:
         return report(FAIL, diagnosis=flaw)
-    if not every and any(part.stays for part in steps.parts):
-        text = "point of a call: fn is asked twice at the same points, with two levels told; a second call belongs at the points that the first half of the step predicts"
+    strays = (
+        next((part.strays for part in steps.parts if part.strays), "")
+        if "heun" in {kind, *(k for k, _ in found)}
+        else ""
+    )
+    if strays:
+        text = f"point of a call: fn's second call is {strays}, and belongs at those to which an Euler step leads"
         return report(FAIL, diagnosis=text)
     if every and not found:
         other = f"another step: this is {every[0][1]}, not a step of kind {kind!r}"
