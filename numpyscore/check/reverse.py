@@ -214,17 +214,13 @@ def _measured(walk, i, x):
     """The `Part` of the step from level i; a text if its noise is wrong by itself, None if it is no such sum or not repeatable."""
     v = walk.ladder[i]
     x, w = SMALL * v.c * x, SMALL * v.c / max(v.sigma, 1e-3 * v.c) ** 2
-    group: list[int] = []  # calls of fn at the same points and level are one
+    group: list[int] = []  # of each call of fn
     run = lambda x, factors=(): walk(
         x, i, 1, lambda k, points, level: w * (factors[group[k]] if k < len(group) and factors else 1.0)
     )
     base = run(x)
-    asked = list(walk.asked)
-    for told, points in asked:
-        before = (g for g, (t, p) in zip(group, asked, strict=False) if t == told and np.array_equal(p, points))
-        group.append(next(before, max(group, default=-1) + 1))
-    calls = len(set(group))
-    asked = [asked[group.index(g)] for g in range(calls)]
+    group, asked = _grouped(walk.asked)
+    calls = len(asked)
     if not np.array_equal(base, run(x)):
         return None
     if calls == 0:
@@ -251,14 +247,28 @@ def _measured(walk, i, x):
         return flaw
     large = walk(FAR * x, i, 1, lambda k, points, level: FAR * w) - rest - FAR * (alpha * x + w * sum(gamma))
     bent = calls == 1 and np.abs(large).max() > 1e2 * exact * steep * FAR * np.abs(base).max()
-    part = Part(alpha, gamma, float(rest.var()), tuple(t for t, _ in asked), exact * steep, bool(bent))
-    if calls == 2:
-        ends, ratio = asked[1][1], walk.ladder[i + 1].c / v.c
-        euler = ratio * x + v.sigma * (ratio * v.sigma - walk.ladder[i + 1].sigma) * w
-        strays = "at the same points as its first" if np.array_equal(ends, asked[0][1]) else "at other points"
-        if np.abs(ends - euler).max() > 1e2 * exact * steep * np.abs(x).max():
-            part = part._replace(strays=strays)
-    return part
+    strays = _strays(asked, v, walk.ladder[i + 1], w, 1e2 * exact * steep)
+    return Part(alpha, gamma, float(rest.var()), tuple(t for t, _ in asked), exact * steep, bool(bent), strays)
+
+
+def _grouped(asked):
+    """(number of the group of each call of fn, the first call of each group): calls at the same points and level are one."""
+    group: list[int] = []
+    for told, points in asked:
+        before = (g for g, (t, p) in zip(group, asked, strict=False) if t == told and np.array_equal(p, points))
+        group.append(next(before, max(group, default=-1) + 1))
+    return group, [asked[group.index(g)] for g in range(len(set(group)))]
+
+
+def _strays(asked, here, below, score, exact):
+    """Where the second of two calls of fn is, if not where an Euler step leads."""
+    if len(asked) != 2:
+        return ""
+    (_, x), (_, ends) = asked
+    euler = below.c / here.c * x + here.sigma * (below.c / here.c * here.sigma - below.sigma) * score
+    if np.abs(ends - euler).max() <= exact * np.abs(x).max():
+        return ""
+    return "at the same points as its first" if np.array_equal(ends, x) else "at other points"
 
 
 class Steps:
@@ -530,20 +540,9 @@ def _verdict(report, steps, kind, walk, by_law):
     )  # fmt: skip
     every = right(steps)
     found = [entry for entry in every if kind in (None, entry[0]) or kind == ALSO.get(entry[0])]
-    flaw = _wrong_level(steps, found or every, kind)
+    flaw = _wrong_call(steps, found, every, kind)
     if flaw:
         return report(FAIL, diagnosis=flaw)
-    strays = (
-        next((part.strays for part in steps.parts if part.strays), "")
-        if "heun" in {kind, *(k for k, _ in found)}
-        else ""
-    )
-    if strays:
-        text = f"point of a call: fn's second call is {strays}, and belongs at those to which an Euler step leads"
-        return report(FAIL, diagnosis=text)
-    if every and not found:
-        other = f"another step: this is {every[0][1]}, not a step of kind {kind!r}"
-        return report(FAIL, diagnosis=" -- or -- ".join([*list(changes(steps, kind, 1))[:2], other]))
     if found == [("annealed", "a Langevin step at each level")] and kind is None and walk.takes_next:
         text = "undecided: this is a Langevin step, x + D score + sqrt(2 D) z, with a D that depends on the next level; say kind='annealed', or what else it should be"
         return report(INCONCLUSIVE, diagnosis=text)
@@ -564,6 +563,18 @@ def _verdict(report, steps, kind, walk, by_law):
     text = f"{elsewhere(steps)}; {law.pattern}" if law.verdict == FAIL and steps.calls == 1 else law.diagnosis
     notes = (*law.notes, "it is none of the known steps, so its law on a Gaussian was checked")
     return report(law.verdict, worst=law.worst, diagnosis=text, notes=notes)
+
+
+def _wrong_call(steps, found, every, kind):
+    """The diagnosis of a network that is asked for another level, or at other points, than it should, or of a step of another kind; ""."""
+    flaw = _wrong_level(steps, found or every, kind)
+    strays = next((part.strays for part in steps.parts if part.strays), "")
+    if not flaw and strays and "heun" in {kind, *(k for k, _ in found)}:
+        return f"point of a call: fn's second call is {strays}, and belongs at those to which an Euler step leads"
+    if not flaw and every and not found:
+        other = f"another step: this is {every[0][1]}, not a step of kind {kind!r}"
+        return " -- or -- ".join([*list(changes(steps, kind, 1))[:2], other])
+    return flaw
 
 
 def _wrong_level(steps, found, kind):
