@@ -19,8 +19,7 @@ import numpy as np
 from ..common.inputs import count, generator, positive
 from ..numerics.quadrature import Frame, integrate
 from .functions import Function, one_number_each, points_of
-from .numbers import product, said
-from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
+from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, product, said
 
 BUDGET = {1: 1 << 17, 2: 1 << 20, 3: 1 << 21}
 ENOUGH = 1e-3  # a coarser bound decides nothing
@@ -253,6 +252,7 @@ def _constants(function, found, ends, bare):
 
 
 DETERMINANT = {  # exponent of sigma that p integrates to, over d: what may be wrong with a log determinant
+    -1: "all of log det of the covariance is subtracted where half of it belongs",
     0.5: "the root of the determinant is missing; half of log det L is subtracted where all of it belongs (half of log det of the covariance)",
     1: "a log determinant is missing",
     2: "a log determinant has the wrong sign",

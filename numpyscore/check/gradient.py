@@ -10,8 +10,7 @@ from ..common.inputs import count, finite, generator, positive
 from ..numerics.differences import differences, tolerance
 from .fields import Field, added, by_row, clipped, constant, located, mapped, one_sided, read, rounded, scaled, shifted
 from .functions import Function, unfit
-from .numbers import close, said
-from .report import FAIL, INCONCLUSIVE, CheckReport, Explanation, judge, tied
+from .report import FAIL, INCONCLUSIVE, CheckReport, Explanation, close, judge, said, tied
 from .score import check_conservative
 
 WHOLE = 600  # parameters, up to which a wrong gradient is looked at as a whole

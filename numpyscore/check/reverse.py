@@ -31,8 +31,7 @@ import numpy as np
 
 from ..common.arrays import to_numpy
 from ..common.inputs import count, generator
-from .numbers import law, product
-from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
+from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, law, product
 from .steps import (
     KNOWN_STEPS,
     MEAN,

@@ -43,6 +43,7 @@ WRONG = {  # logpdf, options, integral, words
     "sigma forgotten": (normal(1, of_sigma=0), {"dim": 1}, 1.5, "its normaliser is sqrt(2 pi) where sqrt(2 pi) sigma belongs"),
     "variance for sigma": (normal(2, of_sigma=4), {"dim": 2}, 1 / 2.25, "p integrates to 1/sigma^2"),
     "normaliser with the wrong sign": (normal(2, two_pi=-2, of_sigma=-2), {"dim": 2}, (2 * np.pi * 2.25) ** 2, "sign of the normaliser"),
+    "a whole determinant for its root": (normal(2, of_sigma=4), {"dim": 2}, 1 / 2.25, "or -- determinant: p integrates to 1/sigma^2: all of log det of the covariance"),
     "weights that sum to two": (two_modes(2, (1.0, 1.0)), {"dim": 2}, 2.0, "weights: p integrates to 2"),
     "half a normal": (normal(1), {"support": [[0, np.inf]]}, 0.5, "half of it"),
     "a quarter": (normal(2), {"support": [[0, np.inf], [-np.inf, 0]]}, 0.25, "2 half-lines"),

@@ -98,6 +98,12 @@ def test_a_constant_of_two_rows_is_one_and_no_clip():
 def test_rows_of_one_length_are_normalised_and_not_clipped():
     short = 0.1 * S / np.linalg.norm(S, axis=1, keepdims=True)
     assert [e.key for e in tied(read(short))] == ["normalised"]
+    root = read_field(
+        0.3 * X / np.linalg.norm(X, axis=1, keepdims=True), -X, DOUBT, x=X, energy=np.sum(X**2, axis=1) / 2
+    )
+    assert {e.key for e in tied(root)} == {"normalised", "root of the energy"}, (
+        root
+    )  # of a quadratic energy they are one
 
 
 def test_a_shift_is_no_round_off_however_small():

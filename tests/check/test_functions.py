@@ -7,7 +7,7 @@ import pytest
 
 from numpyscore import CheckReport, EnergyMLP, check_score
 from numpyscore.check.functions import random_parameter
-from numpyscore.check.numbers import law, product, readings, said
+from numpyscore.check.report import law, product, readings, said
 
 P = np.array([[1.7, 0.3, 0.1], [0.3, 0.9, -0.2], [0.1, -0.2, 1.3]]) / 3  # no entry is a float32
 X = 0.4 + np.random.default_rng(1).standard_normal((9, 3)) * [0.5, 1.0, 2.0]

@@ -8,7 +8,7 @@ import pytest
 from commandline import call
 
 import numpyscore as ns
-from numpyscore.check.numbers import readings
+from numpyscore.check.report import readings
 from numpyscore.numerics.differences import ROWS, STEPS, differences, widths
 
 # ------------------------------------------------------------------------------- the command line
@@ -485,7 +485,7 @@ def normal(rng, shape):
 
 SLICED = {
     "two directions": sliced(normal, lambda u, J, v: curved(np.roll(u, 1, 0), J, v)),
-    "projection not squared": sliced(normal, projection=lambda v, s: 0.5 * np.sum(v * s, axis=1)),
+    "wrong square": sliced(normal, projection=lambda v, s: 0.5 * np.sum(v * s, axis=1)),
     "fixed directions": sliced(lambda rng, shape: np.ones(shape)),
     "shared probe": sliced(lambda rng, shape: np.broadcast_to(rng.standard_normal(shape[1]), shape)),
 }
@@ -519,7 +519,7 @@ def generalised(trace=1.0, slope=1.0):
 WEIGHTED = {
     "no derivative term": generalised(slope=0),
     "sign of the derivative term": generalised(slope=-1),
-    "scale of the derivative term": generalised(slope=2),
+    "derivative term doubled": generalised(slope=2),
     "no weighted trace": generalised(trace=0),
     "sign of the weighted trace": generalised(trace=-1),
 }
@@ -598,7 +598,7 @@ def test_scaled_noise_is_not_eps_where_eps_was_said():
         assert report.verdict == "INCONCLUSIVE" and re.match(words, report.diagnosis), report
 
 
-@pytest.mark.parametrize("price, words", [(0.3, "where lambda stands"), (1.0, "the trace is 2 times")])
+@pytest.mark.parametrize("price, words", [(0.3, "the trace is 13/10 times"), (1.0, "the trace is twice")])
 def test_a_regulariser_that_became_a_part_of_the_trace_is_named(price, words):
     """It was said that the squared score times 1/2 stands in place of the square, which is the same."""
 

@@ -61,6 +61,15 @@ def test_wrong_scores_are_told_what_they_are(name):
     assert report.verdict == "FAIL" and words in report.diagnosis, report
 
 
+def test_with_half_of_the_rows_one_over_n_is_told_from_one_over_twice_d():
+    six = check_score(lambda x: score(x) / len(x), energy=energy, x=X[:6])
+    assert six.verdict == "FAIL" and "1/n of the reference" in six.diagnosis and "1/(2 d)" not in six.diagnosis, six
+    fixed = check_score(lambda x: score(x) / 6, energy=energy, x=X[:6])
+    assert fixed.verdict == "FAIL" and "1/(2 d) of the reference" in fixed.diagnosis and "1/n" not in fixed.diagnosis, (
+        fixed
+    )
+
+
 CENTRES, PRECISIONS = np.array([[-2.0, 0.5, 1.0], [1.5, 0.0, -1.0]]), np.array([1.0, 2.0])
 
 

@@ -52,6 +52,32 @@ def test_exact_traces_and_their_shapes():
     assert check_trace(lambda x: 0 * x[:, 0], score=lambda x: 0 * x, x=X)
 
 
+def test_a_trace_in_single_precision_and_one_off_by_a_number_everywhere():
+    single = check_trace(lambda x: trace(x).astype(np.float32), score=score, x=X)
+    assert single and any("float32 came back" in note for note in single.notes), single
+    more = check_trace(lambda x: trace(x) + 3, score=score, x=X)
+    assert more.verdict == "FAIL" and more.diagnosis == "constant shift: your trace is the reference + 3 everywhere", (
+        more
+    )
+    mean = check_trace(lambda x: trace(x) / 3, score=score, x=X)
+    assert "1/d of the reference: a mean over dimensions" in mean.diagnosis, mean
+
+
+def test_an_estimate_of_something_else_of_the_jacobian_is_named():
+    """E |J v|^2 is the squared Frobenius norm; with few calls, or beside the trace itself, nothing else is."""
+    length = lambda x, rng: np.sum(np.einsum("nij,nj->ni", jacobian(x), signs(rng, x.shape)) ** 2, axis=1)
+    report = check_trace(length, score=score, x=X, n_calls=2000)
+    squares = (
+        "Frobenius norm: on average this is the squared Frobenius norm",
+        "trace of the square",
+    )  # of a symmetric J they are one
+    assert report.verdict == "FAIL" and all(text in report.diagnosis for text in squares), report
+    both = check_trace(
+        lambda x, rng: length(x, rng) + curvature(x, signs(rng, x.shape)), score=score, x=X, n_calls=2000
+    )
+    assert both.verdict == "FAIL" and both.name == "biased", both
+
+
 OF_THE_JACOBIAN = {
     "sum of the Jacobian": lambda J, s: J.sum((1, 2)),
     "Frobenius norm": lambda J, s: np.linalg.norm(J, axis=(1, 2)),

@@ -5,11 +5,11 @@ import numpy as np
 from ...common.arrays import to_numpy
 from ..report import FAIL, INCONCLUSIVE, PASS
 from . import denoising, levels, perturbation
+from .controls import PIECES, unexplained
 from .identify import NEAR, Answers, identify
-from .names import COARSEST, SQUARE, Level, Naming, factor, missing, name_wrong
-from .plain import near_note, target_named, unusable
-from .structure import PIECES, shape_of, unexplained
-from .terms import CALLS, observation, search, vocabulary
+from .names import COARSEST, SQUARE, Level, Naming, factor, missing
+from .patterns import named_by_one_more, shape_of, target_named
+from .plain import CALLS, near_note, observation, unusable
 from .trials import SINGLE, noisy, rows_of, with_draw_apart
 
 TROUBLE = {
@@ -81,7 +81,7 @@ def _read(caller, kind, trials, tables, rng):
     if all(np.abs(f.A).max() <= 1e-9 * np.abs(f.b).max() for f in founds):
         return Naming(FAIL, missing(caller.objective, SQUARE), "A = 0"), 2, {}
     founds, entry_notes = _entry_weights(caller, kind, trials, founds, rng)
-    wrong = _not_isotropic(trials, founds)
+    wrong = _not_isotropic(caller, kind, trials, founds)
     if wrong is not None:
         return wrong, 1, {}
     trials, r = _with_noise_apart(trials, founds)
@@ -388,7 +388,7 @@ def _times(size):
     return size.text if size.powers else f"{size.text} whatever sigma is"
 
 
-def _not_isotropic(trials, founds):
+def _not_isotropic(caller, kind, trials, founds):
     """The `Naming` of squares that are no multiple of |fn|^2 in every row."""
     for trial, found in zip(trials, founds, strict=True):
         own = found.own[trial.sigma > 0]
@@ -397,7 +397,8 @@ def _not_isotropic(trials, founds):
             np.abs(own - w[:, None, None] * np.eye(own.shape[-1])).max()
             > max(1e-6, 10 * found.doubt) * np.abs(own).max()
         ):
-            return shape_of(found)
+            q = observation(caller, trial)._replace(x=trial.points)
+            return shape_of(caller, kind, found, q)
     return None
 
 
@@ -495,16 +496,12 @@ def _sum_of(target, candidates):
 
 def _unread(caller, kind, trials, tables, founds, rng):
     """(`Naming`, sense, details) of a loss that is not quadratic in what fn says at each point alone."""
-    tables, trials = tables[:2], trials[:2]
-    seen = [observation(caller, t) for t in trials]
-    terms, floors = [], [0.0] * len(tables)
-    for table, trial, q in zip(tables, trials, seen, strict=True):
+    for table, trial in zip(tables[1:3], trials[1:3], strict=True):
         sigma = np.where(trial.sigma > 0, trial.sigma, 1.0)
-        terms.append(vocabulary(table, q, (trial.eps, sigma), -trial.eps / sigma[:, None]))
-    found = search(tables, terms, None, floors)
-    if found:
-        at = [Level(t.setting.n, t.setting.d, float(np.median(t.sigma[t.sigma > 0]))) for t in trials]
-        return name_wrong(caller.objective, found, at, 1e-6), 1, {"terms": found[0].names}
+        q = observation(caller, trial)._replace(x=trial.points, target=-trial.eps / sigma[:, None])
+        named = named_by_one_more(caller, kind, table, q, jacobian=False, noise=(trial.eps, sigma))
+        if named is not None:
+            return named, 1, {}
     left = max(f.fit.residual for f in founds)
     wide = [t for t in tables if t.trial.points.size <= 24]
     for jacobian, groups in ((True, None), (False, "all")):
@@ -512,7 +509,8 @@ def _unread(caller, kind, trials, tables, founds, rng):
             every = [np.arange(len(table.trial.points))] if groups else None
             found = identify(table, every, jacobian=jacobian)
             if found.fit.residual < NEAR / 100:
-                named = shape_of(found)
+                q = observation(caller, table.trial)._replace(x=table.trial.points)
+                named = shape_of(caller, kind, found, q)
                 if named is not None:
                     return named, 1, {}
     naming, sense = unexplained(caller, kind, tables[0], None, left, rng)
