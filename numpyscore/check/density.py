@@ -10,6 +10,7 @@ a mixture of Student's t that covers it. A mode in whose basin no start falls st
 """
 
 import itertools
+from copy import copy
 from fractions import Fraction
 from functools import partial
 from typing import NamedTuple
@@ -46,7 +47,7 @@ def check_density(logpdf, *, dim=None, x=None, support=None, wrap=None, rtol=Non
         Points that reach every part of the density, for example samples. Without them it is looked for from 0 outwards; a narrow
         mode beside others may stay unseen, so that mass below 1 is FAIL with them, and without them only if its constant is recognised.
     support : (d, 2) array, optional
-        Lower and upper ends, infinite by default; logpdf is not asked outside.
+        Lower and upper ends, infinite by default; logpdf is asked outside only to name what is wrong.
     wrap : None, "torch", "jax" or callable
         As in `check_score`.
     rtol : float, optional
@@ -282,11 +283,22 @@ def _gaussian(d, k, j, known):
 
 def _variant(function, found, ends, close):
     """The diagnosis of a log p that integrates to 1 after one change, or ""."""
-    for change, text in _variants(function, ends):
-        whole = _integral(change, found.frame, ends)
-        if abs(whole.value - 1) <= max(close, 4 * whole.error) <= ENOUGH:
-            return text
-    return ""
+    is_one = lambda logp, ends: (
+        abs((whole := _integral(logp, found.frame, ends)).value - 1) <= max(close, 4 * whole.error) <= ENOUGH
+    )
+    named = next((text for change, text in _variants(function, ends) if is_one(change, ends)), "")
+    if named or not np.isfinite(ends).any():
+        return named
+    wide = copy(function)
+    wide.ends = np.tile([-np.inf, np.inf], (len(ends), 1))
+    try:
+        everywhere = is_one(wide, wide.ends)
+    except ValueError:  # it cannot be asked outside
+        return ""
+    return (
+        "mass of the support: p integrates to 1 over the whole line, and not over its support: it is not divided by its mass there"
+        * everywhere
+    )
 
 
 def _variants(function, ends):
@@ -377,9 +389,7 @@ def find(logp, support, x, rng):
     for _ in range(ROUNDS):
         points = _drawn(modes, covs, weights, rng)
         log_q, share = _proposal(points, modes, covs, weights)
-        with np.errstate(invalid="ignore"):
-            log_w = logp(points) - log_q
-        log_w[~np.isfinite(log_w)] = -np.inf
+        log_w = logp(points) - log_q
         top = log_w.max()
         if top == -np.inf:
             return None

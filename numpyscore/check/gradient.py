@@ -273,7 +273,7 @@ def stretched(field):
     what = {0.0: "zero", -1.0: "minus the reference"}
     words = [f"theta[{s}:{e}] is {what.get(round(c, 9), f'{said(c, 1e-6)} times the reference')}" for s, e, c in off]
     text = f"the gradient of {', that of '.join(words)}{'; the rest is right' * (len(off) < len(found))}"
-    factors = np.concatenate([np.full((e - s, 1), c) for s, e, c in found])
+    factors = np.repeat([c for _, _, c in found], [e - s for s, e, _ in found])[:, None]
     pattern, allowed = f"{len(found)} stretches with a factor each", np.abs(factors) * field.tolerance
     yield field.says("scale of blocks", text, factors * field.reference, len(off), pattern, allowed)
 

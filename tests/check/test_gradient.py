@@ -73,6 +73,13 @@ def test_wrong_blocks_are_found_without_being_told_the_shapes(name, coordinates)
     assert report.verdict == "FAIL" and words in report.diagnosis, report
 
 
+@pytest.mark.parametrize("name", ["first matrix transposed", "one block doubled"])
+def test_wrong_blocks_in_single_precision_keep_their_names(name):
+    change, words = WRONG[name]
+    report = check_gradient(loss, lambda theta: change(gradient(theta)).astype(np.float32), THETA, coordinates=6)
+    assert report.verdict == "FAIL" and words in report.diagnosis, report
+
+
 def test_a_stale_gradient_and_that_of_no_function_are_told_from_that_of_another_loss():
     small = lambda t: float(np.sum(np.log(np.cosh(MIX[:5, :5] @ t / 4))))
     right = lambda t: MIX[:5, :5].T @ np.tanh(MIX[:5, :5] @ t / 4) / 4
@@ -153,6 +160,7 @@ UNUSABLE = {  # loss, gradient, verdict, name
     "of the logarithm": (plain, lambda t: slopes(t) / plain(t), "FAIL", "gradient of log L"),
     "of the root": (plain, lambda t: slopes(t) / np.sqrt(plain(t)) / 2, "FAIL", "gradient of the root of L"),
     "of the square": (plain, lambda t: 2 * slopes(t) * plain(t), "FAIL", "gradient of L^2"),
+    "of the logarithm of less than one": (lambda t: plain(t) / 100, lambda t: slopes(t) / plain(t), "FAIL", "gradient of log L"),
     "clipped": (plain, lambda t: slopes(t) / np.linalg.norm(slopes(t)), "FAIL", "clipped"),
     "a cycle of three": (plain, lambda t: slopes(t)[[1, 2, 0, 3, 5, 4]], "FAIL", "parameters permuted"),
     "of no loss": (lambda t: np.nan, slopes, "INCONCLUSIVE", "not finite"),
@@ -165,6 +173,7 @@ def test_gradients_of_every_kind_get_their_verdict(name):
     loss, gradient_of, verdict, key = UNUSABLE[name]
     report = check_gradient(loss, gradient_of, START)
     assert report.verdict == verdict and report.name == key, report
+    assert report.summary.startswith("6 parameters, float64 gradient"), report
 
 
 def test_right_gradients_of_every_kind_pass():

@@ -127,6 +127,16 @@ def test_shapes_and_places_are_said():
     assert check_score(lambda x: 0 * x, energy=lambda x: 0 * x[:, 0], x=X)  # flat, and nothing off by anything
 
 
+def test_the_worst_number_stands_with_its_resolution_and_so_does_the_whole():
+    report = check_score(lambda x: 1.5 * score(x), energy=energy, x=X)
+    i, j = map(int, (report.worst.place[2], report.worst.place[-1]))
+    size = np.linalg.norm(report.details["reference"][i])
+    size = max(size, np.sqrt(np.mean(np.sum(report.details["reference"] ** 2, axis=1))))
+    assert report.worst.tolerance == pytest.approx(report.details["tolerance"][i, j] / size, rel=1e-12), report
+    assert report.worst.yours == pytest.approx(1.5 * score(X)[i, j]) and report.resolution >= report.worst.tolerance
+    assert f"would have noticed a relative error of {report.resolution:.0e}" in str(report)
+
+
 def test_log_p_that_is_an_energy_is_told_so():
     report = check_score(NET.score, logpdf=NET.energy, x=X)
     assert report.verdict == "FAIL" and "your log p is an energy: pass it as energy=" in report.diagnosis, report
