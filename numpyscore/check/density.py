@@ -318,15 +318,14 @@ def _variants(function, ends):
 
 def _number(I, close, bare):
     """The diagnosis of an integral that no rule explains: the number, and what it is made of, if that can be seen."""
-    size, seen = said(I, 1e-6), not bare and close <= 1e-6
-    near = lambda fraction, of: seen and abs(of - float(fraction)) <= close * abs(of)
+    size, near = said(I, 1e-6), lambda value: not bare and close <= 1e-6 and abs(value / I - 1) <= close
     fraction, logarithm = Fraction(I).limit_denominator(20), Fraction(np.log(I)).limit_denominator(12)
     root = _root(Fraction(I).limit_denominator(5000))
-    if near(fraction, I):
+    if near(fraction):
         return f"weights or a factor: p integrates to {fraction}, unnormalised, but no pi and no sigma is missing: weights of a mixture that sum to it, or a constant; fine for the score"
-    if near(logarithm, np.log(I)):
+    if near(np.exp(float(logarithm))):
         return f"factor e^{logarithm}: p integrates to {size} = exp({logarithm}), so log p is {logarithm} too large: a term left in it or out of it (a scaled special function, half a variance); fine for the score"
-    if root and near(root[0] ** root[1], I):
+    if root and near(root[0] ** root[1]):
         return f"power of a parameter: p integrates to {size} = ({root[0]})^{root[1]}: a parameter such as a rate or a scale stands in the normaliser with another power; fine for the score"
     name = "no normaliser: log p is 0 at its maximum, and" if bare else "unnormalised:"
     why = "a normaliser, the weights, or the Jacobian of a change of variables (log det) is wrong or missing; that is fine for the score, not for a likelihood"

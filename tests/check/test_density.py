@@ -35,7 +35,7 @@ def of_normal(g):
 
 WRONG = {  # logpdf, options, integral, words
     "ncsn's mixture, 2 pi without d": (two_modes(1), {"dim": 2}, np.sqrt(2 * np.pi), "normaliser without d: p integrates to sqrt(2 pi)"),
-    "the same, with samples": (two_modes(1), {"x": ns.song_ermon_mixture(200, rng=0)}, np.sqrt(2 * np.pi), "normaliser without d"),
+    "the same, with samples": (two_modes(1), {"x": ns.song_ermon_mixture(200, rng=0)}, np.sqrt(2 * np.pi), "sqrt(2 pi): its normaliser is sqrt(2 pi) where (2 pi) belongs; the dimension"),
     "sigma without d": (normal(3, of_sigma=1), {"dim": 3}, 1.5**2, "normaliser without d: p integrates to sigma^2"),
     "both without d": (normal(2, two_pi=1, of_sigma=1), {"dim": 2}, 1.5 * np.sqrt(2 * np.pi), "sqrt(2 pi) sigma where (2 pi) sigma^2 belongs"),
     "far, narrow, and without d": (normal(2, 1e-3, 1e4, two_pi=1), {"dim": 2}, np.sqrt(2 * np.pi), "normaliser without d"),

@@ -74,6 +74,15 @@ def test_every_other_rule_is_recognised(name):
     assert first.key == key and first.right == (key == "precision"), read(theirs)
 
 
+def test_a_matrix_is_shown_and_a_covariance_is_one_constant():
+    (other, *_) = read(S @ np.array([[2.0, 0.1234567, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 3.0]]))
+    assert other.constants == 9 and " 0.1235 " in other.pattern and "e-" not in other.pattern, other
+    (covariance, *_) = read(S @ np.cov(X.T))
+    assert covariance.constants == 1 and covariance.sentence == "your score is multiplied by the covariance of x", (
+        covariance
+    )
+
+
 def test_a_dimension_off_by_a_factor_is_named_with_it():
     """It was "scale of some dimensions" of two empty lists where no factor was off."""
     (first, *_) = read(S * [1, 2, 1])

@@ -110,6 +110,10 @@ def test_blocks_in_each_others_place_with_one_parameter_between():
     assert found.key == "swapped blocks" and "theta[1:4] and theta[5:8]" in found.sentence, found
 
 
+def test_two_numbers_side_by_side_are_a_matrix_of_two_by_two_alone():
+    assert [e.key for e in blocks(THETA[:6], THETA[[0, 2, 1, 3, 4, 5]])] == ["transposed block"]
+
+
 def test_no_explanation_is_invented_for_random_gradients():
     """Of 300 gradients of noise, none is a transposed or exchanged block, or a few stretches with a factor."""
     rng = np.random.default_rng(2)
@@ -186,6 +190,11 @@ def test_right_gradients_of_every_kind_pass():
     single = check_gradient(plain, lambda t: slopes(t).astype(np.float32), START)
     assert single and "precision is lost inside gradient" in single.notes[-1], single
     assert check_gradient(plain, slopes, START, step=0.1)
+
+
+def test_the_parameter_that_is_furthest_off_is_named():
+    report = check_gradient(plain, lambda t: slopes(t) + 0.1 * (np.arange(6) == 3), START)
+    assert report.verdict == "FAIL" and report.worst.place == "theta[3]", report
 
 
 def test_rtol_is_relative_to_the_norm_of_the_gradient():
