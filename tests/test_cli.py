@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 
@@ -154,6 +155,14 @@ def test_as_a_module_with_a_closed_pipe_and_interrupted(tmp_path):
     code = "import numpyscore.cli as c, numpyscore.derivations as d; d.studies = lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt); raise SystemExit(c.main(['verify']))"
     stopped = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert stopped.returncode == 130 and stopped.stderr == "numpyscore: interrupted\n"
+
+
+def test_the_module_is_the_command_and_imports_without_running_it(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["numpyscore", "verify", "--density", "nothing of the kind"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("numpyscore", run_name="__main__")
+    assert ended.value.code == 2 and "nothing of the kind" in capsys.readouterr().err
+    assert callable(runpy.run_module("numpyscore.__main__", run_name="numpyscore.__main__")["main"])
 
 
 def test_no_colour_and_no_progress_off_a_terminal(tmp_path):

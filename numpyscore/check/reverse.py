@@ -195,7 +195,7 @@ class Walk(Step):
 
 
 class Part(NamedTuple):
-    """One step: alpha, gamma of each call of fn, variance of the noise, the levels told (None if it is no level of the ladder), how exact alpha is, and whether the step is linear near 0 alone."""
+    """One step: alpha, gamma of each call of fn, variance of the noise, the levels told (None if it is no level of the ladder), how exact alpha is, whether the step is linear near 0 alone, and whether fn is asked at the same points with two levels."""
 
     alpha: float
     gamma: tuple[float, ...]
@@ -203,6 +203,7 @@ class Part(NamedTuple):
     levels: tuple[int | None, ...]
     exact: float
     bent: bool
+    stays: bool
 
 
 def _measured(walk, i, x):
@@ -246,7 +247,8 @@ def _measured(walk, i, x):
         return flaw
     large = walk(FAR * x, i, 1, lambda k, points, level: FAR * w) - rest - FAR * (alpha * x + w * sum(gamma))
     bent = calls == 1 and np.abs(large).max() > 1e2 * exact * steep * FAR * np.abs(base).max()
-    return Part(alpha, gamma, float(rest.var()), tuple(t for t, _ in asked), exact * steep, bool(bent))
+    stays = any(t != asked[0][0] and np.array_equal(points, asked[0][1]) for t, points in asked)
+    return Part(alpha, gamma, float(rest.var()), tuple(t for t, _ in asked), exact * steep, bool(bent), stays)
 
 
 class Steps:
@@ -518,6 +520,9 @@ def _verdict(report, steps, kind, walk, by_law):
     flaw = _wrong_level(steps, found or every, kind)
     if flaw:
         return report(FAIL, diagnosis=flaw)
+    if not every and any(part.stays for part in steps.parts):
+        text = "point of a call: fn is asked twice at the same points, with two levels told; a second call belongs at the points that the first half of the step predicts"
+        return report(FAIL, diagnosis=text)
     if every and not found:
         other = f"another step: this is {every[0][1]}, not a step of kind {kind!r}"
         return report(FAIL, diagnosis=" -- or -- ".join([*list(changes(steps, kind, 1))[:2], other]))

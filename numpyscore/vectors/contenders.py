@@ -362,6 +362,7 @@ def worker(build, name):
             reply = {"status": "failed", "reason": f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]}
         channel.write(json.dumps(reply) + "\n")
         channel.flush()
+    channel.close()
 
 
 def _lasts(call, repetitions=1):

@@ -169,3 +169,49 @@ def test_jax_in_out_and_under_transformations():
     assert np.array_equal(seen[0], a)
     jax.jit(f)(j)
     assert seen[1] is None
+
+
+def test_jax_like_and_its_randomness_and_derivatives():
+    jax = pytest.importorskip("jax")
+    j = jax.numpy.arange(3, dtype="float32")
+    made = foreign.wrapper("f", None, j)(np.ones(2))
+    assert foreign.framework(made) == "jax" and made.dtype == j.dtype
+    key = foreign.source("key", 3, None)
+    assert np.array_equal(jax.random.normal(key, (2,)), jax.random.normal(jax.random.PRNGKey(3), (2,)))
+    assert np.array_equal(foreign.source("rng", 3, "jax"), key)
+    found = foreign.derivative_in(lambda scale: scale**3 * jax.numpy.ones(2), jax.numpy.float32(2.0), "jax")
+    assert found == 24.0 and isinstance(found, float)
+
+
+def test_torch_modules_of_one_parameter_and_their_derivatives():
+    torch = pytest.importorskip("torch")
+    x, scale = torch.tensor([1.0, 2.0]), torch.tensor(3.0)
+    model = foreign.model_with_parameter(lambda x, s, shift=0.0: s * x + shift, scale, "torch")
+    assert [p.item() for p in model.parameters()] == [3.0] and torch.equal(model(x, shift=1.0), 3 * x + 1)
+    model(x).sum().backward()
+    assert model.scale.grad == 3.0 and scale.grad is None
+    assert foreign.derivative_in(lambda s: s**3 * torch.ones(2), torch.tensor(2.0), "torch") == 24.0
+    assert foreign.derivative_in(lambda s: 7.0, torch.tensor(2.0), "torch") is None  # a number has no graph
+    assert foreign.derivative_in(lambda s: s.detach() ** 2, torch.tensor(2.0), "torch") == 0.0
+    assert foreign.derivative_in(lambda s: x.clone().requires_grad_(True), torch.tensor(2.0), "torch") == 0.0
+    generator = foreign.source("generator", 5, "torch")
+    assert torch.equal(torch.randn(3, generator=generator), torch.randn(3, generator=torch.Generator().manual_seed(5)))
+
+
+def test_without_a_framework_a_source_is_the_seed_or_a_generator_and_there_is_no_derivative(monkeypatch):
+    assert foreign.source("seed", 5, None) == 5
+    assert foreign.source("rng", 5, None).random() == np.random.default_rng(5).random()
+    monkeypatch.setitem(sys.modules, "jax", None)
+    assert foreign.source("key", 5, None) == 5
+    assert foreign.derivative_in(lambda s: s, 1.0, "numpy") is None
+    plain = foreign.model_with_parameter(lambda x, s, shift=0: s * x + shift, 3.0, "numpy")
+    assert plain(2.0, 1.0) == 7.0 == plain(2.0, shift=1.0)
+
+
+def test_the_numbers_behind_wrappers_are_found_and_where_there_are_none_it_says_none():
+    wrapped = types.SimpleNamespace(primal=types.SimpleNamespace(val=np.arange(3.0)))
+    assert np.array_equal(foreign.concrete(wrapped), np.arange(3.0))
+    assert foreign.concrete(types.SimpleNamespace(val=object())) is None
+    ring = types.SimpleNamespace()
+    ring.val = ring
+    assert foreign.concrete(ring) is None

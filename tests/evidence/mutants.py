@@ -326,8 +326,11 @@ def verdict(mutant, nodes, seconds):
 # ------------------------------------------------------------------------------- a room, and all
 
 
+ANY = "becomes another"  # after a number: the argument holds for whatever stands in its place
+
+
 def argued():
-    """{(file, the line's text, mutation): why no test can see it}."""
+    """{(file, the line's text, mutation): why no test can see it}; of a mutation "0.6 becomes another", whatever 0.6 becomes."""
     out, reason = {}, ""
     for line in (HERE / "equivalent.txt").read_text(encoding="utf-8").splitlines():
         if line.startswith("# "):
@@ -344,6 +347,13 @@ def key(mutant):
         (ROOT / mutant.file).read_text(encoding="utf-8").splitlines()[mutant.line - 1].strip(),
         mutant.what,
     )
+
+
+def reason(mutant, known):
+    """Why no test can see it, or None: of this change, or of every change of this number."""
+    file, text, what = key(mutant)
+    number, becomes, _ = what.partition(" becomes ")
+    return known.get((file, text, what)) or (known.get((file, text, f"{number} {ANY}")) if becomes else None)
 
 
 def score(name, number, seed, known, tell=print):
@@ -363,7 +373,7 @@ def score(name, number, seed, known, tell=print):
             counts["not reached"] += 1
             continue
         found = verdict(mutant, nodes, sum(tests[node][0] for node in nodes))
-        outcome = "killed" if found else "equivalent" if key(mutant) in known else "survived"
+        outcome = "killed" if found else "equivalent" if reason(mutant, known) else "survived"
         counts[outcome] += 1
         if not found:
             survivors.append((outcome, mutant))
@@ -398,7 +408,7 @@ def report(args):
         total += counts
         rows.append((f"mutants of {room}", ">= 95 %", words(counts) + f", {time.monotonic() - started:.0f} s"))
         lines += [
-            f"- {outcome}: {m.file}:{m.line} {m.what}: `{key(m)[1]}`{' ' + known[key(m)] if key(m) in known else ''}"
+            f"- {outcome}: {m.file}:{m.line} {m.what}: `{key(m)[1]}` {reason(m, known) or ''}".rstrip()
             for outcome, m in survivors
         ]
     return [*rows, ("mutants, all", ">= 95 %", words(total))], "\n".join(lines)

@@ -86,8 +86,35 @@ def test_messages_annotations_and_decorators_are_not_mutated():
 
 
 def test_every_survivor_that_is_argued_is_there():
-    for file, text, _ in mutants.argued():
-        assert text in (line.strip() for line in (mutants.ROOT / file).read_text().splitlines()), (file, text)
+    """The line is in the file; an argument for every change of a number is for a number that stands in it."""
+    files: dict = {}
+    for file, text, what in mutants.argued():
+        if file not in files:
+            lines = [line.strip() for line in (mutants.ROOT / file).read_text().splitlines()]
+            files[file] = {line: set() for line in lines}
+            for m in mutants.mutants(mutants.ROOT / file):
+                files[file][lines[m.line - 1]].add(m.what.partition(" becomes ")[0])
+        assert text in files[file], (file, text)
+        if what.endswith(mutants.ANY):
+            number = what.removesuffix(" " + mutants.ANY)
+            assert number in files[file][text] and type(mutants.ast.literal_eval(number)) in (int, float), what
+
+
+def test_an_argument_for_every_change_of_a_number_covers_no_other_number_and_no_operator():
+    path = "numpyscore/common/names.py"
+    every = {m.what: m for m in mutants.mutants(mutants.ROOT / path)}
+    number = next(what for what in every if what[0].isdigit())
+    one = every[number]
+    known = {(*mutants.key(one)[:2], f"{number.split()[0]} {mutants.ANY}"): "an effort"}
+    assert (
+        mutants.reason(one, known) == "an effort" and mutants.reason(one, {mutants.key(one): "this one"}) == "this one"
+    )
+    others = [
+        m
+        for m in mutants.mutants(mutants.ROOT / path)
+        if mutants.key(m)[1] != mutants.key(one)[1] or not m.what.startswith(number.split()[0] + " ")
+    ]
+    assert len(others) > 5 and not any(mutants.reason(m, known) for m in others)
 
 
 # ------------------------------------------------------------------------------- files

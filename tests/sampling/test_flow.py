@@ -268,3 +268,22 @@ def test_rows_far_out_have_the_digits_of_the_others():
     assert np.all(np.abs(log_p - exact) <= 2e-10 + 1e-12 * np.abs(exact))
     coarse = log_likelihood(two.perturbed, x, sigma_min=0.1, sigma_max=20.0, prior=two.perturbed(20.0), rtol=1e-4)
     assert np.all(np.abs(coarse - exact) <= 1e-2)  # it was off by 60 nats
+
+
+@pytest.mark.parametrize("sigma", [0.01, 0.7, 30.0])
+def test_the_bound_of_the_residual_holds_where_rounding_rules(sigma):
+    """Differences over sigma / 256 of numbers of size |s| / sigma; and the level itself is not one, where sigma^2 and sigma^3 agree."""
+    p = GaussianMixture([0.3, 0.7], [[-1.0, 0.0], [1.0, 0.5]], 1e-4)
+    x = p.perturbed(sigma).sample(20, rng=0)
+    found = fokker_planck_residual(p.perturbed, x, sigma)
+    assert np.all(np.abs(found.residual) <= found.error)
+    size = np.abs(p.perturbed(sigma).score(x)).max() / sigma**2 + 1
+    assert found.error.max() < 1e-9 * size
+    h = 1e-4 * sigma**2
+    slope = (p.perturbed(math.sqrt(sigma**2 + h)).score(x) - p.perturbed(math.sqrt(sigma**2 - h)).score(x)) / (2 * h)
+    np.testing.assert_allclose(found.change, slope, rtol=1e-5, atol=1e-6 * np.abs(slope).max())
+
+
+def test_levels_that_are_one_and_the_same_are_no_range():
+    with pytest.raises(ValueError, match="sigma_min < sigma_max"):
+        log_likelihood(DENSITIES["mixture"].perturbed, np.zeros((1, 2)), sigma_min=1.0, sigma_max=1.0)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...common.inputs import generator, positive
 from ...densities.weights import linear_weight
+from ...objectives import OBJECTIVES
 from ..report import FAIL, INCONCLUSIVE, PASS, CheckReport
 from . import controls
 from .denoising import PARAMETRISATIONS
@@ -21,8 +22,8 @@ from .noise import denoised
 from .observe import LossCaller, Setting
 from .plain import of_terms
 from .probes import random_probe
-from .terms import ALIASES, OBJECTIVES
 
+ALIASES = {alias: name for name, row in OBJECTIVES.items() for alias in row.aliases}
 SIZES = (
     (4, 2),
     (6, 3),
