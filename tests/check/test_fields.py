@@ -5,7 +5,7 @@ import pytest
 
 from numpyscore.check.fields import MAPS, Field
 from numpyscore.check.fields import read as read_all
-from numpyscore.check.report import Explanation, ranked, tied
+from numpyscore.check.report import Explanation, diagnosis_of, ranked, tied
 
 RNG = np.random.default_rng(0)
 X = 0.4 + RNG.standard_normal((7, 3)) * [0.5, 1.0, 2.0]
@@ -142,3 +142,5 @@ def test_an_explanation_holds_for_every_entry_or_is_none():
     near, far = (Explanation("a", "", constants=2, residual=r) for r in (0.9, 1.1))
     simple = Explanation("b", "", constants=1)
     assert ranked([far, near, simple]) == [simple, near]
+    four = [Explanation(key, "it is") for key in "abacd"]
+    assert diagnosis_of(four) == "a: it is -- or -- b: it is -- or -- c: it is"  # each once, and three of them

@@ -177,7 +177,9 @@ def memory(kind):
 
     def of(x):
         calls.append(-x @ P)
-        changed = {"shifted": len(calls) > 2, "random": True}[kind]
+        changed = {"shifted": len(calls) > 2, "random": True, "late": False}[kind]
+        if kind == "late" and len(calls) > 1 and calls[-2].shape == x.shape:
+            return calls[-2].astype(np.float32)
         noise = np.random.default_rng(len(calls) if kind == "random" else 0).standard_normal(x.shape)
         return calls[-1] + changed * noise
 
@@ -185,11 +187,17 @@ def memory(kind):
 
 
 @pytest.mark.parametrize(
-    "kind, verdict, words", [("shifted", "FAIL", "running statistics"), ("random", "INCONCLUSIVE", "dropout")]
+    "kind, verdict, words",
+    [
+        ("shifted", "FAIL", "running statistics"),
+        ("random", "INCONCLUSIVE", "dropout"),
+        ("late", "FAIL", "the result is that of the call before"),
+    ],
 )
 def test_scores_that_remember_or_throw_dice_are_told_apart(kind, verdict, words):
     report = check_score(memory(kind), energy=energy, x=X)
     assert report.verdict == verdict and words in report.diagnosis, report
+    assert any("float32 came back" in note for note in report.notes) == (kind == "late"), report
 
 
 def test_a_result_that_is_kept_for_a_number_of_points_is_a_cache():
