@@ -161,7 +161,6 @@ def _improper(function, frame, ends, rng):
         return f"not finite: logpdf is {function.bad[1]} at x = {function.bad[0].tolist()}; -inf alone has a meaning, that p is 0"
     d = len(ends)
     rays = rng.standard_normal((32, d))
-    rays /= np.linalg.norm(rays, axis=1, keepdims=True)
     if np.isfinite(ends).any():
         return ""
     near, far = (function(frame.center + r * rays @ frame.axes.T) for r in (1e4, 1e8))

@@ -44,6 +44,8 @@ WRONG = {  # logpdf, options, integral, words
     "variance for sigma": (normal(2, of_sigma=4), {"dim": 2}, 1 / 2.25, "p integrates to 1/sigma^2"),
     "normaliser with the wrong sign": (normal(2, two_pi=-2, of_sigma=-2), {"dim": 2}, (2 * np.pi * 2.25) ** 2, "sign of the normaliser"),
     "a whole determinant for its root": (normal(2, of_sigma=4), {"dim": 2}, 1 / 2.25, "or -- determinant: p integrates to 1/sigma^2: all of log det of the covariance"),
+    "no sigma at all": (normal(2, of_sigma=0), {"dim": 2}, 2.25, "normaliser: p integrates to sigma^2: its normaliser is (2 pi) where (2 pi) sigma^2 belongs -- or -- determinant: p integrates to sigma^2: a log determinant is missing"),
+    "no sigma in one dimension": (normal(1, of_sigma=0), {"dim": 1}, 1.5, "normaliser: p integrates to sigma: its normaliser is sqrt(2 pi) where sqrt(2 pi) sigma belongs"),
     "weights that sum to two": (two_modes(2, (1.0, 1.0)), {"dim": 2}, 2.0, "weights: p integrates to 2"),
     "half a normal": (normal(1), {"support": [[0, np.inf]]}, 0.5, "half of it"),
     "a quarter": (normal(2), {"support": [[0, np.inf], [-np.inf, 0]]}, 0.25, "2 half-lines"),
@@ -95,6 +97,7 @@ def test_missing_constants_are_measured_and_named(name):
     logpdf, options, integral, words = WRONG[name]
     report = check_density(logpdf, **options)
     assert report.verdict == "FAIL" and words in report.diagnosis, report
+    assert report.diagnosis.startswith(words) or not words.startswith("normaliser:"), report
     assert abs(report.details["integral"] / integral - 1) <= max(report.details["bound"], 1e-12), report
     assert "score" in report.diagnosis or "unnormalised" not in report.diagnosis
 

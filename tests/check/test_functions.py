@@ -141,6 +141,12 @@ def test_products_and_readings_of_powers():
         "1/(n d)"
     ]
     assert said(0.123456789012345, 1e-15) == "0.123456789012" and product(2**-0.5, {"d": -1}) == "1/(sqrt(2) d)"
+    assert (
+        readings(1 / 8, {"n": 8}) == ["1/n", "1/8"]
+        and readings(49.0, {"n": 7}) == ["n^2"]
+        and readings(1 / 49, {"n": 7}) == ["1/n^2"]
+    )
+    assert readings(7**0.5, {"n": 7}) == ["sqrt(n)"] and readings(7**-0.5, {"n": 7}) == ["1/sqrt(n)"]
     assert readings(0.7312, {"n": 7}) == [] and readings(-7.0, {"n": 7}) == ["-n"]
 
 

@@ -114,6 +114,20 @@ def test_two_numbers_side_by_side_are_a_matrix_of_two_by_two_alone():
     assert [e.key for e in blocks(THETA[:6], THETA[[0, 2, 1, 3, 4, 5]])] == ["transposed block"]
 
 
+def test_as_many_stretches_as_a_third_of_the_parameters_are_few():
+    (found,) = blocks(THETA[:9], THETA[:9] * np.repeat([2.0, 1.0, 3.0], 3))
+    assert (
+        found.key == "scale of blocks"
+        and "theta[0:3] is 2 times the reference, that of theta[6:9] is 3" in found.sentence
+    )
+    assert blocks(THETA[:8], THETA[:8] * np.array([2.0, 2, 1, 1, 3, 3, 5, 5])) == []
+
+
+def test_rows_of_other_fields_are_parameters_here():
+    report = check_gradient(plain, lambda t: np.roll(slopes(t), 1), START)
+    assert report.verdict == "FAIL" and "parameter i is the reference at parameter i - 1" in report.diagnosis, report
+
+
 def test_no_explanation_is_invented_for_random_gradients():
     """Of 300 gradients of noise, none is a transposed or exchanged block, or a few stretches with a factor."""
     rng = np.random.default_rng(2)

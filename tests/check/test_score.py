@@ -278,6 +278,12 @@ def test_how_rows_depend_on_each_other_is_named(name):
     assert report.verdict == verdict and report.name == key, report
 
 
+def test_two_rows_are_enough_and_one_is_not():
+    assert check_rows(score, X[:2]) and check_rows(lambda x: score(x - x.mean(0)), X[:2]).name == "batch statistics"
+    with pytest.raises(ValueError, match="1 row, expected at least two"):
+        check_rows(score, X[:1])
+
+
 def test_rows_of_random_functions_decide_nothing_and_rtol_allows_a_little():
     rng = np.random.default_rng(0)
     report = check_rows(lambda x: score(x) * rng.integers(0, 2, x.shape), X)
