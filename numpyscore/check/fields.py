@@ -481,7 +481,7 @@ def matrix(field):
     M = np.linalg.lstsq(ref, theirs, rcond=None)[0]
     if field.residual(ref @ M) > 1:
         return
-    text = np.array2string(M[:4, :4], precision=4, max_line_width=200).replace("\n", "")
+    text = np.array2string(M[:4, :4], precision=4, max_line_width=200, suppress_small=True).replace("\n", "")
     pattern = f"yours = reference @ M, M = {text}{' ...' * (d > 4)}"
     say = lambda key, text, constants: field.says(key, f"your {word} is {text}", ref @ M, constants, pattern, matrix=M)
     if field.x is not None and field.x.shape == ref.shape:

@@ -228,7 +228,7 @@ def _unresolved(field, functions, resolved, least):
 def _worst(field, gap, size, place):
     """The `Worst` pair of numbers: furthest apart for their tolerance."""
     with np.errstate(all="ignore"):
-        ratio = np.where(field.tolerance > 0, gap / field.tolerance, np.where(gap > 0, np.inf, 0.0))
+        ratio = gap / (field.tolerance + 1e-300)
     i, j = np.unravel_index(np.nanargmax(ratio), gap.shape)
     text = f"x[{i}], dim {j}" if gap.shape[1] > 1 or field.word == "score" else f"x[{i}]"
     text = text if place is None else place(int(i), int(j))
@@ -291,7 +291,7 @@ def product(c, exponents, rtol=1e-9):
     sign = "-" if number.startswith("-") else ""
     top = [t for t in [number.removeprefix("-")] if t != "1"] + above
     bottom = below
-    if top and top[0].startswith("1/") and "(" not in top[0][2:3]:
+    if top and top[0].startswith("1/"):
         bottom, top = [top[0][2:]] + below, top[1:]
     text = " ".join(top) or "1"
     if bottom:

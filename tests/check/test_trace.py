@@ -152,6 +152,7 @@ WRONG = {  # directions, factor, the name and words of it
     "a factor": (signs, 0.8, "scale", "times the trace"),
     "twelve uniform": (lambda rng, shape: rng.random(shape) - 0.5, 1.0, "variance of the directions", "1/12 I"),
     "uniform to sqrt 2": (lambda rng, shape: rng.uniform(-(2**0.5), 2**0.5, shape), 1.0, "variance of the directions", "2/3 I"),
+    "uniform to 1, d = 3": (lambda rng, shape: rng.uniform(-1, 1, shape), 1.0, "unit-length directions", "or -- variance of the directions: E[v v^T] = 1/3 I"),
     "from 1/2 to 3/2": (lambda rng, shape: rng.random(shape) + 0.5, 1.0, "directions not centred", "1/12 of the trace plus 1 of the sum"),
     "1/2 and 3/2": (lambda rng, shape: rng.integers(2, size=shape) + 0.5, 1.0, "directions not centred", "1/4 of the trace plus 1 of the sum"),
     "from 0 to 1": (lambda rng, shape: rng.random(shape), 1.0, "directions not centred", "(numbers from 0 to 1)"),
@@ -166,6 +167,7 @@ def test_the_law_of_wrong_directions_is_named(name):
     draw, factor, key, words = WRONG[name]
     report = check_trace(estimator(draw, factor), score=score, x=X, n_calls=200)
     assert report.verdict == "FAIL" and report.name == key and words in report.diagnosis, report
+    assert report.pattern.startswith("mean = ") and report.notes[-1].startswith("random: the mean of "), report
     row = int(report.worst.place[2])
     assert report.worst.place == f"x[{row}], mean of 200 calls" and abs(report.worst.reference - trace(X)[row]) < 1e-9
 
