@@ -17,7 +17,7 @@ from ..common.names import having, kind_of
 from ..common.numbers import Number, is_number, plain
 from .trapezoid import EPS, Piece, inverse, subdivide, trapezoid
 
-BUDGET = {0: 1, 1: 1 << 17, 2: 1 << 22, 3: 1 << 22}  # points of the largest grid
+BUDGET = {1: 1 << 17, 2: 1 << 22, 3: 1 << 22}  # points of the largest grid on a line, of two such elsewhere
 UNRESOLVED = 1e-3  # error of the mass beyond which too little of the density is known to bound anything under it
 
 
@@ -366,7 +366,7 @@ def integrate(f, frame, support, *, logpdf=None, rtol=1e-12, breaks=(), budget=N
     breaks : per axis, the points at which f is not smooth; in one dimension a flat sequence will do
         The axis is cut there, which restores geometric convergence. Kinks elsewhere cost accuracy, never honesty.
     budget : int, optional
-        Points of the largest grid; 2^17, 2^21, 2^22 in 1, 2, 3 dimensions.
+        Points of the largest grid on a line, of two such in the plane and in space; 2^17, 2^22, 2^22 in 1, 2, 3 dimensions.
 
     Returns
     -------

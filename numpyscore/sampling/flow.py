@@ -283,8 +283,11 @@ def fokker_planck_residual(model, x, sigma):
     for i, e in enumerate(np.eye(d)):
         slope = lambda h, e=e: (potential(x + h * e) - potential(x - h * e)) / (2 * h)
         spread[:, i], errors[:, i] = extrapolated(slope, sigma / 8)
-    # rounding at the finest step, sigma / 256 in x and sigma^2 / 256 in sigma^2, a few times a unit of the last place
-    size = np.abs(at(sigma**2)).max(1) / sigma**2 + np.abs(potential(x)) / sigma
+    # rounding at the finest step, sigma / 256 in x and sigma^2 / 256 in sigma^2, a few times a unit of the last place, of x too
+    size = (
+        np.abs(at(sigma**2)).max(1) / sigma**2
+        + (np.abs(potential(x)) + np.max(np.abs(x), 1) * np.max(np.abs(spread), 1)) / sigma
+    )
     return Residual(change - spread, change, spread, error + errors + 1024 * np.finfo(float).eps * (1 + size)[:, None])
 
 

@@ -15,7 +15,7 @@ from numpyscore import (
 )
 from numpyscore.check.gallery import CASES, RIGHT, recognised
 from numpyscore.check.losses.identify import Asked, Probe
-from numpyscore.check.numbers import law, readings, said
+from numpyscore.check.report import law, readings, said
 
 ACTIVATIONS = ("softplus", "tanh", "silu", "sigmoid", "sin")
 

@@ -8,7 +8,7 @@ import pytest
 from commandline import call
 
 import numpyscore as ns
-from numpyscore.check.numbers import readings
+from numpyscore.check.report import readings
 from numpyscore.numerics.differences import ROWS, STEPS, differences, widths
 
 # ------------------------------------------------------------------------------- the command line
@@ -665,7 +665,10 @@ def test_what_score_of_makes_is_told_without_a_guess_at_its_factor():
         return np.mean((fn(x + sigma * z) - z) ** 2)
 
     report = ns.check_loss(loss, objective="denoising", score_of=lambda out, y, sigma: -out / sigma[:, None] ** 2)
-    assert report.verdict == "FAIL" and "it is 2 times that, where sigma is 0.5" in report.diagnosis, report
+    assert (
+        report.verdict == "FAIL"
+        and "where sigma is 0.5 fn learns 1 eps, and score_of makes the score of 0.5 eps" in report.diagnosis
+    ), report
     assert "without its 1/2" not in report.diagnosis
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from oracles import defaults
 from scipy import integrate, stats
 from scipy.special import logsumexp
 
@@ -995,3 +996,66 @@ def test_clusters_agree_with_one_component_at_a_time():
     log_p, score = p._posterior(x)[:2]
     np.testing.assert_allclose(p.score(x), score, rtol=0, atol=1e-10 * 100)  # FAR^2 eps of 1/sigma
     np.testing.assert_allclose(p.logpdf(x), log_p, rtol=1e-12)
+
+
+def test_frames_say_what_they_are_said_to_say():
+    """Centre, unit, tail, reach, detail and breaks of each, from its docstring, in the plane or on the line."""
+    v = np.array
+    gamma, beta = Gamma([4.0, 9.0], [2.0, 1.0]), Beta(v([2.0, 3.0]), v([3.0, 5.0]))
+    sd = lambda laws: np.sqrt([law.var() for law in laws])
+    arm, ring = 0.5 * 4, Ring(3.0, 0.5, 3)
+    outside = 3.0 / 2.0  # standard deviations from the box to the mean
+    table = [
+        (Gaussian(v([1.0, 2.0]), 4.0), v([1.0, 2.0]), 2 * np.eye(2), "gaussian", 1, 1, ()),
+        (StudentT(3.0, v([1.0, 2.0]), 4 * np.eye(2)), v([1.0, 2.0]), 2 * np.eye(2), "algebraic", 1, 1, ()),
+        (Logistic(v([1.0, 2.0]), 3.0), v([1.0, 2.0]), 3 * np.eye(2), "exponential", 1, 1, ()),
+        (Laplace(v([1.0, 2.0]), 3.0), v([1.0, 2.0]), 3 * np.eye(2), "exponential", 1, 1, ((1.0,), (2.0,))),
+        (gamma, v([2.0, 9.0]), np.diag(sd([stats.gamma(4, scale=0.5), stats.gamma(9)])), "exponential", 1, 0.5, ()),
+        (beta, v([0.4, 0.375]), np.diag(sd([stats.beta(2, 3), stats.beta(3, 5)])), "gaussian", 1, 0.5, ()),
+        (Uniform(v([1.0, -2.0]), v([2.0, 6.0])), v([1.5, 2.0]), np.diag([0.5, 4.0]), "gaussian", 1, 1, ()),
+        (
+            TruncatedGaussian(v([0.0, 1.0]), np.diag([4.0, 9.0]), v([3.0, -20.0]), v([np.inf, 20.0])),
+            v([3.0, 1.0]), np.diag([2 / (1 + outside), 3.0]), "exponential", 1, 1, (),
+        ),
+        (TruncatedGaussian(1.0, 9.0, 0.0, 2.0), v([1.0]), np.diag([2.0]), "gaussian", 1, 1, ()),
+        (
+            Banana(0.5, 2.0, 3), np.zeros(3), np.diag([2, math.hypot(1, 2 * arm), 1]), "gaussian",
+            63 * arm / math.hypot(1, 2 * arm), 1 / math.hypot(1, 2 * arm), (),
+        ),
+    ]  # fmt: skip
+    for p, center, axes, tail, reach, detail, breaks in table:
+        frame = p.frame
+        np.testing.assert_allclose(frame.center, center, rtol=1e-14, err_msg=repr(p))
+        np.testing.assert_allclose(frame.axes, axes, rtol=1e-14, atol=1e-15, err_msg=repr(p))
+        assert (frame.tail, frame.breaks) == (tail, breaks), p
+        assert (frame.reach, frame.detail) == (pytest.approx(reach), pytest.approx(detail)), p
+    unit = ring.frame.axes[0, 0]
+    assert unit == pytest.approx(np.sqrt(np.mean(ring.sample(20000, rng=0) ** 2)), rel=0.01)
+    assert ring.frame.reach == pytest.approx(3 / unit) and ring.frame.detail == pytest.approx(0.5 / unit)
+    assert ring.frame.breaks == ((0.0,),) * 3 and Ring(3.0, 0.3).frame.breaks == ()  # e^(-81 / 2) at the origin
+
+
+def test_a_ring_of_any_width_is_sampled_by_its_own_law():
+    """P(r < t) by quadrature of r^(d - 1) e^(-(r - R)^2 / 2 w^2); the same seed gives the same rows."""
+    for p in (Ring(3.0, 0.5, 2), Ring(0.2, 1.0, 4)):
+        r = np.linalg.norm(p.sample(4000, rng=0), axis=1)
+        weight = lambda t, p=p: t ** (p.dim - 1) * np.exp(-(((t - p.radius) / p.width) ** 2) / 2)
+        whole = integrate.quad(weight, 0, p.radius + 12 * p.width)[0]
+        law = lambda t, weight=weight, whole=whole: np.array([integrate.quad(weight, 0, b)[0] / whole for b in t])
+        places = np.quantile(r, np.linspace(0.02, 0.98, 25))
+        share = np.searchsorted(np.sort(r), places, side="right") / len(r)
+        assert np.abs(share - law(places)).max() < 1.95 / math.sqrt(len(r))  # Kolmogorov's 0.1 %
+        np.testing.assert_array_equal(p.sample(7, rng=3), p.sample(7, rng=3))
+        assert len(p.sample(1, rng=0)) == 1
+
+
+def test_what_is_left_out_is_standard():
+    """Location 0 and scale, rate and bounds of 1; the numbers of Gamma, Beta, Banana and Ring are those of the examples."""
+    standard = {"loc": 0, "scale": 1}
+    table = {
+        StudentT: standard, Logistic: standard, Laplace: standard, Exponential: {"rate": 1}, HalfNormal: {"scale": 1},
+        Gamma: {"shape": 2, "rate": 1}, Beta: {"a": 2, "b": 2}, Uniform: {"lower": 0, "upper": 1},
+        TruncatedGaussian: {"lower": -np.inf, "upper": np.inf}, Banana: {"bend": 0.5, "spread": 2, "dim": 2},
+        Ring: {"radius": 3, "width": 0.5, "dim": 2},
+    }  # fmt: skip
+    assert {density: defaults(density) for density in table} == table

@@ -83,10 +83,34 @@ def test_errors_name_the_argument_and_the_cure(call, message):
 
 
 def test_a_normaliser_that_is_not_known_is_refused():
-    """|x - .3|^-0.9 has a singularity that nobody was told of: its integral over (0, 1) is known to a few digits."""
+    """|x - .3|^-0.9 has a singularity that nobody was told of: its integral over (0, 1) is known to a few digits, of however little mass."""
     spike = SimpleNamespace(
         dim=1, dtype=np.dtype(float), support=np.array([[0.0, 1.0]]), frame=Frame(np.array([0.5]), np.eye(1)),
-        logpdf=lambda x: -0.9 * np.log(np.abs(x[:, 0] - 0.3) + 1e-300), score=lambda x: -0.9 / (x - 0.3),
+        logpdf=lambda x: -0.9 * np.log(np.abs(x[:, 0] - 0.3) + 1e-300) - 20.0, score=lambda x: -0.9 / (x - 0.3),
     )  # fmt: skip
     with pytest.raises(ValueError, match="expected an error below 1e-09"):
         ns.Restricted(spike, [[0.0, 0.4], [0.5, 1.0]]).logpdf([[0.2]])
+
+
+def test_support_frame_and_parts_are_those_of_the_intervals():
+    p = ns.Restricted(ns.Laplace(0.4, 2.0), TWO)
+    whole = p.within.frame
+    assert P.support.tolist() == [[-1.5, 2.0]] and [part.support.tolist() for part in P.parts] == [[TWO[0]], [TWO[1]]]
+    assert all(part.dim == 1 and part.frame == P.within.frame for part in P.parts)
+    assert p.frame.breaks == ((-0.5, 0.25, 0.4),) and P.frame.breaks == ((-0.5, 0.25),)
+    assert (p.frame.center, p.frame.axes, p.frame.tail, p.frame.reach, p.frame.detail) == (
+        whole.center, whole.axes, whole.tail, whole.reach, whole.detail,
+    )  # fmt: skip
+    np.testing.assert_array_equal(P.sample(5, rng=3), P.sample(5, rng=3))
+
+
+def test_rejection_is_refused_below_a_share_of_1e_minus_4():
+    """Of N(0, 1): 1.05e-4 lies beyond 3.708, 0.95e-4 beyond 3.732."""
+    for low, refused in ((3.708, False), (3.732, True)):
+        p = ns.Restricted(ns.Gaussian(0.0, 1.0), [[low, 9.0]])
+        assert abs(stats.norm.sf(low) - (0.95e-4 if refused else 1.05e-4)) < 1e-6
+        if refused:
+            with pytest.raises(ValueError, match="too little for rejection"):
+                p.sample(1, rng=0)
+        else:
+            assert p.sample(3, rng=0).shape == (3, 1)

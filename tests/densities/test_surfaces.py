@@ -137,7 +137,7 @@ def test_the_mean_of_a_von_mises_fisher_and_of_a_dirichlet():
         assert np.isfinite(p.score(x)).all()
 
 
-@pytest.mark.parametrize("d, k", [(3, 1e-6), (3, 1e4), (300, 1.0), (2000, 3.0), (2000, 5e3)])
+@pytest.mark.parametrize("d, k", [(3, 1e-6), (3, 1e4), (300, 1.0), (2000, 3.0), (2000, 100.0), (2000, 5e3)])
 def test_the_normaliser_in_many_dimensions(d, k):
     """I_nu underflows from d = 300 on; Olver's uniform expansion to the order nu^-4 is the oracle there, SciPy's ive elsewhere."""
     nu = d / 2 - 1
@@ -218,3 +218,55 @@ def test_control_the_trace_in_space_is_not_that_of_the_sphere():
     flat = ns.expectation(lambda x: np.sum(p.score(x) ** 2, 1), p)
     with pytest.raises(AssertionError):
         np.testing.assert_allclose(flat.value, 0, atol=1e-9)
+
+
+def test_a_row_off_the_surface_by_half_of_its_digits_is_named():
+    p, q = VonMisesFisher([0.6, 0.8], 2.0), Dirichlet([2.0, 3.0])
+    good = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    off = good + np.array([[0.0, 0.0], [0.0, 0.01], [0.5, 0.0]])
+    for density in (p, q):
+        with pytest.raises(ValueError, match=r"x\[1\] = .* off the surface by 0\.01 \(first bad row: 1\)"):
+            density.logpdf(off)
+        density.logpdf(good + [1e-8, 0.0])
+        with pytest.raises(ValueError, match="off the surface"):
+            density.logpdf(good + [3e-8, 0.0])
+    for d in (2, 3):
+        assert VonMisesFisher(np.eye(d)[0]).support.tolist() == [[-1, 1]] * d
+        assert Dirichlet(np.ones(d)).support.tolist() == [[0, 1]] * d
+
+
+def test_a_direction_is_of_length_1_within_1e_minus_6_and_then_exactly():
+    for length in (1 + 0.95e-6, 1 - 0.95e-6):
+        assert abs(np.linalg.norm(VonMisesFisher(length * np.array([0.6, 0.8])).direction) - 1) <= 4e-16
+    for length in (1 + 1.1e-6, 1 - 1.1e-6):
+        with pytest.raises(ValueError, match="length"):
+            VonMisesFisher(length * np.array([0.6, 0.8]))
+    assert VonMisesFisher([1.0, 0.0]).concentration == 1
+    for alpha in ([1.0], [1.0, 0.0], [[1.0, 1.0]]):
+        with pytest.raises(ValueError, match="d >= 2"):
+            Dirichlet(alpha)
+
+
+@pytest.mark.parametrize(
+    "p", [VonMisesFisher([0.6, 0.8], 3.0), VonMisesFisher([0.0, 0.6, 0.8], 3.0), Dirichlet([2.0, 3.0, 4.0])]
+)
+def test_a_chart_has_a_dimension_less_covers_the_surface_and_the_same_seed_gives_the_same_points(p):
+    density, place = p.chart
+    assert density.dim == len(density.support) == p.dim - 1
+    low, high = density.support.T
+    u = low + (high - low) * np.random.default_rng(0).random((200, p.dim - 1))
+    x = place(u)
+    assert np.all(p._off(x) < 1e-14) and np.all(np.ptp(x, axis=0) > 0.8 * np.ptp(p.support, axis=1))
+    np.testing.assert_array_equal(p.sample(5, rng=3), p.sample(5, rng=3))
+
+
+@pytest.mark.parametrize("k", [1e-9, 4.0, 1e4])
+def test_the_frame_of_a_circle_is_as_wide_as_the_peak(k):
+    """Half the circle where all is even; and between 1 and pi standard deviations of a peak, 1 / sqrt(k)."""
+    width = VonMisesFisher([1.0, 0.0], k).chart.density.frame.axes[0, 0]
+    assert width == pytest.approx(np.pi, rel=1e-4) if k < 1e-8 else 1 <= width * np.sqrt(k) <= np.pi
+
+
+def test_a_corner_of_the_simplex_warns_of_nothing():
+    p = Dirichlet([1.5, 2.0, 3.0])
+    assert np.isnan(p.score([[1.0, 0.0, 0.0]])).any() and np.isnan(p.jacobian([[1.0, 0.0, 0.0]])).any()

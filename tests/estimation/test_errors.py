@@ -1,5 +1,7 @@
 """Standard errors: known closed forms, two routes to one covariance, coverage of the truth, weights and ridges."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.stats import binom
@@ -279,3 +281,32 @@ def test_control_errors_of_the_likelihood_do_not_cover_for_score_matching():
 
     with pytest.raises(AssertionError):
         assert_covered(halved, 100)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_sandwich_of_a_regression_near_its_minimum_is_known(weighted):
+    """1/2 (a . theta - b)^2: A = mean of a a^T, B the covariance of a r about its mean, which is a third of a standard error off."""
+    model = ns.EnergyMLP.init(1, (2,), rng=0)
+    rng, p, n = RNG(0), model.theta.size, 400
+    a, w = rng.standard_normal((n, p)), np.ones(n) if not weighted else RNG(1).uniform(0.5, 1.5, n)
+    w = w / w.mean()
+    b = a @ model.theta + rng.standard_normal(n) * (1 + a[:, 0] ** 2)
+    best = np.linalg.lstsq(a * np.sqrt(w)[:, None], b * np.sqrt(w), rcond=None)[0]
+
+    def objective(model, x, weights=None):
+        r = a @ model.theta - b
+        return SimpleNamespace(per_sample=r**2 / 2, gradient=(w[:, None] * a).T @ r / n)
+
+    A = (w[:, None] * a).T @ a / n
+    off = best + np.linalg.solve(A, 0.3 * np.std(w[:, None] * a * (a @ best - b)[:, None], axis=0) / np.sqrt(n))
+    slopes = w[:, None] * a * (a @ off - b)[:, None]
+    found = sandwich(model.with_theta(off), np.zeros((n, 1)), objective, weights=w if weighted else None)
+    B = np.cov(slopes.T, bias=True)
+    np.testing.assert_allclose(found.A, A, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(found.B, B, rtol=1e-10, atol=1e-11)
+    np.testing.assert_allclose(found.cov, np.linalg.inv(A) @ B @ np.linalg.inv(A) / n, rtol=1e-9, atol=1e-13)
+    with pytest.raises(ValueError, match="of its standard errors from 0"):
+        sandwich(model.with_theta(3 * off - 2 * best), np.zeros((n, 1)), objective)
+    for wrong in (np.ones((2, p + 1)), np.ones((0, p)), np.ones((1, 2, p))):
+        with pytest.raises(ValueError, match="directions have shape"):
+            sandwich(model, np.zeros((n, 1)), objective, directions=wrong)

@@ -170,3 +170,15 @@ def test_probes_keep_dtype_and_refuse_unknown_names():
     for bad, error in ((0, ValueError), (1.5, TypeError), (True, TypeError)):
         with pytest.raises(error, match="trace: n_probes is"):
             network_of(EnergyMLP, 2, (3,))[0].trace(np.zeros((1, 2)), "hutchinson", n_probes=bad)
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+def test_which_factor_is_taken_does_not_depend_on_the_unit_of_the_weights(unit):
+    """Columns that depend on each other up to 1e-5 would cost Cholesky half of its digits, in any unit; R^T R is W^T W either way."""
+    W = np.random.default_rng(0).standard_normal((9, 4))
+    near = np.column_stack([W[:, :3], W[:, 2] + 1e-5 * W[:, 3]])
+    for matrix, triangle in ((W, True), (near, False)):
+        R, _, told = directions._factor(unit * matrix)
+        assert told is triangle
+        np.testing.assert_allclose(R.T @ R, unit**2 * matrix.T @ matrix, rtol=1e-13, atol=1e-13 * unit**2)
+    assert directions._factor(W.T)[2] is False and directions._factor(W.T)[0].shape == (4, 9)  # wide: W itself

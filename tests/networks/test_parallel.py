@@ -331,3 +331,19 @@ def test_every_piece_is_small_enough_for_one_thread(shape, monkeypatch):
     limit = parallel.VECTOR if m == 1 else parallel.PIECE
     assert seen
     assert max(seen) <= limit
+
+
+def test_as_many_workers_as_their_sums_leave_memory_for(monkeypatch):
+    """Each holds sums as large as theta; where samples are few W_1_bar is written once, and theirs are without it."""
+    monkeypatch.setattr(sweep, "WORK", 1)
+    monkeypatch.setattr(sweep, "FEW", 1)
+    net = EnergyMLP.init(40, (30, 5), rng=0)
+    first, p, x = 40 * 30, net.theta.size, np.random.default_rng(0).standard_normal((100, 40))
+    for n, numbers in ((100, p), (30, p - first)):
+        call = sweep.Call(net, net.points("test", x[:n]), float)
+        assert call.late() == (n == 30)
+        for several in (1, 2, 3):
+            monkeypatch.setattr(sweep, "SUMS", several * numbers * 8)
+            assert len(call.cuts()) == several
+            monkeypatch.setattr(sweep, "SUMS", several * numbers * 8 - 1)
+            assert len(call.cuts()) == max(1, several - 1)

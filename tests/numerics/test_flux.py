@@ -17,10 +17,10 @@ from numpyscore.densities import (
     TruncatedGaussian,
     Uniform,
 )
-from numpyscore.numerics.flux import Faces, flux
+from numpyscore.numerics.flux import Faces, _limit, flux
 from numpyscore.numerics.quadrature import expectation, integrate
 
-EPS = np.finfo(float).eps
+EPS, INF = np.finfo(float).eps, np.inf
 ones = np.ones
 CORRELATED = {d: 0.9 * ones((d, d)) + 0.1 * np.eye(d) for d in (2, 3)}
 NARROW = GaussianMixture([0.5, 0.5], [-2.0, 1.0], [1.0, 0.0025])
@@ -233,3 +233,47 @@ def test_no_field_has_no_flux_and_the_arguments_are_looked_at():
 
 def test_the_accuracy_asked_for_is_1e_minus_12_unless_told_otherwise():
     assert {inspect.signature(f).parameters["rtol"].default for f in (flux, expectation, integrate)} == {1e-12}
+
+
+def test_the_words_for_a_flux_on_its_way_to_an_end():
+    """Of 60 points: m = 15 of them are looked at, and those before; what came earlier does not count."""
+    k = np.arange(60.0)
+    peak = np.exp(-((k - 20) ** 2) / 8)  # in the second quarter
+    kinds = {
+        "": np.exp(-k),
+        "the flux vanishes slowly": 50 * peak + (1 + k) ** -0.5,
+        "the flux tends to a limit that is not 0": 50 * peak + 1 + np.exp(-k / 2),
+        "the flux does not vanish": 1 + 0.5 * np.sin(k),
+    }
+    for told, size in kinds.items():
+        for sign in (1, -1):
+            found, bound, news = _limit(np.zeros(60), sign * size, False)
+            assert news == told and found.value[0] == pytest.approx(sign * size[-1]), told
+            truth = {"the flux tends to a limit that is not 0": sign, "the flux does not vanish": INF}.get(told, 0)
+            assert bound >= min(abs(truth - found.value[0]), INF) and found.total[0] == pytest.approx(size.max())
+            assert (bound < INF) == (told != "the flux does not vanish")
+    growing = 1e-3 * np.exp(0.1 * k)
+    assert _limit(np.zeros(60), growing, False)[1:] == (INF, "the flux does not vanish")
+    assert _limit(np.zeros(5), np.ones(5), False)[1:] == (INF, "the field is not finite")
+    # p v falls, but log v grows as k^2 and -log p as k until v is no number: it overtakes it further on
+    late = _limit(-1.0 - 20 * k, np.exp(0.2 * k**2 - 0.01), True)
+    assert late[1:] == (INF, "the flux does not vanish")
+    assert _limit(-1.0 - 20 * k, np.exp(0.3 * k), True)[2] == ""
+
+
+@pytest.mark.parametrize(
+    "density", [Uniform(0.0, 1.0), Gaussian(0.0, 1.0), Exponential(2.0), Uniform([0.0, 2.0], [1.0, 6.0])]
+)
+def test_faces_come_ever_nearer_from_within(density):
+    faces = Faces(lambda x: x, density, 1e-12, (), None)
+    for j in range(density.dim):
+        low, high = density.support[j]
+        for side, end in enumerate((low, high)):
+            face, most = faces.nearer(j, side)
+            z = face(np.arange(12.0))
+            assert np.all((low < z) & (z < high)) and 10 < most <= 40 and np.all(np.diff(z) * (2 * side - 1) > 0)
+            assert abs(face(most) - end) < 1e-9 if np.isfinite(end) else abs(z[-1]) > 1e4
+        if np.isfinite([low, high]).all() or np.isinf([low, high]).all():  # from either side alike
+            one, other = (faces.nearer(j, side)[0](np.arange(5.0)) for side in (0, 1))
+            middle = 0.5 * (low + high) if np.isfinite(low) else 0.0
+            np.testing.assert_allclose(one - middle, middle - other, rtol=1e-12)

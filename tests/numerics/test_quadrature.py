@@ -481,6 +481,8 @@ def test_errors_name_the_place_and_the_cure():
 
 def test_a_scalar_integral_prints_and_converts():
     assert repr(Integral(1.5, 2e-14, 100)) == "Integral(1.5 +- 2.0e-14, 100 evaluations)"
+    both = Integral(np.array([1.5, 2.0]), np.array([2.25e-14, 1.0]), 7)
+    assert repr(both) == "Integral([1.5 2. ] +- [2.2e-14 1.0e+00], 7 evaluations)"
     assert "not converged: why" in repr(Integral(1.5, 2e-1, 100, False, "why"))
     assert float(Integral(1.5, 2e-14, 100)) == 1.5
 
@@ -553,3 +555,14 @@ def test_the_rounding_of_points_is_looked_at_on_either_side_of_them():
     expectation(f, Gaussian(10.0, 1.0))
     pairs = [(a, b) for a, b in itertools.pairwise(seen) if len(a) == len(b)]
     assert any(0 < np.abs(a - b).max() <= 4 * np.spacing(10.0) for a, b in pairs)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e9])
+def test_the_unit_of_the_integrand_decides_nothing(unit):
+    """A kink is subdivided whatever it is measured in: value and error scale, to the rounding of a unit that is no power of two."""
+    kink = lambda x: np.abs(x[:, 0] - 0.3)
+    one, other = (
+        expectation(lambda x, c=c: c * kink(x), Gaussian(0.0, 1.0), rtol=1e-7, budget=1 << 9) for c in (1.0, unit)
+    )
+    assert one.converged and other.converged and one.note == other.note
+    assert abs(other.value / unit - one.value) <= one.error and other.error / unit == pytest.approx(one.error, rel=0.1)

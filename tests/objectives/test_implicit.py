@@ -190,3 +190,13 @@ def test_with_weight_one_generalised_is_implicit(cls):
     one, two = generalised(model, x, np.ones_like, np.zeros_like), implicit(model, x)
     np.testing.assert_allclose(one.per_sample, two.per_sample, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(one.gradient, two.gradient, rtol=1e-10, atol=1e-12)
+
+
+def test_the_first_negative_weight_is_named_by_row_and_column():
+    model, x, h = ScoreMLP.init(3, (4,), rng=0), np.arange(6.0).reshape(2, 3), np.ones((2, 3))
+    h[1, 2] = -0.5
+    with pytest.raises(ValueError, match=r"h\[1, 2\] is -0.5 at x\[1, 2\] = 5.0.*first bad row: 1"):
+        generalised(model, x, h, 0 * h)
+    h[0, 1] = -2.0
+    with pytest.raises(ValueError, match=r"h\[0, 1\] is -2.0 at x\[0, 1\] = 1.0"):
+        generalised(model, x, h, 0 * h)

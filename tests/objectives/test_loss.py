@@ -338,3 +338,46 @@ def test_a_row_of_the_registry_says_what_its_loss_must_be_handed(name):
     row = OBJECTIVES[name]
     asked = [p for p in inspect.signature(row.function).parameters.values() if p.default is p.empty]
     assert len(asked) == 2 + row.first + len(row.numbers) and row.first <= len(row.takes)  # beside the model and x
+
+
+def test_a_value_alone_visits_no_parameter(monkeypatch):
+    """With gradient=False every objective sweeps without a gradient until one is read; otherwise value and gradient are one visit."""
+    from numpyscore.networks.base import MLP
+
+    real, asked = MLP.sweep, []
+    monkeypatch.setattr(
+        MLP, "sweep", lambda *a, gradient=False, **k: (asked.append(gradient), real(*a, gradient=gradient, **k))[1]
+    )
+    net, x = EnergyMLP.init(2, (4,), rng=0), np.ones((3, 2))
+    level = EnergyMLP.init(2, (4,), conditional=True, confinement=1.0, rng=0)
+    makers = {
+        "explicit": lambda g: explicit(net, x, 0 * x, gradient=g),
+        "implicit": lambda g: implicit(net, x, gradient=g),
+        "generalised": lambda g: generalised(net, x, x, 0 * x + 1, gradient=g),
+        "denoising": lambda g: denoising(net, x, 0.5, rng=0, gradient=g),
+        "multilevel": lambda g: multilevel_denoising(level, x, [1.0, 0.5], rng=0, gradient=g),
+        "sliced": lambda g: sliced(net, x, rng=0, gradient=g),
+        "differences": lambda g: finite_difference_sliced(net, x, 1e-2, rng=0, gradient=g),
+    }
+    for name, make in makers.items():
+        for wanted in (False, True):
+            asked.clear()
+            loss = make(wanted)
+            assert np.isfinite(loss.value) and set(asked) == {wanted}, name
+            asked.clear()
+            assert np.isfinite(loss.gradient).all() and set(asked) == (set() if wanted else {True}), name
+
+
+def test_a_kink_is_refused_by_name_when_a_loss_with_second_derivatives_is_made():
+    """relu has none; what asks for the score alone takes it, by a network whose output is the score."""
+    net, x = ScoreMLP.init(2, (4,), "relu", rng=0), np.ones((3, 2))
+    makers = {
+        "implicit": lambda: implicit(net, x),
+        "generalised": lambda: generalised(net, x, x, x),
+        "regularised": lambda: regularised(net, x, 0.3),
+        "sliced": lambda: sliced(net, x, rng=0),
+    }
+    for name, make in makers.items():
+        with pytest.raises(ValueError, match=f"^{name}.*not twice differentiable"):
+            make()
+    assert np.isfinite(explicit(net, x, 0 * x).value) and np.isfinite(denoising(net, x, 0.5, rng=0).gradient).all()

@@ -121,3 +121,34 @@ def test_a_model_of_ones_own_needs_a_score_that_takes_sigma_and_no_word_about_it
 def test_one_chain_has_no_spread_to_tell_an_error_from():
     with pytest.raises(ValueError, match=r"annealed_importance_sampling: n_chains is 1, expected .* 2"):
         annealed_importance_sampling(unnormalised(Gaussian(0.0, 1.0), 0.0), Gaussian(0.0, 1.0), n_chains=1)
+
+
+def test_the_error_is_that_of_a_mean_of_independent_weights(monkeypatch):
+    """log of a mean: its standard error is that of the mean over the mean, with n - 1 in the variance; effective chains are (sum w)^2 / sum w^2."""
+    from numpyscore.sampling.annealing import _Way
+
+    w = np.array([1.0, 2.0, 6.0])
+    monkeypatch.setattr(_Way, "lead", lambda self, n, steps: (None, 700 + np.log(w), None))
+    target = unnormalised(Gaussian(0.0, 1.0), 0.0)
+    found = annealed_importance_sampling(target, Gaussian(0.0, 1.0), n_chains=3, n_levels=2, rng=0)
+    assert found.value == pytest.approx(700 + math.log(3))
+    assert found.error == pytest.approx(stats.sem(w) / 3) and found.effective == pytest.approx(81 / 41)
+
+
+def test_the_first_step_is_that_of_the_narrowest_coordinate(monkeypatch):
+    """The least variance of the starts over d^(1/3), whichever coordinate it is; then it is tuned."""
+    from numpyscore.sampling import annealing
+
+    first = []
+
+    def move(self, state, beta, step):
+        first.append(step)
+        return state, np.full(len(state.x), annealing.RATE)
+
+    monkeypatch.setattr(annealing._Way, "move", move)
+    variance = np.array([4.0, 0.25, 1.0, 9.0, 2.0, 3.0, 7.0, 5.0])
+    start = Gaussian(np.zeros(8), np.diag(variance))
+    way = annealing._Way("test", unnormalised(start, 0.0), start, None, 5, 1, 0)
+    steps = way.tuned()
+    assert len(steps) == len(way.betas) - 1 and np.ptp(first) == 0
+    assert first[0] == pytest.approx(0.25 / 2, rel=5 * math.sqrt(2 / annealing.PILOT))  # the variance of a hundred

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from numpyscore.densities import Gaussian
 from numpyscore.learning.columns import Grid
 from numpyscore.learning.units import Units, save_fitted
 from numpyscore.networks.models import EnergyMLP, ScoreMLP
+from numpyscore.sampling import draw as sampling_draw
 from numpyscore.sampling.draw import METHODS, draw
 from numpyscore.sampling.targets import Ladder
 
@@ -401,3 +403,27 @@ def test_negative_bits_are_explained(capsys, tmp_path):
         save_fitted(tmp_path / "net.npz", gaussian(False), Units(("a", "b"), np.zeros(2), np.full(2, scale), 0.1))
         code, out, _ = call(capsys, "evaluate", tmp_path / "net.npz", tmp_path / "rows.csv")
         assert code == 0 and ("a density may exceed 1" in out) == said
+
+
+@pytest.mark.parametrize(
+    "method, function",
+    [
+        ("reverse", "reverse_diffusion"),
+        ("predictor-corrector", "predictor_corrector"),
+        ("annealed", "annealed_langevin"),
+    ],
+)
+def test_chains_start_as_wide_as_the_largest_level_and_come_down_to_the_least(method, function, monkeypatch):
+    seen = {}
+
+    def stand_in(model, x, sigmas, *rest, **options):
+        seen.update(x=x, sigmas=sigmas, rest=rest)
+        return SimpleNamespace(samples=x)
+
+    monkeypatch.setattr(sampling_draw, function, stand_in)
+    draw(gaussian(True), 400, method=method, sigmas=LEVELS, rng=0)
+    assert_standard(seen["x"] / LEVELS[0], 1.0)
+    assert (seen["sigmas"][0], seen["sigmas"][-1]) == pytest.approx((20.0, 0.2)) and np.all(np.diff(seen["sigmas"]) < 0)
+    if method != "annealed":
+        draw(gaussian(True), 4, method=method, sigmas=LEVELS, n_steps=7, rng=0)
+        assert len(seen["sigmas"]) == 7

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from oracles import defaults
 from scipy import stats
 
 from numpyscore.densities import Gaussian, GaussianMixture
@@ -268,3 +269,39 @@ def test_rows_far_out_have_the_digits_of_the_others():
     assert np.all(np.abs(log_p - exact) <= 2e-10 + 1e-12 * np.abs(exact))
     coarse = log_likelihood(two.perturbed, x, sigma_min=0.1, sigma_max=20.0, prior=two.perturbed(20.0), rtol=1e-4)
     assert np.all(np.abs(coarse - exact) <= 1e-2)  # it was off by 60 nats
+
+
+@pytest.mark.parametrize("sigma", [0.01, 0.7, 30.0])
+def test_the_bound_of_the_residual_holds_where_rounding_rules(sigma):
+    """Differences over sigma / 256 of numbers of size |s| / sigma; and the level itself is not one, where sigma^2 and sigma^3 agree."""
+    p = GaussianMixture([0.3, 0.7], [[-1.0, 0.0], [1.0, 0.5]], 1e-4)
+    x = p.perturbed(sigma).sample(20, rng=0)
+    found = fokker_planck_residual(p.perturbed, x, sigma)
+    assert np.all(np.abs(found.residual) <= found.error)
+    size = np.abs(p.perturbed(sigma).score(x)).max() / sigma**2 + 1
+    assert found.error.max() < 1e-9 * size
+    h = 1e-4 * sigma**2
+    slope = (p.perturbed(math.sqrt(sigma**2 + h)).score(x) - p.perturbed(math.sqrt(sigma**2 - h)).score(x)) / (2 * h)
+    np.testing.assert_allclose(found.change, slope, rtol=1e-5, atol=1e-6 * np.abs(slope).max())
+
+
+def test_levels_that_are_one_and_the_same_are_no_range():
+    with pytest.raises(ValueError, match="sigma_min < sigma_max"):
+        log_likelihood(DENSITIES["mixture"].perturbed, np.zeros((1, 2)), sigma_min=1.0, sigma_max=1.0)
+
+
+def test_what_is_left_out_of_the_samplers():
+    from numpyscore.sampling import annealing, diagnostics, flow, langevin, normaliser
+
+    steps = {"n_steps": 1}
+    table = {
+        flow.transport: {"volume": True, "rtol": 1e-10}, flow.log_likelihood: {"rtol": 1e-10}, flow.sample_flow: {"rtol": 1e-6},
+        flow.bits_per_dimension: {"scale": 1}, normaliser.log_normaliser: {"rtol": 1e-12},
+        annealing.annealed_importance_sampling: {"n_chains": 1000, "n_levels": 200} | steps,
+        annealing.tempered_langevin: {"n_levels": 100} | steps,
+        langevin.langevin: {"adjusted": False}, langevin.reverse_diffusion: {"denoise": True},
+        langevin.predictor_corrector: {"n_corrector": 1, "snr": 0.16, "denoise": True},
+        diagnostics.split_r_hat: {"ranked": True}, diagnostics.stein_kernel: {"kernel": "imq", "bandwidth": 1},
+        diagnostics.energy_distance: {"n_permutations": 0},
+    }  # fmt: skip
+    assert {function: defaults(function) for function in table} == table

@@ -8,7 +8,7 @@ import pytest
 
 from numpyscore.densities import Gaussian, HalfNormal, Logistic
 from numpyscore.networks.models import EnergyMLP
-from numpyscore.sampling.normaliser import log_normaliser
+from numpyscore.sampling.normaliser import _descend, _least, confinement, log_normaliser, reference
 
 
 def unnormalised(density, log_z):
@@ -64,3 +64,23 @@ def test_a_finite_normaliser_is_finite_however_deep_the_energy_is_where_no_draw_
     unconfined = EnergyMLP.init(1, (8,), "silu", rng=0)  # control: energies that fall without end have none
     none = log_normaliser(unconfined.with_theta(20 * unconfined.theta), Gaussian(0.0, 1.0))
     assert none.value == np.inf or none.error > 1  # relative to Z: nothing is claimed
+
+
+def test_the_confinement_of_a_level_and_the_gaussian_it_makes():
+    """lambda |x|^2 / (2 (1 + sigma^2)): curvature lambda / 10 at sigma = 3, and the variance 10 / lambda."""
+    net = EnergyMLP.init(2, (4,), confinement=2.0, conditional=True, rng=0)
+    assert confinement(net) == 2 and confinement(net, 3.0) == pytest.approx(0.2)
+    assert reference(net, 3.0).logpdf([[0.0, 0.0]]) == pytest.approx(Gaussian(np.zeros(2), 5.0).logpdf([[0.0, 0.0]]))
+    assert confinement(SimpleNamespace(), 3.0) == 0
+
+
+def test_the_way_down_ends_at_the_minimum_or_stays():
+    """Without a score it stays; a row of equal energy is no progress."""
+    bowl = SimpleNamespace(energy=lambda x: np.sum((x - 3) ** 2, 1) / 2, score=lambda x: 3 - x)
+    at, energy = _descend(bowl, np.zeros(2), 9.0)
+    np.testing.assert_allclose(at, [3, 3], atol=1e-6)
+    assert energy < 1e-10
+    assert _descend(SimpleNamespace(energy=bowl.energy), np.zeros(2), 9.0)[1] == 9.0
+    assert _descend(bowl, np.full(2, 3.0), -1.0)[1] == -1.0  # told to be lower than all it finds
+    x, least = _least(np.array([[5.0], [7.0], [6.0]]), np.array([2.0, 1.0, 3.0]))
+    assert x == 7 and least == 1.0

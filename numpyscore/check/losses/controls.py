@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..report import FAIL, INCONCLUSIVE
-from .identify import Answers, Probe, identify, random_probe
+from .identify import WIDE, Answers, Probe, identify, random_probe
 from .names import LINEAR, Naming
 from .trials import Trial, as_asked
 
@@ -46,7 +46,10 @@ def bent(caller, kind, setting, rng, floor=0.0):
 def again(caller, kind, setting, rng):
     """The `Naming` of a loss that says something else when the same is asked again; None if it says the same."""
     probe, other = random_probe(kind, setting.d, rng), random_probe(kind, setting.d, rng)
-    first, _, last = caller.values([probe, other, probe], setting)
+    between = (
+        setting if caller.kind == "jax" else setting._replace(seed=setting.seed + 1)
+    )  # jax keeps nothing, and compiles anew
+    ((first,), _, (last,)) = (caller.values([p], s) for p, s in ((probe, setting), (other, between), (probe, setting)))
     if not np.isfinite(first + last) or abs(first - last) <= 1e3 * caller.eps * max(abs(first), abs(last)):
         return None
     steps = np.diff(caller.values([probe] * 10, setting))
@@ -103,9 +106,11 @@ def unexplained(caller, kind, table, right, left, rng):
     for rule in LEFT:
         if (named := rule(caller, kind, table, right, left, rng)) is not None:
             return named, 1
+    smaller = "; with a smaller shape=, such as (1, 2, 4), products of different entries are looked at as well"
     text = (
         f"unknown term: no combination of the terms known here is your loss; the {LINEAR[caller.objective]} and the square leave "
         f"{left:.2g} of it unexplained. It is not quadratic in the score, or is taken at other points, or mixes the samples"
+        f"{smaller if table.trial.points.shape[1] > WIDE else ''}"
     )
     return _power(caller, kind, table, right, left, rng) or Naming(FAIL, text, f"off by {left:.2g}"), 0
 

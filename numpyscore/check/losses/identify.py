@@ -23,7 +23,7 @@ from ...common.arrays import concrete, framework
 UNITS = 512.0  # eps of the terms' absolute sum: what summing them in another order may change, with room
 NEAR = 1e-5  # of its terms: what single precision in a part, finite differences of its own, or an epsilon may leave
 SPARE = 8  # equations beyond the unknowns
-LARGEST = 3000  # unknowns with Jacobians; more take minutes
+WIDE, MANY = 8, 1500  # dimensions, and unknowns, from which on entries are first looked at one by one
 RIDGES = 60
 
 
@@ -279,7 +279,7 @@ class Found(NamedTuple):
     def doubts(self):
         """(M,), standard error of what was found at each point, where scores are multiplied within a point alone."""
         M, d = self.b.shape
-        squares = M * d * (d + 1) // 2
+        squares = len(self.fit.doubt) - M * d
         parts = self.fit.doubt[:squares].reshape(M, -1), self.fit.doubt[squares : squares + M * d].reshape(M, d)
         return np.maximum(*(part.max(1) for part in parts))
 
@@ -290,8 +290,10 @@ class Found(NamedTuple):
         return float((A * (1 - np.eye(len(A)))[:, None, :, None]).max() / max(A.max(), 1e-300))
 
 
-def entries_of(kind, d):
-    """The Jacobians (w, d, d) whose sum is any Jacobian: one entry is 1; of an energy both entries that are equal are 1/2."""
+def entries_of(kind, d, diagonal=False):
+    """The Jacobians (w, d, d) whose sum is any Jacobian, or any diagonal one: one entry is 1; of an energy both entries that are equal are 1/2."""
+    if diagonal:
+        return np.eye(d)[:, None] * np.eye(d)
     basis = np.eye(d * d).reshape(d * d, d, d)
     if kind == "score":
         return basis
@@ -299,60 +301,70 @@ def entries_of(kind, d):
     return (basis[i * d + j] + basis[j * d + i]) / 2
 
 
-def _dual(basis):
-    """The directions (w, d, d) that a Jacobian is multiplied with for its coordinates in `entries_of`."""
-    return basis / np.einsum("wij,wij->w", basis, basis)[:, None, None]
-
-
 def identify(answers, groups=None, jacobian=True, quadratic=("S",), beside=None):
     """The `Found` arrays of a loss; answers are multiplied within each of `groups` (index arrays of points), by default each point alone.
+
+    In many dimensions the squares of single entries and the diagonal of the Jacobian, which are few, are tried first; nothing else is where
+    all products would be more than `MANY` unknowns.
 
     quadratic : which answers are multiplied, of scores "S", Jacobians "J", energies "E"
     beside : (P,), values of one more term of the loss
     """
     M, d = answers.trial.points.shape
-    groups = [np.array([p]) for p in range(M)] if groups is None else groups
     once = list(dict.fromkeys(["S", *["J"] * jacobian, *quadratic]))
-    width = {"S": d, "J": d * (d + 1) // 2 if answers.kind == "energy" else d * d, "E": 1}
+    groups = [np.array([p]) for p in range(M)] if groups is None else groups
+    width = {"S": d, "J": d * d if answers.kind == "score" else d * (d + 1) // 2, "E": 1}
+    sizes = [len(g) * sum(width[q] for q in quadratic) for g in groups]
+    unknowns = sum(size * (size + 1) // 2 for size in sizes) + M * sum(width[q] for q in once)
+    if d > WIDE:
+        found = _identified(answers, groups, once, quadratic, beside, True)
+        if found.fit.near or unknowns > MANY:
+            return found
+    return _identified(answers, groups, once, quadratic, beside, False)
+
+
+def _identified(answers, groups, once, quadratic, beside, alone):
+    """The `Found` arrays; `alone` if each answer is multiplied with itself alone."""
+    M, d = answers.trial.points.shape
+    basis = entries_of(answers.kind, d, alone)
+    width = {"S": d, "J": len(basis), "E": 1}
     step = sum(width[q] for q in quadratic)
-    unknowns = sum(len(g) * step * (len(g) * step + 1) // 2 for g in groups) + M * sum(width[q] for q in once)
-    if jacobian and unknowns > LARGEST:  # images: nothing is known of them
-        return _arrays(Fit(np.zeros(0), np.zeros(0), np.inf, False), (), (), (), (), width, (M, d), np.zeros((0, d, d)))
-    pairs = [np.triu_indices(len(g) * step) for g in groups]
+    pairs = [(np.arange(size),) * 2 if alone else np.triu_indices(size) for size in (len(g) * step for g in groups)]
     if beside is None:
-        answers.grow(unknowns + 2 + SPARE)
-    dual = _dual(entries_of(answers.kind, d)) if jacobian else np.zeros((0, d, d))
-    tables = {"S": answers.S}
-    if "J" in once:
-        tables["J"] = np.einsum("pmij,wij->pmw", answers.J, dual)
-    if "E" in once:
-        tables["E"] = answers.E[..., None]
+        answers.grow(sum(len(i) for i, _ in pairs) + M * sum(width[q] for q in once) + 2 + SPARE)
+    dual = basis / np.einsum("wij,wij->w", basis, basis)[:, None, None]
+    of = {
+        "S": lambda: answers.S,
+        "J": lambda: np.einsum("pmij,wij->pmw", answers.J, dual),
+        "E": lambda: answers.E[..., None],
+    }
+    tables = {q: of[q]() for q in once}
     P, columns, all_z = len(answers.values), [], np.concatenate([tables[q] for q in quadratic], axis=-1)
     for g, (i, j) in zip(groups, pairs, strict=True):
         z = all_z[:, g].reshape(P, -1)
         columns.append(z[:, i] * z[:, j] * np.where(i == j, 0.5, 1.0))
     columns += [tables[q].reshape(P, -1) for q in once] + ([] if beside is None else [beside[:, None]])
     fit = solve(np.concatenate(columns, axis=1), answers.values, answers.caller.eps)
-    return _arrays(fit, groups, pairs, once, quadratic, width, (M, d), dual)
-
-
-def _arrays(fit, groups, pairs, once, quadratic, width, shape, dual):
-    """The `Found` of a fit: its coefficients, first of products, then of single answers, put where they belong."""
-    (M, d), c, at = shape, fit.coefficients, 0
-    ends = np.cumsum([0, *(width[q] for q in quadratic)])
-    Q = np.zeros((M * ends[-1], M * ends[-1]))
+    c, at = fit.coefficients, 0
+    Q = np.zeros((M * step, M * step))  # of all products
     for g, (i, j) in zip(groups, pairs, strict=True):
-        k = (g[:, None] * ends[-1] + np.arange(ends[-1])).ravel()
+        k = (g[:, None] * step + np.arange(step)).ravel()
         Q[k[i], k[j]] = Q[k[j], k[i]] = c[at : at + len(i)]
         at += len(i)
-    blocks = {"S": np.zeros((M, d, M, d)), "J": np.zeros((M, 1, M, 1)), "E": np.zeros((M, 1, M, 1))}
-    for q, a, b in zip(quadratic, ends[:-1], ends[1:], strict=True):
-        blocks[q] = Q.reshape(M, ends[-1], M, ends[-1])[:, a:b, :, a:b]
-    single = {"S": np.zeros((M, d)), "J": np.zeros((M, 0)), "E": np.zeros((M, 1))}
+    single = {}
     for q in once:
         single[q] = c[at : at + M * width[q]].reshape(M, -1)
         at += M * width[q]
-    C = np.einsum("mw,wij->mij", single["J"], dual)
-    D, F = np.einsum("iaib->iab", blocks["J"]), blocks["E"][:, 0, :, 0]
-    doubt = float(fit.doubt.max(initial=0.0) / max(np.abs(c).max(initial=0.0), 1e-300))
-    return Found(blocks["S"], single["S"], C, D, single["E"][:, 0], F, fit, doubt)
+    return _arrays(fit, Q.reshape(M, step, M, step), single, quadratic, width, dual)
+
+
+def _arrays(fit, Q, single, quadratic, width, dual):
+    """The `Found` of the coefficients Q (M, z, M, z) of all products, and those of single answers."""
+    M = len(Q)
+    ends = np.cumsum([0, *(width[q] for q in quadratic)])
+    at = {q: slice(a, b) for q, a, b in zip(quadratic, ends[:-1], ends[1:], strict=True)}
+    block = lambda q: Q[:, at[q], :, at[q]] if q in at else np.zeros((M, width[q], M, width[q]))
+    A, F, e = block("S"), block("E")[:, 0, :, 0], single.get("E", np.zeros((M, 1)))[:, 0]
+    D, C = np.einsum("iaib->iab", block("J")), np.einsum("mw,wij->mij", single.get("J", np.zeros((M, len(dual)))), dual)
+    doubt = float(fit.doubt.max(initial=0.0) / max(np.abs(fit.coefficients).max(initial=0.0), 1e-300))
+    return Found(A, single["S"], C, D, e, F, fit, doubt)

@@ -6,8 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...objectives import OBJECTIVES
-from ..numbers import PLAIN, close, law, product, said
-from ..report import FAIL, PASS
+from ..report import FAIL, PASS, PLAIN, close, law, product, said
 
 LINEAR = {name: row.linear for name, row in OBJECTIVES.items()}  # what the linear term of each objective is called
 SQUARE = "square of the score"

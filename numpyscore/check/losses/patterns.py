@@ -11,7 +11,7 @@ import numpy as np
 from ...objectives import OBJECTIVES
 from ..fields import Field, read
 from ..report import FAIL, PASS, Explanation, diagnosis_of, ranked, tied
-from .identify import NEAR, Answers, entries_of, identify
+from .identify import NEAR, WIDE, Answers, entries_of, identify
 from .names import LINEAR, REGULARISER, SHORT, SLOPE, SQUARE, WEIGHTED, Naming, missing
 from .trials import Trial
 
@@ -365,6 +365,8 @@ RUNGS = (
 def named_by_arrays(caller, kind, table, q, rng):
     """The `Naming` of a loss that is quadratic in what fn says, by its arrays in one trial; None if it is not, or if they are all right."""
     for together, products in RUNGS:
+        if "J" in products and q.x.shape[1] > 5:  # thousands of unknowns
+            continue
         groups = [np.arange(len(q.x))] if together else None
         found = identify(table, groups, quadratic=[p for p in products if p != "E" or kind == "energy"])
         if found.fit.exact or found.fit.residual < NEAR / 100:
@@ -379,8 +381,10 @@ def named_by_arrays(caller, kind, table, q, rng):
 
 
 def named_by_one_more(caller, kind, table, q, jacobian=True, noise=None):
-    """The FAIL of a loss that is quadratic but for one term of the list, by the fewest others beside it; None if there is none."""
-    found = []
+    """The FAIL of a loss that is quadratic but for one term of the list, by the fewest others beside it; None if there is none, or in many dimensions."""
+    found: list = []
+    if table.trial.points.shape[1] > WIDE:
+        return None
     for words, values in not_quadratic(table, q, noise).items():
         if not np.all(np.isfinite(values)) or np.ptp(values) == 0:
             continue
