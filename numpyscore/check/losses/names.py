@@ -139,11 +139,8 @@ def name_parts(objective, parts, levels, rtol):
     alike = {b: [a for a in F if beside(a, b).one] for b in F}
     whole = min(F, key=lambda b: (-len(alike[b]), F[b].cost))
     K, off = F[whole], [a for a in F if a not in alike[whole]]
-    pattern = (
-        "loss = "
-        + " + ".join(f"{f.text} x [{name}]" for name, f in F.items())
-        + " + constant (right: one factor for all)"
-    )
+    same = f"right: the same factor for {'both' if len(parts) == 2 else 'all'}"
+    pattern = "loss = " + " + ".join(f"{f.text} x [{name}]" for name, f in F.items()) + f" + constant ({same})"
     if not gone and not off:
         if K.c < 0:
             text = f"sign of the loss: your loss is {K.text} times the reference; minimising it drives the score away from the data"

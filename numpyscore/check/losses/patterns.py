@@ -56,6 +56,7 @@ def vectors(q):
     if q.h is not None:
         rows += [
             (q.h, "sum h_i s_i: the weight in place of its derivative"),
+            (q.h * q.h_prime, "the sum of h h' s, from the derivative of h^2 in place of h'"),
             (q.h_prime * q.x, "sum h_i' x_i s_i: the derivative times x"),
             (q.h_prime / q.h, "sum h_i'/h_i s_i: the derivative of the weight's logarithm"),
         ]
@@ -193,7 +194,7 @@ def _other_entries(C, tol):
 
 OTHERWISE = {
     "A": _other_square,
-    "b": lambda b, _: f"a term linear in the score, b = {few(b[0])} in the first row",
+    "b": lambda b, _: f"a term linear in the score with other weights, b = {few(b[0])} in the first row",
     "C": _other_entries,
     "D": lambda *_: "products of entries of the Jacobian",
 }
