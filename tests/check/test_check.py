@@ -14,7 +14,7 @@ from numpyscore import (
     check_trace,
 )
 from numpyscore.check.gallery import CASES, RIGHT, recognised
-from numpyscore.check.losses.probes import Asked, Probe
+from numpyscore.check.losses.identify import Asked, Probe
 from numpyscore.check.report import law, readings, said
 
 ACTIVATIONS = ("softplus", "tanh", "silu", "sigmoid", "sin")

@@ -3,9 +3,8 @@
 import numpy as np
 
 from ..report import FAIL, INCONCLUSIVE
-from .identify import WIDE, Answers, identify
+from .identify import WIDE, Answers, Probe, identify, random_probe
 from .names import LINEAR, Naming
-from .probes import Probe, random_probe
 from .trials import Trial, as_asked
 
 BEND = 1e-9  # of the range of the loss: what its own differences leave

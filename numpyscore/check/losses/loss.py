@@ -17,11 +17,11 @@ from ...objectives import OBJECTIVES
 from ..report import FAIL, INCONCLUSIVE, PASS, CheckReport
 from . import controls
 from .denoising import PARAMETRISATIONS
+from .identify import random_probe
 from .names import COARSEST, Naming
 from .noise import denoised
 from .observe import LossCaller, Setting
 from .plain import of_terms
-from .probes import random_probe
 
 ALIASES = {alias: name for name, row in OBJECTIVES.items() for alias in row.aliases}
 SIZES = (

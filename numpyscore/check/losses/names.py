@@ -134,9 +134,8 @@ def name_parts(objective, parts, levels, rtol):
     largest = np.max(np.abs(list(parts.values())), axis=0)
     gone = [name for name, c in parts.items() if np.all(np.abs(c) <= max(rtol, 1e-9) * largest)]
     F = {name: factor(c, levels, rtol) for name, c in parts.items() if name not in gone}
-    beside = lambda a, b: (
-        factor(parts[a] / parts[b], levels, rtol) if np.all(parts[b]) else Factor(np.nan, {}, "", False)
-    )
+    never = Factor(np.nan, {}, "", False)
+    beside = lambda a, b: factor(parts[a] / parts[b], levels, rtol) if np.all(parts[b]) else never
     alike = {b: [a for a in F if beside(a, b).one] for b in F}
     whole = min(F, key=lambda b: (-len(alike[b]), F[b].cost))
     K, off = F[whole], [a for a in F if a not in alike[whole]]
@@ -178,10 +177,8 @@ def _off(objective, term, F, rest):
     if number and c == "1/2":
         return f"{short} halved: the {term} is half of what it should be beside the {rest}"
     if number and c == "2":
-        half = (
-            "; its 1/2 is missing" if term == SQUARE else "; or the square has a 1/2 too many" if rest != "rest" else ""
-        )
-        return f"{short} doubled: the {term} is twice what it should be beside the {rest}{half}"
+        half = "; its 1/2 is missing" if term == SQUARE else "; or the square has a 1/2 too many"
+        return f"{short} doubled: the {term} is twice what it should be beside the {rest}{half * (rest != 'rest' or term == SQUARE)}"
     why = OFF.get(powers if F.known else (), "")
     sign = ", with the wrong sign" if F.c < 0 else ""
     if objective == "sliced" and F.known and powers == (("d", -1),):

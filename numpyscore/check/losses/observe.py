@@ -10,7 +10,7 @@ import numpy as np
 from ...common.arrays import derivative_in, dtype_name, framework, model_with_parameter, source, to_numpy, wrapper
 from ...objectives import OBJECTIVES
 from .hearing import Draw, Heard, generator, generators_of, listening, repeating
-from .probes import Asked
+from .identify import Asked
 
 NOISE = ("noise", "eps", "epsilon", "z", "x0", "x_0")
 NAMES = {  # what a parameter of a loss is called -> what it is given

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...objectives import OBJECTIVES
 from ..fields import Field, read
 from ..report import FAIL, PASS, Explanation, diagnosis_of, ranked, tied
 from .identify import NEAR, WIDE, Answers, entries_of, identify
@@ -117,6 +118,24 @@ def not_quadratic(answers, q, noise=None):
 # ------------------------------------------------------------------------------- from arrays to words
 
 
+def right_parts(objective, answers, q):
+    """The terms of the reference by name, the square first, each for all probes (P,)."""
+    parts: dict[str, list[float]] = {}
+    for probe in answers.probes:
+        s = probe.score(q.at)
+        _, linear, square = OBJECTIVES[objective].right(q._replace(probe=probe), s)
+        here = {SQUARE: square, LINEAR[objective]: linear}
+        if objective == "generalised":
+            slope = np.sum(q.h_prime * s, axis=-1)
+            here = {SQUARE: square, WEIGHTED: linear - slope, SLOPE: slope}
+        elif objective == "regularised":
+            half = 0.5 * np.sum(s**2, axis=-1)
+            here = {SQUARE: half, LINEAR[objective]: linear, REGULARISER: square - half}
+        for name, value in here.items():
+            parts.setdefault(name, []).append(float(np.mean(value)))
+    return {name: np.array(values) for name, values in parts.items()}
+
+
 class Part(NamedTuple):
     """One term of a loss: what should stand there, what does ("" for nothing), whether that is right, and how many times in each row."""
 
@@ -194,7 +213,7 @@ def _should_be(caller, kind, found, q):
     if objective != "sliced":
         return {"A": (SQUARE, [e]), "C": (LINEAR[objective], [e])}
     along = [found.C] if q.v is None else [np.einsum("mni,mnj->nij", q.v, q.v)]
-    drawn = [] if "v" in caller.takes else [found.C]  # of what it drew, only `directions.hidden` can tell
+    drawn = [] if "v" in caller.takes else [found.C]  # of what it drew, only `plain._hidden` can tell
     return {"A": (SQUARE, [e, *along, *drawn]), "C": (LINEAR[objective], drawn or along)}
 
 
@@ -346,6 +365,8 @@ RUNGS = (
 def named_by_arrays(caller, kind, table, q, rng):
     """The `Naming` of a loss that is quadratic in what fn says, by its arrays in one trial; None if it is not, or if they are all right."""
     for together, products in RUNGS:
+        if "J" in products and q.x.shape[1] > 5:  # thousands of unknowns
+            continue
         groups = [np.arange(len(q.x))] if together else None
         found = identify(table, groups, quadratic=[p for p in products if p != "E" or kind == "energy"])
         if found.fit.exact or found.fit.residual < NEAR / 100:
@@ -368,8 +389,7 @@ def named_by_one_more(caller, kind, table, q, jacobian=True, noise=None):
         if not np.all(np.isfinite(values)) or np.ptp(values) == 0:
             continue
         one = identify(table, jacobian=jacobian, beside=values)
-        times = one.fit.coefficients[-1]
-        if one.fit.exact and abs(times) * np.ptp(values) > SMALL * np.ptp(table.values):
+        if one.fit.exact and abs(times := one.fit.coefficients[-1]) * np.ptp(values) > SMALL * np.ptp(table.values):
             parts, extras = parts_of(caller, kind, one, q)
             key, text = sentence(caller.objective, parts, [words, *extras]).split(": ", 1)
             pattern = {"pattern": f"{times:.6g} times {words}, beside {in_numbers(one)}"}

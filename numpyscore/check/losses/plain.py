@@ -1,6 +1,7 @@
 r"""Losses whose points are the data: explicit, implicit, generalised, regularised, sliced, and with finite differences.
 
 First the terms of the reference, each with a factor of its own, in every trial; what they do not explain is read by its arrays A, b, C (`patterns`).
+Of directions that were not heard C = v v^T is known row by row, and at n equal rows the mean of it, K I up to 1/sqrt(n) if they are isotropic.
 """
 
 from typing import Any, NamedTuple
@@ -9,22 +10,10 @@ import numpy as np
 
 from ...objectives import OBJECTIVES
 from ..report import FAIL, INCONCLUSIVE, PASS
-from . import controls, directions, patterns
-from .identify import Answers, identify, solve
-from .names import (
-    COARSEST,
-    LINEAR,
-    REGULARISER,
-    SLOPE,
-    SQUARE,
-    WEIGHTED,
-    Naming,
-    conversion,
-    factor,
-    levels_of,
-    name_parts,
-)
-from .trials import as_asked, plain
+from . import controls, patterns
+from .identify import Answers, identify, random_probe, solve
+from .names import COARSEST, LINEAR, SQUARE, Naming, conversion, factor, levels_of, name_parts
+from .trials import Trial, as_asked, plain
 
 CALLS = 14  # probes in a trial, where a few coefficients are wanted
 SIGMAS = 5.0
@@ -57,24 +46,6 @@ def observation(caller, trial):
     return Observation(None, x, x[None], target=target, step=caller.known["step"], numbers=caller.numbers, **weights)
 
 
-def right_parts(objective, answers, q):
-    """The terms of the reference by name, the square first, each for all probes (P,)."""
-    parts: dict[str, list[float]] = {}
-    for probe in answers.probes:
-        s = probe.score(q.at)
-        _, linear, square = OBJECTIVES[objective].right(q._replace(probe=probe), s)
-        here = {SQUARE: square, LINEAR[objective]: linear}
-        if objective == "generalised":
-            slope = np.sum(q.h_prime * s, axis=-1)
-            here = {SQUARE: square, WEIGHTED: linear - slope, SLOPE: slope}
-        elif objective == "regularised":
-            half = 0.5 * np.sum(s**2, axis=-1)
-            here = {SQUARE: half, LINEAR[objective]: linear, REGULARISER: square - half}
-        for name, value in here.items():
-            parts.setdefault(name, []).append(float(np.mean(value)))
-    return {name: np.array(values) for name, values in parts.items()}
-
-
 class Right(NamedTuple):
     """A loss as a sum of the terms of the reference in one of its forms: their factors (G,) in each trial, and what they leave."""
 
@@ -94,21 +65,28 @@ class Right(NamedTuple):
         return max(f.residual for f in self.fits)
 
 
-def as_it_should_be(objective, tables, seen, floors):
+def _floor(caller, table):
+    """Round-off of an energy over the square of the user's step; 0 where there are no differences."""
+    if caller.objective != "finite_difference_sliced":
+        return 0.0
+    size = max(np.abs(p.energy(table.trial.setting.x)).max() for p in table.probes)
+    return 256 * caller.eps * size / caller.known["step"] ** 2
+
+
+def as_it_should_be(caller, tables, seen):
     """The `Right` of the first right form that explains all trials, else of that which leaves least."""
-    best = None
+    objective, best, floors = caller.objective, None, [_floor(caller, t) for t in tables]
     for form in OBJECTIVES[objective].forms:
         if form.get("energies") and tables[0].kind != "energy":
             continue
         here = [q._replace(**form) for q in seen]
-        columns = [right_parts(objective, t.grow(CALLS), q) for t, q in zip(tables, here, strict=True)]
+        columns = [patterns.right_parts(objective, t.grow(CALLS), q) for t, q in zip(tables, here, strict=True)]
         fits = [
             solve(np.column_stack(list(c.values())), t.values, t.caller.eps, f)
             for c, t, f in zip(columns, tables, floors, strict=True)
         ]
-        found = Right(
-            dict(zip(columns[0], np.transpose([f.coefficients for f in fits]), strict=True)), fits, form, here
-        )
+        factors = np.transpose([f.coefficients for f in fits])
+        found = Right(dict(zip(columns[0], factors, strict=True)), fits, form, here)
         if all(f.exact for f in fits):
             return found
         best = found if best is None or found.left < best.left else best
@@ -147,35 +125,30 @@ def _estimated(caller, kind, settings, rng):
 
 def _right(caller, trials, tables):
     """(name of the draws that are directions, the `Right` or None)."""
-    objective, seen, floors = caller.objective, [observation(caller, t) for t in trials], [0.0] * len(tables)
+    objective, seen = caller.objective, [observation(caller, t) for t in trials]
     along = lambda vs: [q._replace(v=v) for q, v in zip(seen, vs, strict=True)]
-    differences = objective == "finite_difference_sliced"
-    if differences:  # round-off of an energy over the step's square
-        sizes = [max(np.abs(p.energy(t.trial.setting.x)).max() for p in t.probes) for t in tables]
-        floors = [256 * caller.eps * size / caller.known["step"] ** 2 for size in sizes]
     if "v" in caller.takes:
         seen = along([t.setting.extras["v"] for t in trials])
-    elif differences:
-        found = [directions.of_points(t, caller.known["step"]) for t in trials]
+    elif objective == "finite_difference_sliced":
+        found = [_moved(t, caller.known["step"]) for t in trials]
         if any(v is None for v in found):
             return "", None
-        far = [directions.as_far(v, caller.known["step"]) for v in found]
+        far = [_as_far(v, caller.known["step"]) for v in found]
         seen = [q._replace(v=v, step=h) for q, (v, h) in zip(seen, far, strict=True)]
     elif objective == "sliced":
-        return _of_draws(trials, tables, along)
-    return "", as_it_should_be(objective, tables, seen, floors)
+        return _along_draws(caller, trials, tables, along)
+    return "", as_it_should_be(caller, tables, seen)
 
 
-def _of_draws(trials, tables, along):
-    """`_right` of a sliced loss that draws its directions: those that explain it, else the first that may be directions."""
-    choices = [directions.of_draws(t) for t in trials]
+def _along_draws(caller, trials, tables, along):
+    """`_right` of a sliced loss that draws its directions, by those that explain it, else the first that may be directions."""
+    choices = [_drawn(t) for t in trials]
     keys = [k for k in choices[0] if all(k in c for c in choices)]
-    floors = [0.0] * len(tables)
     for key in keys:
         seen = along([c[key] for c in choices])
-        if as_it_should_be("sliced", tables[:2], seen[:2], floors[:2]).near:
-            return key, as_it_should_be("sliced", tables, seen, floors)
-    return "", as_it_should_be("sliced", tables, along([c[keys[0]] for c in choices]), floors) if keys else None
+        if as_it_should_be(caller, tables[:2], seen[:2]).near:
+            return key, as_it_should_be(caller, tables, seen)
+    return "", as_it_should_be(caller, tables, along([c[keys[0]] for c in choices])) if keys else None
 
 
 def unusable(tables):
@@ -212,14 +185,24 @@ def near_note(left):
     return f"right up to {left:.0e} of its terms: a part is computed in single precision, by finite differences of its own, or with an epsilon"
 
 
-# ------------------------------------------------------------------------------- directions
+# ------------------------------------------------------------------------------- directions: given, drawn, or those that points were moved by
+
+MANY = 3000  # rows, of which the mean of v v^T is known to sqrt(2/3000)
+LAWS = (lambda d: 1.0, lambda d: 1 / d, lambda d: d, lambda d: 2.0, lambda d: 0.5, lambda d: 1 / 3,
+        lambda d: 4.0, lambda d: 0.25, lambda d: 1 / 12, lambda d: 1 / d**2)  # fmt: skip
+FIXED_WRONG = "fixed directions: they are the same in every call, whatever the random numbers; draw new ones with E[v v^T] = I for every row"
+FIXED = "its directions are the same in every call, whatever the random numbers: right for a test, not for training"
+METRIC = "directions not isotropic: the mean M of v v^T is no multiple of I; with (v.s)^2 as the square the loss weighs errors by M: right only for a model that can reach the score"
+SHARED = "shared probe: all rows of the batch use one direction; the mean is right, but averaging over the batch does not reduce its noise"
+UNEVEN = "directions not isotropic: the mean of v v^T is not a multiple of I, so v.J v does not average to the trace"
+TWO = "two directions: the Jacobian has different vectors on its two sides, u.J v in place of v.J v (two independent vectors, v drawn twice, or the product with the same v left out), which averages to nothing"
 
 
 def _with_law(caller, kind, settings, key, naming, right, rng):
     """The `Naming` with what the law of the directions adds: E[v v^T] = K I, or something wrong with them."""
     some, projected = [settings[0], settings[2]], not right.form["variance_reduced"]
-    draws = lambda s: directions.of_draws(plain(caller, kind, s, rng)).get(key)
-    laws = [directions.law(caller, kind, s, draws, projected, rng) for s in some]
+    draws = lambda s: _drawn(plain(caller, kind, s, rng)).get(key)
+    laws = [_law(caller, kind, s, draws, projected, rng) for s in some]
     said = [w for w, *_ in laws if w is not None]
     if (wrong := next((w for w in said if w.verdict), None)) is not None:
         return wrong
@@ -227,7 +210,7 @@ def _with_law(caller, kind, settings, key, naming, right, rng):
     if naming.verdict == FAIL and projected:
         return naming
     K, error = np.array([size for _, *size in laws]).T
-    law = directions.law_of(K, some, error)
+    law = _law_of(K, some, error)
     size = np.array([K[0] if law is None else law(s.d) for s in settings])
     if np.all(size == 1):
         return naming
@@ -235,6 +218,164 @@ def _with_law(caller, kind, settings, key, naming, right, rng):
     if not projected:
         return name_parts("sliced", {SQUARE: b, LINEAR["sliced"]: a * size}, levels, 1e-6)._replace(resolution=0.1)
     return naming._replace(notes=(*naming.notes, conversion(factor(size * b, levels, 1e-6), "sliced")))
+
+
+def _drawn(trial):
+    """Directions (m, n, d) that may be made of the draws of a trial, in a fixed order: a name -> v, raw, of length sqrt(d), as signs."""
+    n, d = trial.setting.n, trial.setting.d
+    out = {}
+    for k, draw in enumerate(trial.draws):
+        a = np.asarray(draw.value, float)
+        if not a.ndim or not a.size or a.size % d or not (a.shape[-1] == d or a.size // d % n == 0 or a.size == d):
+            continue
+        rows = a.reshape(-1, d)
+        if len(rows) == 1:
+            out[f"{k} shared"] = np.broadcast_to(rows, (1, n, d))
+        elif len(rows) % n == 0:
+            out[f"{k}"] = rows.reshape(-1, n, d)
+            if len(rows) > n:
+                out[f"{k} by rows"] = rows.reshape(n, -1, d).swapaxes(0, 1)
+    whole = [v for key, v in out.items() if v.shape == (1, n, d) and "shared" not in key]
+    if len(whole) > 1:
+        out["all"] = np.concatenate(whole)
+    out = {key: v for key, v in out.items() if np.all(np.isfinite(v)) and np.all(np.any(v != 0, axis=-1))}
+    for key, v in list(out.items()):
+        out[f"{key} unit"] = v / np.linalg.norm(v, axis=-1, keepdims=True) * np.sqrt(d)
+        out[f"{key} sign"] = np.sign(v - (0.5 if v.min() >= 0 else 0.0))
+        if v.min() >= 0:
+            out[f"{key} twice less one"] = 2 * v - 1
+    return out
+
+
+def _moved(trial, step):
+    """Directions (m, n, d) of the points x + step v that a loss asked at, one of each pair x +- step v; None if there are none."""
+    x = trial.setting.x
+    row = np.linalg.norm(trial.points[:, None] - x, axis=-1).argmin(1)
+    moved = (trial.points - x[row]) / step
+    kept: list = [[] for _ in x]
+    for i, v in zip(row, moved, strict=True):
+        if np.abs(v).max() > 1e-9 and not any(np.allclose(v, -w, atol=1e-6 * np.abs(v).max()) for w in kept[i]):
+            kept[i].append(v)
+    if len({len(k) for k in kept}) != 1 or not kept[0]:
+        return None
+    return np.array(kept).swapaxes(0, 1)
+
+
+def _as_far(v, step):
+    """Directions on a sphere, whatever its radius, as those with |v|^2 = d, and the step that goes as far: (v, step)."""
+    length = np.linalg.norm(v, axis=-1) / np.sqrt(v.shape[-1])
+    return (v, step) if np.ptp(length) > 1e-6 * length.max() else (v / length.mean(), step * length.mean())
+
+
+def _law_of(sizes, settings, within):
+    """The first of `LAWS` in d that the sizes (G,) of E[v v^T] / I follow; None."""
+    follows = lambda law: np.all(np.abs(sizes / np.array([law(s.d) for s in settings]) - 1) <= within)
+    return next((law for law in LAWS if follows(law)), None)
+
+
+def _law(caller, kind, setting, pick, projected, rng):
+    """(a `Naming` of what is wrong with the directions, or without verdict what is to be said of them; E[v v^T] / I as far as it is measured; its relative error).
+
+    pick : callable setting -> the directions that are drawn there; projected : whether they are in the square too, (v.s)^2
+    """
+    d, x = setting.d, 0.3 + rng.standard_normal((MANY, setting.d))
+    v = pick(setting._replace(n=MANY, x=x, seed=setting.seed + 1))
+    small = [pick(setting._replace(seed=setting.seed + k)) for k in range(2)]
+    if v is None or small[0] is None:
+        return None, 1.0, 0.0
+    fixed = small[1] is not None and np.array_equal(*small)
+    flat = v.reshape(-1, d)
+    V = flat.T @ flat / len(flat)
+    K, error = float(np.trace(V)) / d, 6 * np.sqrt(2 / len(flat))
+    same, uneven = np.allclose(v, v[:, :1]), np.abs(V - K * np.eye(d)).max() > error * K
+    measured = f"M/K = {np.array2string(V / K, precision=2)}".replace("\n", "")
+    if fixed and (same or uneven):
+        return Naming(FAIL, FIXED_WRONG, "another seed, the same directions"), K, error
+    if same:
+        return Naming(FAIL, SHARED, "the mean of v v^T has rank one"), K, error
+    if uneven and projected and np.linalg.eigvalsh(V)[0] > error * K:
+        return Naming("", METRIC, measured), K, error
+    if uneven:
+        return Naming(FAIL, UNEVEN, measured), K, error
+    return (Naming("", FIXED, "") if fixed else None), K, error
+
+
+# ------------------------------------------------------------------------------- directions that were not heard
+
+
+def _hidden(caller, kind, settings, rng):
+    """The `Naming` of a sliced loss none of whose draws is its direction, by its arrays; None if they do not explain it."""
+    found = []
+    for setting in settings:
+        one = _by_arrays(caller, kind, setting, rng)
+        if one is None or isinstance(one, Naming):
+            return one
+        found.append(one)
+    curvature, size, error = np.array([f[:3] for f in found]).T
+    levels, error, metric = levels_of(settings), error.max(), found[0][3]
+    lawful = None if error <= 1e-6 else _law_of(curvature, settings, error)
+    curvature = curvature if lawful is None else np.array([lawful(s.d) for s in settings])
+    naming = name_parts("sliced", {SQUARE: np.ones(len(found)), LINEAR["sliced"]: curvature}, levels, 1e-6)
+    law, notes = _law_of(size, settings, 0.2), (metric,) * bool(metric)
+    if naming.verdict == PASS and not metric and law not in (None, LAWS[0]):
+        notes = (conversion(factor([law(s.d) for s in settings], levels, 1e-6), "sliced"),)
+    if error > 1e-6:
+        notes = (*notes, f"the directions were not heard: the size of the curvature is known to {error:.0%}")
+    return naming._replace(notes=notes, resolution=error)
+
+
+def _by_arrays(caller, kind, setting, rng):
+    """(curvature beside the square, E[v v^T] / I of both, relative error) by the arrays of each row, and of many equal rows; what is wrong with them; None."""
+    table = Answers(caller, kind, Trial(setting, setting.x, None), rng)
+    found = identify(table)
+    own, C, d, tol = found.own, found.C, setting.d, 1e-6
+    size = np.abs(C).max()
+    if not found.fit.near or found.cross > tol or size <= tol * np.abs(own).max():
+        return None
+    if (wrong := _of_rows(caller, kind, table, C, rng)) is not None:
+        return wrong
+    if min(np.abs(own).max(), np.abs(own).max() - np.abs(found.b).max()) <= tol * size:
+        return None
+    drawn = caller.ask(random_probe(kind, d, rng), setting).draws
+    many = setting._replace(n=MANY, x=np.tile(setting.x[:1], (MANY, 1)))
+    try:
+        mean = identify(Answers(caller, kind, Trial(many, setting.x[:1], None), rng))
+    except Exception as why:  # its directions are numbers of its own, too few of them
+        stopped = f"nothing is drawn, and with {MANY} rows it raised {type(why).__name__}"
+        return None if drawn else Naming(FAIL, FIXED_WRONG, stopped)
+    if not mean.fit.near:
+        return None
+    N, M, error = mean.own[0], mean.C[0], 6 * np.sqrt(2 / MANY)
+    a, k = np.trace(N) / d, np.trace(M) / d
+    even = lambda m: np.abs(m - np.trace(m) / d * np.eye(d)).max() <= error * abs(np.trace(m) / d)
+    ratio = np.sum(own * C) / np.sum(own * own)
+    projected = np.abs(C - ratio * own).max() <= tol * size
+    if projected and np.linalg.eigvalsh(M / k)[0] > error:
+        return ratio, k / ratio, tol, "" if even(M) else METRIC
+    if not even(M):
+        return Naming(FAIL, UNEVEN, f"M/K = {np.array2string(M / k, precision=3)}".replace("\n", ""))
+    if not even(N):
+        return None
+    traces, squares = np.einsum("iaa->i", C), np.einsum("iaa->ia", own)
+    same = lambda a: np.ptp(a) <= tol * np.abs(a).max()
+    if same(traces) and same(squares):  # |v|^2 is the same in all rows
+        return traces[0] / squares[0].sum(), 1.0, tol, ""
+    return k / a, 1.0, 2 * error, ""
+
+
+def _of_rows(caller, kind, table, C, rng):
+    """A FAIL of directions that are the same in every call or every row, or other ones on the two sides of the Jacobian."""
+    setting, even = table.trial.setting, (C + C.swapaxes(1, 2)) / 2
+    size, values = np.abs(C).max(), np.linalg.eigvalsh(even)
+    one = np.all(np.sum(np.abs(values) > 1e-6 * size, axis=1) == 1)
+    if one and setting.d > 1 and np.allclose(even, even[:1], atol=1e-6 * size):
+        again = caller.values(table.probes[:1], setting._replace(seed=setting.seed + 1))[0]
+        return Naming(FAIL, FIXED_WRONG if table.values[0] == again else SHARED, "C is the same in all rows")
+    sides = kind == "score" and np.abs(C - even).max() > 1e-6 * size
+    sides = sides or np.any(values.min(1) * values.max(1) < -1e-9 * size**2)
+    if sides and caller.ask(random_probe(kind, setting.d, rng), setting).draws:
+        return Naming(FAIL, TWO, f"C of the first row {np.array2string(C[0], precision=3)}".replace("\n", ""))
+    return None
 
 
 # ------------------------------------------------------------------------------- something else
@@ -245,7 +386,7 @@ def _wrong(caller, kind, trials, tables, right, rng):
     objective, settings = caller.objective, [t.setting for t in trials]
     hidden = None
     if objective == "sliced" and "v" not in caller.takes:
-        hidden = directions.hidden(caller, kind, settings[1:3], rng)
+        hidden = _hidden(caller, kind, settings[1:3], rng)
         if hidden is not None and (hidden.verdict == PASS or not hidden.resolution > 1e-3):
             return hidden, 2, {}
     if "sliced" not in objective and trials[0].draws and _random(caller, tables[0]):
@@ -265,7 +406,7 @@ def _wrong(caller, kind, trials, tables, right, rng):
         if np.all(np.abs(c / c[0] - 1) < INACCURATE):
             text = f"inaccurate: your loss is the right one up to {left:.0e} of its terms: a finite difference of its own, an epsilon, or a small regulariser"
             return Naming(FAIL, text, f"off by {left:.2g}"), 1, {}
-    total = None if right is None else sum(right_parts(objective, tables[0], right.seen[0]).values())
+    total = None if right is None else sum(patterns.right_parts(objective, tables[0], right.seen[0]).values())
     return *controls.unexplained(caller, kind, tables[0], total, left, rng), {}
 
 
@@ -290,9 +431,14 @@ def _differences(caller, kind, trial, rng):
     found = identify(Answers(caller, kind, trial, rng), groups, jacobian=False, quadratic=("E",))
     if not found.fit.near:
         return None
-    order = np.argsort(np.abs(moved).max(2) < 1e-12, axis=1, kind="stable")  # the two ends first
-    points = np.take_along_axis(np.array(groups), order, axis=1)
-    at = found.e[points] * caller.known["step"] ** 2 * n
+    order = np.argsort(np.abs(moved).max(2) < 1e-12, axis=1, kind="stable")
+    return _second_difference(found, np.take_along_axis(np.array(groups), order, axis=1), caller.known["step"])
+
+
+def _second_difference(found, points, step):
+    """`_differences` of energies at the points (n, 3): two ends, and the middle."""
+    n = len(points)
+    at = found.e[points] * step**2 * n
     size, said = np.abs(at).max(), patterns.few(at[0]).strip("()")
     if np.ptp(at, axis=0).max() > 1e-5 * size:
         if np.abs(at.sum(1)).max() > 1e-5 * size:
@@ -302,7 +448,7 @@ def _differences(caller, kind, trial, rng):
     if np.abs(found.F[points[:, 2]]).max() > 1e-6 * np.abs(found.F).max() + SIGMAS * found.fit.doubt[: 6 * n].max():
         text = "values of the difference: the middle point x enters the squared difference, where the two ends x + h v and x - h v belong"
         return Naming(FAIL, text, f"in the second difference the energies have {said}")
-    if np.abs(at[0] / np.abs(at[0]).max() - np.array([-0.5, -0.5, 1.0])).max() <= 1e-5:
+    if np.abs(at[0] / size - np.array([-0.5, -0.5, 1.0])).max() <= 1e-5:
         return None
     text = f"values of the difference: the energies at x + h v, x - h v and the middle point x have the factors {said} over h^2 in the second difference, where -1, -1, 2 belong"
     return Naming(FAIL, text, f"second difference {said}")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .hearing import NORMAL
-from .probes import random_probe
+from .identify import random_probe
 
 MANY = 500  # points; more are not compared with each other
 TRIED = 1e7  # numbers that pairs of rows of two draws may take
