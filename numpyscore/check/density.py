@@ -10,6 +10,7 @@ a mixture of Student's t that covers it. A mode in whose basin no start falls st
 """
 
 import itertools
+from copy import copy
 from fractions import Fraction
 from functools import partial
 from typing import NamedTuple
@@ -19,8 +20,7 @@ import numpy as np
 from ..common.inputs import count, generator, positive
 from ..numerics.quadrature import Frame, integrate
 from .functions import Function, one_number_each, points_of
-from .numbers import product, said
-from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
+from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, product, said
 
 BUDGET = {1: 1 << 17, 2: 1 << 20, 3: 1 << 21}
 ENOUGH = 1e-3  # a coarser bound decides nothing
@@ -47,7 +47,7 @@ def check_density(logpdf, *, dim=None, x=None, support=None, wrap=None, rtol=Non
         Points that reach every part of the density, for example samples. Without them it is looked for from 0 outwards; a narrow
         mode beside others may stay unseen, so that mass below 1 is FAIL with them, and without them only if its constant is recognised.
     support : (d, 2) array, optional
-        Lower and upper ends, infinite by default; logpdf is not asked outside.
+        Lower and upper ends, infinite by default; logpdf is asked outside only to name what is wrong.
     wrap : None, "torch", "jax" or callable
         As in `check_score`.
     rtol : float, optional
@@ -161,7 +161,6 @@ def _improper(function, frame, ends, rng):
         return f"not finite: logpdf is {function.bad[1]} at x = {function.bad[0].tolist()}; -inf alone has a meaning, that p is 0"
     d = len(ends)
     rays = rng.standard_normal((32, d))
-    rays /= np.linalg.norm(rays, axis=1, keepdims=True)
     if np.isfinite(ends).any():
         return ""
     near, far = (function(frame.center + r * rays @ frame.axes.T) for r in (1e4, 1e8))
@@ -253,6 +252,7 @@ def _constants(function, found, ends, bare):
 
 
 DETERMINANT = {  # exponent of sigma that p integrates to, over d: what may be wrong with a log determinant
+    -1: "all of log det of the covariance is subtracted where half of it belongs",
     0.5: "the root of the determinant is missing; half of log det L is subtracted where all of it belongs (half of log det of the covariance)",
     1: "a log determinant is missing",
     2: "a log determinant has the wrong sign",
@@ -282,11 +282,22 @@ def _gaussian(d, k, j, known):
 
 def _variant(function, found, ends, close):
     """The diagnosis of a log p that integrates to 1 after one change, or ""."""
-    for change, text in _variants(function, ends):
-        whole = _integral(change, found.frame, ends)
-        if abs(whole.value - 1) <= max(close, 4 * whole.error) <= ENOUGH:
-            return text
-    return ""
+    is_one = lambda logp, ends: (
+        abs((whole := _integral(logp, found.frame, ends)).value - 1) <= max(close, 4 * whole.error) <= ENOUGH
+    )
+    named = next((text for change, text in _variants(function, ends) if is_one(change, ends)), "")
+    if named or not np.isfinite(ends).any():
+        return named
+    wide = copy(function)
+    wide.ends = np.tile([-np.inf, np.inf], (len(ends), 1))
+    try:
+        everywhere = is_one(wide, wide.ends)
+    except ValueError:  # it cannot be asked outside
+        return ""
+    return (
+        "mass of the support: p integrates to 1 over the whole line, and not over its support: it is not divided by its mass there"
+        * everywhere
+    )
 
 
 def _variants(function, ends):
@@ -306,15 +317,14 @@ def _variants(function, ends):
 
 def _number(I, close, bare):
     """The diagnosis of an integral that no rule explains: the number, and what it is made of, if that can be seen."""
-    size, seen = said(I, 1e-6), not bare and close <= 1e-6
-    near = lambda fraction, of: seen and abs(of - float(fraction)) <= close * abs(of)
+    size, near = said(I, 1e-6), lambda value: not bare and close <= 1e-6 and abs(value / I - 1) <= close
     fraction, logarithm = Fraction(I).limit_denominator(20), Fraction(np.log(I)).limit_denominator(12)
     root = _root(Fraction(I).limit_denominator(5000))
-    if near(fraction, I):
+    if near(fraction):
         return f"weights or a factor: p integrates to {fraction}, unnormalised, but no pi and no sigma is missing: weights of a mixture that sum to it, or a constant; fine for the score"
-    if near(logarithm, np.log(I)):
+    if near(np.exp(float(logarithm))):
         return f"factor e^{logarithm}: p integrates to {size} = exp({logarithm}), so log p is {logarithm} too large: a term left in it or out of it (a scaled special function, half a variance); fine for the score"
-    if root and near(root[0] ** root[1], I):
+    if root and near(root[0] ** root[1]):
         return f"power of a parameter: p integrates to {size} = ({root[0]})^{root[1]}: a parameter such as a rate or a scale stands in the normaliser with another power; fine for the score"
     name = "no normaliser: log p is 0 at its maximum, and" if bare else "unnormalised:"
     why = "a normaliser, the weights, or the Jacobian of a change of variables (log det) is wrong or missing; that is fine for the score, not for a likelihood"
@@ -377,9 +387,7 @@ def find(logp, support, x, rng):
     for _ in range(ROUNDS):
         points = _drawn(modes, covs, weights, rng)
         log_q, share = _proposal(points, modes, covs, weights)
-        with np.errstate(invalid="ignore"):
-            log_w = logp(points) - log_q
-        log_w[~np.isfinite(log_w)] = -np.inf
+        log_w = logp(points) - log_q
         top = log_w.max()
         if top == -np.inf:
             return None

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..common.inputs import positive
-from .numbers import close, readings, said
-from .report import Explanation, enough, ranked, sizes, tied
+from .report import Explanation, close, enough, ranked, readings, said, sizes, tied
 
 SLACK = 4.0  # of the tolerance of each of two numbers that are compared
 ROUND_OFF = 2.0**-44  # of what hand-written arithmetic may lose on the way from the reference to a transformation of it
@@ -224,15 +223,15 @@ MAPS = (
     Map("whole numbers", "each entry is rounded to a whole number", lambda r, f: np.rint(r)),
     Map("floored at zero", "negative entries are zero (a ReLU or a clamp)", lambda r, f: np.maximum(r, 0)),
     Map("floored at zero", "positive entries are zero (a ReLU or a clamp)", lambda r, f: np.minimum(r, 0)),
-    Map("normalised", "each row is divided by its norm: only the direction is left", lambda r, f: r / _norm(r) if np.all(_norm(r)) else None),
+    Map("normalised", "each row is divided by its norm (or clipped to a shorter one): only the direction is left", lambda r, f: r / _norm(r) if np.all(_norm(r)) else None),
     Map("times its norm", "each row is multiplied by its norm", lambda r, f: r * _norm(r)),
     Map("row number", "each row is multiplied by its number in the batch: an index or a cumulative sum got into it", lambda r, f: r * np.arange(1, len(r) + 1)[:, None]),
     Map("row number", "each row is divided by its number in the batch: an index or a cumulative mean got into it", lambda r, f: r / np.arange(1, len(r) + 1)[:, None]),
     Map("gradient of p", "this is the gradient of p, not of log p: each row is multiplied by p(x)", _of_energy(lambda E: np.exp(E.mean() - E)), free=True),
     Map("gradient of 1/p", "each row is multiplied by exp(E): the gradient of exp(E)", _of_energy(lambda E: np.exp(E - E.mean())), free=True),
-    Map("square of the energy", "each row is multiplied by the energy: the gradient of E^2", _of_energy(lambda E: E), free=True),
-    Map("logarithm of the energy", "each row is divided by the energy: the gradient of log E", _of_energy(lambda E: 1 / E), free=True),
-    Map("root of the energy", "each row is divided by the root of the energy: the gradient of sqrt(E)", _of_energy(lambda E: 1 / np.sqrt(np.where(E > 0, E, np.nan))), free=True),
+    Map("square of the energy", "each row is multiplied by twice the energy: the gradient of E^2", _of_energy(lambda E: 2 * E)),
+    Map("logarithm of the energy", "each row is divided by the energy: the gradient of log E", _of_energy(lambda E: 1 / E)),
+    Map("root of the energy", "each row is divided by twice the root of the energy: the gradient of sqrt(E)", _of_energy(lambda E: 0.5 / np.sqrt(np.where(E > 0, E, np.nan)))),
     Map("standardisation", f"each dimension is multiplied by the standard deviation of its column: {CHAIN_RULE}", _of_std(1)),
     Map("standardisation", f"each dimension is divided by the standard deviation of its column: {CHAIN_RULE}", _of_std(-1)),
     Map("standardisation", f"each dimension is multiplied by the variance of its column: {CHAIN_RULE}", _of_std(2)),
@@ -482,7 +481,7 @@ def matrix(field):
     M = np.linalg.lstsq(ref, theirs, rcond=None)[0]
     if field.residual(ref @ M) > 1:
         return
-    text = np.array2string(M[:4, :4], precision=4, max_line_width=200).replace("\n", "")
+    text = np.array2string(M[:4, :4], precision=4, max_line_width=200, suppress_small=True).replace("\n", "")
     pattern = f"yours = reference @ M, M = {text}{' ...' * (d > 4)}"
     say = lambda key, text, constants: field.says(key, f"your {word} is {text}", ref @ M, constants, pattern, matrix=M)
     if field.x is not None and field.x.shape == ref.shape:

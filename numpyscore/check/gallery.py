@@ -144,7 +144,7 @@ LOSSES = (
     Case("derivative of the summed score as trace", "many", _of(lambda fn, x: np.mean(_half_square(fn.score(x)) + fn.jacobian(x).sum((1, 2))), "implicit"), "sum of all entries"),
     Case("score averaged before it is squared", "", _of(lambda fn, x: 0.5 * np.sum(fn.score(x).mean(0) ** 2) + np.mean(fn.trace(x)), "implicit"), "averaged before it is squared"),
     Case("norm instead of its square", "", _of(lambda fn, x: np.mean(0.5 * np.linalg.norm(fn.score(x), axis=1) + fn.trace(x)), "implicit"), "not squared"),
-    Case("trace of the first sample only", "", _of(lambda fn, x: np.mean(_half_square(fn.score(x))) + fn.trace(x)[0], "implicit"), "first sample"),
+    Case("trace of the first sample only", "", _of(lambda fn, x: np.mean(_half_square(fn.score(x))) + fn.trace(x)[0], "implicit"), "first row"),
     Case("penalty left in", "", _of(lambda fn, x: np.mean(_half_square(fn.score(x)) + fn.trace(x) + 0.01 * fn.energy(x) ** 2), "implicit"), "squared energy"),
     Case("target with the sign of grad E", "torchebm#318", _of(_denoising(lambda e, s: e / s), "denoising"), "sign of the target"),
     Case("target -eps", "score_sde_pytorch#26", _of(_denoising(lambda e, s: -e), "denoising"), "instead of -eps/sigma"),
@@ -164,7 +164,7 @@ LOSSES = (
     Case("second difference halved", "", _of(_differences(curve=0.5), "finite_difference_sliced"), "second difference halved"),
     Case("slope without its 1/2", "", _of(_differences(slope=4.0), "finite_difference_sliced"), "square doubled"),
     Case("target transposed sign", "", _of(lambda fn, x, t: np.mean(_half_square(fn.score(x) + t)), "explicit"), "sign of the target"),
-    Case("target of the next row", "", _of(lambda fn, x, t: np.mean(_half_square(fn.score(x) - np.roll(t, 1, 0))), "explicit"), "next row"),
+    Case("target of the previous row", "", _of(lambda fn, x, t: np.mean(_half_square(fn.score(x) - np.roll(t, 1, 0))), "explicit"), "previous row"),
 )  # fmt: skip
 
 

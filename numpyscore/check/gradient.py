@@ -10,8 +10,7 @@ from ..common.inputs import count, finite, generator, positive
 from ..numerics.differences import differences, tolerance
 from .fields import Field, added, by_row, clipped, constant, located, mapped, one_sided, read, rounded, scaled, shifted
 from .functions import Function, unfit
-from .numbers import close, said
-from .report import FAIL, INCONCLUSIVE, CheckReport, Explanation, judge, tied
+from .report import FAIL, INCONCLUSIVE, CheckReport, Explanation, close, judge, said, tied
 from .score import check_conservative
 
 WHOLE = 600  # parameters, up to which a wrong gradient is looked at as a whole
@@ -148,7 +147,7 @@ def _explained(field, chosen, L, yours, g, origin, width):
             found = [Explanation("other parameters", text)]
     else:
         whole = single if m == p else _along(np.eye(p), L, g, origin, width, max(L.eps, yours.eps), p)
-        found = read(whole._replace(round_off=field.round_off), rules=(*linear, *BLOCKS, *OTHERS))
+        found = read(whole, rules=(*linear, *BLOCKS, *OTHERS))
     found = [replace(e, sentence=e.sentence.replace("row", "parameter")) for e in tied(found)]
     return found or [_of_another(yours, origin)]
 
@@ -195,7 +194,7 @@ def _of_another(yours, theta):
 
 def _wrong(field, start=0):
     """Indices from `start` on at which the gradient is wrong."""
-    wrong = np.flatnonzero(field.gap[:, 0] > 2 * field.allowed(field.reference)[:, 0])
+    wrong = np.flatnonzero(field.gap[:, 0] > field.allowed(field.reference)[:, 0])
     return wrong[wrong >= start]
 
 
@@ -274,7 +273,7 @@ def stretched(field):
     what = {0.0: "zero", -1.0: "minus the reference"}
     words = [f"theta[{s}:{e}] is {what.get(round(c, 9), f'{said(c, 1e-6)} times the reference')}" for s, e, c in off]
     text = f"the gradient of {', that of '.join(words)}{'; the rest is right' * (len(off) < len(found))}"
-    factors = np.concatenate([np.full((e - s, 1), c) for s, e, c in found])
+    factors = np.repeat([c for _, _, c in found], [e - s for s, e, _ in found])[:, None]
     pattern, allowed = f"{len(found)} stretches with a factor each", np.abs(factors) * field.tolerance
     yield field.says("scale of blocks", text, factors * field.reference, len(off), pattern, allowed)
 

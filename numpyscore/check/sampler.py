@@ -21,8 +21,7 @@ import numpy as np
 from ..common.inputs import count, generator, positive
 from .acceptance import GAUSSIAN, decided, gone_astray
 from .fields import Field, numbered, read
-from .numbers import product
-from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst
+from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, product
 from .steps import MEAN, REPEATED, SIGMAS, VARIANCE, Misshapen, Step, in_words, langevin_flaw, noise_flaw
 
 LOG_DENSITIES = ("logpdf", "log_prob", "log_p", "log_density")  # names of a parameter that is given minus the energy

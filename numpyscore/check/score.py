@@ -152,7 +152,7 @@ def differenced(function, x, step, eps, beside, shape=()):
     function : callable (r, d) -> values (r, *shape), and the points that it saw
     beside : callable `Differenced` -> Field
     """
-    size = lambda v: np.linalg.norm(v.reshape(len(v), -1), axis=1).reshape(-1, *(1 for _ in v.shape[1:]))
+    size = lambda v: np.linalg.norm(v, axis=tuple(range(1, v.ndim)), keepdims=True)
     of = lambda d: Differenced(d.value, tolerance(d, size(d.value), eps), d.second)
     found, _ = differences(function, x, widths(x, step), shape)
     doubtful, allowance = lambda d: beside(of(d)).doubtful(eps), lambda d: of(d).tolerance

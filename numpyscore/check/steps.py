@@ -14,7 +14,7 @@ import numpy as np
 
 from ..common.arrays import to_numpy, wrapper
 from .functions import Seeded
-from .numbers import law, product
+from .report import law, product
 
 VARIANCE, MEAN = 1.6, 0.7  # of the Gaussian on which laws are known
 SIGMAS = 5.0

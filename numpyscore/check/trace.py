@@ -10,8 +10,7 @@ from ..common.inputs import count, generator
 from ..numerics.differences import widths
 from .fields import Field, explained
 from .functions import Function, Seeded, by_rows, points_of, unfit
-from .numbers import close, said
-from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, judge, summary_of
+from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, close, judge, said, summary_of
 from .score import differenced, quotients
 
 SIGMAS = 5.0  # pooled over all rows; each row alone must be within SIGMAS + 1
@@ -70,40 +69,32 @@ def check_trace(trace, *, score, x, wrap=None, rtol=None, rng=0, n_calls=200, st
     exact = np.allclose(first, second, rtol=close_by, atol=close_by * np.abs(first).max())
     if exact:
         yours.measure(points)
-    eps, seen = of_score.measure(seen.astype(float)).eps, seen.astype(float)
-
-    def beside(jac):
-        """The trace, or for an estimate the reference itself, beside the differenced one: (n, 1)."""
-        column, reference = (lambda a: a[:, None]), jac.diagonal.sum(1)
-        theirs = first if exact else reference
-        total = np.abs(jac.diagonal).sum(1)
-        allowed = np.trace(jac.tolerance, axis1=1, axis2=2) + 128 * max(yours.eps, eps) * total
-        second = column(np.trace(jac.second, axis1=1, axis2=2))  # what one-sided differences of the score leave
-        size = column(np.maximum(total, np.linalg.norm(jac.value, axis=(1, 2))))
-        return Field(
-            column(theirs),
-            column(reference),
-            column(allowed),
-            seen,
-            second=second,
-            known={"d": seen.shape[1]},
-            word="trace",
-            size=size,
-        )
-
+    seen = seen.astype(float)
+    eps = of_score.measure(seen).eps
+    beside = partial(_beside, first if exact else None, seen, max(yours.eps, eps))
     field, jac = differenced(of_score.both, seen, step, eps, beside, (points.shape[1],))
     summary = summary_of(seen, yours, f"{of_score.evaluations} score evaluations")
     if exact:
+        among = lambda: [*_of_the_jacobian(jac.value, s), *_divergences(of_score, seen)]
+        explain = lambda field: explained(field, yours, among())
         field = field.allowing(where, rtol, np.abs(field.reference))
-        divergences = lambda: [
-            (key, text, q.sum(1, keepdims=True)) for key, text, q in quotients(of_score, seen, "the score")
-        ]
-        explain = lambda field: explained(field, yours, [*_of_the_jacobian(jac.value, s), *divergences()])
         report = by_rows(judge(where, summary, field, (yours, of_score), explain, rtol=rtol), yours, seen)
     else:
         notes = (*of_score.notes(), *yours.notes())
-        report = _estimated(partial(CheckReport, where, summary=summary), notes, yours, field, jac.value, n_calls)
+        report = _estimated(partial(CheckReport, where, summary=summary), notes, yours, field, jac.value, s, n_calls)
     return _with_kink(report, kink(of_score, seen))
+
+
+def _beside(theirs, x, eps, jac):
+    """The trace (n,), where it is an estimate the reference itself, beside the differenced one: a `Field` (n, 1)."""
+    reference, total = jac.diagonal.sum(1), np.abs(jac.diagonal).sum(1)
+    allowed = np.trace(jac.tolerance, axis1=1, axis2=2) + 128 * eps * total
+    second = np.trace(jac.second, axis1=1, axis2=2)  # what one-sided differences of the score leave
+    size = np.maximum(total, np.linalg.norm(jac.value, axis=(1, 2)))
+    columns = (reference if theirs is None else theirs, reference, allowed, second, size)
+    theirs, reference, allowed, second, size = (a[:, None] for a in columns)
+    known = {"d": x.shape[1]}
+    return Field(theirs, reference, allowed, x, second=second, known=known, word="trace", size=size)
 
 
 def _with_kink(report, found):
@@ -120,6 +111,11 @@ def _with_kink(report, found):
 
 
 # ------------------------------------------------------------------------------- exact
+
+
+def _divergences(of_score, x):
+    """Divergences of the score by difference quotients, as rows of `among`."""
+    return [(key, text, q.sum(1, keepdims=True)) for key, text, q in quotients(of_score, x, "the score")]
 
 
 @np.errstate(all="ignore")
@@ -158,7 +154,7 @@ def _of_the_jacobian(J, s):
 # ------------------------------------------------------------------------------- estimated
 
 
-def _estimated(report, notes, yours, field, J, n_calls):
+def _estimated(report, notes, yours, field, J, s, n_calls):
     """Mean over calls against the differenced trace, in standard errors."""
     reference, floor, (n, d) = field.reference[:, 0], field.tolerance[:, 0], field.x.shape
     more = lambda m: np.array([yours(field.x).reshape(-1) for _ in range(m)])
@@ -180,6 +176,10 @@ def _estimated(report, notes, yours, field, J, n_calls):
     verdict, text = PASS, ""
     if abs(ratio - 1) > resolution or abs(z[i]) > SIGMAS + 1:
         verdict, text = FAIL, _biased(mean, error, reference, J.sum((1, 2)), ratio, ratio_error, d)
+        if text.startswith("biased"):  # what else of the Jacobian it is the mean of
+            same = lambda a: np.all(np.abs(mean - a) <= (SIGMAS + 1) * error) and np.median(error / np.abs(a)) < 0.1
+            others = [f"{key}: on average {it_is}" for key, it_is, a in _of_the_jacobian(J, s) if same(a[:, 0])]
+            text = " -- or -- ".join(others[:3]) or text
     elif shared:
         verdict, pattern = FAIL, "equal rows get equal values, which change from call to call"
         text = "shared probe: all rows of a batch use one direction; unbiased, but averaging over the batch does not reduce its noise"
@@ -220,7 +220,7 @@ def _one_probe(yours, equal):
     """Whether equal rows get equal values in each of two calls that differ."""
     first, second = yours(equal).reshape(-1), yours(equal).reshape(-1)
     same = lambda a: np.allclose(a, a[0], rtol=1e3 * yours.eps)
-    return bool(same(first) and same(second) and not np.isclose(first[0], second[0], rtol=1e3 * yours.eps))
+    return bool(same(first) and same(second) and not same([first[0], second[0]]))
 
 
 UNIT = "unit-length directions: E[v v^T] = I/d, so the mean is the trace divided by d; take |v|^2 = d, or multiply by d"

@@ -15,7 +15,7 @@ from numpyscore import (
 )
 from numpyscore.check.gallery import CASES, RIGHT, recognised
 from numpyscore.check.losses.probes import Asked, Probe
-from numpyscore.check.numbers import law, readings, said
+from numpyscore.check.report import law, readings, said
 
 ACTIVATIONS = ("softplus", "tanh", "silu", "sigmoid", "sin")
 
@@ -166,7 +166,7 @@ UNSEEN = {  # loss, objective, words: none of these is in the gallery
     "trace a third too large": (lambda fn, x: np.mean(half(fn.score(x)) + 4 / 3 * fn.trace(x)), "implicit", "4/3"),
     "trace summed over the batch": (lambda fn, x: np.mean(half(fn.score(x))) + fn.trace(x).sum(), "implicit", "multiplied by n"),
     "square summed over the batch": (lambda fn, x: half(fn.score(x)).sum() + fn.trace(x).mean(), "implicit", "square multiplied by n"),
-    "one column left out": (lambda fn, x: np.mean(half(fn.score(x)) + fn.jacobian(x)[:, 0, 0]), "implicit", "first diagonal entry"),
+    "one column left out": (lambda fn, x: np.mean(half(fn.score(x)) + fn.jacobian(x)[:, 0, 0]), "implicit", "the entries [0, 0] of the Jacobian"),
     "score squared, then summed wrongly": (lambda fn, x: np.mean(0.5 * fn.score(x).sum(1) ** 2 + fn.trace(x)), "implicit", "summed before"),
     "a wrong power": (lambda fn, x: np.mean(0.5 * np.sum(fn.score(x) ** 2, 1) ** 2 + fn.trace(x)), "implicit", "fourth power"),
     "s.x left in": (lambda fn, x: np.mean(half(fn.score(x)) + fn.trace(x) + np.sum(fn.score(x) * x, 1)), "implicit", "extra term"),
@@ -175,7 +175,7 @@ UNSEEN = {  # loss, objective, words: none of these is in the gallery
     "exponential of the loss": (lambda fn, x: np.exp(np.clip(np.mean(half(fn.score(x)) + fn.trace(x)), -20, 20)), "implicit", "function of the loss"),
     "maximum over the batch": (lambda fn, x: np.max(half(fn.score(x)) + fn.trace(x)), "implicit", "a maximum"),
     "model ignored": (lambda fn, x: float(np.sum(x**2)) + 0 * fn.energy(x).sum(), "implicit", "model not used"),
-    "root of the mean square": (lambda fn, x, t: np.sqrt(np.mean(np.sum((fn.score(x) - t) ** 2, 1))), "explicit", "not a square"),
+    "root of the mean square": (lambda fn, x, t: np.sqrt(np.mean(np.sum((fn.score(x) - t) ** 2, 1))), "explicit", "a root"),
     "absolute error": (lambda fn, x, t: np.mean(np.abs(fn.score(x) - t).sum(1)), "explicit", "absolute differences"),
     "target doubled": (lambda fn, x, t: np.mean(half(fn.score(x) - 2 * t)), "explicit", "target is 2 times"),
     "target x - x~": (lambda fn, x, sigma, noise: np.mean(half(fn.score(x + sigma * noise) + sigma * noise)), "denoising", "-sigma eps"),

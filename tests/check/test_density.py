@@ -35,7 +35,7 @@ def of_normal(g):
 
 WRONG = {  # logpdf, options, integral, words
     "ncsn's mixture, 2 pi without d": (two_modes(1), {"dim": 2}, np.sqrt(2 * np.pi), "normaliser without d: p integrates to sqrt(2 pi)"),
-    "the same, with samples": (two_modes(1), {"x": ns.song_ermon_mixture(200, rng=0)}, np.sqrt(2 * np.pi), "normaliser without d"),
+    "the same, with samples": (two_modes(1), {"x": ns.song_ermon_mixture(200, rng=0)}, np.sqrt(2 * np.pi), "sqrt(2 pi): its normaliser is sqrt(2 pi) where (2 pi) belongs; the dimension"),
     "sigma without d": (normal(3, of_sigma=1), {"dim": 3}, 1.5**2, "normaliser without d: p integrates to sigma^2"),
     "both without d": (normal(2, two_pi=1, of_sigma=1), {"dim": 2}, 1.5 * np.sqrt(2 * np.pi), "sqrt(2 pi) sigma where (2 pi) sigma^2 belongs"),
     "far, narrow, and without d": (normal(2, 1e-3, 1e4, two_pi=1), {"dim": 2}, np.sqrt(2 * np.pi), "normaliser without d"),
@@ -43,6 +43,9 @@ WRONG = {  # logpdf, options, integral, words
     "sigma forgotten": (normal(1, of_sigma=0), {"dim": 1}, 1.5, "its normaliser is sqrt(2 pi) where sqrt(2 pi) sigma belongs"),
     "variance for sigma": (normal(2, of_sigma=4), {"dim": 2}, 1 / 2.25, "p integrates to 1/sigma^2"),
     "normaliser with the wrong sign": (normal(2, two_pi=-2, of_sigma=-2), {"dim": 2}, (2 * np.pi * 2.25) ** 2, "sign of the normaliser"),
+    "a whole determinant for its root": (normal(2, of_sigma=4), {"dim": 2}, 1 / 2.25, "or -- determinant: p integrates to 1/sigma^2: all of log det of the covariance"),
+    "no sigma at all": (normal(2, of_sigma=0), {"dim": 2}, 2.25, "normaliser: p integrates to sigma^2: its normaliser is (2 pi) where (2 pi) sigma^2 belongs -- or -- determinant: p integrates to sigma^2: a log determinant is missing"),
+    "no sigma in one dimension": (normal(1, of_sigma=0), {"dim": 1}, 1.5, "normaliser: p integrates to sigma: its normaliser is sqrt(2 pi) where sqrt(2 pi) sigma belongs"),
     "weights that sum to two": (two_modes(2, (1.0, 1.0)), {"dim": 2}, 2.0, "weights: p integrates to 2"),
     "half a normal": (normal(1), {"support": [[0, np.inf]]}, 0.5, "half of it"),
     "a quarter": (normal(2), {"support": [[0, np.inf], [-np.inf, 0]]}, 0.25, "2 half-lines"),
@@ -55,6 +58,7 @@ WRONG = {  # logpdf, options, integral, words
     "sqrt(2 pi) for its logarithm": (lambda x: -0.5 * np.sum(x**2, axis=1) - 2 * np.sqrt(2 * np.pi), {"dim": 2}, 2 * np.pi * np.exp(-2 * np.sqrt(2 * np.pi)), "logarithm of the normaliser"),
     "root of a determinant": (normal(2, of_sigma=1), {"dim": 2}, 1.5, "or -- determinant: p integrates to sigma"),
     "no plain fraction": (lambda x: normal(1)(x) + np.log(5 / 21), {"x": np.linspace(-3, 3, 50)[:, None]}, 5 / 21, "unnormalised: p integrates to 5/21"),
+    "cut to an interval": (normal(1, 1.0), {"support": [[-1, 2]]}, 0.8185946141203637, "mass of the support: p integrates to 1 over the whole line"),
     "log x is normal": (lambda x: normal(1, 1.0)(np.log(x)), {"support": [[0, np.inf]]}, np.exp(0.5), "change of variables: p integrates to 1 only when it is multiplied by 1/x"),
     "logit x is normal": (lambda x: normal(1, 1.0)(np.log((x - 1) / (4 - x))), {"support": [[1, 4]]}, 3 * of_normal(lambda u: 0.25 / np.cosh(u / 2) ** 2), "the Jacobian of the logit"),
     "artanh x is normal": (lambda x: normal(1, 1.0)(np.arctanh(x)), {"support": [[-1, 1]]}, of_normal(lambda u: 1 / np.cosh(u) ** 2), "the Jacobian of artanh x"),
@@ -93,6 +97,7 @@ def test_missing_constants_are_measured_and_named(name):
     logpdf, options, integral, words = WRONG[name]
     report = check_density(logpdf, **options)
     assert report.verdict == "FAIL" and words in report.diagnosis, report
+    assert report.diagnosis.startswith(words) or not words.startswith("normaliser:"), report
     assert abs(report.details["integral"] / integral - 1) <= max(report.details["bound"], 1e-12), report
     assert "score" in report.diagnosis or "unnormalised" not in report.diagnosis
 
@@ -171,6 +176,16 @@ def test_mass_below_one_is_no_accusation_where_a_part_may_be_unseen():
     assert check_density(narrow.logpdf, dim=2).verdict != "FAIL"
 
 
+def test_a_density_that_cannot_be_asked_outside_its_support_is_not_named_by_what_it_is_there():
+    def refuses(x):
+        if np.any((x < -1) | (x > 2)):
+            raise RuntimeError("outside")
+        return normal(1, 1.0)(x)
+
+    report = check_density(refuses, support=[[-1, 2]])
+    assert report.verdict == "FAIL" and report.name == "unnormalised" and "0.818595" in report.diagnosis, report
+
+
 def test_what_has_no_integral_or_no_number_is_said():
     bounded = check_density(lambda x: np.tanh(x).sum(1), dim=2)
     assert bounded.verdict == "FAIL" and bounded.name == "no density", bounded
@@ -198,6 +213,14 @@ class OfAnObject:
 class WithDraws(OfAnObject):
     def sample(self, n, rng):
         return 300 + 1.5 * np.random.default_rng(rng).standard_normal((n, 2))
+
+
+def test_points_may_stand_at_the_ends_of_the_support_and_see_one_of_two_parts():
+    flat = check_density(lambda x: 0 * x[:, 0] - np.log(2), support=[[0, 2]], x=np.array([[0.0], [1.0], [2.0]]))
+    assert flat, flat
+    parts = lambda x: np.logaddexp(normal(1, 1e-5)(x), normal(1, 1e-5, 3e-4)(x)) - np.log(2)
+    seen = check_density(parts, x=1e-5 * np.random.default_rng(0).standard_normal((60, 1)))
+    assert seen, seen  # the other part is thirty standard deviations away
 
 
 def test_density_objects_are_read_and_their_draws_used():

@@ -5,7 +5,7 @@ import pytest
 
 from numpyscore.check.fields import MAPS, Field
 from numpyscore.check.fields import read as read_all
-from numpyscore.check.report import Explanation, ranked, tied
+from numpyscore.check.report import Explanation, diagnosis_of, ranked, tied
 
 RNG = np.random.default_rng(0)
 X = 0.4 + RNG.standard_normal((7, 3)) * [0.5, 1.0, 2.0]
@@ -74,6 +74,15 @@ def test_every_other_rule_is_recognised(name):
     assert first.key == key and first.right == (key == "precision"), read(theirs)
 
 
+def test_a_matrix_is_shown_and_a_covariance_is_one_constant():
+    (other, *_) = read(S @ np.array([[2.0, 0.1234567, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 3.0]]))
+    assert other.constants == 9 and " 0.1235 " in other.pattern and "e-" not in other.pattern, other
+    (covariance, *_) = read(S @ np.cov(X.T))
+    assert covariance.constants == 1 and covariance.sentence == "your score is multiplied by the covariance of x", (
+        covariance
+    )
+
+
 def test_a_dimension_off_by_a_factor_is_named_with_it():
     """It was "scale of some dimensions" of two empty lists where no factor was off."""
     (first, *_) = read(S * [1, 2, 1])
@@ -98,6 +107,12 @@ def test_a_constant_of_two_rows_is_one_and_no_clip():
 def test_rows_of_one_length_are_normalised_and_not_clipped():
     short = 0.1 * S / np.linalg.norm(S, axis=1, keepdims=True)
     assert [e.key for e in tied(read(short))] == ["normalised"]
+    root = read_field(
+        0.3 * X / np.linalg.norm(X, axis=1, keepdims=True), -X, DOUBT, x=X, energy=np.sum(X**2, axis=1) / 2
+    )
+    assert {e.key for e in tied(root)} == {"normalised", "root of the energy"}, (
+        root
+    )  # of a quadratic energy they are one
 
 
 def test_a_shift_is_no_round_off_however_small():
@@ -127,3 +142,5 @@ def test_an_explanation_holds_for_every_entry_or_is_none():
     near, far = (Explanation("a", "", constants=2, residual=r) for r in (0.9, 1.1))
     simple = Explanation("b", "", constants=1)
     assert ranked([far, near, simple]) == [simple, near]
+    four = [Explanation(key, "it is") for key in "abacd"]
+    assert diagnosis_of(four) == "a: it is -- or -- b: it is -- or -- c: it is"  # each once, and three of them

@@ -7,7 +7,7 @@ import pytest
 
 from numpyscore import CheckReport, EnergyMLP, check_score
 from numpyscore.check.functions import random_parameter
-from numpyscore.check.numbers import law, product, readings, said
+from numpyscore.check.report import law, product, readings, said
 
 P = np.array([[1.7, 0.3, 0.1], [0.3, 0.9, -0.2], [0.1, -0.2, 1.3]]) / 3  # no entry is a float32
 X = 0.4 + np.random.default_rng(1).standard_normal((9, 3)) * [0.5, 1.0, 2.0]
@@ -137,6 +137,16 @@ def test_products_and_readings_of_powers():
     assert product(0.5, {"d": -1}) == "1/(2 d)" and product(1.0, {"a": 0.5, "b": -0.5}) == "sqrt(a)/sqrt(b)"
     assert product(1.0, {}) == "1" and product(3.0, {"d": 2, "n": -1}) == "3 d^2/n"
     assert readings(2 / 7, {"n": 7}) == ["2/n"] and readings(0.5, {"n": 2}) == ["1/2", "1/n"]
+    assert readings(1 / 105, {"n": 3, "d": 5, "m": 7}) == [] and readings(1 / 15, {"n": 3, "d": 5, "m": 7}) == [
+        "1/(n d)"
+    ]
+    assert said(0.123456789012345, 1e-15) == "0.123456789012" and product(2**-0.5, {"d": -1}) == "1/(sqrt(2) d)"
+    assert (
+        readings(1 / 8, {"n": 8}) == ["1/n", "1/8"]
+        and readings(49.0, {"n": 7}) == ["n^2"]
+        and readings(1 / 49, {"n": 7}) == ["1/n^2"]
+    )
+    assert readings(7**0.5, {"n": 7}) == ["sqrt(n)"] and readings(7**-0.5, {"n": 7}) == ["1/sqrt(n)"]
     assert readings(0.7312, {"n": 7}) == [] and readings(-7.0, {"n": 7}) == ["-n"]
 
 

@@ -73,6 +73,13 @@ def test_wrong_blocks_are_found_without_being_told_the_shapes(name, coordinates)
     assert report.verdict == "FAIL" and words in report.diagnosis, report
 
 
+@pytest.mark.parametrize("name", ["first matrix transposed", "one block doubled"])
+def test_wrong_blocks_in_single_precision_keep_their_names(name):
+    change, words = WRONG[name]
+    report = check_gradient(loss, lambda theta: change(gradient(theta)).astype(np.float32), THETA, coordinates=6)
+    assert report.verdict == "FAIL" and words in report.diagnosis, report
+
+
 def test_a_stale_gradient_and_that_of_no_function_are_told_from_that_of_another_loss():
     small = lambda t: float(np.sum(np.log(np.cosh(MIX[:5, :5] @ t / 4))))
     right = lambda t: MIX[:5, :5].T @ np.tanh(MIX[:5, :5] @ t / 4) / 4
@@ -101,6 +108,24 @@ def test_blocks_in_each_others_place_with_one_parameter_between():
     reference = THETA[:9]
     (found,) = blocks(reference, reference[[0, 5, 6, 7, 4, 1, 2, 3, 8]])
     assert found.key == "swapped blocks" and "theta[1:4] and theta[5:8]" in found.sentence, found
+
+
+def test_two_numbers_side_by_side_are_a_matrix_of_two_by_two_alone():
+    assert [e.key for e in blocks(THETA[:6], THETA[[0, 2, 1, 3, 4, 5]])] == ["transposed block"]
+
+
+def test_as_many_stretches_as_a_third_of_the_parameters_are_few():
+    (found,) = blocks(THETA[:9], THETA[:9] * np.repeat([2.0, 1.0, 3.0], 3))
+    assert (
+        found.key == "scale of blocks"
+        and "theta[0:3] is 2 times the reference, that of theta[6:9] is 3" in found.sentence
+    )
+    assert blocks(THETA[:8], THETA[:8] * np.array([2.0, 2, 1, 1, 3, 3, 5, 5])) == []
+
+
+def test_rows_of_other_fields_are_parameters_here():
+    report = check_gradient(plain, lambda t: np.roll(slopes(t), 1), START)
+    assert report.verdict == "FAIL" and "parameter i is the reference at parameter i - 1" in report.diagnosis, report
 
 
 def test_no_explanation_is_invented_for_random_gradients():
@@ -153,6 +178,7 @@ UNUSABLE = {  # loss, gradient, verdict, name
     "of the logarithm": (plain, lambda t: slopes(t) / plain(t), "FAIL", "gradient of log L"),
     "of the root": (plain, lambda t: slopes(t) / np.sqrt(plain(t)) / 2, "FAIL", "gradient of the root of L"),
     "of the square": (plain, lambda t: 2 * slopes(t) * plain(t), "FAIL", "gradient of L^2"),
+    "of the logarithm of less than one": (lambda t: plain(t) / 100, lambda t: slopes(t) / plain(t), "FAIL", "gradient of log L"),
     "clipped": (plain, lambda t: slopes(t) / np.linalg.norm(slopes(t)), "FAIL", "clipped"),
     "a cycle of three": (plain, lambda t: slopes(t)[[1, 2, 0, 3, 5, 4]], "FAIL", "parameters permuted"),
     "of no loss": (lambda t: np.nan, slopes, "INCONCLUSIVE", "not finite"),
@@ -165,6 +191,7 @@ def test_gradients_of_every_kind_get_their_verdict(name):
     loss, gradient_of, verdict, key = UNUSABLE[name]
     report = check_gradient(loss, gradient_of, START)
     assert report.verdict == verdict and report.name == key, report
+    assert report.summary.startswith("6 parameters, float64 gradient"), report
 
 
 def test_right_gradients_of_every_kind_pass():
@@ -177,6 +204,11 @@ def test_right_gradients_of_every_kind_pass():
     single = check_gradient(plain, lambda t: slopes(t).astype(np.float32), START)
     assert single and "precision is lost inside gradient" in single.notes[-1], single
     assert check_gradient(plain, slopes, START, step=0.1)
+
+
+def test_the_parameter_that_is_furthest_off_is_named():
+    report = check_gradient(plain, lambda t: slopes(t) + 0.1 * (np.arange(6) == 3), START)
+    assert report.verdict == "FAIL" and report.worst.place == "theta[3]", report
 
 
 def test_rtol_is_relative_to_the_norm_of_the_gradient():

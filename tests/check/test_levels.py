@@ -308,7 +308,7 @@ def test_a_regulariser_of_the_wrong_sign_or_size_is_named():
         return np.mean(np.sum(0.5 * s**2 + D + factor * lam * D**2, axis=1))
 
     assert check_loss(lambda fn, x, lam: loss(fn, x, lam, 1.0), objective="regularised")
-    for factor, words in ((-1.0, "sign of the regulariser"), (0.5, "scale of the regulariser")):
+    for factor, words in ((-1.0, "sign of the regulariser"), (0.5, "regulariser halved")):
         report = check_loss(lambda fn, x, lam, f=factor: loss(fn, x, lam, f), objective="regularised")
         assert report.verdict == "FAIL" and report.name == words, report
 

@@ -535,3 +535,117 @@ def test_levels_drawn_inside_are_those_of_the_users_kernel():
     assert check_loss(own_times, objective="multilevel_denoising", kernel=sub_vp)
     steeper = lambda t: (sub_vp(t)[0], sub_vp(t)[1] ** 0.5)
     assert check_loss(own_times, objective="multilevel_denoising", kernel=steeper).verdict == "FAIL"
+
+
+BARS = np.cumprod(1 - np.linspace(1e-3, 0.35, 20))
+TABLE = np.stack([np.sqrt(BARS), np.sqrt(1 - BARS)], axis=1)
+
+
+def scheduled(target, told=lambda t: t, weight=1.0):
+    """A loss over the timesteps of `TABLE`, target(c, s, eps, x, rng)."""
+
+    def loss(fn, x, t, rng):
+        (c, s), z = TABLE[t].T[:, :, None], rng.standard_normal(x.shape)
+        return np.mean(weight * (fn(c * x + s * z, told(t)) - target(c, s, z, x, rng)) ** 2)
+
+    return loss
+
+
+SLIPS = {  # loss, what fn predicts, words
+    "squares": (scheduled(lambda c, s, z, x, rng: c**2 * z - s**2 * x), "v", "squares in the target"),
+    "scaled": (scheduled(lambda c, s, z, x, rng: c * x), "x", "multiplied by c"),
+    "nothing of the data": (scheduled(lambda c, s, z, x, rng: x + s / c * z), "x", "noisy point as the target"),
+    "rows dropped": (scheduled(lambda c, s, z, x, rng: z * (rng.random((len(x), 1)) < 0.7)), "eps", "rows without a target"),
+    "entries dropped": (scheduled(lambda c, s, z, x, rng: z * (rng.random(x.shape) < 0.8)), "eps", "entries without a target"),
+    "the first row's level": (scheduled(lambda c, s, z, x, rng: c[0] * z - s[0] * x), "v", "that of the first row"),
+    "an averaged level": (scheduled(lambda c, s, z, x, rng: c.mean() * z - s.mean() * x), "v", "level of the target: the targets of all rows"),
+    "two timesteps as one": (scheduled(lambda c, s, z, x, rng: z, told=lambda t: t // 2), "eps", "same number at different levels"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SLIPS)
+def test_slips_in_the_target_are_told_by_what_is_there(name):
+    """Dropped rows were "weights averaged", dropped entries "some dimensions", two timesteps told as one those "of another row"."""
+    loss, predicts, words = SLIPS[name]
+    report = check_loss(loss, objective="multilevel_denoising", levels=TABLE, predicts=predicts)
+    assert report.verdict == "FAIL" and words in report.diagnosis, report
+    right = {
+        "v": lambda c, s, z, x, rng: c * z - s * x,
+        "x": lambda c, s, z, x, rng: x,
+        "eps": lambda c, s, z, x, rng: z,
+    }
+    assert check_loss(scheduled(right[predicts]), objective="multilevel_denoising", levels=TABLE, predicts=predicts)
+
+
+def test_a_weight_that_is_negative_at_some_levels_is_no_sign_of_the_loss():
+    def loss(fn, x, sigmas, rng):
+        each = [(s, rng.standard_normal(x.shape)) for s in sigmas]
+        return np.mean([(s**2 - 0.4) * np.mean((fn.score(x + s * z) + z / s) ** 2) for s, z in each])
+
+    report = check_loss(loss, objective="multilevel_denoising")
+    assert report.name == "sign of the weight" and "at sigma" in report.diagnosis, report
+
+
+KEPT = np.random.default_rng(5).standard_normal((64, 16))
+MEMORY: dict = {}
+
+
+def single(points=lambda x, s, z, rng: x + s * z, target=lambda x, s, z, rng: -z / s):
+    """A loss of one level with other points or targets."""
+
+    def loss(fn, x, sigma, rng):
+        z = rng.standard_normal(x.shape)
+        return np.mean((fn.score(points(x, sigma, z, rng)) - target(x, sigma, z, rng)) ** 2)
+
+    return loss
+
+
+def averaging(x, s, z, rng):
+    """Points of noise averaged with that of the call before."""
+    z, MEMORY[x.shape] = (z + MEMORY.get(x.shape, z)) / 2, z
+    return x + s * z
+
+
+ONE_LEVEL = {  # loss, words
+    "multiplied": (single(lambda x, s, z, rng: x * (1 + s * z)), "noise that multiplies the data"),
+    "shuffled data": (single(target=lambda x, s, z, rng: (rng.permutation(x) - x - s * z) / s**2), "data x of another row"),
+    "kept from call to call": (single(averaging), "state: "),
+    "drawn at import": (lambda fn, x, sigma: np.mean((fn.score(x + sigma * (z := KEPT[: len(x), : x.shape[1]])) + z / sigma) ** 2), "fixed noise"),
+    "the noisy point": (single(target=lambda x, s, z, rng: -(x + s * z) / s**2), "not subtracted"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ONE_LEVEL)
+def test_mistakes_of_one_level_are_told_by_what_is_there(name):
+    """Multiplied data and noise drawn at import were INCONCLUSIVE, shuffled data "other noise", a memory a "clipped loss"."""
+    loss, words = ONE_LEVEL[name]
+    report = check_loss(loss, objective="denoising")
+    assert report.verdict == "FAIL" and words in report.diagnosis, report
+    assert check_loss(single(), objective="denoising")
+
+
+def test_notes_on_the_size_of_the_noise_and_on_points_asked_twice():
+    root = check_loss(
+        single(lambda x, s, z, rng: x + np.sqrt(s) * z, lambda x, s, z, rng: -z / np.sqrt(s)), objective="denoising"
+    )
+    assert root and any("standard deviation sqrt(sigma)" in note for note in root.notes), root
+
+    def teacher(fn, x, t, rng):
+        (c, s), z = TABLE[t].T[:, :, None], rng.standard_normal(x.shape)
+        y = c * x + s * z
+        return np.mean((fn(y, t) - (fn(y, np.maximum(t - 1, 0)) + z) / 2) ** 2)
+
+    twice = check_loss(teacher, objective="multilevel_denoising", levels=TABLE, predicts="eps")
+    assert any("same points with different levels" in note for note in twice.notes), twice
+
+
+def test_offset_noise_passes_where_the_noise_is_said_to_be_predicted():
+    """It was INCONCLUSIVE; diffusers' examples add it."""
+
+    def loss(fn, x, t, rng):
+        (c, s), z = TABLE[t].T[:, :, None], rng.standard_normal(x.shape) + 0.1 * rng.standard_normal((len(x), 1))
+        return np.mean((fn(c * x + s * z, t) - z) ** 2)
+
+    said = {"objective": "multilevel_denoising", "levels": TABLE}
+    assert check_loss(loss, **said, predicts="eps")
+    assert check_loss(loss, **said).verdict == "INCONCLUSIVE"

@@ -8,7 +8,7 @@ import pytest
 from commandline import call
 
 import numpyscore as ns
-from numpyscore.check.numbers import readings
+from numpyscore.check.report import readings
 from numpyscore.numerics.differences import ROWS, STEPS, differences, widths
 
 # ------------------------------------------------------------------------------- the command line
@@ -485,7 +485,7 @@ def normal(rng, shape):
 
 SLICED = {
     "two directions": sliced(normal, lambda u, J, v: curved(np.roll(u, 1, 0), J, v)),
-    "projection not squared": sliced(normal, projection=lambda v, s: 0.5 * np.sum(v * s, axis=1)),
+    "wrong square": sliced(normal, projection=lambda v, s: 0.5 * np.sum(v * s, axis=1)),
     "fixed directions": sliced(lambda rng, shape: np.ones(shape)),
     "shared probe": sliced(lambda rng, shape: np.broadcast_to(rng.standard_normal(shape[1]), shape)),
 }
@@ -519,7 +519,7 @@ def generalised(trace=1.0, slope=1.0):
 WEIGHTED = {
     "no derivative term": generalised(slope=0),
     "sign of the derivative term": generalised(slope=-1),
-    "scale of the derivative term": generalised(slope=2),
+    "derivative term doubled": generalised(slope=2),
     "no weighted trace": generalised(trace=0),
     "sign of the weighted trace": generalised(trace=-1),
 }
@@ -598,7 +598,7 @@ def test_scaled_noise_is_not_eps_where_eps_was_said():
         assert report.verdict == "INCONCLUSIVE" and re.match(words, report.diagnosis), report
 
 
-@pytest.mark.parametrize("price, words", [(0.3, "where lambda stands"), (1.0, "the trace is 2 times")])
+@pytest.mark.parametrize("price, words", [(0.3, "the trace is 13/10 times"), (1.0, "the trace is twice")])
 def test_a_regulariser_that_became_a_part_of_the_trace_is_named(price, words):
     """It was said that the squared score times 1/2 stands in place of the square, which is the same."""
 
@@ -665,7 +665,10 @@ def test_what_score_of_makes_is_told_without_a_guess_at_its_factor():
         return np.mean((fn(x + sigma * z) - z) ** 2)
 
     report = ns.check_loss(loss, objective="denoising", score_of=lambda out, y, sigma: -out / sigma[:, None] ** 2)
-    assert report.verdict == "FAIL" and "it is 2 times that, where sigma is 0.5" in report.diagnosis, report
+    assert (
+        report.verdict == "FAIL"
+        and "where sigma is 0.5 fn learns 1 eps, and score_of makes the score of 0.5 eps" in report.diagnosis
+    ), report
     assert "without its 1/2" not in report.diagnosis
 
 

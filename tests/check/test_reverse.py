@@ -170,6 +170,8 @@ WRONG = {  # step, options, words
     "x_0 as eps": (lambda x, fn, t, lower: (DDPM[lower, 0] + DDPM[lower, 1]) * fn(x, t), {"levels": DDPM, "predicts": "x", "kind": "ddim"}, "fn's x_0 is used as eps"),
     "no direction": (lambda x, fn, t, lower, rng: DDPM[lower, 0] * (x - DDPM[t, 1] * fn(x, t)) / DDPM[t, 0] + DDPM[t, 1] * normal(x, rng), VP | {"kind": "ddim"}, "x' = c' x_0 + sigma z, without a direction"),
     "1 - alpha_bar": (lambda x, fn, t, lower: DDPM[lower, 0] * (x - DDPM[t, 1] ** 2 * fn(x, t)) / DDPM[t, 0] + DDPM[lower, 1] * fn(x, t), VP | {"kind": "ddim"}, "sigma^2 in place of sigma, at this level"),
+    "heun half way": (lambda x, fn, s, lower: x + (lower - s) * (-s * fn(x, s) - lower * fn(x + (s - lower) * s * fn(x, s) / 2, lower)) / 2, VE | {"kind": "heun"}, "second call is at other points"),
+    "heun at the old point": (lambda x, fn, s, lower: x + (lower - s) * (-s * fn(x, s) - lower * fn(x, lower)) / 2, VE | {"kind": "heun"}, "second call is at the same points as its first"),
     "x_0 keeps its scale": (lambda x, fn, t, lower: x + (DDPM[lower, 1] - DDPM[t, 1]) * fn(x, t), VP | {"kind": "ddim"}, "A is c, "),
     "velocity for minus velocity": (lambda x, fn, t, lower: from_velocity(x, lambda y, s: -fn(y, s), t, lower), {"levels": TIMES, "predicts": "velocity", "kind": "ddim"}, "sign of"),
     "eps for x": (lambda x, fn, t, lower, rng: ddim(x, fn, t, lower, rng), VP | {"predicts": "x"}, "takes it for eps"),

@@ -61,6 +61,15 @@ def test_wrong_scores_are_told_what_they_are(name):
     assert report.verdict == "FAIL" and words in report.diagnosis, report
 
 
+def test_with_half_of_the_rows_one_over_n_is_told_from_one_over_twice_d():
+    six = check_score(lambda x: score(x) / len(x), energy=energy, x=X[:6])
+    assert six.verdict == "FAIL" and "1/n of the reference" in six.diagnosis and "1/(2 d)" not in six.diagnosis, six
+    fixed = check_score(lambda x: score(x) / 6, energy=energy, x=X[:6])
+    assert fixed.verdict == "FAIL" and "1/(2 d) of the reference" in fixed.diagnosis and "1/n" not in fixed.diagnosis, (
+        fixed
+    )
+
+
 CENTRES, PRECISIONS = np.array([[-2.0, 0.5, 1.0], [1.5, 0.0, -1.0]]), np.array([1.0, 2.0])
 
 
@@ -118,6 +127,16 @@ def test_shapes_and_places_are_said():
     assert check_score(lambda x: 0 * x, energy=lambda x: 0 * x[:, 0], x=X)  # flat, and nothing off by anything
 
 
+def test_the_worst_number_stands_with_its_resolution_and_so_does_the_whole():
+    report = check_score(lambda x: 1.5 * score(x), energy=energy, x=X)
+    i, j = map(int, (report.worst.place[2], report.worst.place[-1]))
+    size = np.linalg.norm(report.details["reference"][i])
+    size = max(size, np.sqrt(np.mean(np.sum(report.details["reference"] ** 2, axis=1))))
+    assert report.worst.tolerance == pytest.approx(report.details["tolerance"][i, j] / size, rel=1e-9, abs=0), report
+    assert report.worst.yours == pytest.approx(1.5 * score(X)[i, j]) and report.resolution >= report.worst.tolerance
+    assert f"would have noticed a relative error of {report.resolution:.0e}" in str(report)
+
+
 def test_log_p_that_is_an_energy_is_told_so():
     report = check_score(NET.score, logpdf=NET.energy, x=X)
     assert report.verdict == "FAIL" and "your log p is an energy: pass it as energy=" in report.diagnosis, report
@@ -158,7 +177,9 @@ def memory(kind):
 
     def of(x):
         calls.append(-x @ P)
-        changed = {"shifted": len(calls) > 2, "random": True}[kind]
+        changed = {"shifted": len(calls) > 2, "random": True, "late": False}[kind]
+        if kind == "late" and len(calls) > 1 and calls[-2].shape == x.shape:
+            return calls[-2].astype(np.float32)
         noise = np.random.default_rng(len(calls) if kind == "random" else 0).standard_normal(x.shape)
         return calls[-1] + changed * noise
 
@@ -166,11 +187,17 @@ def memory(kind):
 
 
 @pytest.mark.parametrize(
-    "kind, verdict, words", [("shifted", "FAIL", "running statistics"), ("random", "INCONCLUSIVE", "dropout")]
+    "kind, verdict, words",
+    [
+        ("shifted", "FAIL", "running statistics"),
+        ("random", "INCONCLUSIVE", "dropout"),
+        ("late", "FAIL", "the result is that of the call before"),
+    ],
 )
 def test_scores_that_remember_or_throw_dice_are_told_apart(kind, verdict, words):
     report = check_score(memory(kind), energy=energy, x=X)
     assert report.verdict == verdict and words in report.diagnosis, report
+    assert any("float32 came back" in note for note in report.notes) == (kind == "late"), report
 
 
 def test_a_result_that_is_kept_for_a_number_of_points_is_a_cache():
@@ -249,6 +276,12 @@ def test_how_rows_depend_on_each_other_is_named(name):
     of, verdict, key = ROWS[name]
     report = check_rows(of, X)
     assert report.verdict == verdict and report.name == key, report
+
+
+def test_two_rows_are_enough_and_one_is_not():
+    assert check_rows(score, X[:2]) and check_rows(lambda x: score(x - x.mean(0)), X[:2]).name == "batch statistics"
+    with pytest.raises(ValueError, match="1 row, expected at least two"):
+        check_rows(score, X[:1])
 
 
 def test_rows_of_random_functions_decide_nothing_and_rtol_allows_a_little():

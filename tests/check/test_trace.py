@@ -52,6 +52,32 @@ def test_exact_traces_and_their_shapes():
     assert check_trace(lambda x: 0 * x[:, 0], score=lambda x: 0 * x, x=X)
 
 
+def test_a_trace_in_single_precision_and_one_off_by_a_number_everywhere():
+    single = check_trace(lambda x: trace(x).astype(np.float32), score=score, x=X)
+    assert single and any("float32 came back" in note for note in single.notes), single
+    more = check_trace(lambda x: trace(x) + 3, score=score, x=X)
+    assert more.verdict == "FAIL" and more.diagnosis == "constant shift: your trace is the reference + 3 everywhere", (
+        more
+    )
+    mean = check_trace(lambda x: trace(x) / 3, score=score, x=X)
+    assert "1/d of the reference: a mean over dimensions" in mean.diagnosis, mean
+
+
+def test_an_estimate_of_something_else_of_the_jacobian_is_named():
+    """E |J v|^2 is the squared Frobenius norm; with few calls, or beside the trace itself, nothing else is."""
+    length = lambda x, rng: np.sum(np.einsum("nij,nj->ni", jacobian(x), signs(rng, x.shape)) ** 2, axis=1)
+    report = check_trace(length, score=score, x=X, n_calls=2000)
+    squares = (
+        "Frobenius norm: on average this is the squared Frobenius norm",
+        "trace of the square",
+    )  # of a symmetric J they are one
+    assert report.verdict == "FAIL" and all(text in report.diagnosis for text in squares), report
+    both = check_trace(
+        lambda x, rng: length(x, rng) + curvature(x, signs(rng, x.shape)), score=score, x=X, n_calls=2000
+    )
+    assert both.verdict == "FAIL" and both.name == "biased", both
+
+
 OF_THE_JACOBIAN = {
     "sum of the Jacobian": lambda J, s: J.sum((1, 2)),
     "Frobenius norm": lambda J, s: np.linalg.norm(J, axis=(1, 2)),
@@ -126,6 +152,7 @@ WRONG = {  # directions, factor, the name and words of it
     "a factor": (signs, 0.8, "scale", "times the trace"),
     "twelve uniform": (lambda rng, shape: rng.random(shape) - 0.5, 1.0, "variance of the directions", "1/12 I"),
     "uniform to sqrt 2": (lambda rng, shape: rng.uniform(-(2**0.5), 2**0.5, shape), 1.0, "variance of the directions", "2/3 I"),
+    "uniform to 1, d = 3": (lambda rng, shape: rng.uniform(-1, 1, shape), 1.0, "unit-length directions", "or -- variance of the directions: E[v v^T] = 1/3 I"),
     "from 1/2 to 3/2": (lambda rng, shape: rng.random(shape) + 0.5, 1.0, "directions not centred", "1/12 of the trace plus 1 of the sum"),
     "1/2 and 3/2": (lambda rng, shape: rng.integers(2, size=shape) + 0.5, 1.0, "directions not centred", "1/4 of the trace plus 1 of the sum"),
     "from 0 to 1": (lambda rng, shape: rng.random(shape), 1.0, "directions not centred", "(numbers from 0 to 1)"),
@@ -140,6 +167,7 @@ def test_the_law_of_wrong_directions_is_named(name):
     draw, factor, key, words = WRONG[name]
     report = check_trace(estimator(draw, factor), score=score, x=X, n_calls=200)
     assert report.verdict == "FAIL" and report.name == key and words in report.diagnosis, report
+    assert report.pattern.startswith("mean = ") and report.notes[-1].startswith("random: the mean of "), report
     row = int(report.worst.place[2])
     assert report.worst.place == f"x[{row}], mean of 200 calls" and abs(report.worst.reference - trace(X)[row]) < 1e-9
 

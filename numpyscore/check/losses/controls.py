@@ -3,11 +3,14 @@
 import numpy as np
 
 from ..report import FAIL, INCONCLUSIVE
+from .identify import WIDE, Answers, identify
 from .names import LINEAR, Naming
 from .probes import Probe, random_probe
+from .trials import Trial, as_asked
 
 BEND = 1e-9  # of the range of the loss: what its own differences leave
-SCALES = np.array([-2.0, -1.0, -0.5, 0.25, 0.5, 1.0, 1.5, 2.5, 4.0])
+SCALES = np.array([-2.0, -1.0, -0.4, 0.25, 0.5, 1.0, 1.6, 2.5, 4.3])  # no two as far from 1: the loss is not the same
+MONOTONE = 40  # models; others are in order by chance once in 40!
 
 
 def minimiser(caller, kind, setting, rng):
@@ -38,13 +41,16 @@ def bent(caller, kind, setting, rng, floor=0.0):
     where = "" if stands is None else f": it stands still at {stands:.6g}"
     text = f"clipped loss: in the scale of the model the loss is no parabola{where}; it is clamped, or a term of it is (clamp, relu, maximum, clip)"
     points = ", ".join(f"{v:.4g}" for v in values)
-    return Naming(FAIL, text, f"loss of lambda |x|^2/2 at lambda = -2 ... 4: {points}")
+    return Naming(FAIL, text, f"loss of lambda |x|^2/2 at lambda = {SCALES[0]:g} ... {SCALES[-1]:g}: {points}")
 
 
 def again(caller, kind, setting, rng):
     """The `Naming` of a loss that says something else when the same is asked again; None if it says the same."""
     probe, other = random_probe(kind, setting.d, rng), random_probe(kind, setting.d, rng)
-    first, _, last = caller.values([probe, other, probe], setting)
+    between = (
+        setting if caller.kind == "jax" else setting._replace(seed=setting.seed + 1)
+    )  # jax keeps nothing, and compiles anew
+    ((first,), _, (last,)) = (caller.values([p], s) for p, s in ((probe, setting), (other, between), (probe, setting)))
     if not np.isfinite(first + last) or abs(first - last) <= 1e3 * caller.eps * max(abs(first), abs(last)):
         return None
     steps = np.diff(caller.values([probe] * 10, setting))
@@ -74,12 +80,9 @@ def graph(caller, kind, settings, rng):
             square = (two - 2 * one + zero) / 2
             rows.append((one - zero - square, 2 * square, abs(one) + abs(two) + abs(zero)))
             slopes.append(slope)
-    A, y = np.array(rows), np.array(slopes)
-    A, size = A[:, :2], A[:, 2]
+    y, A, size = np.array(slopes), np.array(rows)[:, :2], np.array(rows)[:, 2]
     c = np.linalg.lstsq(A, y, rcond=None)[0]
-    allowed = (
-        2e4 * caller.eps * (np.abs(A).sum(1) + size)
-    )  # row by row: a probe with large terms must not hide the others
+    allowed = 2e4 * caller.eps * (np.abs(A).sum(1) + size)  # row by row: large terms must not hide the others
     if np.all(np.abs(y - A.sum(1)) <= allowed):
         return None
     linear = LINEAR[caller.objective]
@@ -94,3 +97,111 @@ def graph(caller, kind, settings, rng):
     else:
         text = f"wrong gradient: the value is right, but its gradient has {c[0]:.4g} times the {linear} and {c[1]:.4g} times the square (a factor of the score is detached)"
     return Naming(FAIL, text, pattern)
+
+
+# ------------------------------------------------------------------------------- what no arrays explain
+
+
+def unexplained(caller, kind, table, right, left, rng):
+    """(`Naming`, sense) of a loss of which `left` is not explained; right (P,) is what the reference says, or None."""
+    for rule in LEFT:
+        if (named := rule(caller, kind, table, right, left, rng)) is not None:
+            return named, 1
+    smaller = "; with a smaller shape=, such as (1, 2, 4), products of different entries are looked at as well"
+    text = (
+        f"unknown term: no combination of the terms known here is your loss; the {LINEAR[caller.objective]} and the square leave "
+        f"{left:.2g} of it unexplained. It is not quadratic in the score, or is taken at other points, or mixes the samples"
+        f"{smaller if table.trial.points.shape[1] > WIDE else ''}"
+    )
+    return _power(caller, kind, table, right, left, rng) or Naming(FAIL, text, f"off by {left:.2g}"), 0
+
+
+def _clamped(caller, kind, table, right, left, rng):
+    """It stands still for some models."""
+    wrong = bent(caller, kind, table.trial.setting, rng)
+    return wrong if wrong is not None and "stands still" in wrong.diagnosis else None
+
+
+def _round_off(caller, kind, table, right, left, rng):
+    """It differences for itself, with a step so small that nothing but round-off is left."""
+    near = table.trial.setting._replace(x=table.trial.setting.x * (1 + 2 * caller.eps))
+    change = np.abs(caller.values(table.probes[:4], near) - table.values[:4]).max() / np.abs(table.values[:4]).max()
+    if change < left / 100 or change < 1e4 * caller.eps:
+        return None
+    text = f"round-off: moving x by a unit in its last place changes the loss by {change:.0e} of it; the step of its own differences is too small, they cancel"
+    return Naming(FAIL, text, f"{left:.2g} of it is unexplained")
+
+
+def _function_of_right(caller, kind, table, right, left, rng):
+    """It is a monotone function of the right one."""
+    if right is None or not _monotone(right[: len(table.values)], table.values):
+        return None
+    text = "function of the loss: your loss is a function of the right one (a logarithm, a root, an exponential), not linear in it: its mean over batches has another minimum"
+    return Naming(FAIL, text, "monotone in the reference")
+
+
+def _function_of_each(caller, kind, table, right, left, rng):
+    """It is the mean of a monotone function of the right loss of each row, which equal rows show."""
+    setting = table.trial.setting
+    if caller.objective != "implicit":
+        return None
+    x = np.tile(setting.x[:1], (setting.n, 1))
+    equal = Answers(caller, kind, Trial(setting._replace(x=x), x[:1], None), rng).grow(MONOTONE)
+    theirs = (0.5 * np.sum(equal.S**2, -1) + np.trace(equal.J, axis1=-2, axis2=-1))[:, 0]
+    bent = np.abs(equal.values - np.polyval(np.polyfit(theirs, equal.values, 1), theirs)).max() > 1e-6 * np.ptp(theirs)
+    if not bent or not _monotone(theirs, equal.values):
+        return None
+    text = "function of the loss: your loss is a function of the right one of each sample (a softplus, a logarithm, a root), not linear in it: its mean has another minimum"
+    return Naming(FAIL, text, "of equal rows, monotone in the reference")
+
+
+def _monotone(right, values):
+    steps = np.diff(values[np.argsort(right)])
+    return not (np.any(steps < 0) and np.any(steps > 0))
+
+
+def _power(caller, kind, table, right, left, rng, only=None):
+    """It grows with another power of the model than the second, for models of very different size."""
+    sizes = np.array([0.0, 1e3, -1e3, 1e6, -1e6])
+    zero, *at = caller.values([table.probes[0].scaled(s) for s in sizes], table.trial.setting)
+    near, far = (np.abs(np.array(pair) - zero).sum() for pair in (at[:2], at[2:]))
+    power = np.log(max(far, 1e-300) / max(near, 1e-300)) / np.log(1e3)
+    if not np.isfinite(power) or abs(power - 2) <= 0.05 or (only is not None and abs(power - only) > 0.05):
+        return None
+    what = f"not with its square, but its power {power:.3g}"
+    if abs(power - 1) < 0.05:
+        what = "a norm, an absolute error or a Huber error stands where the square should"
+    elif power < 0.05:
+        what = "stands still: it is clipped, or made of directions alone (a cosine)"
+    text = f"not a square: for large scores your loss grows with the power {power:.2g} of the score: {what}"
+    return Naming(FAIL, text, f"{left:.2g} of it is not quadratic")
+
+
+def _first_power(caller, kind, table, right, left, rng):
+    """It grows as the model does."""
+    return _power(caller, kind, table, right, left, rng, only=1.0)
+
+
+PIECES = "pieces: only some of the rows count at a time (a maximum, a minimum, a median, a sort, a clip), where the loss is their mean"
+
+
+def _pieces(caller, kind, table, right, left, rng):
+    """It is no square for models anywhere, and one for models near each other."""
+    near = table.near(1e-3)
+    if not any(identify(near, jacobian=j).fit.exact for j in (False, True)):
+        return None
+    return Naming(FAIL, PIECES, "a square for models near each other, none for all")
+
+
+def _away(caller, kind, table, right, left, rng):
+    """It asks its model elsewhere than at the data."""
+    if "denoising" in caller.objective or caller.objective == "finite_difference_sliced":
+        return None
+    x, points = table.trial.setting.x, as_asked(caller, kind, table.trial.setting, rng).points
+    if np.abs(points[:, None] - x).max(-1).min(1).max() < 1e-6:
+        return None
+    text = f"other points: fn is asked at points that are not the data, where the {caller.objective} loss is taken at x alone (noise is added, x is scaled, or a step of differences is large)"
+    return Naming(FAIL, text, f"asked at {np.array2string(points[-1], precision=3)}")
+
+
+LEFT = (_clamped, _round_off, _function_of_right, _first_power, _pieces, _function_of_each, _away)

@@ -72,6 +72,8 @@ MISTAKES = (
     ("x - x~: the scale c of x and the division by sigma^2 are missing", lambda c, s: (-s, 1 - c)),
     ("x~ - x: the scale c of x, the division by sigma^2 and the sign are wrong", lambda c, s: (s, c - 1)),
     ("-x", lambda c, s: (0, -1)),
+    ("-x~/sigma^2: the data are not subtracted from the noisy points", lambda c, s: (-1 / s, -c / s**2)),
+    ("x~/sigma^2: the data are not subtracted from the noisy points, and the sign is wrong", lambda c, s: (1 / s, c / s**2)),
 )  # fmt: skip
 
 
@@ -88,12 +90,16 @@ def read(trials, founds):
             apart = np.zeros(d) if trial.apart is None else trial.apart[p]
             basis = np.stack([trial.eps[p], trial.data[trial.row[p]], apart], axis=1)
             a, b, e = np.linalg.lstsq(basis, target, rcond=None)[0] if used else (np.nan, np.nan, 0.0)
-            left = np.abs(target - basis @ [a, b, e]).max() / max(np.abs(target).max(), 1e-300) if used else 0.0
+            left = np.abs(target - basis @ [a, b, e]).max() if used else 0.0
             size = np.abs(target).max()
             error = SIGMAS * doubts[p] / abs(w) * (1 + size) if used else 0.0  # of the target
-            rtol, lost = error / max(abs(a), abs(b), abs(e), 1e-12), error / max(size, 1) if used else 0.0
-            rows.append((w * M, a, b, left, trial.c[p], trial.sigma[p], e, rtol if used else 0.0, lost, t, p))
+            lost = error / max(size, 1) if used else 0.0
+            rows.append((w * M, a, b, left, trial.c[p], trial.sigma[p], e, error, lost, t, p))
     table = np.array(rows).reshape(-1, 11)
+    sizes = np.nan_to_num(np.abs(table[:, [1, 2, 6]]).max(1))
+    table[:, [3, 7]] /= np.maximum(sizes, 1e-3 * sizes.max(initial=1e-9))[
+        :, None
+    ]  # a row without a target has no scale of its own
     if np.any(table[:, 8] <= RESOLVED):
         table = table[table[:, 8] <= RESOLVED]
     elif np.all(table[:, 8] > UNRESOLVED):
@@ -105,6 +111,11 @@ def read(trials, founds):
         levels.append(Level(s.n, s.d, row[5], s.m, row[4], s.levels))
     w, p, q, rest, c, sigma, apart, rtols = table[:, :8].T
     return Read(w, p, q, rest, c, sigma, of, levels, float(max(1e-9, rtols.max(initial=0.0))), apart)
+
+
+def of_score(c, s):
+    """p and q of the right target, -eps/sigma."""
+    return -1 / s, 0
 
 
 def is_form(r, form, rtol=None):
@@ -146,11 +157,11 @@ def _score(r, objective, predicts):
         text = f"wrong target: fn learns the score -eps/sigma, and is meant to predict {predicts}"
         return Naming(FAIL, text, "target = -eps/sigma")
     if np.any(r.w < 0):
-        return Naming(
-            FAIL,
-            "sign of the loss: minimising it drives the score away from the data",
-            f"weights between {r.w.min():.4g} and {r.w.max():.4g}",
-        )
+        text = (
+            "sign of the loss: minimising it drives the score away from the data" if np.all(r.w < 0)
+            else f"sign of the weight: {WRONG_WAY}, at sigma {r.sigma[r.w < 0].min():.3g} to {r.sigma[r.w < 0].max():.3g}"
+        )  # fmt: skip
+        return Naming(FAIL, text, f"weights between {r.w.min():.4g} and {r.w.max():.4g}")
     if objective == "denoising":
         one = [level._replace(levels=1) for level in r.levels]
         if factor(r.w, one, r.rtol).known:
@@ -214,7 +225,9 @@ def _predicted(r, objective, predicts):
     known = _convention(r, objective, "noise", predicts)
     if known is not None:
         return known
-    meant = {"eps": "eps", "x": "x", "v": "c eps - sigma x", "velocity": "eps - x or x - eps"}[predicts]
+    meant = {"eps": "eps", "x": "x", "v": "v = c eps - sigma x", "velocity": "the velocity eps - x or x - eps"}[
+        predicts
+    ]
     turned = _convention(r._replace(p=-r.p, q=-r.q), objective, "noise", predicts)
     other = next((row.name for row in PARAMETRISATIONS if is_form(r, row.form)), "")
     slip = "" if other else _slip(r, predicts)
@@ -223,29 +236,41 @@ def _predicted(r, objective, predicts):
         f"sign of the weight: {WRONG_WAY}" if as_meant is not None
         else f"another path: fn learns {other}, the velocity of the straight line, and the points move on another path: dx~/dt = c' x + sigma' eps" if predicts == "velocity" and "velocity" in other
         else f"sign of the target: fn is pulled towards minus what it is meant to predict, {meant}" if turned is not None
-        else f"{slip}: fn learns {in_words(r)}, and is meant to predict {predicts}, that is {meant}" if slip
-        else f"another parametrisation: fn learns {other or in_words(r)}, and is meant to predict {predicts}, that is {meant}"
+        else f"{slip}: fn learns {in_words(r)}, and is meant to predict {meant}" if slip
+        else f"another parametrisation: fn learns {other or in_words(r)}, and is meant to predict {meant}"
     )  # fmt: skip
     return Naming(FAIL, text, f"target = {in_words(r)}")
 
 
-SLIPS = {  # what may happen to a right target p eps + q x of kernel c, s: words -> what it is then
-    "noisy point in the target, x~ in place of x": lambda p, q, c, s: (p + q * s, q * c),
-    "noisy point in the target, x~ in place of eps": lambda p, q, c, s: (p * s, q + p * c),
-    "factors exchanged in the target": lambda p, q, c, s: (q, p),
-    "factors exchanged in the target, and a sign": lambda p, q, c, s: (-q, -p),
-    "sign of one term of the target": lambda p, q, c, s: (p, -q),
-    "sign of the other term of the target": lambda p, q, c, s: (-p, q),
+SLIPS = {  # what may happen to a right target p eps + q x of kernel c, s, (p, q) = f(c, s): words -> what it is then
+    "noisy point in the target, x~ in place of x": lambda f, c, s: (f(c, s)[0] + f(c, s)[1] * s, f(c, s)[1] * c),
+    "noisy point in the target, x~ in place of eps": lambda f, c, s: (f(c, s)[0] * s, f(c, s)[1] + f(c, s)[0] * c),
+    "factors exchanged in the target": lambda f, c, s: f(c, s)[::-1],
+    "factors exchanged in the target, and a sign": lambda f, c, s: tuple(-a for a in f(c, s)[::-1]),
+    "sign of one term of the target": lambda f, c, s: (f(c, s)[0], -f(c, s)[1]),
+    "sign of the other term of the target": lambda f, c, s: (-f(c, s)[0], f(c, s)[1]),
+    "squares in the target, c^2 and sigma^2 in place of c and sigma": lambda f, c, s: f(c * c, s * s),
+    "roots in the target, those of c and sigma in place of c and sigma": lambda f, c, s: f(np.sqrt(c), np.sqrt(s)),
+    "scale of the target, multiplied by c": lambda f, c, s: tuple(c * a for a in f(c, s)),
+    "scale of the target, divided by c": lambda f, c, s: tuple(a / c for a in f(c, s)),
+    "scale of the target, multiplied by sigma": lambda f, c, s: tuple(s * a for a in f(c, s)),
+    "scale of the target, divided by sigma": lambda f, c, s: tuple(a / s for a in f(c, s)),
 }
 
 
 def _slip(r, predicts):
     """What happened to the target that is meant, as words; "" if that is not known."""
     rows = [row for row in PARAMETRISATIONS if row.key == predicts]
+    right = [row for row in rows if not is_form(r, row.form)]
     for words, slip in SLIPS.items():
-        if any(is_form(r, lambda c, s, f=row.form, slip=slip: slip(*f(c, s), c, s)) for row in rows):
+        if any(is_form(r, lambda c, s, f=row.form, slip=slip: slip(f, c, s)) for row in right):
             return words
-    return ""
+    return "noisy point as the target" if np.all(_lost(r)) else ""
+
+
+def _lost(r):
+    """Whether the targets are multiples of the noisy point, which fn is given: there is nothing of the data in them."""
+    return np.abs(r.q * r.sigma - r.p * r.c) <= 1e-6 * np.maximum(np.abs(r.q), np.abs(r.p))
 
 
 def _mistake(r, objective, free, smooth):
@@ -257,7 +282,10 @@ def _mistake(r, objective, free, smooth):
     for text, form in MISTAKES:
         if is_form(r, form):
             return Naming(FAIL, f"wrong target: the target is {text}", pattern)
-    lost = np.abs(r.q * r.sigma - r.p * r.c) <= 1e-6 * np.maximum(np.abs(r.q), np.abs(r.p))
+    lost = _lost(r)
+    if np.all(lost) and np.any(r.p != 0):
+        text = "noisy point as the target: the target is a multiple of the noisy point, which fn is given, with nothing of the data in it"
+        return Naming(FAIL, text, pattern)
     lawful = all(factor(np.abs(a), r.levels, r.rtol).known for a in (r.p, r.q))
     noise_is_in_it = np.all(np.abs(r.p) > 1e-6 * np.abs(r.q))
     if free and not np.any(lost) and (lawful or (smooth and noise_is_in_it)):

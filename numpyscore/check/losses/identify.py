@@ -15,6 +15,7 @@ from .probes import random_probe
 UNITS = 512.0  # eps of the terms' absolute sum: what summing them in another order may change, with room
 NEAR = 1e-5  # of its terms: what single precision in a part, finite differences of its own, or an epsilon may leave
 SPARE = 8  # equations beyond the unknowns
+WIDE, MANY = 8, 1500  # dimensions, and unknowns, from which on entries are first looked at one by one
 
 
 class Answers:
@@ -89,14 +90,17 @@ def solve(columns, values, eps, floor=0.0):
 
 
 class Found(NamedTuple):
-    """The arrays of a loss in one trial, for the M points where it asks."""
+    """The arrays of a loss in one trial, for the M points where it asks; those of what was not multiplied are 0."""
 
     A: np.ndarray  # (M, d, M, d): of the scores
     b: np.ndarray  # (M, d)
     C: np.ndarray  # (M, d, d): of the Jacobians; symmetric if fn is an energy
+    D: np.ndarray  # (M, w, w): of the products of two of the w entries of a Jacobian
+    e: np.ndarray  # (M,): of the energies
+    F: np.ndarray  # (M, M): of the products of two energies
     fit: Fit
     doubt: float  # relative standard error of the least certain of them
-    rest: float  # size of the coefficients of energies and of products with Jacobians, relative to the others
+    rest: float  # largest coefficient of the other products, relative to the largest of all
 
     @property
     def own(self):
@@ -107,69 +111,96 @@ class Found(NamedTuple):
     def doubts(self):
         """(M,), standard error of what was found at each point, where scores are multiplied within a point alone."""
         M, d = self.b.shape
-        squares = M * d * (d + 1) // 2
+        squares = len(self.fit.doubt) - M * d
         parts = self.fit.doubt[:squares].reshape(M, -1), self.fit.doubt[squares : squares + M * d].reshape(M, d)
         return np.maximum(*(part.max(1) for part in parts))
 
     @property
     def cross(self):
         """The largest entry of A between different points, relative to the largest of all."""
-        A = np.abs(self.A).copy()
-        largest = max(A.max(), 1e-300)
-        A[np.arange(len(A)), :, np.arange(len(A))] = 0
-        return float(A.max() / largest)
+        A = np.abs(self.A)
+        return float((A * (1 - np.eye(len(A)))[:, None, :, None]).max() / max(A.max(), 1e-300))
 
 
-def identify(answers, groups=None, jacobian=True, quadratic=("S",), linear=()):
-    """The `Found` arrays of a loss; scores are multiplied within each of `groups` (index arrays of points), by default each point alone."""
+def entries_of(kind, d, diagonal=False):
+    """The Jacobians (w, d, d) whose sum is any Jacobian, or any diagonal one: one entry is 1; of an energy both entries that are equal are 1/2."""
+    if diagonal:
+        return np.eye(d)[:, None] * np.eye(d)
+    basis = np.eye(d * d).reshape(d * d, d, d)
+    if kind == "score":
+        return basis
+    i, j = np.triu_indices(d)
+    return (basis[i * d + j] + basis[j * d + i]) / 2
+
+
+def identify(answers, groups=None, jacobian=True, quadratic=("S",), beside=None):
+    """The `Found` arrays of a loss; answers are multiplied within each of `groups` (index arrays of points), by default each point alone.
+
+    In many dimensions the squares of single entries and the diagonal of the Jacobian, which are few, are tried first; nothing else is where
+    all products would be more than `MANY` unknowns.
+
+    quadratic : which answers are multiplied, of scores "S", Jacobians "J", energies "E"
+    beside : (P,), values of one more term of the loss
+    """
     M, d = answers.trial.points.shape
+    once = list(dict.fromkeys(["S", *["J"] * jacobian, *quadratic]))
     groups = [np.array([p]) for p in range(M)] if groups is None else groups
-    entries = np.triu_indices(d) if answers.kind == "energy" else tuple(np.indices((d, d)).reshape(2, -1))
-    width = {"S": d, "E": 1, "J": len(entries[0])}
-    quads = [np.triu_indices(len(g) * sum(width[q] for q in quadratic)) for g in groups]
-    once = ["S", *(["J"] if jacobian else []), *linear]
-    once += [q for q in quadratic if q not in once]
-    unknowns = sum(len(q[0]) for q in quads) + M * sum(width[q] for q in once)
-    answers.grow(unknowns + 1 + SPARE)
-    tables = {"S": answers.S}
-    if "J" in once:
-        twice = np.where(entries[0] == entries[1], 1.0, 2.0) if answers.kind == "energy" else 1.0
-        tables["J"] = answers.J[..., entries[0], entries[1]] * twice
-    if "E" in once:
-        tables["E"] = answers.E[..., None]
-    P, columns, z_of = len(answers.values), [], np.concatenate([tables[q] for q in quadratic], axis=-1)
-    for g, (i, j) in zip(groups, quads, strict=True):
-        z = z_of[:, g].reshape(P, -1)
+    width = {"S": d, "J": d * d if answers.kind == "score" else d * (d + 1) // 2, "E": 1}
+    sizes = [len(g) * sum(width[q] for q in quadratic) for g in groups]
+    unknowns = sum(size * (size + 1) // 2 for size in sizes) + M * sum(width[q] for q in once)
+    if d > WIDE:
+        found = _identified(answers, groups, once, quadratic, beside, True)
+        if found.fit.near or unknowns > MANY:
+            return found
+    return _identified(answers, groups, once, quadratic, beside, False)
+
+
+def _identified(answers, groups, once, quadratic, beside, alone):
+    """The `Found` arrays; `alone` if each answer is multiplied with itself alone."""
+    M, d = answers.trial.points.shape
+    basis = entries_of(answers.kind, d, alone)
+    width = {"S": d, "J": len(basis), "E": 1}
+    step = sum(width[q] for q in quadratic)
+    pairs = [(np.arange(size),) * 2 if alone else np.triu_indices(size) for size in (len(g) * step for g in groups)]
+    if beside is None:
+        answers.grow(sum(len(i) for i, _ in pairs) + M * sum(width[q] for q in once) + 2 + SPARE)
+    dual = basis / np.einsum("wij,wij->w", basis, basis)[:, None, None]
+    of = {
+        "S": lambda: answers.S,
+        "J": lambda: np.einsum("pmij,wij->pmw", answers.J, dual),
+        "E": lambda: answers.E[..., None],
+    }
+    tables = {q: of[q]() for q in once}
+    P, columns, all_z = len(answers.values), [], np.concatenate([tables[q] for q in quadratic], axis=-1)
+    for g, (i, j) in zip(groups, pairs, strict=True):
+        z = all_z[:, g].reshape(P, -1)
         columns.append(z[:, i] * z[:, j] * np.where(i == j, 0.5, 1.0))
-    columns += [tables[q].reshape(P, -1) for q in once]
+    columns += [tables[q].reshape(P, -1) for q in once] + ([] if beside is None else [beside[:, None]])
     fit = solve(np.concatenate(columns, axis=1), answers.values, answers.caller.eps)
-    return _arrays(fit, groups, quads, once, quadratic, entries, (M, d), width, answers)
-
-
-def _arrays(fit, groups, quads, once, quadratic, entries, shape, width, answers):
-    """The coefficients of a fit, put where they belong."""
-    (M, d), at, rest = shape, 0, 0.0
-    A, b, C = np.zeros((M, d, M, d)), np.zeros((M, d)), np.zeros((M, d, d))
-    c, step = fit.coefficients, sum(width[q] for q in quadratic)
-    sizes = np.abs(c).max() if len(c) else 1.0
-    for g, (i, j) in zip(groups, quads, strict=True):
-        values = c[at : at + len(i)]
+    c, at = fit.coefficients, 0
+    Q = np.zeros((M * step, M * step))  # of all products
+    for g, (i, j) in zip(groups, pairs, strict=True):
+        k = (g[:, None] * step + np.arange(step)).ravel()
+        Q[k[i], k[j]] = Q[k[j], k[i]] = c[at : at + len(i)]
         at += len(i)
-        (p, a), (q, e) = np.divmod(i, step), np.divmod(j, step)
-        scores = (a < d) & (e < d)  # the first d of each point's answers are its score
-        A[g[p[scores]], a[scores], g[q[scores]], e[scores]] = values[scores]
-        A[g[q[scores]], e[scores], g[p[scores]], a[scores]] = values[scores]
-        rest = max(rest, float(np.abs(values[~scores]).max(initial=0.0)))
-    for name in once:
-        values = c[at : at + M * width[name]].reshape(M, -1)
-        at += values.size
-        if name == "S":
-            b = values
-        elif name == "J":
-            C[:, entries[0], entries[1]] = values
-            if answers.kind == "energy":
-                C[:, entries[1], entries[0]] = values
-        else:
-            rest = max(rest, float(np.abs(values).max(initial=0.0)))
-    doubt = float(fit.doubt.max(initial=0.0) / max(sizes, 1e-300))
-    return Found(A, b, C, fit, doubt, rest / max(sizes, 1e-300))
+    single = {}
+    for q in once:
+        single[q] = c[at : at + M * width[q]].reshape(M, -1)
+        at += M * width[q]
+    return _arrays(fit, Q.reshape(M, step, M, step), single, quadratic, width, dual)
+
+
+def _arrays(fit, Q, single, quadratic, width, dual):
+    """The `Found` of the coefficients Q (M, z, M, z) of all products, and those of single answers."""
+    M = len(Q)
+    ends = np.cumsum([0, *(width[q] for q in quadratic)])
+    at = {q: slice(a, b) for q, a, b in zip(quadratic, ends[:-1], ends[1:], strict=True)}
+    block = lambda q: Q[:, at[q], :, at[q]] if q in at else np.zeros((M, width[q], M, width[q]))
+    known = np.zeros_like(Q, dtype=bool)
+    for q in quadratic:
+        known[:, at[q], :, at[q]] = True
+    A, F, e = block("S"), block("E")[:, 0, :, 0], single.get("E", np.zeros((M, 1)))[:, 0]
+    D, C = np.einsum("iaib->iab", block("J")), np.einsum("mw,wij->mij", single.get("J", np.zeros((M, len(dual)))), dual)
+    largest = max(float(np.abs(fit.coefficients).max(initial=0.0)), 1e-300)
+    rest = float(np.abs(Q[~known]).max(initial=0.0)) / largest
+    return Found(A, single["S"], C, D, e, F, fit, float(fit.doubt.max(initial=0.0)) / largest, rest)

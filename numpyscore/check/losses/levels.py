@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..report import FAIL
-from .denoising import is_form
+from .denoising import PARAMETRISATIONS, is_form, of_score
 from .identify import SPARE, Answers, solve
 from .names import Naming, factor
 from .trials import mixture, noisy, with_draw_apart, with_mixture
@@ -202,6 +202,9 @@ def _told_another(batch, trials):
     told = batch.told
     if told is None or not batch.varied or _alike(told) or one_to_one(told, batch):
         return None
+    if function_of(told, batch.level) and len({*told}) < len({*_classes(batch.level, ALIKE)}):
+        text = "level told: fn is told the same number at different levels (an integer division, a rounding, a clamp)"
+        return text, f"{len({*told})} numbers told at {len({*_classes(batch.level, ALIKE)})} levels"
     rows = len(told) == len(batch.trial.setting.x)
     other = _other(lambda order: rows and one_to_one(order(told), batch))
     text = f"level told: fn is told the time or level of {other or 'another row, or one drawn apart'}, not that of the noise which its point has: neither is a function of the other"
@@ -293,17 +296,18 @@ def averaged(caller, kind, batch, trials, r, rng):
     several = [g for g in groups if np.ptp(r.sigma[g]) > 1e-3]
     if not several or not all(_alike(r.w[g]) for g in several):
         return None
+    first_rows = [np.flatnonzero(g)[0] for g in several]
+    if _lawful(r.w[first_rows], [r.levels[k]._replace(sigma=1.0, scale=1.0) for k in first_rows], r.rtol):
+        return None
     sizes = [r.levels[np.flatnonzero(g)[0]]._replace(sigma=1.0, scale=1.0) for g in several]
     means = {word: [np.mean(r.sigma[g] ** power) for g in several] for power, word in POWERS}
     of = next((w for w, m in means.items() if _lawful([r.w[g][0] for g in several] / np.array(m), sizes, r.rtol)), None)
     if of is None:
-        if _lawful([r.w[g][0] for g in several], sizes, r.rtol):
+        if batch is None or batch.w is None or not _alike(batch.w, batch.close):
             return None
-        first = batch.trial.setting if batch is not None and batch.w is not None else None
-        if first is None or not _alike(batch.w, batch.close):
-            return None
-        other = noisy(caller, kind, first._replace(seed=first.seed + 1), rng)
-        again = None if other.trouble else with_values(caller, kind, batch._replace(trial=other, w=None), rng)
+        setting = trials[0].setting
+        again = of_many_rows(caller, kind, trials[0]._replace(setting=setting._replace(seed=setting.seed + 1)), rng)
+        again = None if again is None else with_values(caller, kind, again, rng)
         if (
             again is None
             or again.w is None
@@ -421,9 +425,38 @@ def forgotten(caller, kind, trials, r, rng):
     return Naming(FAIL, text, f"levels {sorted(int(k) for k in met)} of {L} met in up to {BATCHES} batches")
 
 
+def of_one_level(r):
+    """A FAIL of targets that have the same factors in all rows of a batch, of several levels, and others in the next batch; of rows without a target."""
+    size = np.maximum(np.abs(r.p), np.abs(r.q))
+    none = size <= 1e-9 * np.median(size)
+    if 0 < none.sum() <= len(size) / 2:
+        text = "rows without a target: the target of some rows is 0 (dropped, masked), and those rows have their weight; leave them out of the loss"
+        return Naming(FAIL, text, f"{none.sum()} of {len(size)} rows")
+    groups = [r.of[:, 0] == t for t in np.unique(r.of[:, 0])]
+    alike = lambda a, g: np.ptp(a[g]) <= ALIKE * size.max()
+    if not all(alike(r.p, g) and alike(r.q, g) for g in groups) or any(alike(r.sigma, g) for g in groups):
+        return None
+    p, q = (np.array([a[g][0] for g in groups]) for a in (r.p, r.q))
+    if max(np.ptp(p), np.ptp(q)) <= ALIKE * size.max():  # one for all batches too: eps, x
+        return None
+    first = [np.flatnonzero(g)[0] for g in groups]
+    own = r._replace(p=r.p[first], q=r.q[first], c=r.c[first], sigma=r.sigma[first])
+    of = (
+        ", that of the first row"
+        if any(is_form(own, f) for f in (of_score, *(row.form for row in PARAMETRISATIONS)))
+        else ""
+    )
+    text = f"level of the target: the targets of all rows of a batch are made with one level{of or ' (an average, or that of one row)'}, where each row has its own"
+    return Naming(
+        FAIL,
+        text,
+        f"p = {p[0]:.4g} and q = {q[0]:.4g} in all rows of the first batch, {p[1]:.4g} and {q[1]:.4g} in the second",
+    )
+
+
 def none_of_them(trials, r):
     """A FAIL if the noise that is added is of no level, and the target is of another."""
-    if all(numbers(t) is not None for t in trials) or is_form(r, lambda c, s: (-1 / s, 0)):
+    if all(numbers(t) is not None for t in trials) or is_form(r, of_score):
         return None
     text = "levels mixed: the noise that is added is that of none of the levels, and the target does not belong to it"
     return Naming(FAIL, text, f"sigma of the points {', '.join(f'{s:.4g}' for s in trials[0].sigma[:4])}")
@@ -452,7 +485,7 @@ def which(pairs):
 
 def target_of_another(trials, r):
     """A FAIL if the targets are made with the sigma of another level or row."""
-    if np.any(np.abs(r.q) > 1e-6 * np.abs(r.p)) or is_form(r, lambda c, s: (-1 / s, 0)):
+    if np.any(np.abs(r.q) > 1e-6 * np.abs(r.p)) or is_form(r, of_score):
         return None
     with np.errstate(all="ignore"):
         candidates = (("-eps/sigma", -1 / r.p), ("(x - x~)/sigma^2", np.sqrt(np.abs(r.sigma / r.p))))

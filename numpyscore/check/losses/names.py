@@ -1,18 +1,19 @@
 """From coefficients to a sentence: which term of a loss is off, by which factor, and whether that is a bug or a convention."""
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ...objectives import OBJECTIVES
-from ..numbers import PLAIN, close, law, product, said
-from ..report import FAIL, PASS
+from ..report import FAIL, PASS, PLAIN, close, law, product, said
 
 LINEAR = {name: row.linear for name, row in OBJECTIVES.items()}  # what the linear term of each objective is called
 SQUARE = "square of the score"
 COARSEST = 4e-7  # coefficients that agree to this are the same: a level in single precision, off by 6e-8, squared or cubed, is no bug
-SHORT = {SQUARE: "square", "curvature v.J v": "curvature"}
+SLOPE, WEIGHTED = "term sum h_i' s_i with the derivative of the weight", "weighted trace sum h_i J_ii"
+REGULARISER = "regulariser lambda sum J_ii^2"
+SHORT = {SQUARE: "square", "curvature v.J v": "curvature", SLOPE: "derivative term", WEIGHTED: "weighted trace", REGULARISER: "regulariser"}  # fmt: skip
 
 
 class Naming(NamedTuple):
@@ -36,6 +37,11 @@ class Level(NamedTuple):
     levels: int = 1
 
 
+def levels_of(settings):
+    """The `Level` of each setting of a loss that has no noise."""
+    return [Level(s.n, s.d, 1.0, s.m) for s in settings]
+
+
 class Factor(NamedTuple):
     """A factor as a law in the settings: c times powers, in words; `known` if a law was found."""
 
@@ -49,14 +55,8 @@ class Factor(NamedTuple):
     @property
     def cost(self):
         """How far it is from 1, for choosing between two accounts of the same numbers."""
-        plain = close(abs(self.c), 1, 1e-6)
-        return (
-            (not plain)
-            + 2 * sum(map(abs, self.powers.values()))
-            + 5 * (not self.known)
-            + (self.c < 0)
-            + bool(self.form)
-        )
+        plain, powers = close(abs(self.c), 1, 1e-6), sum(map(abs, self.powers.values()))
+        return (not plain) + 2 * powers + 5 * (not self.known) + (self.c < 0) + bool(self.form)
 
     @property
     def one(self):
@@ -106,13 +106,10 @@ REASONS = {  # (number, powers) of the whole loss beside the reference
     ("2", (("L", 1),)): "a sum over levels instead of a mean, and no 1/2",
     ("1", (("m", 1),)): "a sum over probes instead of a mean",
     ("1", (("sigma", 2),)): "weighted by sigma^2",
-    (
-        "2",
-        (("sigma", 2),),
-    ): "weighted by sigma^2 without the 1/2: the mean of |eps_theta - eps|^2 of a noise-predicting network",
+    ("2", (("sigma", 2),)): "weighted by sigma^2 without the 1/2: the mean of |eps_theta - eps|^2 of a noise-predicting network",
     ("1", (("sigma", 4),)): "weighted by sigma^4: the loss of sigma^2 s",
     ("2", (("sigma", 4),)): "weighted by sigma^4 without the 1/2",
-}
+}  # fmt: skip
 
 
 def conversion(K, objective):
@@ -124,28 +121,41 @@ def conversion(K, objective):
     return f"another convention: your loss is {K.text} times the reference{f' ({why})' if why else ''}; the minimiser is the same; {convert}"
 
 
-# ------------------------------------------------------------------------------- both right terms are there
+# ------------------------------------------------------------------------------- all right terms are there
 
 
 def name_right(objective, a, b, levels, rtol):
     """The `Naming` of a loss made of the two right terms, a times the linear one and b times the square, at each of the levels."""
-    linear = LINEAR[objective]
-    for name, mine, other in ((linear, a, b), (SQUARE, b, a)):
-        if np.all(np.abs(mine) <= max(rtol, 1e-9) * np.abs(other)):
-            return Naming(FAIL, missing(objective, name), f"loss has none of the {name}")
-    A, B = factor(a, levels, rtol), factor(b, levels, rtol)
-    R = factor(a / b, levels, rtol) if np.all(b) else None
-    pattern = f"loss = {B.text} x [{SQUARE}] + {A.text} x [{linear}] + constant (right: the same factor for both)"
-    if R is not None and R.one:
-        if np.any(b < 0):
-            text = f"sign of the loss: your loss is {B.text} times the reference; minimising it drives the score away from the data"
+    return name_parts(objective, {SQUARE: b, LINEAR[objective]: a}, levels, rtol)
+
+
+def name_parts(objective, parts, levels, rtol):
+    """The `Naming` of a loss made of the right terms, each with a factor at each of the levels, {name: (G,)}; the square stands first."""
+    largest = np.max(np.abs(list(parts.values())), axis=0)
+    gone = [name for name, c in parts.items() if np.all(np.abs(c) <= max(rtol, 1e-9) * largest)]
+    F = {name: factor(c, levels, rtol) for name, c in parts.items() if name not in gone}
+    beside = lambda a, b: (
+        factor(parts[a] / parts[b], levels, rtol) if np.all(parts[b]) else Factor(np.nan, {}, "", False)
+    )
+    alike = {b: [a for a in F if beside(a, b).one] for b in F}
+    whole = min(F, key=lambda b: (-len(alike[b]), F[b].cost))
+    K, off = F[whole], [a for a in F if a not in alike[whole]]
+    pattern = (
+        "loss = "
+        + " + ".join(f"{f.text} x [{name}]" for name, f in F.items())
+        + " + constant (right: one factor for all)"
+    )
+    if not gone and not off:
+        if K.c < 0:
+            text = f"sign of the loss: your loss is {K.text} times the reference; minimising it drives the score away from the data"
             return Naming(FAIL, text, pattern)
-        return Naming(PASS, "", pattern, () if B.one else (conversion(B, objective),))
-    if objective == "explicit" and R is not None:
-        return Naming(FAIL, _target(R, B), pattern)
-    K, off_name, F = (B, linear, R) if B.cost <= A.cost or R is None else (A, SQUARE, factor(b / a, levels, rtol))
-    whole = "" if K.one else f" (and the whole loss is {K.text} times the reference)"
-    return Naming(FAIL, _off(objective, off_name, F) + whole, pattern)
+        return Naming(PASS, "", pattern, () if K.one else (conversion(K, objective),))
+    if objective == "explicit" and not gone:
+        return Naming(FAIL, _target(beside(LINEAR[objective], SQUARE), F[SQUARE]), pattern)
+    rest = "other term" if len(parts) == 2 else "rest"
+    texts = [missing(objective, name) for name in gone] + [_off(objective, a, beside(a, whole), rest) for a in off]
+    times = "" if K.one or gone else f" (and the whole loss is {K.text} times the reference)"
+    return Naming(FAIL, "; ".join(texts) + times, pattern)
 
 
 OFF = {  # powers of a term beside the other
@@ -158,25 +168,27 @@ OFF = {  # powers of a term beside the other
 }
 
 
-def _off(objective, term, F):
-    """One term is F times what it should be beside the other."""
+def _off(objective, term, F, rest):
+    """One term is F times what it should be beside the other, or the rest."""
     short = SHORT.get(term, term)
     c, powers = said(F.c, 1e-6), tuple(F.powers.items())
     number = F.known and not powers and not F.form
     if number and close(F.c, -1, 1e-6):
         return f"sign of the {short}: the {term} enters with the wrong sign"
     if number and c == "1/2":
-        return f"{short} halved: the {term} is half of what it should be beside the other term"
+        return f"{short} halved: the {term} is half of what it should be beside the {rest}"
     if number and c == "2":
-        half = "; its 1/2 is missing" if term == SQUARE else "; or the square has a 1/2 too many"
-        return f"{short} doubled: the {term} is twice what it should be beside the other term{half}"
+        half = (
+            "; its 1/2 is missing" if term == SQUARE else "; or the square has a 1/2 too many" if rest != "rest" else ""
+        )
+        return f"{short} doubled: the {term} is twice what it should be beside the {rest}{half}"
     why = OFF.get(powers if F.known else (), "")
     sign = ", with the wrong sign" if F.c < 0 else ""
     if objective == "sliced" and F.known and powers == (("d", -1),):
         why += " (or slices of unit length, E[v v^T] = I/d)"
     if why and close(abs(F.c), 1, 1e-6):
-        return f"{short} {why.split(':')[0]}: the {term} is {F.text} of what it should be beside the other term, {why.split(': ', 1)[1]}{sign}"
-    return f"scale of the {short}: the {term} is {F.text} times what it should be beside the other term{sign}"
+        return f"{short} {why.split(':')[0]}: the {term} is {F.text} of what it should be beside the {rest}, {why.split(': ', 1)[1]}{sign}"
+    return f"scale of the {short}: the {term} is {F.text} times what it should be beside the {rest}{sign}"
 
 
 def _target(R, B):
@@ -187,104 +199,10 @@ def _target(R, B):
     return f"scale of the target: the target is {R.text} times what it should be, s_0; the minimiser is {R.text} times the score{whole}"
 
 
+AFTER = {SQUARE: "it has no minimum", SLOPE: "it is minimised by another score", REGULARISER: "it is the implicit loss"}
+
+
 def missing(objective, term):
-    """The diagnosis of a loss without one of its two terms."""
-    after = "; it has no minimum" if term == SQUARE else "; it is minimised by a score of zero"
-    return f"no {SHORT.get(term, term)}: the {term} is missing from your loss{after}"
-
-
-# ------------------------------------------------------------------------------- other terms are there
-
-
-class Explanation(NamedTuple):
-    """A loss as a combination of terms: their names, words and kinds, and their coefficients (G, c) in each trial."""
-
-    names: tuple[str, ...]
-    words: tuple[str, ...]
-    kinds: tuple[str, ...]
-    coefficients: Any
-
-
-def name_wrong(objective, found, levels, rtol):
-    """The `Naming` of a loss that other terms explain; several explanations are all listed."""
-    named = [_one(objective, e, levels, rtol) for e in found[:3]]
-    return Naming(FAIL, " -- or -- ".join(dict.fromkeys(text for text, _ in named)), named[0][1])
-
-
-def _one(objective, e, levels, rtol):
-    linear, F = (
-        LINEAR[objective],
-        {n: factor(c, levels, rtol) for n, c in zip(e.names, np.transpose(e.coefficients), strict=True)},
-    )
-    parts = {"linear": f"[{linear}]", "square": f"[{SQUARE}]"}
-    words = {name: parts.get(name, f"[{w}]") for name, w in zip(e.names, e.words, strict=True)}
-    pattern = "loss = " + " + ".join(f"{F[n].text} x {words[n]}" for n in e.names) + " + constant"
-    extra = [n for n in e.names if n not in parts]
-    has = {kind: kind in e.names for kind in parts}
-    said_of = lambda n: f"{words[n].strip('[]')}{'' if F[n].one else f' times {F[n].text}'}"
-    listed = " and ".join(map(said_of, extra))
-    if not extra:
-        return missing(objective, SQUARE if has["linear"] else linear), pattern
-    if objective == "generalised" and (text := _weighted(F)):
-        return text, pattern
-    if objective == "regularised" and (text := _regulariser(F)):
-        return text, pattern
-    if all(has.values()):
-        if math.isclose(F["linear"].c, F["square"].c, rel_tol=1e-6) and F["linear"].powers == F["square"].powers:
-            return f"extra term: the right loss, and in it {listed}, which does not belong there", pattern
-        both = f"beside the {linear} times {F['linear'].text} and the square times {F['square'].text}"
-        return f"extra term: {both} there is {listed}", pattern
-    kinds = dict(zip(e.names, e.kinds, strict=True))
-    if len(extra) == 1 and (has["linear"] or has["square"]):
-        term, where = (SQUARE, "square") if has["linear"] else (linear, "linear term")
-        return f"wrong {where}: in place of the {term} your loss has {said_of(extra[0])}", pattern
-    if len(e.names) == 1 and kinds[extra[0]] == "other":
-        return f"not a square: your loss is {said_of(extra[0])}", pattern
-    absent = [t for t, k in ((SQUARE, "square"), (linear, "linear")) if not has[k]]
-    return f"wrong terms: in place of the {' and the '.join(absent)} your loss has {listed}", pattern
-
-
-def _regulariser(F):
-    """The diagnosis of a regularised loss whose lambda sum_i J_ii^2 has another factor; "" of any other terms. The right square is half a square and that."""
-    if not {"linear"} < set(F) <= {"linear", "square", "|s|^2", "sum J_ii^2"}:
-        return ""
-    if not all(f.known and not f.powers and not f.form for f in F.values()):
-        return ""
-    of, lam = (lambda name: F[name].c if name in F else 0.0), OBJECTIVES["regularised"].numbers["lam"][1]
-    b, price = of("square") + 2 * of("|s|^2"), of("square") + of("sum J_ii^2") / lam
-    if not close(of("linear"), b, 1e-6):
-        if abs(price) > 1e-6 * abs(b):
-            return ""
-        where = ", where lambda stands" if close(of("linear"), b * (1 + lam), 1e-6) else ""
-        return f"no regulariser: lambda sum J_ii^2 is missing, and the trace is {said(of('linear') / b, 1e-6)} times what it should be{where}"
-    if close(price, -b, 1e-6):
-        return "sign of the regulariser: lambda sum J_ii^2 enters with the wrong sign; the loss has no minimum"
-    return f"scale of the regulariser: lambda sum J_ii^2 is {said(price / b, 1e-6)} times what it should be beside the other terms"
-
-
-def _weighted(F):
-    """The diagnosis of b [square] + p [sum h_i J_ii] + q [sum h_i' s_i] where p or q is not b; "" of any other terms.
-
-    The right linear term is the sum of both, so that one loss has several explanations; p and q are the same in all of them.
-    """
-    trace, slope = "h.J", "h'.s"
-    if "square" not in F or not set(F) <= {"linear", "square", trace, slope}:
-        return ""
-    if not all(f.known and not f.powers and not f.form for f in F.values()):
-        return ""
-    of = lambda name: F[name].c if name in F else 0.0
-    b, p, q = of("square"), of("linear") + of(trace), of("linear") + of(slope)
-    for name, sentence, here, other in (
-        ("derivative term", "sum h_i' s_i, the term with the derivative of the weight,", q, p),
-        ("weighted trace", "sum h_i J_ii, the weighted trace,", p, q),
-    ):
-        if not close(other, b, 1e-6):
-            continue
-        if abs(here) <= 1e-6 * abs(b):
-            return f"no {name}: {sentence} is missing from your loss"
-        if close(here, -b, 1e-6):
-            return f"sign of the {name}: {sentence} enters with the wrong sign"
-        return (
-            f"scale of the {name}: {sentence} is {said(here / b, 1e-6)} times what it should be beside the other terms"
-        )
-    return ""
+    """The diagnosis of a loss without one of its terms."""
+    after = AFTER.get(term, "it is minimised by a score of zero")
+    return f"no {SHORT.get(term, term)}: the {term} is missing from your loss; {after}"

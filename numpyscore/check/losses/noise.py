@@ -5,11 +5,11 @@ import numpy as np
 from ...common.arrays import to_numpy
 from ..report import FAIL, INCONCLUSIVE, PASS
 from . import denoising, levels, perturbation
+from .controls import PIECES, unexplained
 from .identify import NEAR, Answers, identify
-from .names import COARSEST, SQUARE, Level, Naming, factor, missing, name_wrong
-from .plain import near_note, target_named, unusable
-from .structure import PIECES, shape_of, unexplained
-from .terms import CALLS, observation, search, vocabulary
+from .names import COARSEST, SQUARE, Level, Naming, factor, missing
+from .patterns import named_by_one_more, shape_of, target_named
+from .plain import CALLS, near_note, observation, unusable
 from .trials import SINGLE, noisy, rows_of, with_draw_apart
 
 TROUBLE = {
@@ -19,7 +19,7 @@ TROUBLE = {
     "correlated": "its noise was not heard, or has another level in each row, and is correlated between the coordinates of a row, or of different size in them: the target must be -C^-1 (x~ - c x)",
     "not heard": "its noise was not heard (another library draws it, or it is mixed or shifted after it is drawn), and is of no size known here; let the loss take rng= (or key, generator, noise)",
 }
-MIXED = "levels mixed: only some of the levels or rows count at a time (a maximum, a minimum, a median, a sort, a clip), together they are not the weighted sum of their losses"
+MIXED = "levels mixed: the loss is not the sum of those of its levels or rows with weights of their own: only some count at a time (a maximum, a minimum, a median, a sort, a clip), or a weight is made of the loss itself and not detached"
 
 
 def denoised(caller, kind, settings, rng):
@@ -34,6 +34,8 @@ def denoised(caller, kind, settings, rng):
         naming = (perturbation.drawn(caller, kind, trials, rng) or naming) if naming.verdict == PASS else naming
         return naming, 1, {}
     trouble = next((t.trouble for t in trials if t.trouble not in ("", "inferred")), "")
+    if trouble == "not heard" and (kept := perturbation.drawn(caller, kind, trials, rng)) is not None:
+        return kept, 1, {}
     if trouble:
         return Naming(INCONCLUSIVE, f"hidden randomness: {TROUBLE[trouble]}", ""), 0, {}
     naming, sense, details = _read(caller, kind, trials, tables, rng)
@@ -61,7 +63,7 @@ def _with_caveats(caller, trials, naming, mapped):
         notes += (f"{COUPLED}: a velocity learnt so carries noise to data, but no score follows from it",)
         if naming.verdict == FAIL and caller.known["predicts"] is None and caller.known["score_of"] is None:
             return Naming(INCONCLUSIVE, f"{COUPLED}; {naming.diagnosis}; say predicts=", naming.pattern, notes)
-    if naming.verdict == FAIL and inferred:
+    if naming.verdict == FAIL and inferred and not naming.diagnosis.startswith("fixed noise"):  # which was seen
         text = f"not heard: {naming.diagnosis}; but {TROUBLE['not heard']}"
         return Naming(INCONCLUSIVE, text, naming.pattern, notes)
     return naming._replace(notes=notes)
@@ -79,7 +81,7 @@ def _read(caller, kind, trials, tables, rng):
     if all(np.abs(f.A).max() <= 1e-9 * np.abs(f.b).max() for f in founds):
         return Naming(FAIL, missing(caller.objective, SQUARE), "A = 0"), 2, {}
     founds, entry_notes = _entry_weights(caller, kind, trials, founds, rng)
-    wrong = _not_isotropic(trials, founds)
+    wrong = _not_isotropic(caller, kind, trials, founds)
     if wrong is not None:
         return wrong, 1, {}
     trials, r = _with_noise_apart(trials, founds)
@@ -149,54 +151,59 @@ def _entry_weights(caller, kind, trials, founds, rng):
 
 def _named(caller, kind, trials, r, rng):
     """The `Naming` of w, p and q of every point."""
-    objective, known = caller.objective, caller.known
     multilevel = trials[0].setting.levels > 1
     if multilevel and (lost := levels.forgotten(caller, kind, trials, r, rng)) is not None:
         return lost
-    wrong, notes = levels.told(trials) if objective == "multilevel_denoising" else (None, ())
+    wrong, notes = levels.told(trials) if caller.objective == "multilevel_denoising" else (None, ())
     wrong = wrong or _as_said(caller, trials)
     if wrong is not None:
         return wrong
-    many = _many(caller, kind, trials, rng)
+    many, size = _many(caller, kind, trials, rng), _size(caller, trials, r)
     wrong = (
         _of_noise_apart(r, many, trials)
         or (levels.target_of_another(trials, r) if multilevel else None)
         or (levels.questions(many, trials) if many is not None else None)
         or _never(caller, kind, many, rng)
         or levels.averaged(caller, kind, many, trials, r, rng)
-        or _size(caller, trials, r)
+        or (levels.of_one_level(r) if multilevel else None)
+        or size[0]
     )
     if wrong is not None:
         return wrong
-    if known["score_of"] is not None:
+    if caller.known["score_of"] is not None:
         return _by_score(caller, trials, r)
-    if known["predicts"] == "velocity" and (named := _velocity(many, trials, r)) is not None:
-        return named
-    free = caller.free and kind == "score" and known["predicts"] != "score"
+    naming = _by_target(caller, kind, trials, r, many, multilevel)
+    notes = (*naming.notes, *notes, *size[1])
     if np.any(np.abs(r.apart) > COARSEST * np.maximum(np.abs(r.p), np.abs(r.q))):
-        notes = (*notes, APART)
-    naming = denoising.name(
-        r, objective if multilevel else "denoising", free, caller.said, known["predicts"], levels.smooth(many)
-    )
-    if known["predicts"] == "velocity":
-        notes = (
-            *notes,
-            "time is not known here, so that eps - x and x - eps are both taken for the velocity: its sign is right for one direction of time alone",
-        )
-    if naming.verdict == FAIL and multilevel and known["predicts"] is None and "between" in naming.diagnosis:
-        naming = levels.none_of_them(trials, r) or naming
-    if naming.verdict == INCONCLUSIVE and known["predicts"] is None:  # a path that is known by its time alone
-        velocity = _velocity(many, trials, r)
-        naming = velocity if velocity is not None and velocity.verdict == PASS else naming
-    if naming.verdict != PASS:
-        return naming._replace(notes=(*naming.notes, *notes))
-    return naming._replace(
-        notes=(*naming.notes, *notes, *levels.weights_note(many), *(levels.shared(trials) if multilevel else ()))
-    )
+        notes += (APART,)
+    if naming.verdict == PASS:
+        notes += (*levels.weights_note(many), *(levels.shared(trials) if multilevel else ()))
+    return naming._replace(notes=notes)
+
+
+NO_TIME = "time is not known here, so that eps - x and x - eps are both taken for the velocity: its sign is right for one direction of time alone"
+
+
+def _by_target(caller, kind, trials, r, many, multilevel):
+    """The `Naming` of targets by what fn is meant to predict, or may."""
+    predicts, velocity = caller.known["predicts"], _velocity(many, trials, r)
+    if predicts == "velocity" and velocity is not None:
+        return velocity
+    free = caller.free and kind == "score" and predicts != "score"
+    objective = caller.objective if multilevel else "denoising"
+    naming = denoising.name(r, objective, free, caller.said, predicts, levels.smooth(many))
+    if predicts == "velocity":
+        return naming._replace(notes=(*naming.notes, NO_TIME))
+    handed = bool({"sigmas", "alphas", "level"} & caller.takes.keys()) and predicts is None
+    if naming.verdict == FAIL and multilevel and handed and "between" in naming.diagnosis:
+        return levels.none_of_them(trials, r) or naming
+    by_time = naming.verdict == INCONCLUSIVE and predicts is None  # a path that is known by its time alone
+    return velocity if by_time and velocity is not None and velocity.verdict == PASS else naming
 
 
 APART = "the target has noise in it that is independent of its point, of mean zero: it only adds variance"
 OTHER_NOISE = "other noise: the target is not made of the noise that was added; it is drawn anew (another key, a second call of randn), or belongs to other points"
+NOT_OF_ITS_ROW = "wrong target, not of its row: it is not made of the noise and the data of its own point alone; noise that is drawn anew, or a function of other points, is in it"
 
 
 def _of_noise_apart(r, many, trials):
@@ -205,7 +212,7 @@ def _of_noise_apart(r, many, trials):
     if np.any(np.abs(r.p) > 1e-6 * size) or np.all(r.apart == 0):
         return None
     meant = r._replace(p=r.apart)
-    forms = [lambda c, s: (-1 / s, 0), *(row.form for row in denoising.PARAMETRISATIONS)]
+    forms = [denoising.of_score, *(row.form for row in denoising.PARAMETRISATIONS)]
     known = any(denoising.is_form(meant, form) for form in forms) or denoising.along_path(meant)
     if known or np.all(np.abs(r.q) <= 1e-6 * size) or levels.velocity(many, meant, trials):
         return Naming(FAIL, OTHER_NOISE, f"target = {denoising.in_words(meant)}, its eps drawn apart")
@@ -315,19 +322,31 @@ def _by_score(caller, trials, r):
         right = -trial.eps[points] / trial.sigma[points, None]
         before = right * trial.c[points, None]  # the score of x + (sigma/c) eps
         if min(np.abs(theirs - of).max() / np.abs(of).max() for of in (right, before)) > 1e-5:
-            named = target_named(theirs, right, {"n": trial.setting.n, "d": trial.setting.d})
+            meant = _meant_by(caller, trial, points, level)
+            mine, k = np.stack([r.p[here], r.q[here]], axis=1), int(np.argmax(np.abs(meant).max(1)))
             text = "another parametrisation: what score_of makes of fn is not the score of the points that fn was trained at"
-            words = "" if named is None else named.diagnosis.removeprefix("wrong target, ")
-            if words.startswith("scale"):  # of one level, which may itself be the factor
-                times, at = np.vdot(theirs, right) / np.vdot(right, right), trial.sigma[points]
-                words = f"it is {times:.4g} times that, where sigma is {at.min():.4g}{f' to {at.max():.4g}' * bool(np.ptp(at) > 1e-6 * at.max())}"
-            said = f"{text}; {words}" if words else text
+            sign = "sign of what score_of makes of fn" if np.allclose(mine, -meant, rtol=1e-5) else text
+            learns, of = (
+                f"{p:.4g} eps" + (f" {q:+.4g} x" if abs(q) > 1e-6 * abs(p) else "") for p, q in (mine[k], meant[k])
+            )
+            said = f"{sign}; where sigma is {trial.sigma[points[k]]:.4g} fn learns {learns}, and score_of makes the score of {of}"
             return Naming(FAIL, said, f"fn learns {denoising.in_words(r)}")
     if np.any(r.w < 0):
         return Naming(
             FAIL, "sign of the loss: minimising it drives fn away from its target", f"fn learns {denoising.in_words(r)}"
         )
     return Naming(PASS, "", f"fn learns {denoising.in_words(r)}, of which score_of makes the score")
+
+
+def _meant_by(caller, trial, points, level):
+    """(p, q) (M, 2) of the p eps + q x of which score_of, which is affine in what fn says, makes the score of some points."""
+    eps, x, y = trial.eps[points], trial.data[trial.row[points]], trial.points[points]
+    none, one = (_score_made(caller, a, y, level)[0] for a in (np.zeros_like(y), np.ones_like(y)))
+    with np.errstate(all="ignore"):
+        needed = np.nan_to_num((-eps / trial.sigma[points, None] - none) / (one - none))
+    return np.array(
+        [np.linalg.lstsq(np.stack(pair, axis=1), a, rcond=None)[0] for *pair, a in zip(eps, x, needed, strict=True)]
+    )
 
 
 def _many(caller, kind, trials, rng):
@@ -348,27 +367,28 @@ def _sigma_handed(caller, trial):
 
 
 def _size(caller, trials, r):
-    """A FAIL if noise of one size is added, and the target is that of the sigma that the loss was told."""
+    """(a FAIL if noise of one size is added, and the target is that of the sigma that the loss was told; a note if both are of another size)."""
     handed = [_sigma_handed(caller, t) for t in trials]
     if any(h is None for h in handed) or np.any(np.abs(r.q) > 1e-6 * np.abs(r.p)):
-        return None
+        return None, ()
     told = np.array([handed[t][trials[t].row[p]] for t, p in r.of], float)
-    if np.allclose(r.sigma, told, rtol=1e-6) or np.allclose(-r.p * r.sigma, 1, rtol=1e-6):
-        return None
-    at = [Level(v.n, v.d, s, v.m, 1.0, 1) for v, s in zip(r.levels, told, strict=True)]
-    for target in (-r.p * told, -r.p * told**2 / r.sigma):
-        if np.allclose(target, 1, rtol=1e-6):
-            size = factor(r.sigma, at, r.rtol)
-            text = f"scale of the noise: the noise that is added has standard deviation {_times(size)}, the target is that of sigma"
-            return Naming(FAIL, text, f"sigma told {told[0]:.4g}, added {r.sigma[0]:.4g}")
-    return None
+    if np.allclose(r.sigma, told, rtol=1e-6) or np.allclose(r.sigma, r.c * told, rtol=1e-6):
+        return None, ()
+    size = factor(r.sigma, [Level(v.n, v.d, s, v.m, 1.0, 1) for v, s in zip(r.levels, told, strict=True)], r.rtol)
+    if np.allclose(-r.p * r.sigma, 1, rtol=1e-6):
+        note = f"another convention: the noise that is added has standard deviation {_times(size)}, sigma being what the loss is handed, and the target is that of this noise"
+        return None, (note,)
+    if any(np.allclose(target, 1, rtol=1e-6) for target in (-r.p * told, -r.p * told**2 / r.sigma)):
+        text = f"scale of the noise: the noise that is added has standard deviation {_times(size)}, the target is that of sigma"
+        return Naming(FAIL, text, f"sigma told {told[0]:.4g}, added {r.sigma[0]:.4g}"), ()
+    return None, ()
 
 
 def _times(size):
     return size.text if size.powers else f"{size.text} whatever sigma is"
 
 
-def _not_isotropic(trials, founds):
+def _not_isotropic(caller, kind, trials, founds):
     """The `Naming` of squares that are no multiple of |fn|^2 in every row."""
     for trial, found in zip(trials, founds, strict=True):
         own = found.own[trial.sigma > 0]
@@ -377,7 +397,8 @@ def _not_isotropic(trials, founds):
             np.abs(own - w[:, None, None] * np.eye(own.shape[-1])).max()
             > max(1e-6, 10 * found.doubt) * np.abs(own).max()
         ):
-            return shape_of(found)
+            q = observation(caller, trial)._replace(x=trial.points)
+            return shape_of(caller, kind, found, q)
     return None
 
 
@@ -391,6 +412,11 @@ def _strange(caller, trials, founds, r):
     if (moved := _with_constant(target, eps, x, trial)) is not None:
         return moved
     for right in (-eps / trial.sigma[use, None], eps, x):
+        some = np.abs(target) > 1e-9 * np.abs(target).max()
+        factors = target[some] / right[some]
+        if 0.2 < some.mean() < 1 and some.any(1).mean() > 0.5 and np.ptp(factors) <= 1e-6 * np.abs(factors).max():
+            text = "entries without a target: the target of some entries is 0 (dropped, masked), and these are pulled to 0; leave them out of the loss"
+            return Naming(FAIL, text, f"{1 - some.mean():.0%} of the entries")
         named = target_named(target, right, {"n": trial.setting.n, "d": trial.setting.d})
         if named is not None:
             return named
@@ -405,11 +431,10 @@ def _strange(caller, trials, founds, r):
     paired = _other_rows_in(target, trial, np.flatnonzero(use))
     if paired is not None:
         return paired
-    return Naming(
-        FAIL,
-        OTHER_NOISE,
-        f"target of the first row {np.array2string(target[0], precision=3)}, eps {np.array2string(eps[0], precision=3)}",
+    said = (
+        f"target of the first row {np.array2string(target[0], precision=3)}, eps {np.array2string(eps[0], precision=3)}"
     )
+    return Naming(FAIL, NOT_OF_ITS_ROW, said)
 
 
 def _with_constant(target, eps, x, trial):
@@ -431,31 +456,22 @@ def _with_constant(target, eps, x, trial):
 
 
 def _other_rows_in(target, trial, points):
-    """The FAIL of targets p eps + q x with the noise or the data of other rows, or with numbers drawn apart; None if they are not that."""
+    """The FAIL of targets with the noise or the data of other rows in them, beside their own or in place of them; None if they are not that."""
     rows, of = rows_of(trial.draws, trial.setting.d)
-    x, picked = trial.data, []
+    all_rows, K, d = np.concatenate([rows, trial.data]), len(rows), trial.setting.d
+    pairs = [(k, K + i) for k in range(K) for i in range(len(trial.data))]
+    picked = []
     for t, p in zip(target, points, strict=True):
-        pairs = [(k, i) for k in range(len(rows)) for i in range(len(x))]
-        basis = np.array([[rows[k], x[i]] for k, i in pairs]).reshape(-1, 2, len(t)).swapaxes(1, 2)
-        left = (
-            np.abs(t - np.einsum("kdc,kc->kd", basis, np.linalg.pinv(basis) @ t)).max(1)
-            if len(pairs)
-            else np.array([np.inf])
-        )
-        if left.min() > 1e-6 * np.abs(t).max():
+        own = np.stack([trial.eps[p], trial.data[trial.row[p]]])
+        found = _sum_of(t, [((j,), [*own, v]) for j, v in enumerate(all_rows)]) if d > 3 else None
+        found = found or _sum_of(t, [(pair, all_rows[list(pair)]) for pair in pairs])
+        if found is None:
             return None
-        c = np.linalg.lstsq(basis[left.argmin()], t, rcond=None)[0] * [
-            np.linalg.norm(b) for b in basis[left.argmin()].T
-        ]
-        k, i = pairs[left.argmin()]
-        noise, data = np.abs(c) > 1e-6 * np.abs(c).max()
-        picked.append(
-            (
-                noise and of[k, 0] != trial.source[p, 0],
-                noise and tuple(of[k]) != tuple(trial.source[p]),
-                data and i != trial.row[p],
-            )
-        )
+        noise, data = [k for k in found if k < K], [j - K for j in found if j >= K]
+        picked.append((
+            any(of[k, 0] != trial.source[p, 0] for k in noise), any(tuple(of[k]) != tuple(trial.source[p]) for k in noise),
+            any(i != trial.row[p] for i in data),
+        ))  # fmt: skip
     apart, noise, data = np.any(picked, axis=0)
     if apart or not (noise or data):
         return None
@@ -464,18 +480,28 @@ def _other_rows_in(target, trial, points):
     return Naming(FAIL, text, f"{np.mean([any(p[1:]) for p in picked]):.0%} of the rows")
 
 
+def _sum_of(target, candidates):
+    """Of (numbers, vectors), those numbers whose vectors, the last ones of each, have a part in the target (d,) that all of them make up; None."""
+    bases = np.array([vectors for _, vectors in candidates]).swapaxes(1, 2)  # (C, d, m)
+    if not len(bases):
+        return None
+    c = np.linalg.pinv(bases) @ target
+    left = np.abs(target - np.einsum("kdc,kc->kd", bases, c)).max(1)
+    best = int(left.argmin())
+    if left[best] > 1e-6 * np.abs(target).max():
+        return None
+    numbers, shares = candidates[best][0], np.abs(c[best]) * np.linalg.norm(bases[best], axis=0)
+    return [k for k, share in zip(numbers, shares[-len(numbers) :], strict=True) if share > 1e-6 * shares.max()]
+
+
 def _unread(caller, kind, trials, tables, founds, rng):
     """(`Naming`, sense, details) of a loss that is not quadratic in what fn says at each point alone."""
-    tables, trials = tables[:2], trials[:2]
-    seen = [observation(caller, t) for t in trials]
-    terms, floors = [], [0.0] * len(tables)
-    for table, trial, q in zip(tables, trials, seen, strict=True):
+    for table, trial in zip(tables[1:3], trials[1:3], strict=True):
         sigma = np.where(trial.sigma > 0, trial.sigma, 1.0)
-        terms.append(vocabulary(table, q, (trial.eps, sigma), -trial.eps / sigma[:, None]))
-    found = search(tables, terms, None, floors)
-    if found:
-        at = [Level(t.setting.n, t.setting.d, float(np.median(t.sigma[t.sigma > 0]))) for t in trials]
-        return name_wrong(caller.objective, found, at, 1e-6), 1, {"terms": found[0].names}
+        q = observation(caller, trial)._replace(x=trial.points, target=-trial.eps / sigma[:, None])
+        named = named_by_one_more(caller, kind, table, q, jacobian=False, noise=(trial.eps, sigma))
+        if named is not None:
+            return named, 1, {}
     left = max(f.fit.residual for f in founds)
     wide = [t for t in tables if t.trial.points.size <= 24]
     for jacobian, groups in ((True, None), (False, "all")):
@@ -483,7 +509,8 @@ def _unread(caller, kind, trials, tables, founds, rng):
             every = [np.arange(len(table.trial.points))] if groups else None
             found = identify(table, every, jacobian=jacobian)
             if found.fit.residual < NEAR / 100:
-                named = shape_of(found)
+                q = observation(caller, table.trial)._replace(x=table.trial.points)
+                named = shape_of(caller, kind, found, q)
                 if named is not None:
                     return named, 1, {}
     naming, sense = unexplained(caller, kind, tables[0], None, left, rng)

@@ -29,6 +29,7 @@ NAMES = {  # what a parameter of a loss is called -> what it is given
     "h_prime": ("h_prime", "dh", "h_dash"),
     "source": ("rng", "key", "generator", "seed"),
 }  # fmt: skip
+TWICE = "right only for a network that answers alike: fn is asked at the same points with different levels (or labels) told beside them"
 LEVELS_TOO = ("t", "sigma")  # what a loss over several levels may take for each row, besides its schedule
 
 
@@ -118,7 +119,9 @@ class LossCaller:
         self.unseeded |= ear.unseeded
         self.as_score, self.methods = asked.as_score, asked.methods
         given = [Draw("given", setting.extras[what]) for what in ("noise", "v") if what in self.takes]
-        points, beside = _where(asked, setting)
+        points, beside, twice = _where(asked, setting)
+        if twice:
+            self.notes.add(TWICE)
         told = None if beside is None else beside[:, 0]
         return Call(self._number(value, setting), points, told, (*given, *ear.draws), beside)
 
@@ -313,16 +316,19 @@ def _uncompiled(kind):
 
 
 def _where(asked, setting):
-    """The distinct points (M, d) at which a probe was asked, in order, and the numbers (M, k) that it was told beside each; None if hidden."""
+    """The distinct points (M, d) at which a probe was asked, in order, the numbers (M, k) told beside each, and whether one was told several; None if hidden."""
     d = setting.d
     if not asked.points or any(p is None or p.shape[-1:] != (d,) for p in asked.points):
-        return None, None
+        return None, None, False
     flat = [np.asarray(p.real, float).reshape(-1, d) for p in asked.points]
     told = [_beside_points(more, len(p)) for p, more in zip(flat, asked.told, strict=True)]
     points = np.concatenate(flat)
-    first = np.sort(np.unique(points, axis=0, return_index=True)[1])
+    _, first, same = np.unique(points, axis=0, return_index=True, return_inverse=True)
     k = min(t.shape[1] for t in told)
-    return points[first], np.concatenate([t[:, :k] for t in told])[first] if k else None
+    every = np.concatenate([t[:, :k] for t in told])
+    twice = bool(k) and not np.array_equal(every, every[first][same.ravel()])
+    first = np.sort(first)
+    return points[first], every[first] if k else None, twice
 
 
 def _beside_points(more, rows):

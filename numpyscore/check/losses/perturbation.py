@@ -1,5 +1,7 @@
 """What a denoising loss does to its data: maps, mixtures and sizes of the noise that explain its points, and what is wrong with them."""
 
+import contextlib
+
 import numpy as np
 
 from ..report import FAIL, INCONCLUSIVE, PASS
@@ -84,7 +86,9 @@ def _inferred(caller, kind, trials, rng):
     if np.ndim(first.level):
         return trials
     x = 0.3 + 1.2 * rng.standard_normal((MANY, first.d))
-    many = noisy(caller, kind, first._replace(n=MANY, x=x, extras=first.extras | {"noise": x}), rng)
+    many = trials[0]._replace(trouble="too many")
+    with contextlib.suppress(Exception):  # what it keeps may be for so many rows, and no more
+        many = noisy(caller, kind, first._replace(n=MANY, x=x, extras=first.extras | {"noise": x}), rng)
     if many.trouble != "not heard":
         return trials
     shift = lambda t: t.points - t.c[:, None] * t.setting.x[t.row]
@@ -151,6 +155,24 @@ def _points_clipped(caller, trials):
 
 
 NO_NOISE = "dimensions without noise: some dimensions (columns) of the points get no noise, or it is masked; the target has noise in all"
+
+
+def _data_multiplied(caller, trials):
+    """Noise that multiplies the data: x~ = (a + b z) x + ..., entry by entry, with normals z that were drawn."""
+    for t in trials:
+        if t.factors is None:
+            return None
+        rows, of = rows_of(t.draws, t.setting.d)
+        rows = rows[[t.draws[k].law == NORMAL for k, _ in of]] if len(of) else rows
+        off = t.factors - t.factors.mean(1, keepdims=True)
+        along = rows - rows.mean(1, keepdims=True)
+        with np.errstate(all="ignore"):
+            k = off @ along.T / np.sum(along**2, axis=1)  # (M, K)
+            left = np.abs(off[:, None] - k[..., None] * along).max(-1)
+        if not len(rows) or t.setting.d < 3 or np.nanmin(left, axis=1).max() > 1e-6 * np.abs(off).max():
+            return None
+    text = "noise that multiplies the data: the noisy points are (a + b z) x, entry by entry, with the noise z; their law given x has the size of x in it, and its score is not -eps/sigma"
+    return text, "x~ moves by a + b z times what x moves"
 
 
 def _columns_without_noise(caller, trials):
@@ -278,7 +300,7 @@ def _sources(trials):
 
 
 RULES = (
-    _points_clipped, _columns_without_noise, _entries_changed, _coordinates_shared, _rows_shared, _centred_over_rows,
+    _data_multiplied, _points_clipped, _columns_without_noise, _entries_changed, _coordinates_shared, _rows_shared, _centred_over_rows,
     _data_not_used, _clean, _given_noise_not_used, _not_gaussian,
 )  # fmt: skip
 
@@ -305,7 +327,7 @@ JOINED = "correlated noise: the noise has a covariance C between the coordinates
 
 def correlated(caller, trials, covariances, tables):
     """The `Naming` of correlated noise, of covariance sigma^2 C: the score of such points is -C^-1 (x~ - c x)/sigma^2."""
-    forms = []
+    predicts, forms, sizes = caller.known["predicts"], [], []
     for trial, C, table in zip(trials, covariances, tables, strict=True):
         found, d = identify(table, jacobian=False), trial.setting.d
         w = np.einsum("iaa->i", found.own)[:, None] / d
@@ -316,14 +338,22 @@ def correlated(caller, trials, covariances, tables):
         target, eps, sigma = -found.b / w, trial.eps, trial.sigma[:, None]
         is_it = lambda other, target=target: np.abs(target - other).max() <= 1e-6 * np.abs(target).max()
         along = np.sum(target * eps, axis=1, keepdims=True) / np.sum(eps**2, axis=1, keepdims=True)
-        forms.append(1 if is_it(-eps @ np.linalg.pinv(C) / sigma) else -1 if is_it(along * eps) else 0)
+        right = -eps @ np.linalg.pinv(C) / sigma
+        forms.append(
+            "score" if is_it(right) else "eps" if is_it(along * eps) else "x" if is_it(trial.data[trial.row]) else ""
+        )
+        sizes += along.ravel().tolist()
     pattern = (
         f"covariance of the noise over its mean variance, first row {np.array2string(covariances[-1][0], precision=3)}"
     )
-    if all(form == 1 for form in forms):
+    form = forms[0] if len(set(forms)) == 1 else ""
+    if form == "score" and predicts in (None, "score"):
         note = f"another convention: {JOINED}, C, and the target is its score -C^-1 (x~ - c x)"
         return Naming(PASS, "", pattern, (note,))
-    if all(form == -1 for form in forms) and (not caller.free or caller.known["predicts"] == "score"):
+    if predicts == form == "x" or (predicts == form == "eps" and min(sizes) > 0 and np.ptp(sizes) <= 1e-6 * max(sizes)):
+        note = f"another convention: {JOINED}, C, and fn predicts {'the noise' if form == 'eps' else 'x'}; the score is C^-1 times what it is for independent noise"
+        return Naming(PASS, "", pattern, (note,))
+    if not caller.free or predicts == "score":
         return Naming(FAIL, f"{JOINED}; the target is not the score of the points, which is -C^-1 (x~ - c x)", pattern)
-    text = f"{JOINED}; the score of the points is -C^-1 (x~ - c x), and the target is something else"
+    text = f"{JOINED}; the score of the points is -C^-1 (x~ - c x), and the target is something else; say predicts='eps' if it is that noise itself"
     return Naming(INCONCLUSIVE, text, pattern)

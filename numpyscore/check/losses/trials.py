@@ -32,6 +32,7 @@ class Trial(NamedTuple):
     offset: np.ndarray | None = None  # (d,), added to all data
     scale: float = 1.0  # of data with an offset: what is noised is scale (x + offset)
     coupled: bool = False  # what is drawn goes to other rows when the data move
+    factors: np.ndarray | None = None  # (M, d), by which the entries of x are multiplied, where it is not one for a row
     trouble: str = ""  # why c, sigma and eps are not known
     beside: np.ndarray | None = None  # (M, k), all that fn is told
     apart: np.ndarray | None = None  # (M, d), unit normals drawn for the points, independent of eps
@@ -100,7 +101,7 @@ def noisy(caller, kind, setting, rng):
         if found is not None or eps > 1e-10:
             break
     if found is None:
-        return trial._replace(trouble="not scaled")
+        return _multiplied(trial, lambda x: centres(caller.ask(probe, setting._replace(x=x))), rng)
     row, c = found
     eps = max(eps, np.finfo(float).eps / (1e3 * size))  # of c, the more uncertain the smaller the step is
     c = np.where(np.abs(c - 1) <= 1e4 * eps, 1.0, c)
@@ -145,6 +146,19 @@ def _scale(trial, moved, step, eps):
     row = np.where(still, every % len(step), row)
     allowed = 1e3 * eps * np.abs(trial.points).max() + 1e4 * eps * np.abs(step).max()
     return None if np.any(left > allowed) else (row, np.where(still, 0.0, c))
+
+
+def _multiplied(trial, points_of, rng):
+    """The trial whose points do not move by one c for a row; with the factor of each entry where it is one, whatever the step."""
+    x, found = trial.setting.x, []
+    for _ in range(2):
+        step = rng.choice([-1.0, 1.0], x.shape) * rng.uniform(0.5, 1.5, x.shape)
+        moved = points_of(x + step).points
+        if moved is None or moved.shape != x.shape or trial.points.shape != x.shape:
+            return trial._replace(trouble="not scaled")
+        found.append((moved - trial.points) / step)
+    same = np.abs(found[0] - found[1]).max() <= 1e-9 * np.abs(found[0]).max()
+    return trial._replace(trouble="not scaled", factors=found[0] if same else None)
 
 
 def with_noise(trial, shift, eps):
