@@ -311,7 +311,7 @@ def _reconcile(part, value, error, mass):
     """
     apart = np.abs(value - part.value)
     apart[part.endless] = 0
-    claimed = error + part.error
+    claimed = error + part.error + part.rest  # the ends of the box and rounding among it
     if (
         mass is not None
         and abs(value[-1] - mass) + error[-1] > UNRESOLVED > abs(part.value[-1] - mass) + part.error[-1]

@@ -147,6 +147,7 @@ def test_products_and_readings_of_powers():
         and readings(1 / 49, {"n": 7}) == ["1/n^2"]
     )
     assert readings(7**0.5, {"n": 7}) == ["sqrt(n)"] and readings(7**-0.5, {"n": 7}) == ["1/sqrt(n)"]
+    assert readings(2.0, {"n": 0, "d": 1}) == ["2"] and readings(3.0, {"n": 9, "d": 3}) == ["d", "3", "sqrt(n)"]
     assert readings(0.7312, {"n": 7}) == [] and readings(-7.0, {"n": 7}) == ["-n"]
 
 

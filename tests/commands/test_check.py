@@ -66,7 +66,7 @@ RIGHT = {
 }  # fmt: skip
 FAIL = {
     "a rotation": ("{}:turned --conservative --dim 2", "not a gradient"),
-    "a sampler's sign": ("{}:noise --objective multilevel_denoising --levels {}:table --score-of {}:turned_of", "another parametrisation"),
+    "a sampler's sign": ("{}:noise --objective multilevel_denoising --levels {}:table --score-of {}:turned_of", "sign of what score_of makes of fn"),
     "another kernel": ("{}:noise --objective multilevel_denoising --kernel {}:doubled --predicts eps", "other noise level"),
 }  # fmt: skip
 REFUSED = {  # options, words of the line

@@ -310,3 +310,9 @@ def test_the_sandwich_of_a_regression_near_its_minimum_is_known(weighted):
     for wrong in (np.ones((2, p + 1)), np.ones((0, p)), np.ones((1, 2, p))):
         with pytest.raises(ValueError, match="directions have shape"):
             sandwich(model, np.zeros((n, 1)), objective, directions=wrong)
+
+
+def test_a_weight_of_0_is_on_the_boundary_and_a_negative_one_outside():
+    x, h = np.abs(RNG(0).standard_normal((4, 1))), np.array([[0.0], [1.0], [-0.5], [1.0]])
+    with pytest.raises(ValueError, match=r"h\[2, 0\] is -0.5 .*first bad row: 2"):
+        exponential(x, h, np.ones((4, 1)))

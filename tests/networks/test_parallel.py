@@ -347,3 +347,11 @@ def test_as_many_workers_as_their_sums_leave_memory_for(monkeypatch):
             assert len(call.cuts()) == several
             monkeypatch.setattr(sweep, "SUMS", several * numbers * 8 - 1)
             assert len(call.cuts()) == max(1, several - 1)
+
+
+def test_cores_are_those_that_this_process_may_use(monkeypatch):
+    asked = []
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: (asked.append(pid), {3, 5, 7})[1], raising=False)
+    assert cores() == 3 and asked == [0]  # 0: of whoever asks

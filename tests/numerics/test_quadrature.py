@@ -566,3 +566,43 @@ def test_the_unit_of_the_integrand_decides_nothing(unit):
     )
     assert one.converged and other.converged and one.note == other.note
     assert abs(other.value / unit - one.value) <= one.error and other.error / unit == pytest.approx(one.error, rel=0.1)
+
+
+def test_of_two_rules_the_one_that_finds_the_mass_is_believed_and_where_neither_is_refuted_the_sharper():
+    """Three components, the last the mass, which is 1: a rule that misses it while the other finds it counts for nothing."""
+
+    def reconciled(first, second, mass=1.0):
+        part = Sum(*np.array([first[0], np.ones(3), first[1], np.zeros(3)]), np.zeros(3, bool))
+        _reconcile(part, *map(np.array, second), mass)
+        return part.value.tolist(), part.error.tolist()
+
+    sharp, rough = [1e-9] * 3, [1e-3, 1e-4, 2e-4]
+    right = ([0.3, 0.4, 1.0], rough)
+    assert reconciled(right, ([0.2, 0.3, 0.5], sharp)) == right  # it misses half of the mass
+    assert reconciled(right, ([0.2, 0.3, 0.5], sharp), None)[1] == pytest.approx(
+        [0.2, 0.2, 1.0]
+    )  # unknown: both are doubted
+    assert reconciled(right, ([0.3, 0.4, 1.0], sharp)) == ([0.3, 0.4, 1.0], sharp)
+    finds = ([0.3, 0.4, 1.0], sharp)
+    assert reconciled(([0.2, 0.3, 0.5], rough), finds)[1] == pytest.approx(
+        [0.2, 0.2, 1.0]
+    )  # the other way round it is no witness
+    one_each = reconciled(right, ([0.3001, 0.4, 1.0], [1e-9, 1e-2, 1e-9]))
+    assert one_each == ([0.3001, 0.4, 1.0], [1e-9, 1e-4, 1e-9])
+
+
+def test_a_component_of_zeros_leaves_the_others_their_subdivision():
+    g = lambda x: np.column_stack([np.abs(x[:, 0] - 0.3), 0 * x[:, 0]])
+    found = expectation(g, Gaussian(0.0, 1.0), rtol=1e-6, budget=1 << 9)
+    assert found.converged and found.error[0] < 1e-6 and found.value[1] == 0
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_product_that_overflows_is_endless_and_no_warning():
+    found = integrate(
+        lambda x: 1e308 * np.exp(-squares(x)),
+        Frame(np.zeros(1), np.eye(1)),
+        LINE,
+        logpdf=lambda x: np.full(len(x), 9.0),
+    )
+    assert np.isinf(found.error) and not found.converged

@@ -146,9 +146,10 @@ def test_the_first_step_is_that_of_the_narrowest_coordinate(monkeypatch):
         return state, np.full(len(state.x), annealing.RATE)
 
     monkeypatch.setattr(annealing._Way, "move", move)
+    monkeypatch.setattr(annealing, "PILOT", 20_000)
     variance = np.array([4.0, 0.25, 1.0, 9.0, 2.0, 3.0, 7.0, 5.0])
     start = Gaussian(np.zeros(8), np.diag(variance))
     way = annealing._Way("test", unnormalised(start, 0.0), start, None, 5, 1, 0)
     steps = way.tuned()
     assert len(steps) == len(way.betas) - 1 and np.ptp(first) == 0
-    assert first[0] == pytest.approx(0.25 / 2, rel=5 * math.sqrt(2 / annealing.PILOT))  # the variance of a hundred
+    assert first[0] == pytest.approx(0.25 / 2, rel=5 * math.sqrt(2 / annealing.PILOT))  # the variance of so many

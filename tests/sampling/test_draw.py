@@ -417,7 +417,7 @@ def test_chains_start_as_wide_as_the_largest_level_and_come_down_to_the_least(me
     seen = {}
 
     def stand_in(model, x, sigmas, *rest, **options):
-        seen.update(x=x, sigmas=sigmas, rest=rest)
+        seen.update(x=x, sigmas=sigmas, rest=rest, step=options.get("step"))
         return SimpleNamespace(samples=x)
 
     monkeypatch.setattr(sampling_draw, function, stand_in)
@@ -427,3 +427,6 @@ def test_chains_start_as_wide_as_the_largest_level_and_come_down_to_the_least(me
     if method != "annealed":
         draw(gaussian(True), 4, method=method, sigmas=LEVELS, n_steps=7, rng=0)
         assert len(seen["sigmas"]) == 7
+    else:
+        draw(gaussian(True), 4, method=method, sigmas=LEVELS, step=0.01, n_steps=7, rng=0)
+        assert seen["step"] == 0.01 and seen["rest"] == (7,)

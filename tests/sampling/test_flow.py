@@ -305,3 +305,8 @@ def test_what_is_left_out_of_the_samplers():
         diagnostics.energy_distance: {"n_permutations": 0},
     }  # fmt: skip
     assert {function: defaults(function) for function in table} == table
+
+
+def test_the_points_that_are_none_are_named():
+    with pytest.raises(ValueError, match=r"transport: x\[1, 0\] is nan"):
+        transport(DENSITIES["line"].perturbed, np.array([[0.0], [np.nan]]), 0.5, 1.0)

@@ -2,6 +2,7 @@
 
 import math
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -425,3 +426,24 @@ def test_constant_traces_and_wrong_shapes():
         for diagnostic in (effective_sample_size, split_r_hat):
             with pytest.raises(ValueError, match="expected \\(t, n, d\\)"):
                 diagnostic(wrong)
+
+
+def test_adjusted_chains_accept_by_the_ratio_and_say_how_often():
+    p, tau, x0 = GaussianMixture([0.3, 0.7], [[-1.0], [1.0]], 0.3), 0.7, np.array([[0.3], [-2.0], [1.0], [0.0]])
+    rng, x, accepted = np.random.default_rng(7), x0, np.zeros(4)
+    for _ in range(25):
+        y = x + tau * p.score(x) + np.sqrt(2 * tau) * rng.standard_normal(x.shape)
+        q = lambda a, b: (
+            -np.sum((b - a - tau * p.score(a)) ** 2, axis=1) / (4 * tau)
+        )  # log density of a step from a to b
+        accept = -rng.standard_exponential(4) < p.logpdf(y) + q(y, x) - p.logpdf(x) - q(x, y)
+        accepted += accept
+        x = np.where(accept[:, None], y, x)
+    found = langevin(p, x0, tau, 25, adjusted=True, rng=7)
+    np.testing.assert_allclose(found.samples, x, rtol=1e-11)
+    np.testing.assert_array_equal(found.acceptance, accepted / 25)
+    assert 0 < accepted.min() < accepted.max() < 25
+    none = langevin(p, x0, tau, 0, adjusted=True, rng=7)
+    assert np.array_equal(none.samples, x0) and not none.acceptance.any()
+    with pytest.raises(ValueError, match=r"chain 1 left the range of numbers at step 1:"):
+        langevin(SimpleNamespace(score=lambda x: 1e80 * x), np.array([[0.0], [1.0], [0.0]]), 1.0, 3, rng=0)

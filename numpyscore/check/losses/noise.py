@@ -324,12 +324,12 @@ def _by_score(caller, trials, r):
         if min(np.abs(theirs - of).max() / np.abs(of).max() for of in (right, before)) > 1e-5:
             meant = _meant_by(caller, trial, points, level)
             mine, k = np.stack([r.p[here], r.q[here]], axis=1), int(np.argmax(np.abs(meant).max(1)))
-            text = "another parametrisation: what score_of makes of fn is not the score of the points that fn was trained at"
-            sign = "sign of what score_of makes of fn" if np.allclose(mine, -meant, rtol=1e-5) else text
+            text = "another parametrisation: what score_of makes of fn is not the score of the points that fn was trained at;"
+            sign = "sign of what score_of makes of fn:" if np.allclose(mine, -meant, rtol=1e-5) else text
             learns, of = (
                 f"{p:.4g} eps" + (f" {q:+.4g} x" if abs(q) > 1e-6 * abs(p) else "") for p, q in (mine[k], meant[k])
             )
-            said = f"{sign}; where sigma is {trial.sigma[points[k]]:.4g} fn learns {learns}, and score_of makes the score of {of}"
+            said = f"{sign} where sigma is {trial.sigma[points[k]]:.4g} fn learns {learns}, and score_of makes the score of {of}"
             return Naming(FAIL, said, f"fn learns {denoising.in_words(r)}")
     if np.any(r.w < 0):
         return Naming(
