@@ -248,3 +248,11 @@ def random_network(rng, cls, activations, max_dim=40, max_width=24):
     n = int(rng.integers(1, 5))
     sigma = {"sigma": np.exp(rng.uniform(-2, 2, n))} if options["conditional"] else {}
     return model, rng.standard_normal((n, d)) * rng.uniform(0.2, 3), sigma
+
+
+def defaults(function):
+    """{parameter: its default} of a function or class, those of None and of no default left out: part of what a user is promised."""
+    import inspect
+
+    found = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in found if p.default is not p.empty and p.default is not None}

@@ -24,8 +24,7 @@ class Target(NamedTuple):
 
 
 GAUSSIAN = Target(
-    lambda x: ((x - MEAN) * (x - MEAN)).sum(-1) * (0.5 / VARIANCE),
-    lambda x: (x - MEAN) * (-1 / VARIANCE),
+    lambda x: ((x - MEAN) * (x - MEAN)).sum(-1) * (0.5 / VARIANCE), lambda x: (x - MEAN) * (-1 / VARIANCE)
 )
 TAILS = Target(  # linear tails
     lambda x: 2 * (((x - MEAN) * (x - MEAN) + 1) ** 0.5).sum(-1),

@@ -195,7 +195,10 @@ class Walk(Step):
 
 
 class Part(NamedTuple):
-    """One step: alpha, gamma of each call of fn, variance of the noise, the levels told (None if it is no level of the ladder), how exact alpha is, whether the step is linear near 0 alone, and whether fn is asked at the same points with two levels."""
+    """One step: alpha, gamma of each call of fn, variance of the noise, the levels told (None if it is no level of the ladder), how exact alpha is.
+
+    `bent`: it is linear near 0 alone; `strays`: where a second call of fn is, if not where an Euler step leads.
+    """
 
     alpha: float
     gamma: tuple[float, ...]
@@ -203,24 +206,20 @@ class Part(NamedTuple):
     levels: tuple[int | None, ...]
     exact: float
     bent: bool
-    stays: bool
+    strays: str = ""
 
 
 def _measured(walk, i, x):
     """The `Part` of the step from level i; a text if its noise is wrong by itself, None if it is no such sum or not repeatable."""
     v = walk.ladder[i]
     x, w = SMALL * v.c * x, SMALL * v.c / max(v.sigma, 1e-3 * v.c) ** 2
-    group: list[int] = []  # calls of fn at the same points and level are one
+    group: list[int] = []  # of each call of fn
     run = lambda x, factors=(): walk(
         x, i, 1, lambda k, points, level: w * (factors[group[k]] if k < len(group) and factors else 1.0)
     )
     base = run(x)
-    asked = list(walk.asked)
-    for told, points in asked:
-        before = (g for g, (t, p) in zip(group, asked, strict=False) if t == told and np.array_equal(p, points))
-        group.append(next(before, max(group, default=-1) + 1))
-    calls = len(set(group))
-    asked = [asked[group.index(g)] for g in range(calls)]
+    group, asked = _grouped(walk.asked)
+    calls = len(asked)
     if not np.array_equal(base, run(x)):
         return None
     if calls == 0:
@@ -247,8 +246,28 @@ def _measured(walk, i, x):
         return flaw
     large = walk(FAR * x, i, 1, lambda k, points, level: FAR * w) - rest - FAR * (alpha * x + w * sum(gamma))
     bent = calls == 1 and np.abs(large).max() > 1e2 * exact * steep * FAR * np.abs(base).max()
-    stays = any(t != asked[0][0] and np.array_equal(points, asked[0][1]) for t, points in asked)
-    return Part(alpha, gamma, float(rest.var()), tuple(t for t, _ in asked), exact * steep, bool(bent), stays)
+    strays = _strays(asked, v, walk.ladder[i + 1], w, 1e2 * exact * steep)
+    return Part(alpha, gamma, float(rest.var()), tuple(t for t, _ in asked), exact * steep, bool(bent), strays)
+
+
+def _grouped(asked):
+    """(number of the group of each call of fn, the first call of each group): calls at the same points and level are one."""
+    group: list[int] = []
+    for told, points in asked:
+        before = (g for g, (t, p) in zip(group, asked, strict=False) if t == told and np.array_equal(p, points))
+        group.append(next(before, max(group, default=-1) + 1))
+    return group, [asked[group.index(g)] for g in range(len(set(group)))]
+
+
+def _strays(asked, here, below, score, exact):
+    """Where the second of two calls of fn is, if not where an Euler step leads."""
+    if len(asked) != 2:
+        return ""
+    (_, x), (_, ends) = asked
+    euler = below.c / here.c * x + here.sigma * (below.c / here.c * here.sigma - below.sigma) * score
+    if np.abs(ends - euler).max() <= exact * np.abs(x).max():
+        return ""
+    return "at the same points as its first" if np.array_equal(ends, x) else "at other points"
 
 
 class Steps:
@@ -344,16 +363,19 @@ def _corrected(steps):
 # ------------------------------------------------------------------------------- wrong
 
 
-def changes(steps, kind, many):
-    """So many changes that make a known step of the kind these, each of them a mistake."""
-    answers = [None] if steps.predicts == "score" or steps.calls > 1 else [None, partial(slopes, steps.predicts)]
-    for of, step, made in itertools.product(answers, [step for step, _ in steps.known(kind)], sets_of_changes(many)):
-        if of is not None and "place" not in made:
-            continue
+def changes(steps, kind, many, of=None):
+    """So many changes that make a known step of the kind these, each of them a mistake; `of` as in `changed`."""
+    for step, made in itertools.product([step for step, _ in steps.known(kind)], sets_of_changes(many)):
         with np.errstate(all="ignore"):
-            same = steps.same(*changed(step, steps.here, made, of))
+            same = (of is None or "place" in made) and steps.same(*changed(step, steps.here, made, of))
         if same:
             yield f"{'; '.join(made.values())} (beside {step.name})"
+
+
+def within_fn(steps, kind, many):
+    """The same with a wrong level where the step uses what fn answers, if that is no score."""
+    if steps.predicts != "score" and steps.calls == 1:
+        yield from changes(steps, kind, many, partial(slopes, steps.predicts))
 
 
 def misread(steps, kind):
@@ -467,9 +489,9 @@ def uphill(steps, kind):
 
 MISTAKES = (  # the first that finds anything speaks
     lambda steps, kind: changes(steps, kind, 1),
-    misread,
+    lambda steps, kind: itertools.chain(misread(steps, kind), within_fn(steps, kind, 1)),
     partial(coefficient, plainly=True),
-    lambda steps, kind: changes(steps, kind, 2),
+    lambda steps, kind: itertools.chain(changes(steps, kind, 2), within_fn(steps, kind, 2)),
     noise_alone,
     uphill,
     partial(coefficient, plainly=False),
@@ -500,7 +522,7 @@ def elsewhere(steps):
     eps = ", without a direction to eps" if b == "0" else ""
     eps += "; fn's x_0 is used as eps" if b == "0" and more == "sigma'" else ""
     direction = "" if b == "0" else f" {'-' if b[0] == '-' else '+'} {b.removeprefix('-')} eps"
-    made = f"with fn's x_0 and eps, x' = {x_0}x_0{direction}{noise_words}{eps}, where c' x_0 and noise of standard deviation sigma' in all belong"
+    made = f"the coefficients of fn's x_0 and eps are those of x' = {x_0}x_0{direction}{noise_words}{eps}, where c' x_0 and noise of standard deviation sigma' in all belong"
     return f"arrives elsewhere: {made}; step {i} arrives at c = {scale[i]:.4g}, sigma = {noise[i]:.4g}, and not at c = {p.d[i]:.4g}, sigma = {p.t[i]:.4g}"
 
 
@@ -517,15 +539,9 @@ def _verdict(report, steps, kind, walk, by_law):
     )  # fmt: skip
     every = right(steps)
     found = [entry for entry in every if kind in (None, entry[0]) or kind == ALSO.get(entry[0])]
-    flaw = _wrong_level(steps, found or every, kind)
+    flaw = _wrong_call(steps, found, every, kind)
     if flaw:
         return report(FAIL, diagnosis=flaw)
-    if not every and any(part.stays for part in steps.parts):
-        text = "point of a call: fn is asked twice at the same points, with two levels told; a second call belongs at the points that the first half of the step predicts"
-        return report(FAIL, diagnosis=text)
-    if every and not found:
-        other = f"another step: this is {every[0][1]}, not a step of kind {kind!r}"
-        return report(FAIL, diagnosis=" -- or -- ".join([*list(changes(steps, kind, 1))[:2], other]))
     if found == [("annealed", "a Langevin step at each level")] and kind is None and walk.takes_next:
         text = "undecided: this is a Langevin step, x + D score + sqrt(2 D) z, with a D that depends on the next level; say kind='annealed', or what else it should be"
         return report(INCONCLUSIVE, diagnosis=text)
@@ -546,6 +562,18 @@ def _verdict(report, steps, kind, walk, by_law):
     text = f"{elsewhere(steps)}; {law.pattern}" if law.verdict == FAIL and steps.calls == 1 else law.diagnosis
     notes = (*law.notes, "it is none of the known steps, so its law on a Gaussian was checked")
     return report(law.verdict, worst=law.worst, diagnosis=text, notes=notes)
+
+
+def _wrong_call(steps, found, every, kind):
+    """The diagnosis of a network that is asked for another level, or at other points, than it should, or of a step of another kind; ""."""
+    flaw = _wrong_level(steps, found or every, kind)
+    strays = next((part.strays for part in steps.parts if part.strays), "")
+    if not flaw and strays and "heun" in {kind, *(k for k, _ in found)}:
+        return f"point of a call: fn's second call is {strays}, and belongs at those to which an Euler step leads"
+    if not flaw and every and not found:
+        other = f"another step: this is {every[0][1]}, not a step of kind {kind!r}"
+        return " -- or -- ".join([*list(changes(steps, kind, 1))[:2], other])
+    return flaw
 
 
 def _wrong_level(steps, found, kind):

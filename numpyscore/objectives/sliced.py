@@ -220,7 +220,7 @@ def _energy_differences(where, model, points, v, j, eps, reduced, real, weights,
 
     def local(at, here):
         minus, centre, plus = here["energy"].reshape(-1, 3).T
-        slope = 0 * plus if reduced else (plus - minus) / (2 * eps)
+        slope = np.zeros_like(plus) if reduced else (plus - minus) / (2 * eps)
         term = energy_curvature(minus, centre, plus, eps) + 0.5 * slope**2
         samples = slice(at.start // 3, at.stop // 3)
         bars = [-1 / eps**2 - slope / (2 * eps), np.full_like(plus, 2 / eps**2), -1 / eps**2 + slope / (2 * eps)]

@@ -1,5 +1,7 @@
 """What the engine of `check_loss` hears and identifies, what the user may say, and the kinds of code that were once misjudged."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -115,6 +117,24 @@ def test_images_and_conditions():
         return np.mean((fn(x + sigma * e, label) + e / sigma) ** 2)
 
     assert check_loss(loss, objective="denoising", shape=(1, 2, 3), condition={"label": 4})
+
+
+def test_images_of_many_pixels_are_solved_entry_by_entry():
+    """Of 48 pixels all products of two in a row would be 7,000 unknowns; one weight and one target of each are 600, and as many calls for each batch."""
+
+    def loss(fn, x, sigma, rng, sign=1, joined=False):
+        e, kept = rng.standard_normal(x.shape), rng.random((len(x), 1, *x.shape[2:])) < 0.7
+        error = fn(x + sigma * e) - sign * e
+        return np.mean(kept * (error.sum(1, keepdims=True) if joined else error) ** 2)
+
+    ask = lambda shape, **more: check_loss(
+        lambda fn, x, sigma, rng: loss(fn, x, sigma, rng, **more), objective="denoising", shape=shape, predicts="eps"
+    )
+    report = ask((3, 4, 4))
+    assert report and int(re.search(r"(\d+) calls", report.summary)[1]) < 4000, report
+    assert ask((3, 4, 4), sign=-1).name == "sign of the target"
+    assert "different entries" in ask((2, 2, 2), joined=True).diagnosis
+    assert "smaller shape=" in ask((3, 3, 3), joined=True).diagnosis
 
 
 # ------------------------------------------------------------------------------- known kinds

@@ -54,6 +54,7 @@ def differences(points, weights=(-1, 2, -1), ends=(1, -1)):
     return loss
 
 
+SIGNS = np.random.default_rng(5).choice([-1.0, 1.0], (64, 8))
 STRAIGHT = lambda x, v, u, h: (x + h * v, x, x - h * v)
 mean = lambda s: half(s).mean()
 # name -> (objective, loss, what is said of it)
@@ -81,6 +82,10 @@ WRONG = {
     "target of another sign": ("explicit", explicit(lambda t: -t), "sign"),
     "square of h": ("generalised", generalised(square=lambda h: h**2), "the square weighted by h^2"),
     "mean of h": ("generalised", generalised(trace=lambda h: h.mean(1, keepdims=True) + 0 * h), "the trace weighted by the mean of h"),
+    "h and its derivative exchanged": ("generalised", lambda fn, x, h, h_prime: np.mean(np.sum(h_prime * fn.score(x) ** 2 / 2 + h * (fn.score(x) + np.einsum("nii->ni", fn.jacobian(x))), 1)), "weighted by h'"),
+    "lengths alone": ("explicit", lambda fn, x, target_score: np.mean((np.linalg.norm(fn.score(x), axis=1) - np.linalg.norm(target_score, axis=1)) ** 2), "the product of the lengths of score and target"),
+    "square of the trace": ("regularised", lambda fn, x, lam: np.mean(half(fn.score(x)) + fn.trace(x) + lam * fn.trace(x) ** 2), "in place of the regulariser lambda sum J_ii^2 your loss has the square of the trace"),
+    "probes of a table": ("sliced", lambda fn, x: np.mean(half(fn.score(x)) + fn.curvature(x, SIGNS[: len(x), : x.shape[1]])), "fixed directions"),
     "no derivative of h": ("generalised", generalised(slope=0.5), "derivative"),
     "two directions": ("finite_difference_sliced", differences(lambda x, v, u, h: (x + h * v, x, x - h * u)), "directions apart"),
     "middle point in the slope": ("finite_difference_sliced", differences(STRAIGHT, ends=(1, 0)), "middle point x enters the squared difference"),
@@ -90,7 +95,7 @@ WRONG = {
 
 KEPT = (
     "products of rows", "coordinates joined", "one entry", "weights of squares", "weights of traces", "weights of x", "clamped",
-    "running sum", "square of h", "two directions", "middle point in the slope",
+    "running sum", "square of h", "two directions", "middle point in the slope", "lengths alone", "square of the trace", "probes of a table",
 )  # fmt: skip
 
 
@@ -105,6 +110,8 @@ RIGHT = {
     "as it is": ("implicit", implicit(mean)),
     "weights by place": ("implicit", lambda fn, x: np.mean(by_place(len(x)) * (half(fn.score(x)) + fn.trace(x)))),
     "target": ("explicit", explicit(lambda t: t)),
+    "weights of x, explicit": ("explicit", lambda fn, x, t: np.mean(np.exp(-(x[:, 0] ** 2)) * half(fn.score(x) - t))),
+    "another metric": ("explicit", lambda fn, x, t: np.mean((fn.score(x) - t).sum(1) ** 2 + half(fn.score(x) - t))),
     "h": ("generalised", generalised()),
     "differences": ("finite_difference_sliced", differences(STRAIGHT)),
 }
@@ -114,3 +121,19 @@ RIGHT = {
 def test_control_the_right_ones_pass(name):
     objective, loss = RIGHT[name]
     assert check_loss(loss, objective=objective)
+
+
+def zero_or_one(square):
+    def loss(fn, x, rng):
+        v = rng.integers(0, 2, x.shape).astype(float)
+        return np.mean(square(fn.score(x), v) + fn.curvature(x, v))
+
+    return loss
+
+
+def test_directions_that_are_not_isotropic_are_a_metric_where_both_terms_have_them():
+    """With E v v^T = M the loss is s.M s/2 + tr(M J), of the same minimiser for any M > 0; beside |s|^2 it is another loss."""
+    report = check_loss(zero_or_one(lambda s, v: np.sum(v * s, 1) ** 2 / 2), objective="sliced")
+    assert report and any("weighs errors by M" in note for note in report.notes), report
+    report = check_loss(zero_or_one(lambda s, v: half(s)), objective="sliced")
+    assert report.verdict == "FAIL" and report.name == "directions not isotropic", report

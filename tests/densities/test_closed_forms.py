@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from oracles import defaults
 from scipy import integrate, stats
 from scipy.special import logsumexp
 
@@ -1046,3 +1047,15 @@ def test_a_ring_of_any_width_is_sampled_by_its_own_law():
         assert np.abs(share - law(places)).max() < 1.95 / math.sqrt(len(r))  # Kolmogorov's 0.1 %
         np.testing.assert_array_equal(p.sample(7, rng=3), p.sample(7, rng=3))
         assert len(p.sample(1, rng=0)) == 1
+
+
+def test_what_is_left_out_is_standard():
+    """Location 0 and scale, rate and bounds of 1; the numbers of Gamma, Beta, Banana and Ring are those of the examples."""
+    standard = {"loc": 0, "scale": 1}
+    table = {
+        StudentT: standard, Logistic: standard, Laplace: standard, Exponential: {"rate": 1}, HalfNormal: {"scale": 1},
+        Gamma: {"shape": 2, "rate": 1}, Beta: {"a": 2, "b": 2}, Uniform: {"lower": 0, "upper": 1},
+        TruncatedGaussian: {"lower": -np.inf, "upper": np.inf}, Banana: {"bend": 0.5, "spread": 2, "dim": 2},
+        Ring: {"radius": 3, "width": 0.5, "dim": 2},
+    }  # fmt: skip
+    assert {density: defaults(density) for density in table} == table

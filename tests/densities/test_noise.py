@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from oracles import defaults
 from scipy import integrate, stats
 
 from numpyscore.data.datasets import old_faithful, standardise
@@ -370,3 +371,19 @@ def test_noisy_is_the_perturbed_density_or_the_parzen_density():
 def test_suggested_levels_of_old_faithful():
     sigmas = suggest_levels(standardise(old_faithful()).x)
     assert 4 < sigmas[0] < 5 and 0.01 < sigmas[-1] < 0.05 and 10 <= len(sigmas) <= 20
+
+
+def test_what_is_left_out_of_levels_and_divergences_and_weights():
+    from numpyscore.densities import noise, support, weights
+
+    assert defaults(noise.cosine_levels) == {"scale": 1} and defaults(support.Support.perturb) == {"stretch": 1}
+    assert defaults(noise.coverage) == {"mass": 0.99, "n": 20_000, "rng": 0}
+    for function in (noise.fisher_divergence, noise.kl_divergence, noise.bias, noise.visibility):
+        assert defaults(function) == {"rtol": 1e-10}
+    assert (
+        defaults(weights.linear_weight)
+        == defaults(weights.square_weight)
+        == defaults(weights.capped_weight)
+        == {"lower": 0}
+    )
+    assert defaults(weights.log_weight) == {"lower": 0, "upper": np.inf, "cap": 1.5, "scale": 1}

@@ -366,3 +366,18 @@ def test_a_value_alone_visits_no_parameter(monkeypatch):
             assert np.isfinite(loss.value) and set(asked) == {wanted}, name
             asked.clear()
             assert np.isfinite(loss.gradient).all() and set(asked) == (set() if wanted else {True}), name
+
+
+def test_a_kink_is_refused_by_name_when_a_loss_with_second_derivatives_is_made():
+    """relu has none; what asks for the score alone takes it, by a network whose output is the score."""
+    net, x = ScoreMLP.init(2, (4,), "relu", rng=0), np.ones((3, 2))
+    makers = {
+        "implicit": lambda: implicit(net, x),
+        "generalised": lambda: generalised(net, x, x, x),
+        "regularised": lambda: regularised(net, x, 0.3),
+        "sliced": lambda: sliced(net, x, rng=0),
+    }
+    for name, make in makers.items():
+        with pytest.raises(ValueError, match=f"^{name}.*not twice differentiable"):
+            make()
+    assert np.isfinite(explicit(net, x, 0 * x).value) and np.isfinite(denoising(net, x, 0.5, rng=0).gradient).all()

@@ -7,6 +7,7 @@ import pytest
 from objectives_cases import BOTH, EPS
 from oracles import true_gradient
 
+from numpyscore.networks import sweep
 from numpyscore.networks.models import ScoreMLP
 from numpyscore.objectives import OBJECTIVES
 from numpyscore.objectives.denoising import denoising, multilevel_denoising
@@ -167,3 +168,21 @@ def test_weights_of_finite_differences_find_their_samples_in_every_batch(cls):
     parts = [slice(0, 500), slice(500, 3100), slice(3100, 6000)]
     want = sum(w[at].sum() / w.sum() * make(at).gradient for at in parts)
     np.testing.assert_allclose(make(slice(None)).gradient, want, rtol=0, atol=1e-11 * np.abs(want).max())
+
+
+@EACH
+@CONDITIONAL
+@BOTH
+def test_each_sample_keeps_its_weight_in_whatever_batch_it_is(cls, conditional, make, monkeypatch):
+    """Batches of one sample, or of the points that belong to one, and several workers: the values and the gradient of one batch."""
+    net, q = data(cls, conditional, n=20)
+    weights = np.random.default_rng(0).uniform(0, 3, 20)
+    whole = make(net, q, weights=weights)
+    value, per_sample, gradient = whole.value, whole.per_sample, whole.gradient
+    monkeypatch.setattr(sweep, "FEW", 1)
+    monkeypatch.setattr(sweep, "numbers", lambda cache: (1, 1))
+    monkeypatch.setattr(sweep, "WORK", 1)
+    parts = make(net, q, weights=weights)
+    close(parts.per_sample, per_sample)
+    close(parts.gradient, gradient)
+    close(parts.value, value)

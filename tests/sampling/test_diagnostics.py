@@ -9,7 +9,13 @@ from scipy import stats
 from numpyscore.densities import Gaussian, GaussianMixture, StudentT
 from numpyscore.networks.models import EnergyMLP
 from numpyscore.numerics.quadrature import expectation
-from numpyscore.sampling.diagnostics import energy_distance, kernel_stein_discrepancy, stein_kernel
+from numpyscore.sampling.diagnostics import (
+    effective_sample_size,
+    energy_distance,
+    kernel_stein_discrepancy,
+    split_r_hat,
+    stein_kernel,
+)
 
 SE = 4.0
 KERNELS = ("imq", "gaussian")
@@ -210,3 +216,61 @@ def test_the_energy_distance_of_equal_distributions_has_the_mean_of_a_v_statisti
     )
     want = (1 / n + 1 / m) * 2 / np.sqrt(np.pi)
     assert abs(found.mean() - want) < 4 * found.std() / np.sqrt(2000)
+
+
+@pytest.mark.parametrize("t", [12, 13])
+def test_ranked_r_hat_and_effective_draws_by_their_definitions_in_each_dimension(t):
+    """Vehtari et al.: eq. 14, normal quantiles of (rank - 3/8) / (S + 1/4) of draws and of distances from the median; Geyer's pairs by loops."""
+    x = np.round(np.random.default_rng(0).standard_normal((t, 3, 2)) * [1, 5], 1)  # ties among them
+    x[: t // 2, 0, 1] += 9
+    expected, effective = [], []
+    for column in np.moveaxis(x, 2, 0):
+        h = t // 2
+        halves = np.array(
+            [half for c in column.T for half in (c[:h], c[-h:])]
+        )  # the middle draw of an odd number is left out
+        numbers = []
+        for a in (halves, np.abs(halves - np.median(halves))):
+            z = stats.norm.ppf((stats.rankdata(a.ravel()) - 3 / 8) / (a.size + 1 / 4)).reshape(a.shape)
+            W, B = np.mean([np.var(c, ddof=1) for c in z]), np.var([np.mean(c) for c in z], ddof=1)
+            numbers.append(math.sqrt(((h - 1) / h * W + B) / W))
+        expected.append(max(numbers))
+        W, B = np.mean([np.var(c, ddof=1) for c in halves]), np.var([np.mean(c) for c in halves], ddof=1)
+        total = (h - 1) / h * W + B
+        lag = lambda c, k: sum((c[i] - c.mean()) * (c[i + k] - c.mean()) for i in range(len(c) - k)) / (len(c) - 1)
+        rho = [1.0] + [1 - (W - np.mean([lag(c, k) for c in halves])) / total for k in range(1, h)]
+        pairs, time = [], -1.0
+        for k in range(0, h - 1, 2):
+            if rho[k] + rho[k + 1] <= 0:
+                break
+            pairs.append(min([rho[k] + rho[k + 1], *pairs]))
+            time += 2 * pairs[-1]
+        draws = halves.size
+        effective.append(draws / max(time, 1 / math.log10(draws)))
+    np.testing.assert_allclose(split_r_hat(x), expected, rtol=1e-12)
+    np.testing.assert_allclose(effective_sample_size(x), effective, rtol=1e-11)
+
+
+def test_antithetic_draws_are_worth_up_to_the_logarithm_of_their_number():
+    """Draws that alternate exactly: time -1 + 2 (1 - 1 + ...) is none, and the cap log10 of the draws holds."""
+    x = np.tile([1.0, -1.0], 50)[:, None, None] * np.ones((1, 2, 1))
+    assert effective_sample_size(x)[0] == pytest.approx(200 * math.log10(200))
+
+
+def test_signs_of_the_wild_bootstrap_flip_as_often_as_said_and_begin_either_way():
+    from numpyscore.sampling.diagnostics import _weights
+
+    w = _weights("test", "wild", 4000, 30, 0.1, np.random.default_rng(0))
+    assert set(np.unique(w)) == {-1.0, 1.0} and abs(w[:, 0].mean()) < SE / math.sqrt(4000)
+    flips = np.mean(w[:, 1:] != w[:, :-1])
+    assert abs(flips - 0.1) < SE * math.sqrt(0.09 / (4000 * 29))
+    counts = _weights("test", "multinomial", 7, 30, 0.5, np.random.default_rng(0))
+    np.testing.assert_allclose(counts.sum(axis=1), 0, atol=1e-12)
+    assert counts.shape == (7, 30) and _weights("test", "wild", 2, 5, 0.5, np.random.default_rng(0)).shape == (2, 5)
+
+
+def test_the_bandwidth_is_the_median_distance_of_different_rows():
+    x = np.array([[0.0], [0.0], [1.0], [3.0]])  # distances 0, 1, 1, 3, 3, 2
+    assert kernel_stein_discrepancy(Gaussian(0.0, 1.0), x).bandwidth == 2.0
+    far = np.concatenate([np.arange(1000.0)[:, None] % 2, np.full((5, 1), 1e6)])  # of the first 1000
+    assert kernel_stein_discrepancy(Gaussian(0.0, 1.0), far, n_bootstrap=0).bandwidth == 1.0

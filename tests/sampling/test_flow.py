@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from oracles import defaults
 from scipy import stats
 
 from numpyscore.densities import Gaussian, GaussianMixture
@@ -287,3 +288,20 @@ def test_the_bound_of_the_residual_holds_where_rounding_rules(sigma):
 def test_levels_that_are_one_and_the_same_are_no_range():
     with pytest.raises(ValueError, match="sigma_min < sigma_max"):
         log_likelihood(DENSITIES["mixture"].perturbed, np.zeros((1, 2)), sigma_min=1.0, sigma_max=1.0)
+
+
+def test_what_is_left_out_of_the_samplers():
+    from numpyscore.sampling import annealing, diagnostics, flow, langevin, normaliser
+
+    steps = {"n_steps": 1}
+    table = {
+        flow.transport: {"volume": True, "rtol": 1e-10}, flow.log_likelihood: {"rtol": 1e-10}, flow.sample_flow: {"rtol": 1e-6},
+        flow.bits_per_dimension: {"scale": 1}, normaliser.log_normaliser: {"rtol": 1e-12},
+        annealing.annealed_importance_sampling: {"n_chains": 1000, "n_levels": 200} | steps,
+        annealing.tempered_langevin: {"n_levels": 100} | steps,
+        langevin.langevin: {"adjusted": False}, langevin.reverse_diffusion: {"denoise": True},
+        langevin.predictor_corrector: {"n_corrector": 1, "snr": 0.16, "denoise": True},
+        diagnostics.split_r_hat: {"ranked": True}, diagnostics.stein_kernel: {"kernel": "imq", "bandwidth": 1},
+        diagnostics.energy_distance: {"n_permutations": 0},
+    }  # fmt: skip
+    assert {function: defaults(function) for function in table} == table

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..report import FAIL, INCONCLUSIVE
-from .identify import Answers, identify
+from .identify import WIDE, Answers, identify
 from .names import LINEAR, Naming
 from .probes import Probe, random_probe
 from .trials import Trial, as_asked
@@ -80,8 +80,7 @@ def graph(caller, kind, settings, rng):
             square = (two - 2 * one + zero) / 2
             rows.append((one - zero - square, 2 * square, abs(one) + abs(two) + abs(zero)))
             slopes.append(slope)
-    (*A, size), y = np.transpose(rows), np.array(slopes)
-    A = np.transpose(A)
+    y, A, size = np.array(slopes), np.array(rows)[:, :2], np.array(rows)[:, 2]
     c = np.linalg.lstsq(A, y, rcond=None)[0]
     allowed = 2e4 * caller.eps * (np.abs(A).sum(1) + size)  # row by row: large terms must not hide the others
     if np.all(np.abs(y - A.sum(1)) <= allowed):
@@ -108,9 +107,11 @@ def unexplained(caller, kind, table, right, left, rng):
     for rule in LEFT:
         if (named := rule(caller, kind, table, right, left, rng)) is not None:
             return named, 1
+    smaller = "; with a smaller shape=, such as (1, 2, 4), products of different entries are looked at as well"
     text = (
         f"unknown term: no combination of the terms known here is your loss; the {LINEAR[caller.objective]} and the square leave "
         f"{left:.2g} of it unexplained. It is not quadratic in the score, or is taken at other points, or mixes the samples"
+        f"{smaller if table.trial.points.shape[1] > WIDE else ''}"
     )
     return _power(caller, kind, table, right, left, rng) or Naming(FAIL, text, f"off by {left:.2g}"), 0
 
@@ -176,8 +177,9 @@ def _power(caller, kind, table, right, left, rng, only=None):
     return Naming(FAIL, text, f"{left:.2g} of it is not quadratic")
 
 
-def _first_power(*args):
-    return _power(*args, only=1.0)
+def _first_power(caller, kind, table, right, left, rng):
+    """It grows as the model does."""
+    return _power(caller, kind, table, right, left, rng, only=1.0)
 
 
 PIECES = "pieces: only some of the rows count at a time (a maximum, a minimum, a median, a sort, a clip), where the loss is their mean"

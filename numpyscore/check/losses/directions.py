@@ -114,13 +114,13 @@ def hidden(caller, kind, settings, rng):
         if one is None or isinstance(one, Naming):
             return one
         found.append(one)
-    curvature, size, error = np.array(found).T
-    levels, error = levels_of(settings), error.max()
+    curvature, size, error = np.array([f[:3] for f in found]).T
+    levels, error, metric = levels_of(settings), error.max(), found[0][3]
     lawful = None if error <= 1e-6 else law_of(curvature, settings, error)
     curvature = curvature if lawful is None else np.array([lawful(s.d) for s in settings])
     naming = name_parts("sliced", {SQUARE: np.ones(len(found)), LINEAR["sliced"]: curvature}, levels, 1e-6)
-    law, notes = law_of(size, settings, 0.2), ()
-    if naming.verdict == PASS and law not in (None, LAWS[0]):
+    law, notes = law_of(size, settings, 0.2), (metric,) * bool(metric)
+    if naming.verdict == PASS and not metric and law not in (None, LAWS[0]):
         notes = (conversion(factor([law(s.d) for s in settings], levels, 1e-6), "sliced"),)
     if error > 1e-6:
         notes = (*notes, f"the directions were not heard: the size of the curvature is known to {error:.0%}")
@@ -143,27 +143,28 @@ def _by_arrays(caller, kind, setting, rng):
     many = setting._replace(n=MANY, x=np.tile(setting.x[:1], (MANY, 1)))
     try:
         mean = identify(Answers(caller, kind, Trial(many, setting.x[:1], None), rng))
-    except Exception as error:  # its directions are numbers of its own, too few of them
-        stopped = f"nothing is drawn, and with {MANY} rows it raised {type(error).__name__}"
+    except Exception as why:  # its directions are numbers of its own, too few of them
+        stopped = f"nothing is drawn, and with {MANY} rows it raised {type(why).__name__}"
         return None if drawn else Naming(FAIL, FIXED_WRONG, stopped)
     if not mean.fit.near:
         return None
     N, M, error = mean.own[0], mean.C[0], SIGMAS * np.sqrt(2 / MANY)
     a, k = np.trace(N) / d, np.trace(M) / d
     even = lambda m: np.abs(m - np.trace(m) / d * np.eye(d)).max() <= error * abs(np.trace(m) / d)
+    ratio = np.sum(own * C) / np.sum(own * own)
+    projected = np.abs(C - ratio * own).max() <= tol * size
+    if projected and np.linalg.eigvalsh(M / k)[0] > error:
+        return ratio, k / ratio, tol, "" if even(M) else METRIC
     if not even(M):
         return Naming(FAIL, UNEVEN, f"M/K = {np.array2string(M / k, precision=3)}".replace("\n", ""))
     if not even(N):
         return None
-    ratio = np.sum(own * C) / np.sum(own * own)
-    if np.abs(C - ratio * own).max() <= tol * size:
-        return ratio, k / ratio, tol
     traces, squares = np.einsum("iaa->i", C), np.einsum("iaa->ia", own)
     if (
         max(np.ptp(traces) / np.abs(traces).max(), np.ptp(squares) / np.abs(squares).max()) <= tol
     ):  # |v|^2 is the same in all rows
-        return traces[0] / squares[0].sum(), 1.0, tol
-    return k / a, 1.0, 2 * error
+        return traces[0] / squares[0].sum(), 1.0, tol, ""
+    return k / a, 1.0, 2 * error, ""
 
 
 def _of_rows(caller, kind, table, C, rng):

@@ -15,6 +15,7 @@ from .probes import random_probe
 UNITS = 512.0  # eps of the terms' absolute sum: what summing them in another order may change, with room
 NEAR = 1e-5  # of its terms: what single precision in a part, finite differences of its own, or an epsilon may leave
 SPARE = 8  # equations beyond the unknowns
+WIDE, MANY = 8, 1500  # dimensions, and unknowns, from which on entries are first looked at one by one
 
 
 class Answers:
@@ -110,7 +111,7 @@ class Found(NamedTuple):
     def doubts(self):
         """(M,), standard error of what was found at each point, where scores are multiplied within a point alone."""
         M, d = self.b.shape
-        squares = M * d * (d + 1) // 2
+        squares = len(self.fit.doubt) - M * d
         parts = self.fit.doubt[:squares].reshape(M, -1), self.fit.doubt[squares : squares + M * d].reshape(M, d)
         return np.maximum(*(part.max(1) for part in parts))
 
@@ -121,8 +122,10 @@ class Found(NamedTuple):
         return float((A * (1 - np.eye(len(A)))[:, None, :, None]).max() / max(A.max(), 1e-300))
 
 
-def entries_of(kind, d):
-    """The Jacobians (w, d, d) whose sum is any Jacobian: one entry is 1; of an energy both entries that are equal are 1/2."""
+def entries_of(kind, d, diagonal=False):
+    """The Jacobians (w, d, d) whose sum is any Jacobian, or any diagonal one: one entry is 1; of an energy both entries that are equal are 1/2."""
+    if diagonal:
+        return np.eye(d)[:, None] * np.eye(d)
     basis = np.eye(d * d).reshape(d * d, d, d)
     if kind == "score":
         return basis
@@ -133,16 +136,32 @@ def entries_of(kind, d):
 def identify(answers, groups=None, jacobian=True, quadratic=("S",), beside=None):
     """The `Found` arrays of a loss; answers are multiplied within each of `groups` (index arrays of points), by default each point alone.
 
+    In many dimensions the squares of single entries and the diagonal of the Jacobian, which are few, are tried first; nothing else is where
+    all products would be more than `MANY` unknowns.
+
     quadratic : which answers are multiplied, of scores "S", Jacobians "J", energies "E"
     beside : (P,), values of one more term of the loss
     """
     M, d = answers.trial.points.shape
-    basis = entries_of(answers.kind, d)
-    groups = [np.array([p]) for p in range(M)] if groups is None else groups
     once = list(dict.fromkeys(["S", *["J"] * jacobian, *quadratic]))
+    groups = [np.array([p]) for p in range(M)] if groups is None else groups
+    width = {"S": d, "J": d * d if answers.kind == "score" else d * (d + 1) // 2, "E": 1}
+    sizes = [len(g) * sum(width[q] for q in quadratic) for g in groups]
+    unknowns = sum(size * (size + 1) // 2 for size in sizes) + M * sum(width[q] for q in once)
+    if d > WIDE:
+        found = _identified(answers, groups, once, quadratic, beside, True)
+        if found.fit.near or unknowns > MANY:
+            return found
+    return _identified(answers, groups, once, quadratic, beside, False)
+
+
+def _identified(answers, groups, once, quadratic, beside, alone):
+    """The `Found` arrays; `alone` if each answer is multiplied with itself alone."""
+    M, d = answers.trial.points.shape
+    basis = entries_of(answers.kind, d, alone)
     width = {"S": d, "J": len(basis), "E": 1}
     step = sum(width[q] for q in quadratic)
-    pairs = [np.triu_indices(len(g) * step) for g in groups]
+    pairs = [(np.arange(size),) * 2 if alone else np.triu_indices(size) for size in (len(g) * step for g in groups)]
     if beside is None:
         answers.grow(sum(len(i) for i, _ in pairs) + M * sum(width[q] for q in once) + 2 + SPARE)
     dual = basis / np.einsum("wij,wij->w", basis, basis)[:, None, None]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..report import FAIL
-from .denoising import PARAMETRISATIONS, is_form
+from .denoising import PARAMETRISATIONS, is_form, of_score
 from .identify import SPARE, Answers, solve
 from .names import Naming, factor
 from .trials import mixture, noisy, with_draw_apart, with_mixture
@@ -443,7 +443,7 @@ def of_one_level(r):
     own = r._replace(p=r.p[first], q=r.q[first], c=r.c[first], sigma=r.sigma[first])
     of = (
         ", that of the first row"
-        if any(is_form(own, f) for f in (_right, *(row.form for row in PARAMETRISATIONS)))
+        if any(is_form(own, f) for f in (of_score, *(row.form for row in PARAMETRISATIONS)))
         else ""
     )
     text = f"level of the target: the targets of all rows of a batch are made with one level{of or ' (an average, or that of one row)'}, where each row has its own"
@@ -454,13 +454,9 @@ def of_one_level(r):
     )
 
 
-def _right(c, s):
-    return -1 / s, 0
-
-
 def none_of_them(trials, r):
     """A FAIL if the noise that is added is of no level, and the target is of another."""
-    if all(numbers(t) is not None for t in trials) or is_form(r, _right):
+    if all(numbers(t) is not None for t in trials) or is_form(r, of_score):
         return None
     text = "levels mixed: the noise that is added is that of none of the levels, and the target does not belong to it"
     return Naming(FAIL, text, f"sigma of the points {', '.join(f'{s:.4g}' for s in trials[0].sigma[:4])}")
@@ -489,7 +485,7 @@ def which(pairs):
 
 def target_of_another(trials, r):
     """A FAIL if the targets are made with the sigma of another level or row."""
-    if np.any(np.abs(r.q) > 1e-6 * np.abs(r.p)) or is_form(r, lambda c, s: (-1 / s, 0)):
+    if np.any(np.abs(r.q) > 1e-6 * np.abs(r.p)) or is_form(r, of_score):
         return None
     with np.errstate(all="ignore"):
         candidates = (("-eps/sigma", -1 / r.p), ("(x - x~)/sigma^2", np.sqrt(np.abs(r.sigma / r.p))))

@@ -39,6 +39,7 @@ CURVED = (
     (lambda x: x + x**2 / 4),
     (lambda x: 1 + x / 2),
 )  # a weight whose derivative is no constant, for losses that are told both
+LARGEST = 256  # numbers in a sample
 PRONOUN = {"energy": "an", "score": "a"}
 PREDICTS = ("score", *dict.fromkeys(row.key for row in PARAMETRISATIONS if " " not in row.key and row.key != "edm"))
 
@@ -86,7 +87,8 @@ def check_loss(
     kernel : callable level -> (c, sigma), optional
         What x~ = c x + sigma eps is meant to be at the level that the loss is given.
     shape : tuple, optional
-        Of one sample, for images and sequences: x is then (n, *shape).
+        Of one sample, for images and sequences: x is then (n, *shape). At most 256 numbers, each of which is solved for: (3, 8, 8) takes half a
+        minute, (3, 4, 4) a second or two.
     condition : dict, optional
         Further keyword arguments, handed on to the loss as they are.
 
@@ -154,7 +156,7 @@ SAYABLE = {  # what the user may say of his loss: for which objectives, what is 
     "score_of": ("denoising", "a function score_of(out, y, level)", callable),
     "levels": ("denoising", "times (k,), or c and sigma (k, 2), finite, sigma not below 0", lambda v: _is_schedule(v)),
     "kernel": ("denoising", "a function from a level to (c, sigma)", callable),
-    "shape": ("", "a tuple of positive integers, such as (1, 8, 8)", lambda v: isinstance(v, tuple | list) and len(v) > 0 and all(isinstance(k, int | np.integer) and k > 0 for k in v)),
+    "shape": ("", f"a tuple of positive integers, such as (1, 8, 8), of at most {LARGEST} numbers together, each of which is solved for: the code is the same for small samples", lambda v: _is_shape(v)),
     "condition": ("", "a mapping from names of the loss's arguments", lambda v: isinstance(v, Mapping)),
 }  # fmt: skip
 
@@ -174,6 +176,12 @@ def _sensible(where, objective, said):
             raise (TypeError if "function" in expected else ValueError)(
                 f"{where}: {name} is {came}, expected {expected}."
             )
+
+
+def _is_shape(shape):
+    """Whether this is the shape of a sample that is not too large."""
+    sizes = isinstance(shape, tuple | list) and all(isinstance(k, int | np.integer) and k > 0 for k in shape)
+    return bool(sizes and len(shape) and np.prod(shape, dtype=float) <= LARGEST)
 
 
 def _is_schedule(levels):

@@ -151,16 +151,14 @@ def _entry_weights(caller, kind, trials, founds, rng):
 
 def _named(caller, kind, trials, r, rng):
     """The `Naming` of w, p and q of every point."""
-    objective, known = caller.objective, caller.known
     multilevel = trials[0].setting.levels > 1
     if multilevel and (lost := levels.forgotten(caller, kind, trials, r, rng)) is not None:
         return lost
-    wrong, notes = levels.told(trials) if objective == "multilevel_denoising" else (None, ())
+    wrong, notes = levels.told(trials) if caller.objective == "multilevel_denoising" else (None, ())
     wrong = wrong or _as_said(caller, trials)
     if wrong is not None:
         return wrong
     many, size = _many(caller, kind, trials, rng), _size(caller, trials, r)
-    notes = (*notes, *size[1])
     wrong = (
         _of_noise_apart(r, many, trials)
         or (levels.target_of_another(trials, r) if multilevel else None)
@@ -172,32 +170,35 @@ def _named(caller, kind, trials, r, rng):
     )
     if wrong is not None:
         return wrong
-    if known["score_of"] is not None:
+    if caller.known["score_of"] is not None:
         return _by_score(caller, trials, r)
-    if known["predicts"] == "velocity" and (named := _velocity(many, trials, r)) is not None:
-        return named
-    free = caller.free and kind == "score" and known["predicts"] != "score"
+    naming = _by_target(caller, kind, trials, r, many, multilevel)
+    notes = (*naming.notes, *notes, *size[1])
     if np.any(np.abs(r.apart) > COARSEST * np.maximum(np.abs(r.p), np.abs(r.q))):
-        notes = (*notes, APART)
-    naming = denoising.name(
-        r, objective if multilevel else "denoising", free, caller.said, known["predicts"], levels.smooth(many)
-    )
-    if known["predicts"] == "velocity":
-        notes = (
-            *notes,
-            "time is not known here, so that eps - x and x - eps are both taken for the velocity: its sign is right for one direction of time alone",
-        )
-    told = bool({"sigmas", "alphas", "level"} & caller.takes.keys()) and known["predicts"] is None
-    if naming.verdict == FAIL and multilevel and told and "between" in naming.diagnosis:
-        naming = levels.none_of_them(trials, r) or naming
-    if naming.verdict == INCONCLUSIVE and known["predicts"] is None:  # a path that is known by its time alone
-        velocity = _velocity(many, trials, r)
-        naming = velocity if velocity is not None and velocity.verdict == PASS else naming
-    if naming.verdict != PASS:
-        return naming._replace(notes=(*naming.notes, *notes))
-    return naming._replace(
-        notes=(*naming.notes, *notes, *levels.weights_note(many), *(levels.shared(trials) if multilevel else ()))
-    )
+        notes += (APART,)
+    if naming.verdict == PASS:
+        notes += (*levels.weights_note(many), *(levels.shared(trials) if multilevel else ()))
+    return naming._replace(notes=notes)
+
+
+NO_TIME = "time is not known here, so that eps - x and x - eps are both taken for the velocity: its sign is right for one direction of time alone"
+
+
+def _by_target(caller, kind, trials, r, many, multilevel):
+    """The `Naming` of targets by what fn is meant to predict, or may."""
+    predicts, velocity = caller.known["predicts"], _velocity(many, trials, r)
+    if predicts == "velocity" and velocity is not None:
+        return velocity
+    free = caller.free and kind == "score" and predicts != "score"
+    objective = caller.objective if multilevel else "denoising"
+    naming = denoising.name(r, objective, free, caller.said, predicts, levels.smooth(many))
+    if predicts == "velocity":
+        return naming._replace(notes=(*naming.notes, NO_TIME))
+    handed = bool({"sigmas", "alphas", "level"} & caller.takes.keys()) and predicts is None
+    if naming.verdict == FAIL and multilevel and handed and "between" in naming.diagnosis:
+        return levels.none_of_them(trials, r) or naming
+    by_time = naming.verdict == INCONCLUSIVE and predicts is None  # a path that is known by its time alone
+    return velocity if by_time and velocity is not None and velocity.verdict == PASS else naming
 
 
 APART = "the target has noise in it that is independent of its point, of mean zero: it only adds variance"
@@ -211,7 +212,7 @@ def _of_noise_apart(r, many, trials):
     if np.any(np.abs(r.p) > 1e-6 * size) or np.all(r.apart == 0):
         return None
     meant = r._replace(p=r.apart)
-    forms = [lambda c, s: (-1 / s, 0), *(row.form for row in denoising.PARAMETRISATIONS)]
+    forms = [denoising.of_score, *(row.form for row in denoising.PARAMETRISATIONS)]
     known = any(denoising.is_form(meant, form) for form in forms) or denoising.along_path(meant)
     if known or np.all(np.abs(r.q) <= 1e-6 * size) or levels.velocity(many, meant, trials):
         return Naming(FAIL, OTHER_NOISE, f"target = {denoising.in_words(meant)}, its eps drawn apart")

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..fields import Field, read
 from ..report import FAIL, PASS, Explanation, diagnosis_of, ranked, tied
-from .identify import NEAR, Answers, entries_of, identify
+from .identify import NEAR, WIDE, Answers, entries_of, identify
 from .names import LINEAR, REGULARISER, SHORT, SLOPE, SQUARE, WEIGHTED, Naming, missing
 from .trials import Trial
 
@@ -298,7 +298,7 @@ def _weights(caller, kind, parts, setting, rng):
 
 def _place(rows):
     numbers = np.flatnonzero(rows).tolist()
-    return {(0,): "first row", (len(rows) - 1,): "last row"}.get(tuple(numbers), f"rows {numbers}")
+    return "first row" if numbers == [0] else "last row" if numbers == [len(rows) - 1] else f"rows {numbers}"
 
 
 def in_numbers(found):
@@ -314,16 +314,14 @@ def in_numbers(found):
 def target_named(theirs, right, known):
     """The FAIL of a target that is a transformation of the right one, None if it is none that is known."""
     found = read(Field(theirs, right, 1e-7 * np.abs(right).max(), known=known, word="target"))
+    rows = np.abs(theirs[:, None] - right).max(-1) <= 1e-6 * np.abs(right).max()
+    permuted = bool(np.all(rows.any(1)) and not np.all(np.diag(rows)))
+    other = "the target of a row is that of another row of the batch"
     if found and found[0].key != "right":
         said = " -- or -- ".join(dict.fromkeys(e.diagnosis for e in tied(found)))
-        return Naming(FAIL, f"wrong target, {said}", found[0].pattern)
-    rows = np.abs(theirs[:, None] - right).max(-1) <= 1e-6 * np.abs(right).max()
-    if np.all(rows.any(1)) and not np.all(np.diag(rows)):
-        text = (
-            "wrong target, rows permuted: the target of a row is that of another row of the batch (shuffled, or sorted)"
-        )
-        return Naming(FAIL, text, f"row 0 has the target of row {rows[0].argmax()}")
-    return None
+        return Naming(FAIL, f"wrong target, {said}{f'; {other}' * permuted}", found[0].pattern)
+    pattern = f"row 0 has the target of row {rows[0].argmax()}"
+    return Naming(FAIL, f"wrong target, rows permuted: {other} (shuffled, or sorted)", pattern) if permuted else None
 
 
 def _by_target(found, target):
@@ -362,8 +360,10 @@ def named_by_arrays(caller, kind, table, q, rng):
 
 
 def named_by_one_more(caller, kind, table, q, jacobian=True, noise=None):
-    """The FAIL of a loss that is quadratic but for one term of the list, by the fewest others beside it; None if there is none."""
-    found = []
+    """The FAIL of a loss that is quadratic but for one term of the list, by the fewest others beside it; None if there is none, or in many dimensions."""
+    found: list = []
+    if table.trial.points.shape[1] > WIDE:
+        return None
     for words, values in not_quadratic(table, q, noise).items():
         if not np.all(np.isfinite(values)) or np.ptp(values) == 0:
             continue

@@ -85,10 +85,12 @@ class Right(NamedTuple):
 
     @property
     def near(self):
+        """Whether they leave hardly anything in every trial."""
         return all(f.near for f in self.fits)
 
     @property
     def left(self):
+        """The most that they leave, relative to the terms."""
         return max(f.residual for f in self.fits)
 
 
@@ -193,7 +195,7 @@ def _factors(caller, kind, settings, right, rng):
     doubt = max(float(np.max(f.doubt) / max(np.abs(f.coefficients).max(), 1e-300)) for f in right.fits)
     rtol = max(1e-9, SIGMAS * doubt, 0.0 if exact else 30 * right.left)
     naming = name_parts(caller.objective, right.parts, levels_of(settings), rtol)
-    notes = () if exact else (near_note(right.left),)
+    notes: tuple[str, ...] = () if exact else (near_note(right.left),)
     details = {"factors": right.parts, "residual": right.left, "form": right.form}
     details["settings"] = [{k: getattr(s, k) for k in ("n", "d", "m")} for s in settings]
     if naming.verdict == FAIL and caller.objective == "implicit":
