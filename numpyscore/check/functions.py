@@ -371,8 +371,8 @@ def unfit(where, function, value, shape, x, each="one row of numbers for each ro
 def one_number_each(where, name, value, seen):
     """The values (r,) of a function with one number per row, and the points."""
     r = len(seen)
-    if value.shape == (r, 1):
-        value = value[:, 0]
+    if value.shape == (r, 1) or (r == 1 and value.shape == ()):  # SciPy's log densities are numbers for a single row
+        value = value.reshape(r)
     if value.shape != (r,) or value.dtype.kind == "c":
         raise ValueError(
             f"{where}: {name} returned {value.dtype} {value.shape} for {r} points, expected ({r},), one real number per row. A function of "

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from nightly import mostly
+from scipy import stats
 
 import numpyscore as ns
 from numpyscore import check_density
@@ -113,13 +114,25 @@ RIGHT = {
     "half-normal": (ns.HalfNormal([1.0, 20.0]), {}),
     "uniform": (ns.Uniform([0.0, 1.0], [1.0, 3.0]), {}),
     "banana": (ns.Banana(), {}),
+    "of SciPy, a number for a single row": (stats.multivariate_normal([0.0, 1.0], np.diag([1.0, 2.0])).logpdf, {"dim": 2}),
     "ring": (ns.Ring(), {}),
     "a wide and a narrow mode": (ns.GaussianMixture([0.3, 0.7], [[0.0, 0.0], [1.0, 3.0]], np.stack([np.eye(2), 1e-4 * np.eye(2)])), {}),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    "name", mostly(RIGHT, "far and narrow", "two modes", "correlated", "Cauchy", "half-normal", "uniform", "ring")
+    "name",
+    mostly(
+        RIGHT,
+        "far and narrow",
+        "two modes",
+        "correlated",
+        "Cauchy",
+        "half-normal",
+        "uniform",
+        "of SciPy, a number for a single row",
+        "ring",
+    ),
 )
 def test_what_integrates_to_one_passes_wherever_it_lives(name):
     density, options = RIGHT[name]

@@ -211,6 +211,13 @@ def test_the_parameter_that_is_furthest_off_is_named():
     assert report.verdict == "FAIL" and report.worst.place == "theta[3]", report
 
 
+def test_nothing_is_a_multiple_of_rounding():
+    """The gradient of softmax(t).c has mean 0; its factor beside a wrong one, -2e14, is that of two roundings."""
+    c, p = np.array([1.0, -2.0, 0.5]), lambda t: np.exp(t) / np.exp(t).sum()
+    report = check_gradient(lambda t: p(t) @ c, lambda t: c * p(t) * (1 - p(t)), np.array([0.2, -0.4, 0.9]))
+    assert report.verdict == "FAIL" and report.name == "no gradient", report
+
+
 def test_rtol_is_relative_to_the_norm_of_the_gradient():
     off = lambda t: 1.0001 * slopes(t)
     assert check_gradient(plain, off, START, rtol=1e-3) and not check_gradient(plain, off, START, rtol=1e-5)

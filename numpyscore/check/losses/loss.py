@@ -57,7 +57,7 @@ def check_loss(
         (in NumPy also fn.energy(x), fn.score(x), fn.trace(x), fn.jacobian(x), fn.curvature(x, v), fn.jvp(x, v)); x is (n, d). Whatever the
         objective needs beyond is passed by name if the loss takes it: target_score; h, h_prime; sigma,
         noise (unit normals), alpha (1 - sigma^2), t (a time in (0, 1)); sigmas or alphas, level (of each row, an
-        index); probes, n_probes; eps (the step of differences); rng, key, generator or seed. A loss may draw noise and
+        index); probes, n_probes; eps (the step of differences); lam (of a regularised loss, which must take it); rng, key, generator or seed. A loss may draw noise and
         probes itself: what NumPy, torch or jax give it is heard.
     objective : str
         "explicit", "implicit", "generalised", "denoising", "multilevel_denoising", "sliced", "finite_difference_sliced", "regularised".
