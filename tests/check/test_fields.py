@@ -438,3 +438,111 @@ def test_explanations_that_tie_are_decided_by_half_of_the_rows():
     assert fields.explained(Field(s[:1] / 2, s[:1], DOUBT, x=x[:1]), by_n) and asked == []
     line = Field(s[:, :1] / 6, s[:, :1], DOUBT, x=x)
     assert [e.detail.get("reading") for e in fields.explained(line, lambda p: S[: len(p), 0] / len(p))] == ["1/n"]
+
+
+# ------------------------------------------------------------------------------- what each map is, entry by entry
+
+N, DIM = S.shape
+ROWS, COLUMNS = range(N), range(DIM)
+STD = np.sqrt(np.sum((X - np.sum(X, axis=0) / N) ** 2, axis=0) / N)
+LENGTH = [np.sqrt(sum(S[i, j] ** 2 for j in COLUMNS)) for i in ROWS]
+ENTRIES = [  # words of the sentence, the entry (i, j), up to one factor where it is free
+    ("reference at row i - 1", lambda i, j: S[(i - 1) % N, j]),
+    ("reference at row i + 1", lambda i, j: S[(i + 1) % N, j]),
+    ("rows of the reference stand in reverse", lambda i, j: S[N - 1 - i, j]),
+    ("dimensions of the reference stand in reverse", lambda i, j: S[i, DIM - 1 - j]),
+    ("the transpose", None),
+    ("mean over the batch is subtracted", lambda i, j: S[i, j] - sum(S[:, j]) / N),
+    ("the mean of its entries is subtracted", lambda i, j: S[i, j] - sum(S[i]) / DIM),
+    ("every row is the mean over the batch", lambda i, j: sum(S[:, j]) / N),
+    ("every row is the sum over the batch", lambda i, j: sum(S[:, j])),
+    ("cumulative sums over the batch", lambda i, j: sum(S[: i + 1, j])),
+    ("cumulative sums over the dimensions", lambda i, j: sum(S[i, : j + 1])),
+    ("every entry is the sum over dimensions", lambda i, j: sum(S[i])),
+    ("every entry is the mean over dimensions", lambda i, j: sum(S[i]) / DIM),
+    ("its absolute value", lambda i, j: max(S[i, j], -S[i, j])),
+    ("only the sign", lambda i, j: 1.0 if S[i, j] > 0 else -1.0),
+    ("each entry is squared", lambda i, j: S[i, j] ** 2),
+    ("squared with its sign", lambda i, j: S[i, j] ** 2 * (1 if S[i, j] > 0 else -1)),
+    ("1 divided by", lambda i, j: 1 / S[i, j]),
+    ("went through tanh", lambda i, j: 1 - 2 / (np.exp(2 * S[i, j]) + 1)),
+    ("cut to a whole number", lambda i, j: float(int(S[i, j]))),
+    ("rounded to a whole number", lambda i, j: float(round(S[i, j]))),
+    ("negative entries are zero", lambda i, j: S[i, j] if S[i, j] > 0 else 0.0),
+    ("positive entries are zero", lambda i, j: S[i, j] if S[i, j] < 0 else 0.0),
+    ("divided by its norm", lambda i, j: S[i, j] / LENGTH[i]),
+    ("multiplied by its norm", lambda i, j: S[i, j] * LENGTH[i]),
+    ("multiplied by its number", lambda i, j: S[i, j] * (i + 1)),
+    ("divided by its number", lambda i, j: S[i, j] / (i + 1)),
+    ("the gradient of p", lambda i, j: S[i, j] * np.exp(-ENERGY[i])),
+    ("the gradient of exp(E)", lambda i, j: S[i, j] * np.exp(ENERGY[i])),
+    ("the gradient of E^2", lambda i, j: 2 * ENERGY[i] * S[i, j]),
+    ("the gradient of log E", lambda i, j: S[i, j] / ENERGY[i]),
+    ("the gradient of sqrt(E)", lambda i, j: S[i, j] / (2 * np.sqrt(ENERGY[i]))),
+    ("multiplied by the standard deviation", lambda i, j: S[i, j] * STD[j]),
+    ("divided by the standard deviation", lambda i, j: S[i, j] / STD[j]),
+    ("multiplied by the variance", lambda i, j: S[i, j] * STD[j] ** 2),
+    ("divided by the variance", lambda i, j: S[i, j] / STD[j] ** 2),
+]  # fmt: skip
+
+
+def test_maps_are_what_their_sentences_say_entry_by_entry():
+    field = beside(S)
+    assert len(MAPS) == len(ENTRIES)
+    for row, (words, entry) in zip(MAPS, ENTRIES, strict=True):
+        assert words in row.sentence and row.free == (row.key in ("gradient of p", "gradient of 1/p"))
+        if entry is None:
+            assert row.of(S, field) is None and np.array_equal(
+                row.of(S[:3], field), [[S[j, i] for j in COLUMNS] for i in COLUMNS]
+            )
+            continue
+        expected, found = np.array([[entry(i, j) for j in COLUMNS] for i in ROWS]), row.of(S, field)
+        if row.free:  # by a factor that keeps it in range
+            expected = expected * np.exp((1 if row.key == "gradient of p" else -1) * ENERGY.mean())
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14, err_msg=row.sentence)
+
+
+def test_maps_that_need_what_is_not_there_are_none():
+    zero = S * (NUMBER != 3)
+    of = {row.sentence.split(":")[0]: row.of for row in MAPS}
+    assert of["each entry is 1 divided by what it should be"](S * (S > 0), beside(S)) is None
+    assert of["each row is divided by its norm (or clipped to a shorter one)"](zero, beside(S)) is None
+    for words in (
+        "each row is multiplied by exp(E)",
+        "each row is divided by the energy",
+        "this is the gradient of p, not of log p",
+    ):
+        assert of[words](S, beside(S, energy=None)) is None
+    root = of["each row is divided by twice the root of the energy"](S, beside(S, energy=ENERGY - 2.0))
+    assert np.array_equal(np.isnan(root[:, 0]), ENERGY <= 2.0) and 0 < np.isnan(root[:, 0]).sum() < N
+    std = of["each dimension is multiplied by the standard deviation of its column"]
+    assert (
+        std(S, beside(S, x=None)) is None
+        and std(S, beside(S, x=X1)) is None
+        and std(S, beside(S, x=X * [1, 0, 1])) is None
+    )
+    even = (X - X.mean(0)) / X.std(0)
+    assert (
+        std(S, beside(S, x=even * (1 + 0.9e-6 * np.array([0, 0, 1])))) is None
+        and std(S, beside(S, x=even * (1 + 1.1e-6 * np.array([0, 0, 1])))) is not None
+    )
+
+
+def test_a_map_is_one_up_to_a_factor_and_some_are_none():
+    same = list(fields._of_map(beside(-S[::-1] * 0.5), MAPS[2]))
+    assert [(e.sentence, e.constants, e.detail["factor"], e.pattern) for e in same] == [
+        (f"{MAPS[2].sentence}, times -1/2", 1, pytest.approx(-0.5), "factor -0.5")
+    ]
+    free = next(row for row in MAPS if row.key == "gradient of p")
+    (one,) = fields._of_map(beside(-3.7 * free.of(S, beside(S))), free)
+    assert one.sentence == f"{free.sentence}, with the wrong sign" and one.constants == 0
+    assert list(fields._of_map(beside(S), fields.Map("a", "", lambda r, f: 2 * r))) == []  # a multiple of the reference
+    assert list(fields._of_map(beside(0 * S + 2.0), fields.Map("a", "", lambda r, f: 0 * r + 1))) == []  # a constant
+    assert len(list(fields._of_map(beside(0 * S + 2.0), fields.Map("batch", "", lambda r, f: 0 * r + 1)))) == 1
+    for nothing in (
+        lambda r, f: None,
+        lambda r, f: r[:2],
+        lambda r, f: 0 * r,
+        lambda r, f: np.where(NUMBER == 1, np.inf, r),
+    ):
+        assert list(fields._of_map(beside(S), fields.Map("a", "", nothing))) == []
