@@ -39,7 +39,7 @@ def widths(x, step=None):
     """
     if step is not None:
         return np.broadcast_to(np.asarray(step, float), x.shape[1:]).copy()
-    spread = x.astype(float).std(axis=0) if len(x) > 1 else np.zeros(x.shape[1])
+    spread = x.astype(float).std(axis=0) if len(x) else np.zeros(x.shape[1])
     size = np.abs(x).max(axis=0, initial=0.0)
     flat = spread <= 1e-9 * size  # one row, or a column that does not vary: nothing to be learnt from its spread
     if flat.all():

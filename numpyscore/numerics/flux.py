@@ -161,8 +161,8 @@ def _point(logp, v):
     """p v at a point as a Sum: by logarithms, for p may underflow where p v does not."""
     with np.errstate(divide="ignore", over="ignore"):
         size = np.exp(logp + np.log(np.abs(np.array([v]))))
-    rounding = EPS * (8 + np.abs(logp)) * size if size > 0 else 0 * size
-    return Sum(np.sign(v) * size, size, 0 * size, rounding, ~np.isfinite(size))
+    rounding = EPS * (8 + np.abs(logp)) * size if size > 0 else size
+    return Sum(np.sign(v) * size, size, np.zeros(1), rounding, ~np.isfinite(size))
 
 
 def _limit(logp, v, wrong):
