@@ -147,7 +147,7 @@ def _at_end(faces, j, side):
         vanishes = told in ("", SLOWLY)
         if faces.d == 1 and not (found and vanishes):
             found, bound, news = [line], apart, told
-        elif faces.d > 1 and not (inner and vanishes):
+        elif not (inner and vanishes):  # in one dimension it is both
             found, bound, news = _follow(lambda k: faces.through(j, face(k), 1e-6), most, inner)
             spent += sum(f.evaluations for f in found)
             if not vanishes and np.isfinite(bound) and found[-1].total[0] < 0.1 * line.total[0]:

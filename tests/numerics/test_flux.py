@@ -297,13 +297,15 @@ def test_p_v_at_a_point_with_the_rounding_of_its_logarithm():
             found.total[0] == pytest.approx(2 * math.exp(-5), rel=1e-15)
             and found.value[0] == np.sign(v) * found.total[0]
         )
-        assert found.rest[0] == pytest.approx(EPS * (8 + 5) * found.total[0], rel=1e-15) and found.error[0] == 0
+        assert found.rest[0] == pytest.approx(EPS * (8 + 5) * found.total[0], rel=1e-14, abs=0) and found.error[0] == 0
         assert not found.endless[0]
     nothing, huge = _point(-5.0, 0.0), _point(1e3, 1.0)
     for found in (nothing, _point(-INF, 1.0)):
         assert found.value[0] == found.total[0] == found.error[0] == found.rest[0] == 0 and not found.endless[0]
     assert huge.endless[0]
-    assert _point(-1e3, 1e300).total[0] == pytest.approx(math.exp(-1e3 + 300 * math.log(10)), rel=1e-12)  # p is 0
+    assert _point(-1e3, 1e300).total[0] == pytest.approx(
+        math.exp(-1e3 + 300 * math.log(10)), rel=1e-12, abs=0
+    )  # p is 0
 
 
 # on the way to an end: p v at each point, each number on its side of a threshold. The last quarter is compared with the one before.
@@ -312,6 +314,7 @@ up_down = lambda n, low, high: [low, high] * (n // 2) + [low] * (n % 2)
 LINES = {
     "last three below a tenth of eps": ([1.0] * 9 + [0.09 * EPS, 0.08 * EPS, 0.07 * EPS], "", 0.09 * EPS),
     "one of them above it": ([1.0] * 9 + [0.11 * EPS, 0.01 * EPS, 0.01 * EPS], SLOW, 0.44 * EPS),
+    "nothing at all": ([0.0] * 12, "", 0.0),
     "six points are enough": ([1.0] * 3 + [0.01 * EPS] * 3, "", 0.01 * EPS),
     "a quarter of 60": ([1.0] * 45 + [0.8] * 15, SLOW, 3.2),
     "three of 8 at least": ([1.0] * 5 + [0.8] * 3, SLOW, 3.2),
@@ -320,6 +323,7 @@ LINES = {
     "slowly, of the last three the largest": ([1.0] * 45 + [0.5] * 12 + [0.4, 0.3, 0.2], SLOW, 1.6),
     "the last point alone falls": ([1.0] * 59 + [0.5], NOT, INF),
     "the largest alone falls": ([1.0] * 44 + [0.5] + [0.6] * 15, LIMIT, 0.0),
+    "the last point has not fallen": ([1.0] * 30 + [2.0] * 14 + [1.0] + [0.8] * 14 + [0.95], NOT, INF),
     "settles tenfold": ([2.0] * 30 + up_down(15, 2.0, 3.0) + up_down(15, 2.5, 2.59), LIMIT, 0.18),
     "settles, but less": ([2.0] * 30 + up_down(15, 2.0, 3.0) + up_down(15, 2.5, 2.61), NOT, INF),
     "settled to a ten billionth": ([4.0] * 45 + up_down(15, 4.0, 4.0 + 3.6e-10), LIMIT, 7.2e-10),
@@ -382,6 +386,7 @@ FACES = {
     "level from the first on": (([1.0], [1.0]), 40, True, (8, 0.0, LIMIT)),
     "level, far away": (([1.0], [1.0]), 40, False, (8, INF, NOT)),
     "level in the last but one step only": (([1.0], [0.98**k for k in range(10)] + [0.98**9] * 30), 40, True, (12, 0.0, LIMIT)),
+    "up and down again": (([1.0], [1, 1, 1, 1, 1, 1, 1.02, 1]), 40, True, (10, 0.0, LIMIT)),
     "growing": (([1.0], [2.0**k for k in range(8)]), 40, False, (8, INF, NOT)),
     "half the distance each time": ((halving(0.5), [2.0]), 40, True, (8, 4 * 0.5**7, LIMIT)),
     "more than half": ((halving(0.51), [2.0]), 40, True, (8, INF, NOT)),

@@ -705,7 +705,7 @@ def test_the_frame_of_a_sample_is_its_median_its_quartiles_and_its_99th_percenti
 
     frame = frame_of(SimpleNamespace(sample=sample), LINE)
     assert asked == [(1000, 0)]
-    assert frame.center == pytest.approx([5.0]) and frame.axes == pytest.approx(np.array([[scale]]), rel=1e-9)
+    assert frame.center == pytest.approx([5.0]) and frame.axes == pytest.approx(np.array([[scale]]), rel=1e-9, abs=0)
     assert frame.reach == pytest.approx(reach, rel=0.01)
     assert (frame.tail, frame.detail, frame.breaks) == ("exponential", 0.25, ())
 
@@ -781,7 +781,7 @@ def test_terms_are_values_times_weights_where_these_do_not_underflow():
     t, alive, (rounding, rim), asked, terms = terms_at([0.0, -699.0, -700.0, -701.0], [2.0, -3.0, 4.0, 5.0])
     assert alive.tolist() == [True, True, False, False] and asked == [0, 1]
     np.testing.assert_allclose(t, [[2, -3 * math.exp(-699), 0, 0]], rtol=1e-13)
-    assert rounding == pytest.approx([EPS * 8 * 2]) and rim == 0 and terms.eps == EPS
+    assert rounding == pytest.approx([EPS * 8 * 2], abs=0) and rim == 0 and terms.eps == EPS
     t, alive, checks, asked, _ = terms_at([-701.0, -800.0], [1.0, 1.0])
     assert t is None and not alive.any() and asked == [] and not checks[0].any() and not checks[1].any()
 
@@ -892,7 +892,7 @@ def test_the_support_is_cut_at_the_points_within_it_and_the_budget_shared(monkey
             0.5,
         )
     assert (whole.value, whole.total, whole.evaluations) == (6, 12, 60)
-    assert whole.error == pytest.approx(6e-20) and whole.rest == pytest.approx(6e-20)
+    assert whole.error == pytest.approx(6e-20, abs=0) and whole.rest == pytest.approx(6e-20, abs=0)
 
 
 def replaced(s):
@@ -1033,7 +1033,7 @@ def test_what_is_unknown_of_the_mass_is_unknown_of_every_component(monkeypatch):
     assert note == "" and whole.rest == pytest.approx([0.5 + 2 * 6e-10], rel=1e-12) and whole.error == 0.25
     assert whole.value.tolist() == [5.0] and whole.total.tolist() == [2.0] and len(whole.endless) == 1
     whole, _ = expected_of(monkeypatch, [0.0, 1 + 3e-10], [0.0, 1e-10], [0.0, 2e-10], (0.0, 1.0))
-    assert whole.total == 1 and whole.rest == pytest.approx([6e-10], rel=1e-6)  # 0 at every node: as |g| <= 1
+    assert whole.total == 1 and whole.rest == pytest.approx([6e-10], rel=1e-6, abs=0)  # 0 at every node: as |g| <= 1
 
 
 @pytest.mark.parametrize(
