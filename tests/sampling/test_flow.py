@@ -402,6 +402,14 @@ def test_the_bound_of_the_residual_is_how_far_the_last_corners_of_the_table_are_
     apart = (abs(corner - before) + abs(corner - beside)) * np.abs(x)
     np.testing.assert_allclose(found.error, apart, rtol=1e-5)  # beside them 1024 eps
     assert apart.min() > 1e-6
+    # in x likewise: a score 2 / (x - c) has the potential 1 / (x - c)^2, whose pole is at 1.2 of the first step sigma / 8
+    c = 1.2 * 2.0 / 8
+    pole = lambda s: SimpleNamespace(dim=1, score=lambda x: 2 / (x - c), trace=lambda x: -2 / (x[:, 0] - c) ** 2)
+    found, h = fokker_planck_residual(pole, np.zeros((1, 1)), 2.0), 2.0 / 8 / 2.0 ** np.arange(6)
+    D = (1 / (h - c) ** 2 - 1 / (h + c) ** 2) / (2 * h)
+    corner, before, beside = (at_zero(k) for k in (range(6), range(5), range(1, 6)))
+    assert found.spread.item() == pytest.approx(corner, rel=1e-11) and found.change.item() == 0
+    assert found.error.item() == pytest.approx(abs(corner - before) + abs(corner - beside), rel=1e-4)
 
 
 def test_what_rounding_adds_to_the_bound_of_the_residual():
