@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from nightly import mostly
+from wording import check_loss
 
-from numpyscore import check_loss
 from numpyscore.check.losses.levels import function_of
 
 MANY = "multilevel_denoising"

@@ -4,10 +4,23 @@ import re
 
 import numpy as np
 import pytest
+from wording import check_loss
 
-from numpyscore import check_loss
 from numpyscore.check.losses.hearing import generators_of, listening
 from numpyscore.check.losses.identify import solve
+from numpyscore.check.losses.names import (
+    COARSEST,
+    REGULARISER,
+    SLOPE,
+    WEIGHTED,
+    Factor,
+    Level,
+    conversion,
+    factor,
+    missing,
+    name_parts,
+    name_right,
+)
 
 
 def half(s):
@@ -353,3 +366,194 @@ def test_antithetic_noise_is_not_shared():
     assert check_loss(perturbed(both), objective="denoising")
     report = check_loss(perturbed(lambda rng, s: np.ones(s) * rng.standard_normal(s[1])), objective="denoising")
     assert report.verdict == "FAIL" and report.name == "shared noise", report
+
+
+# ------------------------------------------------------------------------------- factors in words
+
+# five settings in which n, d, sigma, m, c and L follow no law in each other
+SETTINGS = [Level(4, 2, 0.5, 1, 0.9, 3), Level(6, 3, 0.8, 2, 0.7, 4), Level(2, 4, 0.3, 3, 0.95, 2), Level(8, 3, 0.65, 1, 0.6, 5), Level(6, 2, 0.8, 2, 0.5, 3)]  # fmt: skip
+FACTORS = {  # text -> the factor of a setting
+    "1": lambda s: 1.0,
+    "-1": lambda s: -1.0,
+    "1/2": lambda s: 0.5,
+    "0.37": lambda s: 0.37,
+    "2/d": lambda s: 2 / s.d,
+    "n": lambda s: s.n,
+    "1/n^2": lambda s: s.n**-2.0,
+    "sigma^4": lambda s: s.sigma**4,
+    "sqrt(sigma)": lambda s: s.sigma**0.5,
+    "1/sqrt(d)": lambda s: s.d**-0.5,
+    "sqrt(n)": lambda s: s.n**0.5,
+    "m": lambda s: s.m,
+    "c^2": lambda s: s.scale**2,
+    "1/L": lambda s: 1 / s.levels,
+    "-sigma/2": lambda s: -s.sigma / 2,
+    "n/(n-1)": lambda s: s.n / (s.n - 1),
+    "(n-1)/n": lambda s: (s.n - 1) / s.n,
+    "2 (n-1)/n": lambda s: 2 * (s.n - 1) / s.n,
+    "(d-1)/d": lambda s: (s.d - 1) / s.d,
+    "d/(d-1)": lambda s: s.d / (s.d - 1),
+    "1/(d-1)": lambda s: 1 / (s.d - 1),
+    "1/(d+1)": lambda s: 1 / (s.d + 1),
+    "1/(1+sigma^2)": lambda s: 1 / (1 + s.sigma**2),
+    "(1+sigma^2)": lambda s: 1 + s.sigma**2,
+    "sigma (1+sigma^2)": lambda s: s.sigma * (1 + s.sigma**2),
+    "(1-sigma)": lambda s: 1 - s.sigma,
+}
+
+
+@pytest.mark.parametrize("text", FACTORS)
+def test_a_factor_is_read_off_in_five_settings(text):
+    found = factor([FACTORS[text](s) for s in SETTINGS], SETTINGS, 1e-9)
+    assert (found.text, found.known, found.rtol) == (text, True, COARSEST)
+    first = SETTINGS[0]
+    values = {"n": first.n, "d": first.d, "sigma": first.sigma, "m": first.m, "c": first.scale, "L": first.levels}
+    law = found.c * np.prod([values[k] ** p for k, p in found.powers.items()])
+    of_form = FACTORS.get(found.form, lambda s: 1.0)(first)
+    assert law * of_form == pytest.approx(FACTORS[text](first), rel=1e-9)  # a few roundings
+    assert found.one == (text == "1")
+
+
+def test_what_follows_no_law_is_told_by_its_range():
+    for values in (
+        [1, 2, 3, 4, 6.5],
+        [s.n**2 * s.n / (s.n - 1) for s in SETTINGS],
+        [np.exp(s.sigma) for s in SETTINGS],
+    ):
+        found = factor(values, SETTINGS, 1e-9)
+        assert not found.known and not found.one and found.powers == {} and found.c == values[0]
+        assert found.text == f"between {min(values):.4g} and {max(values):.4g} from setting to setting"
+    for values in ([1, 1, 0, 1, 1], [1, 1, -1, 1, 1]):  # no logarithms of them
+        found = factor(values, SETTINGS, 1e-9)
+        assert not found.known and found.text == f"between {min(values)} and 1"
+    assert factor([1.0, 1.0], [Level(4, 2, 1.0), Level(6, 2, 1.0)], 1e-9).one
+    assert factor([4.0, 7.0], [Level(4, 2, 1.0), Level(6, 2, 1.0)], 1e-9).text.startswith(
+        "between"
+    )  # 1 - sigma is 0 there
+
+
+def test_factors_agree_to_what_levels_in_single_precision_leave():
+    """A level is off by 6e-8 there, its cube by three times that; a unit more than `COARSEST` is another factor."""
+    of = lambda off, rtol=0.0: factor([0.5, 0.5 * (1 + off), 0.5], SETTINGS[:3], rtol)
+    assert of(0.9 * COARSEST).text == "1/2" and of(0.9 * COARSEST).c == 0.5
+    assert not of(1.5 * COARSEST).known and of(1.5 * COARSEST, 2 * COARSEST).known
+    assert of(0.0, 1e-3).rtol == 1e-3
+    near = Factor(1 + 0.9 * COARSEST, {}, "", True)
+    assert near.one and not Factor(1 + 1.5 * COARSEST, {}, "", True).one and not near._replace(form="n/(n-1)").one
+    assert not near._replace(powers={"d": 1}).one and not near._replace(known=False).one
+
+
+def test_of_two_accounts_the_plain_one_is_taken():
+    cost = lambda c=1.0, powers=(), known=True, form="": Factor(c, dict(powers), "", known, 1e-9, form).cost
+    assert cost() == 0 and cost(2.0) == 1 and cost(1 + 2e-6) == 1 and cost(1 + 0.5e-6) == 0
+    assert cost(-1.0) == 1 and cost(-2.0) == 2 and cost(form="n/(n-1)") == 1 and cost(known=False) == 5
+    assert cost(powers={"d": -1}) == 2 and cost(powers={"d": -2, "n": 1}) == 6
+
+
+CONVERSIONS = {  # (objective, c, powers) -> why
+    ("implicit", 2, ()): "no 1/2 in front of the square",
+    ("implicit", 1, (("d", -1),)): "a mean over dimensions instead of a sum",
+    ("implicit", 2, (("d", -1),)): "a mean over dimensions instead of a sum, and no 1/2",
+    ("implicit", 1, (("n", 1),)): "a sum over samples instead of a mean",
+    ("implicit", 2, (("n", 1),)): "a sum over samples instead of a mean, and no 1/2",
+    ("multilevel_denoising", 1, (("L", 1),)): "a sum over levels instead of a mean",
+    ("multilevel_denoising", 2, (("L", 1),)): "a sum over levels instead of a mean, and no 1/2",
+    ("sliced", 1, (("m", 1),)): "a sum over probes instead of a mean",
+    ("sliced", 1, (("d", -1),)): "slices of unit length, or a mean over dimensions",
+    ("sliced", 2, (("d", -1),)): "a mean over dimensions instead of a sum, and no 1/2",
+    ("denoising", 1, (("sigma", 2),)): "weighted by sigma^2",
+    ("denoising", 2, (("sigma", 2),)): "weighted by sigma^2 without the 1/2: the mean of |eps_theta - eps|^2 of a noise-predicting network",
+    ("denoising", 1, (("sigma", 4),)): "weighted by sigma^4: the loss of sigma^2 s",
+    ("denoising", 2, (("sigma", 4),)): "weighted by sigma^4 without the 1/2",
+    ("denoising", 3, ()): "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CONVERSIONS, ids=str)
+def test_a_scale_of_the_whole_loss_is_told_with_its_reason(case):
+    objective, c, powers = case
+    K = Factor(c * (1 + 0.5e-6), dict(powers), "so many", True)
+    why = f" ({CONVERSIONS[case]})" if CONVERSIONS[case] else ""
+    assert conversion(K, objective) == (
+        f"another convention: your loss is so many times the reference{why}; the minimiser is the same; divide yours by so many to get the reference"
+    )
+
+
+def said_of(objective, square, linear, rtol=1e-9, count=5):
+    """What is said of a loss whose terms have these factors."""
+    of = lambda f: np.array([f(s) if callable(f) else float(f) for s in SETTINGS[:count]])
+    return name_right(objective, of(linear), of(square), SETTINGS[:count], rtol)
+
+
+TERMS = {  # (objective, factor of the square, factor of the linear term) -> verdict, diagnosis
+    ("implicit", 1, 1): ("PASS", ""),
+    ("implicit", 2, 2): ("PASS", ""),
+    ("implicit", -1, -1): ("FAIL", "sign of the loss: your loss is -1 times the reference; minimising it drives the score away from the data"),
+    ("implicit", 1, -1): ("FAIL", "sign of the trace: the trace enters with the wrong sign"),
+    ("implicit", -1, 1): ("FAIL", "sign of the square: the square of the score enters with the wrong sign"),
+    ("implicit", 1, 0.5): ("FAIL", "trace halved: the trace is half of what it should be beside the other term"),
+    ("implicit", 2, 1): ("FAIL", "square doubled: the square of the score is twice what it should be beside the other term; its 1/2 is missing"),
+    ("implicit", 1, 2): ("FAIL", "trace doubled: the trace is twice what it should be beside the other term; or the square has a 1/2 too many"),
+    ("implicit", 2, 4): ("FAIL", "trace doubled: the trace is twice what it should be beside the other term; or the square has a 1/2 too many (and the whole loss is 2 times the reference)"),
+    ("implicit", 1, 0): ("FAIL", "no trace: the trace is missing from your loss; it is minimised by a score of zero"),
+    ("implicit", 0, 1): ("FAIL", "no square: the square of the score is missing from your loss; it has no minimum"),
+    ("implicit", 0, 2): ("FAIL", "no square: the square of the score is missing from your loss; it has no minimum"),
+    ("implicit", 1, lambda s: 1 / s.d): ("FAIL", "trace divided by d: the trace is 1/d of what it should be beside the other term, a mean over dimensions where the other term has a sum"),
+    ("implicit", 1, lambda s: -1 / s.d): ("FAIL", "trace divided by d: the trace is -1/d of what it should be beside the other term, a mean over dimensions where the other term has a sum, with the wrong sign"),
+    ("implicit", 1, lambda s: 2 / s.d): ("FAIL", "scale of the trace: the trace is 2/d times what it should be beside the other term"),
+    ("implicit", 1, lambda s: -0.3): ("FAIL", "scale of the trace: the trace is -3/10 times what it should be beside the other term, with the wrong sign"),
+    ("implicit", 1, lambda s: s.n / (s.n - 1)): ("FAIL", "scale of the trace: the trace is n/(n-1) times what it should be beside the other term"),
+    ("implicit", 1, lambda s: s.d): ("FAIL", "trace multiplied by d: the trace is d of what it should be beside the other term, a sum over dimensions where the other term has a mean"),
+    ("implicit", 1, lambda s: 1 / s.n): ("FAIL", "trace divided by n: the trace is 1/n of what it should be beside the other term, averaged over the batch once more than the other term"),
+    ("implicit", 1, lambda s: s.n): ("FAIL", "trace multiplied by n: the trace is n of what it should be beside the other term, summed over the batch where the other term is averaged"),
+    ("sliced", 1, lambda s: s.m): ("FAIL", "curvature multiplied by the number of probes: the curvature v.J v is m of what it should be beside the other term, their sum is never divided by it"),
+    ("sliced", 1, lambda s: 1 / s.m): ("FAIL", "curvature divided by the number of probes: the curvature v.J v is 1/m of what it should be beside the other term, once too often, or the other term is never divided by it"),
+    ("sliced", 1, lambda s: 1 / s.d): ("FAIL", "curvature divided by d: the curvature v.J v is 1/d of what it should be beside the other term, a mean over dimensions where the other term has a sum (or slices of unit length, E[v v^T] = I/d)"),
+    ("explicit", 1, -1): ("FAIL", "sign of the target: the score is pulled towards minus the target, that is towards grad E; the target is s_0"),
+    ("explicit", 2, -2): ("FAIL", "sign of the target: the score is pulled towards minus the target, that is towards grad E; the target is s_0 (and the whole loss is 2 times the reference)"),
+    ("explicit", 1, 3): ("FAIL", "scale of the target: the target is 3 times what it should be, s_0; the minimiser is 3 times the score"),
+    ("explicit", 1, lambda s: -s.d): ("FAIL", "scale of the target: the target is -d times what it should be, s_0; the minimiser is -d times the score"),
+    ("explicit", 1, 0): ("FAIL", "no product with the target: the product with the target is missing from your loss; it is minimised by a score of zero"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TERMS, ids=range(len(TERMS)))
+def test_two_terms_and_their_factors_are_a_sentence(case):
+    naming = said_of(*case)
+    assert (naming.verdict, naming.diagnosis) == TERMS[case]
+    assert bool(naming.notes) == (naming.verdict == "PASS" and case[1] == 2)
+    if 0 not in case:
+        texts = [factor([f(s) if callable(f) else f for s in SETTINGS], SETTINGS, 1e-9).text for f in case[1:]]
+        linear = {"implicit": "trace", "sliced": "curvature v.J v", "explicit": "product with the target"}[case[0]]
+        assert naming.pattern == (
+            f"loss = {texts[0]} x [square of the score] + {texts[1]} x [{linear}] + constant (right: the same factor for both)"
+        )
+
+
+def test_of_three_terms_those_that_agree_are_the_rest():
+    names = ("square of the score", WEIGHTED, SLOPE)
+    of = lambda *c: name_parts("generalised", {n: np.full(5, v) for n, v in zip(names, c, strict=True)}, SETTINGS, 1e-9)
+    assert of(1.0, 1.0, 1.0).verdict == "PASS" and "(right: the same factor for all)" in of(1.0, 1.0, 1.0).pattern
+    assert of(1.0, 1.0, 0.5).diagnosis == (
+        "derivative term halved: the term sum h_i' s_i with the derivative of the weight is half of what it should be beside the rest"
+    )
+    assert of(2.0, 1.0, 1.0).diagnosis == (
+        "square doubled: the square of the score is twice what it should be beside the rest; its 1/2 is missing"
+    )
+    assert of(1.0, 2.0, 1.0).diagnosis == (
+        "weighted trace doubled: the weighted trace sum h_i J_ii is twice what it should be beside the rest"
+    )
+    assert of(1.0, 1.0, 0.0).diagnosis == (
+        "no derivative term: the term sum h_i' s_i with the derivative of the weight is missing from your loss; it is minimised by another score"
+    )
+    both = of(1.0, 3.0, -1.0).diagnosis  # each beside the first
+    assert both.count("; ") == 1 and "scale of the weighted trace" in both and "sign of the derivative term" in both
+    assert missing("regularised", REGULARISER).endswith("; it is the implicit loss")
+
+
+def test_a_term_is_gone_where_it_is_less_than_is_known():
+    assert said_of("implicit", 1, 1e-10).diagnosis.startswith("no trace")
+    assert said_of("implicit", 1, 1e-4, rtol=1e-3).diagnosis.startswith("no trace")
+    assert said_of("implicit", 1, 1e-8).diagnosis.startswith("scale of the trace")
+    uneven = said_of("implicit", lambda s: s.n != 4, 1)  # a square that is gone in one setting alone is there
+    assert uneven.verdict == "FAIL" and "no square" not in uneven.diagnosis

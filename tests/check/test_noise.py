@@ -2,8 +2,19 @@
 
 import numpy as np
 import pytest
+from wording import check_loss, hold
 
-from numpyscore import check_loss
+from numpyscore.check.losses import denoising as denoising_losses
+from numpyscore.check.losses.denoising import (
+    MISTAKES,
+    PARAMETRISATIONS,
+    Read,
+    along_path,
+    is_form,
+    kernel_note,
+    name,
+)
+from numpyscore.check.losses.names import COARSEST, Level
 
 
 def half(s):
@@ -649,3 +660,198 @@ def test_offset_noise_passes_where_the_noise_is_said_to_be_predicted():
     said = {"objective": "multilevel_denoising", "levels": TABLE}
     assert check_loss(loss, **said, predicts="eps")
     assert check_loss(loss, **said).verdict == "INCONCLUSIVE"
+
+
+# ------------------------------------------------------------------------------- what a target p eps + q x is called
+
+SIZES, SIGMA = ((4, 3), (2, 4), (6, 3), (4, 5), (2, 5)), np.array([0.5, 0.8, 0.3, 0.65, 0.8])
+SCALES = {"exploding": 0 * SIGMA + 1, "preserving": np.sqrt(1 - SIGMA**2), "straight": 1 - SIGMA, "halved": 0 * SIGMA + 0.5}  # fmt: skip
+
+
+def made(form, kernel="preserving", weight=lambda c, s: 1.0, levels=1):
+    """The `Read` of five points with targets p eps + q x, (p, q) = form(c, sigma)."""
+    c, s, none = SCALES[kernel], SIGMA, 0 * SIGMA
+    p, q, w = (none + v for v in (*form(c, s), weight(c, s)))
+    of = [Level(n, d, size, 1, scale, levels) for (n, d), size, scale in zip(SIZES, s, c, strict=True)]
+    return Read(w, p, q, none, c, s, np.stack([np.arange(5), np.zeros(5, int)], axis=1), of, 1e-9, none)
+
+
+def score_of_target(row, r, y, fn):
+    """The score that `row.score` makes of fn's answers at y, for the numbers of r."""
+    sigma, c = r.sigma, r.c
+    text = row.score.replace("^", "**").replace("x~", "y").replace("(c fn", "(c*fn").replace("c fn)", "c*fn)")
+    text = text.replace(") fn", ")*fn").replace("(r c/sigma)", "(np.sqrt(1 - sigma**2)/sigma)")
+    return eval(text, {"np": np, "y": y, "fn": fn, "sigma": sigma, "c": c})
+
+
+@pytest.mark.parametrize("kernel", SCALES)
+@pytest.mark.parametrize("k", range(len(PARAMETRISATIONS)))
+def test_each_parametrisation_is_right_for_its_kernels_alone(k, kernel):
+    """The oracle: with fn = p eps + q x and one x the score is -eps/sigma at every point, whatever eps and x are."""
+    row, rng = PARAMETRISATIONS[k], np.random.default_rng(k)
+    r, e, x = made(row.form, kernel), rng.standard_normal(5), rng.standard_normal(5)
+    fits = np.allclose(row.kernel(r.c, r.sigma) + 0 * r.c, 1)
+    right = np.allclose(score_of_target(row, r, r.c * x + r.sigma * e, r.p * e + r.q * x), -e / r.sigma)
+    assert right or not fits, "the score said does not follow"
+    for said in (None, "noise"):
+        naming = name(r, "denoising", True, said)
+        hold(naming)
+        known = fits and (said == "noise" or row.key != "sigma score")
+        plain = kernel == "exploding" and row.key in ("eps", "sigma eps") and said is None
+        verdict = "INCONCLUSIVE" if plain else "PASS" if known else naming.verdict
+        assert naming.verdict == verdict and (known or naming.verdict != "PASS")
+    if row.key not in ("sigma score", "edm", "sigma eps"):
+        turned = made(lambda c, s: tuple(-np.asarray(v) for v in row.form(c, s)), kernel)
+        backward = made(row.form, kernel, lambda c, s: -1.0)
+        for seen, verdict in ((r, "PASS"), (turned, "FAIL"), (backward, "FAIL")):
+            naming = name(seen, "denoising", True, None, row.key)
+            hold(naming)
+            if fits and row.key != "velocity":
+                assert naming.verdict == verdict
+        assert name(r, "denoising", False, None).verdict == "FAIL"  # fn is a score
+
+
+def test_an_energy_or_a_weight_below_zero_is_no_convention():
+    for form in (lambda c, s: (1, 0), lambda c, s: (0, 1), lambda c, s: (-1 / s, 0)):
+        for weight in (lambda c, s: -1.0, lambda c, s: s - 0.4):
+            naming = name(made(form, weight=weight), "denoising", True, None)
+            hold(naming)
+            assert naming.verdict == "FAIL"
+
+
+@pytest.mark.parametrize("k", range(len(MISTAKES)))
+def test_each_mistake_is_what_its_words_say(k):
+    words, form = MISTAKES[k]
+    e, x, (c, s) = 0.7, -1.3, (SCALES["straight"], SIGMA)
+    said = words.split(":")[0].split(", with")[0].replace("^", "**").replace("x~", "y")
+    p, q = form(c, s)
+    np.testing.assert_allclose(
+        p * e + q * x, eval(said, {"y": c * x + s * e, "x": x, "sigma": s}), rtol=1e-14, atol=1e-14
+    )
+    for kernel in SCALES:
+        naming = name(made(form, kernel), "denoising", False, None)
+        hold(naming)
+        if kernel != "exploding":  # where some of them are the right target, or a multiple of it
+            assert naming.verdict == "FAIL" and naming.diagnosis == f"wrong target: the target is {words}"
+
+
+@pytest.mark.parametrize("predicts", ["eps", "x", "v", "velocity"])
+def test_slips_are_those_of_the_target_that_is_meant(predicts):
+    row = next(r for r in PARAMETRISATIONS if r.key == predicts)
+    kernel = "straight" if predicts == "velocity" else "preserving"
+    e, x, (c, s) = 0.7, -1.3, (SCALES[kernel], SIGMA)
+    of, (p, q) = (lambda f: f[0] * e + f[1] * x), row.form(c, s)
+    y = c * x + s * e
+    meant = {  # what each does to p eps + q x, written out
+        "noisy point in the target, x~ in place of x": p * e + q * y,
+        "noisy point in the target, x~ in place of eps": p * y + q * x,
+        "factors exchanged in the target": q * e + p * x,
+        "factors exchanged in the target, and a sign": -q * e - p * x,
+        "sign of one term of the target": p * e - q * x,
+        "sign of the other term of the target": q * x - p * e,
+        "squares in the target, c^2 and sigma^2 in place of c and sigma": of(row.form(c**2, s**2)),
+        "roots in the target, those of c and sigma in place of c and sigma": of(row.form(c**0.5, s**0.5)),
+        "scale of the target, multiplied by c": c * (p * e + q * x),
+        "scale of the target, divided by c": (p * e + q * x) / c,
+        "scale of the target, multiplied by sigma": s * (p * e + q * x),
+        "scale of the target, divided by sigma": (p * e + q * x) / s,
+    }
+    assert list(meant) == list(denoising_losses.SLIPS)
+    for words, slip in denoising_losses.SLIPS.items():
+        np.testing.assert_allclose(of(slip(row.form, c, s)) + 0 * s, meant[words] + 0 * s, rtol=1e-14)
+        naming = name(made(lambda c, s, slip=slip: slip(row.form, c, s), kernel), "denoising", True, None, predicts)
+        hold(naming)
+
+
+def test_targets_of_noise_alone_are_told_by_their_factor():
+    for objective, levels in (("denoising", 1), ("multilevel_denoising", 3)):
+        for power in (-3, -2, -1, 0, 1):
+            for sign in (1, -1):
+                for times in (1, 2, 1.1):
+                    if (power, sign, times) != (-1, -1, 1):
+                        target = lambda c, s, a=sign * times, b=power: (a * s**b, 0)
+                        naming = name(made(target, levels=levels, weight=lambda c, s: 2 * s**2), objective, False, None)
+                        hold(naming)
+                        assert naming.verdict == "FAIL"
+    shifted = name(made(lambda c, s: (-1 / (1 + s**2), 0)), "denoising", False, None)
+    hold(shifted)
+    assert shifted.verdict == "FAIL"
+
+
+def test_a_target_that_nobody_knows_and_what_fn_may_be():
+    forms = {  # (p, q), whether a score follows from it
+        "plain": (lambda c, s: (1, 0.3), True),
+        "no law": (lambda c, s: (np.exp(s), np.cos(c)), None),  # if it is said to be smooth
+        "no noise": (lambda c, s: (0, np.cos(c)), False),
+        "nothing of the data": (lambda c, s: (np.exp(s), np.exp(s) * c / s), False),
+    }
+    for form, follows in forms.values():
+        for smooth in (True, False):
+            naming = name(made(form), "denoising", True, None, None, smooth)
+            hold(naming)
+            assert naming.verdict == ("INCONCLUSIVE" if follows or (follows is None and smooth) else "FAIL")
+            assert name(made(form), "denoising", False, None, None, smooth).verdict == "FAIL"
+
+
+def test_the_velocity_of_a_path_is_known_whatever_its_speed():
+    along = {
+        "circle": made(lambda c, s: (1.7 * c, -1.7 * s)),
+        "line": made(lambda c, s: (2, -2), "straight"),
+        "circle the other way": made(lambda c, s: (-1.7 * c, 1.7 * s)),
+    }
+    for r in along.values():
+        naming = name(r, "denoising", True, None)
+        hold(naming)
+        assert naming.verdict == "PASS"
+    slower = made(lambda c, s: (0.95, -1), "straight")._replace(sigma=0.05 + 0.95 * SIGMA)
+    assert along_path(slower)[0] == "-1 x + 0.95 eps, the velocity of a straight path"
+    assert (
+        along_path(slower._replace(p=1.01 * slower.p)) is None and along_path(slower._replace(q=0 * slower.q)) is None
+    )
+    two = slower._replace(**{k: getattr(slower, k)[[0, 1, 1]] for k in ("p", "q", "c", "sigma")})
+    assert along_path(two) is None  # any two points lie on a line
+    assert along_path(made(lambda c, s: (1.7 * c, -1.6 * s))) is None
+    uneven = along["circle"]
+    assert along_path(uneven._replace(p=uneven.p * (1 + 1e-3 * np.arange(5)))) is None
+
+
+def test_weights_of_levels_are_told_beside_the_reference_s():
+    for weight in (
+        lambda c, s: s**2, lambda c, s: 1.0, lambda c, s: 2 * s**2, lambda c, s: s, lambda c, s: 3 * s, lambda c, s: c * s**2,
+        lambda c, s: 1 / (1 + s**2), lambda c, s: np.exp(s), lambda c, s: 0.5 / s**2, lambda c, s: s**2 / 3,
+    ):  # fmt: skip
+        naming = name(made(lambda c, s: (-1 / s, 0), weight=weight, levels=3), "multilevel_denoising", False, None)
+        hold(naming)
+        assert naming.verdict == "PASS"
+    wrong = name(made(lambda c, s: (-1 / s, 0)), "multilevel_denoising", True, None, "x")
+    hold(wrong)
+    assert wrong.verdict == "FAIL"
+
+
+def test_kernels_are_told_with_the_score_of_the_points():
+    for c in SCALES.values():
+        hold(kernel_note(c, SIGMA))
+    assert kernel_note(SCALES["exploding"], SIGMA) == ()
+    assert "between 0.5 and 0.6" in kernel_note(np.array([0.5, 0.6]), SIGMA[:2])[0]
+    assert "with c = 0.5;" in kernel_note(np.array([0.5, 0.5 + 1e-7]), SIGMA[:2])[0]
+    off = lambda by: kernel_note(np.sqrt(1 - SIGMA**2) + by, SIGMA)[0]
+    assert "variance preserving" in off(2e-7) and "variance preserving" not in off(1e-5)  # 1e-6 of c^2 + sigma^2
+
+
+def test_rows_without_a_weight_say_nothing_and_without_targets_it_is_said():
+    r = made(lambda c, s: (-1 / s, 0))
+    lost = np.array([False, True, False, False, True])
+    some = r._replace(p=np.where(lost, np.nan, r.p), q=np.where(lost, np.nan, r.q))
+    assert name(some, "denoising", False, None).verdict == "PASS"
+    assert name(r._replace(p=np.nan * r.p), "denoising", False, None).diagnosis.startswith("no square")
+    none = name(r._replace(p=0 * r.p), "denoising", False, None)
+    assert none.diagnosis.startswith("no product with the noise") and none.pattern == "target = 0"
+    tiny = name(r._replace(p=1e-10 * r.p), "denoising", False, None)
+    assert tiny.diagnosis.startswith("no product with the noise")
+    assert name(r._replace(p=1e-8 * r.p), "denoising", False, None).diagnosis.startswith("scale of the target")
+    form = lambda c, s: (1, 0)
+    near = made(form)._replace(p=np.ones(5) * (1 + 0.9 * COARSEST))
+    assert is_form(near, form) and not is_form(near._replace(p=np.ones(5) * (1 + 1.5 * COARSEST)), form)
+    assert is_form(near._replace(p=np.full(5, 1.001)), form, 2e-3)
+    assert is_form(near._replace(q=np.full(5, 0.9 * COARSEST)), form)
+    assert not is_form(near._replace(q=np.full(5, 2 * COARSEST)), form)

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 from nightly import mostly
-
-from numpyscore.check import check_loss
+from wording import check_loss
 
 
 def half(s):

@@ -6,8 +6,9 @@ import random
 import numpy as np
 import pytest
 from nightly import mostly
+from wording import check_loss
 
-from numpyscore import check_loss
+import numpyscore
 
 OWN = np.random.default_rng(11)  # a generator that belongs to a module
 
@@ -110,14 +111,14 @@ def hidden(shape):
 
 def test_what_is_neither_heard_nor_held_is_neither_accused_nor_acquitted():
     for target in (lambda e, s: -e / s, lambda e, s: e / s):
-        report = check_loss(denoising(hidden, target), objective="denoising")
+        report = numpyscore.check_loss(denoising(hidden, target), objective="denoising")
         assert report.verdict == "INCONCLUSIVE" and "rng=" in report.diagnosis, report
 
     def loss(fn, x):
         v = hidden(x.shape)
         return np.mean(fn.curvature(x, v) + 0.5 * np.sum(v * fn.score(x), 1) ** 2)
 
-    assert check_loss(loss, objective="sliced").verdict == "INCONCLUSIVE"
+    assert numpyscore.check_loss(loss, objective="sliced").verdict == "INCONCLUSIVE"
 
 
 def test_the_user_s_generators_go_on_as_if_nobody_had_listened():

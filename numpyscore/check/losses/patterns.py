@@ -166,7 +166,8 @@ def _in_words(theirs, right, table, otherwise, size, tol):
 
 
 def few(a):
-    """The first numbers of an array, as text."""
+    """The first numbers of an array, as text; what rounding left beside the largest is 0."""
+    a = np.where(np.abs(a) > 1e-12 * np.abs(a).max(), a, 0.0)
     return "(" + ", ".join(f"{v:.4g}" for v in np.ravel(a)[:4]) + (", ..." if np.size(a) > 4 else "") + ")"
 
 
@@ -391,6 +392,8 @@ def named_by_one_more(caller, kind, table, q, jacobian=True, noise=None):
             continue
         one = identify(table, jacobian=jacobian, beside=values)
         if one.fit.exact and abs(times := one.fit.coefficients[-1]) * np.ptp(values) > SMALL * np.ptp(table.values):
+            if np.ptp(table.values - times * values) <= SMALL * np.ptp(table.values):  # nothing but that term
+                one = one._replace(**{array: 0 * getattr(one, array) for array in "AbCDeF"})
             parts, extras = parts_of(caller, kind, one, q)
             key, text = sentence(caller.objective, parts, [words, *extras]).split(": ", 1)
             pattern = {"pattern": f"{times:.6g} times {words}, beside {in_numbers(one)}"}
