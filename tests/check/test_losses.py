@@ -1,13 +1,26 @@
 """What the engine of `check_loss` hears and identifies, what the user may say, and the kinds of code that were once misjudged."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from wording import check_loss
 
 from numpyscore.check.losses.hearing import generators_of, listening
-from numpyscore.check.losses.identify import solve
+from numpyscore.check.losses.identify import (
+    SPARE,
+    UNITS,
+    WIDE,
+    Answers,
+    Asked,
+    Fit,
+    Probe,
+    entries_of,
+    identify,
+    random_probe,
+    solve,
+)
 from numpyscore.check.losses.names import (
     COARSEST,
     REGULARISER,
@@ -21,6 +34,7 @@ from numpyscore.check.losses.names import (
     name_parts,
     name_right,
 )
+from numpyscore.check.losses.trials import Trial
 
 
 def half(s):
@@ -557,3 +571,241 @@ def test_a_term_is_gone_where_it_is_less_than_is_known():
     assert said_of("implicit", 1, 1e-8).diagnosis.startswith("scale of the trace")
     uneven = said_of("implicit", lambda s: s.n != 4, 1)  # a square that is gone in one setting alone is there
     assert uneven.verdict == "FAIL" and "no square" not in uneven.diagnosis
+
+
+# ------------------------------------------------------------------------------- probes, and the regression
+
+
+@pytest.mark.parametrize("kind", ["energy", "score"])
+def test_a_probe_s_score_and_jacobian_are_its_derivatives(kind):
+    """Complex steps of 1e-30 are exact to rounding; the terms are of order ten."""
+    d, rng = 3, np.random.default_rng(1)
+    x, step = rng.standard_normal((5, d)), 1e-30 * np.eye(d)
+    for probe in (random_probe(kind, d, rng), Probe(kind, d, rng, scale=0.7, ridges=0).scaled(-2.0)):
+        slope = lambda f, i: f(x + 1j * step[i]).imag / 1e-30
+        if kind == "energy":
+            score = -np.stack([slope(probe.energy, i) for i in range(d)], axis=-1)
+            np.testing.assert_allclose(probe.score(x), score, rtol=0, atol=1e-12)
+        jac = np.stack([slope(probe.score, i) for i in range(d)], axis=-1)
+        np.testing.assert_allclose(probe.jacobian(x), jac, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(probe.trace(x), np.einsum("nii->n", jac), rtol=0, atol=1e-12)
+        symmetric = np.abs(probe.jacobian(x) - probe.jacobian(x).swapaxes(1, 2)).max()
+        assert (symmetric <= 1e-12) == (kind == "energy")
+
+
+def test_probes_are_moved_scaled_and_of_random_size():
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((4, 3))
+    for kind in ("energy", "score"):
+        probe = random_probe(kind, 3, rng)
+        np.testing.assert_allclose(probe.scaled(-1.5).score(x), -1.5 * probe.score(x), rtol=1e-12)
+        np.testing.assert_allclose(probe.scaled(-1.5).energy(x), -1.5 * probe.energy(x), rtol=1e-12)
+        near, far = (np.abs(probe.moved(h, np.random.default_rng(5)).score(x) - probe.score(x)) for h in (1e-3, 1e-2))
+        assert near.max() < 0.1  # twenty numbers of order one, a thousandth of each
+        np.testing.assert_allclose(far, 10 * near, rtol=1e-9, atol=1e-12)  # linear in what is moved
+        moved = probe.moved(1e-3, rng)
+        symmetric = np.abs(moved.jacobian(x) - moved.jacobian(x).swapaxes(1, 2)).max() < 1e-12
+        assert symmetric == (kind == "energy")
+        assert np.all(moved.A != probe.A) and np.all(moved.b != probe.b) and np.all(moved.R != probe.R)
+    flat = Probe.isotropic("energy", 3, 2.5, b=0.5)
+    np.testing.assert_allclose(flat.energy(x), 1.25 * np.sum(x**2, 1) + 0.5 * x.sum(1), rtol=1e-13)
+    np.testing.assert_array_equal(Probe.isotropic("score", 3, 2.5).score(x), -2.5 * x)
+    sizes = [np.abs(random_probe("energy", 40, rng).A).max() for _ in range(40)]
+    assert 2 < max(sizes) / min(sizes) < 12  # scales from 1/2 to 2, of the largest of 1600 normals
+
+
+def test_a_probe_answers_as_a_network_and_as_numpy_code_does():
+    rng = np.random.default_rng(3)
+    x, v = rng.standard_normal((4, 6)), rng.standard_normal((4, 6))
+    for kind in ("energy", "score"):
+        probe = random_probe(kind, 6, rng)
+        asked, images = Asked(probe, np.asarray), Asked(probe, np.asarray, shape=(2, 3))
+        value = probe.energy(x) if kind == "energy" else probe.score(x)
+        np.testing.assert_allclose(asked(x), value, rtol=1e-12)
+        asked.scale = images.scale = -3.0
+        np.testing.assert_allclose(asked(x, 0.3, label=None), -3 * value, rtol=1e-12)
+        np.testing.assert_allclose(images(x.reshape(4, 2, 3)).reshape(value.shape), -3 * value, rtol=1e-12)
+        np.testing.assert_allclose(images(x).reshape(value.shape), -3 * value, rtol=1e-12)  # flat points do as well
+        assert not asked.as_score and not asked.methods
+        J = probe.jacobian(x)
+        np.testing.assert_array_equal(asked.energy(x), probe.energy(x))
+        assert asked.methods and not asked.as_score
+        np.testing.assert_array_equal(asked.trace(x), probe.trace(x))
+        np.testing.assert_allclose(asked.jvp(x, v), np.einsum("nij,nj->ni", J, v), rtol=1e-12)
+        np.testing.assert_allclose(asked.vjp(x, v), np.einsum("nij,ni->nj", J, v), rtol=1e-12)
+        np.testing.assert_allclose(asked.curvature(x, v), np.einsum("ni,nij,nj->n", v, J, v), rtol=1e-10)
+        np.testing.assert_array_equal(asked.score(x, 0.5, time=np.arange(4)), probe.score(x))
+        assert asked.as_score
+        told = [[np.asarray(t).tolist() for t in more] for more in asked.told]
+        assert told[1] == [0.3] and told[-1] == [0.5, [0, 1, 2, 3]] and len(asked.points) == len(told) == 8
+        assert asked(x.astype(np.float32)).dtype == np.float32  # in the user's precision
+
+
+class Form:
+    """A loss that is known: 1/2 s.A s + b.s + C : J + 1/2 sum J.D J + e.E + 1/2 E.F E + 3, of what a probe answers at some points."""
+
+    eps = 2.2e-16
+
+    def __init__(self, points, noise=0.0, **arrays):
+        self.points, self.arrays, self.noise = points, arrays, noise
+
+    def values(self, probes, setting):
+        a, out = self.arrays, []
+        for k, p in enumerate(probes):
+            s, J, E = p.score(self.points), p.jacobian(self.points), p.energy(self.points)
+            value = 3.0 + self.noise * (-1) ** k
+            value += 0.5 * np.einsum("ia,iajb,jb", s, a["A"], s) if "A" in a else 0
+            value += np.sum(a["b"] * s) if "b" in a else 0
+            value += np.sum(a["C"] * J) if "C" in a else 0
+            value += 0.5 * a["D"] * np.einsum("nii,nii->", J, J) if "D" in a else 0
+            value += a["e"] @ E if "e" in a else 0
+            value += 0.5 * E @ a["F"] @ E if "F" in a else 0
+            out.append(value)
+        return np.array(out)
+
+
+def answers_of(kind, M=3, d=2, noise=0.0, **arrays):
+    rng = np.random.default_rng(7)
+    points = rng.standard_normal((M, d))
+    trial = Trial(SimpleNamespace(d=d, n=M), points, None)
+    return Answers(Form(points, noise, **arrays), kind, trial, rng)
+
+
+def own_blocks(rng, M, d):
+    """A (M, d, M, d) that multiplies answers of one point alone."""
+    A = np.zeros((M, d, M, d))
+    for i in range(M):
+        B = rng.standard_normal((d, d))
+        A[i, :, i] = B + B.T
+    return A
+
+
+@pytest.mark.parametrize("kind", ["energy", "score"])
+def test_all_arrays_of_a_loss_are_solved(kind):
+    """Equations of condition 1e3 at most, so twelve digits of numbers of order one."""
+    rng, M, d = np.random.default_rng(4), 3, 2
+    even = (lambda C: (C + C.swapaxes(1, 2)) / 2) if kind == "energy" else (lambda C: C)
+    b, C, e = rng.standard_normal((M, d)), even(rng.standard_normal((M, d, d))), rng.standard_normal(M)
+    A, F, close = own_blocks(rng, M, d), rng.standard_normal((M, M)), {"rtol": 0, "atol": 1e-8}
+    F = F + F.T
+    one = answers_of(kind, A=A, b=b, C=C)
+    found = identify(one)
+    assert found.fit.exact and found.doubt < 1e-8 and found.cross == 0
+    for name, array in (("A", A), ("b", b), ("C", C), ("D", 0), ("e", 0), ("F", 0)):
+        np.testing.assert_allclose(getattr(found, name), array, **close)
+    np.testing.assert_array_equal(found.own, np.array([found.A[i, :, i] for i in range(M)]))
+    width = 4 if kind == "score" else 3
+    assert len(one.probes) == len(one.values) == M * (3 + 2 + width) + 2 + SPARE and found.D.shape == (M, width, width)
+    assert found.fit.coefficients.shape == found.fit.doubt.shape == (M * (3 + 2 + width),)
+    scores = identify(answers_of(kind, A=A, b=b, noise=1e-3), jacobian=False)  # 3 products and 2 scores at each point
+    doubt = scores.fit.doubt[:9].reshape(M, 3), scores.fit.doubt[9:].reshape(M, 2)
+    np.testing.assert_array_equal(scores.doubts, np.concatenate(doubt, axis=1).max(1))
+    assert scores.doubt == pytest.approx(scores.fit.doubt.max() / np.abs(scores.fit.coefficients).max())
+    assert not identify(answers_of(kind, A=A, b=b, C=C), jacobian=False).fit.near
+    whole = rng.standard_normal((M * d, M * d))
+    whole = (whole + whole.T).reshape(M, d, M, d)
+    joined = identify(answers_of(kind, A=whole, b=b, C=C), [np.arange(M)])
+    np.testing.assert_allclose(joined.A, whole, **close)
+    off = np.abs(whole) * (1 - np.eye(M))[:, None, :, None]
+    assert joined.cross == pytest.approx(off.max() / np.abs(whole).max(), rel=1e-8)
+    assert not identify(answers_of(kind, A=whole, b=b, C=C)).fit.near
+    if kind == "energy":
+        squares = identify(answers_of(kind, A=A, b=b, C=C, e=e, F=F), [np.arange(M)], quadratic=("S", "E"))
+        for name, array in (("A", A), ("b", b), ("C", C), ("e", e), ("F", F)):
+            np.testing.assert_allclose(getattr(squares, name), array, rtol=0, atol=1e-7)
+    regularised = identify(answers_of(kind, A=A, b=b, C=C, D=0.6), quadratic=("S", "J"))
+    basis = entries_of(kind, d)
+    meant = 0.6 * np.einsum("pii,qii->pq", basis, basis)
+    np.testing.assert_allclose(regularised.D, np.broadcast_to(meant, (M, *meant.shape)), rtol=0, atol=1e-7)
+    np.testing.assert_allclose(regularised.C, C, rtol=0, atol=1e-7)
+
+
+def test_one_more_term_has_the_last_coefficient_and_asks_no_more():
+    one = answers_of("score", A=own_blocks(np.random.default_rng(0), 3, 2), C=np.ones((3, 2, 2)))
+    one.grow(40)
+    one.values = one.values + 0.25 * np.abs(one.S).sum((1, 2))
+    found = identify(one, jacobian=True, beside=np.abs(one.S).sum((1, 2)))
+    assert found.fit.exact and found.fit.coefficients[-1] == pytest.approx(0.25, rel=1e-9) and len(one.probes) == 40
+    np.testing.assert_allclose(found.C, 1, rtol=1e-9)
+
+
+def test_in_many_dimensions_entries_are_looked_at_one_by_one_first():
+    d, rng = WIDE + 1, np.random.default_rng(5)
+    w, C = rng.standard_normal((2, d)), np.zeros((2, d, d))
+    A = np.zeros((2, d, 2, d))
+    for i in range(2):
+        A[i, np.arange(d), i, np.arange(d)] = w[i]
+        C[i] = np.diag(w[1 - i])
+    few = answers_of("score", M=2, d=d, A=A, C=C)
+    found = identify(few)
+    assert found.fit.exact and len(few.probes) == 2 * (d + 2 * d) + 2 + SPARE  # squares, scores and the diagonal
+    np.testing.assert_allclose(found.A, A, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(found.C, C, rtol=0, atol=1e-8)
+    A[0, 0, 0, 1] = A[0, 1, 0, 0] = 0.5
+    found = identify(answers_of("score", M=2, d=d, A=A), jacobian=False)
+    assert found.fit.exact and found.A[0, 0, 0, 1] == pytest.approx(0.5, rel=1e-6)
+    many = answers_of("score", M=32, d=d, A=np.zeros((32, d, 32, d)) + 0.1)  # 32 (45 + 9 + 81) unknowns are too many
+    assert not identify(many).fit.near and len(many.probes) == 32 * 3 * d + 2 + SPARE
+    narrow = answers_of("score", M=1, d=WIDE, A=np.zeros((1, WIDE, 1, WIDE)), b=np.ones((1, WIDE)))
+    identify(narrow, jacobian=False)
+    assert len(narrow.probes) == WIDE * (WIDE + 1) // 2 + WIDE + 2 + SPARE
+
+
+def test_the_entries_of_a_jacobian_make_up_all_of_it():
+    J = np.arange(9.0).reshape(3, 3)
+    even, basis = J + J.T, entries_of("energy", 3)
+    assert basis.shape == (6, 3, 3) and entries_of("score", 3).shape == (9, 3, 3)
+    np.testing.assert_array_equal(np.einsum("wij,ij->w", entries_of("score", 3), J), J.ravel())
+    np.testing.assert_array_equal(np.einsum("wij,ij->w", basis, even), even[np.triu_indices(3)])
+    np.testing.assert_array_equal(entries_of("energy", 3, True), entries_of("score", 3, True))
+    np.testing.assert_array_equal(np.einsum("wij,ij->w", entries_of("score", 3, True), J), [0, 4, 8])
+
+
+def test_probes_near_each_other_move_from_the_first():
+    one = answers_of("energy", b=np.ones((3, 2)))
+    one.grow(3).grow(2)
+    assert len(one.probes) == 3
+    near = one.near(1e-3).grow(4)
+    assert np.ptp(near.S, axis=0).max() < 0.1 < np.ptp(one.S, axis=0).max()
+    np.testing.assert_array_equal(one.of(lambda p: p.trace(one.trial.points)), np.einsum("pmii->pm", one.J))
+    first = one.S.copy()
+    assert one.grow(5).S.shape == (5, 3, 2) and np.array_equal(one.S[:3], first) and one.E.shape == (5, 3)
+
+
+def test_the_standard_errors_of_least_squares():
+    """Against (X^T X)^-1 with the columns as they are; the rounding of what is summed is added."""
+    rng = np.random.default_rng(6)
+    X, scale = rng.standard_normal((30, 3)) * [1, 100, 1e-3], np.array([2.0, -1.0, 5.0])
+    y = 4 + X @ scale + 0.01 * rng.standard_normal(30)
+    fit = solve(X, y, 2.2e-16)
+    full = np.column_stack([np.ones(30), X])
+    right, *_ = np.linalg.lstsq(full, y, rcond=None)
+    left = y - full @ right
+    error = np.sqrt(left @ left / 26 * np.diag(np.linalg.inv(full.T @ full)))
+    np.testing.assert_allclose(fit.coefficients, right[1:], rtol=1e-9)
+    np.testing.assert_allclose(fit.doubt, error[1:], rtol=1e-9)
+    sizes = np.abs(full * right).sum(1) + np.abs(y)
+    assert fit.residual == pytest.approx(np.abs(left).max() / sizes.max(), rel=1e-9)
+    assert not fit.exact and not fit.near
+    assert solve(X, y, 2.2e-16, floor=np.abs(left).max() * 1.001).exact  # what the user's own rounding may leave
+    assert not solve(X, y, 2.2e-16, floor=np.abs(left).max() * 0.999).exact
+    eps = np.abs(left).max() / (UNITS * sizes.max())
+    assert solve(X, y, 1.001 * eps).exact and not solve(X, y, 0.999 * eps).exact
+    coarse = solve(X, 4 + X @ scale, 1e-3)  # nothing is left: what rounding may do remains
+    parts = np.abs(full * [4, *scale]).sum(1) + np.abs(4 + X @ scale)
+    inverse = np.sqrt(np.diag(np.linalg.inv(full.T @ full)))
+    np.testing.assert_allclose(coarse.doubt, 1e-3 * np.sqrt(np.mean(parts**2)) * inverse[1:], rtol=1e-6)
+    square = solve(np.eye(3)[:, :2], np.array([1.0, 2.0, 3.0]), 2.2e-16)  # as many unknowns as equations
+    np.testing.assert_allclose(square.coefficients, [-2, -1], rtol=1e-12)
+    assert np.all(np.isfinite(square.doubt)) and square.exact
+
+
+def test_columns_that_follow_from_others_or_are_nothing_are_shared():
+    """The smallest coefficients that explain the values: those of a pseudo-inverse of columns of one length."""
+    rng = np.random.default_rng(8)
+    a, b = rng.standard_normal((2, 30))
+    fit = solve(np.stack([a, a, 0 * a, b], axis=1), 3 * a + b + 1, 2.2e-16)
+    assert fit.exact and np.all(np.isfinite(fit.doubt))
+    np.testing.assert_allclose(fit.coefficients, [1.5, 1.5, 0, 1], atol=1e-10)
+    near = Fit(np.zeros(1), np.zeros(1), 0.99e-5, False)
+    assert near.near and not near._replace(residual=1.01e-5).near and near._replace(residual=1.0, exact=True).near
