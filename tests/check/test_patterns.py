@@ -424,11 +424,8 @@ def test_a_target_is_read_whatever_the_metric_is():
     assert pulled(target * (1 + 0.9e-6)).verdict == "PASS" and pulled(target * (1 + 1e-5)).verdict == "FAIL"
     order = target_named(target[[1, 0, 3, 2]], target, {"n": 4, "d": 3})
     assert order.verdict == "FAIL" and "the target of a row is that of another row" in order.diagnosis
-    assert "in the order 2, 0, 3, 1" in target_named(target[[2, 0, 3, 1]], target, {"n": 4, "d": 3}).diagnosis
-    turned = target_named(target[[2, 0, 0, 1]], target, {"n": 4, "d": 3})
-    assert (
-        turned.diagnosis
-        == "wrong target, rows permuted: the target of a row is that of another row of the batch (shuffled, or sorted)"
-    )
-    assert turned.pattern == "row 0 has the target of row 2"
+    for rows, said in (([2, 0, 3, 1], "2, 0, 3, 1"), ([2, 0, 0, 1], "2, 0, 0, 1")):
+        named = target_named(target[rows], target, {"n": 4, "d": 3}).diagnosis
+        assert f"in the order {said}" in named and named.endswith("; the target of a row is that of another row of the batch")
+    assert "another row" not in pulled(-target).diagnosis and target_named(target, target, {"n": 4, "d": 3}) is None
     assert target_named(np.random.default_rng(9).standard_normal((4, 3)), target, {"n": 4, "d": 3}) is None

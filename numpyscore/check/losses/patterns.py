@@ -335,14 +335,13 @@ def in_numbers(found):
 def target_named(theirs, right, known):
     """The FAIL of a target that is a transformation of the right one, None if it is none that is known."""
     found = read(Field(theirs, right, 1e-7 * np.abs(right).max(), known=known, word="target"))
+    if not found or found[0].key == "right":
+        return None
     rows = np.abs(theirs[:, None] - right).max(-1) <= 1e-6 * np.abs(right).max()
     permuted = bool(np.all(rows.any(1)) and not np.all(np.diag(rows)))
-    other = "the target of a row is that of another row of the batch"
-    if found and found[0].key != "right":
-        said = " -- or -- ".join(dict.fromkeys(e.diagnosis for e in tied(found)))
-        return Naming(FAIL, f"wrong target, {said}{f'; {other}' * permuted}", found[0].pattern)
-    pattern = f"row 0 has the target of row {rows[0].argmax()}"
-    return Naming(FAIL, f"wrong target, rows permuted: {other} (shuffled, or sorted)", pattern) if permuted else None
+    other = "; the target of a row is that of another row of the batch" * permuted
+    said = " -- or -- ".join(dict.fromkeys(e.diagnosis for e in tied(found)))
+    return Naming(FAIL, f"wrong target, {said}{other}", found[0].pattern)
 
 
 def _by_target(found, target):
