@@ -208,7 +208,8 @@ def _told_another(batch, trials):
     rows = len(told) == len(batch.trial.setting.x)
     other = _other(lambda order: rows and one_to_one(order(told), batch))
     text = f"level told: fn is told the time or level of {other or 'another row, or one drawn apart'}, not that of the noise which its point has: neither is a function of the other"
-    turns = _path(told[np.argsort(batch.level)]) / np.ptp(told)
+    order = np.lexsort((told, _classes(batch.level, ALIKE)))  # of one level as it is told, whatever rounding says
+    turns = _path(told[order]) / np.ptp(told)
     return text, f"along the levels in order, what fn is told goes through {turns:.1f} of its ranges"
 
 

@@ -323,7 +323,10 @@ def _by_score(caller, trials, r):
         before = right * trial.c[points, None]  # the score of x + (sigma/c) eps
         if min(np.abs(theirs - of).max() / np.abs(of).max() for of in (right, before)) > 1e-5:
             meant = _meant_by(caller, trial, points, level)
-            mine, k = np.stack([r.p[here], r.q[here]], axis=1), int(np.argmax(np.abs(meant).max(1)))
+            mine, size = np.stack([r.p[here], r.q[here]], axis=1), np.abs(meant).max(1)
+            k = int(
+                np.argmax(size >= (1 - 1e-9) * size.max())
+            )  # the first of those that are as large, whatever rounding says
             text = "another parametrisation: what score_of makes of fn is not the score of the points that fn was trained at;"
             sign = "sign of what score_of makes of fn:" if np.allclose(mine, -meant, rtol=1e-5) else text
             learns, of = (

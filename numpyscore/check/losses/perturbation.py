@@ -343,9 +343,7 @@ def correlated(caller, trials, covariances, tables):
             "score" if is_it(right) else "eps" if is_it(along * eps) else "x" if is_it(trial.data[trial.row]) else ""
         )
         sizes += along.ravel().tolist()
-    pattern = (
-        f"covariance of the noise over its mean variance, first row {np.array2string(covariances[-1][0], precision=3)}"
-    )
+    pattern = f"covariance of the noise over its mean variance, first row {np.array2string(np.round(covariances[-1][0], 3) + 0.0)}"
     form = forms[0] if len(set(forms)) == 1 else ""
     if form == "score" and predicts in (None, "score"):
         note = f"another convention: {JOINED}, C, and the target is its score -C^-1 (x~ - c x)"
