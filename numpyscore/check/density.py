@@ -505,7 +505,7 @@ def _refitted(points, w, share, means, covs, weights):
     """Means, covariances and weights of the components from weighted points (population Monte Carlo)."""
     r = w[:, None] * share
     size = r.sum(axis=0)
-    few = size**2 < 5 * (points.shape[1] + 2) * np.sum(r**2, axis=0)  # too few effective points to move it
+    few = size**2 <= 5 * (points.shape[1] + 2) * np.sum(r**2, axis=0)  # too few effective points to move it, or none
     safe = np.where(size > 0, size, 1.0)
     new = (r.T @ points) / safe[:, None]
     off = points[:, None] - new
