@@ -195,7 +195,8 @@ def _judged(function, found, whole, ends, x, rtol):
     sampled, error = np.exp(found.log_mass), found.error * np.exp(found.log_mass)
     apart = lambda: abs(sampled - I) > SIGMAS * error + bound or error > 0.2 * sampled
     if apart() and np.isfinite(ends).all():  # the proposals miss parts that stand in corners
-        p = np.exp(function(np.random.default_rng(0).uniform(*ends.T, (EVENLY, len(ends))))) * np.prod(np.diff(ends))
+        points = np.random.default_rng(0).uniform(ends[:, 0], ends[:, 1], (EVENLY, len(ends)))
+        p = np.exp(function(points)) * np.prod(np.diff(ends))
         sampled, error = p.mean(), p.std() / np.sqrt(EVENLY)
     pattern = (
         f"integral of p = {I:.10g} +- {bound:.0e} by quadrature, {sampled:.4g} +- {error:.1g} by importance sampling"

@@ -26,14 +26,15 @@ def named(function, found, I, ends, close, integral):
 
     integral : callable (log p, ends) -> `Integral`
     """
-    bare = (
-        abs(found.top) <= 1e-6
-    )  # log p is 0 at its maximum: p has no normaliser, and was no density of the whole line or of a mixture
+    # log p is 0 at its maximum: p has no normaliser, and was no density of the whole line or of a mixture
+    bare = abs(found.top) <= 1e-6
     known = ((n, text) for value, n, text in _constants(function, found, ends, bare) if abs(I - value) <= close * value)
     constants, diagnosis = next(known, (2, ""))
     if constants > 1 and not bare:  # what was meant instead of p, and integrates to 1, is one change
         diagnosis = _variant(function, ends, close, integral) or diagnosis
-    return diagnosis or ("" if bare else _multiplied(np.log(I), found.top, close))
+    return diagnosis or (
+        "" if bare else _multiplied(np.log(I), found.top, close) or _of_parts(function, found, ends, close)
+    )
 
 
 def _constants(function, found, ends, bare):
@@ -68,11 +69,8 @@ def _of_scale(d, name, scale):
     for k, j in sorted(choices, key=lambda kj: (abs(kj[0]) + abs(kj[1]), -kj[0], -kj[1])):
         if k or j:
             text = _gaussian(d, k, j, known, name)
-            yield (
-                (2 * np.pi) ** (k / 2) * (scale**j if j else 1.0),
-                1 + bool(k and j and text.startswith("normaliser")),
-                text + where,
-            )
+            value = (2 * np.pi) ** (k / 2) * (scale**j if j else 1.0)
+            yield value, 1 + bool(k and j and text.startswith("normaliser")), text + where
     each = (2 * np.pi) ** 0.5 * (scale if known else 1.0)
     for subtracted in (each**d, d * each, d * np.sqrt(2 * np.pi)):
         text = "logarithm of the normaliser: sqrt(2 pi) is subtracted where log sqrt(2 pi) belongs"
@@ -161,11 +159,13 @@ def _by_tails(function, found, d):
     r = FAR[1:2] * width
     if np.abs(grows - 2).max() < 1e-3 and alike(h := np.sqrt(-49.5 * r**2 / fall[1])):
         return "", {"h": float(h.mean())}
-    if np.abs(grows - 1).max() < 1e-3 and alike(b := -9 * r / fall[1]):
-        return "a density with the tails exp(-|x|/b)", {"b": float(b.mean()), "2": 2.0}
+    radii = np.array([[1.0], [3.0]]) * width
+    # from the mode on: no other part is far away
+    if np.abs(grows - 1).max() < 1e-3 and alike(radii / (near[0] - near[1:])):
+        return "a Laplace density exp(-|x|/b)", {"b": float(np.mean(-9 * r / fall[1])), "2": 2.0}
     nu = float(np.mean(-fall[1] / np.log(10))) - d
     with np.errstate(all="ignore"):  # of (1 + r^2/(nu s^2))^(-(nu + d)/2)
-        s = np.array([1.0, 3.0])[:, None] * width / np.sqrt(nu * np.expm1(2 * (near[0] - near[1:]) / (nu + d)))
+        s = radii / np.sqrt(nu * np.expm1(2 * (near[0] - near[1:]) / (nu + d)))
     if not (np.all(np.isfinite(s)) and alike(s) and nu > 1e-6):
         return "", {}
     parts = {"(nu pi)": nu * pi, "s": float(s.mean()), "nu": nu, "pi": pi}
@@ -174,7 +174,7 @@ def _by_tails(function, found, d):
     }
 
 
-POWERS = (1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 1.5, -1.5, 3.0, -3.0)
+POWERS = (1.0, -1.0, 2.0, -2.0, 0.5, -0.5)
 
 
 def _products(family, parts):
@@ -263,18 +263,66 @@ TIMES = {  # what the logarithm of the normaliser may be multiplied by
 def _multiplied(log_I, top, close):
     """The diagnosis of a log p = q - c log Z with q = 0 at its maximum, log p = `top` there: then log I = log Z + top; ""."""
     log_Z = log_I - top
-    found = (
-        text for c, text in TIMES.items() if abs(log_Z) > 1e-3 and abs(top + c * log_Z) <= close * (1 + abs(log_Z))
-    )
-    if log_Z < 20 and abs(top + np.exp(log_Z)) <= close * (1 + np.exp(log_Z)):
-        return f"logarithm of the normaliser: Z = {said(np.exp(log_Z), 1e-6)} is subtracted where log Z belongs"
-    return next(
-        (
-            f"{text}; Z = {said(np.exp(log_Z), 1e-6)} where log p is 0 at its maximum but for the normaliser"
-            for text in found
-        ),
-        "",
-    )
+    if not 1e-3 < abs(log_Z) < 20:
+        return ""
+    Z = np.exp(log_Z)
+    if abs(top + Z) <= close * (1 + Z):
+        return f"logarithm of the normaliser: Z = {said(Z, 1e-6)} is subtracted where log Z belongs"
+    text = next((text for c, text in TIMES.items() if abs(top + c * log_Z) <= close * (1 + abs(log_Z))), "")
+    return text and f"{text}; Z = {said(Z, 1e-6)} if log p is 0 at its maximum but for the normaliser"
+
+
+# ------------------------------------------------------------------------------- a mixture, part by part
+
+
+def _parts(function, found):
+    """(masses (K,), geometric mean of the standard deviations (K,)) of the Gaussians that p is the sum of, to all digits; None if it is no such sum."""
+    from scipy.optimize import least_squares
+    from scipy.special import logsumexp
+
+    (K, d), lower = found.means.shape, np.tril_indices(found.means.shape[1])
+    roots = np.linalg.cholesky(np.linalg.inv(found.covs))  # of the precisions
+    z = np.random.default_rng(0).standard_normal((40 * d, K, d))
+    x = (found.means + 1.5 * np.linalg.solve(roots.transpose(0, 2, 1), z[..., None])[..., 0]).reshape(-1, d)
+    values = function(x)
+    if not 1 < K <= 5 or not np.all(np.isfinite(values)):
+        return None
+
+    def split(t):
+        L = np.zeros((K, d, d))
+        L[:, *lower] = t[K + K * d :].reshape(K, -1)
+        return t[:K], t[K : K + K * d].reshape(K, d), L
+
+    def off(t):
+        height, mean, L = split(t)
+        return (
+            logsumexp(height - 0.5 * np.sum(np.einsum("nki,kij->nkj", x[:, None] - mean, L) ** 2, axis=2), axis=1)
+            - values
+        )
+
+    start = np.concatenate([function(found.means), found.means.ravel(), roots[:, *lower].ravel()])
+    fit = least_squares(off, start, method="lm", xtol=1e-15, ftol=1e-15, gtol=1e-15)
+    if np.abs(fit.fun).max() > 1e-8:
+        return None
+    height, _, L = split(fit.x)
+    det = np.abs(np.linalg.det(L))
+    return np.exp(height) * (2 * pi) ** (d / 2) / det, det ** (-1 / d)
+
+
+def _of_parts(function, found, ends, close):
+    """The diagnosis of a mixture of Gaussians whose parts are right but for what each lacks; ""."""
+    parts = None if np.isfinite(ends).any() else _parts(function, found)
+    if parts is None:
+        return ""
+    (mass, sigma), d = parts, len(ends)
+    seen = f"p is the sum of {len(mass)} Gaussians with the masses {', '.join(f'{m:.6g}' for m in mass)}"
+    if abs(np.log(mass).sum() - 1) <= close:
+        return f"weights without their logarithm: {seen}, whose logarithms sum to 1: weights w are added where log w belongs"
+    for j, k in itertools.product((d, -d, 1, -1, 2 * d), (0, d, -d)):
+        if abs(np.sum(mass / (sigma**j * (2 * pi) ** (k / 2))) - 1) <= close:
+            lacks = product(1.0, {"(2 pi)": k / 2, "sigma_k": j})
+            return f"normaliser of the parts: {seen}, and divided by {lacks} each they sum to 1: by that the normaliser of each part is wrong"
+    return ""
 
 
 def number(I, close, top):

@@ -345,3 +345,22 @@ def test_a_density_that_is_infinite_in_corners_passes():
     A = np.array([[0.16, 0.4], [0.4, 0.16]]) / 0.84  # R^-1 - I of correlation -0.4
     copula = lambda x: -0.5 * np.log(0.84) - 0.5 * np.sum(SCORES(x) * (SCORES(x) @ A), axis=1)
     assert check_density(copula, support=[[0, 1]] * 2)
+
+
+def test_a_mixture_is_looked_at_part_by_part():
+    weights, means, sigmas = np.array([0.3, 0.7]), np.array([-1.5, 1.0]), np.array([0.6, 0.8])
+    parts = lambda x, of_sigma=1: (
+        -0.5 * ((x - means) / sigmas) ** 2 - of_sigma * np.log(sigmas) - 0.5 * np.log(2 * np.pi)
+    )
+    name = lambda logs: check_density(lambda x: special.logsumexp(logs(x), axis=1), dim=1).name
+    assert name(lambda x: np.log(weights) + parts(x)) == ""
+    assert name(lambda x: weights + parts(x)) == "weights without their logarithm"
+    assert (
+        name(lambda x: np.log(weights) + parts(x, 0))
+        == name(lambda x: np.log(weights) + parts(x, 2))
+        == "normaliser of the parts"
+    )
+    assert name(lambda x: np.log(weights + [0.1, 0.2]) + parts(x)) not in (
+        "weights without their logarithm",
+        "normaliser of the parts",
+    )
