@@ -261,15 +261,8 @@ def find(logp, support, x, rng):
         w = np.exp(log_w - top)
         log_mass, error = top + np.log(w.mean()), w.std() / (w.mean() * np.sqrt(len(w)))
         modes, covs, weights = _refitted(points, w, share, modes, covs, weights)
-    return Modes(
-        modes,
-        covs,
-        _frame(modes, covs, weights, support),
-        float(log_mass),
-        float(error),
-        highest,
-        float(logp(highest[None])[0]),
-    )
+    frame, top = _frame(modes, covs, weights, support), float(logp(highest[None])[0])
+    return Modes(modes, covs, frame, float(log_mass), float(error), highest, top)
 
 
 def _starts(support, x, rng):

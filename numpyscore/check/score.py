@@ -80,9 +80,9 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
     report = _or_exchanged(by_rows(report, yours, points), name)
     if report.verdict == FAIL and report.name == "different":
         report = _other_energy(report, yours, points, step)
-        far = lambda x: differenced(one_each, x, None, eps, lambda d: Field(yours(x), sign * d.value, d.tolerance, x))[
-            0
-        ]
+        width = widths(points, step)
+        of = lambda x: lambda d: Field(yours(x), sign * d.value, d.tolerance, x)
+        far = lambda x: differenced(one_each, x, width, eps, of(x))[0]
         report = with_growth(report, far, points, 1)
     return report
 
@@ -134,8 +134,8 @@ def with_growth(report, far, points, derivatives):
         power = float(np.log(np.median(gaps[1]) / np.median(gaps[0])) / np.log(FAR[1] / FAR[0]))
     if not all(np.isfinite(f.gap).all() for f in (near, out)):
         return report
-    right = [np.all(f.gap <= f.tolerance) and np.all(f.tolerance <= 1e-6 * f.sizes) for f in (near, out)]
-    if all(right):
+    right = [np.mean(np.all((f.gap <= f.tolerance) & (f.tolerance <= 1e-6 * f.sizes), axis=1)) for f in (near, out)]
+    if right[0] > 0.2 and right[1] == 1:  # near by, a ray may stay where a hidden unit bends
         text = DIES_OUT[near.word]
     elif np.isfinite(power) and abs(power - round(power)) <= 0.05 and round(power) + derivatives in TERMS:
         grown = product(1.0, {"|x|": round(power)}) if round(power) else ""

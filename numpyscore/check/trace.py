@@ -81,7 +81,7 @@ def check_trace(trace, *, score, x, wrap=None, rtol=None, rng=0, n_calls=200, st
         report = by_rows(judge(where, summary, field, (yours, of_score), explain, rtol=rtol), yours, seen)
         if report.verdict == FAIL and report.name == "different":
             of = lambda x: partial(_beside, yours(x).reshape(-1), x, max(yours.eps, eps))
-            far = lambda x: differenced(of_score.both, x, None, eps, of(x), (x.shape[1],))[0]
+            far = lambda x: differenced(of_score.both, x, widths(seen, step), eps, of(x), (x.shape[1],))[0]
             report = with_growth(report, far, seen, 2)
     else:
         notes = (*of_score.notes(), *yours.notes())
@@ -185,12 +185,8 @@ def _estimated(report, notes, yours, field, J, s, n_calls):
     (mean, error), (ratio, ratio_error) = _mean(values, floor), _ratio(values, reference, floor, shared)
     z = (mean - reference) / error
     i, resolution = int(np.argmax(np.abs(z))), SIGMAS * ratio_error
-    worst = Worst(
-        f"x[{i}], mean of {n_calls} calls",
-        float(mean[i]),
-        float(reference[i]),
-        float(error[i] / max(abs(reference[i]), 1e-300)),
-    )
+    numbers = mean[i], reference[i], error[i] / max(abs(reference[i]), 1e-300)
+    worst = Worst(f"x[{i}], mean of {n_calls} calls", *map(float, numbers))
     pattern = f"mean = {ratio:.4g} +- {ratio_error:.1g} x reference, largest |z| = {abs(z[i]):.1f}"
     verdict, text = PASS, ""
     if abs(ratio - 1) > resolution or abs(z[i]) > SIGMAS + 1:
@@ -276,11 +272,8 @@ def _biased(mean, error, trace, whole, ratio, ratio_error, d):
     out = [text for factor, text in BIASES if near(factor(d))]
     m = round(ratio)
     if m > 1 and near(m):
-        what = (
-            f"or, with {m} probes, their sum is"
-            if m == d
-            else f"the mean is {m} times the trace; the sum over probes is"
-        )
+        mean_is = f"the mean is {m} times the trace; the sum over probes is"
+        what = f"or, with {m} probes, their sum is" if m == d else mean_is
         out.append(f"summed over probes: {what} never divided by their number")
     uniform = (
         c for c in (2 / 3, 1 / 3, 1 / 12) if near(c) and close(ratio, c, 0.1) and (not out or close(c, 1 / d, 1e-9))
