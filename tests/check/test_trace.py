@@ -629,3 +629,20 @@ def test_a_jump_is_said_with_its_place_and_width_and_leaves_a_name_alone():
         == "kink"
     )
     assert check_trace(lambda x: -2.2 + 0 * x[:, 0], score=lambda x: -1.1 * x, x=points)
+
+
+def by_quotients(dims, h=1e-4):
+    """The trace by central differences of some dimensions, right to h^2/6."""
+    shift = h * np.eye(3)
+    return lambda x: sum((score(x + shift[i])[:, i] - score(x - shift[i])[:, i]) / (2 * h) for i in dims)
+
+
+def test_a_mistake_beside_difference_quotients_weights_and_terms_that_die_out_have_names():
+    assert check_trace(by_quotients(range(3)), score=score, x=X)
+    assert check_trace(by_quotients(range(2)), score=score, x=X).name == "without entry 2"
+    weighted = check_trace(lambda x: jacobian(x)[:, range(3), range(3)] @ [1.0, 0.3, 2.0], score=score, x=X)
+    assert weighted.name == "weights of the entries" and "0.3 at [1, 1], 2 at [2, 2]" in weighted.diagnosis, weighted
+    linear = lambda x: -(1 - np.tanh(x @ W)) @ np.sum(W**2, axis=0)  # 1 - tanh for 1 - tanh^2
+    assert check_trace(linear, score=score, x=X).name == "differs by what stays bounded"
+    bias = lambda x: -(1 / np.cosh(x @ W + 0.5) ** 2) @ np.sum(W**2, axis=0) - 3
+    assert check_trace(bias, score=lambda x: score(x) - x, x=X).name == "differs by what dies out"
