@@ -426,6 +426,8 @@ def test_a_target_is_read_whatever_the_metric_is():
     assert order.verdict == "FAIL" and "the target of a row is that of another row" in order.diagnosis
     for rows, said in (([2, 0, 3, 1], "2, 0, 3, 1"), ([2, 0, 0, 1], "2, 0, 0, 1")):
         named = target_named(target[rows], target, {"n": 4, "d": 3}).diagnosis
-        assert f"in the order {said}" in named and named.endswith("; the target of a row is that of another row of the batch")
+        assert f"in the order {said}" in named and named.endswith(
+            "; the target of a row is that of another row of the batch"
+        )
     assert "another row" not in pulled(-target).diagnosis and target_named(target, target, {"n": 4, "d": 3}) is None
     assert target_named(np.random.default_rng(9).standard_normal((4, 3)), target, {"n": 4, "d": 3}) is None

@@ -203,8 +203,8 @@ def _changes(trial):
     for p in np.flatnonzero(np.isnan(trial.sigma)) if len(rows) else ():
         shift = trial.points[p] - trial.c[p] * trial.setting.x[trial.row[p]]
         with np.errstate(all="ignore"):
-            ratio = shift / rows  # (K, d)
-        same = np.abs(ratio[:, :, None] / ratio[:, None] - 1) <= 1e-6
+            ratio = shift / rows  # (K, d), 0 where there is no noise
+            same = np.abs(ratio[:, :, None] / ratio[:, None] - 1) <= 1e-6
         agree = np.where(np.isfinite(ratio) & (ratio != 0), same.sum(2), 0)
         if agree.max() < 2:
             continue
