@@ -880,7 +880,6 @@ def test_what_a_loss_cannot_take_is_said():
         (taking("temperature"), "implicit", TypeError, "has a parameter 'temperature' that means nothing to the objective 'implicit'"),
         (taking("*", "temperature"), "explicit", TypeError, "lambda fn, x: loss(fn, x, temperature=...), or say condition={'temperature': ...}."),
         (taking("sigma", "sigma_n"), "denoising", TypeError, "parameter 'sigma_n'"),
-        (lambda fn, x: 0.0, "regularised", ValueError, "loss does not take lam, a number that the objective 'regularised' depends on"),
         (3.0, "implicit", TypeError, "loss is 3.0, expected a function loss(fn, x, ...)."),
     ):  # fmt: skip
         with pytest.raises(error, match=re.escape(words)):

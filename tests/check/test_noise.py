@@ -1298,3 +1298,75 @@ def test_the_size_of_the_noise_is_that_of_the_level_handed():
     assert say(SIGMA**2, 0.3 + 0 * SIGMA) == (None, ())
     caller.takes = {"noise": 0}
     assert say(SIGMA**2, -1 / SIGMA) == (None, ())
+
+
+# ------------------------------------------------------------------------------- noise in other units
+
+UNITS = {  # of (x, sigma, rng): noisy points, sigma of the target beside eps; and what is said if the target is -eps/sigma
+    "units of the data": (lambda x, sigma, eps: x + sigma * x.std(0) * eps, "correlated noise"),
+    "cast to integers": (lambda x, sigma, eps: x + sigma * np.trunc(eps), "noise changed"),
+}
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_noise_in_other_units_is_heard(name):
+    points, words = UNITS[name]
+
+    def loss(fn, x, sigma, rng):
+        eps = rng.standard_normal(x.shape)
+        return np.mean(half(fn.score(points(x, sigma, eps)) + eps / sigma))
+
+    report = check_loss(loss, objective="denoising")
+    assert report.verdict == "FAIL" and report.name == words, report
+
+
+def test_the_score_of_noise_in_units_of_the_data_passes():
+    def loss(fn, x, sigma, rng):
+        eps, size = rng.standard_normal(x.shape), sigma * x.std(0)
+        return np.mean(half(fn.score(x + size * eps) + eps / size))
+
+    assert check_loss(loss, objective="denoising")
+
+
+def in_steps(told):
+    """Every noisy batch made of the one before."""
+
+    def loss(fn, x, sigmas, rng):
+        y, total, variance = x, 0.0, 0.0
+        for sigma in np.sort(sigmas):
+            eps = rng.standard_normal(x.shape)
+            y, variance = y + sigma * eps, variance + sigma**2
+            total += np.mean(half(sigma * fn(y, np.full(len(x), told(sigma, variance))) + eps))
+        return total
+
+    return loss
+
+
+def by_entry(fn, x, sigmas, rng):
+    sigma = sigmas[rng.integers(len(sigmas), size=x.shape)]
+    eps = rng.standard_normal(x.shape)
+    return np.mean(half(sigma * fn(x + sigma * eps, sigma[:, 0]) + eps))
+
+
+def test_noise_that_accumulates_and_levels_of_entries_are_heard():
+    check = lambda loss: check_loss(loss, objective="multilevel_denoising")
+    assert check(in_steps(lambda sigma, variance: sigma)).name == "noise accumulates"
+    assert (
+        check(in_steps(lambda sigma, variance: variance**0.5)).verdict != "FAIL"
+    )  # the target -eps/sigma is unbiased for it
+    assert "the entries of a point have noise of different levels" in check(by_entry).diagnosis
+
+
+def test_rows_that_are_not_used_and_times_told_coarsely_are_noted():
+    def first(fn, x, sigma, rng):
+        eps = rng.standard_normal(x[:1].shape)
+        return np.mean(half(fn.score(x[:1] + sigma * eps) + eps / sigma))
+
+    def coarse(fn, x, rng):
+        t, eps = rng.uniform(0.02, 0.98, len(x)), rng.standard_normal(x.shape)
+        c, s = np.cos(np.pi / 2 * t)[:, None], np.sin(np.pi / 2 * t)[:, None]
+        return np.mean((s * fn(c * x + s * eps, (10 * t).astype(int)) + eps) ** 2)
+
+    noted = lambda loss, objective: " ".join((report := check_loss(loss, objective=objective)).notes) * bool(report)
+    assert "only the first 1 of the rows of x are used" in noted(first, "denoising")
+    assert "numbers at 40 levels" in noted(coarse, "multilevel_denoising")

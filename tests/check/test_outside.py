@@ -507,6 +507,17 @@ def test_the_same_hidden_directions_in_every_call_are_noted_and_no_mistake(model
     assert report and not any("same in every call" in note for note in report.notes), report
 
 
+def test_the_same_directions_in_every_call_beside_the_whole_square_are_a_mistake():
+    """Of the few rows of a batch v v^T has a mean M that is not I: the minimiser of v.J v + 1/2 |s|^2 is M times the score."""
+    square = lambda v, s: 0.5 * np.sum(s**2, axis=1)
+    fixed = sliced(lambda rng, shape: np.random.default_rng(0).standard_normal(shape), projection=square)
+    assert ns.check_loss(fixed, objective="sliced", model="score").name == "fixed directions"
+    assert ns.check_loss(sliced(normal, projection=square), objective="sliced", model="score")
+    columns = lambda rng, shape: (v := normal(rng, shape)) / np.linalg.norm(v, axis=0)
+    over_batch = ns.check_loss(sliced(columns, projection=square), objective="sliced", model="score")
+    assert over_batch.name == "directions normalised over the batch", over_batch
+
+
 def generalised(trace=1.0, slope=1.0):
     def loss(fn, x, h, h_prime):
         s, J = fn.score(x), np.diagonal(fn.jacobian(x), axis1=1, axis2=2)

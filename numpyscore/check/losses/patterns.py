@@ -356,11 +356,8 @@ def _by_target(found, target):
     return Naming(PASS, "", f"A of the first row {few(found.own[0])}", (note,))
 
 
-RUNGS = (
-    (False, "S"),
-    (True, "SE"),
-    (False, "SJ"),
-)  # answers of all rows together, or of each alone: which are multiplied
+# answers of all rows together, or of each alone: which are multiplied
+RUNGS = ((False, "S"), (True, "SE"), (False, "SJ"))
 
 
 def named_by_arrays(caller, kind, table, q, rng):
