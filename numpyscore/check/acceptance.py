@@ -49,7 +49,7 @@ class Proposals(NamedTuple):
     def _log_q(self, to, start, score, drift, var):
         """log q(to | start), with the drift and the variance of q times a factor."""
         gap = to - start - drift * self.drift * self.of.score(score)
-        return -np.sum(gap**2, axis=-1) / (2 * var * self.var)
+        return -np.sum(gap**2, axis=1) / (2 * var * self.var)
 
     def forth(self, drift=1.0, var=1.0):
         """log q(y | x)."""
@@ -95,7 +95,7 @@ FACTORS = {0.5: "half", 2.0: "twice", 0.25: "a quarter of", 4.0: "four times"}
 LOGS = {0.5: "1/2", 2.0: "2", np.log(10): "log 10 (log10 of the uniform number)", 1 / np.log(2): "1/log 2"}
 RULES = (
     Rule("", "Metropolis-Hastings", _RATIO, True),
-    Rule("", "Barker's rule", lambda p: 1 / (1 + np.exp(-np.clip(p.ratio, -700, 700))), True),
+    Rule("", "Barker's rule", lambda p: 1 / (1 + np.exp(-p.ratio)), True),
     Rule("not adjusted", "every proposal is accepted: the acceptance step is missing, or its ratio is never below 1", lambda p: np.ones(len(p.y))),
     Rule("rejected states dropped", "it proposes again until something is accepted: a rejected proposal must count the old state once more", lambda p: _RATIO(p) / _RATIO(p).mean()),
     Rule("acceptance reversed", "the rejected ones are taken, and the accepted ones left", lambda p: 1 - _RATIO(p)),
@@ -117,7 +117,7 @@ RULES = (
     Rule("averaged over dimensions", "log p is a mean over dimensions where a sum belongs", _metropolis(lambda p: p.target / len(p.x) + p.proposal())),
     Rule("averaged over dimensions", "log q is a mean over dimensions where a sum belongs", _metropolis(lambda p: p.target + p.proposal() / len(p.x))),
     Rule("no exponential", "a uniform number is compared with the logarithm of the ratio", lambda p: np.clip(p.ratio, 0, 1)),
-    Rule("normal for uniform", "a normal number is compared with the ratio where a uniform one belongs", lambda p: _normal_below(np.exp(np.minimum(p.ratio, 50)))),
+    Rule("normal for uniform", "a normal number is compared with the ratio where a uniform one belongs", lambda p: _normal_below(np.exp(p.ratio))),
     Rule("threshold", "what has a ratio above 1 is accepted and all else rejected: no random number is used", lambda p: (p.ratio > 0).astype(float)),
     Rule("half of the proposals", "a proposal is accepted with probability 1/2, whatever its ratio", lambda p: np.full(len(p.y), 0.5)),
 )  # fmt: skip

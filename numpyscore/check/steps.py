@@ -62,7 +62,9 @@ def noise_flaw(noise, independent=True):
     means = noise.mean(0)
     if np.any(np.abs(means) > (SIGMAS + 1) * noise.std(0) / np.sqrt(n) + 1e-9 * size):
         return f"biased: the step has an offset of {means[0]:.3g}, whatever x is; the noise has a mean, or the score is taken at another point"
-    correlation = np.corrcoef(noise.T)[np.triu_indices(d, 1)] if independent and d > 1 and np.all(noise.std(0)) else [0]
+    correlation = (
+        np.corrcoef(noise.T)[np.triu_indices(d, 1)] if independent and d > 1 and np.all(noise.std(0)) else [0.0]
+    )
     worst = max(correlation, key=abs)
     if abs(worst) > (SIGMAS + 1) / np.sqrt(n):
         one = "one number for all dimensions of a chain" if worst > 0.999 else "they must be independent"
@@ -153,26 +155,26 @@ class KnownStep(NamedTuple):
 def _heun_in_noise(p):
     """In rho = sigma / c: x'/c' = x/c + (rho' - rho) (eps_0 + eps_1)/2."""
     fall = p.d * (p.s / p.c - p.t / p.d) / 2
-    return p.r, (fall * p.s, fall * p.t), 0 * p.s
+    return p.r, (fall * p.s, fall * p.t), np.zeros_like(p.s)
 
 
 def _heun_on_line(p):
     """x' = x + h (v_0 + v_1)/2 with the velocity v = eps - x_0 = -(x + sigma score)/c of c = 1 - sigma."""
     h = p.t - p.s
     alpha = 1 - h / 2 * (1 / p.c + (1 - h / p.c) / p.d)
-    return alpha, (h / 2 * p.s / p.c * (h / p.d - 1), -h / 2 * p.t / p.d), 0 * p.s
+    return alpha, (h / 2 * p.s / p.c * (h / p.d - 1), -h / 2 * p.t / p.d), np.zeros_like(p.s)
 
 
 KNOWN_STEPS = (
     KnownStep("ancestral", "an ancestral step (posterior variance)", lambda p: (p.r, p.r * p.beta, p.beta * (p.t / p.s) ** 2)),
     KnownStep("ancestral", "an ancestral step with the forward variance beta", lambda p: (p.r, p.r * p.beta, p.beta)),
-    KnownStep("ddim", "DDIM, the probability flow in sigma / c", lambda p: (p.r, p.r * p.s**2 - p.s * p.t, 0 * p.s)),
+    KnownStep("ddim", "DDIM, the probability flow in sigma / c", lambda p: (p.r, p.r * p.s**2 - p.s * p.t, np.zeros_like(p.s))),
     KnownStep("euler", "a reverse-diffusion step", lambda p: (2 - 1 / p.r, p.beta, p.beta)),
     KnownStep("euler", "an Euler-Maruyama step of the reverse SDE", lambda p: (1 + (1 - p.r**-2) / 2, p.beta, p.beta)),
-    KnownStep("euler", "an Euler step of the probability flow", lambda p: (1 + (1 - p.r**-2) / 2, p.beta / 2, 0 * p.s)),
-    KnownStep("euler", "a reverse-diffusion step of the probability flow", lambda p: (2 - 1 / p.r, p.beta / 2, 0 * p.s)),
+    KnownStep("euler", "an Euler step of the probability flow", lambda p: (1 + (1 - p.r**-2) / 2, p.beta / 2, np.zeros_like(p.s))),
+    KnownStep("euler", "a reverse-diffusion step of the probability flow", lambda p: (2 - 1 / p.r, p.beta / 2, np.zeros_like(p.s))),
     KnownStep("euler", "an Euler-Maruyama step of the reverse SDE in continuous time", lambda p: (1 + p.clock, 2 * p.clock, 2 * p.clock)),
-    KnownStep("euler", "an Euler step of the probability flow in continuous time", lambda p: (1 + p.clock, p.clock, 0 * p.s)),
+    KnownStep("euler", "an Euler step of the probability flow in continuous time", lambda p: (1 + p.clock, p.clock, np.zeros_like(p.s))),
     KnownStep("euler", "an Euler-Maruyama step of the reverse SDE in sigma", lambda p: (p.r, 2 * p.s * (p.s - p.t), 2 * p.s * (p.s - p.t))),
     KnownStep("heun", "Heun's step of the probability flow", _heun_in_noise, (0, 1)),
     KnownStep("heun", "Heun's step along a straight path", _heun_on_line, (0, 1)),
@@ -205,8 +207,8 @@ PLACES = {  # which level is taken for which
     "sigma^2 in place of sigma, at the next level": _with(t=lambda p: p.t**2),
     "alpha_bar in place of its root, at this level": _with(c=lambda p: p.c**2),
     "alpha_bar in place of its root, at the next level": _with(d=lambda p: p.d**2),
-    "x_0 not scaled: c of this level left out": _with(c=lambda p: 1 + 0 * p.c),
-    "c of the next level left out": _with(d=lambda p: 1 + 0 * p.c),
+    "x_0 not scaled: c of this level left out": _with(c=lambda p: np.ones_like(p.c)),
+    "c of the next level left out": _with(d=lambda p: np.ones_like(p.d)),
 }  # fmt: skip
 DRIFTS = {  # factors of gamma, two of them for steps that ask twice
     "drift halved": lambda p: 0.5,
@@ -232,7 +234,7 @@ DRIFTS = {  # factors of gamma, two of them for steps that ask twice
     "the second slope alone, twice over": lambda p: (0.0, 2.0),
 }
 NOISES = {  # b^2 of what it should be
-    "no noise": lambda b, p: 0 * b,
+    "no noise": lambda b, p: np.zeros_like(b),
     "noise without its root: the variance is taken for a standard deviation": lambda b, p: b**2,
     "root of the noise taken twice": lambda b, p: np.sqrt(b),
     "noise too small by sqrt(2)": lambda b, p: b / 2,
@@ -243,10 +245,10 @@ NOISES = {  # b^2 of what it should be
     "noise of the size of this level, sigma z": lambda b, p: p.s**2,
     "noise of the difference of the levels, (sigma - sigma') z": lambda b, p: (p.s - p.t) ** 2,
     "noise sqrt(beta) z": lambda b, p: p.beta,
-    "unit noise z": lambda b, p: 1 + 0 * b,
+    "unit noise z": lambda b, p: np.ones_like(b),
 }
 SCALES = {  # alpha, and the factor of all the rest
-    "x not rescaled": lambda a, p: (1 + 0 * a, 1.0),
+    "x not rescaled": lambda a, p: (np.ones_like(a), 1.0),
     "x scaled the other way": lambda a, p: (1 / a, 1.0),
     "x scaled twice": lambda a, p: (a**2, 1.0),
     "sign of the step: it goes up in level": lambda a, p: (2 - a, -1.0),
@@ -267,9 +269,8 @@ def changed(step, p, changes, slopes=None):
     of = {table: CHANGES[table][name] for table, name in changes.items()}
     other = of["place"](p) if "place" in of else p
     alpha, gamma, var = step.of(other)
-    if (
-        slopes is not None
-    ):  # alpha x + gamma score = (alpha - e b) x + e fn, with a and b of the other place, then of this one
+    # alpha x + gamma score = (alpha - e b) x + e fn, with a and b of the other place, then of this one
+    if slopes is not None:
         (a, b), (right_a, right_b) = slopes(other.c, other.s), slopes(p.c, p.s)
         alpha, gamma = alpha + gamma / a * (right_b - b), gamma / a * right_a
     alpha, rest = of["scale"](alpha, p) if "scale" in of else (alpha, 1.0)

@@ -1,14 +1,19 @@
 """`check_density`: what integrates to 1 passes wherever it lives, and the constant that is missing elsewhere is named."""
 
+import itertools
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from nightly import mostly
-from scipy import stats
+from scipy import special, stats
 
 import numpyscore as ns
 from numpyscore import check_density
+from numpyscore.check import density as parts
 from numpyscore.check.density import find
 from numpyscore.cli import main
+from numpyscore.numerics.quadrature import Frame
 from numpyscore.testing import assert_density
 
 
@@ -311,3 +316,636 @@ def test_p_given_for_log_p_is_named_and_a_bounded_energy_is_not(dim):
     assert ns.check_density(p, dim=dim).name == "p for log p"
     assert ns.check_density(lambda x: -p(x), dim=dim).name == "no density"  # control: negative, as no p is
     assert ns.check_density(lambda x: 1 + p(x), dim=dim).name == "no density"
+
+
+# ------------------------------------------------------------------------------- what comes in
+
+
+def test_dimension_support_and_points_are_taken_from_an_object_where_they_are_not_given():
+    thing = SimpleNamespace(logpdf=None, dim=2, support=[[0, 1], [0, 1]], sample=lambda n, rng: (n, rng))
+    assert parts._of_object(thing, None, None, None) == (2, (400, 0), [[0, 1], [0, 1]])
+    assert parts._of_object(thing, 1, "x", "support") == (1, "x", "support")
+    assert parts._of_object(SimpleNamespace(logpdf=None), None, None, None) == (None, None, None)
+    assert parts._of_object(SimpleNamespace(dim=3, sample=None), None, None, None) == (None, None, None)  # a function
+
+
+def test_the_dimension_is_that_of_the_points_then_the_one_given_then_that_of_the_support():
+    infinite = [-np.inf, np.inf]
+    assert parts._support("c", 1, np.zeros((4, 3)), None).tolist() == [infinite] * 3
+    assert parts._support("c", 2, None, None).tolist() == [infinite] * 2
+    assert parts._support("c", None, None, [[0, 1], [2, np.inf]]).tolist() == [[0, 1], [2, np.inf]]
+    for dim, x, support, words in (
+        (None, None, None, "c: the dimension is not known; give dim=, x= or support=."),
+        (4, None, None, "c: the dimension is 4, expected 1, 2 or 3: quadrature reaches no further."),
+        (None, None, [[0, 0]], r"c: support is \[\[0.0, 0.0\]\], expected \(1, 2\), lower and upper end"),
+        (None, np.array([[1.1]]), [[0, 1]], r"c: some rows of x lie outside the support \[\[0.0, 1.0\]\]"),
+        (None, np.array([[-0.1]]), [[0, 1]], "outside the support"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            parts._support("c", dim, x, support)
+    assert parts._support("c", None, np.array([[0.0], [1.0]]), [[0, 1]]).tolist() == [[0, 1]]
+
+
+def test_log_p_is_asked_within_the_support_alone_and_its_bad_numbers_are_kept():
+    asked = []
+
+    def logp(x):
+        asked.append(x.copy())
+        return np.where(x[:, 0] == 2, np.nan, np.where(x[:, 0] == 3, np.inf, np.where(x[:, 0] == 4, -np.inf, -x[:, 0])))
+
+    masked = parts._Masked("c", logp, None, None, np.array([[0.0, 5.0], [-np.inf, np.inf]]))
+    points = np.array([[0.0, 1], [1, 1], [5, 1], [6, 1], [4.5, np.inf], [np.nan, 1]])
+    assert masked(points).tolist() == [-np.inf, -1, -np.inf, -np.inf, -np.inf, -np.inf]
+    assert asked[-1].tolist() == [[1, 1]] and masked.bad is None and not masked.zero
+    assert masked(points[:1]).tolist() == [-np.inf] and len(asked) == 1  # nothing to ask
+    assert masked(np.array([[4.0, 0]])).tolist() == [-np.inf] and masked.zero and masked.bad is None
+    assert masked(np.array([[1.0, 0], [3, 0], [2, 0]])).tolist() == [-1, -np.inf, -np.inf]
+    masked(np.array([[2.0, 7]]))
+    place, value = masked.bad
+    assert place.tolist() == [3, 0] and value == np.inf and masked.zero
+
+
+def test_the_frame_of_which_nothing_is_known_is_the_unit_one_or_that_of_the_points():
+    unit = parts._unit(None, 2)
+    assert unit.center.tolist() == [0, 0] and unit.axes.tolist() == [[1, 0], [0, 1]]
+    x = np.array([[0.0, 1], [1, 1], [8, 1]])
+    assert parts._unit(x, 2).center.tolist() == [1, 1]
+    np.testing.assert_allclose(np.diag(parts._unit(x, 2).axes), [x[:, 0].std(), 1e-300], rtol=1e-15)
+
+
+WHOLE = np.array([[-np.inf, np.inf]])
+
+
+def improper(logp, d=1, ends=None):
+    masked = parts._Masked("c", logp, None, None, np.tile(WHOLE, (d, 1)) if ends is None else np.asarray(ends, float))
+    return parts._improper(masked, Frame(np.zeros(d), np.eye(d)), masked.ends, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_p_has_an_integral_if_it_falls_off_faster_than_r_to_minus_d(d):
+    tail = lambda power: lambda x: -power * np.log1p(np.linalg.norm(x, axis=1))
+    assert improper(tail(d + 0.01), d) == "" and improper(tail(d - 0.01), d).startswith(
+        "no density: p does not fall off"
+    )
+    assert improper(tail(d - 0.01), d, [[0, np.inf]] + [[-np.inf, np.inf]] * (d - 1)) == ""  # rays leave the support
+
+
+IMPROPER = {  # log p, name
+    "an energy": (lambda x: np.sum(x**2, axis=1), "sign of log p"),
+    "grows by more than one from 100 to 10,000": (lambda x: 1.05 / np.log(100) * np.log(1 + np.abs(x[:, 0])), "sign of log p"),
+    "grows by less than one": (lambda x: 0.95 / np.log(100) * np.log(1 + np.abs(x[:, 0])), "no density"),
+    "p": (lambda x: np.exp(-(x[:, 0] ** 2)), "p for log p"),
+    "p of at most a hundredth": (lambda x: 0.01 * np.exp(-(x[:, 0] ** 2)), "p for log p"),
+    "p of at most a two thousandth": (lambda x: 5e-4 * np.exp(-(x[:, 0] ** 2)), "no density"),
+    "p with a slow tail": (lambda x: 1 / (1 + x[:, 0] ** 6), "p for log p"),
+    "p with a slower tail": (lambda x: 1 / (1 + np.abs(x[:, 0])), "no density"),
+    "p, and below 0": (lambda x: np.exp(-(x[:, 0] ** 2)) - 1e-3, "no density"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", IMPROPER)
+def test_what_has_no_integral_is_told_by_its_growth(name):
+    logp, key = IMPROPER[name]
+    assert improper(logp).split(":")[0] == key
+
+
+def test_a_number_that_is_none_is_told_before_anything_else():
+    masked = parts._Masked("c", lambda x: np.where(x[:, 0] > 1, np.nan, 0.0), None, None, WHOLE)
+    masked(np.array([[0.5], [1.5]]))
+    words = "not finite: logpdf is nan at x = [1.5]; -inf alone has a meaning, that p is 0"
+    assert parts._improper(masked, Frame(np.zeros(1), np.eye(1)), WHOLE, np.random.default_rng(0)) == words
+
+
+# ------------------------------------------------------------------------------- the verdict on an integral
+
+
+class Known:
+    """A log density with what is known of its numbers."""
+
+    def __init__(self, logp=None, ends=WHOLE, eps=2.0**-52, zero=False):
+        self.logp, self.ends, self.zero, self.caller = (
+            logp or normal(1, 1.0),
+            np.asarray(ends, float),
+            zero,
+            SimpleNamespace(eps=eps),
+        )
+
+    def __call__(self, x):
+        return self.logp(x)
+
+
+def modes(mass=1.0, error=0.01, top=-0.9, d=1, cov=1.0):
+    return parts.Modes(
+        np.zeros((1, d)), cov * np.eye(d)[None], Frame(np.zeros(d), np.eye(d)), float(np.log(mass)), error, top
+    )
+
+
+def verdict_on(I, bound, function=None, found=None, x=True, rtol=None, note=""):
+    function = Known() if function is None else function
+    whole = SimpleNamespace(value=I, error=bound, note=note)
+    found = modes(mass=I, d=len(function.ends)) if found is None else found
+    return parts._judged(function, found, whole, function.ends, x or None, rtol)
+
+
+def test_the_pattern_holds_both_integrals_with_their_errors():
+    verdict, pattern, _ = verdict_on(1.00000000012, 3.4e-10, found=modes(1.0123, 0.0321))
+    assert verdict == "PASS"
+    assert pattern == "integral of p = 1 +- 3e-10 by quadrature, 1.012 +- 0.03 by importance sampling"
+
+
+@pytest.mark.parametrize(
+    "off, bound, eps, rtol, passes",
+    [
+        (0.9e-9, 0.0, 2.0**-52, None, True), (1.1e-9, 0.0, 2.0**-52, None, False), (-1.1e-9, 0.0, 2.0**-52, None, False),
+        (5.9e-8, 5.8e-8, 2.0**-52, None, True), (6.1e-8, 5.8e-8, 2.0**-52, None, False),
+        (0.9e-4, 0.0, 1e-7, None, True), (1.1e-4, 0.0, 1e-7, None, False),  # a thousand eps of single precision
+        (1e-7, 0.0, 1e-11, None, False), (0.9e-3, 0.0, 2.0**-52, 1e-3, True), (1.1e-3, 0.0, 2.0**-52, 1e-3, False),
+    ],
+)  # fmt: skip
+def test_an_integral_is_one_within_its_bound_and_what_rounding_leaves(off, bound, eps, rtol, passes):
+    verdict, _, text = verdict_on(1 + off, bound, Known(eps=eps), rtol=rtol)
+    assert (verdict == "PASS") == passes and (text == "") == passes, text
+
+
+def test_a_bound_that_is_too_coarse_decides_nothing_unless_the_integral_is_far_from_one():
+    assert verdict_on(1.0, 0.99e-3)[0] == "PASS" and verdict_on(1.0, 1.01e-3)[0] == "INCONCLUSIVE"
+    assert verdict_on(2.0, 0.101)[0] == "INCONCLUSIVE" and verdict_on(2.0, 0.099)[0] == "FAIL"
+    assert verdict_on(0.5, 0.51)[0] == "INCONCLUSIVE"
+    why = lambda **options: verdict_on(1.0, 0.02, **options)[2]
+    assert why() == "unresolved: the integral is known to 2e-02 only (the density is too narrow for its width)"
+    assert "(it oscillates)" in why(note="it oscillates; and more") and "more" not in why(
+        note="it oscillates; and more"
+    )
+    assert why(function=Known(zero=True)).endswith("; where p is 0 beyond a line, say so with support=")
+    plane = Known(normal(2, 1.0), np.tile(WHOLE, (2, 1)))
+    assert why(function=plane).endswith("; kinks cost digits in each dimension: check the same code in fewer")
+    assert "kinks" not in why(function=Known(normal(2, 1.0), np.tile(WHOLE, (2, 1)), zero=True))
+
+
+def test_two_integrals_that_disagree_are_none():
+    agree = lambda mass, error, bound=0.0: verdict_on(1.0, bound, found=modes(mass, error))[0]
+    assert (
+        agree(1.063, 0.01) == "PASS" and agree(1.065, 0.01) == "INCONCLUSIVE"
+    )  # six of its standard errors, which are relative
+    assert agree(0.944, 0.01) == "PASS" and agree(0.942, 0.01) == "INCONCLUSIVE"
+    assert agree(1.0645, 0.01, 0.9e-3) == "PASS"
+    assert agree(1.0, 0.199) == "PASS" and agree(1.0, 0.201) == "INCONCLUSIVE"
+    assert (
+        "quadrature and importance sampling disagree, a part of the density was missed"
+        in verdict_on(1.0, 0.0, found=modes(2.0))[2]
+    )
+
+
+def test_mass_below_one_is_missing_where_no_points_were_given():
+    I = 0.7311
+    missing = verdict_on(I, 1e-9, x=False)
+    assert missing[0] == "INCONCLUSIVE" and missing[2].startswith(
+        "mass missing: what was found integrates to 0.7311; either"
+    ), missing
+    assert verdict_on(I, 1e-9)[0] == "FAIL" and verdict_on(1.7311, 1e-9, x=False)[0] == "FAIL"
+    assert verdict_on(I, 1e-9, x=False, found=modes(I, top=0.0))[0] == "FAIL"  # no normaliser at all
+    assert verdict_on(I, 1e-9, x=False, found=modes(I, top=1.1e-6))[0] == "INCONCLUSIVE"
+    assert verdict_on(I, 1e-9, x=False, found=modes(I, top=0.9e-6))[0] == "FAIL"
+    assert verdict_on(I, 1e-9, Known(normal(1, 1.0), [[0, np.inf]]), x=False)[0] == "FAIL"
+
+
+@pytest.mark.parametrize(
+    "off, bound, named", [(0.9e-6, 0.0, True), (1.1e-6, 0.0, False), (3.9e-6, 2e-6, True), (4.1e-6, 2e-6, False)]
+)
+def test_a_constant_is_recognised_to_a_millionth_or_four_bounds(off, bound, named):
+    for sign in (1, -1):
+        I = 2 * (1 + sign * off)
+        assert (verdict_on(I, bound)[2].startswith("weights: p integrates to 2,")) == named
+
+
+# ------------------------------------------------------------------------------- which constant
+
+
+@pytest.mark.parametrize("d, sigma", [(1, 1.7), (2, 1.7), (3, 1.7), (2, None), (2, 1.0005)])
+def test_the_constants_of_gaussians_are_all_powers_of_two_pi_and_sigma_simple_ones_first(d, sigma, monkeypatch):
+    monkeypatch.setattr(parts, "_sigma", lambda function, found: sigma)
+    found = list(parts._constants(None, None, np.tile(WHOLE, (d, 1)), False))
+    known = sigma == 1.7
+    halves = [j / 2 for j in range(-4 * d, 4 * d + 1)] if known else [0]
+    powers = [(k, j) for k in range(-2 * d, 2 * d + 1) for j in halves if k or j]
+    first, rest = found[: len(powers)], found[len(powers) :]
+    values = sorted((2 * np.pi) ** (k / 2) * (sigma or 1.0) ** j for k, j in powers)
+    np.testing.assert_allclose(sorted(value for value, _, _ in first), values, rtol=1e-13)
+    assert [text for _, _, text in first] == [
+        parts._gaussian(d, k, j, known) for k, j in sorted(powers, key=lambda p: (abs(p[0]) + abs(p[1]), -p[0], -p[1]))
+    ]
+    of = {parts._gaussian(d, k, j, known): (k, j) for k, j in powers}
+    for value, number, text in first:
+        k, j = of[text]
+        np.testing.assert_allclose(value, (2 * np.pi) ** (k / 2) * (sigma or 1.0) ** j, rtol=1e-13)
+        assert number == (2 if k and j and text.startswith("normaliser") else 1), text
+    root = np.sqrt(2 * np.pi) * (sigma if known else 1)
+    logs = [np.log(value) for value, _, _ in rest[:3]]  # log p has -log Z, and Z or d Z_1 was written for log Z
+    np.testing.assert_allclose(
+        logs, [d * np.log(root) - s for s in (root**d, d * root, d * np.sqrt(2 * np.pi))], rtol=1e-12
+    )
+    assert all(number == 1 and text.startswith("logarithm of the normaliser") for _, number, text in rest[:3])
+    assert [(value, number) for value, number, _ in rest[3:]] == [(m, 1) for m in range(2, 65)]
+    assert rest[3][2].startswith(
+        "weights: p integrates to 2, as a sum of 2 densities does whose weights are 1 instead of 1/2,"
+    )
+    bare = list(parts._constants(None, None, np.tile(WHOLE, (d, 1)), True))
+    assert len(bare) == len(powers) + 3
+
+
+def test_half_lines_are_halves_and_an_interval_or_a_line_is_none(monkeypatch):
+    monkeypatch.setattr(parts, "_sigma", lambda function, found: None)
+    ends = np.array([[0, np.inf], [-np.inf, 3], [0, 1], [-np.inf, np.inf]])
+    found = [row for row in parts._constants(None, None, ends, False) if row[2].startswith("half")]
+    assert [value for value, _, _ in found] == [0.5, 0.25] and [number for _, number, _ in found] == [1, 1]
+    assert (
+        found[0][2]
+        == "half of it: p integrates to 1/2: a density of the whole line on a half-line; log 2 is missing for each"
+    )
+    assert "to 1/4: a density of the whole line on 2 half-lines;" in found[1][2]
+
+
+GAUSSIAN_WORDS = {  # d, k, j, is sigma known: (2 pi)^(k/2) sigma^j
+    (2, 2, 2, True): "no normaliser: p integrates to (2 pi) sigma^2, the normaliser of a Gaussian is missing (unnormalised: fine for the score, not for a likelihood)",
+    (2, 2, 0, True): "no normaliser: p integrates to (2 pi), the normaliser of a Gaussian is missing (unnormalised: fine for the score, not for a likelihood)",
+    (1, 2, 2, True): "sign of the normaliser: p integrates to (2 pi) sigma^2; the logarithm of the normaliser is added where it is subtracted",
+    (1, 2, 0, False): "sign of the normaliser: p integrates to (2 pi); the logarithm of the normaliser is added where it is subtracted",
+    (2, 1, 1, True): "normaliser without d: p integrates to sqrt(2 pi) sigma: its normaliser is sqrt(2 pi) sigma where (2 pi) sigma^2 belongs; the dimension is missing in the exponent",
+    (3, 0, 2, True): "normaliser without d: p integrates to sigma^2: its normaliser is (2 pi)^1.5 sigma where (2 pi)^1.5 sigma^3 belongs; the dimension is missing in the exponent",
+    (3, 0, 1, True): "normaliser: p integrates to sigma: its normaliser is (2 pi)^1.5 sigma^2 where (2 pi)^1.5 sigma^3 belongs",
+    (1, 1, 0, False): "no normaliser: p integrates to sqrt(2 pi), the normaliser of a Gaussian is missing (unnormalised: fine for the score, not for a likelihood)",
+    (1, 0, 1, True): "normaliser: p integrates to sigma: its normaliser is sqrt(2 pi) where sqrt(2 pi) sigma belongs",
+    (2, -1, 0, False): "normaliser: p integrates to 1/sqrt(2 pi): its normaliser is (2 pi)^1.5 where (2 pi) belongs",
+    (2, 0, 2, True): "normaliser: p integrates to sigma^2: its normaliser is (2 pi) where (2 pi) sigma^2 belongs -- or -- determinant: p integrates to sigma^2: a log determinant is missing",
+    (2, 0, 1, True): "normaliser without d: p integrates to sigma: its normaliser is (2 pi) sigma where (2 pi) sigma^2 belongs; the dimension is missing in the exponent -- or -- determinant: p integrates to sigma: the root of the determinant is missing; half of log det L is subtracted where all of it belongs (half of log det of the covariance)",
+    (4, 0, 2, True): "determinant: p integrates to sigma^2: the root of the determinant is missing; half of log det L is subtracted where all of it belongs (half of log det of the covariance)",
+    (2, 0, -2, True): "normaliser: p integrates to 1/sigma^2: its normaliser is (2 pi) sigma^4 where (2 pi) sigma^2 belongs -- or -- determinant: p integrates to 1/sigma^2: all of log det of the covariance is subtracted where half of it belongs",
+    (2, 0, 4, True): "normaliser: p integrates to sigma^4: its normaliser is (2 pi)/sigma^2 where (2 pi) sigma^2 belongs -- or -- determinant: p integrates to sigma^4: a log determinant has the wrong sign",
+    (2, 1, 2, True): "normaliser without d: p integrates to sqrt(2 pi) sigma^2: its normaliser is sqrt(2 pi) where (2 pi) sigma^2 belongs; the dimension is missing in the exponent",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", GAUSSIAN_WORDS)
+def test_powers_of_two_pi_and_sigma_are_called_by_their_cause(case):
+    assert parts._gaussian(*case) == GAUSSIAN_WORDS[case]
+
+
+NUMBERS = {  # integral, what it is said to be
+    2 / 7: "weights or a factor: p integrates to 2/7, unnormalised",
+    19 / 20: "weights or a factor: p integrates to 19/20, unnormalised",
+    np.exp(-2.5): "factor e^-5/2: p integrates to 0.082085 = exp(-5/2), so log p is -5/2 too large",
+    np.exp(11 / 12): "factor e^11/12: p integrates to 2.50094 = exp(11/12), so log p is 11/12 too large",
+    (7 / 3) ** 3: "power of a parameter: p integrates to 343/27 = (7/3)^3: a parameter such as",
+    (3 / 2) ** 8: "power of a parameter: p integrates to 25.6289 = (3/2)^8: a parameter such as",
+    1.1**3: "power of a parameter: p integrates to 1.331 = (11/10)^3",
+    (17 / 11) ** 3: "power of a parameter: p integrates to 3.69121 = (17/11)^3",
+    5 / 21: "unnormalised: p integrates to 5/21, not to 1; a normaliser, the weights, or",
+    1.2345678: "unnormalised: p integrates to 1.23457, not to 1; a normaliser, the weights, or",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("I", NUMBERS)
+def test_an_integral_of_no_rule_is_told_by_what_number_it_is(I):
+    assert parts._number(I, 1e-6, False).startswith(NUMBERS[I]), parts._number(I, 1e-6, False)
+    assert parts._number(I, 1e-6, True).startswith("no normaliser: log p is 0 at its maximum, and p integrates to ")
+    assert parts._number(I, 1.1e-6, False).startswith("unnormalised: ")  # too coarse for a number
+
+
+def test_a_number_is_one_to_its_error():
+    for value in (2 / 7, np.exp(-2.5)):
+        kind = NUMBERS[value].split(":")[0]
+        for sign in (1, -1):
+            assert parts._number(value * (1 + sign * 0.9e-6), 1e-6, False).startswith(kind)
+            assert parts._number(value * (1 + sign * 1.1e-6), 1e-6, False).startswith("unnormalised")
+
+
+def test_roots_of_fractions_are_the_highest():
+    from fractions import Fraction
+
+    for base, power in itertools.product((Fraction(3, 2), Fraction(1, 5), Fraction(7)), range(1, 14)):
+        found = parts._root(base**power)
+        highest = power if 3 <= power <= 12 else None
+        if power == 13:
+            assert found is None
+        else:
+            assert found == ((base, power) if highest else None), (base, power)
+    assert parts._root(Fraction(64)) == (2, 6) and parts._root(Fraction(10)) is None
+
+
+# ------------------------------------------------------------------------------- one change of log p
+
+
+def test_changes_of_log_p_are_those_of_their_sentences():
+    x = np.array([[0.3, 0.6], [0.7, 0.2]])
+    lines = lambda ends: [
+        (text, change(x)) for change, text in parts._variants(lambda x: x.sum(1), np.asarray(ends, float))
+    ]
+    whole = lines(np.tile(WHOLE, (2, 1)))
+    assert [text for text, _ in whole] == [
+        "power of p: 2 log p is normalised, so log p is a mean over dimensions where a sum belongs",
+        "power of p: 2 log p is normalised, so log p is halved", "power of p: 1/2 log p is normalised, so log p is doubled",
+    ]  # fmt: skip
+    for (_, values), m in zip(whole, (2, 2, 0.5), strict=True):
+        np.testing.assert_allclose(values, m * x.sum(1))
+    one = [text for _, text in parts._variants(lambda x: x.sum(1), WHOLE)]
+    assert len(one) == 2 and "halved" in one[0]  # a mean over one dimension is nothing
+    (*_, (text, values)) = lines([[-1, np.inf], [0, np.inf]])
+    assert text.startswith(
+        "change of variables: p integrates to 1 only when it is multiplied by 1/x, the Jacobian of log x: it is missing"
+    )
+    np.testing.assert_allclose(values, x.sum(1) - np.log((x[:, 0] + 1) * x[:, 1]))
+    assert len(lines([[-np.inf, np.inf], [0, np.inf]])) == 3 and len(lines([[0, 1], [0, np.inf]])) == 3
+    (*_, (logit, by_logit), (artanh, by_artanh)) = lines([[0, 1], [-1, 1]])
+    assert "1/(x (1 - x)), the Jacobian of the logit" in logit and "1/(1 - x^2), the Jacobian of artanh x" in artanh
+    a, b = x.T
+    np.testing.assert_allclose(
+        by_logit, x.sum(1) + np.log(1 / (a * (1 - a)) * 2 / ((b + 1) * (1 - b)))
+    )  # of log (x - l)/(u - x)
+    np.testing.assert_allclose(by_artanh, by_logit - 2 * np.log(2))
+    assert len(lines([[0, 1], [-1, 1]])) == 5
+
+
+def test_a_change_is_named_where_it_integrates_to_one(monkeypatch):
+    seen = []
+
+    def integral(logp, frame, ends):
+        seen.append(ends)
+        return SimpleNamespace(value=values.pop(0), error=errors.pop(0))
+
+    monkeypatch.setattr(parts, "_integral", integral)
+    name = lambda function=None: parts._variant(function or Known(), modes(), (function or Known()).ends, close=1e-6)
+    for value, error, named in (
+        (1 + 0.9e-6, 0.0, True),
+        (1 - 1.1e-6, 0.0, False),
+        (1 + 3.9e-4, 1e-4, True),
+        (1 - 4.1e-4, 1e-4, False),
+        (1.0, 2.6e-4, False),
+        (1.0, 2.4e-4, True),
+    ):
+        values, errors = [value, 5.0], [error, 0.0]
+        assert name().startswith("power of p: 2 log p") == named, (value, error)
+    values, errors = [5.0, 5.0], [0.0, 0.0]
+    assert name() == "" and len(seen[-1]) == 1
+    half = Known(normal(1, 1.0), [[0, np.inf]])
+    values, errors = [5.0, 5.0, 5.0, 1.0], [0.0] * 4
+    assert (
+        name(half).startswith("mass of the support: p integrates to 1 over the whole line") and np.isinf(seen[-1]).all()
+    )
+    assert half.ends.tolist() == [[0, np.inf]]
+    values, errors = [5.0, 5.0, 5.0, 2.0], [0.0] * 4
+    assert name(half) == ""
+
+
+def test_sigma_is_the_geometric_mean_of_the_deviations_at_the_highest_mode():
+    cov = np.array([[2.0, 0.6], [0.6, 0.5]])
+    top = ns.Gaussian([1.0, -1.0], cov)
+    logp = lambda x: np.logaddexp(top.logpdf(x), ns.Gaussian([40.0, 0.0], 9 * np.eye(2)).logpdf(x) - 9)
+    found = parts.Modes(np.array([[40.0, 0.0], [1.0, -1.0]]), np.stack([9 * np.eye(2), 1.3 * cov]), None, 0.0, 0.0, 0.0)
+    np.testing.assert_allclose(parts._sigma(logp, found), np.linalg.det(cov) ** 0.25, rtol=1e-9)
+    assert parts._sigma(lambda x: np.sum(x**2, axis=1), modes()) is None
+    assert parts._sigma(lambda x: 0 * x[:, 0], modes()) is None
+    saddle = lambda x: x[:, 0] ** 2 - x[:, 1] ** 2
+    assert parts._sigma(saddle, modes(d=2)) is None
+    np.testing.assert_allclose(parts._sigma(normal(3, 1.5), modes(d=3)), 1.5, rtol=1e-9)
+
+
+# ------------------------------------------------------------------------------- where it lives
+
+
+def test_starts_are_some_of_the_points_and_shells_of_nine_sizes():
+    ends = np.tile(WHOLE, (2, 1))
+    found, rng = parts._starts(ends, None, np.random.default_rng(4)), np.random.default_rng(4)
+    assert len(found) == 9
+    for k, points in enumerate(found):
+        assert points.shape == (200, 2)
+        np.testing.assert_allclose(points, 10.0 ** (k - 3) * rng.standard_normal((200, 2)), rtol=1e-12)
+    x = np.random.default_rng(5).standard_normal((500, 2)) * [1.0, 3.0] + [5.0, 0.0]
+    near, *shells = parts._starts(ends, x, np.random.default_rng(4))
+    rng = np.random.default_rng(4)
+    for k, points in enumerate(shells):
+        np.testing.assert_allclose(
+            points, np.median(x, axis=0) + 10.0 ** (k - 3) * x.std(axis=0) * rng.standard_normal((200, 2)), rtol=1e-12
+        )
+    assert near.shape == (400, 2) and np.array_equal(near, x[rng.permutation(500)[:400]])
+
+
+def test_points_are_moved_into_the_support():
+    """Mirrored at one end; between two ends squeezed by a tanh about the middle."""
+    ends = np.array([[-np.inf, np.inf], [2.0, np.inf], [-np.inf, -1.0], [1.0, 5.0]])
+    points = np.random.default_rng(0).standard_normal((300, 4)) * 6
+    found = parts._inside(points, ends)
+    assert np.array_equal(found[:, 0], points[:, 0]) and np.all((found > ends[:, 0]) & (found < ends[:, 1] + 1e-12))
+    np.testing.assert_allclose(found[:, 1], np.where(points[:, 1] > 2, points[:, 1], 4 - points[:, 1]), rtol=1e-12)
+    np.testing.assert_allclose(found[:, 2], np.where(points[:, 2] < -1, points[:, 2], -2 - points[:, 2]), rtol=1e-12)
+    np.testing.assert_allclose(found[:, 3], 3 + 2 * np.tanh((points[:, 3] - 3) / 2), rtol=1e-12)
+
+
+def test_widths_are_where_log_p_has_fallen_by_a_half_in_tenths_of_a_power_of_ten():
+    grid = 10.0 ** np.arange(-12, 12, 0.1)
+    quadratic = lambda s: lambda x: -0.5 * np.sum((x / s) ** 2, axis=1)
+    for s in (0.45, 2.2e-7, 3e9):
+        (width,) = parts._widths(quadratic(s), np.zeros(1), 0.0)
+        assert width == grid[grid >= s][0]
+    assert parts._widths(quadratic(2e-13), np.zeros(1), 0.0)[0] == grid[0]
+    assert (
+        parts._widths(quadratic(5e11), np.zeros(1), 0.0) is not None
+        and parts._widths(quadratic(9e11), np.zeros(1), 0.0) is None
+    )
+    far = parts._widths(lambda x: quadratic(0.5)(x - [300.0, 0.0]), np.array([300.0, 0.0]), 0.0)
+    scaled = 300 * grid
+    assert np.array_equal(far, [scaled[scaled >= 0.5][0]] * 2)
+    uneven = lambda x: -np.where(x[:, 0] > 0, x[:, 0], -5 * x[:, 0]) - np.abs(x[:, 1])
+    width = parts._widths(uneven, np.zeros(2), 0.0)
+    assert np.array_equal(width, [grid[grid >= 0.5][0]] * 2)  # the longer of both sides
+    assert parts._widths(lambda x: -np.maximum(x[:, 0], 0), np.zeros(1), 0.0) is None
+    assert parts._widths(quadratic(1.0), np.zeros(1), 0.3)[0] == grid[grid >= np.sqrt(0.4)][0]  # from the top
+
+
+def test_a_top_is_in_sight_if_log_p_rises_at_all_of_65_points_of_the_way():
+    top = np.array([1.0, 0.0])
+    rising = lambda x: -np.abs(x[:, 0] - 1)
+    points = np.array([[0.0, 0.0], [0.5, 1.0], [2.0, 0.0]])
+    assert parts._in_sight(rising, points, top).tolist() == [True] * 3
+    dip = lambda at, depth: lambda x: np.where(np.abs(x[:, 0] - at) < 1e-9, -depth, 0.0) + rising(x)
+    seen = lambda at, depth=1.0: parts._in_sight(dip(at, depth), points[:1], top)[0]
+    assert not seen(0.5) and not seen(1 / 64) and not seen(63 / 64) and seen(0.5 + 1 / 128)
+    flat = lambda depth: lambda x: 1.0 - np.where(np.abs(x[:, 0] - 0.5) < 1e-9, depth, 0.0)
+    assert parts._in_sight(flat(0.9e-9), points[:1], top)[0] and not parts._in_sight(flat(1.1e-9), points[:1], top)[0]
+    assert parts._in_sight(lambda x: np.where(x[:, 0] > 0.5, 0.0, -np.inf), points, top).tolist() == [
+        False,
+        True,
+        True,
+    ]
+
+
+def test_modes_have_their_widths_and_the_shares_of_their_mass():
+    """Heights 1 and e^-2 with deviations 1 and 3: masses as 1 to 3 e^-2, by the widths of the grid."""
+    logp = lambda x: np.logaddexp(-0.5 * (x[:, 0] + 20) ** 2, -0.5 * ((x[:, 0] - 30) / 3) ** 2 - 2)
+    x = np.array([[-20.3], [29.0], [31.0], [-19.0]])
+    means, covs, weights = parts._modes(logp, parts._starts(WHOLE, x, np.random.default_rng(0)), x)
+    np.testing.assert_allclose(means[:, 0], [-20, 30], atol=1e-6)
+    grids = 10.0 ** np.arange(-12, 12, 0.1)
+    widths = [(20 * grids)[20 * grids >= 1][0], (30 * grids)[30 * grids >= 3][0]]
+    np.testing.assert_allclose(np.sqrt(covs[:, 0, 0]), widths, rtol=1e-5)
+    masses = np.array([widths[0], widths[1] * np.exp(-2)])
+    np.testing.assert_allclose(weights, masses / masses.sum(), rtol=1e-5)
+    for drop, shares in ((31.0, [1.0, 0.02]), (34.0, [1.0])):  # 3e-14 and 2e-15 of the mass
+        faint = lambda x, drop=drop: np.logaddexp(-0.5 * (x[:, 0] + 20) ** 2, -0.5 * (x[:, 0] - 30) ** 2 - drop)
+        found = parts._modes(faint, parts._starts(WHOLE, x, np.random.default_rng(0)), x)
+        np.testing.assert_allclose(found[2], shares, rtol=1e-12)
+        assert len(found[0]) == len(found[1]) == len(shares)
+    nothing = parts._modes(
+        lambda x: np.full(len(x), -np.inf), parts._starts(WHOLE, None, np.random.default_rng(0)), None
+    )
+    assert [len(a) for a in nothing] == [0, 0, 0]
+
+
+MEANS, COVS = np.array([[0.0, 1.0], [3.0, -1.0]]), np.stack([np.array([[2.0, 0.6], [0.6, 0.5]]), 0.1 * np.eye(2)])
+SHARES = np.array([0.6, 0.2])  # of a sum that is not 1
+
+
+def test_the_proposal_is_a_mixture_of_students_t_of_four_degrees_of_freedom():
+    points = np.random.default_rng(0).standard_normal((50, 2)) * 3
+    log_q, share = parts._proposal(points, MEANS, COVS, SHARES)
+    parts_of = np.stack(
+        [
+            np.log(w) + stats.multivariate_t(m, c, df=4).logpdf(points)
+            for m, c, w in zip(MEANS, COVS, (0.75, 0.25), strict=True)
+        ]
+    )
+    np.testing.assert_allclose(log_q, np.logaddexp(*parts_of), rtol=1e-12)
+    np.testing.assert_allclose(share, np.exp(parts_of - np.logaddexp(*parts_of)).T, rtol=1e-11)
+
+
+def test_draws_are_of_that_mixture():
+    x = parts._drawn(MEANS, COVS, SHARES, np.random.default_rng(1))
+    assert x.shape == (4000, 2)
+    share = parts._proposal(x, MEANS, COVS, SHARES)[1]
+    assert abs(share[:, 0].mean() - 0.75) < 5 * np.sqrt(0.75 * 0.25 / 4000)
+    own = parts._drawn(MEANS[:1], COVS[:1], SHARES[:1], np.random.default_rng(1))
+    z = np.linalg.solve(np.linalg.cholesky(COVS[0]), (own - MEANS[0]).T)
+    for row in (*z, (z[0] + z[1]) / np.sqrt(2)):
+        assert stats.kstest(row, stats.t(4).cdf).pvalue > 1e-3
+    assert stats.kstest(np.sum(z**2, axis=0) / 2, stats.f(2, 4).cdf).pvalue > 1e-3  # one chi square for both
+
+
+def test_components_are_refitted_by_weighted_means_where_enough_points_are_theirs():
+    rng = np.random.default_rng(2)
+    points, w = rng.standard_normal((40, 2)), rng.random(40)
+    share = np.column_stack([np.full(40, 0.9), np.r_[np.full(3, 0.1), np.zeros(37)], np.zeros(40)])
+    means, covs = np.vstack([MEANS, [[9.0, 9.0]]]), np.concatenate([COVS, np.eye(2)[None]])
+    new, cov, weights = parts._refitted(points, w, share, means, covs, np.ones(3))
+    r = w * 0.9
+    mean = sum(a * p for a, p in zip(r, points, strict=True)) / r.sum()
+    spread = sum(a * np.outer(p - mean, p - mean) for a, p in zip(r, points, strict=True)) / r.sum()
+    np.testing.assert_allclose(new[0], mean, rtol=1e-12)
+    np.testing.assert_allclose(cov[0], spread + 1e-6 * np.diag([2.0, 0.5]), rtol=1e-12)
+    assert np.array_equal(new[1:], means[1:]) and np.array_equal(cov[1:], covs[1:])  # three points are too few
+    mass = np.array([r.sum(), 0.1 * w[:3].sum(), 0.0])
+    np.testing.assert_allclose(weights, np.maximum(mass / mass.sum(), 0.02), rtol=1e-12)
+    # more than 5 (d + 2) = 20 effective points move a component
+    for m, moved in ((21, True), (20, False)):
+        only = np.r_[np.ones(m), np.zeros(40 - m)][:, None]
+        found = parts._refitted(points, np.ones(40), only, MEANS[:1], COVS[:1], np.ones(1))[0]
+        assert np.array_equal(found, MEANS[:1]) != moved
+
+
+def test_the_frame_is_the_mean_and_covariance_of_the_mixture():
+    plane, w = np.tile(WHOLE, (2, 1)), SHARES / SHARES.sum()
+    frame = parts._frame(MEANS, COVS, SHARES, plane)
+    mean = w[0] * MEANS[0] + w[1] * MEANS[1]
+    cov = sum(a * (c + np.outer(m - mean, m - mean)) for a, c, m in zip(w, COVS, MEANS, strict=True))
+    np.testing.assert_allclose(frame.center, mean, rtol=1e-13)
+    np.testing.assert_allclose(frame.axes, np.linalg.cholesky(cov), rtol=1e-12)
+    inverse = np.linalg.inv(frame.axes)
+    np.testing.assert_allclose(frame.reach, 1 + np.abs(inverse @ (MEANS - mean).T).max(), rtol=1e-12)
+    finest = min(np.linalg.eigvalsh(inverse @ c @ inverse.T)[0] for c in COVS)
+    np.testing.assert_allclose(frame.detail, np.sqrt(finest), rtol=1e-12)
+    assert frame.tail == "exponential"
+    half = parts._frame(MEANS, COVS, SHARES, np.array([[2.0, np.inf], [-np.inf, np.inf]]))
+    np.testing.assert_allclose(half.axes, np.diag(np.sqrt(np.diag(cov))), rtol=1e-12)
+    np.testing.assert_allclose(half.center, [2.0, mean[1]], rtol=1e-12)  # within the support
+    one = parts._frame(MEANS[:1], COVS[:1], SHARES[:1], plane)
+    assert one.reach == 1 and abs(one.detail - 1) < 1e-12
+
+
+def test_the_modes_of_a_density_have_its_mass_and_its_top():
+    top = lambda x: -0.5 * np.sum(((x - [3.0, 0.0]) / [1.0, 2.0]) ** 2, axis=1) + 0.25
+    found = find(top, np.tile(WHOLE, (2, 1)), None, np.random.default_rng(0))
+    assert abs(found.top - 0.25) < 1e-9 and found.means.shape == (1, 2)
+    mass = np.log(4 * np.pi) + 0.25
+    assert abs(found.log_mass - mass) < 5 * found.error < 0.05
+    np.testing.assert_allclose(found.covs[0], np.diag([1.0, 4.0]), atol=0.4)
+    # its error is that of a mean of 4000 weights, exp(log p - log q)
+    errors = [find(top, np.tile(WHOLE, (2, 1)), None, np.random.default_rng(s)).log_mass - mass for s in range(6)]
+    assert 0.3 < np.sqrt(np.mean(np.square(errors))) / found.error < 2.5
+    assert find(lambda x: np.full(len(x), -np.inf), WHOLE, None, np.random.default_rng(0)) is None
+
+
+def test_a_report_holds_both_integrals_and_the_worst():
+    report = check_density(lambda x: normal(1)(x) + np.log(2), x=np.linspace(-3, 3, 50)[:, None])
+    assert (
+        report.worst[:3] == ("the integral of p", report.details["integral"], 1.0)
+        and report.resolution == report.details["bound"]
+    )
+    assert report.worst.tolerance == report.details["bound"] and report.summary.startswith("1 dim, float64 out, ")
+    assert report.summary.endswith(" evaluations") and int(report.summary.split(", ")[2].split()[0]) > 4000
+    sampled = report.details["importance sampling"]
+    assert abs(sampled - 2) < 6 * report.details["standard error"] * sampled
+    right = check_density(normal(2), dim=2)
+    assert right.worst is None and right.summary.startswith("2 dims, ") and set(right.details) == set(report.details)
+    nothing = check_density(lambda x: np.full(len(x), -np.inf), dim=1)
+    assert np.isnan(nothing.resolution) and nothing.details == {} and nothing.pattern == ""
+
+
+def gamma_density(x, a=2.0, rate=3.0):
+    return (a - 1) * np.log(x[:, 0]) - rate * x[:, 0] - special.gammaln(a)
+
+
+def student(x, nu=5.0, s=1.3):
+    return -(nu + 2) / 2 * np.log1p(np.sum(x**2, axis=1) / (nu * s**2)) - 2 * np.log(s)
+
+
+SCORES = lambda x: special.ndtri(np.clip(x, 1e-12, 1 - 1e-12))
+KERNELS = lambda x: special.logsumexp(
+    -np.sum((x[:, None] - np.linspace(-2, 2, 20)[:, None]) ** 2, axis=2) / 0.32, axis=1
+)
+OF_FAMILIES = {  # logpdf, options, words
+    "a rate taken for a scale": (lambda x: gamma_density(x) - 2 * np.log(3), {"support": [[0, np.inf]]}, "Gamma density x^(a-1) exp(-rate x): p integrates to 1/(rate^a)^2"),
+    "the t of one dimension in the plane": (lambda x: student(x) + special.gammaln(3) - special.gammaln(2.5) - 0.5 * np.log(5 * np.pi), {"dim": 2}, "normaliser of a Student t"),
+    "a kernel density divided by h, not by h^2": (lambda x: KERNELS(x) - np.log(20 * 2 * np.pi * 0.4), {"dim": 2}, "normaliser without d: p integrates to h"),
+    "log2 in the normaliser": (lambda x: -0.5 * x[:, 0] ** 2 / 0.64 - 0.5 * np.log2(2 * np.pi * 0.64), {"dim": 1}, "base of the logarithm"),
+    "a copula with its marginals": (lambda x: -0.5 * np.log(0.64) - 0.5 * np.sum(SCORES(x) * (SCORES(x) @ np.array([[1, -0.6], [-0.6, 1]])), axis=1) / 0.64, {"support": [[0, 1]] * 2}, "the normal scores"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_FAMILIES)
+def test_what_a_normaliser_is_made_of_is_seen_in_the_shape_of_log_p(name):
+    logpdf, options, words = OF_FAMILIES[name]
+    report = check_density(logpdf, **options)
+    assert report.verdict == "FAIL" and words in report.diagnosis, report
+
+
+def test_a_density_that_is_infinite_in_corners_passes():
+    A = np.array([[0.16, 0.4], [0.4, 0.16]]) / 0.84  # R^-1 - I of correlation -0.4
+    copula = lambda x: -0.5 * np.log(0.84) - 0.5 * np.sum(SCORES(x) * (SCORES(x) @ A), axis=1)
+    assert check_density(copula, support=[[0, 1]] * 2)
+
+
+def test_a_mixture_is_looked_at_part_by_part():
+    weights, means, sigmas = np.array([0.3, 0.7]), np.array([-1.5, 1.0]), np.array([0.6, 0.8])
+    parts = lambda x, of_sigma=1: (
+        -0.5 * ((x - means) / sigmas) ** 2 - of_sigma * np.log(sigmas) - 0.5 * np.log(2 * np.pi)
+    )
+    name = lambda logs: check_density(lambda x: special.logsumexp(logs(x), axis=1), dim=1).name
+    assert name(lambda x: np.log(weights) + parts(x)) == ""
+    assert name(lambda x: weights + parts(x)) == "weights without their logarithm"
+    assert (
+        name(lambda x: np.log(weights) + parts(x, 0))
+        == name(lambda x: np.log(weights) + parts(x, 2))
+        == "normaliser of the parts"
+    )
+    assert name(lambda x: np.log(weights + [0.1, 0.2]) + parts(x)) not in (
+        "weights without their logarithm",
+        "normaliser of the parts",
+    )

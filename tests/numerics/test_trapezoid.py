@@ -183,6 +183,8 @@ def test_beyond_the_first_node_alive_there_is_nothing():
     faint = np.where(alive, 1e-160, 0.0)
     assert end(faint, alive, goal=np.array([1e-50])).tail == pytest.approx(4e-160, rel=1e-9, abs=0)
     assert end(faint, alive, goal=np.array([1e-70])).tail == pytest.approx(2 * 4e-160 * 0.999 / 0.001, rel=1e-9, abs=0)
+    rising = np.where(alive, 1e-160 * 10.0 ** np.arange(-20, 40), 0.0)  # the first node alive alone says what is beyond
+    assert end(rising, alive, goal=np.array([1e-50])).tail == pytest.approx(4e-160, rel=1e-9, abs=0)
     assert end(geometric(0.5), blocked=True).blocked and not end(geometric(0.5)).blocked
 
 
@@ -539,7 +541,7 @@ def test_a_sum_with_weight_on_the_rim_of_what_underflows_is_endless():
 
 def test_blocks_and_the_second_look_are_as_large_as_said():
     """At most 2^15 points in a call; 4096 nodes on a line beside those of the rule, an eighth of it where 1e-8 is asked for or less."""
-    for rtol, nodes in ((1e-12, 4096), (1e-6, 512)):
+    for rtol, nodes in ((1e-12, 4096), (0.99e-8, 4096), (1e-8, 512), (1e-6, 512)):
         asked = rule(pdf, [line()], rtol)[3]
         assert abs(max(map(len, asked.x)) - nodes) < 0.1 * nodes
     asked = rule(pdf, [line(detail=1e-4)])[3]
