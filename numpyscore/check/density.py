@@ -9,9 +9,6 @@ Where a density lives is found from its logarithm alone: modes by climbing, thei
 a mixture of Student's t that covers it. A mode in whose basin no start falls stays unseen: nothing can be promised about it.
 """
 
-import itertools
-from copy import copy
-from fractions import Fraction
 from functools import partial
 from typing import NamedTuple
 
@@ -20,7 +17,8 @@ import numpy as np
 from ..common.inputs import count, generator, positive
 from ..numerics.quadrature import Frame, integrate
 from .functions import Function, one_number_each, points_of
-from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, product, said
+from .normaliser import named, number
+from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, said
 
 BUDGET = {1: 1 << 17, 2: 1 << 20, 3: 1 << 21}
 ENOUGH = 1e-3  # a coarser bound decides nothing
@@ -28,6 +26,7 @@ SLACK = 1e-9
 SIGMAS = 6.0
 SHELLS = 10.0 ** np.arange(-3, 6)  # distances of the starts, where nobody says where to look
 STARTS, ROUNDS, DRAWS = 12, 8, 4000
+EVENLY = 40000  # points of a box
 SIGHT = 65  # points of a line on which it is seen whether log p rises
 NU = 4.0  # degrees of freedom of the proposals
 LEAST = 0.02  # share of the draws that every component gets
@@ -193,180 +192,48 @@ def _integral(logp, frame, ends):
 def _judged(function, found, whole, ends, x, rtol):
     """Verdict, pattern and diagnosis."""
     I, bound, eps = whole.value, whole.error, function.caller.eps
-    sampled = np.exp(found.log_mass)
-    pattern = f"integral of p = {I:.10g} +- {bound:.0e} by quadrature, {sampled:.4g} +- {found.error * sampled:.1g} by importance sampling"
+    sampled, error = np.exp(found.log_mass), found.error * np.exp(found.log_mass)
+    apart = lambda: abs(sampled - I) > SIGMAS * error + bound or error > 0.2 * sampled
+    if apart() and np.isfinite(ends).all():  # the proposals miss parts that stand in corners
+        points = np.random.default_rng(0).uniform(ends[:, 0], ends[:, 1], (EVENLY, len(ends)))
+        p = np.exp(function(points)) * np.prod(np.diff(ends))
+        sampled, error = p.mean(), p.std() / np.sqrt(EVENLY)
+    pattern = (
+        f"integral of p = {I:.10g} +- {bound:.0e} by quadrature, {sampled:.4g} +- {error:.1g} by importance sampling"
+    )
     if not bound <= ENOUGH * max(abs(I), 1e-300) and not abs(I - 1) > 10 * bound:
         why = whole.note.split(";")[0] or "the density is too narrow for its width"
         cure = "; where p is 0 beyond a line, say so with support=" if function.zero else ""
         cure = cure or "; kinks cost digits in each dimension: check the same code in fewer" * (len(ends) > 1)
         return INCONCLUSIVE, pattern, f"unresolved: the integral is known to {bound:.0e} only ({why}){cure}"
-    if abs(sampled - I) > SIGMAS * found.error * sampled + bound or found.error > 0.2:
+    if apart():
         text = "unresolved: quadrature and importance sampling disagree, a part of the density was missed; give x=, points that reach every part of it"
         return INCONCLUSIVE, pattern, text
     slack = max(SLACK, 1e3 * eps * (eps > 1e-10), 0.0 if rtol is None else positive("check_density", "rtol", rtol))
     if abs(I - 1) <= bound + slack:
         return PASS, pattern, ""
-    close, bare = max(1e-6, 4 * bound / I, slack), abs(found.top) <= 1e-6
-    known = ((n, text) for value, n, text in _constants(function, found, ends, bare) if abs(I - value) <= close * value)
-    constants, diagnosis = next(known, (2, ""))
-    if constants > 1 and not bare:  # what was meant instead of p, and integrates to 1, is one change
-        diagnosis = _variant(function, found, ends, close) or diagnosis
+    close = max(1e-6, 4 * bound / I, slack)
+    diagnosis = named(function, found, I, ends, close, lambda logp, ends: _integral(logp, found.frame, ends))
     if diagnosis:
         return FAIL, pattern, diagnosis
-    if I < 1 and x is None and not bare and not np.isfinite(ends).all():
+    if I < 1 and x is None and abs(found.top) > 1e-6 and not np.isfinite(ends).all():
         text = f"mass missing: what was found integrates to {said(I, 1e-6)}; either the normaliser is wrong, or a part of the density was not found: give x=, points that reach every part of it"
         return INCONCLUSIVE, pattern, text
-    return FAIL, pattern, _number(I, close, bare)
-
-
-# ------------------------------------------------------------------------------- which constant
-
-
-def _constants(function, found, ends, bare):
-    """What p may integrate to, how many constants that takes, and what is wrong then, simple ones first: (value, number, diagnosis).
-
-    bare : whether log p is 0 at its maximum: then p has no normaliser, and was no density of the whole line or of a mixture
-    """
-    d, sigma = len(ends), _sigma(function, found)
-    known = sigma is not None and abs(np.log(sigma)) > 1e-3
-    halves = np.arange(-4 * d, 4 * d + 1) / 2  # exponents of sigma: the root of a determinant has d/2
-    choices = itertools.product(range(-2 * d, 2 * d + 1), halves if known else (0,))
-    for k, j in sorted(choices, key=lambda kj: (abs(kj[0]) + abs(kj[1]), -kj[0], -kj[1])):
-        if k or j:
-            text = _gaussian(d, k, j, known)
-            value = (2 * np.pi) ** (k / 2) * (sigma**j if j else 1.0)
-            yield value, 1 + bool(k and j and text.startswith("normaliser")), text
-    each = (2 * np.pi) ** 0.5 * (sigma if known else 1.0)
-    for subtracted in (each**d, d * each, d * np.sqrt(2 * np.pi)):
-        text = "logarithm of the normaliser: sqrt(2 pi) is subtracted where log sqrt(2 pi) belongs"
-        yield each**d * np.exp(-subtracted), 1, text
-    if bare:
-        return
-    for m in range(1, int(np.sum(np.isfinite(ends).sum(axis=1) == 1)) + 1):
-        half = "a half-line" if m == 1 else f"{m} half-lines"
-        text = f"half of it: p integrates to {said(0.5**m)}: a density of the whole line on {half}; log 2 is missing for each"
-        yield 0.5**m, 1, text
-    for m in range(2, 65):
-        text = f"weights: p integrates to {m}, as a sum of {m} densities does whose weights are 1 instead of 1/{m}, or a density of scale {m} without its 1/{m} (log det); unnormalised, fine for the score"
-        yield m, 1, text
-
-
-DETERMINANT = {  # exponent of sigma that p integrates to, over d: what may be wrong with a log determinant
-    -1: "all of log det of the covariance is subtracted where half of it belongs",
-    0.5: "the root of the determinant is missing; half of log det L is subtracted where all of it belongs (half of log det of the covariance)",
-    1: "a log determinant is missing",
-    2: "a log determinant has the wrong sign",
-}
-
-
-def _gaussian(d, k, j, known):
-    """In words: p integrates to (2 pi)^(k/2) sigma^j, so its normaliser has that much too little."""
-    words = lambda a, b: product(1.0, {"(2 pi)": a / 2, "sigma": b}).replace("((2 pi))", "(2 pi)")
-    ratio, left = f"p integrates to {words(k, j)}", (d - k, d - j if known else 0)
-    if k == d and j in (0, d):
-        return f"no normaliser: {ratio}, the normaliser of a Gaussian is missing (unnormalised: fine for the score, not for a likelihood)"
-    if left == (-d, -d if known else 0):
-        return f"sign of the normaliser: {ratio}; the logarithm of the normaliser is added where it is subtracted"
-    without = d > 1 and (d - k == 1 or (j and d - j == 1))
-    name, why = (
-        ("normaliser without d", "; the dimension is missing in the exponent") if without else ("normaliser", "")
-    )
-    text = f"{name}: {ratio}: its normaliser is {words(*left)} where {words(d, d if known else 0)} belongs{why}"
-    cause = DETERMINANT.get(j / d) if k == 0 else None
-    if cause is None or d == 1:
-        return text
-    return (
-        f"{text} -- or -- determinant: {ratio}: {cause}" if without or j != d / 2 else f"determinant: {ratio}: {cause}"
-    )
-
-
-def _variant(function, found, ends, close):
-    """The diagnosis of a log p that integrates to 1 after one change, or ""."""
-    is_one = lambda logp, ends: (
-        abs((whole := _integral(logp, found.frame, ends)).value - 1) <= max(close, 4 * whole.error) <= ENOUGH
-    )
-    named = next((text for change, text in _variants(function, ends) if is_one(change, ends)), "")
-    if named or not np.isfinite(ends).any():
-        return named
-    wide = copy(function)
-    wide.ends = np.tile([-np.inf, np.inf], (len(ends), 1))
-    try:
-        everywhere = is_one(wide, wide.ends)
-    except ValueError:  # it cannot be asked outside
-        return ""
-    return (
-        "mass of the support: p integrates to 1 over the whole line, and not over its support: it is not divided by its mass there"
-        * everywhere
-    )
-
-
-def _variants(function, ends):
-    """Changes of log p after which it may be normalised, and what was wrong if it is: (callable, diagnosis)."""
-    d, (lower, upper) = len(ends), ends.T
-    for m, text in ((d, "a mean over dimensions where a sum belongs"), (2, "halved"), (0.5, "doubled")):
-        if m != 1:
-            yield lambda x, m=m: m * function(x), f"power of p: {said(m)} log p is normalised, so log p is {text}"
-    jacobian = "change of variables: p integrates to 1 only when it is multiplied by {0}, the Jacobian of {1}: it is missing in log p"
-    if np.isfinite(lower).all() and np.isinf(upper).all():
-        yield lambda x: function(x) - np.log(x - lower).sum(1), jacobian.format("1/x", "log x")
-    if np.isfinite(ends).all():
-        slope = lambda x: np.log((upper - lower) / ((x - lower) * (upper - x))).sum(1)  # of log (x - lower)/(upper - x)
-        yield lambda x: function(x) + slope(x), jacobian.format("1/(x (1 - x))", "the logit")
-        yield lambda x: function(x) + slope(x) - d * np.log(2), jacobian.format("1/(1 - x^2)", "artanh x")
-
-
-def _number(I, close, bare):
-    """The diagnosis of an integral that no rule explains: the number, and what it is made of, if that can be seen."""
-    size, near = said(I, 1e-6), lambda value: not bare and close <= 1e-6 and abs(value / I - 1) <= close
-    fraction, logarithm = Fraction(I).limit_denominator(20), Fraction(np.log(I)).limit_denominator(12)
-    root = _root(Fraction(I).limit_denominator(5000))
-    if near(fraction):
-        return f"weights or a factor: p integrates to {fraction}, unnormalised, but no pi and no sigma is missing: weights of a mixture that sum to it, or a constant; fine for the score"
-    if near(np.exp(float(logarithm))):
-        return f"factor e^{logarithm}: p integrates to {size} = exp({logarithm}), so log p is {logarithm} too large: a term left in it or out of it (a scaled special function, half a variance); fine for the score"
-    if root and near(root[0] ** root[1]):
-        return f"power of a parameter: p integrates to {size} = ({root[0]})^{root[1]}: a parameter such as a rate or a scale stands in the normaliser with another power; fine for the score"
-    name = "no normaliser: log p is 0 at its maximum, and" if bare else "unnormalised:"
-    why = "a normaliser, the weights, or the Jacobian of a change of variables (log det) is wrong or missing; that is fine for the score, not for a likelihood"
-    return f"{name} p integrates to {size}, not to 1; {why}"
-
-
-def _root(fraction):
-    """(r, k) with r^k the fraction, k >= 3 as large as it can be, or None."""
-    for k in range(12, 2, -1):
-        r = Fraction(round(fraction.numerator ** (1 / k)), round(fraction.denominator ** (1 / k)))
-        if r**k == fraction:
-            return r, k
-    return None
-
-
-def _sigma(function, found):
-    """The geometric mean of the standard deviations at the highest mode, by curvature; None if it is not a maximum."""
-    tops = function(found.means)
-    k = int(np.argmax(tops))
-    L = np.linalg.cholesky(found.covs[k])
-    d, h = len(L), 0.1
-    at = lambda *moves: function((found.means[k] + h * sum(s * L[:, i] for s, i in moves))[None])[0]
-    H = np.empty((d, d))
-    for i, j in itertools.product(range(d), repeat=2):
-        H[i, j] = (at((1, i), (1, j)) - at((1, i), (-1, j)) - at((-1, i), (1, j)) + at((-1, i), (-1, j))) / (4 * h * h)
-    sign, logdet = np.linalg.slogdet(-H)
-    if not np.isfinite(logdet) or sign <= 0:
-        return None
-    return float(np.exp((np.log(np.diag(L)).sum() - 0.5 * logdet) / d))
+    return FAIL, pattern, number(I, close, found.top)
 
 
 # ------------------------------------------------------------------------------- where it lives
 
 
 class Modes(NamedTuple):
-    """Components (K, d), (K, d, d), the frame, mass and relative standard error by importance sampling, and the largest log p."""
+    """Components (K, d), (K, d, d), the frame, mass and relative standard error by importance sampling, the highest mode (d,) and log p there."""
 
     means: np.ndarray
     covs: np.ndarray
     frame: Frame
     log_mass: float
     error: float
+    mode: np.ndarray
     top: float
 
 
@@ -383,7 +250,7 @@ def find(logp, support, x, rng):
     modes, covs, weights = _modes(logp, _starts(support, x, rng), x)
     if len(modes) == 0:
         return None
-    highest = float(logp(modes).max())
+    highest = modes[int(np.argmax(logp(modes)))]
     for _ in range(ROUNDS):
         points = _drawn(modes, covs, weights, rng)
         log_q, share = _proposal(points, modes, covs, weights)
@@ -394,7 +261,8 @@ def find(logp, support, x, rng):
         w = np.exp(log_w - top)
         log_mass, error = top + np.log(w.mean()), w.std() / (w.mean() * np.sqrt(len(w)))
         modes, covs, weights = _refitted(points, w, share, modes, covs, weights)
-    return Modes(modes, covs, _frame(modes, covs, weights, support), float(log_mass), float(error), highest)
+    frame, top = _frame(modes, covs, weights, support), float(logp(highest[None])[0])
+    return Modes(modes, covs, frame, float(log_mass), float(error), highest, top)
 
 
 def _starts(support, x, rng):

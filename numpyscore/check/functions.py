@@ -303,8 +303,11 @@ def _rows(where, function, points, rtol, rng):
     if max(top.values()) <= allowed:
         return report(PASS)
     if top["two calls"] > allowed:
+        changes = f"changes by {top['two calls'] / scale:.2g}"
+        if _drifts(function, points):
+            return report(FAIL, pattern=changes, diagnosis=f"state: {DRIFTS}")
         text = "random: two calls with the same rows differ (dropout, random probes); nothing can be said about rows"
-        return report(INCONCLUSIVE, pattern=f"changes by {top['two calls'] / scale:.2g}", diagnosis=text)
+        return report(INCONCLUSIVE, pattern=changes, diagnosis=text)
     pattern = ", ".join(f"{key}: {value / scale:.1e}" for key, value in top.items() if key != "two calls")
     name = max(top, key=lambda key: top[key])
     worst = Worst(f"row {int(trials[name].argmax())}, {name}", top[name], 0.0, resolution)
@@ -406,6 +409,15 @@ def _kept(function, points, turned, same):
     return not same(function(points[::-1]), turned)
 
 
+DRIFTS = "the same points give another result in each call, always further in one direction (a running mean, a counter)"
+
+
+def _drifts(function, points):
+    """Whether the numbers of the same points go up, or down, from call to call, each of ten: random ones would not."""
+    steps = np.diff([function(points) for _ in range(10)], axis=0)
+    return bool(np.all((steps >= 0).all(0) | (steps <= 0).all(0)))
+
+
 def unsteady(where, function, value, points):
     """A report if the same points give another result after other points were asked: a state, or random numbers; else None."""
     turned, again = function(points[::-1]), function(points)
@@ -428,6 +440,8 @@ def unsteady(where, function, value, points):
             text = "each call adds to what the calls before returned; gradients accumulate (zero_grad is missing)"
         elif same(third, again):
             text = "the same points give another result after other points were asked (a cache, a buffer, running statistics)"
+        elif _drifts(function, points):
+            text = DRIFTS
         else:
             text = f"random {function.name}: two calls at the same points differ (dropout?); {EVALUATE}"
             return report(INCONCLUSIVE, diagnosis=text, notes=tuple(function.notes()))

@@ -10,12 +10,15 @@ from ..common.inputs import count, finite, generator, positive
 from ..numerics.differences import differences, tolerance
 from .fields import Field, added, by_row, clipped, constant, located, mapped, one_sided, read, rounded, scaled, shifted
 from .functions import Function, unfit
-from .report import FAIL, INCONCLUSIVE, CheckReport, Explanation, close, judge, said, tied
+from .report import FAIL, INCONCLUSIVE, CheckReport, Explanation, close, judge, ranked, said, tied
 from .score import check_conservative
 
 WHOLE = 600  # parameters, up to which a wrong gradient is looked at as a whole
 MIXED = 8  # random directions through all parameters
 MOST = 8  # blocks in an explanation
+FEW = 60  # parameters, up to which the loss is asked for more than its gradient
+SEEDS = 60
+SCALES = (1.0, 0.0, 0.5, 1.5, 2.0)  # of theta
 
 
 def check_gradient(loss, gradient, theta, *, wrap=None, rtol=None, rng=0, step=None, coordinates=48):
@@ -58,8 +61,8 @@ def check_gradient(loss, gradient, theta, *, wrap=None, rtol=None, rng=0, step=N
     start = start.astype(float)
     finite(where, "theta", start)
     rng, p, few, origin = generator(where, rng), start.size, count(where, "coordinates", coordinates), start.reshape(-1)
-    L = Function(where, "loss", _same_seeds(where, "loss", loss), wrap, theta, start.shape)
-    given = _same_seeds(where, "gradient", gradient) if callable(gradient) else lambda theta: gradient
+    L = Function(where, "loss", Held(where, "loss", loss), wrap, theta, start.shape)
+    given = Held(where, "gradient", gradient) if callable(gradient) else lambda theta: gradient
     yours = Function(where, "gradient", given, wrap, theta, start.shape)
     g = yours(origin[None])[0]
     unusable = _unfit(where, yours, L, g, origin)
@@ -80,16 +83,17 @@ def check_gradient(loss, gradient, theta, *, wrap=None, rtol=None, rng=0, step=N
     return judge(where, summary, field, (yours, L), explain, rtol=rtol, place=place)
 
 
-def _same_seeds(where, name, function):
-    """The function, called with the same global seeds each time."""
-    if not callable(function):
-        raise TypeError(f"{where}: {name} is {function!r}, expected a function of theta.")
+class Held:
+    """The user's function of theta, called with the same global seeds each time; `seed` may be changed."""
 
-    def with_seeds(theta):
-        with same_randomness(0):
-            return function(theta)
+    def __init__(self, where, name, function):
+        if not callable(function):
+            raise TypeError(f"{where}: {name} is {function!r}, expected a function of theta.")
+        self.function, self.seed = function, 0
 
-    return with_seeds
+    def __call__(self, theta):
+        with same_randomness(self.seed):
+            return self.function(theta)
 
 
 def _unfit(where, yours, L, g, origin):
@@ -148,8 +152,12 @@ def _explained(field, chosen, L, yours, g, origin, width):
     else:
         whole = single if m == p else _along(np.eye(p), L, g, origin, width, max(L.eps, yours.eps), p)
         found = read(whole, rules=(*linear, *BLOCKS, *OTHERS))
+        along = lambda at: _along(np.eye(p), L, g, at, width, max(L.eps, yours.eps), p).reference
+        if p <= FEW and (not found or found[0].constants > 1):
+            found = ranked([*by_degree(whole, along, origin), *found])
+        found = found or list(_other_side(whole, yours, origin))
     found = [replace(e, sentence=e.sentence.replace("row", "parameter")) for e in tied(found)]
-    return found or [_of_another(yours, origin)]
+    return found or [_of_another(L, yours, origin)]
 
 
 def of_the_loss(field, L):
@@ -170,12 +178,63 @@ def shortened(field, norm):
         yield field.says("clipped", text, c * field.reference, 0, f"yours = {c:.12g} x reference, norm {norm:.9g}")
 
 
-def _of_another(yours, theta):
-    """A gradient of which no parameter is right: stale, of another function of theta, or of none."""
+def by_degree(field, along, origin):
+    """The terms of a loss that is a polynomial in theta, by their degree k: grad L(t theta) = sum_k t^(k-1) grad L_k(theta); each with its own factor."""
+    at = np.stack([field.reference, *(along(t * origin) for t in SCALES[1:])])[..., 0]  # (T, p)
+    powers = np.vander(SCALES, 4, increasing=True)  # degrees 1 to 4
+    terms = np.linalg.lstsq(powers, at, rcond=None)[0]
+    size = np.abs(terms).max(1)
+    there = np.flatnonzero(size > 1e-6 * size.max())
+    if len(there) < 2 or np.abs(at - powers @ terms).max() > 1e-7 * np.abs(at).max():
+        return
+    basis = [terms[k][:, None] for k in there]
+    factors = field.fitted(*basis)
+    off = {k + 1: c for k, c in zip(there, factors, strict=True) if abs(c - 1) > 1e-6}
+    has = lambda c: "are missing" if abs(c) < 1e-6 else f"have the factor {said(c, 1e-6)}"
+    words = [f"those of degree {k} {has(c)}" for k, c in off.items()]
+    text = f"the loss is a polynomial in theta, and of its terms {', '.join(words)} in your gradient{'; the others are right' * (len(off) < len(there))}"
+    candidate, pattern = np.tensordot(factors, basis, 1), f"factors {factors} of degrees {there + 1}"
+    yield field.says("terms of the loss", text, candidate, len(off), pattern, 1e-7 * np.abs(candidate).max())
+
+
+def _other_side(field, yours, theta):
+    """A gradient in a square matrix that is right at the transposed one, transposed."""
+    turn = lambda a: a.reshape(yours.shape).T.ravel()
+    if len(yours.shape) == 2 and yours.shape[0] == yours.shape[1]:
+        gap = np.abs(turn(yours(turn(theta)[None])[0]) - field.reference[:, 0])
+        if np.all(gap <= field.allowed(field.reference)[:, 0]):
+            text = "your gradient at the transposed matrix, transposed, is that of the loss: a product stands in the wrong order (S P where P S belongs), which only a symmetric matrix does not show"
+            yield Explanation("order of a product", text)
+
+
+def _on_average(L, yours, theta, spread):
+    """Whether the gradient agrees with the loss on average over seeds, where both change with the seed."""
+    held = (L.function, yours.function)
+    if not all(isinstance(f, Held) for f in held):
+        return False
+    V = np.random.default_rng(0).choice([-1.0, 1.0], (4, len(theta))) / np.sqrt(len(theta))
+    off, slopes, h = [], [], 1e-3 * spread
+    for seed in range(SEEDS):
+        for function in held:
+            function.seed = seed
+        slopes.append((L(theta + h * V) - L(theta - h * V))[:, 0] / (2 * h))
+        off.append(V @ yours(theta[None])[0] - slopes[-1])
+    for function in held:
+        function.seed = 0
+    error, random = np.std(off, axis=0) / np.sqrt(SEEDS), np.ptp(slopes, axis=0).min() > 1e-6 * np.abs(slopes).max()
+    resolved = 5 * error.max() <= np.abs(np.mean(slopes, axis=0)).max()
+    return bool(random and resolved and np.all(np.abs(np.mean(off, axis=0)) <= 5 * error))
+
+
+def _of_another(L, yours, theta):
+    """A gradient of which no parameter is right: of other random numbers, stale, of another function of theta, or of none."""
     unknown = Explanation("different", "this is not the gradient of that loss; no parameter is right")
-    if len(theta) > WHOLE // 10:
-        return unknown
     spread = theta.std() or np.abs(theta).max() or 1.0
+    if _on_average(L, yours, theta, spread):
+        text = "your gradient is right on average over seeds, and not for the random numbers of the loss: both draw, in another order or other ones"
+        return Explanation("other random numbers", text)
+    if len(theta) > FEW:
+        return unknown
     points = theta + 0.1 * spread * np.random.default_rng(0).standard_normal((2, len(theta)))
     if np.array_equal(*yours(points)):
         return Explanation("stale", "the gradient is the same at another theta; it was computed once, and kept")

@@ -48,9 +48,8 @@ from .steps import (
 )  # fmt: skip
 
 KINDS = ("annealed", "ancestral", "ddim", "euler", "heun", "predictor-corrector")
-ALSO = {
-    "ddim": "euler"
-}  # Euler's step in sigma / c; so also in sigma where c stays, and in the time of a straight line
+# Euler's step in sigma / c; so also in sigma where c stays, and in the time of a straight line
+ALSO = {"ddim": "euler"}
 LONG = 0.1  # error of right steps in the variance, above which the law decides nothing
 FAR = 40.0  # times that, at which clipping is
 SMALL = 0.1  # size of x_0 at which a step is measured: no clipping to [-1, 1] is felt
@@ -630,9 +629,8 @@ def _by_law(report, walk, n, dim, rng):
         report, worst=Worst("variance at the last level", got, spread(end), statistical),
         pattern=f"mean and variance at the last level are {text}", resolution=statistical + length,
     )  # fmt: skip
-    if within(
-        1.5 if length <= LONG else 0.25
-    ):  # of what a first-order step is off by: long steps decide for better ones
+    # of what a first-order step is off by: long steps decide for better ones
+    if within(1.5 if length <= LONG else 0.25):
         return report(PASS)
     if within(4):
         text = f"unresolved: the steps between these levels are long ({text}); give more levels"

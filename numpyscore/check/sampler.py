@@ -85,10 +85,8 @@ def _judged(report, chain, tau, n, dim, rng, discretisation):
     return _by_law(report, chain, tau, n, dim, rng, VARIANCE / (1 - tau / (2 * VARIANCE)))
 
 
-LONGER = (
-    2.0,
-    3.0,
-)  # steps at which an adjusted sampler, right at every one, must have the same law; mistakes are larger there
+# steps at which an adjusted sampler, right at every one, must have the same law; mistakes are larger there
+LONGER = (2.0, 3.0)
 
 
 def _adjusted(report, chain, tau, n, dim, rng, straight):

@@ -9,7 +9,7 @@ from ..common.inputs import generator
 from ..numerics.differences import differences, other_widths, settled, tolerance, widths
 from .fields import Field, explained, moved
 from .functions import Function, by_rows, one_number_each, points_of, unfit, unfit_energy, unsteady
-from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Explanation, judge, sizes, summary_of
+from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Explanation, judge, product, sizes, summary_of
 
 
 def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng=0, step=None):
@@ -80,10 +80,10 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
     report = _or_exchanged(by_rows(report, yours, points), name)
     if report.verdict == FAIL and report.name == "different":
         report = _other_energy(report, yours, points, step)
-        far = lambda x: differenced(one_each, x, None, eps, lambda d: Field(yours(x), sign * d.value, d.tolerance, x))[
-            0
-        ]
-        report = _with_growth(report, far, points)
+        width = widths(points, step)
+        of = lambda x: lambda d: Field(yours(x), sign * d.value, d.tolerance, x)
+        far = lambda x: differenced(one_each, x, width, eps, of(x))[0]
+        report = with_growth(report, far, points, 1)
     return report
 
 
@@ -112,17 +112,21 @@ def _other_energy(report, yours, points, step):
 
 
 FAR = 1e2, 1e4  # times the points' distance from their mean
-GROWTH = {  # power of |x| with which a difference of scores grows, in words, and what does so
-    -1: ("falls off as 1/|x|", "log |x|, as the tails of a Student t do"),
-    0: ("stays bounded", "|x|, as a softplus, a norm, a hidden layer that saturates do, or a mean left out"),
-    1: ("grows as |x|", "|x|^2, as a confinement, a prior, a variance do (of a part of a mixture, too)"),
-    2: ("grows as |x|^2", "|x|^3"),
-    3: ("grows as |x|^3", "|x|^4"),
+TERMS = {  # power of |x| with which a term of the energy grows, in words
+    0: "log |x|, as the tails of a Student t do",
+    1: "|x|, as a softplus, a norm, a hidden layer that saturates do, or a mean left out",
+    2: "|x|^2, as a confinement, a prior, a variance do (of a part of a mixture, too)",
+    3: "|x|^3",
+    4: "|x|^4",
+}
+DIES_OUT = {  # what differs between the points alone, and is right far out: of a score, of a trace
+    "score": "weights of a mixture: far out, where one part is left, your score is the reference, and between the parts it differs: they are right, and what each counts is not (a weight, a normaliser, a determinant in the responsibilities), or a term is wrong that dies out (a bias, the slope of a hidden unit that saturates)",
+    "trace": "differs by what dies out: far out your trace is the reference, and between the points it differs: a term is wrong that dies out there (the curvature of a hidden unit that saturates, of a mixture between its parts)",
 }
 
 
-def _with_growth(report, far, points):
-    """The report, with how the difference from the reference grows far out; `far` is points -> Field."""
+def with_growth(report, far, points, derivatives):
+    """The report, with how the difference from the reference grows far out; `far` is points -> Field, of so many derivatives of the energy."""
     middle = points.mean(0)
     with np.errstate(all="ignore"):
         near, out = (far(middle + r * (points - middle)) for r in FAR)
@@ -130,12 +134,14 @@ def _with_growth(report, far, points):
         power = float(np.log(np.median(gaps[1]) / np.median(gaps[0])) / np.log(FAR[1] / FAR[0]))
     if not all(np.isfinite(f.gap).all() for f in (near, out)):
         return report
-    right = [np.all(f.gap <= f.tolerance) and np.all(f.tolerance <= 1e-6 * f.sizes) for f in (near, out)]
-    if all(right):
-        text = "weights of a mixture: far out, where one part is left, your score is the reference, and between the parts it differs: they are right, and what each counts is not (a weight, a normaliser, a determinant in the responsibilities), or a term is wrong that dies out"
-    elif np.isfinite(power) and abs(power - round(power)) <= 0.05 and round(power) in GROWTH:
-        grows, as_ = GROWTH[round(power)]
-        text = f"differs by what {grows}: far out, at {FAR[0]:.0f} to {FAR[1]:.0f} times the spread of x; so does the gradient of a term that grows as {as_}: such a term is wrong, or left out"
+    right = [np.mean(np.all((f.gap <= f.tolerance) & (f.tolerance <= 1e-6 * f.sizes), axis=1)) for f in (near, out)]
+    if right[0] > 0.2 and right[1] == 1:  # near by, a ray may stay where a hidden unit bends
+        text = DIES_OUT[near.word]
+    elif np.isfinite(power) and abs(power - round(power)) <= 0.05 and round(power) + derivatives in TERMS:
+        grown = product(1.0, {"|x|": round(power)}) if round(power) else ""
+        grows = "stays bounded" if not grown else f"falls off as {grown}" if power < 0 else f"grows as {grown}"
+        of = "the gradient" if derivatives == 1 else "the Laplacian"
+        text = f"differs by what {grows}: far out, at {FAR[0]:.0f} to {FAR[1]:.0f} times the spread of x; so does {of} of a term that grows as {TERMS[round(power) + derivatives]}: such a term is wrong, or left out"
     else:
         return report
     return replace(report, diagnosis=f"{text}; {report.diagnosis}")
@@ -179,6 +185,7 @@ STEPS = tuple(c * 10.0**-k for k in range(4) for c in (1, 0.5, 0.25, 0.2))  # of
 def quotients(function, x, of):
     """Difference quotients with round steps, as rows of `among`: d f / d x_j of a function (r, d) -> (r,), d s_j / d x_j of one -> (r, d)."""
     rows: list[tuple] = []
+    central: dict[str, np.ndarray] = {}  # by step
     n, d = x.shape
     if n * d * d > 1 << 16:
         return rows
@@ -188,11 +195,15 @@ def quotients(function, x, of):
         moved = np.concatenate([(x[:, None] + s * h * np.eye(d)).reshape(-1, d) for s in (1, -1)])
         up, down = own(moved, 2)
         it_is = lambda kind, h=h: f"it is the {kind} difference of {of} with step {h:g}"
+        quotient = central[f"{h:g}"] = (up - down) / (2 * h)
         rows += [
             ("one-sided difference", it_is("forward"), (up - middle) / h),
             ("one-sided difference", it_is("backward"), (middle - down) / h),
-            ("central difference", f"{it_is('central')}, which is too long", (up - down) / (2 * h)),
+            ("central difference", f"{it_is('central')}, which is too long", quotient),
         ]
+        if (longer := central.get(f"{2 * h:g}")) is not None:
+            text = f"{it_is('five-point')} (Richardson's), which is too long"
+            rows.append(("five-point difference", text, (4 * quotient - longer) / 3))
     return rows
 
 

@@ -269,9 +269,8 @@ def changed(step, p, changes, slopes=None):
     of = {table: CHANGES[table][name] for table, name in changes.items()}
     other = of["place"](p) if "place" in of else p
     alpha, gamma, var = step.of(other)
-    if (
-        slopes is not None
-    ):  # alpha x + gamma score = (alpha - e b) x + e fn, with a and b of the other place, then of this one
+    # alpha x + gamma score = (alpha - e b) x + e fn, with a and b of the other place, then of this one
+    if slopes is not None:
         (a, b), (right_a, right_b) = slopes(other.c, other.s), slopes(p.c, p.s)
         alpha, gamma = alpha + gamma / a * (right_b - b), gamma / a * right_a
     alpha, rest = of["scale"](alpha, p) if "scale" in of else (alpha, 1.0)

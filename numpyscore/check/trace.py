@@ -10,8 +10,8 @@ from ..common.inputs import count, generator
 from ..numerics.differences import widths
 from .fields import Field, explained
 from .functions import Function, Seeded, by_rows, points_of, unfit
-from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, close, judge, said, summary_of
-from .score import differenced, quotients
+from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, close, judge, ranked, said, summary_of
+from .score import differenced, quotients, with_growth
 
 SIGMAS = 5.0  # pooled over all rows; each row alone must be within SIGMAS + 1
 NAMED = 3.5  # standard errors within which a mean is called by a number
@@ -76,13 +76,18 @@ def check_trace(trace, *, score, x, wrap=None, rtol=None, rng=0, n_calls=200, st
     summary = summary_of(seen, yours, f"{of_score.evaluations} score evaluations")
     if exact:
         among = lambda: [*_of_the_jacobian(jac.value, s), *_divergences(of_score, seen)]
-        explain = lambda field: explained(field, yours, among())
+        explain = lambda field: explained(field, yours, among()) or ranked(_weighted(field, jac.value))
         field = field.allowing(where, rtol, np.abs(field.reference))
         report = by_rows(judge(where, summary, field, (yours, of_score), explain, rtol=rtol), yours, seen)
     else:
         notes = (*of_score.notes(), *yours.notes())
         report = _estimated(partial(CheckReport, where, summary=summary), notes, yours, field, jac.value, s, n_calls)
-    return _with_kink(report, kink(of_score, seen))
+    report = _with_kink(report, kink(of_score, seen))
+    if exact and report.verdict == FAIL and report.name == "different":
+        of = lambda x: partial(_beside, yours(x).reshape(-1), x, max(yours.eps, eps))
+        far = lambda x: differenced(of_score.both, x, widths(seen, step), eps, of(x), (x.shape[1],))[0]
+        report = with_growth(report, far, seen, 2)
+    return report
 
 
 def _beside(theirs, x, eps, jac):
@@ -151,6 +156,21 @@ def _of_the_jacobian(J, s):
     return [(key, sentence, np.reshape(a, (n, 1))) for key, sentence, a in rows if np.isfinite(a).all()]
 
 
+def _weighted(field, J):
+    """The sum of the entries of the diagonal, or of the whole Jacobian, with a weight each that holds in every row."""
+    n, d = field.x.shape
+    for where in (np.eye(d, dtype=bool), np.ones((d, d), bool)) if d > 1 else ():
+        if n < where.sum() + 2:
+            continue
+        entries = J[:, where].T[..., None]  # (k, n, 1)
+        w = field.fitted(*entries)
+        used = [(c, *at) for c, at in zip(w, np.argwhere(where), strict=True) if abs(c) > 1e-6]
+        listed = ", ".join(f"{c:.4g} at [{i}, {j}]" for c, i, j in used)
+        text = f"your trace is a sum over the Jacobian with weights, {listed}, where 1 at each entry of its diagonal belongs"
+        pattern = f"weights {np.array2string(w, precision=6)}"
+        yield field.says("weights of the entries", text, np.tensordot(w, entries, 1), len(w), pattern)
+
+
 # ------------------------------------------------------------------------------- estimated
 
 
@@ -166,12 +186,8 @@ def _estimated(report, notes, yours, field, J, s, n_calls):
     (mean, error), (ratio, ratio_error) = _mean(values, floor), _ratio(values, reference, floor, shared)
     z = (mean - reference) / error
     i, resolution = int(np.argmax(np.abs(z))), SIGMAS * ratio_error
-    worst = Worst(
-        f"x[{i}], mean of {n_calls} calls",
-        float(mean[i]),
-        float(reference[i]),
-        float(error[i] / max(abs(reference[i]), 1e-300)),
-    )
+    numbers = mean[i], reference[i], error[i] / max(abs(reference[i]), 1e-300)
+    worst = Worst(f"x[{i}], mean of {n_calls} calls", *map(float, numbers))
     pattern = f"mean = {ratio:.4g} +- {ratio_error:.1g} x reference, largest |z| = {abs(z[i]):.1f}"
     verdict, text = PASS, ""
     if abs(ratio - 1) > resolution or abs(z[i]) > SIGMAS + 1:
@@ -257,11 +273,8 @@ def _biased(mean, error, trace, whole, ratio, ratio_error, d):
     out = [text for factor, text in BIASES if near(factor(d))]
     m = round(ratio)
     if m > 1 and near(m):
-        what = (
-            f"or, with {m} probes, their sum is"
-            if m == d
-            else f"the mean is {m} times the trace; the sum over probes is"
-        )
+        mean_is = f"the mean is {m} times the trace; the sum over probes is"
+        what = f"or, with {m} probes, their sum is" if m == d else mean_is
         out.append(f"summed over probes: {what} never divided by their number")
     uniform = (
         c for c in (2 / 3, 1 / 3, 1 / 12) if near(c) and close(ratio, c, 0.1) and (not out or close(c, 1 / d, 1e-9))

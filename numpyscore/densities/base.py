@@ -11,7 +11,7 @@ from ..common.inputs import count, generator, samples
 from ..common.names import missing
 from .parameters import common_dtype, real
 
-BLOCK = 1 << 18  # numbers per block: temporaries stay in cache and memory is bounded however many samples come in
+BLOCK = 262_144  # numbers per block: temporaries stay in cache and memory is bounded however many samples come in
 
 
 class Density:

@@ -363,7 +363,7 @@ class Exponential(_Product):
 
     def __init__(self, rate=1.0):
         (self.rate,) = vectors("Exponential", ("rate",), rate=rate)
-        super().__init__(0 * self.rate, 1 / self.rate, box("Exponential", 0.0, np.inf, len(self.rate)), rate)
+        super().__init__(np.zeros_like(self.rate), 1 / self.rate, box("Exponential", 0.0, np.inf, len(self.rate)), rate)
 
 
 class HalfNormal(_Product):
@@ -385,7 +385,7 @@ class HalfNormal(_Product):
 
     def __init__(self, scale=1.0):
         (self.scale,) = vectors("HalfNormal", ("scale",), scale=scale)
-        super().__init__(0 * self.scale, self.scale, box("HalfNormal", 0.0, np.inf, len(self.scale)), scale)
+        super().__init__(np.zeros_like(self.scale), self.scale, box("HalfNormal", 0.0, np.inf, len(self.scale)), scale)
 
 
 class Gamma(_Product):
@@ -409,7 +409,9 @@ class Gamma(_Product):
 
     def __init__(self, shape=2.0, rate=1.0):
         self.shape, self.rate = vectors("Gamma", ("shape", "rate"), shape=shape, rate=rate)
-        super().__init__(0 * self.rate, 1 / self.rate, box("Gamma", 0.0, np.inf, len(self.rate)), shape, rate)
+        super().__init__(
+            np.zeros_like(self.rate), 1 / self.rate, box("Gamma", 0.0, np.inf, len(self.rate)), shape, rate
+        )
         self._log_norm = np.array([math.lgamma(k) for k in self.shape])
 
     def _in_units(self, x):
@@ -443,7 +445,7 @@ class Beta(_Product):
     def __init__(self, a=2.0, b=2.0):
         self.a, self.b = vectors("Beta", ("a", "b"), a=a, b=b)
         ones = np.ones(len(self.a))
-        super().__init__(0 * ones, ones, box("Beta", 0.0, 1.0, len(self.a)), a, b)
+        super().__init__(np.zeros_like(ones), ones, box("Beta", 0.0, 1.0, len(self.a)), a, b)
         log_beta = [math.lgamma(i) + math.lgamma(j) - math.lgamma(i + j) for i, j in zip(self.a, self.b, strict=True)]
         self._log_norm = np.array(log_beta)
 

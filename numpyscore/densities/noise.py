@@ -21,6 +21,7 @@ from .closed_forms import Parzen
 from .parameters import box as ends
 
 ROWS = 2048  # rows whose distances to all others are taken
+DISTANCES = 4_000_000  # held at once
 STEEPEST = 1.5  # largest ratio of neighbouring levels
 
 
@@ -176,7 +177,7 @@ def _distances(chosen, x):
     from scipy.spatial.distance import cdist
 
     farthest, nearest = np.zeros(len(chosen)), np.full(len(chosen), np.inf)
-    step = max(1, (1 << 22) // len(chosen)) if len(chosen) else 1
+    step = max(1, DISTANCES // max(1, len(chosen)))
     for start in range(0, len(x), step):
         D = cdist(chosen, x[start : start + step])
         farthest = np.maximum(farthest, D.max(axis=1))

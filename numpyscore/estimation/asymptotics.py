@@ -18,7 +18,7 @@ from ..common.inputs import count, numeric, positive
 from ..numerics.quadrature import Frame, expectation, integrate
 
 LOSSES = ("implicit", "generalised", "denoising", "sliced", "likelihood")
-STEP, HALVINGS = 1 / 16, 4  # of a difference in theta, relative to max(1, |theta|); Richardson to the order 2 HALVINGS
+STEP, HALVINGS = 1 / 16, 4  # of a difference in theta, relative where it is not 0; Richardson to the order 2 HALVINGS
 REACH, NODES = 9.0, 180  # of the inner mean over noise: trapezoidal rule on [-REACH, REACH], twice NODES intervals
 LEGENDRE = np.polynomial.legendre.leggauss(12)
 
@@ -129,7 +129,7 @@ def asymptotic_variance(
         push = np.einsum("nki,ni->nk", ds, w * s + slope) + np.einsum("nkii,ni->nk", dJ, w)
         outer = push[:, :, None] * push[:, None, :]
         if loss == "sliced":
-            S = 0.5 * (dJ + dJ.swapaxes(2, 3))
+            S = dJ  # symmetric, as the Jacobian of a gradient is
             if not variance_reduced:
                 S = S + 0.5 * (ds[..., :, None] * s[:, None, None, :] + ds[..., None, :] * s[:, None, :, None])
             outer = outer + _probe_covariance(where, S, probe) / M
@@ -232,7 +232,7 @@ class _Tail:
         )  # spacing 1/(4u), or 1/4
         knots = self.start + sign * scale * np.append(0.0, u)
         if np.isfinite(end):
-            knots = np.append(knots[sign * knots < sign * end - 1e-9 * scale], end)
+            knots = np.append(knots[sign * knots < sign * end], end)
         self.knots = knots
         inner, outer = knots[:-1], knots[1:]
         total = np.zeros(len(knots))
@@ -260,7 +260,7 @@ class _Tail:
 
     def __call__(self, x):
         u = self.sign * x[:, 0]
-        at = np.clip(np.searchsorted(self.sign * self.knots, u, side="right"), 1, len(self.knots) - 1)
+        at = np.searchsorted(self.sign * self.knots, u, side="right")  # the next knot, where there is one
         out, far = np.zeros(len(x)), u >= self.sign * self.knots[-1]
         panel, share = self._panel(x[~far, 0], self.knots[at[~far]])
         out[~far] = panel + share * self.total[at[~far]]
@@ -287,7 +287,7 @@ def _options(where, loss, h, h_prime, sigma, noise):
     """Refuse unknown losses, and options that would have no effect."""
     if loss not in LOSSES:
         raise ValueError(f"{where}: loss is {loss!r}, expected one of {', '.join(LOSSES)}.")
-    if (loss == "generalised") != (h is not None and h_prime is not None) or (h is None) != (h_prime is None):
+    if (loss == "generalised") != (h is not None) or (h is None) != (h_prime is None):
         raise ValueError(
             f"{where}: loss is {loss!r} with h {'given' if h is not None else 'not given'}; h and h_prime go together, and with "
             f"'generalised' only."
@@ -304,7 +304,7 @@ def _slopes(f, theta):
     """d f / d theta_j for each j (k, ...): central differences with steps h, h/2, ..., extrapolated to 0."""
     out = []
     for j, e in enumerate(np.eye(theta.size)):
-        h = STEP * max(1.0, abs(theta[j])) if abs(theta[j]) > 1 or theta[j] == 0 else STEP * abs(theta[j])
+        h = STEP * (abs(theta[j]) or 1.0)
         row: list[np.ndarray] = []
         for k in range(HALVINGS):
             step = h / 2**k

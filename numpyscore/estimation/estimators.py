@@ -19,7 +19,7 @@ from ..networks.activations import activation
 from .arguments import data, given, refuse_outside, weight_pair
 from .errors import Estimate, ridge_of, sample_weights, weighted_mean
 
-NUMBERS = 1 << 18  # in one block of gradients
+NUMBERS = 262_144  # in one block of gradients
 
 
 class Moments(NamedTuple):

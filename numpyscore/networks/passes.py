@@ -211,10 +211,10 @@ def tangent_pullback(net, at, bar, N_bar, work):
             work.product(T_bar, net.WT[l + 1][:, -k:], out=_flat(N_bar))
         factor = bar.T.get(l)  # (n, n_l) or (r, n, n_l)
         if N_bar is None:  # the last layer of an energy: nothing comes from above
-            T_bar = None if factor is None else np.multiply(T, factor, out=T if l > 1 else None)
+            T_bar = None if factor is None else np.multiply(T, factor, out=T)
             continue
         # phi'_bar_l += sum over directions of N_bar_l T_l
-        shared = T.shape[1] == 1 and N_bar.shape[1] > 1
+        shared = T.shape[1] < N_bar.shape[1]
         bar.d1[l][:, -k:] += np.einsum("rnk,rk->nk", N_bar, T[:, 0]) if shared else np.einsum("rnk,rnk->nk", N_bar, T)
         # T_bar_l = N_bar_l phi' + factor_l T_l
         if l == 1 and shared:
@@ -223,7 +223,7 @@ def tangent_pullback(net, at, bar, N_bar, work):
             T_bar = N_bar
             T_bar *= at.d1[l][:, -k:]
         if factor is not None:
-            T_bar += np.multiply(T, factor[..., -k:], out=T if l > 1 else None)
+            T_bar += np.multiply(T, factor[..., -k:], out=T)
     return T_bar
 
 

@@ -39,7 +39,7 @@ def widths(x, step=None):
     """
     if step is not None:
         return np.broadcast_to(np.asarray(step, float), x.shape[1:]).copy()
-    spread = x.astype(float).std(axis=0) if len(x) > 1 else np.zeros(x.shape[1])
+    spread = x.astype(float).std(axis=0) if len(x) else np.zeros(x.shape[1])
     size = np.abs(x).max(axis=0, initial=0.0)
     flat = spread <= 1e-9 * size  # one row, or a column that does not vary: nothing to be learnt from its spread
     if flat.all():
@@ -153,12 +153,14 @@ def romberg(plus, minus, half):
             before = rows[-1]
             rows.append(before[1:] + (before[1:] - before[:-1]) / (4.0**m - 1))
         noise = _noise(plus, minus, rows, half)
-        best, least = rows[0][-1], np.full(plus.shape[1:], np.inf)
+        best = rows[0][-1]
+        least = np.full(best.shape, np.inf)
         for m in range(len(rows)):
             for k in range(max(m, 1), len(plus)):
                 here = rows[m][k - m]
-                parents = [rows[m - 1][k - m + 1], rows[m - 1][k - m]] if m else [rows[0][k - 1]]
-                error = np.max([np.abs(here - p) for p in parents], axis=0) + noise / half[k]
+                # T[k-1, m-1] is 4^m times as far away as the other parent, T[k, m-1]
+                parent = rows[m - 1][k - m] if m else rows[0][k - 1]
+                error = np.abs(here - parent) + noise / half[k]
                 better = error < least
                 best, least = np.where(better, here, best), np.where(better, error, least)
         second = np.nan_to_num((plus[2] + minus[2] - plus[3] - minus[3]) / (half[2] ** 2 - half[3] ** 2))

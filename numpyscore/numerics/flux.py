@@ -147,7 +147,7 @@ def _at_end(faces, j, side):
         vanishes = told in ("", SLOWLY)
         if faces.d == 1 and not (found and vanishes):
             found, bound, news = [line], apart, told
-        elif faces.d > 1 and not (inner and vanishes):
+        elif not (inner and vanishes):  # in one dimension it is both
             found, bound, news = _follow(lambda k: faces.through(j, face(k), 1e-6), most, inner)
             spent += sum(f.evaluations for f in found)
             if not vanishes and np.isfinite(bound) and found[-1].total[0] < 0.1 * line.total[0]:
@@ -161,8 +161,8 @@ def _point(logp, v):
     """p v at a point as a Sum: by logarithms, for p may underflow where p v does not."""
     with np.errstate(divide="ignore", over="ignore"):
         size = np.exp(logp + np.log(np.abs(np.array([v]))))
-    rounding = EPS * (8 + np.abs(logp)) * size if size > 0 else 0 * size
-    return Sum(np.sign(v) * size, size, 0 * size, rounding, ~np.isfinite(size))
+    rounding = EPS * (8 + np.abs(logp)) * size if size > 0 else size
+    return Sum(np.sign(v) * size, size, np.zeros(1), rounding, ~np.isfinite(size))
 
 
 def _limit(logp, v, wrong):

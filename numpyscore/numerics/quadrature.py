@@ -247,15 +247,14 @@ class Terms:
             return None, alive, np.zeros((2, 1))
         values = self.f(x if alive.all() else x[alive])
         self.eps = max(self.eps, getattr(self.f, "eps", 0.0))
+        t = np.zeros((values.shape[1], len(x)))
+        with np.errstate(over="ignore"):
+            t[:, alive] = (values * np.exp(weight[alive])[:, None]).T
         if self.logpdf is None:  # f has no part in logarithms: its own size stands for -log p
-            alive = (values != 0).any(axis=1)
-            logp = np.log(np.abs(values).max(axis=1), where=alive, out=np.zeros(len(x)))
-            t = (values * np.exp(weight)[:, None]).T
-        else:
-            t = np.zeros((values.shape[1], len(x)))
-            with np.errstate(over="ignore"):
-                t[:, alive] = (values * np.exp(weight[alive])[:, None]).T
-        with np.errstate(invalid="ignore", over="ignore"):
+            size = np.abs(values).max(axis=1)
+            logp[alive] = np.log(size, where=size > 0, out=np.zeros(len(size)))
+            alive[alive] = size > 0
+        with np.errstate(invalid="ignore"):
             checks = np.abs(t) @ np.stack([self.eps * (8 + np.where(alive, np.abs(logp), 0)), weight < -550], axis=1)
             checks[~(np.abs(values) > 1e150).any(axis=0), 1] = 0
         return t, alive, checks.T

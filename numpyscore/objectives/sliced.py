@@ -10,7 +10,7 @@ from .arrays import energy_curvature
 from .implicit import half
 from .loss import Loss, Objective, half_square, of_samples, sample_weights, shares, squared_score, weighted_sum
 
-NUMBERS = 1 << 18  # in the directions that one visit holds
+NUMBERS = 262_144  # in the directions that one visit holds
 
 
 def sliced(

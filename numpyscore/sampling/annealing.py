@@ -76,7 +76,7 @@ def annealed_importance_sampling(target, start=None, *, sigma=None, n_chains=100
     top = log_w.max()
     w = np.exp(log_w - top)
     error = w.std(ddof=1) / (w.mean() * math.sqrt(n))
-    return AnnealedNormaliser(float(top + math.log(w.mean())), float(error), float(w.sum() ** 2 / (w @ w)))
+    return AnnealedNormaliser(float(top + math.log(w.mean())), float(error), float(_effective(log_w)))
 
 
 def tempered_langevin(target, n, start=None, *, sigma=None, n_levels=100, n_steps=1, rng=None):
@@ -190,11 +190,12 @@ class _Way:
     def resampled(self, log_w):
         """Indices of chains, each as often as its weight says up to less than one: systematic resampling."""
         w = np.exp(log_w - log_w.max())
-        edges = np.cumsum(w) / w.sum()
+        edges = np.cumsum(w)
         at = (self.rng.random() + np.arange(len(w))) / len(w)
-        return np.minimum(np.searchsorted(edges, at), len(w) - 1)
+        return np.searchsorted(edges / edges[-1], at)  # the last edge is 1, which no rounding of `at` exceeds
 
 
 def _effective(log_w):
+    """How many equal weights these are worth."""
     w = np.exp(log_w - log_w.max())
     return w.sum() ** 2 / (w @ w)

@@ -13,7 +13,8 @@ import numpy as np
 from ..common.inputs import count, finite, generator, numeric, positive, samples
 from .targets import score_of
 
-ROWS = 1 << 20  # numbers in one block of a matrix of pairs
+ROWS = 1_000_000  # numbers in one block of a matrix of pairs
+FOURIER = 2_000_000  # numbers in one block of transforms
 
 # ------------------------------------------------------------------------------- chains
 
@@ -85,8 +86,8 @@ def effective_sample_size(trace):
 def _autocovariance(x):
     """(t, d): autocovariances at lags 0 ... t - 1 of x (t, n, d), mean over chains, biased by 1/t and by (t - 1)/t undone."""
     t, n, d = x.shape
-    size, out = 1 << (2 * t - 1).bit_length(), np.zeros((t, d))
-    step = max(1, (1 << 21) // (size * d))
+    size, out = 2 * t, np.zeros((t, d))  # zeros behind, so that nothing wraps round
+    step = max(1, FOURIER // (size * d))
     for start in range(0, n, step):
         y = x[:, start : start + step]
         f = np.fft.rfft(y - y.mean(axis=0), size, axis=0)
@@ -370,7 +371,8 @@ def energy_distance(x, y, *, n_permutations=0, rng=None):
         mine = member[at]
         sums += [(mine * to_x).sum(axis=0), (mine * to_y).sum(axis=0), ((1 - mine) * to_y).sum(axis=0)]
     m = N - n
-    values = 2 * sums[1] / (n * m) - sums[0] / n**2 - sums[2] / m**2
+    within_x, between, within_y = sums / [[n * n], [n * m], [m * m]]
+    values = 2 * between - within_x - within_y
     # equal up to rounding counts as equal: relabelling equal rows must not decide
-    tie = 64 * np.finfo(float).eps * (sums[0, 0] / n**2 + sums[2, 0] / m**2)
+    tie = 64 * np.finfo(float).eps * between[0]
     return Statistic(float(values[0]), _p_value(values[0] - tie, values[1:]))

@@ -20,7 +20,7 @@ from ..common.inputs import count, generator, numeric, positive
 from ..densities import Gaussian
 from .targets import at_level, score_and_trace, score_of, starts
 
-NUMBERS = 1 << 14  # in the state of one block of samples
+NUMBERS = 16_384  # in the state of one block of samples
 LEAST = 3e-14  # relative tolerance below which SciPy's solvers see rounding alone
 PATIENCE = 300  # steps after which, and after as many more, it is asked whether the explicit rule is held back by its stability
 STABLE = 3.0  # step x rate of contraction at which it is: the rule is stable to about 6 (Hairer, Norsett & Wanner 1993)

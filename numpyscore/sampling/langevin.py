@@ -152,7 +152,7 @@ class _Walk:
 def _unadjusted(walk, target, step, n_steps):
     for _ in range(n_steps):
         score = walk.score(target)
-        with np.errstate(over="ignore", invalid="ignore"):  # `to` says what happened
+        with np.errstate(over="ignore"):  # `to` says what happened
             y = langevin_step(walk.x, score, step, walk.normal())
         walk.to(y)
 
@@ -314,7 +314,7 @@ def reverse_diffusion(target, x0, sigmas, *, denoise=True, rng=None, thin=None):
     Source: Anderson (1982), Stoch. Proc. Appl. 12:313-326; Song et al. (2021), ICLR, arXiv:2011.13456, Appendix E.
     Test: test_langevin.py::test_the_reverse_diffusion_of_a_gaussian_has_the_variance_of_its_recursion
     """
-    return _descend("reverse_diffusion", target, x0, sigmas, 0, 0.0, denoise, rng, thin)
+    return _descend("reverse_diffusion", target, x0, sigmas, 0, None, denoise, rng, thin)
 
 
 def predictor_corrector(target, x0, sigmas, *, n_corrector=1, snr=0.16, denoise=True, rng=None, thin=None):
@@ -356,7 +356,7 @@ def _descend(where, target, x0, sigmas, n_corrector, snr, denoise, rng, thin):
     sigmas, walk = descending(where, sigmas), _Walk(where, x0, rng, thin)
     for sigma, below in pairwise(map(float, sigmas)):
         score = walk.score(at_level(where, target, sigma))
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore"):
             y = reverse_step(walk.x, score, sigma, below, walk.normal())
         walk.to(y)
         if n_corrector:

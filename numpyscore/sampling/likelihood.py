@@ -18,7 +18,7 @@ from .normaliser import log_normaliser
 
 ROWS = 4096  # in one batch of paths
 DIGITS = 1e-4  # nats: tolerance of a log-likelihood, well below what rows held out tell
-POINTS = 1 << 19  # of a quadrature
+POINTS = 500_000  # of a quadrature
 BELIEVED, EFFECTIVE = 0.05, 10  # error of log Z above which, and effective chains below which, it is not to be believed
 CHAINS = 500  # of annealed importance sampling, and levels
 
@@ -79,8 +79,8 @@ def log_density(model, x, *, sigmas=None, support=None, rng=0, chains=CHAINS, pr
     return LogDensity(None if log_Z is None else -model.energy(x) - log_Z, how)
 
 
-def _none(why, **how):
-    return {"method": None} | how | {"why": why}
+def _none(why):
+    return {"method": None, "why": why}
 
 
 def _normaliser(model, support, rng, chains):

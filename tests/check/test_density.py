@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from nightly import mostly
-from scipy import stats
+from scipy import special, stats
 
 import numpyscore as ns
 from numpyscore import check_density
@@ -896,3 +896,56 @@ def test_a_report_holds_both_integrals_and_the_worst():
     assert right.worst is None and right.summary.startswith("2 dims, ") and set(right.details) == set(report.details)
     nothing = check_density(lambda x: np.full(len(x), -np.inf), dim=1)
     assert np.isnan(nothing.resolution) and nothing.details == {} and nothing.pattern == ""
+
+
+def gamma_density(x, a=2.0, rate=3.0):
+    return (a - 1) * np.log(x[:, 0]) - rate * x[:, 0] - special.gammaln(a)
+
+
+def student(x, nu=5.0, s=1.3):
+    return -(nu + 2) / 2 * np.log1p(np.sum(x**2, axis=1) / (nu * s**2)) - 2 * np.log(s)
+
+
+SCORES = lambda x: special.ndtri(np.clip(x, 1e-12, 1 - 1e-12))
+KERNELS = lambda x: special.logsumexp(
+    -np.sum((x[:, None] - np.linspace(-2, 2, 20)[:, None]) ** 2, axis=2) / 0.32, axis=1
+)
+OF_FAMILIES = {  # logpdf, options, words
+    "a rate taken for a scale": (lambda x: gamma_density(x) - 2 * np.log(3), {"support": [[0, np.inf]]}, "Gamma density x^(a-1) exp(-rate x): p integrates to 1/(rate^a)^2"),
+    "the t of one dimension in the plane": (lambda x: student(x) + special.gammaln(3) - special.gammaln(2.5) - 0.5 * np.log(5 * np.pi), {"dim": 2}, "normaliser of a Student t"),
+    "a kernel density divided by h, not by h^2": (lambda x: KERNELS(x) - np.log(20 * 2 * np.pi * 0.4), {"dim": 2}, "normaliser without d: p integrates to h"),
+    "log2 in the normaliser": (lambda x: -0.5 * x[:, 0] ** 2 / 0.64 - 0.5 * np.log2(2 * np.pi * 0.64), {"dim": 1}, "base of the logarithm"),
+    "a copula with its marginals": (lambda x: -0.5 * np.log(0.64) - 0.5 * np.sum(SCORES(x) * (SCORES(x) @ np.array([[1, -0.6], [-0.6, 1]])), axis=1) / 0.64, {"support": [[0, 1]] * 2}, "the normal scores"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_FAMILIES)
+def test_what_a_normaliser_is_made_of_is_seen_in_the_shape_of_log_p(name):
+    logpdf, options, words = OF_FAMILIES[name]
+    report = check_density(logpdf, **options)
+    assert report.verdict == "FAIL" and words in report.diagnosis, report
+
+
+def test_a_density_that_is_infinite_in_corners_passes():
+    A = np.array([[0.16, 0.4], [0.4, 0.16]]) / 0.84  # R^-1 - I of correlation -0.4
+    copula = lambda x: -0.5 * np.log(0.84) - 0.5 * np.sum(SCORES(x) * (SCORES(x) @ A), axis=1)
+    assert check_density(copula, support=[[0, 1]] * 2)
+
+
+def test_a_mixture_is_looked_at_part_by_part():
+    weights, means, sigmas = np.array([0.3, 0.7]), np.array([-1.5, 1.0]), np.array([0.6, 0.8])
+    parts = lambda x, of_sigma=1: (
+        -0.5 * ((x - means) / sigmas) ** 2 - of_sigma * np.log(sigmas) - 0.5 * np.log(2 * np.pi)
+    )
+    name = lambda logs: check_density(lambda x: special.logsumexp(logs(x), axis=1), dim=1).name
+    assert name(lambda x: np.log(weights) + parts(x)) == ""
+    assert name(lambda x: weights + parts(x)) == "weights without their logarithm"
+    assert (
+        name(lambda x: np.log(weights) + parts(x, 0))
+        == name(lambda x: np.log(weights) + parts(x, 2))
+        == "normaliser of the parts"
+    )
+    assert name(lambda x: np.log(weights + [0.1, 0.2]) + parts(x)) not in (
+        "weights without their logarithm",
+        "normaliser of the parts",
+    )

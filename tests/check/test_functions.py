@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from numpyscore import CheckReport, EnergyMLP, check_score
+from numpyscore import CheckReport, EnergyMLP, check_rows, check_score
 from numpyscore.check.functions import random_parameter
 from numpyscore.check.report import law, product, readings, said
 
@@ -159,3 +159,14 @@ def test_the_law_of_numbers_is_the_simplest_power_that_holds_everywhere():
         "sigma": 0.5
     }
     assert law([1.0, -1.0, 1.0], settings) is None and law([0.0, 1.0, 1.0], settings) is None
+
+
+def test_a_running_mean_is_a_state_and_no_random_number():
+    kept = {"mean": np.zeros(3)}
+
+    def running(x):
+        kept["mean"] = 0.9 * kept["mean"] + 0.1 * x.mean(0)
+        return -(x - kept["mean"])
+
+    assert check_rows(running, X).name == "state"
+    assert check_rows(lambda x: -x + np.random.default_rng().standard_normal(x.shape), X).name == "random"

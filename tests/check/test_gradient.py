@@ -281,3 +281,47 @@ def test_of_many_parameters_those_looked_at_are_called_by_their_own_numbers():
 def chosen(p):
     """The parameters that the seed 0 chooses."""
     return np.random.default_rng(0).choice(p, 48, replace=False)
+
+
+# ------------------------------------------------------------------------------- the gradient of something else
+
+SECOND, AT = (
+    np.cov(np.random.default_rng(2).standard_normal((3, 40)) * [[1.0], [2.0], [0.5]]),
+    np.random.default_rng(3).standard_normal((3, 3)),
+)
+POINTS = np.random.default_rng(4).standard_normal((12, 3))
+
+
+def implicit_of(P):
+    """The implicit loss of the score -P x on data of second moments S: 1/2 tr(P S P^T) - tr P, whose gradient is P S - I."""
+    return 0.5 * np.trace(P @ SECOND @ P.T) - np.trace(P)
+
+
+def noisy_loss(P, rng=np.random):
+    y = POINTS + 0.5 * rng.standard_normal(POINTS.shape)
+    return 0.5 * np.mean(np.sum((-y @ P.T + (y - POINTS) / 0.25) ** 2, axis=1))
+
+
+def noisy_gradient(P, skip, terms=1.0):
+    y = POINTS + 0.5 * np.random.standard_normal((skip + 1, *POINTS.shape))[-1]  # noqa: NPY002  as users do
+    return (terms * y @ P.T - (y - POINTS) / 0.25).T @ y / len(POINTS)
+
+
+def test_a_gradient_of_something_else_is_called_by_what_it_is():
+    name = lambda loss, gradient, theta=AT: check_gradient(loss, gradient, theta).name
+    assert name(implicit_of, lambda P: P @ SECOND - np.eye(3)) == ""
+    assert name(implicit_of, lambda P: SECOND @ P - np.eye(3)) == "order of a product"
+    report = check_gradient(implicit_of, lambda P: P @ SECOND, AT)
+    assert report.name == "terms of the loss" and "those of degree 1 are missing" in report.diagnosis, report
+    assert (
+        "degree 2 have the factor 2 in"
+        in check_gradient(implicit_of, lambda P: 2 * P @ SECOND - np.eye(3), AT).diagnosis
+    )
+    assert name(implicit_of, lambda P: P @ SECOND - np.ones((3, 3)) + P[0, 0]) not in (
+        "",
+        "terms of the loss",
+        "order of a product",
+    )
+    assert name(noisy_loss, lambda P: noisy_gradient(P, 0)) == ""
+    assert name(noisy_loss, lambda P: noisy_gradient(P, 1)) == "other random numbers"
+    assert name(noisy_loss, lambda P: noisy_gradient(P, 1, terms=0.5)) != "other random numbers"  # biased as well

@@ -1,11 +1,33 @@
 """`check_loss` and what must hold between rows: whose level fn is told, whose weight a row has, whose noise, and which way time goes."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from nightly import mostly
+from wording import check_loss
 
-from numpyscore import check_loss
-from numpyscore.check.losses.levels import function_of
+from numpyscore.check.losses.denoising import Read
+from numpyscore.check.losses.levels import (
+    Batch,
+    _classes,
+    _said,
+    averaged,
+    function_of,
+    numbers,
+    of_one_level,
+    one_to_one,
+    questions,
+    shared,
+    smooth,
+    target_of_another,
+    told,
+    velocity,
+    weights_note,
+    which,
+)
+from numpyscore.check.losses.names import Level
+from numpyscore.check.losses.trials import Trial
 
 MANY = "multilevel_denoising"
 
@@ -343,3 +365,314 @@ def test_functions_of_the_loss_of_each_sample_are_named():
     volume = lambda fn, x: np.mean(half(fn.score(x)) + np.linalg.slogdet(fn.jacobian(x))[1])
     report = check_loss(volume, objective="implicit")
     assert report.verdict == "FAIL" and "determinant" in report.diagnosis, report
+
+
+# ------------------------------------------------------------------------------- functions of the level, and rules, on made arrays
+
+LEVEL = np.linspace(0.1, 1.4, 40)
+SHUFFLED = np.random.default_rng(0).permutation(LEVEL)
+ALONG = np.roll(SHUFFLED, -1)[np.argsort(SHUFFLED)]  # what the next row has, along the levels
+TURNS = (
+    f"along the levels in order, what fn is told goes through {np.abs(np.diff(ALONG)).sum() / 1.3:.1f} of its ranges"
+)
+
+
+def test_few_ups_and_downs_make_a_function_and_many_do_not():
+    assert function_of(np.cos(np.linspace(0, 2.4 * np.pi, 40)), LEVEL)  # 2.4 ranges up and down
+    assert not function_of(np.cos(np.linspace(0, 2.7 * np.pi, 40)), LEVEL)
+    assert not function_of(np.where(LEVEL > 1, np.nan, LEVEL), LEVEL)
+    twice = np.repeat(LEVEL[::2], 2)  # every level twice
+    off = np.where(np.arange(40) == 5, 1.0, 0.0)
+    assert function_of(twice**2, twice) and not function_of(twice**2 + 1e-5 * off, twice)
+    assert function_of(twice**2 + 1e-5 * off, twice, close=1e-4)  # known to so much
+    size = np.abs(twice**2).max()
+    assert function_of(twice**2 + 0.9e-6 * size * off, twice) and not function_of(twice**2 + 1.1e-6 * size * off, twice)
+    assert function_of(1e-7 * off, twice, size=1.0) and not function_of(1e-7 * off, twice)
+    noisy = 1e-9 * np.random.default_rng(0).standard_normal(40)  # rounding of a constant goes up and down as it likes
+    assert function_of(1 + noisy, LEVEL)
+    shuffled = np.random.default_rng(1).permutation(40)
+    assert function_of((LEVEL**2)[shuffled], LEVEL[shuffled])
+
+
+def batch(level=LEVEL, told=None, given=None, exact=True, n=None, c=None, sigma=None, eps=None, **more):
+    """A `Batch` of one point for each row."""
+    M, level = len(level), np.asarray(level, float)
+    c, sigma = np.cos(level) if c is None else c, np.sin(level) if sigma is None else sigma
+    eps = np.random.default_rng(3).standard_normal((M, 3)) if eps is None else eps
+    setting = SimpleNamespace(x=np.zeros((n or M, 3)), n=n or M, d=3)
+    beside = None if told is None else np.asarray(told, float)[:, None]
+    trial = Trial(setting, np.zeros((M, 3)), told, row=np.arange(M), c=c, sigma=sigma, eps=eps, beside=beside)
+    none = trial.only(np.zeros(M, bool))
+    return Batch(trial, given, told, level, exact, **({"clean": none} | more))
+
+
+def test_what_is_told_goes_with_the_level_one_to_one():
+    assert one_to_one(LEVEL**2, batch()) and one_to_one(-np.log(LEVEL), batch())
+    assert not one_to_one(np.roll(SHUFFLED, 1), batch(SHUFFLED)) and not one_to_one(SHUFFLED, batch())
+    rounded = np.round(1000 * LEVEL)
+    assert one_to_one(rounded, batch()) and one_to_one(np.round(4 * LEVEL), batch())  # the level is no number
+    steps = np.repeat(np.arange(5.0), 8)
+    counted = batch(0.1 + 0.2 * steps)
+    permuted = np.array([3.0, 0, 4, 1, 2])[steps.astype(int)]
+    assert one_to_one(permuted, counted)  # labels, each of one level
+    assert not one_to_one(np.minimum(permuted, 3), counted)  # two levels told as one
+    few = np.where(np.arange(40) == 0, 9.0, steps)  # one level told as two, and few enough to be counted
+    assert not one_to_one(np.random.default_rng(0).permutation(steps), counted)
+    assert one_to_one(few, counted) == (np.abs(np.diff(few[np.lexsort((few, counted.level))])).sum() <= 2.5 * 9)
+    numbers = np.arange(40)
+    handed = batch(given=numbers)
+    assert one_to_one(numbers + 1.0, handed) and one_to_one(numbers / 7, handed)
+    assert not one_to_one(numbers // 2 * 1.0, handed) and not one_to_one(numbers // 2 * 0.3, handed)
+    single = LEVEL + 1e-6 * np.random.default_rng(2).standard_normal(40)  # of repeated levels in single precision
+    assert one_to_one(np.repeat(LEVEL[::4], 4), batch(np.repeat(single[::4], 4), exact=False))
+
+
+RULES_SAID = {  # batch, trials -> what is said
+    "one size, told others": (lambda: batch(np.full(40, 0.5), LEVEL), "levels mixed: the noise of all points has one size, whatever level fn is told: it is not multiplied by the level's sigma", "told 0.1 to 1.4, sigma 0.4794 throughout"),
+    "one size, one told": (lambda: batch(np.full(40, 0.5), np.full(40, 0.5)), "", ""),
+    "one size, more points than rows": (lambda: batch(np.full(40, 0.5), LEVEL, n=20), "", ""),
+    "rows without noise": (lambda: batch(n=42, clean=batch(np.zeros(2), np.array([0.3, 0.6])).trial), "clean points: some rows get no noise, and fn is told the level of noise there that they have not; those rows are to be left out, or told so", "2 of 42 rows have no noise"),
+    "rows without noise, told one": (lambda: batch(n=42, clean=batch(np.zeros(2), np.array([0.0, 0.0])).trial), "", ""),
+    "one row without noise": (lambda: batch(n=41, clean=batch(np.zeros(1), np.array([0.3])).trial), "", ""),
+    "rows twice": (lambda: batch(n=20, clean=batch(np.zeros(2), np.array([0.3, 0.6])).trial), "", ""),
+    "two levels": (lambda: batch(SHUFFLED, sigma=np.roll(np.sin(SHUFFLED), 1)), "levels mixed: the noise of a row has the sigma of the next row, beside a scale c of x that is its own: neither is a function of the other", "c and sigma of one point belong to different levels"),
+    "two levels, shuffled": (lambda: batch(sigma=np.random.default_rng(0).permutation(np.sin(LEVEL))), "levels mixed: the noise of a row has the sigma of another row, beside a scale c of x that is its own: neither is a function of the other", "c and sigma of one point belong to different levels"),
+    "one c": (lambda: batch(c=np.ones(40), sigma=np.random.default_rng(0).permutation(np.sin(LEVEL))), "", ""),
+    "told one level": (lambda: batch(told=np.full(40, 0.7)), "level told: fn is told one level for all rows of a batch (that of its first row?), where the noise of each row has its own", "told 0.7 in all rows"),
+    "told the next": (lambda: batch(SHUFFLED, np.roll(SHUFFLED, -1)), "level told: fn is told the time or level of the previous row, not that of the noise which its point has: neither is a function of the other", TURNS),
+    "told the previous": (lambda: batch(np.random.default_rng(0).permutation(LEVEL), np.roll(np.random.default_rng(0).permutation(LEVEL), 1)), "level told: fn is told the time or level of the next row, not that of the noise which its point has: neither is a function of the other", None),
+    "told reversed": (lambda: batch(np.random.default_rng(0).permutation(LEVEL), np.random.default_rng(0).permutation(LEVEL)[::-1]), "level told: fn is told the time or level of the rows in reversed order, not that of the noise which its point has: neither is a function of the other", None),
+    "told coarsely": (lambda: batch(np.repeat(LEVEL[::4], 4), np.repeat(np.arange(5.0), 8)), "level told: fn is told the same number at different levels (an integer division, a rounding, a clamp)", "5 numbers told at 10 levels"),
+    "told right": (lambda: batch(told=LEVEL**2), "", ""),
+    "noise of the level": (lambda: batch(eps=np.stack([np.zeros(40), -LEVEL, LEVEL * 0], axis=1)), "one key: the noise of a row goes with its level: both are made of the same random numbers (one key, one seed); split the key", None),
+    "noise of the level, handed": (lambda: batch(given=LEVEL, eps=np.stack([LEVEL] * 3, axis=1)), "", ""),
+    "weight of another": (lambda: batch(w=np.roll(np.exp(LEVEL), 1), p=LEVEL, q=LEVEL), "", ""),
+    "target of another": (lambda: batch(w=np.ones(40), p=np.random.default_rng(0).permutation(LEVEL), q=0 * LEVEL), "", ""),
+}  # fmt: skip
+RULES_SAID["weight of another"] = (lambda: batch(SHUFFLED, w=np.roll(np.exp(SHUFFLED), 1), p=SHUFFLED, q=SHUFFLED), "weights of other rows: the weight of a row is made of the level of the previous row", "weights and errors of different rows are paired")  # fmt: skip
+RULES_SAID["weight of none"] = (lambda: batch(SHUFFLED, w=np.random.default_rng(5).permutation(np.exp(SHUFFLED)), p=SHUFFLED, q=SHUFFLED), "", "")  # fmt: skip
+RULES_SAID["target of another"] = (lambda: batch(SHUFFLED, w=np.ones(40), p=np.roll(SHUFFLED, -1), q=0 * LEVEL), "level of the target: the target of a row is made with the level of the next row", "p and q belong to another level")  # fmt: skip
+RULES_SAID["target of its own"] = (lambda: batch(SHUFFLED, w=np.ones(40), p=np.cos(SHUFFLED), q=np.sin(SHUFFLED)), "", "")  # fmt: skip
+RULES_SAID["lost rows have no target"] = (lambda: batch(SHUFFLED, w=1.0 * (np.arange(40) > 0), p=np.where(np.arange(40) > 0, SHUFFLED, 7e3), q=0 * LEVEL), "", "")  # fmt: skip
+
+
+@pytest.mark.parametrize("case", RULES_SAID)
+def test_a_rule_between_rows_says_what_is_there(case):
+    make, text, pattern = RULES_SAID[case]
+    made = make()
+    small = SimpleNamespace(told=np.array([0.2, 0.9]), sigma=np.array([0.5, 0.5]), c=np.array([0.8, 0.8]))
+    naming = questions(made, [small])
+    if not text:
+        assert naming is None
+        return
+    assert naming.verdict == "FAIL" and naming.diagnosis == text and pattern in (None, naming.pattern), naming
+
+
+def test_a_rule_between_rows_looks_at_the_other_batches_too():
+    told = lambda *v: SimpleNamespace(told=np.array(v), sigma=np.full(2, 0.5), c=np.full(2, 0.8))
+    constant = batch(told=np.full(40, 0.7))
+    assert questions(constant, [told(0.7, 0.7)]) is None  # the same in every batch: a constant, for one model
+    one_size = batch(np.full(40, 0.5), LEVEL)
+    other = SimpleNamespace(told=None, sigma=np.array([0.5, 0.6]), c=np.full(2, 0.8))
+    assert questions(one_size, [other]) is None  # a level for each batch, beside labels
+
+
+PAIRS = {  # (own, used, number of levels) of each row -> which
+    "the sigma of the next level: an index is off by one": [(0, 1, 3), (1, 2, 3), (2, 2, 3)],
+    "the sigma of the previous level: an index is off by one": [(0, 2, 3), (1, 0, 3), (2, 1, 3)],
+    "one sigma for all levels, the first": [(0, 0, 3), (1, 0, 3), (2, 0, 3)],
+    "one sigma for all levels, the last": [(0, 2, 3), (1, 2, 3), (0, 3, 4)],
+    "one sigma for all levels, number 1": [(0, 1, 3), (1, 1, 3), (2, 1, 3)],
+    "sigmas in reversed order": [(0, 3, 4), (1, 2, 4), (3, 0, 4)],
+    "the sigma of another level": [(0, 2, 4), (1, 3, 4), (0, 2, 4), (3, 0, 4)],
+    "the sigma of another row": [(0, 2, 4), (0, 3, 4), (1, 0, 4), (3, 3, 4)],
+}
+
+
+@pytest.mark.parametrize("words", PAIRS)
+def test_which_other_level_it_is(words):
+    assert which(PAIRS[words]) == words
+    if "next" in words:
+        assert which([(0, 1, 3), (2, 0, 3)]) == words  # the list goes round
+
+
+def test_the_path_of_a_list_and_classes_of_what_is_alike():
+    a = np.array([3.0, 1.0, 1.0 + 1e-9, 2.0, 3.0 - 1e-9])
+    assert _classes(a, 1e-6).tolist() == [2, 0, 0, 1, 2] and _classes(0 * a, 1e-6).tolist() == [0] * 5
+    assert _classes(a, 1e-12).tolist() == [4, 0, 1, 2, 3]
+
+
+SIGMAS = np.array([0.9, 0.5, 0.3])
+
+
+def noised(index, told=None, sigmas=SIGMAS, c=1.0, n=None, size=1.0):
+    """A `Trial` whose points have the noise of these levels."""
+    index = np.asarray(index)
+    M = len(index)
+    setting = SimpleNamespace(n=n or M, d=3, levels=len(sigmas), extras={"sigmas": sigmas}, m=1)
+    told = None if told is None else np.asarray(told, float)
+    c = c + np.zeros(M)
+    return Trial(setting, np.zeros((M, 3)), told, row=np.arange(M), c=c, sigma=size * sigmas[index], eps=np.ones((M, 3)))  # fmt: skip
+
+
+def test_levels_are_numbers_of_the_list_that_was_handed():
+    assert numbers(noised([0, 2, 1])).tolist() == [0, 2, 1]
+    assert numbers(noised([0, 2, 1], c=0.5)).tolist() == [0, 2, 1]
+    scaled = noised([0, 2, 1])._replace(sigma=0.5 * SIGMAS[[0, 2, 1]], c=np.full(3, 0.5))
+    assert numbers(scaled).tolist() == [0, 2, 1]  # sigma/c is the level
+    assert numbers(noised([0, 2, 1], size=1 + 0.9e-6)).tolist() == [0, 2, 1]
+    assert numbers(noised([0, 2, 1], size=1 + 1.1e-6)) is None and numbers(noised([0, 1], size=1.1)) is None
+
+
+TOLD_OF_LEVELS = {  # what fn is told of rows with the levels 0, 1, 2, 0, 2 -> (diagnosis, notes, share of the rows)
+    "sigma": (SIGMAS[[0, 1, 2, 0, 2]], "", ()),
+    "number": ([0, 1, 2, 0, 2], "", ()),
+    "from one": ([1, 2, 3, 1, 3], "", ()),
+    "backwards": ([2, 1, 0, 2, 0], "", ()),
+    "logarithm": (np.log(SIGMAS[[0, 1, 2, 0, 2]]), "", ()),
+    "constant": ([0.5] * 5, "", ("fn is told the same at every level: right only for one model that serves all levels",)),
+    "nothing": (None, "", ("fn is not told the noise level in a form that was recognised: right only for one model that serves all levels",)),
+    "next sigma": (SIGMAS[[1, 2, 0, 1, 0]], "level told: fn is told the sigma of the next level: an index is off by one, not that of the noise which its point has", "100%"),
+    "next number": ([1, 2, 0, 1, 0], "level told: fn is told the number of the next level: an index is off by one, not that of the noise which its point has", "100%"),
+    "sigma of another row": (SIGMAS[[0, 2, 1, 2, 0]], "level told: fn is told the sigma of another row, not that of the noise which its point has", "80%"),
+    "number of another row": ([0, 2, 1, 2, 0], "level told: fn is told the number of another row, not that of the noise which its point has", "80%"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TOLD_OF_LEVELS)
+def test_what_is_told_of_a_list_of_levels(case):
+    values, text, rest = TOLD_OF_LEVELS[case]
+    naming, notes = told([noised([0, 1, 2, 0, 2], values)])
+    if text:
+        assert naming.verdict == "FAIL" and naming.diagnosis == text and notes == ()
+        assert naming.pattern == f"{rest} of the rows are told another level"
+    else:
+        assert naming is None and notes == rest
+
+
+def test_what_is_told_in_single_precision_is_a_level_and_what_is_far_is_none():
+    near = lambda off: _said([noised([0, 1, 2], SIGMAS + off)], "sigma")
+    assert near(0.9e-5 * 0.9) == [(0, 0, 3), (1, 1, 3), (2, 2, 3)] and near(1.1e-5 * 0.9) is None
+    assert _said([noised([0, 1, 2], [0, 1, 2], size=1.1)], "number") is None
+    assert _said([noised([0, 1, 2], [0, 1, 3])], "number") == [(0, 0, 3), (1, 1, 3), (2, 3, 3)]
+
+
+def targets(p, q, index, trial, w=1.0):
+    """The `Read` of the points of some trials."""
+    p, q, none = np.asarray(p, float), q + 0.0 * np.asarray(p), 0.0 * np.asarray(p)
+    t = np.asarray(trial)
+    of = np.stack([t, np.concatenate([np.arange(np.sum(t == k)) for k in np.unique(t)])], axis=1)
+    s = SIGMAS[np.asarray(index)]
+    levels = [Level(4 + 2 * k, 3 + k, v, 1, 1.0, 3) for k, v in zip(t, s, strict=True)]
+    return Read(w + none, p, q, none, none + 1, s, of, levels, 1e-9, none)
+
+
+def test_targets_of_another_level_are_named_by_the_level_that_they_have():
+    index = [0, 1, 2, 0, 2]
+    trials, of = [noised(index)], lambda used: -1 / SIGMAS[np.asarray(used)]
+    say = lambda p, q=0.0: target_of_another(trials, targets(p, q, index, [0] * 5))
+    assert (
+        say(of(index)) is None and say(of([1, 2, 0, 1, 0]), q=0.1) is None and say(-1 / (1.1 * SIGMAS[index])) is None
+    )
+    naming = say(of([1, 2, 0, 1, 0]))
+    assert (
+        naming.diagnosis
+        == "level of the target: the target -eps/sigma is made with the sigma of the next level: an index is off by one"
+    )
+    assert (naming.verdict, naming.pattern) == ("FAIL", "p = -1/sigma of another level")
+    naming = say(of([0, 2, 1, 2, 0]))
+    assert (
+        naming.diagnosis == "level of the target: the target -eps/sigma of a row is made with the sigma of another row"
+    )
+    squared = say(-SIGMAS[index] / SIGMAS[[1, 2, 0, 1, 0]] ** 2)
+    assert squared.diagnosis.startswith(
+        "level of the target: the target (x - x~)/sigma^2 is made with the sigma of the next"
+    )
+    assert target_of_another([noised(index, size=1.1)], targets(of([1, 2, 0, 1, 0]), 0, index, [0] * 5)) is None
+
+
+def test_targets_of_one_level_for_a_batch():
+    index, trial = [0, 1, 2, 0, 1, 2], [0, 0, 0, 1, 1, 1]
+    one = targets([2, 2, 2, 3, 3, 3], 0.5, index, trial)
+    naming = of_one_level(one)
+    assert (
+        naming.diagnosis
+        == "level of the target: the targets of all rows of a batch are made with one level (an average, or that of one row), where each row has its own"
+    )
+    assert naming.pattern == "p = 2 and q = 0.5 in all rows of the first batch, 3 and 0.5 in the second"
+    first = -1 / SIGMAS[[0, 0, 0, 1, 1, 1]]
+    naming = of_one_level(targets(first, 0, [0, 1, 2, 1, 0, 2], trial))
+    assert "one level, that of the first row, where" in naming.diagnosis
+    assert of_one_level(targets([2] * 6, 0.5, index, trial)) is None  # the same everywhere: eps, or x
+    assert of_one_level(targets([2, 2, 2, 3, 3, 3], 0, [0, 0, 0, 1, 1, 1], trial)) is None  # each batch has one level
+    assert of_one_level(targets([2, 2, 2, 3, 3, 4], 0, index, trial)) is None
+    none = of_one_level(targets([0, 1, 2, 0, 1, 2], 0, index, trial))
+    assert none.diagnosis.startswith("rows without a target: ") and none.pattern == "2 of 6 rows"
+    assert of_one_level(targets([0, 0, 0, 0, 1, 2], 0, index, trial)) is None
+
+
+def test_notes_on_weights_and_on_levels_that_are_shared():
+    masked = batch(w=np.random.default_rng(0).permutation(np.repeat([0.0, 1.0], 20)), p=LEVEL, q=LEVEL)
+    assert weights_note(masked)[0].startswith(
+        "another convention: the weights of the rows are no function of their level"
+    )
+    assert weights_note(batch(w=np.exp(LEVEL))) == () and weights_note(None) == () and weights_note(batch()) == ()
+    assert smooth(batch(w=np.ones(40), p=LEVEL, q=LEVEL)) and not smooth(None) and not smooth(batch())
+    assert not smooth(batch(w=np.ones(40), p=SHUFFLED, q=LEVEL)) and not smooth(
+        batch(w=np.ones(40), p=LEVEL, q=SHUFFLED)
+    )
+    assert not smooth(batch(np.full(40, 0.5), w=np.ones(40), p=LEVEL, q=LEVEL))
+    assert shared([noised([1, 1, 1]), noised([2, 2])]) and shared([noised([1, 1, 2])]) == ()
+    assert shared([noised([1, 1, 1], n=2)]) == ()
+
+
+def test_a_velocity_is_known_by_the_time_that_is_handed():
+    """A cubic spline through forty points of these paths is off by 1e-5 at its ends."""
+    t = np.linspace(0.05, 0.95, 40)
+    path = lambda t: (np.cos(t) ** 2 + 0 * t, np.sin(t))
+    slope = lambda t: (-2 * np.cos(t) * np.sin(t), np.cos(t))
+    c, s = path(t)
+    made = batch(np.arctan2(s, c), told=t, c=c, sigma=s)
+    at = np.array([0.2, 0.4, 0.6, 0.85])
+    dc, ds = slope(at)
+    trial = SimpleNamespace(told=at, setting=SimpleNamespace(level=0.0, n=4), row=np.arange(4))
+    of = np.stack([np.zeros(4, int), np.arange(4)], axis=1)
+    say = lambda p, q, b=made, tr=trial: velocity(b, SimpleNamespace(p=p, q=q, of=of), [tr])
+    assert say(ds, dc) == 1 and say(-2 * ds, -2 * dc) == -1 and say(ds, -dc) == 0 and say(ds * at, dc * at) == 0
+    total, slopes = sum(path(at)), sum(slope(at))
+    scaled = [(v * total - a * slopes) / total**2 for a, v in zip(path(at), slope(at), strict=True)]
+    assert say(scaled[1], scaled[0]) == 2 and say(-scaled[1], -scaled[0]) == -2
+    handed = batch(np.arctan2(s, c), given=t, c=c, sigma=s)
+    assert (
+        say(ds, dc, handed, SimpleNamespace(told=None, setting=SimpleNamespace(level=at, n=4), row=np.arange(4))) == 1
+    )
+    outside = SimpleNamespace(told=at + 1, setting=trial.setting, row=trial.row)
+    assert say(ds, dc, made, outside) is None and say(ds, dc, None) is None and say(ds, dc, batch(told=None)) is None
+    assert say(ds, dc, batch(np.arctan2(s, c), told=np.full(40, 0.3), c=c, sigma=s)) is None
+    coarse = np.round(4 * t)  # five times, of many levels each
+    assert say(ds, dc, batch(np.arctan2(s, c), told=coarse, c=c, sigma=s)) is None
+    assert say(ds, dc, batch(np.arctan2(s, c), told=np.round(20 * t), c=c, sigma=s)) is None
+
+
+def test_a_weight_that_is_the_mean_of_its_batch():
+    groups = [0, 0, 0, 1, 1, 1]
+    index = [0, 1, 2, 0, 1, 1]
+    setting = SimpleNamespace(extras={"sigmas": SIGMAS})
+    for power, word in ((2, "sigma^2"), (1, "sigma"), (-1, "1/sigma"), (-2, "1/sigma^2")):
+        s = SIGMAS[index]
+        means = np.repeat([np.mean(s[:3] ** power), np.mean(s[3:] ** power)], 3)
+        r = targets(-1 / s, 0, index, groups, w=means)
+        naming = averaged(None, "score", None, [SimpleNamespace(setting=setting)], r, None)
+        assert naming.diagnosis == (
+            f"weights averaged: every row has the mean weight of its batch, that of {word}, and levels none of their own; "
+            "a product of shapes (weights (n, 1) times losses (n,) make (n, n))"
+        )
+        assert naming.pattern == f"weight = mean of {word} over the rows of a batch"
+    assert (
+        averaged(None, "score", None, [], targets(-1 / s, 0, index, groups, w=1.0), None) is None
+    )  # one weight for all
+    assert averaged(None, "score", None, [], targets(-1 / s, 0, index, groups, w=s**2), None) is None  # of their own
+    one_level = targets([-1.0] * 6, 0, [0, 0, 0, 1, 1, 1], groups, w=np.repeat([0.3, 0.7], 3))
+    assert averaged(None, "score", None, [], one_level, None) is None
+    unknown = targets(-1 / s, 0, index, groups, w=np.repeat([0.31, 0.74], 3))
+    assert averaged(None, "score", None, [], unknown, None) is None

@@ -1,9 +1,36 @@
 """`check_loss` and the perturbation of a denoising loss: scaled data, networks that predict something else, several levels at once."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from wording import check_loss, hold
 
-from numpyscore import check_loss
+from numpyscore.check.losses import denoising as denoising_losses
+from numpyscore.check.losses import noise, perturbation
+from numpyscore.check.losses.denoising import (
+    MISTAKES,
+    PARAMETRISATIONS,
+    Read,
+    along_path,
+    is_form,
+    kernel_note,
+    name,
+)
+from numpyscore.check.losses.hearing import Draw
+from numpyscore.check.losses.loss import _setting
+from numpyscore.check.losses.names import COARSEST, Level
+from numpyscore.check.losses.observe import LossCaller
+from numpyscore.check.losses.trials import (
+    Trial,
+    _centred,
+    _ends_with,
+    mixture,
+    noisy,
+    rows_of,
+    with_draw_apart,
+    with_mixture,
+)
 
 
 def half(s):
@@ -649,3 +676,697 @@ def test_offset_noise_passes_where_the_noise_is_said_to_be_predicted():
     said = {"objective": "multilevel_denoising", "levels": TABLE}
     assert check_loss(loss, **said, predicts="eps")
     assert check_loss(loss, **said).verdict == "INCONCLUSIVE"
+
+
+# ------------------------------------------------------------------------------- what a target p eps + q x is called
+
+SIZES, SIGMA = ((4, 3), (2, 4), (6, 3), (4, 5), (2, 5)), np.array([0.5, 0.8, 0.3, 0.65, 0.8])
+SCALES = {"exploding": 0 * SIGMA + 1, "preserving": np.sqrt(1 - SIGMA**2), "straight": 1 - SIGMA, "halved": 0 * SIGMA + 0.5}  # fmt: skip
+
+
+def made(form, kernel="preserving", weight=lambda c, s: 1.0, levels=1):
+    """The `Read` of five points with targets p eps + q x, (p, q) = form(c, sigma)."""
+    c, s, none = SCALES[kernel], SIGMA, 0 * SIGMA
+    p, q, w = (none + v for v in (*form(c, s), weight(c, s)))
+    of = [Level(n, d, size, 1, scale, levels) for (n, d), size, scale in zip(SIZES, s, c, strict=True)]
+    return Read(w, p, q, none, c, s, np.stack([np.arange(5), np.zeros(5, int)], axis=1), of, 1e-9, none)
+
+
+def score_of_target(row, r, y, fn):
+    """The score that `row.score` makes of fn's answers at y, for the numbers of r."""
+    sigma, c = r.sigma, r.c
+    text = row.score.replace("^", "**").replace("x~", "y").replace("(c fn", "(c*fn").replace("c fn)", "c*fn)")
+    text = text.replace(") fn", ")*fn").replace("(r c/sigma)", "(np.sqrt(1 - sigma**2)/sigma)")
+    return eval(text, {"np": np, "y": y, "fn": fn, "sigma": sigma, "c": c})
+
+
+@pytest.mark.parametrize("kernel", SCALES)
+@pytest.mark.parametrize("k", range(len(PARAMETRISATIONS)))
+def test_each_parametrisation_is_right_for_its_kernels_alone(k, kernel):
+    """The oracle: with fn = p eps + q x and one x the score is -eps/sigma at every point, whatever eps and x are."""
+    row, rng = PARAMETRISATIONS[k], np.random.default_rng(k)
+    r, e, x = made(row.form, kernel), rng.standard_normal(5), rng.standard_normal(5)
+    fits = np.allclose(row.kernel(r.c, r.sigma) + 0 * r.c, 1)
+    right = np.allclose(score_of_target(row, r, r.c * x + r.sigma * e, r.p * e + r.q * x), -e / r.sigma)
+    assert right or not fits, "the score said does not follow"
+    for said in (None, "noise"):
+        naming = name(r, "denoising", True, said)
+        hold(naming)
+        known = fits and (said == "noise" or row.key != "sigma score")
+        plain = kernel == "exploding" and row.key in ("eps", "sigma eps") and said is None
+        verdict = "INCONCLUSIVE" if plain else "PASS" if known else naming.verdict
+        assert naming.verdict == verdict and (known or naming.verdict != "PASS")
+    if row.key not in ("sigma score", "edm", "sigma eps"):
+        turned = made(lambda c, s: tuple(-np.asarray(v) for v in row.form(c, s)), kernel)
+        backward = made(row.form, kernel, lambda c, s: -1.0)
+        for seen, verdict in ((r, "PASS"), (turned, "FAIL"), (backward, "FAIL")):
+            naming = name(seen, "denoising", True, None, row.key)
+            hold(naming)
+            if fits and row.key != "velocity":
+                assert naming.verdict == verdict
+        assert name(r, "denoising", False, None).verdict == "FAIL"  # fn is a score
+
+
+def test_an_energy_or_a_weight_below_zero_is_no_convention():
+    for form in (lambda c, s: (1, 0), lambda c, s: (0, 1), lambda c, s: (-1 / s, 0)):
+        for weight in (lambda c, s: -1.0, lambda c, s: s - 0.4):
+            naming = name(made(form, weight=weight), "denoising", True, None)
+            hold(naming)
+            assert naming.verdict == "FAIL"
+
+
+@pytest.mark.parametrize("k", range(len(MISTAKES)))
+def test_each_mistake_is_what_its_words_say(k):
+    words, form = MISTAKES[k]
+    e, x, (c, s) = 0.7, -1.3, (SCALES["straight"], SIGMA)
+    said = words.split(":")[0].split(", with")[0].replace("^", "**").replace("x~", "y")
+    p, q = form(c, s)
+    np.testing.assert_allclose(
+        p * e + q * x, eval(said, {"y": c * x + s * e, "x": x, "sigma": s}), rtol=1e-14, atol=1e-14
+    )
+    for kernel in SCALES:
+        naming = name(made(form, kernel), "denoising", False, None)
+        hold(naming)
+        if kernel != "exploding":  # where some of them are the right target, or a multiple of it
+            assert naming.verdict == "FAIL" and naming.diagnosis == f"wrong target: the target is {words}"
+
+
+@pytest.mark.parametrize("predicts", ["eps", "x", "v", "velocity"])
+def test_slips_are_those_of_the_target_that_is_meant(predicts):
+    row = next(r for r in PARAMETRISATIONS if r.key == predicts)
+    kernel = "straight" if predicts == "velocity" else "preserving"
+    e, x, (c, s) = 0.7, -1.3, (SCALES[kernel], SIGMA)
+    of, (p, q) = (lambda f: f[0] * e + f[1] * x), row.form(c, s)
+    y = c * x + s * e
+    meant = {  # what each does to p eps + q x, written out
+        "noisy point in the target, x~ in place of x": p * e + q * y,
+        "noisy point in the target, x~ in place of eps": p * y + q * x,
+        "factors exchanged in the target": q * e + p * x,
+        "factors exchanged in the target, and a sign": -q * e - p * x,
+        "sign of one term of the target": p * e - q * x,
+        "sign of the other term of the target": q * x - p * e,
+        "squares in the target, c^2 and sigma^2 in place of c and sigma": of(row.form(c**2, s**2)),
+        "roots in the target, those of c and sigma in place of c and sigma": of(row.form(c**0.5, s**0.5)),
+        "scale of the target, multiplied by c": c * (p * e + q * x),
+        "scale of the target, divided by c": (p * e + q * x) / c,
+        "scale of the target, multiplied by sigma": s * (p * e + q * x),
+        "scale of the target, divided by sigma": (p * e + q * x) / s,
+    }
+    assert list(meant) == list(denoising_losses.SLIPS)
+    for words, slip in denoising_losses.SLIPS.items():
+        np.testing.assert_allclose(of(slip(row.form, c, s)) + 0 * s, meant[words] + 0 * s, rtol=1e-14)
+        naming = name(made(lambda c, s, slip=slip: slip(row.form, c, s), kernel), "denoising", True, None, predicts)
+        hold(naming)
+
+
+def test_targets_of_noise_alone_are_told_by_their_factor():
+    for objective, levels in (("denoising", 1), ("multilevel_denoising", 3)):
+        for power in (-3, -2, -1, 0, 1):
+            for sign in (1, -1):
+                for times in (1, 2, 1.1):
+                    if (power, sign, times) != (-1, -1, 1):
+                        target = lambda c, s, a=sign * times, b=power: (a * s**b, 0)
+                        naming = name(made(target, levels=levels, weight=lambda c, s: 2 * s**2), objective, False, None)
+                        hold(naming)
+                        assert naming.verdict == "FAIL"
+    shifted = name(made(lambda c, s: (-1 / (1 + s**2), 0)), "denoising", False, None)
+    hold(shifted)
+    assert shifted.verdict == "FAIL"
+
+
+def test_a_target_that_nobody_knows_and_what_fn_may_be():
+    forms = {  # (p, q), whether a score follows from it
+        "plain": (lambda c, s: (1, 0.3), True),
+        "no law": (lambda c, s: (np.exp(s), np.cos(c)), None),  # if it is said to be smooth
+        "no noise": (lambda c, s: (0, np.cos(c)), False),
+        "nothing of the data": (lambda c, s: (np.exp(s), np.exp(s) * c / s), False),
+    }
+    for form, follows in forms.values():
+        for smooth in (True, False):
+            naming = name(made(form), "denoising", True, None, None, smooth)
+            hold(naming)
+            assert naming.verdict == ("INCONCLUSIVE" if follows or (follows is None and smooth) else "FAIL")
+            assert name(made(form), "denoising", False, None, None, smooth).verdict == "FAIL"
+
+
+def test_the_velocity_of_a_path_is_known_whatever_its_speed():
+    along = {
+        "circle": made(lambda c, s: (1.7 * c, -1.7 * s)),
+        "line": made(lambda c, s: (2, -2), "straight"),
+        "circle the other way": made(lambda c, s: (-1.7 * c, 1.7 * s)),
+    }
+    for r in along.values():
+        naming = name(r, "denoising", True, None)
+        hold(naming)
+        assert naming.verdict == "PASS"
+    slower = made(lambda c, s: (0.95, -1), "straight")._replace(sigma=0.05 + 0.95 * SIGMA)
+    assert along_path(slower)[0] == "-1 x + 0.95 eps, the velocity of a straight path"
+    assert (
+        along_path(slower._replace(p=1.01 * slower.p)) is None and along_path(slower._replace(q=0 * slower.q)) is None
+    )
+    two = slower._replace(**{k: getattr(slower, k)[[0, 1, 1]] for k in ("p", "q", "c", "sigma")})
+    assert along_path(two) is None  # any two points lie on a line
+    assert along_path(made(lambda c, s: (1.7 * c, -1.6 * s))) is None
+    uneven = along["circle"]
+    assert along_path(uneven._replace(p=uneven.p * (1 + 1e-3 * np.arange(5)))) is None
+
+
+def test_weights_of_levels_are_told_beside_the_reference_s():
+    for weight in (
+        lambda c, s: s**2, lambda c, s: 1.0, lambda c, s: 2 * s**2, lambda c, s: s, lambda c, s: 3 * s, lambda c, s: c * s**2,
+        lambda c, s: 1 / (1 + s**2), lambda c, s: np.exp(s), lambda c, s: 0.5 / s**2, lambda c, s: s**2 / 3,
+    ):  # fmt: skip
+        naming = name(made(lambda c, s: (-1 / s, 0), weight=weight, levels=3), "multilevel_denoising", False, None)
+        hold(naming)
+        assert naming.verdict == "PASS"
+    wrong = name(made(lambda c, s: (-1 / s, 0)), "multilevel_denoising", True, None, "x")
+    hold(wrong)
+    assert wrong.verdict == "FAIL"
+
+
+def test_kernels_are_told_with_the_score_of_the_points():
+    for c in SCALES.values():
+        hold(kernel_note(c, SIGMA))
+    assert kernel_note(SCALES["exploding"], SIGMA) == ()
+    assert "between 0.5 and 0.6" in kernel_note(np.array([0.5, 0.6]), SIGMA[:2])[0]
+    assert "with c = 0.5;" in kernel_note(np.array([0.5, 0.5 + 1e-7]), SIGMA[:2])[0]
+    off = lambda by: kernel_note(np.sqrt(1 - SIGMA**2) + by, SIGMA)[0]
+    assert "variance preserving" in off(2e-7) and "variance preserving" not in off(1e-5)  # 1e-6 of c^2 + sigma^2
+
+
+def test_rows_without_a_weight_say_nothing_and_without_targets_it_is_said():
+    r = made(lambda c, s: (-1 / s, 0))
+    lost = np.array([False, True, False, False, True])
+    some = r._replace(p=np.where(lost, np.nan, r.p), q=np.where(lost, np.nan, r.q))
+    assert name(some, "denoising", False, None).verdict == "PASS"
+    assert name(r._replace(p=np.nan * r.p), "denoising", False, None).diagnosis.startswith("no square")
+    none = name(r._replace(p=0 * r.p), "denoising", False, None)
+    assert none.diagnosis.startswith("no product with the noise") and none.pattern == "target = 0"
+    tiny = name(r._replace(p=1e-10 * r.p), "denoising", False, None)
+    assert tiny.diagnosis.startswith("no product with the noise")
+    assert name(r._replace(p=1e-8 * r.p), "denoising", False, None).diagnosis.startswith("scale of the target")
+    form = lambda c, s: (1, 0)
+    near = made(form)._replace(p=np.ones(5) * (1 + 0.9 * COARSEST))
+    assert is_form(near, form) and not is_form(near._replace(p=np.ones(5) * (1 + 1.5 * COARSEST)), form)
+    assert is_form(near._replace(p=np.full(5, 1.001)), form, 2e-3)
+    assert is_form(near._replace(q=np.full(5, 0.9 * COARSEST)), form)
+    assert not is_form(near._replace(q=np.full(5, 2 * COARSEST)), form)
+
+
+# ------------------------------------------------------------------------------- where a loss asks: c, sigma and eps of every point
+
+
+def caller_of(loss, **known):
+    said = {"step": 0.05, "weight": None, "predicts": None, "score_of": None, "kernel": None, "levels": None}
+    return LossCaller("check_loss", loss, "denoising", None, said | known)
+
+
+def setting_of(caller, n=4, d=3, sigma=0.5, seed=5):
+    return _setting(caller, np.random.default_rng(seed), n, d, 1, sigma, 1)
+
+
+def asked(points):
+    """A loss that asks at the points made from x, sigma and rng, and writes down what they were made of."""
+    made = []
+
+    def loss(fn, x, sigma, rng):
+        made.append(points(x, sigma, rng))
+        return np.mean(fn.score(made[-1]["x~"]) ** 2)
+
+    caller = caller_of(loss)
+    setting = setting_of(caller)
+    return caller, setting, noisy(caller, "score", setting, np.random.default_rng(1)), made[0]
+
+
+def plain_points(x, s, rng):
+    e = rng.standard_normal(x.shape)
+    return {"x~": x + s * e, "c": 1.0, "sigma": s, "eps": e, "row": np.arange(4), "source": (0, np.arange(4))}
+
+
+def scaled_points(x, s, rng):
+    t, e = rng.uniform(0.2, 1.2, len(x)), rng.standard_normal(x.shape)
+    points = np.cos(t)[:, None] * x + np.sin(t)[:, None] * e
+    return {
+        "x~": points,
+        "c": np.cos(t),
+        "sigma": np.sin(t),
+        "eps": e,
+        "row": np.arange(4),
+        "source": (1, np.arange(4)),
+    }
+
+
+def other_order(x, s, rng):
+    e = rng.standard_normal(x.shape)
+    return {
+        "x~": x[::-1] - s * e,
+        "c": 1.0,
+        "sigma": s,
+        "eps": -e,
+        "row": np.arange(4)[::-1],
+        "source": (0, np.arange(4)),
+    }
+
+
+def turned_draw(x, s, rng):
+    e = rng.standard_normal(x.shape[::-1]).T
+    return {"x~": x + s * e, "c": 1.0, "sigma": s, "eps": e, "row": np.arange(4), "source": (0, np.arange(4))}
+
+
+def one_for_a_row(x, s, rng):
+    e = rng.standard_normal((len(x), 1)) * np.ones_like(x)
+    return {"x~": x + s * e, "c": 1.0, "sigma": s, "eps": e, "row": np.arange(4), "source": (0, np.arange(4))}
+
+
+def some_clean(x, s, rng):
+    e, noised = rng.standard_normal(x.shape), np.array([1.0, 0, 1, 0])
+    return {"x~": x + (s * noised)[:, None] * e, "c": 1.0, "sigma": s * noised, "eps": noised[:, None] * e, "row": np.arange(4), "source": (np.array([0, -2, 0, -2]), np.array([0, -2, 2, -2]))}  # fmt: skip
+
+
+def mapped(x, s, rng):
+    e = rng.standard_normal(x.shape)
+    return {"x~": 2 * x - 1 + s * e, "c": 2.0, "sigma": s, "eps": e, "row": np.arange(4), "source": (0, np.arange(4)), "offset": np.full(3, -0.5)}  # fmt: skip
+
+
+def two_draws(x, s, rng):
+    a, b = rng.standard_normal(x.shape), rng.standard_normal(x.shape)
+    e, apart = (0.6 * a + 0.8 * b), (0.8 * a - 0.6 * b)
+    return {"x~": x + s * e, "c": 1.0, "sigma": s, "eps": e, "row": np.arange(4), "source": (0, np.arange(4)), "apart": apart}  # fmt: skip
+
+
+def centred(x, s, rng):
+    z = rng.standard_normal(x.shape)
+    e = z - z.mean(1, keepdims=True)
+    return {"x~": x + s * e, "c": 1.0, "sigma": s, "eps": e, "row": np.arange(4), "source": (0, np.arange(4))}
+
+
+def in_single(x, s, rng):
+    e = rng.standard_normal(x.shape, dtype=np.float32)
+    return {"x~": x + s * e, "c": 1.0, "sigma": s, "eps": e, "row": np.arange(4), "source": (0, np.arange(4)), "single": True}  # fmt: skip
+
+
+def matched(x, s, rng):
+    """Noise that goes to the rows in the order of their first column."""
+    e = rng.standard_normal(x.shape)[np.argsort(np.argsort(np.round(50 * x[:, 0])))]
+    return {"x~": x + s * e, "c": 1.0, "sigma": s, "eps": e, "row": np.arange(4)}
+
+
+POINTS = {f.__name__: f for f in (plain_points, scaled_points, other_order, turned_draw, one_for_a_row, some_clean, mapped, two_draws, centred, in_single, matched)}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", POINTS)
+def test_what_was_done_to_the_data_is_found_point_by_point(case):
+    """c is a quotient of differences of order one, known to 1e-15; sigma and eps follow; single precision has 6e-8 of them."""
+    caller, setting, trial, made = asked(POINTS[case])
+    near = {"rtol": 2e-6 if made.get("single") else 1e-9, "atol": 1e-6 if made.get("single") else 1e-9}
+    assert trial.trouble == "" and caller.calls == 3 + (case == "matched") and trial.factors is None
+    np.testing.assert_array_equal(trial.points, made["x~"])
+    np.testing.assert_array_equal(trial.row, made["row"])
+    np.testing.assert_allclose(trial.c, np.broadcast_to(made["c"], 4), **near)
+    assert case in ("scaled_points", "mapped") or np.all(trial.c == 1)
+    np.testing.assert_allclose(trial.sigma, np.broadcast_to(made["sigma"], 4), **near)
+    np.testing.assert_allclose(trial.eps, made["eps"], **near)
+    if "source" in made:
+        np.testing.assert_array_equal(trial.source, np.stack(np.broadcast_arrays(*made["source"]), axis=1))
+    np.testing.assert_allclose(0.0 if trial.offset is None else trial.offset, made.get("offset", 0.0), **near)
+    np.testing.assert_allclose(trial.data, setting.x + made.get("offset", 0.0), rtol=1e-9)
+    assert trial.single == bool(made.get("single")) and trial.coupled == (case == "matched")
+    np.testing.assert_array_equal(trial.clean, np.broadcast_to(np.asarray(made["sigma"]) == 0, 4))
+    if "apart" in made:
+        np.testing.assert_allclose(np.abs(trial.apart), np.abs(made["apart"]), **near)
+    kept = trial.only(np.array([True, False, True, False]))
+    np.testing.assert_array_equal(kept.points, trial.points[[0, 2]])
+    np.testing.assert_array_equal(kept.source, trial.source[[0, 2]])
+    assert kept.told is None and len(kept.row) == len(kept.c) == len(kept.sigma) == len(kept.eps) == 2
+
+
+UNKNOWN = {  # points, trouble
+    "not heard": lambda x, s, rng: x + s * np.sin(rng.standard_normal(x.shape)),
+    "not scaled": lambda x, s, rng: np.tanh(x) + s * rng.standard_normal(x.shape),
+    "not scaled ": lambda x, s, rng: x + x.mean(0) + s * rng.standard_normal(x.shape),
+    "": lambda x, s, rng: 0 * x + rng.standard_normal(x.shape),  # c = 0 is known
+}
+
+
+@pytest.mark.parametrize("trouble", UNKNOWN)
+def test_what_is_not_known_of_the_points_is_said(trouble):
+    _, _, trial, _ = asked(lambda x, s, rng: {"x~": UNKNOWN[trouble](x, s, rng)})
+    assert trial.trouble == trouble.strip() and trial.factors is None
+    if not trouble:
+        assert np.all(trial.c == 0) and np.allclose(trial.sigma, 1, rtol=1e-12) and trial.row.tolist() == [0, 1, 2, 3]
+    if trouble == "not heard":
+        assert np.all(np.isnan(trial.sigma)) and np.all(np.isnan(trial.eps)) and np.all(trial.source == -1)
+
+
+def test_noise_that_multiplies_the_data_leaves_its_factors():
+    _, _, trial, made = asked(lambda x, s, rng: {"f": (f := 1 + s * rng.standard_normal(x.shape)), "x~": x * f})
+    np.testing.assert_allclose(trial.factors, made["f"], rtol=1e-9)
+    assert trial.trouble == "not scaled"
+
+
+def test_points_close_together_are_one_point():
+    """A central difference of the user's own: its middle has the noise."""
+
+    def loss(fn, x, sigma, rng):
+        y = x + sigma * rng.standard_normal(x.shape)
+        return np.mean(fn.score(y + 1e-5) ** 2 + fn.score(y - 1e-5) ** 2)
+
+    caller = caller_of(loss)
+    trial = noisy(caller, "score", setting_of(caller), np.random.default_rng(1))
+    assert trial.trouble == "" and len(trial.points) == 4
+    np.testing.assert_allclose(trial.sigma, 0.5, rtol=1e-9)
+    apart = lambda h, *more: _centred(Trial(None, np.array([[0.0, 1], [h, 1], *more]), np.array([1.0, 3.0, *map(len, more)])))  # fmt: skip
+    middle, of = apart(0.9e-3)
+    np.testing.assert_array_equal(middle.points, [[0.45e-3, 1]])
+    assert middle.told.tolist() == [2.0] and len(apart(1.1e-3)[0].points) == 2
+    moved = of(SimpleNamespace(points=np.array([[2.0, 4], [4, 6]]), _replace=lambda points: points))
+    np.testing.assert_array_equal(moved, [[3.0, 5]])
+    assert len(apart(1e-4, [5.0, 5.0])[0].points) == 3  # groups of other sizes are no quotients
+
+
+def test_rows_of_d_numbers_in_what_was_drawn():
+    d, a = 3, np.arange(1.0, 13)
+    rows, of = rows_of([Draw("normal", a.reshape(4, 3)), Draw("random", a.reshape(2, 2, 3)), Draw("integers", a.reshape(4, 3))], d)  # fmt: skip
+    np.testing.assert_array_equal(rows, np.tile(a.reshape(4, 3), (2, 1)))
+    assert of.tolist() == [[0, j] for j in range(4)] + [[1, j] for j in range(4)]
+    turned, _ = rows_of([Draw("normal", a.reshape(3, 4))], d)
+    np.testing.assert_array_equal(turned, a.reshape(3, 4).T)
+    assert len(rows_of([Draw("random", a.reshape(3, 4))], d)[0]) == 0
+    for each in (a[:4], a[:4, None]):
+        rows, of = rows_of([Draw("standard_normal", each)], d)
+        np.testing.assert_array_equal(rows, np.repeat(a[:4, None], 3, axis=1))
+        assert of.tolist() == [[0, j] for j in range(4)] and len(rows_of([Draw("random", each)], d)[0]) == 0
+    held, of = rows_of([Draw("normal", np.array([[0.0, 0, 0], [1, 2, 3]]))], d)
+    assert held.tolist() == [[1, 2, 3]] and of.tolist() == [[0, 1]]
+    nothing, of = rows_of([Draw("normal", np.empty((0, 3))), Draw("normal", np.array(2.0))], d)
+    assert nothing.shape == (0, 3) and of.shape == (0, 2)
+    for shape, of in (
+        ((4, 3), True),
+        ((2, 1, 3), True),
+        ((4, 6), False),
+        ((2, 3, 2), False),
+        ((3,), True),
+        ((2,), False),
+    ):
+        assert _ends_with(shape, 3) == of
+    assert _ends_with((5, 2, 3), 6) and not _ends_with((5, 4, 3), 6)
+
+
+def many_rows(mix, sigma=np.sin, M=40, d=3):
+    """A `Trial` of 40 points whose noise is sigma_i r_i B of normals that were drawn."""
+    rng = np.random.default_rng(0)
+    r, t, x = rng.standard_normal((M, d)), rng.uniform(0.2, 1.2, M), rng.standard_normal((M, d))
+    more = rng.standard_normal((M, len(mix) - d))
+    arrays = (r, more, r) if more.size else (r,)  # what is drawn twice counts once
+    draws, all_r = tuple(Draw("standard_normal", a) for a in arrays), np.concatenate([r, more], axis=1)
+    eps = all_r @ mix
+    points = x + sigma(t)[:, None] * eps
+    setting = SimpleNamespace(x=x, n=M, d=d)
+    return Trial(setting, points, None, draws, np.arange(M), np.ones(M), trouble="not heard"), sigma(t), eps
+
+
+def test_a_mixture_of_what_was_drawn_is_solved():
+    """Equations of condition 1e3 at most."""
+    B = np.array([[1.0, 0.5, 0.0], [0.0, 1.0, 0.5], [0.3, 0.0, 1.0]])
+    trial, sigma, eps = many_rows(B)
+    size = np.sqrt(3 / np.sum(B**2))
+    found = mixture(trial, 2e-16)
+    np.testing.assert_allclose(found, B * size, rtol=0, atol=1e-10)
+    known = with_mixture(trial, found, 2e-16)
+    np.testing.assert_allclose(known.sigma, sigma / size, rtol=1e-9)
+    np.testing.assert_allclose(known.eps, eps * size, rtol=0, atol=1e-9)
+    assert known.trouble == "" and known.source.tolist() == [[0, j] for j in range(40)]
+    assert mixture(trial._replace(trouble=""), 2e-16) is None and with_mixture(trial, found[:2], 2e-16) is None
+    assert with_mixture(trial, -found, 2e-16) is None and with_mixture(trial, found.T, 2e-16) is None
+    B4 = np.vstack([np.eye(3), np.full((1, 3), 0.3)])  # one number for all of a row added
+    joined, sigma, eps = many_rows(B4)
+    found = mixture(joined, 2e-16)
+    np.testing.assert_allclose(found, B4 * np.sqrt(3 / np.sum(B4**2)), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(with_mixture(joined, B4, 2e-16).sigma, sigma, rtol=1e-9)
+    few = many_rows(B, M=3)[0]  # nine equations for nine and three unknowns
+    assert mixture(few, 2e-16) is None
+    off = trial._replace(points=trial.points + 1e-4 * np.sin(np.arange(120.0)).reshape(40, 3))
+    assert mixture(off, 2e-16) is None
+    rounded = trial._replace(points=trial.points.astype(np.float32).astype(float))
+    assert mixture(rounded, 2e-16) is None and mixture(rounded, 1e-7) is not None
+
+
+def test_normals_that_belong_to_no_point_are_put_beside_them():
+    draws = tuple(Draw(name, np.arange(12.0).reshape(4, 3) + 1) for name in ("normal", "normal", "random")) + (Draw("normal", np.ones((8, 3))),)  # fmt: skip
+    setting = SimpleNamespace(n=4, d=3)
+    trial = Trial(setting, np.zeros((2, 3)), None, draws, row=np.array([3, 1]), source=np.array([[0, 1], [0, 2]]))
+    beside = with_draw_apart(trial, 1)
+    assert beside.apart.tolist() == [[10, 11, 12], [4, 5, 6]] and beside.apart_of == 1
+    assert [with_draw_apart(trial, k) for k in (0, 2, 3, 4)] == [None] * 4  # used, not normal, too many, not there
+
+
+# ------------------------------------------------------------------------------- maps and rules of the noise, on made points
+
+
+def points_of(x, shift, c=1.0, sigma=0.5, draws=(), **more):
+    """A `Trial` with the points c x + shift."""
+    n, d = x.shape
+    c = None if c is None else c + np.zeros(n)
+    setting = SimpleNamespace(x=x, n=n, d=d, levels=1, level=0.5)
+    draws = draws or [Draw("normal", shift)]
+    rest = {
+        "row": np.arange(n),
+        "sigma": sigma + np.zeros(n),
+        "eps": shift / 0.5,
+        "source": np.stack([np.zeros(n, int), np.arange(n)], axis=1),
+    } | more
+    return Trial(setting, (0 * x if c is None else c[:, None] * x) + shift, None, tuple(draws), c=c, **rest)
+
+
+X4 = np.random.default_rng(11).standard_normal((6, 4))
+Z4 = np.random.default_rng(12).standard_normal((6, 4))
+ODD = np.array([1.0, 1, 2, 2, 3, 3])
+SPOILT = {  # trials, what is said (the start of it), the pattern
+    "right": (lambda: [points_of(X4, 0.5 * Z4)], "", ""),
+    "clipped": (lambda: [points_of(X4, np.clip(X4 + 2 * Z4, -1, 1) - X4, trouble="not heard", sigma=np.nan)], "clipped points: the noisy points are clipped (clamped) at 1; they are not c x + sigma eps", "several entries stand at 1"),
+    "not clipped": (lambda: [points_of(X4, np.clip(X4 + 2 * Z4, -1, 1) - X4)], "", ""),
+    "columns": (lambda: [points_of(X4, 0.5 * Z4 * [1, 1, 0, 1])], "dimensions without noise: some dimensions (columns) of the points get no noise", "x~ = c x in some columns"),
+    "columns, once": (lambda: [points_of(X4, 0.5 * Z4 * [1, 1, 0, 1]), points_of(X4, 0.5 * Z4)], "", ""),
+    "no noise": (lambda: [points_of(X4, 0 * Z4, sigma=0.0)], "clean point: the score is taken at the clean x, never at the noisy x + sigma eps", "fn was asked at x and nowhere else"),
+    "one for a row": (lambda: [points_of(X4, 0.5 * Z4[:, :1] * np.ones(4))], "shared noise: every dimension of a row gets the same noise", "x~ - c x is the same in all columns"),
+    "one for two columns": (lambda: [points_of(X4, 0.5 * Z4[:, [0, 1, 0, 2]])], "shared noise: some coordinates of a row get the same noise", "x~ - c x is the same in the columns [0, 2], [1], [3]"),
+    "one for all rows": (lambda: [points_of(X4, 0.5 * Z4[:1] * np.ones((6, 1)))], "shared noise: every row gets the same noise; draw one for each row", "x~ - c x is the same in all rows"),
+    "one for all rows, of other sizes": (lambda: [points_of(X4, Z4[:1] * np.arange(1.0, 7)[:, None])], "shared noise: every row gets the same noise; draw one for each row", "x~ - c x is the same in all rows"),
+    "halves": (lambda: [points_of(X4, 0.5 * np.tile(Z4[:3], (2, 1)))], "shared noise: different rows of the batch get the same noise", "x~ - c x is the same in several rows"),
+    "two rows alike": (lambda: [points_of(X4, 0.5 * Z4[[0, 0, 1, 2, 3, 4]])], "", ""),
+    "signs in halves": (lambda: [points_of(X4, 0.5 * np.sign(np.tile(Z4[:3], (2, 1))))], "", ""),
+    "centred": (lambda: [points_of(X4, 0.5 * (Z4 - Z4.mean(0)))], "noise centred: the mean over the batch is taken from the noise", "the sum of x~ - c x over the rows is 0"),
+    "centred, two rows": (lambda: [points_of(X4[:2], 0.5 * (Z4 - Z4[:2].mean(0))[:2])], "", ""),
+    "antithetic": (lambda: [points_of(X4, 0.5 * np.concatenate([Z4[:3], -Z4[:3]]))], "", ""),
+    "data not used": (lambda: [points_of(X4, 0.5 * Z4, c=0.0)], "data not used: the points at which fn is asked do not depend on x", "x~ = noise"),
+    "data used by some": (lambda: [points_of(X4, 0.5 * Z4, c=1.0 * (np.arange(6) > 2))], "", ""),
+    "multiplied": (lambda: [points_of(X4, 0 * X4, draws=[Draw("normal", Z4)], factors=1 + 0.3 * Z4, c=None)], "noise that multiplies the data: the noisy points are (a + b z) x", "x~ moves by a + b z times what x moves"),
+    "multiplied by something": (lambda: [points_of(X4, 0.5 * Z4, draws=[Draw("normal", Z4)], factors=1 + Z4**3)], "", ""),
+    "uniform": (lambda: [points_of(X4, 0.5 * Z4, draws=[Draw("uniform", Z4)])], "not Gaussian: the target -eps/sigma is right for Gaussian noise alone, and the noise is drawn by uniform", "the draws were heard"),
+    "clipped noise": (lambda: [points_of(X4, 0.5 * np.clip(Z4, -0.8, 0.8), draws=[Draw("normal", Z4)], sigma=np.where(np.abs(Z4).max(1) > 0.8, np.nan, 0.5), trouble="inferred")], "clipped noise: the noise is clipped (truncated) at 0.8 standard deviations", None),
+    "masked": (lambda: [points_of(X4, 0.5 * Z4 * (np.arange(24).reshape(6, 4) % 3 > 0), draws=[Draw("normal", Z4)], sigma=np.nan, trouble="inferred")], "dimensions without noise: ", "x~ = c x there"),
+    "clamped": (lambda: [points_of(X4, np.minimum(X4 + 0.5 * Z4, 0.9) - X4, draws=[Draw("normal", Z4)], sigma=np.where((X4 + 0.5 * Z4).max(1) > 0.9, np.nan, 0.5), trouble="inferred")], "clipped points: the noisy points are clipped (clamped) at 0.9;", None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SPOILT)
+def test_what_is_wrong_with_points_is_said_of_made_points(case):
+    make, text, pattern = SPOILT[case]
+    naming = perturbation.perturbation(SimpleNamespace(takes={}), make())
+    if not text:
+        assert naming is None, naming
+        return
+    assert naming.verdict == "FAIL" and naming.diagnosis.startswith(text) and pattern in (None, naming.pattern), naming
+
+
+def test_noise_that_was_given_is_used_row_by_row():
+    caller = SimpleNamespace(takes={"noise": 0})
+    of = lambda name, rows: perturbation.perturbation(caller, [points_of(X4, 0.5 * Z4, draws=[Draw(name, Z4)], source=np.stack([0 * np.arange(6), rows], 1))])  # fmt: skip
+    assert of("given", np.arange(6)) is None and of("given", np.arange(6) + 6) is None  # of the second level
+    other = of("normal", np.arange(6))
+    assert (
+        other.diagnosis
+        == "noise: the noisy points are not x + sigma noise with the noise that was given; another noise is drawn, or x is changed"
+    )
+    assert other.pattern == "x~ - x is not proportional to the noise"
+    rolled = of("given", np.roll(np.arange(6), 1))
+    assert (
+        rolled.diagnosis.endswith("that was given, row by row")
+        and rolled.pattern == "x~ - x is proportional to the noise of another row"
+    )
+
+
+def test_maps_of_the_data_are_read_with_their_scale():
+    s = np.array([0.3, 0.5, 0.7, 0.2, 0.9, 0.6])
+    read = lambda c, offset, sigma=s: perturbation._of_mapped_data([points_of(X4, 0.5 * Z4, c=c, sigma=sigma, offset=offset)])  # fmt: skip
+    half_down = np.full(4, -0.5)
+    for c, scale, rest in ((2.0, 2.0, 1.0), (3 * np.sqrt(1 - s**2), 3.0, np.sqrt(1 - s**2)), (2 * (1 - s), 2.0, 1 - s), (1 + s**3, 1.0, 1 + s**3), (2.5, 2.5, 1.0)):  # fmt: skip
+        (trial,), (note,) = read(c, half_down)
+        assert trial.scale == pytest.approx(scale, rel=1e-12)
+        np.testing.assert_allclose(trial.c, rest + 0 * s, rtol=1e-12)
+        b = 0.5 * scale
+        words = f"{'' if scale == 1 else f'{scale:g} '}x - {b:g}"
+        assert (
+            note
+            == f"another convention: the data are mapped to {words} before the noise is added; the score learnt is that of the mapped data"
+        )
+    assert "2 x + 1 before" in read(2.0, -half_down)[1][0]
+    assert "2 x + a constant vector" in read(2.0, np.array([-0.5, 0.5, 0, 0]))[1][0]
+    assert read(2.0, None)[1] == () and read(2.0, None)[0][0].scale == 1.0
+
+
+def strange(target, eps=Z4, x=X4, sigma=0.5, offset=None, draws=(), d=None):
+    """What is said of targets that are not made of the noise and the data of their rows."""
+    trial = points_of(x, sigma * eps, sigma=sigma, eps=eps, offset=offset, draws=draws)
+    n, d = x.shape
+    whole = np.zeros((n, d, n, d))
+    whole[np.arange(n)[:, None], np.arange(d), np.arange(n)[:, None], np.arange(d)] = 1.0
+    found = SimpleNamespace(own=np.tile(np.eye(d), (n, 1, 1)), b=-target, A=whole)
+    r = SimpleNamespace(sigma=trial.sigma)
+    return noise._strange(SimpleNamespace(), [trial], [found], r)
+
+
+def test_targets_that_are_not_of_their_rows_are_told_by_what_they_are():
+    kept = np.random.default_rng(3).random((6, 4)) < 0.7
+    dropped = strange(-2 * Z4 * kept)
+    assert (
+        dropped.diagnosis.startswith("entries without a target: ")
+        and dropped.pattern == f"{1 - kept.mean():.0%} of the entries"
+    )
+    for right in (Z4, X4):
+        assert strange(right * kept).diagnosis.startswith("entries without a target")
+    signs = strange(Z4[:, [1, 0, 2, 3]])
+    assert signs.diagnosis.startswith("wrong target, ") and "coordinates" in signs.diagnosis
+    square = strange(np.exp(Z4 / 2))
+    assert (
+        square.diagnosis
+        == "wrong target, not linear: every entry of the target is a function of that of the noise, and not its multiple (a square, a log density, a clip)"
+    )
+    bent = strange(np.tanh(X4 + 0.5 * Z4))
+    assert "a function of that of the noisy point," in bent.diagnosis
+    draws = [Draw("normal", Z4)]
+    other = strange(-2 * Z4 + 0.3 * np.roll(Z4, 1, 0), draws=draws)
+    assert (
+        other.diagnosis
+        == "wrong target, other rows: the target of a row is made of the noise of another row of the batch (shuffled, rolled, or paired wrongly)"
+    )
+    assert other.pattern == "100% of the rows"
+    data = strange(Z4 + 0.3 * np.roll(X4, 1, 0), draws=draws)
+    assert "made of the data x of another row" in data.diagnosis
+    assert (
+        strange(-2 * Z4 + np.random.default_rng(8).standard_normal((6, 4)), draws=draws).diagnosis
+        == noise.NOT_OF_ITS_ROW
+    )
+    shifted = strange(-2 * Z4 + 0.4 * X4 - 0.7, offset=np.full(4, 0.5))
+    assert shifted.pattern == "target = -2 eps +0.4 x' -0.9" and shifted.diagnosis.startswith(
+        "wrong target, constant: "
+    )
+    assert strange(-2 * Z4 - 0.7, offset=np.full(4, 0.5)).pattern == "target = -2 eps -0.7"
+    assert "x' = x + 0.5, and the target is -2 eps -0.7 instead of -eps/sigma" in strange(-2 * Z4 - 0.7, offset=np.full(4, 0.5)).diagnosis  # fmt: skip
+
+
+def test_a_target_is_split_into_the_fewest_rows():
+    vectors, rng = np.eye(5)[:3], np.random.default_rng(0)
+    target = 2 * vectors[0] - vectors[2]
+    candidates = [((7, 8), vectors[:2]), ((7, 9), vectors[[0, 2]]), ((8, 9), vectors[1:])]
+    assert noise._sum_of(target, candidates) == [7, 9] and noise._sum_of(2 * vectors[0], candidates) == [7]
+    assert noise._sum_of(rng.standard_normal(5), candidates) is None and noise._sum_of(target, []) is None
+    beside = [((4,), np.stack([vectors[0], vectors[1], vectors[2]]))]  # own vectors first: those are not counted
+    assert noise._sum_of(target, beside) == [4] and noise._sum_of(2 * vectors[0], beside) == []
+
+
+def test_the_size_of_the_noise_is_that_of_the_level_handed():
+    caller = SimpleNamespace(takes={"sigma": 0}, known={"levels": None})
+    trials = [SimpleNamespace(setting=SimpleNamespace(levels=1, level=s, x=np.zeros((1, 3))), row=np.array([0])) for s in SIGMA]  # fmt: skip
+    say = lambda size, p, c=1.0: noise._size(caller, trials, made(lambda c, s: (1, 0))._replace(sigma=size, p=p, c=c + 0 * SIGMA))  # fmt: skip
+    assert say(SIGMA, -1 / SIGMA) == (None, ()) and say(0.5 * SIGMA, -2 / SIGMA, 0.5) == (None, ())
+    wrong, notes = say(SIGMA**0.5, -1 / SIGMA)
+    assert (
+        notes == ()
+        and wrong.diagnosis
+        == "scale of the noise: the noise that is added has standard deviation sqrt(sigma), the target is that of sigma"
+    )
+    assert wrong.pattern == "sigma told 0.5, added 0.7071"
+    assert say(2 * SIGMA, -2 / SIGMA)[0].diagnosis.startswith("scale of the noise")  # -shift/sigma^2
+    none, (note,) = say(SIGMA**2, -1 / SIGMA**2)
+    assert (
+        none is None
+        and "standard deviation sigma^2, sigma being what the loss is handed, and the target is that of this noise"
+        in note
+    )
+    assert "standard deviation 1/2 whatever sigma is" in say(0.5 + 0 * SIGMA, -2 + 0 * SIGMA)[1][0]
+    assert say(SIGMA**2, 0.3 + 0 * SIGMA) == (None, ())
+    caller.takes = {"noise": 0}
+    assert say(SIGMA**2, -1 / SIGMA) == (None, ())
+
+
+# ------------------------------------------------------------------------------- noise in other units
+
+UNITS = {  # of (x, sigma, rng): noisy points, sigma of the target beside eps; and what is said if the target is -eps/sigma
+    "units of the data": (lambda x, sigma, eps: x + sigma * x.std(0) * eps, "correlated noise"),
+    "cast to integers": (lambda x, sigma, eps: x + sigma * np.trunc(eps), "noise changed"),
+}
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_noise_in_other_units_is_heard(name):
+    points, words = UNITS[name]
+
+    def loss(fn, x, sigma, rng):
+        eps = rng.standard_normal(x.shape)
+        return np.mean(half(fn.score(points(x, sigma, eps)) + eps / sigma))
+
+    report = check_loss(loss, objective="denoising")
+    assert report.verdict == "FAIL" and report.name == words, report
+
+
+def test_the_score_of_noise_in_units_of_the_data_passes():
+    def loss(fn, x, sigma, rng):
+        eps, size = rng.standard_normal(x.shape), sigma * x.std(0)
+        return np.mean(half(fn.score(x + size * eps) + eps / size))
+
+    assert check_loss(loss, objective="denoising")
+
+
+def in_steps(told):
+    """Every noisy batch made of the one before."""
+
+    def loss(fn, x, sigmas, rng):
+        y, total, variance = x, 0.0, 0.0
+        for sigma in np.sort(sigmas):
+            eps = rng.standard_normal(x.shape)
+            y, variance = y + sigma * eps, variance + sigma**2
+            total += np.mean(half(sigma * fn(y, np.full(len(x), told(sigma, variance))) + eps))
+        return total
+
+    return loss
+
+
+def by_entry(fn, x, sigmas, rng):
+    sigma = sigmas[rng.integers(len(sigmas), size=x.shape)]
+    eps = rng.standard_normal(x.shape)
+    return np.mean(half(sigma * fn(x + sigma * eps, sigma[:, 0]) + eps))
+
+
+def test_noise_that_accumulates_and_levels_of_entries_are_heard():
+    check = lambda loss: check_loss(loss, objective="multilevel_denoising")
+    assert check(in_steps(lambda sigma, variance: sigma)).name == "noise accumulates"
+    assert (
+        check(in_steps(lambda sigma, variance: variance**0.5)).verdict != "FAIL"
+    )  # the target -eps/sigma is unbiased for it
+    assert "the entries of a point have noise of different levels" in check(by_entry).diagnosis
+
+
+def test_rows_that_are_not_used_and_times_told_coarsely_are_noted():
+    def first(fn, x, sigma, rng):
+        eps = rng.standard_normal(x[:1].shape)
+        return np.mean(half(fn.score(x[:1] + sigma * eps) + eps / sigma))
+
+    def coarse(fn, x, rng):
+        t, eps = rng.uniform(0.02, 0.98, len(x)), rng.standard_normal(x.shape)
+        c, s = np.cos(np.pi / 2 * t)[:, None], np.sin(np.pi / 2 * t)[:, None]
+        return np.mean((s * fn(c * x + s * eps, (10 * t).astype(int)) + eps) ** 2)
+
+    noted = lambda loss, objective: " ".join((report := check_loss(loss, objective=objective)).notes) * bool(report)
+    assert "only the first 1 of the rows of x are used" in noted(first, "denoising")
+    assert "numbers at 40 levels" in noted(coarse, "multilevel_denoising")

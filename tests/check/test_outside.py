@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 from commandline import call
+from wording import check_loss
 
 import numpyscore as ns
 from numpyscore.check.report import readings
@@ -148,13 +149,11 @@ def differenced(step, factor=1.0):
 
 def test_the_round_off_of_a_loss_that_differences_for_itself_is_no_unknown_term():
     """Its 1e-12 was reported as an unknown term; the round-off of a loss is measured now, so that what is beyond it is still seen."""
-    right, wrong = (
-        ns.check_loss(differenced(1e-5, factor), objective="implicit", model="score") for factor in (1, 1.001)
-    )
+    right, wrong = (check_loss(differenced(1e-5, factor), objective="implicit", model="score") for factor in (1, 1.001))
     assert right.verdict == "PASS", right
     assert wrong.verdict == "FAIL" and "1.001 times" in wrong.diagnosis, wrong
     # a cubic score is not differenced exactly: a step of 1e-3 leaves 1e-7 of the trace, one of 0.03 a thousand times that
-    near, far = (ns.check_loss(differenced(step), objective="implicit", model="score") for step in (1e-3, 0.03))
+    near, far = (check_loss(differenced(step), objective="implicit", model="score") for step in (1e-3, 0.03))
     assert near.verdict == "PASS" and "right up to" in near.notes[0], near
     assert far.verdict == "FAIL" and far.name == "inaccurate", far
 
@@ -168,7 +167,7 @@ def test_a_mean_over_probes_in_one_term_alone_is_named():
         curvature = np.einsum("mni,nij,mnj->mn", v, J, v).sum(0)
         return np.mean(curvature + 0.5 * (np.sum(v * s, -1) ** 2).mean(0))
 
-    report = ns.check_loss(loss, objective="sliced")
+    report = check_loss(loss, objective="sliced")
     assert report.verdict == "FAIL" and "number of probes" in report.diagnosis, report
 
 
@@ -437,9 +436,9 @@ def implicit(fn, x):
 @pytest.mark.parametrize("clip", [lambda v: max(v, 0.0), lambda v: max(v, -0.5), lambda v: min(v, 3.0)])
 def test_a_loss_that_is_clamped_is_no_pass(clip):
     """Random models stay above its minimum: it had the right coefficients, and passed."""
-    report = ns.check_loss(lambda fn, x: clip(implicit(fn, x)), objective="implicit")
+    report = check_loss(lambda fn, x: clip(implicit(fn, x)), objective="implicit")
     assert report.verdict == "FAIL" and ("stands still" in report.diagnosis or report.name == "unknown term"), report
-    assert ns.check_loss(implicit, objective="implicit")
+    assert check_loss(implicit, objective="implicit")
 
 
 def test_noise_of_variance_sigma_is_named_by_its_size():
@@ -449,7 +448,7 @@ def test_noise_of_variance_sigma_is_named_by_its_size():
         noise = np.sqrt(sigma) * rng.standard_normal(x.shape)
         return np.mean(0.5 * square(fn.score(x + noise) + noise / sigma**2))
 
-    report = ns.check_loss(loss, objective="denoising")
+    report = check_loss(loss, objective="denoising")
     assert report.verdict == "FAIL" and "standard deviation sqrt(sigma)," in report.diagnosis, report
 
 
@@ -459,7 +458,7 @@ def test_a_loss_that_changes_x_is_told_so_and_its_resolution_is_a_number():
         noisy += sigma * rng.standard_normal(x.shape)
         return np.mean(0.5 * square(fn.score(noisy) + (noisy - x) / sigma**2))
 
-    report = ns.check_loss(loss, objective="denoising")
+    report = check_loss(loss, objective="denoising")
     assert report.verdict == "FAIL" and any("in place" in note for note in report.notes), report
     assert report.resolution < 1, report  # it was 1e287: relative to a coefficient of zero
 
@@ -495,17 +494,28 @@ SLICED = {
 @pytest.mark.parametrize("name", SLICED)
 def test_hidden_directions_that_are_wrong_are_called_by_their_name(name, model):
     """They were 'unknown term: not quadratic in the score', and a direction of ones 'shared', with a mean that is right."""
-    report = ns.check_loss(SLICED[name], objective="sliced", model=model)
+    report = check_loss(SLICED[name], objective="sliced", model=model)
     assert report.verdict == "FAIL" and report.name == name, report
 
 
 @pytest.mark.parametrize("model", ["energy", "score"])
 def test_the_same_hidden_directions_in_every_call_are_noted_and_no_mistake(model):
     fixed = sliced(lambda rng, shape: np.random.default_rng(0).standard_normal(shape))
-    report = ns.check_loss(fixed, objective="sliced", model=model)
+    report = check_loss(fixed, objective="sliced", model=model)
     assert report and any("same in every call" in note for note in report.notes), report
-    report = ns.check_loss(sliced(normal), objective="sliced", model=model)
+    report = check_loss(sliced(normal), objective="sliced", model=model)
     assert report and not any("same in every call" in note for note in report.notes), report
+
+
+def test_the_same_directions_in_every_call_beside_the_whole_square_are_a_mistake():
+    """Of the few rows of a batch v v^T has a mean M that is not I: the minimiser of v.J v + 1/2 |s|^2 is M times the score."""
+    square = lambda v, s: 0.5 * np.sum(s**2, axis=1)
+    fixed = sliced(lambda rng, shape: np.random.default_rng(0).standard_normal(shape), projection=square)
+    assert ns.check_loss(fixed, objective="sliced", model="score").name == "fixed directions"
+    assert ns.check_loss(sliced(normal, projection=square), objective="sliced", model="score")
+    columns = lambda rng, shape: (v := normal(rng, shape)) / np.linalg.norm(v, axis=0)
+    over_batch = ns.check_loss(sliced(columns, projection=square), objective="sliced", model="score")
+    assert over_batch.name == "directions normalised over the batch", over_batch
 
 
 def generalised(trace=1.0, slope=1.0):
@@ -528,9 +538,9 @@ WEIGHTED = {
 @pytest.mark.parametrize("name", WEIGHTED)
 def test_terms_of_a_generalised_loss_are_named_once(name):
     """A wrong sign of h' s had three readings side by side, 'extra term ... which does not belong there' the first of them."""
-    report = ns.check_loss(WEIGHTED[name], objective="generalised")
+    report = check_loss(WEIGHTED[name], objective="generalised")
     assert report.verdict == "FAIL" and report.name == name and "or --" not in report.diagnosis, report
-    assert ns.check_loss(generalised(), objective="generalised")
+    assert check_loss(generalised(), objective="generalised")
 
 
 def test_a_trace_without_its_weight_is_told_from_one_with_the_derivative():
@@ -540,7 +550,7 @@ def test_a_trace_without_its_weight_is_told_from_one_with_the_derivative():
         s, J = fn.score(x), np.diagonal(fn.jacobian(x), axis1=1, axis2=2)
         return np.mean(np.sum(0.5 * h * s**2 + h_prime * s + J, axis=1))
 
-    report = ns.check_loss(loss, objective="generalised")
+    report = check_loss(loss, objective="generalised")
     assert report.verdict == "FAIL" and "the trace of the Jacobian" in report.diagnosis, report
 
 
@@ -553,23 +563,23 @@ def test_a_target_made_of_other_noise_is_named():
         return np.mean(0.5 * square(fn.score(noisy) + target / sigma))
 
     for model in ("energy", "score"):
-        report = ns.check_loss(loss, objective="denoising", model=model)
+        report = check_loss(loss, objective="denoising", model=model)
         assert report.verdict == "FAIL" and report.name == "other noise", report
-    assert ns.check_loss(lambda fn, x, sigma, rng: loss(fn, x, sigma, rng, again=False), objective="denoising")
+    assert check_loss(lambda fn, x, sigma, rng: loss(fn, x, sigma, rng, again=False), objective="denoising")
 
     def cubed(fn, x, sigma, rng):  # the right target, and another power
         noise = rng.standard_normal(x.shape)
         return np.mean(square(fn.score(x + sigma * noise) + noise / sigma) ** 1.5)
 
-    assert ns.check_loss(cubed, objective="denoising").name == "not a square"
+    assert check_loss(cubed, objective="denoising").name == "not a square"
 
 
 def test_a_list_of_each_sample_s_loss_is_their_mean_and_a_tuple_is_a_loss_with_other_things():
     """Numbers in a list were taken for a loss and what comes with it: the first sample alone."""
     rows = lambda fn, x: [0.5 * (s @ s) + np.trace(J) for s, J in zip(fn.score(x), fn.jacobian(x), strict=True)]
-    assert ns.check_loss(rows, objective="implicit").verdict == "PASS"
-    assert ns.check_loss(lambda fn, x: (np.mean(rows(fn, x)), 7.0, "other"), objective="implicit").verdict == "PASS"
-    assert ns.check_loss(lambda fn, x: rows(fn, x)[:1] * len(x), objective="implicit").verdict == "FAIL"  # control
+    assert check_loss(rows, objective="implicit").verdict == "PASS"
+    assert check_loss(lambda fn, x: (np.mean(rows(fn, x)), 7.0, "other"), objective="implicit").verdict == "PASS"
+    assert check_loss(lambda fn, x: rows(fn, x)[:1] * len(x), objective="implicit").verdict == "FAIL"  # control
 
 
 def test_scaled_noise_is_not_eps_where_eps_was_said():
@@ -579,13 +589,13 @@ def test_scaled_noise_is_not_eps_where_eps_was_said():
         noise = sigma * rng.standard_normal(x.shape)
         return np.mean((fn(x + noise) - (noise if scaled else noise / sigma)) ** 2)
 
-    report = ns.check_loss(loss, objective="denoising", predicts="eps")
+    report = check_loss(loss, objective="denoising", predicts="eps")
     assert report.verdict == "FAIL" and report.name == "another parametrisation", report
     assert "sigma eps, and is meant to predict eps" in report.diagnosis
     right = lambda fn, x, sigma, rng: loss(fn, x, sigma, rng, scaled=False)
-    assert ns.check_loss(right, objective="denoising", predicts="eps").verdict == "PASS"
-    assert ns.check_loss(loss, objective="denoising", model="noise").verdict == "PASS"  # nothing was said of its size
-    made = lambda f: ns.check_loss(loss, objective="denoising", score_of=f)
+    assert check_loss(right, objective="denoising", predicts="eps").verdict == "PASS"
+    assert check_loss(loss, objective="denoising", model="noise").verdict == "PASS"  # nothing was said of its size
+    made = lambda f: check_loss(loss, objective="denoising", score_of=f)
     assert made(lambda out, y, sigma: -out / sigma[:, None] ** 2).verdict == "PASS"
     for wrong, words in (  # level has one number a row
         (
@@ -605,7 +615,7 @@ def test_a_regulariser_that_became_a_part_of_the_trace_is_named(price, words):
     def loss(fn, x, lam):
         return np.mean(0.5 * square(fn.score(x)) + (1 + (lam if price == 0.3 else price)) * fn.trace(x))
 
-    report = ns.check_loss(loss, objective="regularised")
+    report = check_loss(loss, objective="regularised")
     assert report.verdict == "FAIL" and report.name == "no regulariser" and words in report.diagnosis, report
 
 
@@ -650,7 +660,7 @@ def path_loss(target, weight=lambda c, s: 1.0):
 
 def test_predicted_targets_of_another_path_or_weighed_below_zero_are_called_that():
     """It was said that fn learns x - eps, and is meant to predict eps - x or x - eps; or that it learns eps, and is meant to predict eps."""
-    ask = lambda loss, predicts: ns.check_loss(loss, objective="multilevel_denoising", predicts=predicts)
+    ask = lambda loss, predicts: check_loss(loss, objective="multilevel_denoising", predicts=predicts)
     straight = ask(path_loss(lambda x, z, c, s: x - z), "velocity")
     assert straight.verdict == "FAIL" and straight.name == "another path", straight
     assert ask(path_loss(lambda x, z, c, s: s * x - c * z), "velocity").verdict == "PASS"
@@ -664,7 +674,7 @@ def test_what_score_of_makes_is_told_without_a_guess_at_its_factor():
         z = rng.standard_normal(x.shape)
         return np.mean((fn(x + sigma * z) - z) ** 2)
 
-    report = ns.check_loss(loss, objective="denoising", score_of=lambda out, y, sigma: -out / sigma[:, None] ** 2)
+    report = check_loss(loss, objective="denoising", score_of=lambda out, y, sigma: -out / sigma[:, None] ** 2)
     assert (
         report.verdict == "FAIL"
         and "where sigma is 0.5 fn learns 1 eps, and score_of makes the score of 0.5 eps" in report.diagnosis
@@ -691,10 +701,10 @@ def test_noise_of_another_size_than_the_level_that_was_handed_is_called_that():
         s, z = sigmas[level][:, None], rng.standard_normal(x.shape)
         return np.mean(s**2 * (fn.score(x + s**power * z, level) + z / s) ** 2)
 
-    report = ns.check_loss(loss, objective="multilevel_denoising")
+    report = check_loss(loss, objective="multilevel_denoising")
     assert report.verdict == "FAIL" and report.name == "scale of the noise", report
     right = lambda fn, x, sigmas, level, rng: loss(fn, x, sigmas, level, rng, power=1)
-    assert ns.check_loss(right, objective="multilevel_denoising").verdict == "PASS"
+    assert check_loss(right, objective="multilevel_denoising").verdict == "PASS"
 
 
 def test_a_huber_error_beside_a_target_is_named():
@@ -704,7 +714,7 @@ def test_a_huber_error_beside_a_target_is_named():
         entries = np.abs(fn.score(x) - target_score)
         return np.mean(np.where(entries < 1, entries**2 / 2, entries - 0.5).sum(1))
 
-    report = ns.check_loss(loss, objective="explicit")
+    report = check_loss(loss, objective="explicit")
     assert report.verdict == "FAIL" and "a Huber error: a square for small differences" in report.diagnosis, report
 
 

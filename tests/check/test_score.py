@@ -298,3 +298,10 @@ def test_where_the_whole_is_wrong_and_fewer_rows_raise_the_axes_are_named():
     table = np.random.default_rng(2).standard_normal((9, 9))
     report = check_score(lambda x: score(x) + table @ np.sin(x), energy=energy, x=X)
     assert report.verdict == "FAIL" and report.name == "axes" and "with fewer rows than 9" in report.diagnosis, report
+
+
+def test_a_bias_left_out_of_a_hidden_unit_dies_out():
+    weights, bias = np.random.default_rng(7).standard_normal((3, 5)), np.array([1.0, -0.5, 0.3, 0.8, -1.2])
+    energy = lambda x: 0.5 * np.sum(x**2, axis=1) - np.logaddexp(0, x @ weights + bias).sum(1)
+    unbiased = lambda x: 0.5 * (1 + np.tanh(x @ weights / 2)) @ weights.T - x
+    assert "a bias, the slope of a hidden unit" in check_score(unbiased, energy=energy, x=X).diagnosis

@@ -629,3 +629,29 @@ def test_a_jump_is_said_with_its_place_and_width_and_leaves_a_name_alone():
         == "kink"
     )
     assert check_trace(lambda x: -2.2 + 0 * x[:, 0], score=lambda x: -1.1 * x, x=points)
+
+
+def by_quotients(dims, h=1e-4):
+    """The trace by central differences of some dimensions, right to h^2/6."""
+    shift = h * np.eye(3)
+    return lambda x: sum((score(x + shift[i])[:, i] - score(x - shift[i])[:, i]) / (2 * h) for i in dims)
+
+
+def test_a_mistake_beside_difference_quotients_weights_and_terms_that_die_out_have_names():
+    assert check_trace(by_quotients(range(3)), score=score, x=X)
+    assert check_trace(by_quotients(range(2)), score=score, x=X).name == "without entry 2"
+    weighted = check_trace(lambda x: jacobian(x)[:, range(3), range(3)] @ [1.0, 0.3, 2.0], score=score, x=X)
+    assert weighted.name == "weights of the entries" and "0.3 at [1, 1], 2 at [2, 2]" in weighted.diagnosis, weighted
+    linear = lambda x: -(1 - np.tanh(x @ W)) @ np.sum(W**2, axis=0)  # 1 - tanh for 1 - tanh^2
+    assert check_trace(linear, score=score, x=X).name == "differs by what stays bounded"
+    bias = lambda x: -(1 / np.cosh(x @ W + 0.5) ** 2) @ np.sum(W**2, axis=0) - 3
+    assert check_trace(bias, score=lambda x: score(x) - x, x=X).name == "differs by what dies out"
+
+
+@pytest.mark.parametrize("h, verdict", [(0.1, "FAIL"), (1e-2, "PASS"), (5e-3, "PASS"), (3e-3, "PASS"), (1e-3, "PASS")])
+def test_five_point_differences_are_right_up_to_1e_7(h, verdict):
+    """Their error is h^4/30 times a fifth derivative, and scatters less than hand-written derivatives may."""
+    central = lambda x, h: sum((score(x + h * e) - score(x - h * e))[:, k] / (2 * h) for k, e in enumerate(np.eye(3)))
+    report = check_trace(lambda x: (4 * central(x, h) - central(x, 2 * h)) / 3, score=score, x=X)
+    assert report.verdict == verdict, report
+    assert verdict == "PASS" or "the five-point difference of the score with step 0.1" in report.diagnosis, report

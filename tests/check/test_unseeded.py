@@ -6,8 +6,10 @@ import random
 import numpy as np
 import pytest
 from nightly import mostly
+from wording import check_loss
 
-from numpyscore import check_loss
+import numpyscore
+from numpyscore.check.losses.hearing import Draw, _put, generators_of, listening, repeating
 
 OWN = np.random.default_rng(11)  # a generator that belongs to a module
 
@@ -110,14 +112,14 @@ def hidden(shape):
 
 def test_what_is_neither_heard_nor_held_is_neither_accused_nor_acquitted():
     for target in (lambda e, s: -e / s, lambda e, s: e / s):
-        report = check_loss(denoising(hidden, target), objective="denoising")
+        report = numpyscore.check_loss(denoising(hidden, target), objective="denoising")
         assert report.verdict == "INCONCLUSIVE" and "rng=" in report.diagnosis, report
 
     def loss(fn, x):
         v = hidden(x.shape)
         return np.mean(fn.curvature(x, v) + 0.5 * np.sum(v * fn.score(x), 1) ** 2)
 
-    assert check_loss(loss, objective="sliced").verdict == "INCONCLUSIVE"
+    assert numpyscore.check_loss(loss, objective="sliced").verdict == "INCONCLUSIVE"
 
 
 def test_the_user_s_generators_go_on_as_if_nobody_had_listened():
@@ -138,3 +140,167 @@ def test_levels_of_a_generator_of_their_own_are_seen_at_once():
         return np.mean([s**2 * np.mean(half(fn.score(x + s * e) + e / s)) for s, e in zip(sigmas, eps, strict=True)])
 
     assert check_loss(loss, objective="multilevel_denoising")
+
+
+# ------------------------------------------------------------------------------- what is heard, and where generators may live
+
+
+def test_laws_of_what_is_drawn():
+    laws = {"normal": ("standard_normal", "randn", "randn_like", "normal_", "normal", "multivariate_normal"),
+            "integers": ("integers", "randint", "randint_like", "random_integers", "permutation", "randperm", "categorical", "multinomial"),
+            "other": ("random", "uniform", "choice", "laplace", "rand")}  # fmt: skip
+    for law, names in laws.items():
+        assert {Draw(name, np.zeros(1)).law for name in names} == {law}
+
+
+def test_every_function_of_numpy_that_draws_is_heard_once():
+    """choice and permutation of a Generator draw from others of its functions, which are not written down a second time."""
+    asked = {
+        "standard_normal": (3,), "normal": (1.0, 2.0, 3), "random": (3,), "uniform": (0, 1, 3), "integers": (0, 9, 3), "choice": (5, 3),
+        "permutation": (3,), "laplace": (0, 1, 3), "exponential": (1, 3), "standard_t": (3, 3), "lognormal": (0, 1, 3), "beta": (1, 2, 3),
+        "gamma": (2, 1, 3), "standard_exponential": (3,), "standard_cauchy": (3,), "logistic": (0, 1, 3), "binomial": (5, 0.5, 3),
+        "poisson": (2, 3), "triangular": (0, 1, 2, 3), "gumbel": (0, 1, 3), "standard_gamma": (2, 3), "chisquare": (2, 3), "permuted": ([1, 2, 3],),
+    }  # fmt: skip
+    old = {"random_sample": (3,), "randint": (0, 9, 3), "randn": (3,), "rand": (3,)}
+    with listening([], 7, "numpy") as ear:
+        given = [(name, getattr(np.random.default_rng(1), name)(*args)) for name, args in asked.items()]
+        given += [(n, getattr(np.random, n)(*a)) for n, a in (asked | old).items() if hasattr(np.random, n)]
+        np.random.default_rng(1).shuffle([1, 2, 3])  # gives nothing back
+        np.random.seed(3)  # noqa: NPY002  nor is this a draw
+    assert [d.name for d in ear.draws] == [name for name, _ in given] and not ear.unseeded
+    for draw, (name, value) in zip(ear.draws, given, strict=True):
+        expected = (value - 1) / 2 if name == "normal" else value
+        np.testing.assert_allclose(draw.value, expected, rtol=1e-15)
+    keys = [d.key for d in ear.draws]
+    assert len(set(keys[: len(asked)])) == 1 and keys[0] is not None  # made of one seed, each anew
+    assert set(keys[len(asked) :]) == {None}
+
+
+def test_normals_are_written_down_in_units_of_their_deviation():
+    rng = np.random.default_rng(0)
+    cov = np.array([[2.0, 0.5], [0.5, 1.0]])
+    root = np.linalg.cholesky(cov)
+    with listening([], 7, "numpy") as ear:
+        draw = np.random.default_rng(4)
+        given = [
+            (draw.normal(3.0, 2.0, 4), lambda v: (v - 3) / 2), (draw.normal(loc=3.0, size=4), lambda v: v - 3), (draw.normal(scale=0.1, size=4), lambda v: 10 * v),
+            (draw.normal(size=4), lambda v: v), (draw.normal(np.arange(4.0), np.arange(1.0, 5)), lambda v: (v - np.arange(4)) / np.arange(1, 5)),
+            (draw.normal(1.0, 0.0, 4), lambda v: v),  # no normals: as they are
+            (draw.multivariate_normal([1.0, 2.0], cov, 5), lambda v: np.linalg.solve(root, (v - [1, 2]).T).T),
+            (draw.multivariate_normal(mean=[1.0, 2.0], cov=cov), lambda v: np.linalg.solve(root, v - [1, 2])),
+            (draw.multivariate_normal([1.0, 2.0], np.zeros((2, 2)), 3), lambda v: v),
+        ]  # fmt: skip
+    for heard, (value, unit) in zip(ear.draws, given, strict=True):
+        np.testing.assert_allclose(heard.value, unit(value), rtol=1e-12)
+    assert len(rng.standard_normal(1)) == 1
+
+
+def test_generators_are_found_wherever_they_are_in_reach():
+    one = {k: np.random.default_rng(k) for k in range(8)}
+    old, python = np.random.RandomState(0), random.Random(0)
+
+    class Kept:
+        def __init__(self, rng):
+            self.rng, self.inner = rng, None
+
+        def __call__(self, fn, x):
+            return self.rng, old
+
+        def method(self, fn, x):
+            return python
+
+    def closure(fn, x):
+        return one[0] if x else nested
+
+    nested = Kept(one[1])
+    default = lambda fn, x, rng=one[2], *, other=one[3]: None
+    reach = lambda loss: [value for *_, value in generators_of(loss)]
+    own, held = np.random.default_rng(9), Kept(one[4])
+    assert reach(lambda fn, x: own) == [own] and reach(lambda fn, x: (lambda: own)()) == [own]
+    assert set(map(id, reach(default))) == {id(one[2]), id(one[3])}
+    assert set(map(id, reach(held))) == {id(one[4]), id(old), id(python)}  # whichever of its methods draws
+    assert set(map(id, reach(held.method))) == {id(one[4]), id(old), id(python)}
+    assert set(map(id, reach(functools.partial(default, other=one[5])))) == {id(one[2]), id(one[3]), id(one[5])}
+    assert reach(functools.partial(lambda rng, fn, x: None, one[6])) == [one[6]]
+    assert set(map(id, reach(closure))) == {id(one[1]), id(old), id(python)}  # lists and dicts are not looked through
+    assert reach(lambda fn, x: OWN) == [OWN]
+    held.inner = nested
+    assert set(map(id, reach(held))) == {id(one[4]), id(old), id(python), id(one[1])}
+    assert reach(lambda fn, x: np.random) == [] and reach(print) == []
+    holders = {type(h).__name__: (h, name) for h, name, _ in generators_of(default)}
+    assert holders == {"function": (default, 0), "dict": (default.__kwdefaults__, "other")}
+    made = np.random.default_rng
+    assert reach(lambda fn, x: made(0)) == [made]
+
+
+class Old:
+    """One generator of each kind, as attributes."""
+
+    def __init__(self):
+        self.new, self.old, self.python = np.random.default_rng(1), np.random.RandomState(1), random.Random(1)
+
+    def __call__(self):
+        return [self.new.random(), self.old.random_sample(), self.python.random()]
+
+
+def test_generators_start_from_the_seed_and_go_on_as_before():
+    one, other = Old(), Old()
+    one(), other()
+    own = lambda seed, rng=np.random.default_rng(2), *, more=np.random.default_rng(3): [rng.random(), more.random()]  # noqa: B008
+    for loss, draw in ((one, one), (own, lambda: own(0))):
+        held = generators_of(loss)
+        with listening(held, 7, "numpy") as ear:
+            first = draw()
+            assert [d.value.tolist() for d in ear.draws] == ([first[0]] if loss is one else first)
+        with listening(held, 7, "numpy"):
+            assert draw() == first
+        with listening(held, 8, "numpy"):
+            assert draw() != first
+        with repeating(held, 7, False) as again:
+            again()
+            assert draw() == first and draw() != first
+            again()
+            assert draw() == first
+    assert first == [np.random.default_rng(7).random()] * 2  # of one seed
+    assert one() == other() and type(one.new) is np.random.Generator  # as if nobody had listened
+    assert own(0) == [np.random.default_rng(2).random(), np.random.default_rng(3).random()]
+    assert type(own.__defaults__[0]) is np.random.Generator and type(own.__kwdefaults__["more"]) is np.random.Generator
+
+
+def test_a_generator_without_a_seed_is_noted_and_can_be_had_again():
+    with listening([], 7, "numpy") as ear:
+        first = np.random.default_rng().random()
+        assert ear.unseeded and first == np.random.default_rng(7).random()
+        kept = np.random.default_rng(5)
+        assert np.random.default_rng(kept) is kept
+    with repeating([], 7, True) as again:
+        again()
+        assert np.random.default_rng().random() == first and np.random.default_rng(3).random() == kept_of(3)
+    with repeating([], 7, False):
+        assert np.random.default_rng().random() != first
+    made = np.random.default_rng
+
+    def by_name(fn, x):
+        return made().random(), made(4).random()
+
+    with listening(generators_of(by_name), 7, "numpy") as ear:
+        values = by_name(None, None)
+    assert [float(d.value) for d in ear.draws] == list(values) and ear.unseeded and values == (first, kept_of(4))
+    assert made is np.random.default_rng and by_name(None, None)[0] != first
+
+
+def kept_of(seed):
+    return np.random.default_rng(seed).random()
+
+
+def test_what_cannot_be_placed_is_told():
+    class Closed:
+        __slots__ = ()
+
+    box = {}
+    assert _put(box, "rng", 3) and box == {"rng": 3} and not _put(Closed(), "rng", 3) and not _put((), "rng", 3)
+
+    def own(a=1, b=2, c=3):
+        return a, b, c
+
+    assert _put(own, 1, 9) and own() == (1, 9, 3)

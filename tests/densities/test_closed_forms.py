@@ -904,6 +904,12 @@ def test_a_density_says_what_it_is_and_knows_what_others_call_its_parts():
         "Gaussian(dim=20, mean=<20>, cov=<20 x 20>)": Gaussian(np.zeros(20), 1.0),
         "Parzen(3 rows x 2 columns, sigma=0.3)": Parzen(np.eye(3)[:, :2], 0.3),
         "Exponential(dim=1, rate=[2.])": Exponential(2.0),
+        "Exponential(dim=1, rate=[0.1235])": Exponential(0.123456789),
+        "Gaussian(dim=3, mean=[0., 0., 0.], cov=[[1., 0., 0.], [0., 1., 0.], [0., 0., 1.]])": Gaussian(
+            np.zeros(3), 1.0
+        ),
+        "Gaussian(dim=10, mean=<10>, cov=<10 x 10>)": Gaussian(np.zeros(10), 1.0),
+        "StudentT(dim=1, df=3., loc=[0.], scale=[[4.]])": StudentT(3.0, 0.0, 2.0),
     }
     assert [repr(one) for one in said.values()] == [*said]
     with pytest.raises(AttributeError, match=r"Gaussian has no attribute 'rvs'; here it is \.sample\(n, rng=seed\)"):
@@ -1059,3 +1065,10 @@ def test_what_is_left_out_is_standard():
         Ring: {"radius": 3, "width": 0.5, "dim": 2},
     }  # fmt: skip
     assert {density: defaults(density) for density in table} == table
+
+
+def test_a_direction_that_is_none_is_named_and_one_row_is_no_block():
+    with pytest.raises(ValueError, match=r"Gaussian\.curvature: v\[1, 0\] is nan"):
+        Gaussian(np.zeros(2), 1.0).curvature(np.zeros((2, 2)), np.array([[0.0, 0.0], [np.nan, 0.0]]))
+    with pytest.raises(ValueError, match=r"v has shape \(1, 2\), expected \(2, 2\), one direction per row of x"):
+        Gaussian(np.zeros(2), 1.0).curvature(np.zeros((2, 2)), np.zeros((1, 2)))

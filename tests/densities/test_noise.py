@@ -387,3 +387,80 @@ def test_what_is_left_out_of_levels_and_divergences_and_weights():
         == {"lower": 0}
     )
     assert defaults(weights.log_weight) == {"lower": 0, "upper": np.inf, "cap": 1.5, "scale": 1}
+
+
+def test_rows_are_chosen_without_replacement_and_in_blocks_of_any_size(monkeypatch):
+    """49 of 50 rows hold one of the two that are farthest apart, whatever the seed; with replacement one seed in eight would miss both."""
+    x = np.concatenate([[[-1000.0], [1000.0]], np.random.default_rng(0).standard_normal((48, 1))])
+    assert all(suggest_levels(x, 5, rows=49, rng=seed)[0] == 2000 for seed in range(40))
+    whole = suggest_levels(x, 5)
+    for numbers in (1, 170):
+        monkeypatch.setattr("numpyscore.densities.noise.DISTANCES", numbers)
+        np.testing.assert_array_equal(suggest_levels(x, 5), whole)
+
+
+def test_the_ratio_of_levels_in_few_dimensions():
+    """sqrt(2 d) is 3 at 4.5: up to there, and until sqrt(2 d) / (sqrt(2 d) - 3) falls below it at d = 41, the ratio is 3/2 at most."""
+    for d in (1, 2, 3, 4, 5, 8, 40):
+        x = np.random.default_rng(d).standard_normal((12, d))
+        sigmas = suggest_levels(x)
+        assert len(sigmas) == 1 + math.ceil(math.log(sigmas[0] / sigmas[-1]) / math.log(1.5))
+
+
+def test_coverage_by_its_definition():
+    """The same draws again: starts above the quantile of log q; the error of the share, and of the quantile by how the share moves with it."""
+    p, box, n = Gaussian(np.zeros(2), 1.0), [[-4.0, 3.0], [-2.0, 5.0]], 500
+    for mass in (0.5, 0.9, 0.9999):
+        found = coverage(p, 1.0, box, mass=mass, n=n, rng=3)
+        rng, q = np.random.default_rng(3), Gaussian(np.zeros(2), 2.0)
+        inside = np.sort(q.logpdf(q.sample(n, rng=rng)))
+        starts = q.logpdf(rng.uniform([-4.0, -2.0], [3.0, 5.0], (n, 2)))
+        at = lambda u, inside=inside: np.interp(min(max(u, 0.0), 1.0) * (n - 1), np.arange(n), inside)
+        slack = math.sqrt(mass * (1 - mass) / n)
+        share, more, less = (np.mean(starts >= at(u)) for u in (1 - mass, 1 - mass - slack, 1 - mass + slack))
+        error = math.hypot(math.sqrt(share * (1 - share) / n), (more - less) / 2)
+        assert found.share == share and found.threshold == pytest.approx(at(1 - mass), rel=1e-12)
+        assert found.error == pytest.approx(error, rel=1e-9) and 0 < share < 1
+    away = coverage(p, 1.0, [[50.0, 51.0], [50.0, 51.0]], n=100)
+    assert away.share == 0 and away.error == pytest.approx(1 / 100)  # as if one start in n were inside
+    for options, message in (({"n": 99}, "n is 99"), ({"mass": 0.0}, "mass is 0.0"), ({"mass": np.nan}, "mass is nan")):
+        with pytest.raises(ValueError, match=message):
+            coverage(p, 1.0, box, **options)
+    assert coverage(p, 1.0, box, n=100).share > 0
+
+
+def test_what_a_divergence_asks_of_the_quadrature(monkeypatch):
+    """p itself, with the finer detail of both frames; without a frame of q just p; the tolerance is handed on."""
+    from types import SimpleNamespace
+
+    from numpyscore.densities import noise
+
+    asked = []
+
+    def stand_in(g, density, *, rtol):
+        asked.append((density, rtol))
+        return np.mean(g(np.array([[0.5, -0.5]])))
+
+    monkeypatch.setattr(noise, "expectation", stand_in)
+    p, q = Gaussian(np.zeros(2), np.diag([4.0, 0.25])), Gaussian(np.zeros(2), np.diag([1.0, 0.01]))
+    narrow = GaussianMixture([0.5, 0.5], [[0.0, 0.0], [3.0, 0.0]], 0.04)
+    for run, rtol in (
+        (lambda: fisher_divergence(p, q), 1e-10), (lambda: fisher_divergence(p, q, rtol=1e-4), 1e-4), (lambda: kl_divergence(p, q, rtol=1e-5), 1e-5),
+    ):  # fmt: skip
+        asked.clear()
+        run()
+        ((seen, given),) = asked
+        assert given == rtol and (seen.dim, seen.logpdf(np.zeros((1, 2)))) == (2, p.logpdf(np.zeros((1, 2))))
+        assert seen.support is p.support and seen.frame.detail == pytest.approx(0.1 / 2)  # 0.1 of q in units of 2
+        for name in ("center", "axes", "tail", "reach", "breaks"):
+            assert np.array_equal(getattr(seen.frame, name), getattr(p.frame, name))
+    asked.clear()
+    fisher_divergence(p, narrow)
+    assert asked[-1][0].frame.detail == pytest.approx(narrow.frame.detail * 0.2 / 2)
+    fisher_divergence(narrow, p)
+    assert asked[-1][0].frame.detail == narrow.frame.detail  # the finer one is its own
+    fisher_divergence(p, SimpleNamespace(score=lambda x: -x))
+    assert asked[-1][0] is p
+    bias(p, 0.5, rtol=1e-6)
+    visibility(p, q, 0.5, rtol=1e-7)
+    assert [rtol for _, rtol in asked[-3:]] == [1e-6, 1e-6, 1e-7]

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from oracles import defaults
+from scipy import integrate, stats
 
 import numpyscore as ns
 from numpyscore.densities.weights import capped_weight, linear_weight, log_weight, square_weight
+from numpyscore.estimation import asymptotics
 from numpyscore.estimation.asymptotics import asymptotic_variance, efficiency, stein_weight
 from numpyscore.estimation.estimators import truncated_gaussian
 
@@ -138,34 +141,40 @@ def test_the_default_weight_of_truncated_gaussian_loses_least():
     assert worst["log"] > 0.92 and worst["x"] < 0.78 and worst["x^2"] < 0.27
 
 
-@pytest.mark.parametrize("variance_reduced", [True, False])
-@pytest.mark.parametrize("probe", ["gaussian", "rademacher", "sphere"])
-def test_sliced_losses_by_simulation(probe, variance_reduced):
-    """The variance of the slope of the loss at the truth, over 40 000 samples and probes, against B; A is the implicit one."""
-    family = lambda t: ns.Gaussian(np.array([t[0], 0.0]), np.array([[1.0, t[1]], [t[1], 1.5]]))
-    theta, n = np.array([0.2, 0.5]), 40_000
-    options = {"probe": probe, "variance_reduced": variance_reduced}
-    V = asymptotic_variance(family, theta, "sliced", **options, rtol=1e-8)
-    rng = np.random.default_rng(0)
-    x = family(theta).sample(n, rng=rng)
-    v = rng.standard_normal((n, 2)) if probe != "rademacher" else rng.choice([-1.0, 1.0], (n, 2))
-    if probe == "sphere":
-        v *= np.sqrt(2) / np.linalg.norm(v, axis=1, keepdims=True)
+PROBES = {  # points and shares of a rule that is exact for polynomials of degree 4 in v of the plane
+    "rademacher": (np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]), np.full(4, 0.25)),
+    "sphere": (np.sqrt(2) * np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], 1), np.full(8, 0.125)),
+}  # fmt: skip
+_nodes, _shares = np.polynomial.hermite_e.hermegauss(5)
+GRID = np.stack(np.meshgrid(_nodes, _nodes), -1).reshape(-1, 2), np.outer(_shares, _shares).ravel() / (2 * np.pi)
+PROBES["gaussian"] = GRID
 
-    def rho(t):
-        p = family(t)
-        s, K = p.score(x), p.curvature(x, v)
-        return ns.sliced_loss(s, K) if variance_reduced else ns.sliced_loss(s, K, v)
 
-    e = 1e-4 * np.eye(2)
-    slopes = np.stack([(rho(theta + step) - rho(theta - step)) / 2e-4 for step in e], 1)
-    A = np.linalg.inv(asymptotic_variance(family, theta, rtol=1e-8))
-    ds = np.stack([(family(theta + step).score(x) - family(theta - step).score(x)) / 2e-4 for step in e], 1)
-    A = np.einsum("nai,nbi->ab", ds, ds) / n
-    simulated = np.linalg.inv(A) @ np.cov(slopes.T) @ np.linalg.inv(A)
-    np.testing.assert_allclose(
-        simulated, V, rtol=0, atol=0.06 * np.abs(V).max()
-    )  # sqrt(kurtosis / n) is 1.5 %, four of them
+@pytest.mark.parametrize("variance_reduced, n_probes", [(True, 1), (True, 3), (False, 1), (False, 2)])
+@pytest.mark.parametrize("probe", PROBES)
+def test_sliced_losses_by_sums_over_probes(probe, variance_reduced, n_probes):
+    """A Gaussian in the plane, of one mean, one covariance and one variance: all slopes are polynomials in x and v, and sums over nodes are exact."""
+    family = lambda t: ns.Gaussian(np.array([t[0], 0.0]), np.array([[1.0, t[1]], [t[1], t[2]]]))
+    theta = np.array([0.2, 0.5, 1.5])
+    p, moves = family(theta), np.array([[[0.0, 1.0], [1.0, 0.0]], [[0.0, 0.0], [0.0, 1.0]]])
+    P, (z, w), (v, r) = np.linalg.inv(p.cov), GRID, PROBES[probe]
+    e = z @ np.linalg.cholesky(p.cov).T  # x - m (n, 2)
+    s = -e @ P
+    dJ = np.stack([np.zeros((2, 2)), *(P @ C @ P for C in moves)])  # (3, 2, 2): J = -P
+    ds = np.stack([np.broadcast_to(P[0], e.shape), *(e @ J.T for J in dJ[1:])], 1)  # (n, 3, 2)
+    push = np.einsum("nki,ni->nk", ds, s) + np.trace(dJ, axis1=1, axis2=2)
+    one = np.einsum("mi,kij,mj->mk", v, dJ, v)[:, None]  # (m, n, 3)
+    one = one + (
+        np.einsum("nki,ni->nk", ds, s) if variance_reduced else np.einsum("mi,nki->mnk", v, ds) * (v @ s.T)[:, :, None]
+    )
+    np.testing.assert_allclose(np.einsum("m,mnk->nk", r, one), push, atol=1e-13)
+    spread = np.einsum("m,mnk,mnl,n->kl", r, one - push, one - push, w) / n_probes
+    A, B = np.einsum("nai,nbi,n->ab", ds, ds, w), np.einsum("nk,nl,n->kl", push, push, w) + spread
+    want = np.linalg.inv(A) @ B @ np.linalg.inv(A)
+    options = {"probe": probe, "variance_reduced": variance_reduced, "n_probes": n_probes}
+    found = asymptotic_variance(family, theta, "sliced", **options, rtol=1e-8)
+    np.testing.assert_allclose(found, want, rtol=0, atol=1e-7 * np.abs(want).max())
+    assert np.abs(want - np.linalg.inv(A) @ (B - spread) @ np.linalg.inv(A)).max() > 1e-3 or not spread.any()
 
 
 @pytest.mark.parametrize("repetitions", [80, pytest.param(1000, marks=pytest.mark.nightly)])
@@ -212,7 +221,21 @@ def test_endless_noise_makes_denoising_of_a_gaussian_as_good_as_its_moments():
             lambda: asymptotic_variance(lambda t: ns.StudentT(3.0, 0.0, t), 1.0, "sliced", probe="uniform"),
             "probe is 'uniform'",
         ),
-        (lambda: stein_weight(lambda t: ns.Gaussian(np.zeros(2), t), 1.0), "expected one of each"),
+        (lambda: stein_weight(lambda t: ns.Gaussian(np.zeros(2), t), 1.0), "1 parameters in 2 dimensions, expected one of each"),
+        (lambda: stein_weight(lambda t: ns.Gaussian(t[0], t[1]), np.ones(2)), "2 parameters in 1 dimensions, expected one of each"),
+        (lambda: asymptotic_variance(two_modes(1), [[0.5]]), r"theta has shape \(1, 1\), expected a number or \(k,\)"),
+        (lambda: asymptotic_variance(two_modes(1), []), r"theta has shape \(0,\)"),
+        *(
+            (lambda loss=loss, o=o: asymptotic_variance(two_modes(1), 0.5, loss, **o), f"loss is '{loss}' with h {said}; h and h_prime go together")
+            for loss, o, said in (("generalised", {"h": np.ones_like}, "given"), ("generalised", {"h_prime": np.ones_like}, "not given"), ("implicit", {"h": np.ones_like}, "given"), ("implicit", {"h_prime": np.ones_like}, "not given"))
+        ),
+        (lambda: asymptotic_variance(two_modes(1), 0.5, "denoising"), "loss is 'denoising' with sigma = None"),
+        (lambda: asymptotic_variance(two_modes(1), 0.5, "denoising", sigma=-1.0), "sigma is -1.0"),
+        (lambda: asymptotic_variance(two_modes(1), 0.5, "denoising", sigma=1.0, noise="none"), "noise is 'none', expected 'drawn' or 'integrated'"),
+        (lambda: asymptotic_variance(two_modes(1), 0.5, "denoising", sigma=1.0, derivatives=by_weight(1)), "derivatives have no effect on 'denoising'"),
+        (lambda: asymptotic_variance(two_modes(1), 0.5, "sliced", n_probes=0), "n_probes is 0"),
+        (lambda: asymptotic_variance(lambda t: ns.StudentT(1.0, t), 0.0, derivatives=lambda x: (x, x[:, None], 0 * x[:, None, None])), "a mean does not exist or is out of reach of quadrature: ."),
+        (lambda: asymptotic_variance(two_modes(30), 0.5, "denoising", sigma=1.0, noise="integrated"), "is not settled by 361 points: half as many differ by"),
         (
             lambda: asymptotic_variance(
                 lambda t: ns.Gaussian(t, np.eye(2)), np.zeros(2), "denoising", sigma=1.0, noise="integrated"
@@ -220,7 +243,7 @@ def test_endless_noise_makes_denoising_of_a_gaussian_as_good_as_its_moments():
             "in 2 dimensions, expected 1",
         ),
     ],
-)
+)  # fmt: skip
 def test_what_makes_no_sense_is_refused(run, words):
     with pytest.raises(ValueError, match=words):
         run()
@@ -243,3 +266,95 @@ def test_capped_weights_have_the_efficiency_of_a_cap():
     h, h_prime = capped_weight(1.0)
     found = asymptotic_variance(half_line_mean, 0.0, "generalised", h=h, h_prime=h_prime, breaks=(1.0,))
     assert 2.793 < found.item() < np.pi
+
+
+def test_the_mean_of_a_gaussian_in_the_plane_by_every_loss():
+    """n times the covariance is v I by the likelihood and the implicit loss, v (v + sigma^2) / sigma^2 I by denoising with one eps a row."""
+    v, sigma = 1.5, 0.8
+    family, theta = (lambda t: ns.Gaussian(t, v * np.eye(2))), np.array([0.3, -2.0])
+    want = {"implicit": v, "likelihood": v, "denoising": v * (v + sigma**2) / sigma**2}
+    for loss, size in want.items():
+        found = asymptotic_variance(family, theta, loss, sigma=sigma if loss == "denoising" else None)
+        np.testing.assert_allclose(found, size * np.eye(2), rtol=0, atol=1e-8)
+    for size in (1e-6, 1e6):  # differences are relative to the parameter
+        found = asymptotic_variance(lambda t: ns.Gaussian(0.0, t), size, "likelihood")
+        assert found.item() == pytest.approx(2 * size**2, rel=1e-8)
+    given = asymptotic_variance(lambda t: ns.Gaussian(0.0, t), 1.0, "likelihood", derivatives=lambda x: (x, None, None))
+    assert given.item() == pytest.approx(1, rel=1e-9)  # those given are taken: differences of a variance would say 2
+    one = asymptotic_variance(lambda t: ns.Gaussian(t[0], v), [0.3])  # a row of one is handed on as that
+    np.testing.assert_allclose(one, [[v]], rtol=1e-9)
+
+
+def test_a_weight_that_is_none_has_a_slope_of_its_own():
+    """h = 1 on half-normal data: the slope x - 0 has a mean, and its covariance is 1 - 2/pi about that."""
+    one, zero = (lambda x: np.ones_like(x)), (lambda x: np.zeros_like(x))
+    found = asymptotic_variance(half_line_mean, 0.0, "generalised", h=one, h_prime=zero)
+    assert found.item() == pytest.approx(1 - 2 / np.pi, rel=1e-9)
+
+
+def test_what_is_left_out_and_what_is_asked_of_the_quadrature(monkeypatch):
+    assert defaults(asymptotic_variance) == {
+        "loss": "implicit", "noise": "drawn", "probe": "rademacher", "n_probes": 1, "variance_reduced": True, "breaks": (), "rtol": 1e-10,
+    }  # fmt: skip
+    asked, right = [], asymptotics.expectation
+    monkeypatch.setattr(asymptotics, "expectation", lambda g, p, **o: (asked.append(o), right(g, p, **o))[1])
+    h, h_prime = capped_weight(1.0)
+    efficiency(half_line_mean, 0.0, "generalised", h=h, h_prime=h_prime, breaks=(1.0,), rtol=1e-7)
+    assert asked == [{"breaks": (1.0,), "rtol": 1e-7}, {"breaks": (), "rtol": 1e-7}]
+    with pytest.raises(TypeError, match=r"asymptotic_variance: family is 3, expected a function theta -> density"):
+        asymptotic_variance(3, 0.5)
+
+
+def cut_normal(a, b):
+    """tau of the mean of N(t, 1) on (a, b): (phi(x) - phi(b) - (phi(a) - phi(b)) (Phi(b) - Phi(x)) / Z) / phi(x), from the nearer end."""
+
+    def tau(x, t):
+        N = stats.norm(t)
+        Z = N.cdf(b) - N.cdf(a)
+        right = N.pdf(x) - N.pdf(b) - (N.pdf(a) - N.pdf(b)) * (N.sf(x) - N.sf(b)) / Z
+        left = N.pdf(x) - N.pdf(a) - (N.pdf(b) - N.pdf(a)) * (N.cdf(x) - N.cdf(a)) / Z
+        return np.where(N.cdf(x) - N.cdf(a) > 0.5 * Z, right, left) / N.pdf(x)
+
+    return tau
+
+
+STEIN = {  # family, parameter, points, tau / d_theta s at them
+    "normal": (lambda t: ns.Gaussian(t, 0.25), 0.7, np.array([-29.0, -10.0, -1.0, 0.7, 0.71, 3.0, 19.0, 30.0]), lambda x, t: 0.25 + 0 * x),
+    "exponential": (lambda t: ns.Exponential(t), 2.0, np.array([0.0, 0.1, 0.25, 0.26, 0.5, 7.0, 100.0, (0.5 + 799.75) / 2]), lambda x, t: x / t),
+    "gamma": (lambda t: ns.Gamma(3.0, t), 2.0, np.array([0.01, 0.5, 1.4, 1.5, 1.6, 9.0, 100.0]), lambda x, t: x / t),
+    "half line": (half_line_mean, 0.3, np.array([0.0, 0.2, 0.5, 1.5, 4.0, 6.0]), cut_normal(0.0, np.inf)),
+    "left half line": (lambda t: ns.TruncatedGaussian(t, 1.0, -np.inf, 0.0), 0.3, -np.array([0.0, 0.2, 0.5, 1.5, 4.0]), cut_normal(-np.inf, 0.0)),
+    "interval": (lambda t: ns.TruncatedGaussian(t, 1.0, -1.0, 2.0), 0.3, np.array([-1.0, -0.5, 0.3, 0.35, 1.0, 1.99, 2.0]), cut_normal(-1.0, 2.0)),
+    "narrow interval": (lambda t: ns.TruncatedGaussian(t, 1.0, 0.5, 0.75), 0.3, np.array([0.5, 0.51, 0.6, 0.625, 0.7, 0.75]), cut_normal(0.5, 0.75)),
+    "off centre": (lambda t: ns.TruncatedGaussian(t, 1.0, 1.0, 3.0), 0.3, np.array([1.0, 1.1, 1.5, 2.9, 3.0]), cut_normal(1.0, 3.0)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STEIN)
+def test_the_stein_weight_in_closed_form(name):
+    """At the ends, in the middle where the two tails meet, far out, and beyond the last panel; h' by a difference of h, where h is smooth."""
+    family, theta, x, want = STEIN[name]
+    h, h_prime = stein_weight(family, theta)
+    truth = np.asarray(want(x, theta), float)
+    np.testing.assert_allclose(h(x[:, None])[:, 0], truth, rtol=1e-8, atol=1e-10 * np.abs(truth).max())
+    low, high = family(theta).support[0]
+    y, e = x[(x > low + 1e-3) & (x < high - 1e-3) & (np.abs(x) < 50)], 1e-5
+    slope = (want(y + e, theta) - want(y - e, theta)) / (2 * e)
+    np.testing.assert_allclose(h_prime(y[:, None])[:, 0], slope, rtol=0, atol=1e-6 * (1 + np.abs(slope).max()))
+
+
+def test_the_stein_weight_of_a_tail_that_falls_like_a_power():
+    """The location of a t with 5 degrees of freedom, by SciPy's quadrature; where its score's slope changes sign there is no weight: not asked."""
+    t, x = stats.t(5), np.array([-1.5, -0.7, 0.0, 0.7, 1.5])
+    push = lambda y: 6 * y / (5 + y**2)  # d log p / d loc at loc = 0
+    tau = [integrate.quad(lambda y: push(y) * t.pdf(y), a, np.inf, epsabs=0, epsrel=1e-12)[0] / t.pdf(a) for a in x]
+    slope = 6 * (5 - x**2) / (5 + x**2) ** 2
+    h, _ = stein_weight(lambda loc: ns.StudentT(5.0, loc), 0.0)
+    np.testing.assert_allclose(h(x[:, None])[:, 0], tau / slope, rtol=1e-8)
+
+
+def test_where_nothing_is_to_be_learned_the_stein_weight_is_0():
+    """Two modes at +-4: 60 away from either d_theta s is 1e-207, and its inverse is not taken."""
+    h, h_prime = stein_weight(two_modes(4), 0.5, derivatives=by_weight(4))
+    x = np.array([[-60.0], [0.0], [60.0]])
+    assert h(x)[[0, 2], 0].tolist() == h_prime(x)[[0, 2], 0].tolist() == [0, 0] and h(x)[1, 0] > 0

@@ -306,7 +306,12 @@ def test_the_sandwich_of_a_regression_near_its_minimum_is_known(weighted):
     np.testing.assert_allclose(found.B, B, rtol=1e-10, atol=1e-11)
     np.testing.assert_allclose(found.cov, np.linalg.inv(A) @ B @ np.linalg.inv(A) / n, rtol=1e-9, atol=1e-13)
     with pytest.raises(ValueError, match="of its standard errors from 0"):
-        sandwich(model.with_theta(3 * off - 2 * best), np.zeros((n, 1)), objective)
+        sandwich(
+            model.with_theta(best + 0.55 / 0.3 * (off - best)),
+            np.zeros((n, 1)),
+            objective,
+            weights=w if weighted else None,
+        )
     for wrong in (np.ones((2, p + 1)), np.ones((0, p)), np.ones((1, 2, p))):
         with pytest.raises(ValueError, match="directions have shape"):
             sandwich(model, np.zeros((n, 1)), objective, directions=wrong)
@@ -316,3 +321,98 @@ def test_a_weight_of_0_is_on_the_boundary_and_a_negative_one_outside():
     x, h = np.abs(RNG(0).standard_normal((4, 1))), np.array([[0.0], [1.0], [-0.5], [1.0]])
     with pytest.raises(ValueError, match=r"h\[2, 0\] is -0.5 .*first bad row: 2"):
         exponential(x, h, np.ones((4, 1)))
+
+
+IN_THE_PLANE = {
+    "gaussian": (lambda x, **o: gaussian(x, **o), 0.3),
+    "exponential": (lambda x, **o: exponential(x**2, **o), 0.3),
+    "truncated_gaussian": (lambda x, **o: truncated_gaussian(x, -4.0, 4.0, *ns.box_weight(-4.0, 4.0), **o), 0.0),
+    "exponential_family": (lambda x, **o: exponential_family(x, *bent(x), **o), 0.3),
+    "weighted family on a base": (lambda x, **o: exponential_family(x, bent(x)[0], bent(x, whole=True), h=1 + x**2, h_prime=2 * x, base_score=-x, **o), 0.3),
+    "product_of_experts": (lambda x, **o: product_of_experts(x, W_PLANE, np.array([0.2, 0.4, -1.0]), "tanh", confinement=0.5, **o), 0.3),
+}  # fmt: skip
+W_PLANE = np.array([[1.0, -0.5, 0.3], [0.2, 0.9, -1.1]])
+
+
+def bent(x, whole=False):
+    """F = (x_1, x_2, -|x|^2/2, -x_1^2 x_2): gradients (n, 4, 2), and Laplacians (n, 4) or their terms (n, 4, 2)."""
+    (u, v), zero, one = x.T, np.zeros(len(x)), np.ones(len(x))
+    first = np.stack([[one, zero, -u, -2 * u * v], [zero, one, -v, -(u**2)]]).transpose(2, 1, 0)
+    second = np.stack([[zero, zero, -one, -2 * v], [zero, zero, -one, zero]]).transpose(2, 1, 0)
+    return (first, second.sum(2)) if not whole else second
+
+
+def numbers(value):
+    if not isinstance(value, tuple):
+        return np.ravel(value)
+    first, second = np.triu_indices(len(value.mean))
+    return np.append(value.mean, value.cov[first, second])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", IN_THE_PLANE)
+def test_the_covariance_is_the_infinitesimal_jackknife(name, weighted):
+    """sum_n (w_n d theta / d w_n)^2, exactly the sandwich of any such estimate: every row's weight moved, by central differences."""
+    fit, ridge = IN_THE_PLANE[name]
+    rng, n, e = RNG(3), 25, 1e-4
+    x = rng.standard_normal((n, 2)) @ [[1.0, 0.4], [0.0, 0.7]] + [0.2, -0.3]
+    w = rng.uniform(0.5, 1.5, n) if weighted else np.ones(n)
+    w = w / w.mean()
+    at = lambda weights: numbers(fit(x, weights=weights, ridge=ridge))
+    moved = np.array([(at(w + e * one) - at(w - e * one)) / (2 * e) for one in np.eye(n)]) * w[:, None]
+    found = fit(x, weights=w if weighted else None, ridge=ridge, covariance=True)
+    np.testing.assert_allclose(numbers(found.value), at(w), rtol=1e-9)
+    np.testing.assert_allclose(found.cov, moved.T @ moved, rtol=0, atol=1e-6 * np.abs(found.cov).max())
+    np.testing.assert_allclose(found.standard_errors**2, np.diag(found.cov), rtol=1e-12)
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_estimates_and_errors_have_the_units_of_the_data(unit):
+    x = np.abs(RNG(3).standard_normal((40, 2)))
+    for fit, power in ((gaussian, 1), (lambda y, **o: truncated_gaussian(y, 0.0, **o), 1), (exponential, -1)):
+        one, other = (fit(y, covariance=True) for y in (x, unit * x))
+        scale = unit ** np.array([power] * 2 + [2] * 3 if fit is not exponential else [-1.0, -1.0])
+        np.testing.assert_allclose(numbers(other.value), scale * numbers(one.value), rtol=1e-9)
+        np.testing.assert_allclose(other.standard_errors, scale * one.standard_errors, rtol=1e-9)
+
+
+def test_a_sandwich_in_other_units_of_the_directions_and_one_that_sees_nothing():
+    """Directions a million times longer or shorter; two that are one are no minimum in any unit."""
+    rng = RNG(4)
+    x, W, b = rng.standard_normal((300, 2)), rng.standard_normal((2, 3)), rng.standard_normal(3)
+    alpha = product_of_experts(x, W, b, "tanh", confinement=0.5)
+    net = ns.EnergyMLP.from_arrays([(W, b), (alpha[:, None], [0.0])], "tanh", confinement=0.5)
+    output = np.eye(net.theta.size)[-4:-1]
+    one = sandwich(net, x, directions=output)
+    np.testing.assert_array_equal(one.standard_errors, np.sqrt(np.diag(one.cov)))
+    for unit in (1e-6, 1e6):
+        np.testing.assert_allclose(sandwich(net, x, directions=unit * output).cov * unit**2, one.cov, rtol=1e-8)
+        with pytest.raises(ValueError, match="does not see one of the directions"):
+            sandwich(net, x, directions=unit * output[[0, 0]])
+    np.testing.assert_allclose(sandwich(net, x, directions=output[0]).A, one.A[:1, :1], rtol=1e-12)
+    for wrong, message in (
+        (lambda: sandwich(3, x), "model is .*, expected an EnergyMLP or a ScoreMLP"),
+        (lambda: sandwich(net, x, directions=output * np.nan), r"directions\[0, 0\] is nan"),
+        (
+            lambda: sandwich(ns.EnergyMLP.init(2, (3,), "gelu", rng=0), x),
+            "activation 'gelu' does not take complex input",
+        ),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            wrong()
+
+
+def test_weights_and_ridges_that_are_none_are_refused():
+    x = RNG(0).standard_normal((5, 1))
+    for options, message in (
+        ({"weights": [1, 2, np.nan, 1, 1]}, r"weights\[2\] is nan"),
+        ({"weights": [1, 2, -1e-3, 1, 1]}, "weights have minimum -0.001"),
+        ({"ridge": np.nan}, "ridge is nan, expected one finite number >= 0"),
+        ({"ridge": np.inf}, "ridge is inf"),
+        ({"ridge": [0.1, 0.1]}, r"ridge is \[0.1, 0.1\]"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            gaussian(x, **options)
+    np.testing.assert_allclose(
+        gaussian(x, weights=[0, 1, 1, 0, 0.5]).mean, (x[1] + x[2] + 0.5 * x[4]) / 2.5, rtol=1e-14
+    )

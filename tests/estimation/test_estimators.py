@@ -293,8 +293,24 @@ G, D2 = np.ones((20, 1, 2)), np.ones((20, 1))
         ),
         (lambda: product_of_experts(X, np.ones((2, 2)), np.ones(2)), "singular .* expert"),
         (lambda: product_of_experts(X, np.eye(2), np.ones(2), "relu"), "'relu' is not twice differentiable"),
+        (lambda: product_of_experts(X, np.eye(2), np.ones(3)), r"W has shape \(2, 2\) and b \(3,\), expected \(2, k\)"),
+        (lambda: product_of_experts(X, np.ones(2), np.ones(2)), r"W has shape \(2,\) and b \(2,\), expected \(2, k\)"),
+        (lambda: product_of_experts(X, np.eye(2) * np.nan, np.ones(2)), r"W\[0, 0\] is nan"),
+        (lambda: product_of_experts(X, np.eye(2), np.array([0.0, np.inf])), r"b\[1\] is inf"),
+        (lambda: exponential_family(X, G, np.ones((20, 1, 2)), h=np.ones((20, 1)), h_prime=X), r"h has shape \(20, 1\) and h_prime \(20, 2\), expected that of x"),
+        (lambda: exponential_family(X, G, np.ones((20, 1, 2)), h=X**2, h_prime=np.ones((20, 1))), r"h has shape \(20, 2\) and h_prime \(20, 1\), expected that of x"),
+        (lambda: exponential_family(X, G, D2, h_prime=X), "h and h_prime go together"),
+        (lambda: exponential_family(X, G, np.ones((20, 1, 2))), r"laplacian has shape \(20, 1, 2\), expected \(n, k\) with n = 20"),
+        (lambda: exponential_family(X, G, np.ones((20, 1, 2)), h=X[0], h_prime=X), r"h has shape \(2,\), expected \(n, d\) with n = 20"),
+        (lambda: exponential_family(X, G, D2 * np.inf), r"laplacian\[0, 0\] is inf"),
+        (lambda: exponential([[0.0, 1.0], [1.0, 2.0], [3.0, -1.5], [-2.0, 1.0]]), r"x\[2, 1\] is -1.5, .*first bad row: 2"),
+        (lambda: exponential(np.ones((4, 1)), np.array([[0.0], [1.0], [-0.5], [-0.7]]), np.ones((4, 1))), r"h\[2, 0\] is -0.5 at x\[2, 0\] = 1.0.*first bad row: 2"),
+        (lambda: truncated_gaussian(np.array([[0.0, 0.5], [1.0, 0.5], [0.5, 1.5], [-1.0, 0.5]]), 0, 1), r"x\[2, 1\] is 1.5, outside the box from 0 to 1 \(first bad row: 2\)"),
+        (lambda: truncated_gaussian(X, h=np.ones_like), "h and h_prime go together"),
+        (lambda: truncated_gaussian(X, h_prime=np.ones_like), "h and h_prime go together"),
+        (lambda: truncated_gaussian(np.c_[np.tile([0.01, 0.02, 0.98, 0.99], 5), 0.1 * X[:, 0]], [0, -9], [1, 9]), "not positive definite"),
     ],
-)
+)  # fmt: skip
 def test_bad_input_is_refused(run, message):
     with pytest.raises(ValueError, match=message):
         run()
@@ -323,3 +339,27 @@ def test_a_covariance_far_from_zero_is_right_to_the_last_digits(weighted):
     np.testing.assert_array_equal(found.mean, [float(m) for m in mean])
     size = np.sqrt(np.outer(np.diag(exact), np.diag(exact)))
     assert np.all(np.abs(found.cov - exact) <= 16 * EPS * size)
+
+
+def test_samples_at_the_ends_one_number_and_weights_that_vanish():
+    x = np.array([[0.0, 2.0], [1.0, 0.0], [3.0, 1.0]])
+    close(exponential(x), 1 / x.mean(0))
+    close(exponential(0.01 * x), 100 / x.mean(0))
+    y = np.array([[0.0], [0.45], [0.5], [0.55], [0.4], [0.5], [0.6], [1.0]])
+    assert truncated_gaussian(y, 0, 1).mean == pytest.approx(1 - truncated_gaussian(1 - y, 0, 1).mean)
+    assert gaussian([[3.0]], ridge=0.5).cov == 0.5
+
+
+def test_the_combination_that_is_constant_is_named():
+    """Column 5 is column 0 + 2 x column 1: these three, in that proportion, and no more than four names, the largest first."""
+    import re
+
+    x = np.random.default_rng(0).standard_normal((50, 6)) * [1.0, 3.0, 1.0, 1.0, 1.0, 1.0]
+    x[:, 5] = x[:, 0] + 2 * x[:, 1]
+    with pytest.raises(ValueError, match="constant on the samples") as told:
+        gaussian(x)
+    terms = [(int(i), float(a)) for a, i in re.findall(r"([+-][\d.e+-]+) x column (\d)", str(told.value))]
+    assert len(terms) == 4 and {i for i, _ in terms[:3]} == {0, 1, 5}
+    found = dict(terms)
+    assert found[1] / found[0] == pytest.approx(2, rel=0.01) and found[5] / found[0] == pytest.approx(-1, rel=0.01)
+    assert abs(terms[3][1]) < 1e-6

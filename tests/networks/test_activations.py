@@ -183,3 +183,20 @@ def test_a_row_of_your_own_is_taken_and_a_taken_name_is_refused():
         activation("EnergyMLP", "swish")
     with pytest.raises(ValueError, match="order is 4"):
         activations.tanh(0.0, 4)
+
+
+def test_an_activation_is_smooth_and_analytic_unless_it_says_otherwise():
+    cube = Activation("test cube", lambda z, order: (z**3, 3 * z**2, 6 * z, 6 + 0 * z)[: order + 1])
+    assert cube.smooth and cube.analytic
+    assert [(phi.smooth, phi.analytic) for phi in ACTIVATIONS.values()] == [(True, True)] * 5 + [(True, False)] * 2 + [(False, False)]  # fmt: skip
+    (value,) = cube(2)  # phi alone, and of whole numbers a float
+    assert value == 8.0 and value.dtype == float and value.shape == ()
+    for order in (-1, 4):
+        with pytest.raises(ValueError, match=f"activation test cube: order is {order}"):
+            cube(1.0, order)
+
+
+def test_the_kink_of_relu_has_the_slope_of_its_left():
+    for order, expected in ((1, [[0, 0, 2], [0, 0, 1]]), (3, [[0, 0, 2], [0, 0, 1], [0, 0, 0], [0, 0, 0]])):
+        found = activations.relu(np.array([-2.0, 0.0, 2.0]), order)
+        assert [a.tolist() for a in found] == expected

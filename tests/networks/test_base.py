@@ -1,5 +1,7 @@
 """What both kinds of network share: what may come in as x, v and sigma, and activations that are refused."""
 
+import re
+
 import numpy as np
 import pytest
 from accuracy import scaled
@@ -174,8 +176,18 @@ def test_a_noise_level_for_a_network_that_takes_none(cls):
 
 def test_a_noise_level_out_of_the_range_of_float32():
     model, x, _ = network_of(EnergyMLP, 3, (5,), conditional=True, dtype=np.float32)
-    with pytest.raises(ValueError, match=r"sigma ranges from 1e-60 .* the range of float32"):
-        model.score(x, sigma=1e-60)
+    tiny, huge = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+    for sigma in ([1e-60, 1.0], [1.0, 2 * huge], [0.9 * tiny, 1.0]):
+        text = rf"sigma ranges from {min(sigma)} to {max(sigma)}, expected .* the range of float32"
+        with pytest.raises(ValueError, match="score: " + re.escape(text).replace(r"\.\*", ".*")):
+            model.score(x, sigma=sigma)
+    with np.errstate(all="ignore"):
+        model.score(x, sigma=[tiny, huge])  # the ends of the range are in it
+    run = calls(model, {"sigma": 1e-60})
+    for what in ("score", "trace", "textbook", "hutchinson", "jacobian", "evaluate", "implicit"):
+        where = {"textbook": "trace", "hutchinson": "trace"}.get(what, what)
+        with pytest.raises(ValueError, match=f"^{where}: sigma ranges from"):
+            run[what](PLAIN.astype(np.float32))
 
 
 @pytest.mark.parametrize("name", sorted(EXPLICIT_FIRST))
@@ -204,8 +216,9 @@ NEEDS_TRACE = ("trace", "textbook", "hutchinson", "jacobian", "jvp", "vjp", "cur
 def test_relu_is_refused_for_all_that_needs_the_trace_with_the_reason(cls):
     model, *_ = network_of(cls, 3, (5, 4), "relu")
     run = calls(model, {})
-    reason = r"^[a-z]+: activation 'relu' is not twice differentiable.*the trace would silently miss the kink.*softplus"
     for what in NEEDS_TRACE:
+        where = {"textbook": "trace", "hutchinson": "trace", "curvature": "evaluate"}.get(what, what)
+        reason = rf"^{where}: activation 'relu' is not twice differentiable.*the trace would silently miss the kink.*softplus"
         with pytest.raises(ValueError, match=reason):
             run[what](PLAIN)
         with pytest.raises(ValueError, match=reason):
@@ -215,7 +228,7 @@ def test_relu_is_refused_for_all_that_needs_the_trace_with_the_reason(cls):
     assert np.isfinite(loss.value)
     if cls is EnergyMLP:
         assert np.isfinite(model.energy(PLAIN)).all()
-        with pytest.raises(ValueError, match=reason):
+        with pytest.raises(ValueError, match=r"^explicit: activation 'relu' is not twice differentiable"):
             loss.gradient  # noqa: B018
     else:  # its gradient needs first derivatives alone
         assert np.isfinite(loss.gradient).all()

@@ -1,5 +1,7 @@
 """The two ways of a score network's exact trace: the closed form of few layers, and tangents that begin at z_1."""
 
+import itertools
+
 import numpy as np
 import pytest
 from networks_cases import EPS, assert_within, network_of, trace_scale
@@ -56,3 +58,23 @@ def test_control_a_way_that_forgets_half_of_its_pullback_is_seen(way, monkeypatc
     monkeypatch.setattr(ScoreMLP, "_trace_ways", staticmethod(getattr(cyclic, way)))
     monkeypatch.setattr(cyclic, "to_ends", lambda *a: None)
     assert np.abs(implicit(model, x).gradient - right).max() > 1e-3 * np.abs(right).max()
+
+
+def test_directions_keep_the_dtype_of_the_weights():
+    """A float64 identity would make float64 tangents of a float32 network."""
+    rng = np.random.default_rng(0)
+    for d, n_1 in ((3, 6), (6, 3), (4, 4)):
+        shapes = ((d, n_1), (n_1, 5), (5, 2), (2, d))
+        net = tb.Network.of(
+            [(rng.standard_normal(s).astype(np.float32), np.zeros(s[1], np.float32)) for s in shapes], tb.tanh
+        )
+        ways = cyclic.Cyclic(net, d)
+        assert ways.T_1.dtype == ways.C.dtype == np.float32 and ways.m == min(d, n_1)
+        assert ways.triangular == (d >= n_1)  # at d = n_1 the identity, whose zeros on the left need no product
+
+
+def test_few_layers_have_a_closed_form():
+    for depth, way in ((1, cyclic.Bilinear), (2, cyclic.Bilinear), (3, cyclic.Cyclic), (4, cyclic.Cyclic)):
+        sizes = [3, *[4] * depth, 3]
+        net = tb.Network.of([(np.ones(s), np.zeros(s[1])) for s in itertools.pairwise(sizes)], tb.tanh)
+        assert type(cyclic.cyclic(net, 3)) is way

@@ -3,6 +3,7 @@
 import io
 import itertools
 import os
+import re
 import zipfile
 
 import numpy as np
@@ -473,3 +474,31 @@ def test_load_turns_every_damage_into_a_value_error(kind, saved, tmp_path):
         archive_with_header(path, saved[0], "W1", header.getvalue() + b"0" * 80)
     with pytest.raises(ValueError, match=r"bad\.npz"):
         load(path)
+
+
+def test_a_message_about_a_file_is_bounded(saved):
+    """40 characters of a kind that is none, 1000 of what a network says of its layers; the words of both stay."""
+    with pytest.raises(ValueError, match=r"is of kind '(k{40})', which this program does not know"):
+        load(saved[1](kind="k" * 100))
+    name = "a" * 1500
+    with pytest.raises(ValueError, match=r"does not make a network \(EnergyMLP: activation is '(a+)\)") as caught:
+        load(saved[1](activation=name))
+    assert str(caught.value).count("a" * 900) == 1 and len(re.search(r"\((EnergyMLP.*)\);", str(caught.value)).group(1)) == 1000  # fmt: skip
+
+
+def test_a_score_network_says_how_many_rows_its_first_layer_needs():
+    layers = [(np.ones((1, 3)), np.ones(3)), (np.ones((3, 1)), np.ones(1))]
+    for cls in (EnergyMLP, ScoreMLP):
+        with pytest.raises(ValueError, match=f"{cls.kind}: W1 has 1 rows, expected at least 2, the last for log sigma"):
+            cls(layers, "tanh", conditional=True)
+    assert ScoreMLP(layers, "tanh").dim == EnergyMLP(layers, "tanh").dim == 1
+
+
+def test_a_score_network_of_some_confinement_is_refused(saved, tmp_path):
+    network_of(ScoreMLP, 3, (5,))[0].save(tmp_path / "score.npz")
+    with np.load(tmp_path / "score.npz") as file:
+        data = dict(file)
+    assert load(tmp_path / "score.npz").dim == 3
+    np.savez(tmp_path / "other.npz", **data | {"confinement": np.array(0.5)})
+    with pytest.raises(ValueError, match=r"has the confinement 0.5, expected 0 of a score network"):
+        load(tmp_path / "other.npz")

@@ -17,7 +17,7 @@ from networks_cases import (
 from numpy.testing import assert_array_equal
 
 from numpyscore import EnergyMLP, implicit, sliced
-from numpyscore.networks import parallel, sweep
+from numpyscore.networks import parallel, passes, sweep
 from numpyscore.networks.activations import Activation
 from numpyscore.networks.directions import Probes
 from numpyscore.networks.parallel import Worker, cores, side_by_side
@@ -297,9 +297,10 @@ def test_shared_products_are_products_on_any_number_of_cores(shape, monkeypatch)
     assert np.all(np.abs(product[-4:] - want) <= bound)
     want, bound = exact(A[:, -3:].T, A)
     assert np.all(np.abs(gram[-3:] - want) <= bound) and np.all(np.abs(gram[:, -3:] - want.T) <= bound.T)
-    want, bound = exact(A.T[[0, -1]], B)
-    want[0] *= 2  # the narrower one again
-    assert np.all(np.abs(outer[[0, -1]] - want - W[[0, -1]]) <= 4 * bound + EPS * np.abs(W[[0, -1]]))
+    some = np.unique(np.linspace(0, k - 1, 12).astype(int))
+    want, bound = exact(A.T[some], B)
+    want[some <= k // 2] *= 2  # the narrower one again
+    assert np.all(np.abs(outer[some] - want - W[some]) <= 4 * bound + EPS * np.abs(W[some]))
 
 
 @pytest.mark.parametrize("check", [check_product, check_outer])
@@ -313,7 +314,16 @@ def test_control_a_lost_remainder_is_seen(check, monkeypatch):
 
 @pytest.mark.parametrize(
     "shape",
-    [(4096, 128, 128), (1000, 64, 64), (300, 784, 128), (700, 2, 128), (512, 512, 512), (64, 3072, 128), (999, 128, 1)],
+    [
+        (4096, 128, 128),
+        (1000, 64, 64),
+        (300, 784, 128),
+        (700, 2, 128),
+        (512, 512, 512),
+        (64, 3072, 128),
+        (999, 128, 1),
+        (20, 512, 509),
+    ],
 )
 def test_every_piece_is_small_enough_for_one_thread(shape, monkeypatch):
     """What the pieces are for: OpenBLAS starts its threads above 2^18 multiplications."""
@@ -331,6 +341,152 @@ def test_every_piece_is_small_enough_for_one_thread(shape, monkeypatch):
     limit = parallel.VECTOR if m == 1 else parallel.PIECE
     assert seen
     assert max(seen) <= limit
+
+
+def test_a_stack_of_results_is_no_larger_than_a_million_numbers(monkeypatch):
+    """128 pieces of 32 by 4 tiles, 2 million numbers in all: two stacks at least."""
+    rng = np.random.default_rng(0)
+    A, B = rng.standard_normal((1 << 15, 128)), rng.standard_normal((1 << 15, 128))
+    sizes, matmul = [], np.matmul
+
+    def watched(a, b, out=None):
+        made = matmul(a, b, out=out)
+        sizes.append(made.size)
+        return made
+
+    monkeypatch.setattr(np, "matmul", watched)
+    target = np.ones((128, 128))
+    parallel.add_outer(target, A, B)
+    assert max(sizes) == 1 << 20 and sum(sizes) == 1 << 21
+    np.testing.assert_allclose(target - 1, A.T @ B, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("n", [0, 10, 50])
+def test_where_no_cut_fits_the_whole_product_is_computed(n):
+    """A prime number of columns, so many that not even one row of them is small enough for a piece."""
+    check_product(n, 300, 1031)
+    check_product(3 * n, 5000, 2)
+    rng = np.random.default_rng(0)
+    A, B, target = rng.standard_normal((n, 1031)), rng.standard_normal((n, 1031)), np.ones((1031, 1031))
+    parallel.add_outer(target, A, B)
+    np.testing.assert_allclose(target - 1, A.T @ B, rtol=0, atol=1e-11)
+
+
+def test_columns_of_a_piece_are_a_divisor_and_not_few():
+    for k, most, t in ((96, 40, 32), (96, 32, 32), (96, 31, 24), (97, 50, 97), (14, 13, 14), (16, 8, 8), (18, 9, 9), (5, 100, 5), (64, 0, 64), (64, 64, 64), (64, 1000, 64)):  # fmt: skip
+        assert parallel._tile.__wrapped__(k, most) == t, (k, most)
+
+
+def test_rows_are_cut_into_pieces_of_equal_height_and_a_rest():
+    assert parallel._stacks(10, 4) == [(slice(0, 8), 4), (slice(8, 10), 2)]
+    assert parallel._stacks(8, 4) == [(slice(0, 8), 4)] and parallel._stacks(0, 4) == []
+
+
+def test_as_many_shares_as_the_work_is_worth_and_no_more_than_workers(monkeypatch):
+    w = parallel.WORK
+    assert parallel._shares(10, 0) == parallel._shares(10, 2 * w - 1) == [slice(0, 10)]
+    assert parallel._shares(10, 2 * w) == [slice(0, 5), slice(5, 10)]
+    assert parallel._shares(10, 3 * w) == [slice(0, 3), slice(3, 6), slice(6, 10)]
+    assert len(parallel._shares(10, 100 * w)) == parallel.WORKERS == 4
+    # the work is counted in multiplications
+    counts = []
+    monkeypatch.setattr(parallel, "side_by_side", lambda visit, shares: counts.append(len(shares)))
+    monkeypatch.setattr(parallel, "WORK", 1000)
+    A = np.ones((20, 10))  # 200 numbers
+    parallel.shared_product(A, np.ones((10, 15)))
+    parallel.shared_gram(A)
+    parallel.add_outers(np.ones((10, 9)), [(A, np.ones((20, 9))), (A[:, :5], np.ones((20, 9)))], True)
+    assert counts == [3, 2, 2]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_gradient_is_the_sum_of_what_came_wherever_it_was_added(late):
+    """Two workers' gradients: products wide and narrow, lasting and not, biases, the same of another worker, and once more after that."""
+    net, rng = EnergyMLP.init(4, (6, 3), rng=0), np.random.default_rng(0)
+    want = [np.zeros(a.shape) for pair in net.layers for a in pair]
+    W, b = want[::2], want[1::2]
+
+    def product_for(l, first=0):
+        A, B = rng.standard_normal((5, len(W[l - 1]) - first)), rng.standard_normal((5, len(b[l - 1])))
+        W[l - 1][first:] += A.T @ B
+        return A, B
+
+    made = [parallel.Gradient(net, float, late, Worker(slice(0, 1), float, alone)) for alone in (True, False)]
+    for grads in made:
+        bar = passes.Cotangents()
+        bar.W = [(2, *product_for(2, 2), 2, True), (1, *product_for(1), 0, True), (3, *product_for(3), 0, False)]
+        z_bar = rng.standard_normal((7, 6))
+        b[0] += z_bar.sum(0)
+        bar.b = [(1, z_bar)]
+        for _ in range(2):  # what has been gathered is forgotten
+            grads.gather(bar)
+        grads.add(2, *product_for(2))
+        if not late:
+            grads.add(1, *product_for(1), lasting=False)
+    first, other = made
+    assert len(first.waiting) == len(other.waiting) == late
+    other.add(3, *product_for(3))
+    first.take(other)
+    first.add(2, *product_for(2))
+    assert len(first.waiting) == 2 * late
+    waits = product_for(1)
+    first.waiting.append(waits)  # as directions do at the end
+    np.testing.assert_allclose(first.finish(), np.concatenate([a.ravel() for a in want]), rtol=0, atol=1e-13)
+    empty = parallel.Gradient(net, float, late, Worker(slice(0, 1), float))
+    assert not empty.finish().any()
+
+
+def test_the_first_product_of_two_workers_goes_to_its_place_and_no_later_one_does():
+    """`fresh` says of whom nothing has come; of two workers, neither."""
+    net, one = EnergyMLP.init(2, (3,), rng=0), np.ones((1, 3))
+    a, b = (parallel.Gradient(net, float, False, Worker(slice(0, 1), float)) for _ in range(2))
+    b.add(2, one, np.ones((1, 1)))
+    a.take(b)
+    a.add(2, one, np.ones((1, 1)))
+    assert a.W[2].tolist() == [[2.0]] * 3
+
+
+def test_alone_a_worker_leaves_products_to_blas_and_in_company_it_cuts_them():
+    for cuts, alone in (([slice(0, 2)], True), ([slice(0, 1), slice(1, 2)], False)):
+        workers = parallel.together(lambda work: None, cuts, np.float32)
+        assert [work.at for work in workers] == cuts and {work.alone for work in workers} == {alone}
+        assert {work.product for work in workers} == {np.matmul if alone else parallel.product}
+        assert {work.dtype for work in workers} == {np.dtype(np.float32)}
+    assert Worker(slice(0, 1), float).alone
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_worker_adds_to_its_target_or_writes_over_what_is_fresh(alone):
+    work, A, B = Worker(slice(0, 1), float, alone), np.ones((4, 2)), np.full((4, 3), 2.0)
+    target = np.ones((2, 3))
+    work.add_outer(target, A, B)
+    assert target.tolist() == [[9.0] * 3] * 2
+    target[:] = 0
+    work.add_outer(target, A, B, fresh=True)
+    assert target.tolist() == [[8.0] * 3] * 2
+    assert not work.sum("a", target).any() and work.sum("a", None) is work.sum("a", None)
+
+
+def test_no_more_threads_than_cores_and_none_that_keeps_the_program_open(monkeypatch):
+    for several, workers, helpers in ((1, 5, 0), (2, 5, 1), (3, 2, 1), (3, 5, 2), (8, 1, 0)):
+        monkeypatch.setattr(parallel, "cores", lambda: several)  # noqa: B023
+        started = []
+        usual = threading.Thread.start
+        monkeypatch.setattr(threading.Thread, "start", lambda self: (started.append(self), usual(self))[1])  # noqa: B023
+        seen = []
+        side_by_side(seen.append, list(range(workers)))
+        monkeypatch.setattr(threading.Thread, "start", usual)
+        assert sorted(seen) == list(range(workers)) and len(started) == helpers
+        assert all(thread.daemon and not thread.is_alive() for thread in started)
+
+
+def test_one_core_where_nobody_says_how_many(monkeypatch):
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    for count, found in ((None, 1), (6, 6)):
+        monkeypatch.setattr(os, "cpu_count", lambda: count)  # noqa: B023
+        assert cores() == found
 
 
 def test_as_many_workers_as_their_sums_leave_memory_for(monkeypatch):

@@ -281,6 +281,31 @@ def test_the_same_seed_gives_the_same_bits(cls, seed):
 
 
 @BOTH
+def test_weights_are_normal_and_biases_uniform_by_the_root_of_their_inputs(cls):
+    """4 x 2500 and 2500 x 40 weights: their standard deviation to five of its standard errors; biases fill +-1/sqrt(fan_in)."""
+    net = cls.init(4, (2500, 40), rng=0)
+    for (W, b), inputs in zip(net.layers, (4, 2500, 40), strict=True):
+        assert W.std() == pytest.approx(inputs**-0.5, rel=5 / (2 * W.size) ** 0.5)
+        assert np.abs(b).max() <= inputs**-0.5
+    assert net.layers[0][1].min() < -0.49 and net.layers[0][1].max() > 0.49
+    assert cls.init(4, (3,), conditional=True, rng=0).layers[0][0].shape == (5, 3)
+
+
+def test_a_network_prints_what_it_is():
+    assert (
+        repr(EnergyMLP.init(3, (5, 4), "tanh", rng=0))
+        == "EnergyMLP(dim=3, widths=(5, 4), tanh, float64, 49 parameters)"
+    )
+    one = EnergyMLP.init(3, (64,), conditional=True, confinement=0.5, rng=0, dtype=np.float32)
+    assert repr(one) == (
+        "EnergyMLP(dim=3, widths=(64), softplus, confinement=0.5, conditional=True, float32, 385 parameters)"
+    )
+    assert repr(ScoreMLP.init(2, (6,), "sin", conditional=True, rng=0)) == (
+        "ScoreMLP(dim=2, widths=(6), sin, conditional=True, float64, 38 parameters)"
+    )
+
+
+@BOTH
 def test_a_generator_is_used_and_moves_on(cls):
     np.testing.assert_array_equal(cls.init(3, (5,), rng=np.random.default_rng(5)).theta, cls.init(3, (5,), rng=5).theta)
     rng, model = np.random.default_rng(5), cls.init(3, (5,), rng=0)

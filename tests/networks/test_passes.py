@@ -345,3 +345,60 @@ def test_control_a_derivative_wrong_by_one_part_in_a_billion_is_seen(order):
     if order:  # the pullbacks see it by themselves
         with case.work, pytest.raises(AssertionError):
             (check_forward_pullback if order > 1 else check_adjoint_pullback)(case)
+
+
+# ------------------------------------------------------------------------------- what is not computed, and what is written over
+
+
+def test_a_gradient_that_is_not_asked_for_is_not_computed():
+    case = Pair(3, (7, 5), 1, np.float64, 4)
+    with case.work:
+        at = passes.forward(case.net, case.x, 1, case.work)
+        assert at.d2 == {1: None, 2: None} == at.d3
+        passes.adjoint(case.net, at, case.work, to_input=False)
+        assert set(at.g) == {1, 2} and set(at.h) == {2}
+        at = passes.forward(case.net, case.x, 1, case.work)
+        passes.adjoint(case.net, at, case.work)
+        assert set(at.g) == {0, 1, 2} and set(at.h) == {1, 2}
+        bar = case.zero(at)
+        assert (
+            passes.forward_pullback(case.net, passes.forward(case.net, case.x, 2, case.work), bar, None, case.work)
+            is None
+        )
+        assert passes.forward_pullback(case.net, at, passes.Cotangents(), None, case.work, to_input=True) is None
+
+
+def test_tangents_that_are_not_kept_take_two_arrays_and_leave_those_that_came_alone():
+    case = Pair(3, (4, 5, 3, 6, 2), 1, np.float64, 4)
+    T_1 = case.draw(3, 4, 4)
+    T_1.flags.writeable = False
+    seen = []
+    with case.work:
+        case.work.array = passes.Workspace(float)
+        at = passes.forward(case.net, case.x, 1, case.work)
+        passes.tangent(case.net, at, T_1, case.work, lambda l, T: seen.append((l, T.copy())), keep=False)
+        assert set(case.work.array.kept) == {("N", 1), ("T", 0), ("T", 1)}
+        kept = []
+        passes.tangent(case.net, at, T_1, case.work, lambda l, T: kept.append((l, T)), keep=True)
+    assert [l for l, _ in seen] == [l for l, _ in kept] == [1, 2, 3, 4, 5]
+    for (_, one), (_, other) in zip(seen, kept, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_workspace_writes_over_what_is_large_enough():
+    space = passes.Workspace(np.float32)
+    first = space("a", 2, 3)
+    assert first.shape == (2, 3) and first.dtype == np.float32 and not np.shares_memory(first, space("b", 2, 3))
+    assert (
+        np.shares_memory(first, space("a", 6)) and np.shares_memory(first, space("a", 1, 2)) and space("a").shape == ()
+    )
+    larger = space("a", 7)
+    assert not np.shares_memory(first, larger) and np.shares_memory(larger, space("a", 2, 2))
+
+
+def test_a_tape_s_part_is_of_its_samples_and_what_serves_all_stays():
+    at = passes.Tape(np.arange(6.0).reshape(3, 2))
+    at.d1, at.d2, at.g = {1: np.arange(3.0)[:, None]}, {1: None}, {1: np.ones((1, 4))}
+    part = at.part(slice(1, 3))
+    assert part.a[0].tolist() == [[2, 3], [4, 5]] and part.d1[1].tolist() == [[1], [2]] and part.d2[1] is None
+    assert part.g[1] is at.g[1] and part.T == part.N == {}

@@ -22,10 +22,25 @@ from numpyscore.densities import (
     Uniform,
 )
 from numpyscore.numerics import quadrature, trapezoid
-from numpyscore.numerics.quadrature import Frame, Integral, _reconcile, expectation, frame_of, integrate
+from numpyscore.numerics.quadrature import (
+    Frame,
+    Integral,
+    Rows,
+    Terms,
+    _reconcile,
+    _report,
+    expectation,
+    frame_of,
+    integrate,
+    needs,
+    over_pieces,
+    per_axis,
+    support_of,
+    values_of,
+)
 from numpyscore.numerics.trapezoid import Sum
 
-EPS = np.finfo(float).eps
+EPS, INF = np.finfo(float).eps, np.inf
 LINE = np.array([[-np.inf, np.inf]])
 squares = lambda x: (x**2).sum(axis=1)
 ones = np.ones
@@ -285,7 +300,11 @@ def test_an_unnormalised_density_is_refused():
 def test_a_density_that_underflows_everywhere_is_refused():
     far = SimpleNamespace(dim=1, support=LINE, logpdf=lambda x: -1e9 - squares(x))
     found = expectation(squares, far)
-    assert np.isnan(found.value) and "underflows" in found.note
+    assert np.isnan(found.value) and found.error == INF and not found.converged and found.evaluations == 0
+    assert found.note == "the density underflows at every node: give it a frame that says where it lives"
+    empty = integrate(squares, Frame(np.zeros(1), np.eye(1)), LINE, logpdf=far.logpdf)
+    assert np.isnan(empty.value) and empty.error == INF and not empty.converged
+    assert empty.note == "the integrand is 0 at every node: frame or support miss it"
 
 
 # --------------------------------------------------------------------------- honest and sharp, on random pairs
@@ -606,3 +625,490 @@ def test_a_product_that_overflows_is_endless_and_no_warning():
         logpdf=lambda x: np.full(len(x), 9.0),
     )
     assert np.isinf(found.error) and not found.converged
+
+
+# --------------------------------------------------------------------------- what comes in, entry by entry
+
+
+def test_a_frame_is_gaussian_and_of_unit_size_unless_it_says_otherwise():
+    frame = Frame(np.zeros(1), np.eye(1))
+    assert (frame.tail, frame.reach, frame.detail, frame.breaks) == ("gaussian", 1.0, 1.0, ())
+
+
+@pytest.mark.parametrize(
+    "support, words",
+    [
+        ([0.0, 1.0], "lower < upper"),
+        ([[0.0, 1.0, 2.0]], "lower < upper"),
+        ([[0.0, 1.0], [1.0, 1.0]], r"support is \[\[0.0, 1.0\], \[1.0, 1.0\]\], expected \(d, 2\) with lower < upper"),
+        ([[np.nan, 1.0]], "lower < upper"),
+        (np.zeros((0, 2)), "dimension 0, expected 1, 2 or 3"),
+        ([[0.0, 1.0]] * 4, "dimension 4, expected 1, 2 or 3"),
+    ],
+)
+def test_a_support_that_is_none(support, words):
+    with pytest.raises(ValueError, match=f"here: .*{words}"):
+        support_of("here", support)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_a_support_that_is_one(d):
+    assert support_of("here", [[0, INF]] * d).tolist() == [[0.0, INF]] * d
+
+
+class Callable:
+    """A density that is a function as well."""
+
+    dim, support = 1, LINE
+    logpdf = staticmethod(lambda x: -squares(x) / 2)
+
+    def __call__(self, x):
+        """Something."""
+        return x
+
+
+def test_functions_and_densities_are_told_apart():
+    normal, g, none = Gaussian(0.0, 1.0), lambda x: x, SimpleNamespace(logpdf=1)
+    for function, density, words in (
+        (
+            normal,
+            g,
+            r"g is .*Gaussian.*expected a function of x \(n, d\); the arguments are exchanged: here\(g, density\)",
+        ),
+        (normal, normal, r"expected a function of x \(n, d\); pass one of its methods, such as g=p.score"),
+        (normal, Callable(), r"pass one of its methods, such as g=p.score"),
+        (normal, 3, "pass one of its methods"),
+        (3, normal, r"g is .*expected a function of x \(n, d\), one row a point"),
+        (g, none, "density"),
+        (g, 3, "density"),
+    ):
+        with pytest.raises(TypeError, match="here: .*" + words):
+            needs("here", "g", function, density)
+    needs("here", "g", g, normal)
+    needs("here", "g", Callable(), normal)
+
+
+@pytest.mark.parametrize(
+    "row, scale, reach",
+    [
+        (lambda u: 5 + 4 * u, 2 / 1.35, 0.99 * 1.35),  # uniform on 5 +- 2: quartiles 4 and 6
+        (lambda u: 5 + np.where(np.abs(u) > 0.48, 1e3 * u, 4 * u), 2 / 1.35, 10),  # never more than ten
+        (lambda u: 5 + np.sign(u) * np.minimum(np.abs(u), 0.3), 0.5 / 1.35, 1),  # and never less than one
+        (lambda u: 5 + 0 * u, 6e-12, 1),
+    ],
+    ids=["uniform", "heavy tails", "no tails", "stands still"],
+)
+def test_the_frame_of_a_sample_is_its_median_its_quartiles_and_its_99th_percentile(row, scale, reach):
+    asked = []
+
+    def sample(n, rng):
+        asked.append((n, rng))
+        return row(np.linspace(-0.5, 0.5, 1001))[:, None]
+
+    frame = frame_of(SimpleNamespace(sample=sample), LINE)
+    assert asked == [(1000, 0)]
+    assert frame.center == pytest.approx([5.0]) and frame.axes == pytest.approx(np.array([[scale]]), rel=1e-9, abs=0)
+    assert frame.reach == pytest.approx(reach, rel=0.01)
+    assert (frame.tail, frame.detail, frame.breaks) == ("exponential", 0.25, ())
+
+
+def test_the_unit_frame_lies_in_the_support():
+    frame = frame_of(SimpleNamespace(), np.array([[-INF, INF], [2.0, 3.0], [-3.0, -1.0]]))
+    assert frame.center.tolist() == [0, 2, -1] and frame.axes.tolist() == np.eye(3).tolist()
+    assert (frame.tail, frame.reach, frame.detail) == ("exponential", 3.0, 0.25)
+    own = Frame(np.ones(1), np.eye(1))
+    assert frame_of(SimpleNamespace(frame=own, sample=None), LINE) is own
+
+
+def test_breaks_are_points_of_each_axis():
+    assert per_axis("here", (), 2) == [[], []] and per_axis("here", [], 1) == [[]]
+    assert per_axis("here", [3, 1.0], 1) == [[1.0, 3.0]] == per_axis("here", ([3.0, 1.0],), 1)
+    assert per_axis("here", [[2, 1], ()], 2) == [[1.0, 2.0], []]
+    for breaks, d in (([1.0, 2.0], 2), ([[1.0]], 2), ([[1.0], 2.0], 2), ([[[1.0]]], 1), ([[1.0]] * 3, 2)):
+        with pytest.raises(ValueError, match=f"here: breaks is .*, expected {d} sequences of points"):
+            per_axis("here", breaks, d)
+
+
+def test_one_finite_row_a_point():
+    x = np.arange(6.0).reshape(3, 2)
+    for a in (np.ones(3, bool), np.ones(3, np.int8), np.ones((3, 2), np.uint8), np.ones(3, np.float32), [INF, -INF, 0]):
+        assert values_of("here", "g", a, x).dtype == float
+    assert values_of("here", "g", np.ones((3, 2)), x, (2,)).shape == (3, 2)
+    for a in (np.ones(3, complex), np.array(["a"] * 3), np.array([None] * 3)):
+        with pytest.raises(TypeError, match=r"here: g returned dtype .*expected real numbers"):
+            values_of("here", "g", a, x)
+    for a, trailing, expected in (
+        (np.ones(2), None, r"\(2,\) for 3 points, expected \(3, ...\)"),
+        (np.float64(1.0), None, r"\(\) for 3 points, expected \(3, ...\)"),
+        (np.ones((3, 1)), (), r"\(3, 1\) for 3 points, expected \(3,\)"),
+        (np.ones((3, 1)), (2,), r"\(3, 1\) for 3 points, expected \(3, 2\)"),
+        (np.ones((2, 3)), (3,), r"\(2, 3\) for 3 points, expected \(3, 3\)"),
+    ):
+        with pytest.raises(ValueError, match="here: g returned shape " + expected):
+            values_of("here", "g", a, x, trailing)
+    with pytest.raises(ValueError, match=r"here: g is nan at x = \[2.0, 3.0\]. An integral needs a number"):
+        values_of("here", "g", np.array([[1.0, 1.0], [1.0, np.nan], [np.nan, np.nan]]), x)
+
+
+def test_rows_keep_the_shape_and_the_coarsest_precision_of_a_function():
+    x = np.arange(3.0)[:, None]
+    single, double, whole = (
+        Rows("here", "g", lambda x, t=t: np.stack([x, x], 1).astype(t)) for t in ("f4", "f8", "i4")
+    )
+    for rows, eps in ((single, 2.0**-23), (double, EPS), (whole, EPS)):
+        assert rows.trailing is None and rows(x).tolist() == [[0, 0], [1, 1], [2, 2]]
+        assert rows.trailing == (2, 1) and rows.eps == eps
+    assert Rows("here", "g", lambda x: x, mass=True)(x).tolist() == [[0, 1], [1, 1], [2, 1]]
+    assert not Rows("here", "g", lambda x: x).mass
+
+
+def terms_at(weight, values, logpdf=True, f=None):
+    """t, which nodes count, round-off, weight of the rim: of points whose log weight is half in log p and half in the volume."""
+    weight = np.array(weight, float)
+    n = len(weight)
+    asked = []
+
+    def constant(x):
+        asked.extend(x[:, 0].tolist())
+        return np.array(values, float)[x[:, 0].astype(int)].reshape(len(x), -1)
+
+    p = (lambda x: weight[x[:, 0].astype(int)] / 2) if logpdf else None
+    terms = Terms("here", f(constant) if f else constant, Frame(np.zeros(1), np.eye(1)), LINE, p)
+    found = terms(np.arange(float(n))[:, None], weight / 2 if logpdf else weight)
+    assert terms.spent == n
+    return *found, asked, terms
+
+
+def test_terms_are_values_times_weights_where_these_do_not_underflow():
+    t, alive, (rounding, rim), asked, terms = terms_at([0.0, -699.0, -700.0, -701.0], [2.0, -3.0, 4.0, 5.0])
+    assert alive.tolist() == [True, True, False, False] and asked == [0, 1]
+    np.testing.assert_allclose(t, [[2, -3 * math.exp(-699), 0, 0]], rtol=1e-13)
+    assert rounding == pytest.approx([EPS * 8 * 2], rel=1e-9, abs=0) and rim == 0 and terms.eps == EPS
+    t, alive, checks, asked, _ = terms_at([-701.0, -800.0], [1.0, 1.0])
+    assert t is None and not alive.any() and asked == [] and not checks[0].any() and not checks[1].any()
+
+
+def test_the_rounding_of_a_logarithm_is_eps_times_its_size():
+    for density in (True, False):  # p's logarithm, or that of the largest component where there is no p
+        weight, values = ([-40.0, 20.0], [[1.0, 2.0], [0.0, -4.0]])
+        t, alive, (rounding, _), _, _ = terms_at(weight, values, density)
+        logs = np.array([20.0, 10.0]) if density else np.log([2.0, 4.0])
+        np.testing.assert_allclose(t, np.array(values).T * np.exp(weight), rtol=1e-14)
+        np.testing.assert_allclose(rounding, EPS * (np.abs(t) * (8 + logs)).sum(1), rtol=1e-14)
+        assert alive.all()
+
+
+def test_without_a_density_what_counts_is_where_f_is_not_0_and_the_volume_does_not_underflow():
+    values = [[0.0, 0.0], [0.0, 3.0], [5.0, 5.0], [7.0, 7.0]]
+    t, alive, (rounding, _), asked, _ = terms_at([0.0, 0.0, -800.0, 0.0], values, False)
+    assert alive.tolist() == [False, True, False, True] and asked == [0, 1, 3]
+    assert t.tolist() == [[0, 0, 0, 7], [0, 3, 0, 7]]
+    sevens = 7 * (8 + math.log(7))
+    np.testing.assert_allclose(rounding, [EPS * sevens, EPS * (sevens + 3 * (8 + math.log(3)))], rtol=1e-14)
+
+
+@pytest.mark.parametrize("density", [True, False])
+def test_a_value_that_large_beside_a_weight_that_small_is_on_the_rim(density):
+    for value, weight, counts in ((1.01e150, -551.0, True), (0.99e150, -551.0, False), (1.01e150, -549.0, False)):
+        t, _, (_, rim), _, _ = terms_at([weight, 0.0], [[value, 1.0], [1.0, 1.0]], density)
+        assert rim[0] == (t[0, 0] if counts else 0) and rim[1] == 0
+
+
+def test_the_precision_of_the_coarsest_function_counts():
+    class Coarse:
+        eps = 2.0**-20
+
+        def __init__(self, f):
+            self.f = f
+
+        def __call__(self, x):
+            return self.f(x)
+
+    *_, terms = terms_at([0.0], [1.0], f=Coarse)
+    assert terms.eps == 2.0**-20
+
+
+def test_terms_of_a_turned_frame_are_taken_at_its_points_with_its_volume():
+    axes, center, asked = np.array([[1.0, 0.0], [2.0, 3.0]]), np.array([10.0, -5.0]), []
+    whole = np.array([[-INF, INF]] * 2)
+    terms = Terms("here", lambda x: (asked.append(x), squares(x)[:, None])[1], Frame(center, axes), whole, None)
+    u = np.array([[1.0, 2.0], [0.5, -1.0]])
+    t, *_ = terms(u, np.zeros(2))
+    np.testing.assert_allclose(asked[0], center + u @ axes.T, rtol=1e-15)
+    np.testing.assert_allclose(t[0], 3 * squares(center + u @ axes.T), rtol=1e-14)
+    away = np.array([[0.25, 0.0], [0.0, -0.5]])  # relatively as far away as that, within the support
+    terms(u, np.zeros(2), away)
+    np.testing.assert_allclose(asked[1], (center + u @ axes.T) * (1 + away), rtol=1e-15)
+    terms = Terms("here", lambda x: (asked.append(x), squares(x)[:, None])[1], Frame(np.zeros(1), np.eye(1)), np.array([[1.0, 2.0]]), None)  # fmt: skip
+    terms(np.array([[1.0], [2.0], [1.5]]), np.zeros(3), np.array([[-0.1], [0.1], [0.1]]))
+    np.testing.assert_allclose(asked[2][:, 0], [1.0, 2.0, 1.65])
+
+
+@pytest.mark.parametrize("a", [0.5, 0.9])
+def test_singular_along_two_edges_of_a_quadrant(a):
+    """prod x^-a e^-x is Gamma(1 - a)^2; near the corner the volume element underflows, which f alone, without logpdf, ended in an error."""
+    frame = Frame(np.ones(2), np.eye(2), "exponential", 3.0, 0.5)
+    found = integrate(lambda x: np.exp(-x.sum(axis=1)) * (x**-a).prod(axis=1), frame, [[0.0, INF]] * 2)
+    assert found.converged
+    assert_honest(found, math.gamma(1 - a) ** 2)
+
+
+# --------------------------------------------------------------------------- pieces, and what is made of them
+
+
+def recorded(monkeypatch, found, subdivided=None):
+    """`trapezoid` replaced by one that finds these Sums, one after the other; what pieces, accuracy and budget it was given."""
+    asked, sums = [], iter(found)
+
+    def trapezoid_(terms, pieces, rtol, budget):
+        asked.append(([(p.low, p.high) for p in pieces], pieces, rtol, budget))
+        terms.spent += 10
+        return next(sums), np.zeros(1), np.ones(1)
+
+    monkeypatch.setattr(quadrature, "trapezoid", trapezoid_)
+    monkeypatch.setattr(quadrature, "subdivide", subdivided or (lambda *a: pytest.fail("nothing to subdivide")))
+    return asked
+
+
+def a_sum(value, total, error, rest, endless=False, where=""):
+    """The Sum of numbers, or of lists."""
+    numbers = [np.atleast_1d(np.array(a, float)) for a in (value, total, error, rest)]
+    return Sum(*numbers, np.broadcast_to(np.array(endless), numbers[0].shape).copy(), where)
+
+
+def test_the_support_is_cut_at_the_points_within_it_and_the_budget_shared(monkeypatch):
+    frame = Frame(np.array([1.0, 2.0]), np.diag([3.0, -4.0]), "exponential", 5.0, 0.5, ((0.0, 7.0), ()))
+    sums = [a_sum(1, 2, 1e-20, 1e-20)] * 6
+    asked = recorded(monkeypatch, [replaced(s) for s in sums])
+    ends = np.array([[0.0, INF], [-1.0, 1.0]])
+    whole = over_pieces("here", None, frame, ends, None, 1e-9, [[8.0], [-1.0, 0.25, 1.0]], None)
+    first, second = [(0, 7), (7, 8), (8, INF)], [(-1, 0.25), (0.25, 1)]
+    assert [a[0] for a in asked] == [[a, b] for a in first for b in second]
+    assert [a[2:] for a in asked] == [(1e-9, quadrature.BUDGET[2] // 3)] * 6
+    for piece, center, scale in zip(asked[0][1], (1.0, 2.0), (3.0, 4.0), strict=True):
+        assert (piece.center, piece.scale, piece.tail, piece.reach, piece.detail) == (
+            center,
+            scale,
+            "exponential",
+            5,
+            0.5,
+        )
+    assert (whole.value, whole.total, whole.evaluations) == (6, 12, 60)
+    assert whole.error == pytest.approx(6e-20, rel=1e-9, abs=0) and whole.rest == pytest.approx(6e-20, rel=1e-9, abs=0)
+
+
+def replaced(s):
+    """A copy: what is added to is not the one that came."""
+    return Sum(s.value.copy(), s.total.copy(), s.error.copy(), s.rest.copy(), s.endless.copy(), s.where)
+
+
+@pytest.mark.parametrize("breaks, shares", [([], 1), ([0.0], 1), ([0.0, 1.0], 1), ([0.0, 1.0, 2.0], 2), ([0.0, 1.0, 2.0, 3.0, 4.0], 3)])  # fmt: skip
+def test_two_pieces_share_no_more_than_one(monkeypatch, breaks, shares):
+    asked = recorded(monkeypatch, [a_sum(1, 2, 0, 0) for _ in range(6)])
+    over_pieces("here", None, Frame(np.zeros(1), np.eye(1)), LINE, None, 1e-9, [breaks], 700)
+    assert [a[3] for a in asked] == [700 // shares] * (len(breaks) + 1)
+
+
+def test_a_turned_frame_has_no_pieces(monkeypatch):
+    turned = Frame(np.ones(2), np.array([[1.0, 0.0], [1.0, 2.0]]), "gaussian", 2.0)
+    asked = recorded(monkeypatch, [a_sum(1, 2, 0, 0)])
+    whole = np.array([[-INF, INF]] * 2)
+    over_pieces("here", None, turned, whole, None, 1e-9, [[], []], None)
+    assert [(p.center, p.scale) for p in asked[0][1]] == [(0, 1), (0, 1)]
+    for support, breaks in ((np.array([[-INF, INF], [0.0, INF]]), [[], []]), (whole, [[], [0.5]])):
+        with pytest.raises(
+            ValueError, match="here: the frame's axes are not diagonal, but the support has finite ends"
+        ):
+            over_pieces("here", None, turned, support, None, 1e-9, breaks, None)
+
+
+def test_pieces_of_nothing_are_left_out_and_of_the_rest_what_is_endless_stays(monkeypatch):
+    frame = Frame(np.zeros(1), np.eye(1))
+    recorded(monkeypatch, [None, a_sum(1, 2, 0, 0), None, a_sum(3, 4, 0, 0, True, "x[:, 0]")])
+    whole = over_pieces("here", None, frame, LINE, None, 1e-9, [[0, 1, 2]], None)
+    assert (whole.value, whole.total, whole.endless, whole.where, whole.evaluations) == (4, 6, True, "x[:, 0]", 40)
+    recorded(monkeypatch, [a_sum(3, 4, 0, 0, True, "x[:, 0]"), a_sum(1, 2, 0, 0)])
+    whole = over_pieces("here", None, frame, LINE, None, 1e-9, [[0]], None)
+    assert (whole.value, whole.endless, whole.where) == (4, True, "x[:, 0]")
+    recorded(monkeypatch, [None, None])
+    assert over_pieces("here", None, frame, LINE, None, 1e-9, [[0]], None) is None
+
+
+@pytest.mark.parametrize(
+    "part, asked",
+    [
+        (a_sum(1, 2, 2.1e-9, 1e-20), True),
+        (a_sum(1, 2, 1.9e-9, 1e-20), False),  # sharp enough
+        (a_sum(1, 2, 1.0, 2.1e-9), False),  # what lies beyond the box is no kink in it
+        (a_sum(1, 2, 1.0, 1.9e-9), True),
+        (a_sum(1, 2, 1.0, 0.0, True), False),  # no number at all
+        (a_sum(0, 0, 1.0, 0.0), False),  # 0 at every node
+        (a_sum([1, 1], [2, 2], [0, 1.0], [0, 0]), True),
+        (a_sum([1, 1], [2, 2], [0, 1.0], [1e-3, 0]), False),
+        (a_sum([1, 1], [2, 2], [0, 1.0], [1e-3, 0], [True, False]), True),
+        (a_sum([0, 1], [0, 2], [1.0, 0.0], [0, 0]), False),
+    ],
+)
+def test_a_kink_within_the_box_is_subdivided(monkeypatch, part, asked):
+    done = []
+    part = replaced(part)
+    before = part.value.copy()
+    recorded(monkeypatch, [part], lambda terms, pieces, lo, hi, total, rtol: (done.append((total, rtol)), (before, part.error / 2))[1])  # fmt: skip
+    over_pieces("here", None, Frame(np.zeros(1), np.eye(1)), LINE, None, 1e-9, [[]], None)
+    assert bool(done) == asked and all(rtol == 1e-9 for _, rtol in done)
+
+
+def test_the_mass_is_known_where_there_is_one_piece_and_a_column_of_it(monkeypatch):
+    told = []
+    monkeypatch.setattr(quadrature, "_reconcile", lambda part, value, error, mass: told.append(mass))
+    for rows, breaks, mass in ((Rows("here", "g", None, mass=True), [[]], 1.0), (Rows("here", "g", None, mass=True), [[0.5]], None), (Rows("here", "g", None), [[]], None), (None, [[]], None)):  # fmt: skip
+        recorded(monkeypatch, [a_sum(1, 2, 1, 0), a_sum(1, 2, 1, 0)], lambda *a: (0, 0))
+        told.clear()
+        over_pieces("here", rows, Frame(np.zeros(1), np.eye(1)), LINE, None, 1e-9, breaks, None)
+        assert told == [mass] * (1 + len(breaks[0]))
+
+
+@pytest.mark.parametrize(
+    "other, own, left",
+    [
+        ((1 - 6e-4, 5e-4), (1 + 2e-4, 1e-4), True),  # .0011 beside .0003
+        ((1 + 6e-4, 5e-4), (1 - 2e-4, 1e-4), True),
+        ((1 - 6e-4, 3e-4), (1 + 2e-4, 1e-4), False),  # .0009
+        ((1 - 6e-4, 5e-4), (1 + 6e-4, 5e-4), False),  # neither has it
+    ],
+)
+def test_a_mass_off_by_a_thousandth_with_its_error_is_missed(other, own, left):
+    part = a_sum([0.5, own[0]], [1, 1], [1e-2, own[1]], [0, 0])
+    _reconcile(part, np.array([0.25, other[0]]), np.array([1e-6, other[1]]), 1.0)
+    assert (part.error[0] == 1e-2) == left and (part.value[0] == 0.5)
+    assert left or part.error[0] == 0.5  # twice the distance
+
+
+def test_what_two_rules_claim_is_all_that_they_claim():
+    """Apart by .3: errors of .1 and .1, and .05 or .15 for the ends of the box and rounding."""
+    for rest, believed in ((0.05, False), (0.15, True)):
+        part = a_sum([1.0], [2.0], [0.1], [rest])
+        _reconcile(part, np.array([1.3]), np.array([0.09]), None)
+        assert part.value == (1.3 if believed else 1.0) and part.error == pytest.approx(0.09 if believed else 0.6)
+    part = a_sum([1.0, 5.0], [2.0, 2.0], [0.1, 1.0], [0.0, 0.0], [False, True])
+    _reconcile(part, np.array([1.01, 9.0]), np.array([0.2, 0.1]), None)
+    assert part.value[0] == 1.0 and part.error[0] == 0.1  # what is endless agrees with anything; the sharper one stays
+    part = a_sum([1.0], [2.0], [0.1], [0.0])
+    _reconcile(part, np.array([1.15]), np.array([0.2]), None)
+    both = a_sum([1.0, 0.0], [2.0, 1.0], [0.1, 0.0], [0.0, 0.0])
+    _reconcile(both, np.array([1.05, 0.0]), np.array([0.01, 0.0]), None)
+    assert both.value.tolist() == [1.05, 0.0] and both.error.tolist() == [0.01, 0.0]  # 0 +- 0 twice is no quarrel
+    assert part.error == pytest.approx(0.3)  # sharper, but off by more than it says: twice the distance
+
+
+def test_what_a_sum_becomes_in_the_shape_of_the_integrand():
+    whole = a_sum([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6], [1e-10] * 6, [3e-10] * 6)
+    found = _report(whole, (2, 3), 1e-9)
+    assert found.value.tolist() == [[1, 2, 3], [4, 5, 6]] and found.error == pytest.approx(np.full((2, 3), 4e-10))
+    assert found.converged and found.note == "" and found.evaluations == 1
+    found = _report(whole, (2, 3), 3.9e-10)
+    assert not found.converged
+    assert (
+        found.note
+        == "relative accuracy 4e-10 reached, 4e-10 asked for; a kink needs breaks=, fine detail a larger budget="
+    )
+    assert _report(whole, (6,), 1e-12, "so it is").note == "so it is"
+    exact = _report(a_sum(0, 0, 0, 0), (), 1e-9)
+    assert exact.converged and exact.value == 0 == exact.error and isinstance(exact.value, float)
+    for where, words in (("x[:, 1]", "x[:, 1]"), ("", "the axes")):
+        lost = _report(a_sum([1, 2], [1, 2], [0, 0], [0, 0], [True, False], where), (2,), 1e-9)
+        assert np.isnan(lost.value[0]) and lost.value[1] == 2 and lost.error.tolist() == [INF, 0] and not lost.converged
+        assert lost.note == (
+            f"the integrand does not decay along {words}: the integral is infinite, or does not exist, "
+            "or converges too slowly for this rule"
+        )
+
+
+def expected_of(monkeypatch, value, error, rest, total=(2.0, 1.0), rtol=1e-9):
+    """`expectation` of one component and the mass, from such a Sum."""
+    monkeypatch.setattr(quadrature, "over_pieces", lambda *a: a_sum(value, total, error, rest))
+    g = Gaussian(0.0, 1.0)
+    monkeypatch.setattr(quadrature, "_report", lambda whole, trailing, rtol, note: (whole, note))
+    return expectation(squares, g, rtol=rtol)
+
+
+def test_what_is_unknown_of_the_mass_is_unknown_of_every_component(monkeypatch):
+    """|mass - 1| and the error of the mass, times the sum of |terms|, is added to what each may be off by."""
+    whole, note = expected_of(monkeypatch, [5.0, 1 + 3e-10], [0.25, 1e-10], [0.5, 2e-10])
+    assert note == "" and whole.rest == pytest.approx([0.5 + 2 * 6e-10], rel=1e-12) and whole.error == 0.25
+    assert whole.value.tolist() == [5.0] and whole.total.tolist() == [2.0] and len(whole.endless) == 1
+    whole, _ = expected_of(monkeypatch, [0.0, 1 + 3e-10], [0.0, 1e-10], [0.0, 2e-10], (0.0, 1.0))
+    assert whole.total == 1 and whole.rest == pytest.approx([6e-10], rel=1e-6, abs=0)  # 0 at every node: as |g| <= 1
+
+
+@pytest.mark.parametrize(
+    "mass, error, rest, words",
+    [
+        (1 + 1.1e-9, 1e-10, 1e-10, "the density integrates to 1 on its frame: logpdf is not normalised"),  # beyond rtol
+        (1 - 1.1e-9, 1e-10, 1e-10, "the density integrates to 1 on its frame: logpdf is not normalised"),
+        (1 + 0.9e-9, 1e-10, 1e-10, ""),
+        (1 + 1e-6, 1e-6, 1e-7, ""),  # within its error
+        (1 + 1e-6, 5e-7, 4e-7, "the density integrates to 1 on its frame"),
+        (0.5, 0.0, 0.0, "the density integrates to 0.5 on its frame"),
+        (1.0, 6e-4, 5e-4, "the mass of the density is 1 +- 1e-03: it is finer than the largest grid"),
+        (1.0, 6e-4, 3e-4, ""),
+        (1.0, np.nan, 0.0, "the mass of the density is 1 +- nan"),
+    ],
+)
+def test_a_mass_that_is_not_1_or_not_known_to_a_thousandth(monkeypatch, mass, error, rest, words):
+    whole, note = expected_of(monkeypatch, [5.0, mass], [0.25, error], [0.5, rest])
+    assert note.startswith(words) and bool(note) == bool(words)
+    assert np.isinf(whole.rest[0]) == bool(words) or np.isnan(whole.rest[0])
+
+
+def test_what_is_asked_of_an_expectation_is_asked_of_its_pieces(monkeypatch):
+    asked = []
+    monkeypatch.setattr(quadrature, "over_pieces", lambda *a: asked.append(a))
+    for f in (
+        lambda **k: expectation(squares, Gaussian(0.0, 1.0), **k),
+        lambda **k: integrate(squares, Frame(np.zeros(1), np.eye(1)), LINE, **k),
+    ):
+        f(rtol=1e-3, breaks=[0.5], budget=77), f()
+    assert [a[5:] for a in asked] == [(1e-3, [[0.5]], 77), (1e-12, [[]], None)] * 2
+    circle = SimpleNamespace(
+        dim=2,
+        support=LINE,
+        logpdf=None,
+        chart=SimpleNamespace(place=lambda u: np.column_stack([np.cos(u), np.sin(u)]), density=Uniform(0.0, 2 * np.pi)),
+    )
+    expectation(squares, circle, rtol=1e-3, breaks=[0.5], budget=77)
+    assert asked[-1][5:] == (1e-3, [[0.5]], 77)
+    monkeypatch.undo()
+    assert_honest(expectation(lambda x: x**2, circle), [0.5, 0.5])
+
+
+# --------------------------------------------------------------------------- arithmetic
+
+
+def test_sums_products_and_quotients_of_integrals_carry_their_errors():
+    a, b = Integral(6.0, 0.5, 10, True, "a"), Integral(-2.0, 0.25, 5, False, "b")
+    read = lambda c: (c.value, c.error, c.evaluations, c.converged, c.note)
+    assert read(a + b) == (4.0, 0.75, 15, False, "a; b") and read(a - b) == (8.0, 0.75, 15, False, "a; b")
+    assert read(a * b) == (-12.0, 6 * 0.25 + 2 * 0.5 + 0.125, 15, False, "a; b")
+    ratio = 6 * (0.25 / (2 * 1.75)) + 0.5 / 2 + 0.5 * (0.25 / (2 * 1.75))  # 1/b is off by e / (|b| (|b| - e)) at most
+    assert read(a / b) == (-3.0, pytest.approx(ratio), 15, False, "a; b")
+    assert read(a + 1) == read(1 + a) == (7.0, 0.5, 10, True, "a") and read(a - 1) == (5.0, 0.5, 10, True, "a")
+    assert read(1 - a) == (-5.0, 0.5, 10, True, "a") and read(a * -2) == read(-2 * a) == (-12.0, 1.0, 10, True, "a")
+    assert read(a / -2) == (-3.0, 0.25, 10, True, "a")
+    assert (1 / b).value == -0.5 and (1 / b).error == pytest.approx(0.25 / 3.5)
+    assert (1 / Integral(0.25, 0.25, 1)).error == INF  # it may be 0
+    assert (1 / Integral(0.25, 0.1875, 1)).error == pytest.approx(0.1875 / (0.25 * 0.0625))
+    several = Integral(np.array([1.0, 2.0]), np.array([0.5, 2.0]), 3)
+    assert (1 / several).error.tolist() == [1.0, INF] and (several + several).note == ""
+    assert read(a + a)[4] == "a"  # said once
+    assert a.number == 6.0
+    for wrong in (
+        lambda: a + "1",
+        lambda: "1" - a,
+        lambda: a * None,
+        lambda: a / "1",
+        lambda: None / a,
+        lambda: a - "1",
+    ):
+        with pytest.raises(TypeError):
+            wrong()

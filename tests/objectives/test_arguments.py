@@ -1,11 +1,14 @@
 """What the objectives refuse: when the loss is made, with one clear message."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from objectives_cases import BOTH, X
 
 from numpyscore.densities.weights import box_weight, capped_weight, linear_weight, square_weight
 from numpyscore.networks.models import EnergyMLP, ScoreMLP
+from numpyscore.objectives import OBJECTIVES
 from numpyscore.objectives import denoising as denoising_module
 from numpyscore.objectives.arrays import (
     denoising_loss,
@@ -113,6 +116,29 @@ REFUSED = [
     (lambda net: generalised_loss(X, np.ones(4), X, X), "generalised_loss: diagonal has shape"),
     (lambda net: finite_difference_energy_loss(np.ones(3), np.ones(4), np.ones(4), 0.1), "energies have shapes"),
     (lambda net: finite_difference_score_loss(X, X[:2], X, 0.1), "finite_difference_score_loss: plus has shape"),
+    (lambda net: finite_difference_score_loss(X, X, X[:2], 0.1), "finite_difference_score_loss: probes has shape"),
+    (lambda net: finite_difference_score_loss(X, X, X, 0.0), "finite_difference_score_loss: eps is 0.0"),
+    (lambda net: finite_difference_energy_loss(np.ones(4), np.ones(4), np.ones(3), 0.1), "energies have shapes"),
+    (lambda net: finite_difference_energy_loss(np.ones((4, 1)), np.ones((4, 1)), np.ones((4, 1)), 0.1), "energies have shapes"),
+    (lambda net: finite_difference_energy_loss(np.ones(4), np.ones(4), np.ones(4), -0.1), "finite_difference_energy_loss: eps is -0.1"),
+    (lambda net: generalised_loss(X, X, np.ones(4), X), "generalised_loss: h has shape"),
+    (lambda net: generalised_loss(X, X, X, np.ones(4)), "generalised_loss: h_prime has shape"),
+    (lambda net: sliced_loss(X[0], np.ones(3)), r"sliced_loss: curvature has shape \(3,\) and score \(3,\)"),
+    (lambda net: sliced_loss(X, np.ones((0, 4))), r"sliced_loss: curvature has shape \(0, 4\)"),
+    (lambda net: sliced_loss(X, np.ones((1, 1, 4))), r"sliced_loss: curvature has shape \(1, 1, 4\)"),
+    (lambda net: sliced_loss(X, np.ones(4), X[:, :2]), "sliced_loss: probes has shape"),
+    (lambda net: multilevel_denoising(net, X, [[1.0]]), r"sigmas has shape \(1, 1\), expected \(L,\)"),
+    (lambda net: multilevel_denoising(net, X, [1, 2], level=[0, 5, -1, 0]), "level has the value 5, expected 0 to 1, an index into the 2 sigmas"),
+    (lambda net: multilevel_denoising(net, X, [1, 2], level=[0, -1, 5, 0]), "level has the value -1, expected 0 to 1"),
+    (lambda net: multilevel_denoising(net, X, [1, 2], noise=X * np.nan), r"noise\[0, 0\] is nan"),
+    (lambda net: multilevel_denoising(net, X, [1], weight=lambda s: s * np.nan), r"weight\[0\] is nan"),
+    (lambda net: multilevel_denoising(net, X, [1], weight=lambda s: s * 1j), "weight returned complex128"),
+    (lambda net: sliced(net, X, probes=X, n_probes=0), "n_probes is 0"),
+    (lambda net: implicit(net, X, weights=[1.0, 0.0, -0.5, -0.7]), r"implicit: weights\[2\] is -0.5 and their sum"),
+    (lambda net: implicit(net, X, weights=np.zeros(4)), r"implicit: weights\[0\] is 0.0 and their sum 0.0, expected weights >= 0, not all 0"),
+    (lambda net: implicit(net, X, weights=np.ones((4, 1))), r"weights are float64 of shape \(4, 1\), expected real \(4,\)"),
+    (lambda net: implicit(net, X, weights=[1.0, np.nan, 1.0, 1.0]), r"weights\[1\] is nan"),
+    (lambda net: implicit(net, X, weights=np.ones(4) * 1j), "weights are complex128"),
 ]  # fmt: skip
 
 
@@ -182,3 +208,65 @@ def test_what_the_sweep_refuses_is_told_under_the_name_of_the_loss():
     net = ScoreMLP.init(2, (3,), conditional=True, rng=0, dtype=np.float32)
     with pytest.raises(ValueError, match=r"^implicit: sigma"):
         implicit(net, np.zeros((1, 2), np.float32), sigma=np.array([1e-300])).value  # noqa: B018  computed when read
+
+
+def torch_module():
+    """Something with parameters and a state_dict."""
+    return type("Module", (), {"parameters": None, "state_dict": None, "__call__": None})()
+
+
+@pytest.mark.parametrize(
+    "model, x, cure",
+    [
+        (EnergyMLP, X, r"model is the class EnergyMLP, .*; make one of it, for example EnergyMLP\.init\(dim, widths\)\."),
+        (X, ScoreMLP.init(3, (4,), rng=0), r"the arguments are exchanged: implicit\(model, x, \.\.\.\)\."),
+        (SimpleNamespace(units=1, score=2), X, r"pass its network and rows in its units, implicit\(fit\.model, fit\.units\.to_standard\(x\), \.\.\.\)"),
+        (torch_module(), X, r"take its weights, EnergyMLP\.from_torch\(module\.state_dict\(\), \.\.\.\), or its scores, implicit_loss; and check_loss is for"),
+        (SimpleNamespace(parameters=1, score=2), X, "it has a score: pass that to implicit_loss"),
+        (lambda x: x, X, "pass what it returns to implicit_loss"),
+        (3, X, r"make one by EnergyMLP\.init\(dim, widths\) or ScoreMLP\.init\(dim, widths\)\."),
+    ],
+    ids=range(7),
+)  # fmt: skip
+def test_what_is_no_network_is_told_what_to_pass(model, x, cure):
+    with pytest.raises(
+        TypeError,
+        match=rf"^implicit: model is .*, expected an EnergyMLP or a ScoreMLP; .*{cure}"
+        if model is not EnergyMLP
+        else cure,
+    ):
+        implicit(model, x)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_objective_refuses_what_is_no_network(name):
+    with pytest.raises(
+        TypeError, match=rf"^{name}: model is .*, expected an EnergyMLP or a ScoreMLP; pass what it returns to"
+    ):
+        OBJECTIVES[name].function(lambda x: x, X, *[1.0] * {"implicit": 0, "sliced": 0, "generalised": 2}.get(name, 1))
+
+
+def test_the_twin_for_arrays_is_named_where_there_is_one():
+    with pytest.raises(TypeError, match=r"pass what it returns to the losses for arrays, such as implicit_loss\."):
+        finite_difference_sliced(lambda x: x, X, 1e-3)
+
+
+def test_the_least_step_is_taken_and_the_size_of_x_may_be_large():
+    """sqrt(eps) = 2^-26 in float64 for x of unit size; in float32 a square of 1e30 would be no number."""
+    for cls in (EnergyMLP, ScoreMLP):
+        net = cls.init(3, (4,), rng=0)
+        assert np.isfinite(finite_difference_sliced(net, X, 2.0**-26, rng=0).value)
+        with pytest.raises(ValueError, match=r"expected at least 1\.49e-08"):
+            finite_difference_sliced(net, X, 0.999 * 2.0**-26, rng=0)
+        small = cls.init(3, (4,), rng=0, dtype=np.float32)
+        with pytest.raises(ValueError, match=r"eps is 1, expected at least 3.45e\+26"):
+            finite_difference_sliced(small, np.full((4, 3), 1e30, np.float32), 1.0, rng=0)
+
+
+def test_levels_at_the_ends_and_a_weight_of_0_are_taken():
+    net = ScoreMLP.init(3, (4,), rng=0)
+    ends = multilevel_denoising(net, X, [1.0, 2.0], level=[0, 1, 0, 1], noise=X)
+    each = [multilevel_denoising(net, X, [1.0, 2.0], level=k, noise=X).per_sample for k in (0, 1)]
+    np.testing.assert_array_equal(ends.per_sample, np.where([True, False, True, False], *each))
+    assert multilevel_denoising(net, X, [1.0, 2.0], weight=np.zeros_like, noise=X).value == 0
+    np.testing.assert_allclose(multilevel_denoising(net, X, [2.0], weight=lambda s: 3.0, noise=X).value, 0.75 * multilevel_denoising(net, X, [2.0], noise=X).value, rtol=1e-14)  # fmt: skip

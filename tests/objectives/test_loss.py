@@ -381,3 +381,72 @@ def test_a_kink_is_refused_by_name_when_a_loss_with_second_derivatives_is_made()
         with pytest.raises(ValueError, match=f"^{name}.*not twice differentiable"):
             make()
     assert np.isfinite(explicit(net, x, 0 * x).value) and np.isfinite(denoising(net, x, 0.5, rng=0).gradient).all()
+
+
+def test_sums_and_multiples_of_losses_are_losses():
+    """Values, gradients and samples of any combination, by NumPy; a constant moves the value and the samples, and no gradient."""
+    net, x = EnergyMLP.init(2, (3,), rng=0), np.random.default_rng(0).standard_normal((5, 2))
+    a, b = implicit(net, x), explicit(net, x, -x)
+    for made, want in (
+        (a + b, lambda u, v, one: u + v), (a + 0.5 * b, lambda u, v, one: u + 0.5 * v), (a - b, lambda u, v, one: u - v),
+        (2 * a / 4, lambda u, v, one: u / 2), (a * 3 + 1, lambda u, v, one: 3 * u + one), (1 - a, lambda u, v, one: one - u),
+        ((a + 1) - (b + 3), lambda u, v, one: u - v - 2 * one), ((a + 2) * 3, lambda u, v, one: 3 * u + 6 * one), (1 + (a + b) * 2, lambda u, v, one: 2 * u + 2 * v + one),
+        ((a + b) + (a - 1), lambda u, v, one: 2 * u + v - one), (-1.0 * a + b, lambda u, v, one: v - u),
+    ):  # fmt: skip
+        assert made.value == pytest.approx(want(a.value, b.value, 1.0), rel=1e-12)
+        np.testing.assert_allclose(made.per_sample, want(a.per_sample, b.per_sample, 1.0), rtol=1e-12)
+        np.testing.assert_allclose(made.gradient, want(a.gradient, b.gradient, 0.0), rtol=1e-12, atol=1e-13)
+    assert a * b == pytest.approx(a.value * b.value) and (a + 1) * b == pytest.approx((a.value + 1) * b.value)
+    assert repr(a).startswith("Loss(implicit, value=") and repr(a).endswith(", n=5)")
+    assert repr(a + 0.5 * b + 2).startswith("Loss(0.5 explicit + 1 implicit + 2, value=")
+    assert repr(a + b).startswith("Loss(1 implicit + 1 explicit, value=")
+    other = EnergyMLP.init(2, (4,), rng=0)
+    with pytest.raises(
+        ValueError,
+        match=r"gradient of a sum of losses: they have 13, 17 entries, expected as many each: the losses of one network\.",
+    ):
+        _ = (a + implicit(other, x)).gradient
+    with pytest.raises(
+        ValueError, match=r"per_sample of a sum of losses: they have 4, 5 entries, .* of one network at as many samples"
+    ):
+        _ = (a + implicit(net, x[:4])).per_sample
+    for nonsense in (
+        lambda: a + "1",
+        lambda: a * "1",
+        lambda: a / "1",
+        lambda: a - "1",
+        lambda: "1" - a,
+        lambda: (a + b) * "1",
+        lambda: (a + b) + "1",
+    ):
+        with pytest.raises(TypeError):
+            nonsense()
+
+
+def test_forms_that_are_all_right_are_these():
+    assert OBJECTIVES["sliced"].forms == ({"variance_reduced": True}, {"variance_reduced": False})
+    found = [
+        tuple(form[name] for name in ("energies", "variance_reduced", "square_at_x", "forward"))
+        for form in OBJECTIVES["finite_difference_sliced"].forms
+    ]
+    T, F = True, False
+    assert found == [(T, F, F, F), (T, T, F, F), (F, F, F, F), (F, T, F, F), (T, F, T, F), (T, T, T, F), (F, F, T, F), (F, T, T, F), (F, F, T, T), (F, T, T, T)]  # fmt: skip
+    assert {name: (row.first, row.takes) for name, row in OBJECTIVES.items()} == {
+        "explicit": (1, ("target",)), "implicit": (0, ()), "generalised": (2, ("h", "h_prime")), "regularised": (0, ()), "sliced": (0, OBJECTIVES["sliced"].takes),
+        "denoising": (1, ("sigma", "noise", "alpha", "t")), "multilevel_denoising": (1, ("sigmas", "noise", "level", "alphas")),
+        "finite_difference_sliced": (1, ("step", "v", "n_probes")),
+    }  # fmt: skip
+    aliases = {alias for row in OBJECTIVES.values() for alias in row.aliases}
+    assert {
+        "esm",
+        "fisher",
+        "ism",
+        "hyvarinen",
+        "generalized",
+        "dsm",
+        "multilevel",
+        "kingma_lecun",
+        "fd_sliced",
+        "fdssm",
+        "finite_difference",
+    } <= aliases

@@ -95,8 +95,12 @@ def test_check_reads_it_from_its_row():
         lambda fn, x, lam: loss(fn, x, lam, sign=-1.0), objective="regularised", model="score", rng=0
     )
     assert turned.verdict == "FAIL", str(turned)
-    with pytest.raises(ValueError, match="loss does not take lam"):
-        ns.check_loss(lambda fn, x: loss(fn, x, 0.1), objective="regularised")
+    own = ns.check_loss(lambda fn, x: loss(fn, x, 0.1), objective="regularised", model="score", rng=0)
+    assert own and any("lambda = 0.1 " in note for note in own.notes), str(
+        own
+    )  # one that takes no lam is checked at its own
+    for other in (lambda fn, x: loss(fn, x, 0.1, sign=-1.0), lambda fn, x: loss(fn, x, 0.1, share=-1.0)):
+        assert ns.check_loss(other, objective="regularised", model="score", rng=0).verdict == "FAIL"
 
 
 @pytest.mark.parametrize("lam", [0, -1, np.nan, "much"])

@@ -88,7 +88,8 @@ def test_modes_far_apart_get_their_weights():
 
 def test_tempered_samples_of_nothing_and_twice_the_same():
     net = EnergyMLP.init(2, (8,), confinement=1.0, rng=0)
-    assert tempered_langevin(net, 0, rng=0).samples.shape == (0, 2)
+    none = tempered_langevin(net, 0, rng=0)
+    assert none.samples.shape == (0, 2) and none.acceptance.shape == (0,) and none.trace is None
     once = tempered_langevin(net, 50, n_levels=10, n_steps=1, rng=3).samples  # the default
     a, b = (tempered_langevin(net, 50, n_levels=10, rng=3).samples for _ in range(2))
     assert np.array_equal(a, b) and np.array_equal(a, once) and a.shape == (50, 2)
@@ -100,8 +101,8 @@ def test_systematic_resampling_takes_each_row_as_often_as_its_weight_says():
     way = _Way("test", unnormalised(Gaussian(0.0, 1.0), 0.0), Gaussian(0.1, 1.0), None, 2, 1, 0)
     w = np.array([0.1, 0.0, 2.5, 1.4])
     with np.errstate(divide="ignore"):
-        times = np.bincount(way.resampled(np.log(w)), minlength=4)
-    assert times.sum() == 4 and np.all(np.abs(times - w) < 1)
+        times = [np.bincount(way.resampled(np.log(w) + c), minlength=4) for c in (0.0, 800.0, -800.0)]
+    assert all(t.sum() == 4 and np.all(np.abs(t - w) < 1) for t in times)
     _, log_w, _ = way.lead(
         50, way.tuned(), resample=True
     )  # where all weights are near 1 the last level resamples still
@@ -143,7 +144,7 @@ def test_the_first_step_is_that_of_the_narrowest_coordinate(monkeypatch):
 
     def move(self, state, beta, step):
         first.append(step)
-        return state, np.full(len(state.x), annealing.RATE)
+        return state, np.full(len(state.x), 0.57)  # Roberts & Rosenthal's rate: no step is changed
 
     monkeypatch.setattr(annealing._Way, "move", move)
     monkeypatch.setattr(annealing, "PILOT", 20_000)
@@ -151,5 +152,47 @@ def test_the_first_step_is_that_of_the_narrowest_coordinate(monkeypatch):
     start = Gaussian(np.zeros(8), np.diag(variance))
     way = annealing._Way("test", unnormalised(start, 0.0), start, None, 5, 1, 0)
     steps = way.tuned()
-    assert len(steps) == len(way.betas) - 1 and np.ptp(first) == 0
+    assert len(steps) == len(way.betas) - 1 and np.ptp(first) == 0 and len(first) == 5 + annealing.SEARCH
     assert first[0] == pytest.approx(0.25 / 2, rel=5 * math.sqrt(2 / annealing.PILOT))  # the variance of so many
+
+
+def test_levels_are_squares_and_two_chains_have_a_spread():
+    from numpyscore.sampling.annealing import _Way
+
+    target, start = unnormalised(Gaussian(0.0, 1.0), 0.0), Gaussian(0.0, 1.0)
+    np.testing.assert_allclose(
+        _Way("test", target, start, None, 4, 1, 0).betas, [0, 1 / 16, 1 / 4, 9 / 16, 1], rtol=1e-15
+    )
+    found = annealed_importance_sampling(target, Gaussian(0.0, 2.0), n_chains=2, n_levels=2, rng=0)
+    assert 1 <= found.effective <= 2 and np.isfinite(found.error)
+
+
+def test_steps_grow_by_what_is_accepted_beyond_the_rate_and_acceptance_is_a_share(monkeypatch):
+    """Of every move .8 accepted: a step of e^{.8 - .57} times the one before; n_steps moves a level, SEARCH more at the first."""
+    from numpyscore.sampling import annealing
+
+    moved = []
+
+    def move(self, state, beta, step):
+        moved.append(beta)
+        return state, np.arange(len(state.x)) % 5 < 4
+
+    monkeypatch.setattr(annealing._Way, "move", move)
+    way = annealing._Way("test", unnormalised(Gaussian(0.0, 1.0), 0.0), Gaussian(0.0, 1.0), None, 3, 2, 0)
+    steps = way.tuned()
+    assert [moved.count(beta) for beta in way.betas] == [0, 2 + annealing.SEARCH, 2, 2]
+    np.testing.assert_allclose(np.diff(np.log(steps)), 2 * (0.8 - 0.57), rtol=1e-12)
+    _, _, acceptance = way.lead(10, steps)
+    np.testing.assert_array_equal(acceptance, np.tile([1.0, 1.0, 1.0, 1.0, 0.0], 2))
+
+
+@pytest.mark.parametrize("share, times", [(0.45, 4), (0.5, 1), (0.55, 1)])
+def test_chains_are_resampled_below_half_of_them_and_at_the_end(share, times, monkeypatch):
+    from numpyscore.sampling import annealing
+
+    way, calls = annealing._Way("test", unnormalised(FAR, 0.0), Gaussian(np.zeros(4), 9.0), None, 4, 1, 0), []
+    right = way.resampled
+    monkeypatch.setattr(annealing, "_effective", lambda log_w: share * len(log_w))
+    monkeypatch.setattr(way, "resampled", lambda log_w: (calls.append(log_w), right(log_w))[1])
+    way.lead(40, way.tuned(), resample=True)
+    assert len(calls) == times

@@ -183,10 +183,25 @@ def test_energy_distance_on_the_line_is_the_cramer_distance():
     )
 
 
-def test_equal_rows_do_not_decide():
-    """Every relabelling of two equal samples of one point is a tie: p is 1."""
+@pytest.mark.parametrize("rows", [1_000_000, 7])
+def test_equal_rows_do_not_decide(rows, monkeypatch):
+    """Every relabelling of two equal samples of one point is a tie: p is 1. Of tenths, p by whole numbers: rounding does not break ties."""
+    monkeypatch.setattr("numpyscore.sampling.diagnostics.ROWS", rows)
     x = np.repeat([[0.1, 0.3]], 6, axis=0)
     assert energy_distance(x, x, n_permutations=50, rng=0).p_value == 1
+    first, second = np.array([0, 1, 7, 7, 3, 1, 7, 0]), np.array([7, 0, 3, 1, 0, 7])
+    pooled, ties = np.concatenate([first, second]), 0
+    D = np.abs(pooled[:, None] - pooled)
+    member = np.zeros((14, 301), int)
+    member[:8] = 1
+    member[:, 1:] = np.random.default_rng(5).permuted(member[:, 1:], axis=0)
+    a, b = member.T, 1 - member.T
+    sums = lambda u, v: np.einsum("pn,nm,pm->p", u, D, v)
+    exact = 2 * sums(a, b) * 48 - sums(a, a) * 36 - sums(b, b) * 64  # times (8 x 6)^2: 8 rows and 6
+    ties = np.sum(exact[1:] == exact[0])
+    found = energy_distance(0.1 * first[:, None], 0.1 * second[:, None], n_permutations=300, rng=5)
+    assert found.value == pytest.approx(0.1 * exact[0] / 48**2, rel=1e-12, abs=1e-15) and ties > 5
+    assert found.p_value == (1 + np.sum(exact[1:] >= exact[0])) / 301
 
 
 @pytest.mark.parametrize(
@@ -199,9 +214,14 @@ def test_equal_rows_do_not_decide():
         (lambda x: kernel_stein_discrepancy(Gaussian(np.zeros(2), 1.0), x, statistic="w"), "statistic is 'w'"),
         (lambda x: kernel_stein_discrepancy(Gaussian(np.zeros(2), 1.0), x, kernel="rbf"), "kernel is 'rbf'"),
         (lambda x: kernel_stein_discrepancy(Gaussian(np.zeros(2), 1.0), x, bootstrap="x"), "bootstrap is 'x'"),
-        (lambda x: kernel_stein_discrepancy(Gaussian(np.zeros(2), 1.0), x, bootstrap="wild", flip=0.9), "flip 0.9"),
+        (lambda x: kernel_stein_discrepancy(Gaussian(np.zeros(2), 1.0), x, bootstrap="wild", flip=0.6), "flip 0.6"),
+        (lambda x: kernel_stein_discrepancy(Gaussian(np.zeros(2), 1.0), x, bootstrap="wild", flip=0.0), "flip 0.0"),
+        (lambda x: kernel_stein_discrepancy(Gaussian(np.zeros(2), 1.0), x, n_bootstrap=-1), "n_bootstrap is -1"),
+        (lambda x: energy_distance(x, x, n_permutations=-1), "n_permutations is -1"),
+        (lambda x: split_r_hat(np.full((4, 1, 1), np.nan)), r"split_r_hat: trace\[0, 0, 0\] is nan"),
+        (lambda x: stein_kernel(x, x, x, x, kernel="rbf"), "kernel is 'rbf', expected 'imq' or 'gaussian'"),
     ],
-    ids=range(8),
+    ids=range(13),
 )  # fmt: skip
 def test_what_is_wrong_is_named(call, message):
     with pytest.raises(ValueError, match=message):
@@ -218,7 +238,7 @@ def test_the_energy_distance_of_equal_distributions_has_the_mean_of_a_v_statisti
     assert abs(found.mean() - want) < 4 * found.std() / np.sqrt(2000)
 
 
-@pytest.mark.parametrize("t", [12, 13])
+@pytest.mark.parametrize("t", [12, 13, 15])
 def test_ranked_r_hat_and_effective_draws_by_their_definitions_in_each_dimension(t):
     """Vehtari et al.: eq. 14, normal quantiles of (rank - 3/8) / (S + 1/4) of draws and of distances from the median; Geyer's pairs by loops."""
     x = np.round(np.random.default_rng(0).standard_normal((t, 3, 2)) * [1, 5], 1)  # ties among them
@@ -272,5 +292,54 @@ def test_signs_of_the_wild_bootstrap_flip_as_often_as_said_and_begin_either_way(
 def test_the_bandwidth_is_the_median_distance_of_different_rows():
     x = np.array([[0.0], [0.0], [1.0], [3.0]])  # distances 0, 1, 1, 3, 3, 2
     assert kernel_stein_discrepancy(Gaussian(0.0, 1.0), x).bandwidth == 2.0
+    assert kernel_stein_discrepancy(Gaussian(0.0, 1.0), 1e-4 * x).bandwidth == pytest.approx(2e-4)
     far = np.concatenate([np.arange(1000.0)[:, None] % 2, np.full((5, 1), 1e6)])  # of the first 1000
     assert kernel_stein_discrepancy(Gaussian(0.0, 1.0), far, n_bootstrap=0).bandwidth == 1.0
+
+
+def test_the_least_that_is_taken():
+    """Four draws of one chain, two rows; float32 and whole numbers are computed in float64; complex ones are refused."""
+    short = np.array([0.0, 1.0, 3.0, 2.0])[:, None, None]
+    assert np.isfinite(effective_sample_size(short)).all() and np.isfinite(split_r_hat(short)).all()
+    for diagnostic in (effective_sample_size, split_r_hat):
+        small = diagnostic(short.astype(np.float32))
+        assert small.dtype == float and np.array_equal(small, diagnostic(short))
+        assert np.array_equal(small, diagnostic(short.astype(int)))
+        with pytest.raises(TypeError, match="trace is complex"):
+            diagnostic(short * 1j)
+    x = np.array([[0.0, 0.0], [3.0, 4.0]])
+    assert energy_distance(x, x + [[0.0, 0.0]]).value == 0 and energy_distance(x, 2 * x).value == pytest.approx(2.5)
+
+
+def test_no_unit_and_no_origin():
+    """Chains in units a thousand times larger; a kernel a million away from the origin, each coordinate another way."""
+    rng = np.random.default_rng(0)
+    trace = rng.standard_normal((40, 3, 1))
+    for diagnostic in (effective_sample_size, split_r_hat, lambda t: split_r_hat(t, ranked=False)):
+        np.testing.assert_allclose(diagnostic(1e-3 * trace), diagnostic(trace), rtol=1e-10)
+    trace[:, 0] *= 5  # told by distances from the median, wherever that lies
+    assert split_r_hat(trace)[0] > 1.1 > split_r_hat(trace, ranked=False)[0]
+    np.testing.assert_allclose(split_r_hat(trace + 7), split_r_hat(trace), rtol=0.01)  # two are as far from the median
+    x, s = (
+        np.round(rng.standard_normal((2, 5, 2)) * 1024) / 1024
+    )  # whole multiples of 1/1024, so that moving them is exact
+    away = np.array([2.0**20, -(2.0**20)])
+    for kernel in KERNELS:
+        here, there = (stein_kernel(y, s, y[:3], s[:3], kernel=kernel) for y in (x, x + away))
+        np.testing.assert_allclose(there, here, rtol=0, atol=1e-13 * np.abs(here).max())
+
+
+def test_blocks_of_chains_and_of_single_rows_change_nothing(monkeypatch):
+    rng = np.random.default_rng(0)
+    trace, x, p = rng.standard_normal((30, 7, 2)), rng.standard_normal((9, 2)), Gaussian(np.zeros(2), 1.0)
+    whole = effective_sample_size(trace), kernel_stein_discrepancy(p, x).value, energy_distance(x, 2 * x).value
+    monkeypatch.setattr("numpyscore.sampling.diagnostics.FOURIER", 200)  # three chains at a time
+    parts = [effective_sample_size(trace)]
+    monkeypatch.setattr("numpyscore.sampling.diagnostics.FOURIER", 1)
+    monkeypatch.setattr("numpyscore.sampling.diagnostics.ROWS", 1)
+    parts.append(effective_sample_size(trace))
+    for part in parts:
+        np.testing.assert_allclose(part, whole[0], rtol=1e-12)
+    np.testing.assert_allclose(
+        [kernel_stein_discrepancy(p, x).value, energy_distance(x, 2 * x).value], whole[1:], rtol=1e-12
+    )

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,12 +11,12 @@ import pytest
 from commandline import call
 from scipy import stats
 
-from numpyscore.densities import Gaussian
+from numpyscore.densities import Gaussian, HalfNormal
 from numpyscore.learning.columns import Grid
 from numpyscore.learning.units import Units, save_fitted
 from numpyscore.networks.models import EnergyMLP, ScoreMLP
 from numpyscore.sampling import draw as sampling_draw
-from numpyscore.sampling.draw import METHODS, draw
+from numpyscore.sampling.draw import METHODS, Drawn, draw, noise_levels, wide
 from numpyscore.sampling.targets import Ladder
 
 SE = 4.0
@@ -132,8 +133,31 @@ def test_a_score_alone_walks_and_says_what_that_is_worth():
         (ScoreMLP.init(2, (4,), rng=0), {"method": "tempered"}, "expected langevin"),
         (gaussian(True), {"sigmas": LEVELS, "n_steps": 5}, r"n_steps \(--steps\) is 5, but 'flow' chooses its own"),
         (gaussian(False), {"step": 0.1}, r"draw: step \(--step\) is 0.1, but 'tempered' chooses its own"),
+        (gaussian(True), {"sigmas": LEVELS, "step": 0.1}, r"draw: step \(--step\) is 0.1, but 'flow' chooses its own"),
+        (gaussian(True), {"sigmas": LEVELS, "step": 0.1, "method": "reverse"}, "but 'reverse' chooses its own"),
+        (
+            gaussian(True),
+            {"sigmas": LEVELS, "method": "none"},
+            "'none', expected flow, predictor-corrector, reverse, annealed, langevin for Energy",
+        ),
+        (
+            ScoreMLP.init(2, (4,), conditional=True, rng=0),
+            {"sigmas": LEVELS, "method": "tempered"},
+            "expected flow, predictor-corrector, reverse, annealed, langevin for Score",
+        ),
+        (ScoreMLP.init(2, (4,), rng=0), {"method": "none"}, "'none', expected langevin for Score"),
+        (
+            gaussian(True),
+            {"sigmas": LEVELS, "support": (0, 1)},
+            "a support was given and EnergyMLP.*, expected an EnergyMLP without noise levels",
+        ),
+        (ScoreMLP.init(2, (4,), rng=0), {"support": (0, 1)}, "a support was given and ScoreMLP"),
+        (gaussian(False), {"n_steps": 0}, "n_steps is 0"),
+        (gaussian(False), {"step": 0.0, "method": "langevin"}, "step is 0.0"),
+        (gaussian(False), {"support": (1, 1)}, "expected lower < upper"),
+        (gaussian(True), {"sigmas": [1.0, 0.0]}, "positive standard deviations"),
     ],
-    ids=range(7),
+    ids=range(18),
 )
 def test_what_does_not_fit_the_network_is_named(model, options, message):
     with pytest.raises(ValueError, match=message):
@@ -427,6 +451,143 @@ def test_chains_start_as_wide_as_the_largest_level_and_come_down_to_the_least(me
     if method != "annealed":
         draw(gaussian(True), 4, method=method, sigmas=LEVELS, n_steps=7, rng=0)
         assert len(seen["sigmas"]) == 7
+        draw(gaussian(True), 4, method=method, sigmas=LEVELS, n_steps=1, rng=0)
+        assert len(seen["sigmas"]) == 2
+        draw(gaussian(True), 4, method=method, sigmas=LEVELS, rng=0)
+        assert len(seen["sigmas"]) == 200
     else:
         draw(gaussian(True), 4, method=method, sigmas=LEVELS, step=0.01, n_steps=7, rng=0)
         assert seen["step"] == 0.01 and seen["rest"] == (7,)
+        draw(gaussian(True), 4, method=method, sigmas=LEVELS, rng=0)
+        assert seen["step"] is None and seen["rest"] == (100,)
+
+
+def calls_of(monkeypatch, *names):
+    """What `draw` asks of these samplers, each a record of (name, arguments, options); they answer with where they were to start."""
+    asked = []
+    for name in names:
+
+        def stand_in(model, x, *rest, name=name, **options):
+            asked.append(SimpleNamespace(name=name, x=x, rest=rest, **options))
+            x = x if np.ndim(x) else np.zeros((x, model.dim))
+            return x if name == "sample_flow" else SimpleNamespace(samples=x, acceptance=np.ones(len(x)))
+
+        monkeypatch.setattr(sampling_draw, name, stand_in)
+    return asked
+
+
+def test_what_is_asked_of_each_sampler_where_nothing_is_said(monkeypatch):
+    """n_steps: 100 levels of tempered, 2000 steps of langevin, 100 at each level below a ladder's first; steps of 0.2 sigma^2."""
+    asked = calls_of(monkeypatch, "sample_flow", "langevin", "annealed_langevin", "tempered_langevin")
+    seeds = np.random.default_rng(3)
+    draw(gaussian(True), 5, sigmas=LEVELS, rng=seeds)
+    assert (asked[-1].x, asked[-1].sigma_min, asked[-1].sigma_max) == (5, LEVELS[-1], LEVELS[0]) and asked[
+        -1
+    ].rng is seeds
+    draw(gaussian(False), 5, rng=seeds)
+    assert (asked[-1].name, asked[-1].x, asked[-1].n_levels, asked[-1].rest) == ("tempered_langevin", 5, 100, (None,))
+    assert asked[-1].rng is seeds
+    draw(gaussian(False), 5, n_steps=7, rng=seeds)
+    assert asked[-1].n_levels == 7
+    for model, sigmas, least, told in (
+        (gaussian(False), None, 0.1, (True, None)),
+        (gaussian(False), 0.5, 0.5, (True, None)),
+        (gaussian(True), [3.0, 2.0, 0.5], 0.5, (True, 0.5)),
+        (ScoreMLP.init(2, (4,), rng=0), None, 0.1, (False, None)),
+    ):
+        draw(model, 5, sigmas=sigmas, method="langevin", rng=seeds)
+        assert asked[-1].rest == (pytest.approx(0.2 * least**2), 2000) and asked[-1].rng is seeds
+        assert (asked[-1].adjusted, asked[-1].sigma) == told
+        draw(model, 5, sigmas=sigmas, method="langevin", step=0.3, n_steps=9, rng=seeds)
+        assert asked[-1].rest == (0.3, 9)
+    for kind, name in ((EnergyMLP, "tempered_langevin"), (ScoreMLP, "langevin")):
+        family = ladder([2.0, 0.7, 0.5], kind)
+        draw(family.networks[-1], 5, ladder=family, rng=seeds)
+        first, then = asked[-2:]
+        assert first.name == name and then.name == "annealed_langevin" and then.rng is seeds and then.step is None
+        assert then.rest[0].tolist() == [0.7, 0.5] and then.rest[1] == 100 and then.adjusted == (kind is EnergyMLP)
+        assert kind is EnergyMLP or first.rest == (pytest.approx(0.2 * 4), 2000)
+        draw(family.networks[-1], 5, ladder=family, n_steps=8, step=0.01, rng=seeds)
+        assert asked[-1].rest[1] == 8 and asked[-1].step == 0.01
+        assert draw(family.networks[-1], 5, ladder=family, method="langevin", rng=seeds).method == "langevin"
+
+
+@pytest.mark.parametrize("options", [{}, {"method": "langevin", "step": 0.3, "n_steps": 40}, {"ladder": True, "step": 0.2, "n_steps": 40}], ids=["tempered", "langevin", "ladder"])  # fmt: skip
+def test_within_a_support_samples_are_those_of_the_part(options):
+    """Half-normal columns, of N(0, 1) or at the end of a ladder N(0, 1.25): mean, none outside; starts of langevin are right at once."""
+    family = ladder([2.0, 0.7, 0.5])
+    net, variance = (family.networks[-1], 1.25) if options else (gaussian(False), 1.0)
+    options = options | ({"ladder": family} if "ladder" in options else {})
+    drawn = draw(net, 2000, support=(0.0, np.inf), rng=0, **options)
+    assert drawn.samples.min() >= 0
+    for j in range(2):
+        assert stats.kstest(drawn.samples[:, j], stats.halfnorm(scale=math.sqrt(variance)).cdf).pvalue > 1e-4
+    again = draw(net, 2000, support=(0.0, np.inf), rng=0, **options)
+    assert np.array_equal(drawn.samples, again.samples)
+    start = draw(net, 4000, support=(0.0, np.inf), method="langevin", step=1e-9, n_steps=1, rng=0).samples
+    assert np.all(np.abs(start.mean(0) - HalfNormal(1.0).sample(10**5, rng=0).mean()) < 5 * 0.6 / math.sqrt(4000))
+
+
+def test_a_fit_draws_by_itself_and_is_handed_what_was_given():
+    asked = []
+    fitted = SimpleNamespace(draw=lambda n, **options: asked.append((n, options)) or "drawn")
+    assert draw(fitted, 7, method="flow", rng=3, n_steps=0, sigmas=None) == "drawn"
+    assert asked == [(7, {"method": "flow", "rng": 3, "n_steps": 0})]
+    with pytest.raises(
+        TypeError,
+        match=r"model is .*Gaussian.*, expected a network or a Fit; it samples itself: \.sample\(n, rng=seed\)",
+    ):
+        draw(Gaussian(0.0, 1.0), 3)
+    with pytest.raises(TypeError, match=r"expected a network or a Fit\.$"):
+        draw(3, 3)
+
+
+def test_no_samples_and_where_chains_stand_still():
+    none = draw(gaussian(False), 0, rng=0)
+    assert none.samples.shape == (0, 2) and not none.stuck
+    for acceptance, stuck in (
+        ([0.0, 0.0199], True),
+        ([0.01, 0.01], False),
+        ([0.0, 0.0201], False),
+        ([0.0, 0.024], False),
+    ):
+        assert Drawn(None, "langevin", np.array(acceptance)).stuck == stuck
+    assert not Drawn(None, "flow").stuck
+
+
+def test_wide_starts_and_levels():
+    """N(0, 9 I), cut to the support where there is one; levels that are none, one, or two."""
+    net, bowl = EnergyMLP.init(2, (4,), rng=0), gaussian(False)
+    assert wide(bowl, None) is None and wide(EnergyMLP.init(2, (4,), confinement=0.3, rng=0), None) is None
+    assert wide(net, None).cov.tolist() == [[9, 0], [0, 9]] and wide(net, None).mean.tolist() == [0, 0]
+    for model in (net, bowl):
+        cut = wide(model, ([0.0, -1.0], [np.inf, 2.0]))
+        assert cut.cov.tolist() == [[9, 0], [0, 9]] and cut.support.tolist() == [[0, np.inf], [-1, 2]]
+    assert noise_levels("draw", net, None) is None and noise_levels("draw", net, 0) is None
+    assert noise_levels("draw", net, [1.0, 0.0]) is None
+    assert noise_levels("draw", net, 0.25) == [0.25] and noise_levels("draw", gaussian(True), [2, 1]) == [2.0, 1.0]
+
+
+def test_the_note_on_few_steps_is_eulers_recursion():
+    """Variance of a column of variance 1 through n levels, by a loop of its own; said from a tenth too wide on."""
+    from numpyscore.sampling.draw import _too_wide
+
+    said, close = set(), 0
+    for top, low in ((20.0, 0.2), (6.0, 0.5), (3.0, 1.5)):
+        for n in range(2, 60):
+            levels = np.geomspace(top, low, n)
+            v = top * top
+            for a, b in pairwise(levels):
+                kept = 1 - (a * a - b * b) / (1 + a * a)
+                v = kept * kept * v + a * a - b * b
+            ratio, note = v / (1 + low * low), _too_wide(levels)
+            assert (note != "") == (ratio >= 1.1), (top, low, n)
+            assert not note or f"with {ratio:.2g}: take more" in note
+            assert not note or note.startswith(
+                "1 step of the reverse diffusion leaves "
+                if n == 2
+                else f"{n - 1} steps of the reverse diffusion leave "
+            )
+            said.add(note != "")
+            close += 1.1 <= ratio < 1.124
+    assert said == {True, False} and close > 0

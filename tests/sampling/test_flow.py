@@ -259,6 +259,15 @@ def test_between_far_modes_a_path_takes_no_more_steps_than_elsewhere():
     np.testing.assert_allclose(log_p, two.perturbed(0.01).logpdf(x), rtol=8e-5)  # rtol |x'| is 2 rtol |log p|
 
 
+def test_no_implicit_rule_is_asked_for_where_paths_contract_slowly(monkeypatch):
+    """However often it is asked."""
+    monkeypatch.setattr("numpyscore.sampling.flow.PATIENCE", 3)
+    monkeypatch.setattr("scipy.integrate.LSODA", None)
+    x = np.array([[0.1, 52.0]])
+    found = transport(Gaussian(np.zeros(2), 1.0).perturbed, x, 0.5, 3.0)
+    np.testing.assert_allclose(found.x, math.sqrt(10 / 1.25) * x, rtol=1e-8)
+
+
 def test_rows_far_out_have_the_digits_of_the_others():
     """log p = -1.5e6 and -1.8e7 were off by 2.5e-5 and 6e-4 nats, unsaid; an ordinary row beside them is as before."""
     two = GaussianMixture([0.5, 0.5], [[-1.0, 0.0], [1.0, 0.0]], 0.1)
@@ -300,6 +309,8 @@ def test_what_is_left_out_of_the_samplers():
         annealing.annealed_importance_sampling: {"n_chains": 1000, "n_levels": 200} | steps,
         annealing.tempered_langevin: {"n_levels": 100} | steps,
         langevin.langevin: {"adjusted": False}, langevin.reverse_diffusion: {"denoise": True},
+        langevin.annealed_langevin: {"n_steps": 100, "adjusted": False, "denoise": False},
+        diagnostics.kernel_stein_discrepancy: {"kernel": "imq", "statistic": "u", "bootstrap": "multinomial", "n_bootstrap": 0, "flip": 0.5},
         langevin.predictor_corrector: {"n_corrector": 1, "snr": 0.16, "denoise": True},
         diagnostics.split_r_hat: {"ranked": True}, diagnostics.stein_kernel: {"kernel": "imq", "bandwidth": 1},
         diagnostics.energy_distance: {"n_permutations": 0},
@@ -310,3 +321,116 @@ def test_what_is_left_out_of_the_samplers():
 def test_the_points_that_are_none_are_named():
     with pytest.raises(ValueError, match=r"transport: x\[1, 0\] is nan"):
         transport(DENSITIES["line"].perturbed, np.array([[0.0], [np.nan]]), 0.5, 1.0)
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_paths_and_volumes_have_no_unit(unit):
+    """N(0, u^2) from 0.5 u to 3 u: the tolerance of x is in units of sigma, that of the volume in nats."""
+    x = unit * np.array([[0.3, -1.0], [2.0, 0.1], [0.0, 0.0]])
+    end, log_volume = transport(Gaussian(np.zeros(2), unit**2).perturbed, x, 0.5 * unit, 3 * unit)
+    growth = math.sqrt(10 / 1.25)
+    np.testing.assert_allclose(end, growth * x, rtol=0, atol=1e-8 * unit)
+    np.testing.assert_allclose(log_volume, 2 * math.log(growth), rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("d, least", [(1, "4.2e-14"), (3, "6.0e-14")])
+def test_where_rounding_begins(d, least):
+    p, x = Gaussian(np.zeros(d), np.eye(d)), np.ones((2, d))
+    with pytest.raises(ValueError, match=f"expected at least {least} in dimension {d}"):
+        transport(p.perturbed, x, 0.5, 0.51, rtol=0.999 * 3e-14 * math.sqrt(d + 1))
+    transport(p.perturbed, x, 0.5, 0.51, rtol=1.001 * 3e-14 * math.sqrt(d + 1))
+
+
+def test_rows_far_out_are_followed_again_to_what_their_log_density_needs(monkeypatch):
+    """A score of 0 moves nothing: x' = x, and rtol |x'| moves log pi(x') by rtol |x|^2 / sigma^2, which is to be rtol d, not below the finest."""
+    from numpyscore.sampling import flow
+
+    still = lambda sigma: SimpleNamespace(dim=2, score=lambda x: 0 * x, trace=lambda x: 0 * x[:, 0])
+    asked, right = [], flow.transport
+    monkeypatch.setattr(
+        flow, "transport", lambda *a, rtol: (asked.append((a[1].copy(), rtol)), right(*a, rtol=rtol))[1]
+    )
+    rows = lambda *sizes: 3.0 * np.sqrt([[s, 0.0] for s in sizes])  # |x|^2 / sigma^2, where 10 d = 20 is the bound
+    ask = lambda x, rtol: log_likelihood(still, x, sigma_min=1.0, sigma_max=3.0, rtol=rtol)
+    x = rows(1.0, 19.0, 21.0, 400.0)
+    np.testing.assert_allclose(ask(x, 1e-6), Gaussian(np.zeros(2), 9.0).logpdf(x), rtol=1e-12)
+    (_, first), (again, second) = asked
+    assert first == 1e-6 and np.array_equal(again, x[2:]) and second == pytest.approx(1e-6 * 2 / 400, rel=1e-4)
+    finest = 3e-13 * math.sqrt(3)
+    for sizes, rtol, times in (((1.0, 19.0), 1e-6, 1), ((400.0,), 2 * finest, 2), ((400.0,), 0.999 * finest, 1)):
+        asked.clear()
+        ask(rows(*sizes), rtol)
+        assert len(asked) == times
+        assert times == 1 or asked[1][1] == pytest.approx(finest, rel=1e-12)
+
+
+def test_growth_is_looked_for_at_20_and_400_times_the_reach_and_told_from_the_power_3_2_on():
+    """The reach is sigma_max + max |x|. A score |x|^1.49 far out is none to be warned of, nor one too small to move anything; the line is the caller's."""
+    asked = []
+    power = lambda k, size=1.0: SimpleNamespace(
+        dim=2, trace=lambda x: 0 * x[:, 0],
+        score=lambda x: (asked.append(np.linalg.norm(x, axis=1)), size * np.where(np.linalg.norm(x, axis=1) > 30, np.linalg.norm(x, axis=1) ** (k - 1), 0)[:, None] * x)[1],
+    )  # fmt: skip
+    x = np.array([[1.0, -0.5], [0.2, 0.3]])
+    ask = lambda model: log_likelihood(lambda sigma: model, x, sigma_min=1.0, sigma_max=2.0)
+    with pytest.warns(RuntimeWarning, match=r"at sigma = 1 the score grows like \|x\|\^1.5 far out") as told:
+        ask(power(1.51))
+    assert [w.filename for w in told] == [__file__]
+    np.testing.assert_allclose(asked[0], 20 * 3.0, rtol=1e-12)
+    np.testing.assert_allclose(asked[1], 400 * 3.0, rtol=1e-12)
+    assert len(asked[0]) > 1
+    ask(power(1.49))  # warnings are errors here
+    ask(power(3.0, size=1e-10))  # 1200^3 of them, 0.17: below 1 / sigma
+    with pytest.warns(RuntimeWarning, match="at sigma = 1 "):
+        ask(power(3.0, size=1e-9))
+
+
+def test_the_bound_of_the_residual_is_how_far_the_last_corners_of_the_table_are_apart():
+    """Through a pole near the first step the table converges slowly; its corners by Lagrange's formula in h^2, points 0..5, 0..4 and 1..5."""
+    t0, x = 4.0, np.array([[0.75], [-2.0]])
+    g = lambda t: 1 / (t - 0.85 * t0)  # steps from t0 / 8 down; the pole is at 1.2 of the first
+    family = lambda s: SimpleNamespace(dim=1, score=lambda x: -g(s**2) * x, trace=lambda x: np.full(len(x), -g(s**2)))
+    found = fokker_planck_residual(family, x, 2.0)
+    h = t0 / 8 / 2.0 ** np.arange(6)
+    D = (g(t0 + h) - g(t0 - h)) / (2 * h)
+
+    def at_zero(k):
+        return sum(D[i] * np.prod([h[j] ** 2 / (h[j] ** 2 - h[i] ** 2) for j in k if j != i]) for i in k)
+
+    corner, before, beside = (at_zero(k) for k in (range(6), range(5), range(1, 6)))
+    np.testing.assert_allclose(found.change, -corner * x, rtol=1e-11)
+    apart = (abs(corner - before) + abs(corner - beside)) * np.abs(x)
+    np.testing.assert_allclose(found.error, apart, rtol=1e-5)  # beside them 1024 eps
+    assert apart.min() > 1e-6
+    # in x likewise: a score 2 / (x - c) has the potential 1 / (x - c)^2, whose pole is at 1.2 of the first step sigma / 8
+    c = 1.2 * 2.0 / 8
+    pole = lambda s: SimpleNamespace(dim=1, score=lambda x: 2 / (x - c), trace=lambda x: -2 / (x[:, 0] - c) ** 2)
+    found, h = fokker_planck_residual(pole, np.zeros((1, 1)), 2.0), 2.0 / 8 / 2.0 ** np.arange(6)
+    D = (1 / (h - c) ** 2 - 1 / (h + c) ** 2) / (2 * h)
+    corner, before, beside = (at_zero(k) for k in (range(6), range(5), range(1, 6)))
+    assert found.spread.item() == pytest.approx(corner, rel=1e-11) and found.change.item() == 0
+    assert found.error.item() == pytest.approx(abs(corner - before) + abs(corner - beside), rel=1e-4)
+
+
+def test_what_rounding_adds_to_the_bound_of_the_residual():
+    """A score -t x is differenced exactly in binary fractions: what remains is 1024 eps (1 + |s| / t + (|potential| + |x| |spread|) / sigma)."""
+
+    def family(sigma):
+        t = round(sigma**2 * 2**20) / 2**20  # of the root of a binary fraction the square
+        return SimpleNamespace(dim=2, score=lambda x: -t * x, trace=lambda x: np.full(len(x), -2 * t))
+
+    x = np.array([[0.5, -0.25], [2.0, 1.0]])
+    found = fokker_planck_residual(family, x, 2.0)
+    np.testing.assert_array_equal(found.change, -x)
+    np.testing.assert_array_equal(found.spread, 16 * x)
+    np.testing.assert_array_equal(found.residual, -17 * x)
+    potential = 0.5 * (-8 + 16 * np.sum(x**2, 1))
+    size = np.abs(4 * x).max(1) / 4 + (np.abs(potential) + np.abs(x).max(1) * np.abs(16 * x).max(1)) / 2
+    np.testing.assert_allclose(found.error, 1024 * np.finfo(float).eps * (1 + size)[:, None] * np.ones(2), rtol=1e-12)
+    with pytest.raises(ValueError, match=r"fokker_planck_residual: x\[0, 0\] is nan"):
+        fokker_planck_residual(family, x * np.nan, 2.0)
+
+
+def test_the_points_of_a_likelihood_that_are_none_are_named():
+    with pytest.raises(ValueError, match=r"log_likelihood: x\[0, 0\] is nan"):
+        log_likelihood(DENSITIES["line"].perturbed, np.array([[np.nan]]), sigma_min=0.5, sigma_max=1.0)

@@ -447,3 +447,57 @@ def test_adjusted_chains_accept_by_the_ratio_and_say_how_often():
     assert np.array_equal(none.samples, x0) and not none.acceptance.any()
     with pytest.raises(ValueError, match=r"chain 1 left the range of numbers at step 1:"):
         langevin(SimpleNamespace(score=lambda x: 1e80 * x), np.array([[0.0], [1.0], [0.0]]), 1.0, 3, rng=0)
+
+
+def test_no_steps_one_step_and_the_mean_of_the_clean_sample():
+    p, x0 = GaussianMixture([0.3, 0.7], [[-1.0], [1.0]], 0.3), np.array([[0.3], [-2.0]])
+    assert np.array_equal(annealed_langevin(p.perturbed, x0, [2.0, 1.0], 0, rng=0).samples, x0)
+    one = langevin(p, x0, 1e-9, 1, adjusted=True, rng=0)  # so short a step is accepted
+    assert one.acceptance.tolist() == [1, 1]
+    sigmas = [3.0, 2.0, 1.0, 0.5]
+    rough, clean = (annealed_langevin(p.perturbed, x0, sigmas, 3, denoise=k, rng=1).samples for k in (False, True))
+    np.testing.assert_allclose(clean, rough + 0.25 * p.perturbed(0.5).score(rough), rtol=1e-14)
+
+
+@pytest.mark.parametrize("sampler", [langevin, reverse_diffusion], ids=lambda sampler: sampler.__name__)
+def test_a_step_beyond_the_range_of_numbers_is_told_as_that(sampler):
+    steep = SimpleNamespace(score=lambda x: np.full(x.shape, 1e300))
+    more = (1e10, 3) if sampler is langevin else ([1e6, 1.0],)
+    with pytest.raises(ValueError, match=r"chain 0 left the range of numbers at step 1:"):
+        sampler(steep if sampler is langevin else lambda sigma: steep, np.zeros((2, 1)), *more, rng=0)
+
+
+@pytest.mark.parametrize(
+    "call, error, message",
+    [
+        (lambda x: annealed_langevin(TWO_MODES.perturbed, x, 1.0), ValueError, r"sigmas has shape \(\), expected \(L,\)"),
+        (lambda x: annealed_langevin(TWO_MODES.perturbed, x, [[1.0]]), ValueError, r"sigmas has shape \(1, 1\)"),
+        (lambda x: annealed_langevin(TWO_MODES.perturbed, x, [1.0, 1.0]), ValueError, "not decreasing"),
+        (lambda x: annealed_langevin(TWO_MODES.perturbed, x, [1.0, 1.2]), ValueError, "not decreasing"),
+        (lambda x: annealed_langevin(GaussianMixture, x, [1.0]), TypeError, "the class GaussianMixture, not one of its objects"),
+        (lambda x: annealed_langevin(SimpleNamespace(score=None, conditional=False, units=1), x, [1.0]), ValueError, r"fit\.sample\(n\)"),
+        (lambda x: annealed_langevin(SimpleNamespace(score=None, perturbed=1), x, [1.0]), ValueError, r"Pass density\.perturbed"),
+        (lambda x: langevin(SimpleNamespace(logpdf=len), x, 0.1, 1, adjusted=True), TypeError, r"expected something with \.score"),
+        (lambda x: langevin(SimpleNamespace(logpdf=len), x, 0.1, 1), TypeError, r"expected something with \.score"),
+        (lambda x: langevin(TWO_MODES, x, 0.1, 1, thin=0), ValueError, "thin is 0"),
+        (lambda x: langevin(TWO_MODES.perturbed, x, 0.1, 1, sigma=-1.0), ValueError, "sigma is -1.0"),
+        (lambda x: predictor_corrector(TWO_MODES.perturbed, x, [1.0], snr=0.0), ValueError, "snr is 0.0"),
+        (lambda x: predictor_corrector(TWO_MODES.perturbed, x, [1.0], n_corrector=-1), ValueError, "n_corrector is -1"),
+        (lambda x: langevin(TWO_MODES, x + np.nan, 0.1, 1), ValueError, r"x0\[0, 0\] is nan"),
+    ],
+    ids=range(14),
+)  # fmt: skip
+def test_what_else_is_wrong_is_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call(np.zeros((4, 2)))
+
+
+@pytest.mark.parametrize("trace", [np.ones((4, 1)), np.ones(3), np.ones(())], ids=str)
+def test_a_trace_of_another_shape_is_refused(trace):
+    from numpyscore.sampling.flow import transport
+
+    family = lambda sigma: SimpleNamespace(score=lambda x: -x, trace=lambda x: trace)
+    with pytest.raises(
+        ValueError, match=r"target\.trace\(x\) has shape \(.*\) for x of shape \(4, 2\), expected \(4,\), one per row"
+    ):
+        transport(family, np.zeros((4, 2)), 1.0, 2.0)

@@ -84,3 +84,31 @@ def test_the_way_down_ends_at_the_minimum_or_stays():
     assert _descend(bowl, np.full(2, 3.0), -1.0)[1] == -1.0  # told to be lower than all it finds
     x, least = _least(np.array([[5.0], [7.0], [6.0]]), np.array([2.0, 1.0, 3.0]))
     assert x == 7 and least == 1.0
+
+
+def test_a_confined_network_within_a_support_is_integrated_there():
+    """exp(-|x|^2 / 4) over the positive half: half of sqrt(4 pi); the same bits twice."""
+    net = EnergyMLP.init(1, (4,), confinement=0.5, rng=0)
+    net = net.with_theta(0 * net.theta)
+    once, twice = (log_normaliser(net, HalfNormal(1.0)) for _ in range(2))
+    assert once == twice and once.value == pytest.approx(0.5 * math.log(math.pi), abs=1e-11)
+    free = EnergyMLP.init(2, (8,), confinement=0.5, rng=3)
+    assert log_normaliser(free) == log_normaliser(free)
+
+
+def test_what_is_asked_of_the_quadrature_and_what_its_answer_is_worth(monkeypatch):
+    """Tolerance and budget are handed on; a value of 0 or of nan is no normaliser."""
+    asked, answers = [], iter([2.0, 0.0, np.nan, 0.25])
+
+    def stand_in(g, frame, support, **options):
+        asked.append(options)
+        return SimpleNamespace(value=next(answers), error=1e-3)
+
+    monkeypatch.setattr("numpyscore.sampling.normaliser.integrate", stand_in)
+    found = [
+        log_normaliser(unnormalised(Gaussian(0.0, 1.0), 0.0), Gaussian(0.0, 1.0), rtol=1e-7, budget=999)
+        for _ in range(4)
+    ]
+    assert asked == [{"rtol": 1e-7, "budget": 999}] * 4
+    assert [f.error for f in found] == [5e-4, np.inf, np.inf, 4e-3] and found[1].value == found[2].value == np.inf
+    assert found[0].value - found[3].value == pytest.approx(math.log(8))

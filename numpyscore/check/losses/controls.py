@@ -46,9 +46,8 @@ def bent(caller, kind, setting, rng, floor=0.0):
 def again(caller, kind, setting, rng):
     """The `Naming` of a loss that says something else when the same is asked again; None if it says the same."""
     probe, other = random_probe(kind, setting.d, rng), random_probe(kind, setting.d, rng)
-    between = (
-        setting if caller.kind == "jax" else setting._replace(seed=setting.seed + 1)
-    )  # jax keeps nothing, and compiles anew
+    # jax keeps nothing, and compiles anew
+    between = setting if caller.kind == "jax" else setting._replace(seed=setting.seed + 1)
     ((first,), _, (last,)) = (caller.values([p], s) for p, s in ((probe, setting), (other, between), (probe, setting)))
     if not np.isfinite(first + last) or abs(first - last) <= 1e3 * caller.eps * max(abs(first), abs(last)):
         return None
@@ -171,7 +170,7 @@ def _power(caller, kind, table, right, left, rng, only=None):
     if abs(power - 1) < 0.05:
         what = "a norm, an absolute error or a Huber error stands where the square should"
     elif power < 0.05:
-        what = "stands still: it is clipped, or made of directions alone (a cosine)"
+        what = "stands still: it is clipped, made of directions alone (a cosine), or divided by itself (a weight 1/loss that is not detached)"
     text = f"not a square: for large scores your loss grows with the power {power:.2g} of the score: {what}"
     return Naming(FAIL, text, f"{left:.2g} of it is not quadratic")
 

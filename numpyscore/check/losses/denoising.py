@@ -20,10 +20,8 @@ from ..report import FAIL, INCONCLUSIVE, PASS
 from .names import COARSEST, SQUARE, Level, Naming, conversion, factor, missing, name_right
 
 SIGMAS = 5.0
-RESOLVED, UNRESOLVED = (
-    1e-3,
-    0.5,
-)  # points known worse than this are left out beside others: they lie too near another one
+# points known worse than this are left out beside others: they lie too near another one
+RESOLVED, UNRESOLVED = (1e-3, 0.5)
 WRONG_WAY = "fn is driven away from its target where the weight is negative"
 COMPROMISE = "weights move the minimiser only where one network without enough freedom serves all levels"
 
@@ -97,9 +95,8 @@ def read(trials, founds):
             rows.append((w * M, a, b, left, trial.c[p], trial.sigma[p], e, error, lost, t, p))
     table = np.array(rows).reshape(-1, 11)
     sizes = np.nan_to_num(np.abs(table[:, [1, 2, 6]]).max(1))
-    table[:, [3, 7]] /= np.maximum(sizes, 1e-3 * sizes.max(initial=1e-9))[
-        :, None
-    ]  # a row without a target has no scale of its own
+    # a row without a target has no scale of its own
+    table[:, [3, 7]] /= np.maximum(sizes, 1e-3 * sizes.max(initial=1e-9))[:, None]
     if np.any(table[:, 8] <= RESOLVED):
         table = table[table[:, 8] <= RESOLVED]
     elif np.all(table[:, 8] > UNRESOLVED):

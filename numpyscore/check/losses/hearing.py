@@ -315,17 +315,8 @@ def _names(code):
 
 def _is_theirs(value):
     """An object whose attributes are worth a look: of a class of the user's, not of a library."""
-    module = type(value).__module__.split(".")[0]
-    return hasattr(value, "__dict__") and module not in (
-        "numpy",
-        "torch",
-        "jax",
-        "jaxlib",
-        "builtins",
-        "numpyscore",
-        "scipy",
-        "types",
-    )
+    libraries = ("numpy", "torch", "jax", "jaxlib", "builtins", "numpyscore", "scipy", "types")
+    return hasattr(value, "__dict__") and type(value).__module__.split(".")[0] not in libraries
 
 
 def _is_torch_generator(value):

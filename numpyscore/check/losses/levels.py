@@ -208,7 +208,8 @@ def _told_another(batch, trials):
     rows = len(told) == len(batch.trial.setting.x)
     other = _other(lambda order: rows and one_to_one(order(told), batch))
     text = f"level told: fn is told the time or level of {other or 'another row, or one drawn apart'}, not that of the noise which its point has: neither is a function of the other"
-    turns = _path(told[np.argsort(batch.level)]) / np.ptp(told)
+    order = np.lexsort((told, _classes(batch.level, ALIKE)))  # of one level as it is told, whatever rounding says
+    turns = _path(told[order]) / np.ptp(told)
     return text, f"along the levels in order, what fn is told goes through {turns:.1f} of its ranges"
 
 
@@ -285,6 +286,15 @@ def weights_note(batch):
     )
 
 
+def coarse_note(batch):
+    """A note on a told number that is the same at several of the levels that are met; ()."""
+    if batch is None or batch.told is None or not batch.varied:
+        return ()
+    told, met = len({*_classes(batch.told, ALIKE)}), len({*_classes(batch.level, ALIKE)})
+    note = f"fn is told {told} numbers at {met} levels: right only for a network that needs no finer ones"
+    return (note,) * (2 * told <= met)
+
+
 def smooth(batch):
     """Whether a batch of several levels was measured, and its target p eps + q x has p and q that are functions of the level."""
     return batch is not None and batch.w is not None and batch.varied and _smooth(batch)
@@ -316,13 +326,11 @@ def averaged(caller, kind, batch, trials, r, rng):
         ):
             return None
     which = f"that of {of}" if of else "another one in every batch"
-    text = f"weights averaged: every row has the mean weight of its batch, {which}, and levels none of their own"
-    cause = "weights (n, 1) times losses (n,) make (n, n)"
-    return Naming(
-        FAIL,
-        f"{text}; a product of shapes ({cause})",
-        f"weight = mean of {of or 'a function of the level'} over the rows of a batch",
+    cause = "a product of shapes (weights (n, 1) times losses (n,) make (n, n))"
+    text = (
+        f"weights averaged: every row has the mean weight of its batch, {which}, and levels none of their own; {cause}"
     )
+    return Naming(FAIL, text, f"weight = mean of {of or 'a function of the level'} over the rows of a batch")
 
 
 POWERS = ((2, "sigma^2"), (1, "sigma"), (-1, "1/sigma"), (-2, "1/sigma^2"))
@@ -409,18 +417,9 @@ def forgotten(caller, kind, trials, r, rng):
     missing = sorted((set(range(L)) - met) | weightless)
     if not missing:
         return None
-    which = (
-        "the first"
-        if missing == [0]
-        else "the last"
-        if missing == [L - 1]
-        else f"number {', '.join(map(str, missing))}"
-    )
-    why = (
-        "its weight is zero"
-        if weightless
-        else "an upper end that randint excludes, a slice that ends too early, an index off by one"
-    )
+    which = _numbered(missing[0], L) if len(missing) == 1 else f"number {', '.join(map(str, missing))}"
+    why = "an upper end that randint excludes, a slice that ends too early, an index off by one"
+    why = "its weight is zero" if weightless else why
     text = f"level forgotten: {which} of sigmas is never used ({why}); the network does not learn that level"
     return Naming(FAIL, text, f"levels {sorted(int(k) for k in met)} of {L} met in up to {BATCHES} batches")
 
@@ -441,17 +440,13 @@ def of_one_level(r):
         return None
     first = [np.flatnonzero(g)[0] for g in groups]
     own = r._replace(p=r.p[first], q=r.q[first], c=r.c[first], sigma=r.sigma[first])
-    of = (
-        ", that of the first row"
-        if any(is_form(own, f) for f in (of_score, *(row.form for row in PARAMETRISATIONS)))
-        else ""
+    first_row = any(is_form(own, f) for f in (of_score, *(row.form for row in PARAMETRISATIONS)))
+    of = ", that of the first row" if first_row else " (an average, or that of one row)"
+    text = f"level of the target: the targets of all rows of a batch are made with one level{of}, where each row has its own"
+    pattern = (
+        f"p = {p[0]:.4g} and q = {q[0]:.4g} in all rows of the first batch, {p[1]:.4g} and {q[1]:.4g} in the second"
     )
-    text = f"level of the target: the targets of all rows of a batch are made with one level{of or ' (an average, or that of one row)'}, where each row has its own"
-    return Naming(
-        FAIL,
-        text,
-        f"p = {p[0]:.4g} and q = {q[0]:.4g} in all rows of the first batch, {p[1]:.4g} and {q[1]:.4g} in the second",
-    )
+    return Naming(FAIL, text, pattern)
 
 
 def none_of_them(trials, r):
@@ -462,20 +457,19 @@ def none_of_them(trials, r):
     return Naming(FAIL, text, f"sigma of the points {', '.join(f'{s:.4g}' for s in trials[0].sigma[:4])}")
 
 
+def _numbered(k, L):
+    """Level k of L in words."""
+    return "the first" if k == 0 else "the last" if k == L - 1 else f"number {k}"
+
+
 def which(pairs):
     """Which other level: (own, used, number of levels) of each row."""
     for step, word in ((1, "next"), (-1, "previous")):
         if all(b in ((a + step) % L, min(max(a + step, 0), L - 1)) for a, b, L in pairs):
             return f"the sigma of the {word} level: an index is off by one"
     if len({b for _, b, _ in pairs}) == 1 or all(b == L - 1 for _, b, L in pairs):
-        place = (
-            "the first"
-            if pairs[0][1] == 0
-            else "the last"
-            if all(b == L - 1 for _, b, L in pairs)
-            else f"number {pairs[0][1]}"
-        )
-        return f"one sigma for all levels, {place}"
+        places = {_numbered(b, L) for _, b, L in pairs}
+        return f"one sigma for all levels, {places.pop() if len(places) == 1 else f'number {pairs[0][1]}'}"
     if all(b == L - 1 - a for a, b, L in pairs):
         return "sigmas in reversed order"
     if len(set(pairs)) == len({(a, L) for a, _, L in pairs}):
@@ -521,9 +515,8 @@ def told(trials):
         if pairs is None:
             continue
         steps = {b - a for a, b, _ in pairs}
-        counted = what == "number" and (
-            len(steps) == 1 or all(b == L - 1 - a for a, b, L in pairs)
-        )  # from 1, or backwards
+        # from 1, or backwards
+        counted = what == "number" and (len(steps) == 1 or all(b == L - 1 - a for a, b, L in pairs))
         if steps == {0} or counted:
             return None, ()
         wrong = [pair for pair in pairs if pair[0] != pair[1]]

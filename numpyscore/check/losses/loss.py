@@ -24,21 +24,14 @@ from .observe import LossCaller, Setting
 from .plain import of_terms
 
 ALIASES = {alias: name for name, row in OBJECTIVES.items() for alias in row.aliases}
-SIZES = (
-    (4, 2),
-    (6, 3),
-    (2, 4),
-    (8, 3),
-    (6, 2),
-)  # (n, d), n even and never d: powers of n, d, sigma, m tell themselves apart
+# (n, d), n even and never d: powers of n, d, sigma, m tell themselves apart
+SIZES = ((4, 2), (6, 3), (2, 4), (8, 3), (6, 2))
 NOISY = ((4, 3), (2, 4), (6, 3), (4, 5), (2, 5))  # with three dimensions p eps + q x is more than any vector
 SEVERAL = ((8, 3, 3), (4, 4, 4), (6, 3, 4))  # (n, d, levels)
 LEVELS = (0.5, 0.8, 0.3, 0.65, 0.8)  # below 1: a variance-preserving loss takes 1 - sigma^2
 COUNTS = (1, 2, 3, 1, 2)
-CURVED = (
-    (lambda x: x + x**2 / 4),
-    (lambda x: 1 + x / 2),
-)  # a weight whose derivative is no constant, for losses that are told both
+# a weight whose derivative is no constant, for losses that are told both
+CURVED = ((lambda x: x + x**2 / 4), (lambda x: 1 + x / 2))
 LARGEST = 256  # numbers in a sample
 PRONOUN = {"energy": "an", "score": "a"}
 PREDICTS = ("score", *dict.fromkeys(row.key for row in PARAMETRISATIONS if " " not in row.key and row.key != "edm"))
@@ -57,7 +50,7 @@ def check_loss(
         (in NumPy also fn.energy(x), fn.score(x), fn.trace(x), fn.jacobian(x), fn.curvature(x, v), fn.jvp(x, v)); x is (n, d). Whatever the
         objective needs beyond is passed by name if the loss takes it: target_score; h, h_prime; sigma,
         noise (unit normals), alpha (1 - sigma^2), t (a time in (0, 1)); sigmas or alphas, level (of each row, an
-        index); probes, n_probes; eps (the step of differences); lam (of a regularised loss, which must take it); rng, key, generator or seed. A loss may draw noise and
+        index); probes, n_probes; eps (the step of differences); lam (of a regularised loss; of one that does not take it that which it has is read off); rng, key, generator or seed. A loss may draw noise and
         probes itself: what NumPy, torch or jax give it is heard.
     objective : str
         "explicit", "implicit", "generalised", "denoising", "multilevel_denoising", "sliced", "finite_difference_sliced", "regularised".
@@ -141,13 +134,8 @@ def check_loss(
         known["weight"] = CURVED
     rng = generator(where, rng)
     settings = _settings(where, caller, rng, None if sigma is None else positive(where, "sigma", sigma))
-    kinds = (
-        ["score"]
-        if model == "noise" or predicts is not None or score_of is not None
-        else [model]
-        if model
-        else ["energy", "score"]
-    )
+    said_to_be = "score" if model == "noise" or predicts is not None or score_of is not None else model
+    kinds = [said_to_be] if said_to_be else ["energy", "score"]
     return _investigate(where, caller, settings, kinds, rng)
 
 
@@ -257,12 +245,8 @@ def _investigate(where, caller, settings, kinds, rng):
     """The `CheckReport` of a loss: with fn an energy and with fn a score, each to the end; no FAIL where one of them is right."""
     errors: dict = {}
     found, states = [], []
-    layouts = (
-        (False, True)
-        if settings[0].levels > 1 and "noise" in caller.takes and "level" not in caller.takes
-        else (False,)
-    )
-    for kind, by_level in itertools.product(kinds, layouts):
+    either = settings[0].levels > 1 and "noise" in caller.takes and "level" not in caller.takes
+    for kind, by_level in itertools.product(kinds, (False, True) if either else (False,)):
         caller.forget()
         here = [_with_noise_of_each(s, rng) for s in settings] if by_level else settings
         try:

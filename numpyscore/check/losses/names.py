@@ -1,5 +1,6 @@
 """From coefficients to a sentence: which term of a loss is off, by which factor, and whether that is a bug or a convention."""
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -85,10 +86,10 @@ def factor(values, levels, rtol):
     if np.any(values == 0) or np.any(np.sign(values) != np.sign(values[0])):
         return Factor(float(values[0]), {}, spread, False)
     known = [{"n": s.n, "d": s.d, "sigma": s.sigma, "m": s.m, "c": s.scale, "L": s.levels} for s in levels]
-    for name, form in FORMS.items():
+    for most, (name, form) in itertools.product((0, 1), FORMS.items()):  # 1/(d-1) before 1/d d/(d-1)
         scales = np.array([form(s) for s in levels])
         found = law(values / scales, known, rtol, odd=("sigma", "d", "n")) if np.all(scales != 0) else None
-        if found and (not name or sum(map(abs, found[1].values())) <= 1):
+        if found and (not name or sum(map(abs, found[1].values())) <= most):
             c, powers = found
             c = next((math.copysign(v, c) for v in PLAIN if close(abs(c), v, rtol)), c)
             text = product(c, powers, rtol)

@@ -16,6 +16,7 @@ TROUBLE = {
     "unseen": "its points are hidden from the probe (a compiled function); let the loss take noise= (unit normals)",
     "not held": "it draws noise that no seed holds; let the loss take rng= (or key, generator, noise)",
     "not scaled": "the noisy points are not c x + noise, row by row (tokens of several rows, noise coupled to the data, or x is transformed first); say shape=, or let the loss take noise=",
+    "centred": "the noisy points do not move when all rows of x move together: x is centred by its batch before the noise is added, so that rows depend on each other; centre it before",
     "correlated": "its noise was not heard, or has another level in each row, and is correlated between the coordinates of a row, or of different size in them: the target must be -C^-1 (x~ - c x)",
     "not heard": "its noise was not heard (another library draws it, or it is mixed or shifted after it is drawn), and is of no size known here; let the loss take rng= (or key, generator, noise)",
 }
@@ -55,6 +56,11 @@ def _with_caveats(caller, trials, naming, mapped):
     if caller.eps < SINGLE and any(t.single for t in trials) and not any(n.startswith("right up to") for n in notes):
         notes = (near_note(SINGLE), *notes)
         naming = naming._replace(resolution=max(naming.resolution, COARSEST))
+    used = {frozenset(t.row.tolist()) for t in trials}
+    first = max(map(len, used))
+    if used == {frozenset(range(first))} and first < min(t.setting.n for t in trials):
+        note = f"only the first {first} of the rows of x are used, however many are handed over: right only for a batch of so many"
+        notes += (note,)
     c, sigma = (np.concatenate([getattr(t, k)[t.sigma > 0] for t in trials]) for k in ("c", "sigma"))
     notes += denoising.kernel_note(c, sigma)
     inferred = any(t.trouble for t in trials)
@@ -132,15 +138,9 @@ def _entry_weights(caller, kind, trials, founds, rng):
         if t is None:
             return founds, ()
         if np.any(w[use] <= 1e-9 * w.max()):
-            other = identify(
-                Answers(
-                    caller, kind, noisy(caller, kind, trial.setting._replace(seed=trial.setting.seed + 3), rng), rng
-                ),
-                jacobian=False,
-            )
-            if other.b.shape != found.b.shape or np.array_equal(
-                np.einsum("iaa->ia", other.own) > 1e-9 * w.max(), w > 1e-9 * w.max()
-            ):
+            again = noisy(caller, kind, trial.setting._replace(seed=trial.setting.seed + 3), rng)
+            other = np.einsum("iaa->ia", identify(Answers(caller, kind, again, rng), jacobian=False).own)
+            if other.shape != w.shape or np.array_equal(other > 1e-9 * w.max(), w > 1e-9 * w.max()):
                 return founds, ()
         mean = np.full_like(w, w[use].mean())
         A = np.zeros_like(found.A)
@@ -177,7 +177,7 @@ def _named(caller, kind, trials, r, rng):
     if np.any(np.abs(r.apart) > COARSEST * np.maximum(np.abs(r.p), np.abs(r.q))):
         notes += (APART,)
     if naming.verdict == PASS:
-        notes += (*levels.weights_note(many), *(levels.shared(trials) if multilevel else ()))
+        notes += (*levels.weights_note(many), *levels.coarse_note(many), *(levels.shared(trials) if multilevel else ()))
     return naming._replace(notes=notes)
 
 
@@ -262,10 +262,9 @@ def _as_said(caller, trials):
         if off.max() > COARSEST * 10:
             p = np.flatnonzero(use)[off.argmax()]
             text = "other noise level: the noisy points have not the c and sigma that belong to their level"
+            meant = f"meant are {c[p]:.6g} and {sigma[p]:.6g}"
             return Naming(
-                FAIL,
-                text,
-                f"at level {level[p]:.4g} c = {trial.c[p]:.6g}, sigma = {trial.sigma[p]:.6g}; meant are {c[p]:.6g} and {sigma[p]:.6g}",
+                FAIL, text, f"at level {level[p]:.4g} c = {trial.c[p]:.6g}, sigma = {trial.sigma[p]:.6g}; {meant}"
             )
     return None
 
@@ -290,12 +289,8 @@ def _never(caller, kind, many, rng):
         trial = noisy(caller, kind, trial.setting._replace(seed=int(rng.integers(1 << 31))), rng)
         if trial.trouble:
             return None
-    text = NEVER.format(ends[k] + 1, ends[k + 1] - 1, len(table))
-    return Naming(
-        FAIL,
-        text,
-        f"{len(met)} of {len(table)} levels met in {DRAWN[many.varied]} batches of {len(trial.points)} points",
-    )
+    seen = f"{len(met)} of {len(table)} levels met in {DRAWN[many.varied]} batches of {len(trial.points)} points"
+    return Naming(FAIL, NEVER.format(ends[k] + 1, ends[k + 1] - 1, len(table)), seen)
 
 
 def _score_made(caller, learnt, points, level):
@@ -323,7 +318,10 @@ def _by_score(caller, trials, r):
         before = right * trial.c[points, None]  # the score of x + (sigma/c) eps
         if min(np.abs(theirs - of).max() / np.abs(of).max() for of in (right, before)) > 1e-5:
             meant = _meant_by(caller, trial, points, level)
-            mine, k = np.stack([r.p[here], r.q[here]], axis=1), int(np.argmax(np.abs(meant).max(1)))
+            mine, size = np.stack([r.p[here], r.q[here]], axis=1), np.abs(meant).max(1)
+            k = int(
+                np.argmax(size >= (1 - 1e-9) * size.max())
+            )  # the first of those that are as large, whatever rounding says
             text = "another parametrisation: what score_of makes of fn is not the score of the points that fn was trained at;"
             sign = "sign of what score_of makes of fn:" if np.allclose(mine, -meant, rtol=1e-5) else text
             learns, of = (
@@ -420,6 +418,9 @@ def _strange(caller, trials, founds, r):
         named = target_named(target, right, {"n": trial.setting.n, "d": trial.setting.d})
         if named is not None:
             return named
+    paired = _other_rows_in(target, trial, np.flatnonzero(use))  # exact, where a function is a matter of few ups and downs
+    if paired is not None:
+        return paired
     for values, word in ((eps, "the noise"), (trial.points[use], "the noisy point")):
         if (
             target.size >= 12
@@ -428,9 +429,6 @@ def _strange(caller, trials, founds, r):
         ):
             text = f"wrong target, not linear: every entry of the target is a function of that of {word}, and not its multiple (a square, a log density, a clip)"
             return Naming(FAIL, text, f"target of the first row {np.array2string(target[0], precision=3)}")
-    paired = _other_rows_in(target, trial, np.flatnonzero(use))
-    if paired is not None:
-        return paired
     said = (
         f"target of the first row {np.array2string(target[0], precision=3)}, eps {np.array2string(eps[0], precision=3)}"
     )
@@ -482,9 +480,9 @@ def _other_rows_in(target, trial, points):
 
 def _sum_of(target, candidates):
     """Of (numbers, vectors), those numbers whose vectors, the last ones of each, have a part in the target (d,) that all of them make up; None."""
-    bases = np.array([vectors for _, vectors in candidates]).swapaxes(1, 2)  # (C, d, m)
-    if not len(bases):
+    if not candidates:
         return None
+    bases = np.array([vectors for _, vectors in candidates]).swapaxes(1, 2)  # (C, d, m)
     c = np.linalg.pinv(bases) @ target
     left = np.abs(target - np.einsum("kdc,kc->kd", bases, c)).max(1)
     best = int(left.argmin())

@@ -208,11 +208,8 @@ class LossCaller:
                 value = make(1 - setting.extras["sigmas"] ** 2)
             else:
                 value = values[name][0] if name == "v" and setting.m == 1 else values[name]
-                value = make(
-                    value.reshape(*value.shape[:-1], *self.shape)
-                    if self.shape and name in ("noise", "v", "target")
-                    else value
-                )
+                images = self.shape and name in ("noise", "v", "target")
+                value = make(value.reshape(*value.shape[:-1], *self.shape) if images else value)
             if how == "positional":
                 positional.append(value)
             else:
@@ -234,12 +231,8 @@ class LossCaller:
 
 def _ways(kind):
     """How a loss may want its arguments: plain numbers or arrays of one; points that require a gradient; single precision."""
-    flags = (
-        [(False, True), (True, True), (False, False), (True, False)]
-        if kind == "torch"
-        else [(False, True), (False, False)]
-    )
-    ways = [{"gradient": g, "plain": p, "single": False} for g, p in flags]
+    gradients = (False, True) if kind == "torch" else (False,)
+    ways = [{"gradient": g, "plain": p, "single": False} for p in (True, False) for g in gradients]
     return ways + ([{**way, "single": True} for way in ways] if kind != "numpy" else [])
 
 
@@ -275,11 +268,6 @@ def _signature(where, loss, objective, condition):
             )
         if what is not None:
             out[what] = (p.name, "positional" if p.kind is p.POSITIONAL_ONLY else "named")
-    if missing := [name for name in row.numbers if name not in out]:
-        raise ValueError(
-            f"{where}: loss does not take {missing[0]}, a number that the objective {objective!r} depends on; let it take it: "
-            f"loss(fn, x, {missing[0]})."
-        )
     return out
 
 

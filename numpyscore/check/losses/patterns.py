@@ -166,7 +166,8 @@ def _in_words(theirs, right, table, otherwise, size, tol):
 
 
 def few(a):
-    """The first numbers of an array, as text."""
+    """The first numbers of an array, as text; what rounding left beside the largest is 0."""
+    a = np.where(np.abs(a) > 1e-12 * np.abs(a).max(), a, 0.0)
     return "(" + ", ".join(f"{v:.4g}" for v in np.ravel(a)[:4]) + (", ..." if np.size(a) > 4 else "") + ")"
 
 
@@ -334,14 +335,13 @@ def in_numbers(found):
 def target_named(theirs, right, known):
     """The FAIL of a target that is a transformation of the right one, None if it is none that is known."""
     found = read(Field(theirs, right, 1e-7 * np.abs(right).max(), known=known, word="target"))
+    if not found or found[0].key == "right":
+        return None
     rows = np.abs(theirs[:, None] - right).max(-1) <= 1e-6 * np.abs(right).max()
     permuted = bool(np.all(rows.any(1)) and not np.all(np.diag(rows)))
-    other = "the target of a row is that of another row of the batch"
-    if found and found[0].key != "right":
-        said = " -- or -- ".join(dict.fromkeys(e.diagnosis for e in tied(found)))
-        return Naming(FAIL, f"wrong target, {said}{f'; {other}' * permuted}", found[0].pattern)
-    pattern = f"row 0 has the target of row {rows[0].argmax()}"
-    return Naming(FAIL, f"wrong target, rows permuted: {other} (shuffled, or sorted)", pattern) if permuted else None
+    other = "; the target of a row is that of another row of the batch" * permuted
+    said = " -- or -- ".join(dict.fromkeys(e.diagnosis for e in tied(found)))
+    return Naming(FAIL, f"wrong target, {said}{other}", found[0].pattern)
 
 
 def _by_target(found, target):
@@ -356,11 +356,8 @@ def _by_target(found, target):
     return Naming(PASS, "", f"A of the first row {few(found.own[0])}", (note,))
 
 
-RUNGS = (
-    (False, "S"),
-    (True, "SE"),
-    (False, "SJ"),
-)  # answers of all rows together, or of each alone: which are multiplied
+# answers of all rows together, or of each alone: which are multiplied
+RUNGS = ((False, "S"), (True, "SE"), (False, "SJ"))
 
 
 def named_by_arrays(caller, kind, table, q, rng):
@@ -391,6 +388,8 @@ def named_by_one_more(caller, kind, table, q, jacobian=True, noise=None):
             continue
         one = identify(table, jacobian=jacobian, beside=values)
         if one.fit.exact and abs(times := one.fit.coefficients[-1]) * np.ptp(values) > SMALL * np.ptp(table.values):
+            if np.ptp(table.values - times * values) <= SMALL * np.ptp(table.values):  # nothing but that term
+                one = one._replace(**{array: 0 * getattr(one, array) for array in "AbCDeF"})
             parts, extras = parts_of(caller, kind, one, q)
             key, text = sentence(caller.objective, parts, [words, *extras]).split(": ", 1)
             pattern = {"pattern": f"{times:.6g} times {words}, beside {in_numbers(one)}"}

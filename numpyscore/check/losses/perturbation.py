@@ -7,9 +7,9 @@ import numpy as np
 from ..report import FAIL, INCONCLUSIVE, PASS
 from .hearing import NORMAL
 from .identify import identify
-from .levels import widened
+from .levels import function_of, widened
 from .names import Naming
-from .trials import as_asked, mixture, noisy, rows_of, with_mixture
+from .trials import as_asked, by_column, by_entry, mixture, noisy, rows_of, with_mixture
 
 MANY = 1000
 SIGMAS = 6.0
@@ -22,7 +22,10 @@ def known(caller, kind, settings, rng):
         caller.uncompiled = True
         trials = [noisy(caller, kind, s, rng) for s in settings]
     covariances = ()
-    if all(t.trouble == "not heard" for t in trials):
+    scaled = [by_column(t) for t in trials]
+    if all(s is not None for s in scaled):
+        trials, covariances = [s[0] for s in scaled], tuple(s[1] for s in scaled)
+    elif all(t.trouble == "not heard" for t in trials):
         mixed = _mixed(caller, kind, trials, rng)
         trials, covariances = mixed if mixed is not None else (_inferred(caller, kind, trials, rng), ())
     trials, mapped = _of_mapped_data(trials)
@@ -53,11 +56,8 @@ def map_in_words(trial):
     """scale (x + offset) in words."""
     b = trial.scale * trial.offset
     x = "x" if trial.scale == 1 else f"{trial.scale:.6g} x"
-    return (
-        f"{x} {'-' if b[0] < 0 else '+'} {abs(b[0]):.6g}"
-        if np.ptp(b) <= 1e-9 * np.abs(b).max()
-        else f"{x} + a constant vector"
-    )
+    one_number = np.ptp(b) <= 1e-9 * np.abs(b).max()
+    return f"{x} {'-' if b[0] < 0 else '+'} {abs(b[0]):.6g}" if one_number else f"{x} + a constant vector"
 
 
 def _mixed(caller, kind, trials, rng):
@@ -204,7 +204,7 @@ def _changes(trial):
         shift = trial.points[p] - trial.c[p] * trial.setting.x[trial.row[p]]
         with np.errstate(all="ignore"):
             ratio = shift / rows  # (K, d)
-        same = np.abs(ratio[:, :, None] / ratio[:, None] - 1) <= 1e-6
+            same = np.abs(ratio[:, :, None] / ratio[:, None] - 1) <= 1e-6
         agree = np.where(np.isfinite(ratio) & (ratio != 0), same.sum(2), 0)
         if agree.max() < 2:
             continue
@@ -217,14 +217,62 @@ def _changes(trial):
         yield from (f"at {v:.6g}" for v in np.abs(trial.points[p, off]))
 
 
+def _levels_of_entries(caller, trials):
+    """Entries of one point with noise of different levels, beside which fn is told one."""
+    several = [t for t in trials if t.trouble == "not heard" and t.told is not None and t.setting.levels > 1]
+    found = [by_entry(t) for t in several]
+    if not several or any(one is None for one in found):
+        return None
+    for t, (sizes, _) in zip(several, found, strict=True):
+        sigmas = t.setting.extras["sigmas"]
+        if np.abs(sizes[..., None] - sigmas).min(-1).max() > 1e-6 * sigmas.max():
+            return None
+    text = "levels mixed: the entries of a point have noise of different levels, where one level belongs to all of a row (it is drawn for each entry, or broadcast over the wrong axis), and fn is told one"
+    return text, f"sigmas of the first point {np.array2string(found[0][0][0], precision=4)}"
+
+
+def _changed_by_entry(caller, trials):
+    """Noise of one level whose entries are functions of the normals that were drawn, and no multiples of them."""
+    strange = [t for t in trials if t.trouble == "not heard"]  # of few entries all may be cast to 0
+    if 2 * len(strange) < len(trials):
+        return None
+    for t in strange:
+        if t.setting.levels > 1 or t.c is None or len(t.points) != t.setting.n:
+            return None
+        drawn = [rows_of([draw], t.setting.d)[0] for draw in t.draws if draw.law == NORMAL]
+        drawn = [rows[t.row] for rows in drawn if rows.shape == t.setting.x.shape]
+        shift = t.points - t.c[:, None] * t.setting.x[t.row]
+        if not any(function_of(shift.ravel(), rows.ravel()) for rows in drawn):
+            return None
+    text = "noise changed: each entry of the noise is a function of the normal number that was drawn, and not its multiple (cast to integers, a power, an absolute value, a tanh): it is not Gaussian"
+    return text, "x~ - c x is a function of the numbers drawn, entry by entry"
+
+
+def _accumulated(caller, trials):
+    """Noisy batches one after the other, each made of the one before, whose fn is told the level of the last step."""
+    seen = []
+    for t in trials:
+        (n, d), values = t.setting.x.shape, [np.asarray(draw.value, float) for draw in t.draws if draw.law == NORMAL]
+        normals = [a.ravel() for a in values if a.size == n * d]
+        steps = len(normals)
+        if t.trouble != "not heard" or t.c is None or t.told is None or steps < 2 or len(t.points) != steps * n:
+            return None
+        shift = (t.points - t.c[:, None] * t.setting.x[t.row]).reshape(steps, -1).T  # (n d, steps)
+        made, left, *_ = np.linalg.lstsq(np.stack(normals, axis=1), shift, rcond=None)
+        nested = np.array_equal(np.abs(made) > 1e-6, np.triu(np.ones_like(made)))
+        told = t.told.reshape(steps, -1)[:, 0]
+        if not nested or np.any(left > 1e-12 * np.sum(shift**2)) or not np.allclose(told, np.diagonal(made), rtol=1e-5):
+            return None
+        seen = [np.linalg.norm(made, axis=0), told]
+    text = "noise accumulates: each noisy batch is made of the one before, so that a point has the noise of all steps so far, of standard deviation sqrt(sum sigma^2), and fn is told the sigma of the last step"
+    return text, "standard deviations {}, told {}".format(*(np.array2string(a, precision=4) for a in seen))
+
+
 def _coordinates_shared(caller, trials):
     groups = []
     for shift, _ in _shifts(trials):
-        same = (
-            np.abs(shift[:, :, None] - shift[:, None]).max(0) <= 1e-6 * np.abs(shift).max()
-            if len(shift) > 1
-            else np.eye(1)
-        )
+        apart = np.abs(shift[:, :, None] - shift[:, None]).max(0)
+        same = apart <= 1e-6 * np.abs(shift).max() if len(shift) > 1 else np.eye(1)
         groups.append([list(map(int, g)) for g in dict.fromkeys(tuple(np.flatnonzero(row)) for row in same)])
     if not groups or any(all(len(g) == 1 for g in group) for group in groups):
         return None
@@ -300,7 +348,7 @@ def _sources(trials):
 
 
 RULES = (
-    _data_multiplied, _points_clipped, _columns_without_noise, _entries_changed, _coordinates_shared, _rows_shared, _centred_over_rows,
+    _data_multiplied, _points_clipped, _columns_without_noise, _levels_of_entries, _entries_changed, _changed_by_entry, _accumulated, _coordinates_shared, _rows_shared, _centred_over_rows,
     _data_not_used, _clean, _given_noise_not_used, _not_gaussian,
 )  # fmt: skip
 
@@ -343,9 +391,7 @@ def correlated(caller, trials, covariances, tables):
             "score" if is_it(right) else "eps" if is_it(along * eps) else "x" if is_it(trial.data[trial.row]) else ""
         )
         sizes += along.ravel().tolist()
-    pattern = (
-        f"covariance of the noise over its mean variance, first row {np.array2string(covariances[-1][0], precision=3)}"
-    )
+    pattern = f"covariance of the noise over its mean variance, first row {np.array2string(np.round(covariances[-1][0], 3) + 0.0)}"
     form = forms[0] if len(set(forms)) == 1 else ""
     if form == "score" and predicts in (None, "score"):
         note = f"another convention: {JOINED}, C, and the target is its score -C^-1 (x~ - c x)"

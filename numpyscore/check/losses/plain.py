@@ -12,7 +12,7 @@ from ...objectives import OBJECTIVES
 from ..report import FAIL, INCONCLUSIVE, PASS
 from . import controls, patterns
 from .identify import Answers, identify, random_probe, solve
-from .names import COARSEST, LINEAR, SQUARE, Naming, conversion, factor, levels_of, name_parts
+from .names import COARSEST, LINEAR, REGULARISER, SQUARE, Naming, conversion, factor, levels_of, name_parts
 from .trials import Trial, as_asked, plain
 
 CALLS = 14  # probes in a trial, where a few coefficients are wanted
@@ -167,8 +167,9 @@ def _factors(caller, kind, settings, right, rng):
     exact = all(f.exact for f in right.fits)
     doubt = max(float(np.max(f.doubt) / max(np.abs(f.coefficients).max(), 1e-300)) for f in right.fits)
     rtol = max(1e-9, SIGMAS * doubt, 0.0 if exact else 30 * right.left)
-    naming = name_parts(caller.objective, right.parts, levels_of(settings), rtol)
-    notes: tuple[str, ...] = () if exact else (near_note(right.left),)
+    parts, notes = _at_its_own_number(caller, right.parts, rtol)
+    naming = name_parts(caller.objective, parts, levels_of(settings), rtol)
+    notes += () if exact else (near_note(right.left),)
     details = {"factors": right.parts, "residual": right.left, "form": right.form}
     details["settings"] = [{k: getattr(s, k) for k in ("n", "d", "m")} for s in settings]
     if naming.verdict == FAIL and caller.objective == "implicit":
@@ -178,6 +179,18 @@ def _factors(caller, kind, settings, right, rng):
             said = f"for lambda |x|^2/2 on standardised data your loss has its minimum at lambda = {yours:.6g}, the right one at 1"
             notes += (said,)
     return naming._replace(resolution=max(rtol, COARSEST), notes=(*notes, *naming.notes)), details
+
+
+def _at_its_own_number(caller, parts, rtol):
+    """(the parts, notes) of a regularised loss; of one that takes no lambda beside the lambda that it has, one above 0 in all trials."""
+    if REGULARISER not in parts or "lam" in caller.takes:
+        return parts, ()
+    with np.errstate(all="ignore"):
+        share = parts[REGULARISER] / parts[SQUARE]
+    if not np.all(np.isfinite(share)) or share.min() <= 0 or np.ptp(share) > max(rtol, COARSEST) * share.max():
+        return parts, ()
+    note = f"it takes no lam, and has lambda = {caller.numbers['lam'] * share[0]:.6g} beside 1/2 |s|^2: whether that is meant is not asked here"
+    return parts | {REGULARISER: parts[SQUARE]}, (note,)
 
 
 def near_note(left):
@@ -191,9 +204,15 @@ MANY = 3000  # rows, of which the mean of v v^T is known to sqrt(2/3000)
 LAWS = (lambda d: 1.0, lambda d: 1 / d, lambda d: d, lambda d: 2.0, lambda d: 0.5, lambda d: 1 / 3,
         lambda d: 4.0, lambda d: 0.25, lambda d: 1 / 12, lambda d: 1 / d**2)  # fmt: skip
 FIXED_WRONG = "fixed directions: they are the same in every call, whatever the random numbers; draw new ones with E[v v^T] = I for every row"
+FIXED_FEW = (
+    f"{FIXED_WRONG}; over the few of a batch v v^T has a mean that is not I, and beside |s|^2 the minimiser follows it"
+)
 FIXED = "its directions are the same in every call, whatever the random numbers: right for a test, not for training"
 METRIC = "directions not isotropic: the mean M of v v^T is no multiple of I; with (v.s)^2 as the square the loss weighs errors by M: right only for a model that can reach the score"
 SHARED = "shared probe: all rows of the batch use one direction; the mean is right, but averaging over the batch does not reduce its noise"
+OVER_BATCH = (
+    "directions normalised over the batch: the mean of v v^T goes as 1/n; each row must have its own length, |v|^2 = d"
+)
 UNEVEN = "directions not isotropic: the mean of v v^T is not a multiple of I, so v.J v does not average to the trace"
 TWO = "two directions: the Jacobian has different vectors on its two sides, u.J v in place of v.J v (two independent vectors, v drawn twice, or the product with the same v left out), which averages to nothing"
 
@@ -289,8 +308,11 @@ def _law(caller, kind, setting, pick, projected, rng):
     K, error = float(np.trace(V)) / d, 6 * np.sqrt(2 / len(flat))
     same, uneven = np.allclose(v, v[:, :1]), np.abs(V - K * np.eye(d)).max() > error * K
     measured = f"M/K = {np.array2string(V / K, precision=2)}".replace("\n", "")
-    if fixed and (same or uneven):
-        return Naming(FAIL, FIXED_WRONG, "another seed, the same directions"), K, error
+    # beside |s|^2 the mean of v v^T over the rows of a batch is then one matrix that is not I, but for a basis in every row
+    whole = np.abs(np.einsum("mni,mnj->nij", v, v) / len(v) - K * np.eye(d)).max() <= 1e-6 * K
+    if fixed and (same or uneven or not (projected or whole)):
+        text = FIXED_WRONG if same or uneven else FIXED_FEW
+        return Naming(FAIL, text, "another seed, the same directions"), K, error
     if same:
         return Naming(FAIL, SHARED, "the mean of v v^T has rank one"), K, error
     if uneven and projected and np.linalg.eigvalsh(V)[0] > error * K:
@@ -314,6 +336,8 @@ def _hidden(caller, kind, settings, rng):
     curvature, size, error = np.array([f[:3] for f in found]).T
     levels, error, metric = levels_of(settings), error.max(), found[0][3]
     lawful = None if error <= 1e-6 else _law_of(curvature, settings, error)
+    if lawful is None and _law_of(curvature * MANY, settings, error) in LAWS[:3]:
+        return Naming(FAIL, OVER_BATCH, f"with {MANY} rows v.J v has the mean {curvature[0]:.2g} tr J")
     curvature = curvature if lawful is None else np.array([lawful(s.d) for s in settings])
     naming = name_parts("sliced", {SQUARE: np.ones(len(found)), LINEAR["sliced"]: curvature}, levels, 1e-6)
     law, notes = _law_of(size, settings, 0.2), (metric,) * bool(metric)

@@ -89,11 +89,8 @@ def noisy(caller, kind, setting, rng):
     ):
         return trial._replace(trouble="not held")
     single = np.array_equal(trial.points, trial.points.astype(np.float32))
-    eps = (
-        max(caller.eps, SINGLE)
-        if single and not np.array_equal(setting.x, setting.x.astype(np.float32))
-        else caller.eps
-    )
+    rounded = single and not np.array_equal(setting.x, setting.x.astype(np.float32))
+    eps = max(caller.eps, SINGLE) if rounded else caller.eps
     for size in (1.0, 1e-4, 1e-6):
         step = size * rng.choice([-1.0, 1.0], setting.x.shape) * rng.uniform(0.5, 1.5, setting.x.shape)
         moved = centres(caller.ask(probe, setting._replace(x=setting.x + step)))
@@ -101,7 +98,9 @@ def noisy(caller, kind, setting, rng):
         if found is not None or eps > 1e-10:
             break
     if found is None:
-        return _multiplied(trial, lambda x: centres(caller.ask(probe, setting._replace(x=x))), rng)
+        points_of = lambda x: centres(caller.ask(probe, setting._replace(x=x))).points
+        found = _multiplied(trial, points_of, rng)
+        return found if found.factors is not None else _translated(trial, points_of) or found
     row, c = found
     eps = max(eps, np.finfo(float).eps / (1e3 * size))  # of c, the more uncertain the smaller the step is
     c = np.where(np.abs(c - 1) <= 1e4 * eps, 1.0, c)
@@ -148,12 +147,31 @@ def _scale(trial, moved, step, eps):
     return None if np.any(left > allowed) else (row, np.where(still, 0.0, c))
 
 
+def _translated(trial, points_of):
+    """The trial whose n points move by c times what all rows of x move by together; None where they do not.
+
+    Noise in units of the data's standard deviation stays what it is then, and x that is centred by its batch does not move.
+    """
+    x, step = trial.setting.x, np.linspace(0.5, 1.0, trial.setting.d)
+    moved = points_of(x + step)
+    if moved is None or moved.shape != x.shape or trial.points.shape != x.shape:
+        return None
+    change = moved - trial.points
+    c = change @ step / (step @ step)
+    if np.abs(change - c[:, None] * step).max() > 1e-6 * np.abs(trial.points).max():
+        return None
+    still = np.abs(c).max() <= 1e-6
+    return trial._replace(
+        row=np.arange(len(x)), c=np.where(np.abs(c - 1) <= 1e-6, 1.0, c), trouble="centred" if still else "not scaled"
+    )
+
+
 def _multiplied(trial, points_of, rng):
     """The trial whose points do not move by one c for a row; with the factor of each entry where it is one, whatever the step."""
     x, found = trial.setting.x, []
     for _ in range(2):
         step = rng.choice([-1.0, 1.0], x.shape) * rng.uniform(0.5, 1.5, x.shape)
-        moved = points_of(x + step).points
+        moved = points_of(x + step)
         if moved is None or moved.shape != x.shape or trial.points.shape != x.shape:
             return trial._replace(trouble="not scaled")
         found.append((moved - trial.points) / step)
@@ -295,7 +313,7 @@ def mixture(trial, eps):
         return None
     r, shift = _normals_and_shift(trial)
     (M, K), d = r.shape, shift.shape[1]
-    if K == 0 or M * d <= K * d + M:
+    if K == 0 or M * d <= K * d + M or not np.all(np.any(shift, axis=1)):
         return None
     A = np.zeros((M, d, K * d + M))
     for a in range(d):
@@ -322,6 +340,34 @@ def with_mixture(trial, B, eps):
     return trial._replace(sigma=sigma, eps=unit, source=source, trouble="")
 
 
+def by_entry(trial):
+    """(sigma (M, d) of each entry, the normals (M, d)) of x~ - c x, by the draw of normals of which the entries are a few multiples; None."""
+    if trial.c is None or len(trial.points) != trial.setting.n or trial.setting.d < 2:
+        return None
+    shift = trial.points - trial.c[:, None] * trial.setting.x[trial.row]
+    for draw in trial.draws if np.any(shift) else ():
+        rows, _ = rows_of([draw], trial.setting.d)
+        if draw.law == NORMAL and rows.shape == trial.setting.x.shape and np.all(rows):
+            sizes = np.abs(shift / rows[trial.row])
+            if len(np.unique(np.round(sizes / sizes.max(), 6))) <= sizes.size / 2:
+                return sizes, rows[trial.row]
+    return None
+
+
+def by_column(trial):
+    """(the trial with sigma and eps, C (d, d)) of noise whose dimensions have sizes of their own, sigma_i f_j; None where it is none."""
+    if trial.trouble not in ("not scaled", "not heard") or (found := by_entry(trial)) is None:
+        return None
+    sizes, normals = found
+    sigma = np.sqrt(np.mean(sizes**2, axis=1))
+    f = sizes / np.where(sigma > 0, sigma, 1.0)[:, None]
+    if np.ptp(f, axis=0).max() > 1e-6 or np.ptp(f[0]) <= 1e-6:
+        return None
+    first = next(k for k, t in enumerate(trial.draws) if t.law == NORMAL)
+    source = np.stack([np.full(len(sigma), first), trial.row], axis=1)
+    return trial._replace(sigma=sigma, eps=f[0] * normals, source=source, trouble=""), np.diag(f[0] ** 2)
+
+
 def _closeness(trial, eps):
     """What a mixture may be off by, relative."""
     return 8 * SINGLE if eps > 1e-10 or np.any(_single(trial, eps)) else 1e-9
@@ -340,11 +386,8 @@ def rows_of(draws, d):
     rows, of = [], []
     for k, draw in enumerate(draws):
         a = np.asarray(draw.value, float)
-        wide = (
-            a.reshape(-1, d)
-            if a.size and a.size % d == 0 and a.shape and draw.law != "integers" and _ends_with(a.shape, d)
-            else None
-        )
+        fits = a.size and a.size % d == 0 and a.shape and draw.law != "integers" and _ends_with(a.shape, d)
+        wide = a.reshape(-1, d) if fits else None
         if wide is None and a.ndim == 2 and a.shape[0] == d and draw.law == NORMAL:
             wide = a.T  # drawn as (d, n)
         if wide is None and a.ndim and a.size and (a.shape[-1] == 1 or a.ndim == 1) and draw.law == NORMAL:
