@@ -418,7 +418,9 @@ def _strange(caller, trials, founds, r):
         named = target_named(target, right, {"n": trial.setting.n, "d": trial.setting.d})
         if named is not None:
             return named
-    paired = _other_rows_in(target, trial, np.flatnonzero(use))  # exact, where a function is a matter of few ups and downs
+    paired = _other_rows_in(
+        target, trial, np.flatnonzero(use)
+    )  # exact, where a function is a matter of few ups and downs
     if paired is not None:
         return paired
     for values, word in ((eps, "the noise"), (trial.points[use], "the noisy point")):
