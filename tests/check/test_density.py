@@ -1,6 +1,5 @@
 """`check_density`: what integrates to 1 passes wherever it lives, and the constant that is missing elsewhere is named."""
 
-import itertools
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +10,7 @@ from scipy import special, stats
 import numpyscore as ns
 from numpyscore import check_density
 from numpyscore.check import density as parts
+from numpyscore.check import normaliser
 from numpyscore.check.density import find
 from numpyscore.cli import main
 from numpyscore.numerics.quadrature import Frame
@@ -435,9 +435,8 @@ class Known:
 
 
 def modes(mass=1.0, error=0.01, top=-0.9, d=1, cov=1.0):
-    return parts.Modes(
-        np.zeros((1, d)), cov * np.eye(d)[None], Frame(np.zeros(d), np.eye(d)), float(np.log(mass)), error, top
-    )
+    frame = Frame(np.zeros(d), np.eye(d))
+    return parts.Modes(np.zeros((1, d)), cov * np.eye(d)[None], frame, float(np.log(mass)), error, np.zeros(d), top)
 
 
 def verdict_on(I, bound, function=None, found=None, x=True, rtol=None, note=""):
@@ -522,47 +521,23 @@ def test_a_constant_is_recognised_to_a_millionth_or_four_bounds(off, bound, name
 
 
 @pytest.mark.parametrize("d, sigma", [(1, 1.7), (2, 1.7), (3, 1.7), (2, None), (2, 1.0005)])
-def test_the_constants_of_gaussians_are_all_powers_of_two_pi_and_sigma_simple_ones_first(d, sigma, monkeypatch):
-    monkeypatch.setattr(parts, "_sigma", lambda function, found: sigma)
-    found = list(parts._constants(None, None, np.tile(WHOLE, (d, 1)), False))
-    known = sigma == 1.7
+def test_the_constants_of_gaussians_are_all_powers_of_two_pi_and_sigma_simple_ones_first(d, sigma):
+    found, known = list(normaliser._of_scale(d, "sigma", sigma)), sigma == 1.7
     halves = [j / 2 for j in range(-4 * d, 4 * d + 1)] if known else [0]
     powers = [(k, j) for k in range(-2 * d, 2 * d + 1) for j in halves if k or j]
+    powers.sort(key=lambda p: (abs(p[0]) + abs(p[1]), -p[0], -p[1]))
     first, rest = found[: len(powers)], found[len(powers) :]
-    values = sorted((2 * np.pi) ** (k / 2) * (sigma or 1.0) ** j for k, j in powers)
-    np.testing.assert_allclose(sorted(value for value, _, _ in first), values, rtol=1e-13)
-    assert [text for _, _, text in first] == [
-        parts._gaussian(d, k, j, known) for k, j in sorted(powers, key=lambda p: (abs(p[0]) + abs(p[1]), -p[0], -p[1]))
-    ]
-    of = {parts._gaussian(d, k, j, known): (k, j) for k, j in powers}
-    for value, number, text in first:
-        k, j = of[text]
+    for (value, number, text), (k, j) in zip(first, powers, strict=True):
         np.testing.assert_allclose(value, (2 * np.pi) ** (k / 2) * (sigma or 1.0) ** j, rtol=1e-13)
+        assert text == normaliser._gaussian(d, k, j, known, "sigma")
         assert number == (2 if k and j and text.startswith("normaliser") else 1), text
     root = np.sqrt(2 * np.pi) * (sigma if known else 1)
-    logs = [np.log(value) for value, _, _ in rest[:3]]  # log p has -log Z, and Z or d Z_1 was written for log Z
-    np.testing.assert_allclose(
-        logs, [d * np.log(root) - s for s in (root**d, d * root, d * np.sqrt(2 * np.pi))], rtol=1e-12
-    )
-    assert all(number == 1 and text.startswith("logarithm of the normaliser") for _, number, text in rest[:3])
-    assert [(value, number) for value, number, _ in rest[3:]] == [(m, 1) for m in range(2, 65)]
-    assert rest[3][2].startswith(
-        "weights: p integrates to 2, as a sum of 2 densities does whose weights are 1 instead of 1/2,"
-    )
-    bare = list(parts._constants(None, None, np.tile(WHOLE, (d, 1)), True))
-    assert len(bare) == len(powers) + 3
-
-
-def test_half_lines_are_halves_and_an_interval_or_a_line_is_none(monkeypatch):
-    monkeypatch.setattr(parts, "_sigma", lambda function, found: None)
-    ends = np.array([[0, np.inf], [-np.inf, 3], [0, 1], [-np.inf, np.inf]])
-    found = [row for row in parts._constants(None, None, ends, False) if row[2].startswith("half")]
-    assert [value for value, _, _ in found] == [0.5, 0.25] and [number for _, number, _ in found] == [1, 1]
-    assert (
-        found[0][2]
-        == "half of it: p integrates to 1/2: a density of the whole line on a half-line; log 2 is missing for each"
-    )
-    assert "to 1/4: a density of the whole line on 2 half-lines;" in found[1][2]
+    logs = [np.log(value) for value, _, _ in rest]  # log p has -log Z, and Z or d Z_1 was written for log Z
+    expected = [d * np.log(root) - s for s in (root**d, d * root, d * np.sqrt(2 * np.pi))]
+    np.testing.assert_allclose(logs, expected, rtol=1e-12)
+    assert all(number == 1 and text.startswith("logarithm of the normaliser") for _, number, text in rest)
+    tails = list(normaliser._of_scale(d, "h", 1.7))
+    assert all("; h = 1.7 is the standard deviation of its tails" in text for _, _, text in tails[:-3])
 
 
 GAUSSIAN_WORDS = {  # d, k, j, is sigma known: (2 pi)^(k/2) sigma^j
@@ -587,7 +562,7 @@ GAUSSIAN_WORDS = {  # d, k, j, is sigma known: (2 pi)^(k/2) sigma^j
 
 @pytest.mark.parametrize("case", GAUSSIAN_WORDS)
 def test_powers_of_two_pi_and_sigma_are_called_by_their_cause(case):
-    assert parts._gaussian(*case) == GAUSSIAN_WORDS[case]
+    assert normaliser._gaussian(*case, "sigma") == GAUSSIAN_WORDS[case]
 
 
 NUMBERS = {  # integral, what it is said to be
@@ -595,10 +570,6 @@ NUMBERS = {  # integral, what it is said to be
     19 / 20: "weights or a factor: p integrates to 19/20, unnormalised",
     np.exp(-2.5): "factor e^-5/2: p integrates to 0.082085 = exp(-5/2), so log p is -5/2 too large",
     np.exp(11 / 12): "factor e^11/12: p integrates to 2.50094 = exp(11/12), so log p is 11/12 too large",
-    (7 / 3) ** 3: "power of a parameter: p integrates to 343/27 = (7/3)^3: a parameter such as",
-    (3 / 2) ** 8: "power of a parameter: p integrates to 25.6289 = (3/2)^8: a parameter such as",
-    1.1**3: "power of a parameter: p integrates to 1.331 = (11/10)^3",
-    (17 / 11) ** 3: "power of a parameter: p integrates to 3.69121 = (17/11)^3",
     5 / 21: "unnormalised: p integrates to 5/21, not to 1; a normaliser, the weights, or",
     1.2345678: "unnormalised: p integrates to 1.23457, not to 1; a normaliser, the weights, or",
 }  # fmt: skip
@@ -606,107 +577,41 @@ NUMBERS = {  # integral, what it is said to be
 
 @pytest.mark.parametrize("I", NUMBERS)
 def test_an_integral_of_no_rule_is_told_by_what_number_it_is(I):
-    assert parts._number(I, 1e-6, False).startswith(NUMBERS[I]), parts._number(I, 1e-6, False)
-    assert parts._number(I, 1e-6, True).startswith("no normaliser: log p is 0 at its maximum, and p integrates to ")
-    assert parts._number(I, 1.1e-6, False).startswith("unnormalised: ")  # too coarse for a number
+    assert normaliser.number(I, 1e-6, -0.9).startswith(NUMBERS[I]), normaliser.number(I, 1e-6, -0.9)
+    assert normaliser.number(I, 1e-6, 0.9e-6).startswith(
+        "no normaliser: log p is 0 at its maximum, and p integrates to "
+    )
+    assert normaliser.number(I, 1e-6, 1.1e-6).startswith(NUMBERS[I])
+    assert normaliser.number(I, 1.1e-6, -0.9).startswith("unnormalised: ")  # too coarse for a number
 
 
 def test_a_number_is_one_to_its_error():
     for value in (2 / 7, np.exp(-2.5)):
         kind = NUMBERS[value].split(":")[0]
         for sign in (1, -1):
-            assert parts._number(value * (1 + sign * 0.9e-6), 1e-6, False).startswith(kind)
-            assert parts._number(value * (1 + sign * 1.1e-6), 1e-6, False).startswith("unnormalised")
-
-
-def test_roots_of_fractions_are_the_highest():
-    from fractions import Fraction
-
-    for base, power in itertools.product((Fraction(3, 2), Fraction(1, 5), Fraction(7)), range(1, 14)):
-        found = parts._root(base**power)
-        highest = power if 3 <= power <= 12 else None
-        if power == 13:
-            assert found is None
-        else:
-            assert found == ((base, power) if highest else None), (base, power)
-    assert parts._root(Fraction(64)) == (2, 6) and parts._root(Fraction(10)) is None
-
-
-# ------------------------------------------------------------------------------- one change of log p
-
-
-def test_changes_of_log_p_are_those_of_their_sentences():
-    x = np.array([[0.3, 0.6], [0.7, 0.2]])
-    lines = lambda ends: [
-        (text, change(x)) for change, text in parts._variants(lambda x: x.sum(1), np.asarray(ends, float))
-    ]
-    whole = lines(np.tile(WHOLE, (2, 1)))
-    assert [text for text, _ in whole] == [
-        "power of p: 2 log p is normalised, so log p is a mean over dimensions where a sum belongs",
-        "power of p: 2 log p is normalised, so log p is halved", "power of p: 1/2 log p is normalised, so log p is doubled",
-    ]  # fmt: skip
-    for (_, values), m in zip(whole, (2, 2, 0.5), strict=True):
-        np.testing.assert_allclose(values, m * x.sum(1))
-    one = [text for _, text in parts._variants(lambda x: x.sum(1), WHOLE)]
-    assert len(one) == 2 and "halved" in one[0]  # a mean over one dimension is nothing
-    (*_, (text, values)) = lines([[-1, np.inf], [0, np.inf]])
-    assert text.startswith(
-        "change of variables: p integrates to 1 only when it is multiplied by 1/x, the Jacobian of log x: it is missing"
-    )
-    np.testing.assert_allclose(values, x.sum(1) - np.log((x[:, 0] + 1) * x[:, 1]))
-    assert len(lines([[-np.inf, np.inf], [0, np.inf]])) == 3 and len(lines([[0, 1], [0, np.inf]])) == 3
-    (*_, (logit, by_logit), (artanh, by_artanh)) = lines([[0, 1], [-1, 1]])
-    assert "1/(x (1 - x)), the Jacobian of the logit" in logit and "1/(1 - x^2), the Jacobian of artanh x" in artanh
-    a, b = x.T
-    np.testing.assert_allclose(
-        by_logit, x.sum(1) + np.log(1 / (a * (1 - a)) * 2 / ((b + 1) * (1 - b)))
-    )  # of log (x - l)/(u - x)
-    np.testing.assert_allclose(by_artanh, by_logit - 2 * np.log(2))
-    assert len(lines([[0, 1], [-1, 1]])) == 5
-
-
-def test_a_change_is_named_where_it_integrates_to_one(monkeypatch):
-    seen = []
-
-    def integral(logp, frame, ends):
-        seen.append(ends)
-        return SimpleNamespace(value=values.pop(0), error=errors.pop(0))
-
-    monkeypatch.setattr(parts, "_integral", integral)
-    name = lambda function=None: parts._variant(function or Known(), modes(), (function or Known()).ends, close=1e-6)
-    for value, error, named in (
-        (1 + 0.9e-6, 0.0, True),
-        (1 - 1.1e-6, 0.0, False),
-        (1 + 3.9e-4, 1e-4, True),
-        (1 - 4.1e-4, 1e-4, False),
-        (1.0, 2.6e-4, False),
-        (1.0, 2.4e-4, True),
-    ):
-        values, errors = [value, 5.0], [error, 0.0]
-        assert name().startswith("power of p: 2 log p") == named, (value, error)
-    values, errors = [5.0, 5.0], [0.0, 0.0]
-    assert name() == "" and len(seen[-1]) == 1
-    half = Known(normal(1, 1.0), [[0, np.inf]])
-    values, errors = [5.0, 5.0, 5.0, 1.0], [0.0] * 4
-    assert (
-        name(half).startswith("mass of the support: p integrates to 1 over the whole line") and np.isinf(seen[-1]).all()
-    )
-    assert half.ends.tolist() == [[0, np.inf]]
-    values, errors = [5.0, 5.0, 5.0, 2.0], [0.0] * 4
-    assert name(half) == ""
+            assert normaliser.number(value * (1 + sign * 0.9e-6), 1e-6, -0.9).startswith(kind)
+            assert normaliser.number(value * (1 + sign * 1.1e-6), 1e-6, -0.9).startswith("unnormalised")
 
 
 def test_sigma_is_the_geometric_mean_of_the_deviations_at_the_highest_mode():
     cov = np.array([[2.0, 0.6], [0.6, 0.5]])
     top = ns.Gaussian([1.0, -1.0], cov)
     logp = lambda x: np.logaddexp(top.logpdf(x), ns.Gaussian([40.0, 0.0], 9 * np.eye(2)).logpdf(x) - 9)
-    found = parts.Modes(np.array([[40.0, 0.0], [1.0, -1.0]]), np.stack([9 * np.eye(2), 1.3 * cov]), None, 0.0, 0.0, 0.0)
-    np.testing.assert_allclose(parts._sigma(logp, found), np.linalg.det(cov) ** 0.25, rtol=1e-9)
-    assert parts._sigma(lambda x: np.sum(x**2, axis=1), modes()) is None
-    assert parts._sigma(lambda x: 0 * x[:, 0], modes()) is None
+    found = parts.Modes(
+        np.array([[40.0, 0.0], [1.0, -1.0]]),
+        np.stack([9 * np.eye(2), 1.3 * cov]),
+        None,
+        0.0,
+        0.0,
+        np.array([1.0, -1.0]),
+        0.0,
+    )
+    np.testing.assert_allclose(normaliser._sigma(logp, found), np.linalg.det(cov) ** 0.25, rtol=1e-9)
+    assert normaliser._sigma(lambda x: np.sum(x**2, axis=1), modes()) is None
+    assert normaliser._sigma(lambda x: 0 * x[:, 0], modes()) is None
     saddle = lambda x: x[:, 0] ** 2 - x[:, 1] ** 2
-    assert parts._sigma(saddle, modes(d=2)) is None
-    np.testing.assert_allclose(parts._sigma(normal(3, 1.5), modes(d=3)), 1.5, rtol=1e-9)
+    assert normaliser._sigma(saddle, modes(d=2)) is None
+    np.testing.assert_allclose(normaliser._sigma(normal(3, 1.5), modes(d=3)), 1.5, rtol=1e-9)
 
 
 # ------------------------------------------------------------------------------- where it lives
