@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from wording import check_loss
 
-from numpyscore.check.losses.hearing import generators_of, listening
+from numpyscore.check.losses import controls
+from numpyscore.check.losses.hearing import Draw, generators_of, listening
 from numpyscore.check.losses.identify import (
     SPARE,
     UNITS,
@@ -21,6 +22,7 @@ from numpyscore.check.losses.identify import (
     random_probe,
     solve,
 )
+from numpyscore.check.losses.loss import _is_schedule, _is_shape, _setting, _settings
 from numpyscore.check.losses.names import (
     COARSEST,
     REGULARISER,
@@ -33,6 +35,19 @@ from numpyscore.check.losses.names import (
     missing,
     name_parts,
     name_right,
+)
+from numpyscore.check.losses.observe import LossCaller, _first, _mean_of, _where
+from numpyscore.check.losses.patterns import right_parts
+from numpyscore.check.losses.plain import (
+    LAWS,
+    Observation,
+    _as_far,
+    _drawn,
+    _law_of,
+    _moved,
+    _second_difference,
+    near_note,
+    unusable,
 )
 from numpyscore.check.losses.trials import Trial
 
@@ -809,3 +824,458 @@ def test_columns_that_follow_from_others_or_are_nothing_are_shared():
     np.testing.assert_allclose(fit.coefficients, [1.5, 1.5, 0, 1], atol=1e-10)
     near = Fit(np.zeros(1), np.zeros(1), 0.99e-5, False)
     assert near.near and not near._replace(residual=1.01e-5).near and near._replace(residual=1.0, exact=True).near
+
+
+# ------------------------------------------------------------------------------- what a loss takes, and what it is given
+
+
+def caller_of(loss, objective, condition=None, shape=None, **known):
+    weight = (lambda x: x, lambda x: 1 + 0 * x)
+    said = {"step": 0.05, "weight": weight, "predicts": None, "score_of": None, "kernel": None, "levels": None}
+    return LossCaller("check_loss", loss, objective, None, said | known, None, shape, condition)
+
+
+def taking(*parameters):
+    return eval(f"lambda fn, x, {', '.join(parameters)}: 0.0")
+
+
+TAKEN = {  # objective, parameters -> what they are given
+    ("denoising", "sigma", "rng"): ["sigma", "source"],
+    ("denoising", "noise_std", "eps"): ["sigma", "noise"],
+    ("denoising", "z", "t", "key"): ["noise", "t", "source"],
+    ("denoising", "alpha_bar", "x0", "seed"): ["alpha", "noise", "source"],
+    ("denoising", "level_of_noise"): ["sigma"],  # the one that it must be handed
+    ("multilevel_denoising", "sigmas", "labels", "epsilon"): ["sigmas", "level", "noise"],
+    ("multilevel_denoising", "alphas_cumprod", "t"): ["alphas", "t"],
+    ("multilevel_denoising", "sigma", "generator"): ["sigma", "source"],
+    ("explicit", "target"): ["target"],
+    ("explicit", "whatever"): ["target"],
+    ("explicit", "other=3"): [],
+    ("generalised", "a", "b"): ["h", "h_prime"],
+    ("generalised", "dh", "h"): ["h_prime", "h"],
+    ("sliced", "probes", "num_slices"): ["v", "n_probes"],
+    ("sliced", "*", "directions"): ["v"],
+    ("finite_difference_sliced", "v", "eps", "rng"): ["v", "step", "source"],
+    ("finite_difference_sliced", "delta", "slices"): ["step", "v"],
+    ("regularised", "lambda_"): ["lam"],
+}
+
+
+@pytest.mark.parametrize("case", TAKEN, ids=" ".join)
+def test_parameters_are_known_by_their_names(case):
+    objective, *parameters = case
+    takes = caller_of(taking(*parameters), objective).takes
+    names = [p.split("=")[0] for p in parameters if p != "*"]
+    order = {name: what for what, (name, _) in takes.items()}
+    assert [order[n] for n in names if n in order] == TAKEN[case]
+    assert {how for _, how in takes.values()} <= {"named"}
+
+
+def test_what_a_loss_cannot_take_is_said():
+    def only(fn):
+        return 0.0
+
+    for loss, objective, error, words in (
+        (only, "implicit", TypeError, "loss takes 1 positional arguments, expected loss(fn, x, ...)"),
+        (taking("temperature"), "implicit", TypeError, "has a parameter 'temperature' that means nothing to the objective 'implicit'"),
+        (taking("*", "temperature"), "explicit", TypeError, "lambda fn, x: loss(fn, x, temperature=...), or say condition={'temperature': ...}."),
+        (taking("sigma", "sigma_n"), "denoising", TypeError, "parameter 'sigma_n'"),
+        (3.0, "implicit", TypeError, "loss is 3.0, expected a function loss(fn, x, ...)."),
+    ):  # fmt: skip
+        with pytest.raises(error, match=re.escape(words)):
+            caller_of(loss, objective)
+    assert caller_of(taking("temperature"), "implicit", {"temperature": 2}).takes == {}
+    assert caller_of(lambda *a: 0.0, "implicit").takes == {}
+    known = re.escape("any of probes, probe, v, vectors, projections, directions, slices, n_probes")
+    with pytest.raises(TypeError, match=known):
+        caller_of(taking("temperature"), "sliced")
+
+
+def given(objective, *parameters, m=1, L=1, sigma=0.5, **options):
+    """(what a loss was handed by name, the setting)."""
+    seen = {}
+    names = [p.split("=")[0] for p in parameters]
+    body = f"lambda fn, x, {', '.join(parameters)}: seen.update(x=x, {', '.join(f'{n}={n}' for n in names)}) or 1.0 * fn(x).sum()"
+    caller = caller_of(eval(body, {"seen": seen}), objective, **options)
+    setting = _setting(caller, np.random.default_rng(1), 6, 4, L, sigma, m)
+    caller.ask(random_probe("score", 4, np.random.default_rng(0)), setting)
+    return seen, setting
+
+
+def test_a_loss_is_given_what_it_takes():
+    seen, s = given("denoising", "sigma", "noise", "seed")
+    assert seen["sigma"] == 0.5 and type(seen["sigma"]) is float and seen["seed"] == s.seed
+    np.testing.assert_array_equal(seen["noise"], s.extras["noise"])
+    np.testing.assert_array_equal(seen["x"], s.x)
+    seen, s = given("denoising", "alpha", "rng")
+    assert seen["alpha"] == 0.75 and isinstance(seen["rng"], np.random.Generator)
+    assert given("denoising", "t")[0]["t"] == 0.5
+    seen, s = given("multilevel_denoising", "sigmas", "level", "noise", L=3)
+    np.testing.assert_array_equal(seen["sigmas"], s.extras["sigmas"])
+    np.testing.assert_array_equal(seen["level"], s.extras["level"])
+    assert seen["level"].dtype.kind == "i" and set(seen["level"]) == {0, 1, 2} and np.all(np.diff(seen["sigmas"]) < 0)
+    assert np.all(seen["sigmas"] <= 0.95) and seen["sigmas"][-1] >= 0.95 * 0.3 * 0.97
+    np.testing.assert_allclose(given("multilevel_denoising", "alphas", L=3)[0]["alphas"], 1 - s.extras["sigmas"] ** 2)
+    seen, s = given("multilevel_denoising", "sigma", L=3)
+    np.testing.assert_array_equal(seen["sigma"], s.extras["sigmas"][s.extras["level"]])
+    assert given("denoising", "std")[0]["std"] == 0.5
+    for m, shape in ((1, (6, 4)), (3, (3, 6, 4))):
+        seen, s = given("sliced", "v", "n_probes", m=m)
+        assert seen["v"].shape == shape and seen["n_probes"] == m
+        np.testing.assert_array_equal(seen["v"], s.extras["v"].reshape(shape))
+    assert np.all(np.abs(np.abs(s.extras["v"]) - 1) <= 0.5) and np.any(s.extras["v"] < 0)
+    assert given("finite_difference_sliced", "eps", step=0.07)[0]["eps"] == 0.07
+    seen, s = given("generalised", "h", "h_prime", weight=(np.exp, lambda x: 3 * x))
+    np.testing.assert_array_equal(seen["h"], np.exp(s.x))
+    np.testing.assert_array_equal(seen["h_prime"], 3 * s.x)
+    assert np.all(s.x >= 0.2)
+    seen, s = given("denoising", "sigma", "noise", shape=(1, 2, 2))
+    assert seen["x"].shape == seen["noise"].shape == (6, 1, 2, 2)
+    seen, s = given("explicit", "target", shape=(2, 2))
+    np.testing.assert_array_equal(seen["target"].reshape(6, 4), s.extras["target"])
+    times = np.array([0.1, 0.2, 0.7])
+    seen, s = given("denoising", "t", levels=times)
+    assert seen["t"].shape == (6,) and set(seen["t"]) <= set(times)
+    seen, s = given("denoising", "t", levels=np.stack([times, times], axis=1))
+    assert seen["t"].dtype.kind == "i" and set(seen["t"]) <= {0, 1, 2}
+    assert given("explicit", "target", "label", condition={"label": "cat"})[0]["label"] == "cat"
+
+
+def test_a_weight_whose_derivative_is_no_constant_goes_to_losses_that_take_both():
+    seen = []
+
+    def both(fn, x, h, h_prime):
+        seen.append((x, h, h_prime))
+        return np.mean(np.sum(0.5 * h * fn.score(x) ** 2 + h_prime * fn.score(x) + h * np.einsum("nii->ni", fn.jacobian(x)), 1))  # fmt: skip
+
+    assert check_loss(both, objective="generalised")
+    x, h, dh = seen[0]
+    np.testing.assert_allclose(h, x + x**2 / 4)
+    np.testing.assert_allclose(dh, 1 + x / 2)
+    seen.clear()
+    assert check_loss(both, objective="generalised", weight=(lambda x: x, np.ones_like))
+    np.testing.assert_array_equal(seen[0][1], seen[0][0])
+
+
+WRONG_WORDS = [  # what is said of a loss -> error, words
+    ({"objective": "iism"}, ValueError, "objective is 'iism', expected one of explicit, implicit"),
+    ({"objective": "implicit", "model": "noise"}, ValueError, "model is 'noise', expected 'energy', 'score', for a denoising loss 'noise', or None to find out."),
+    ({"objective": "denoising", "model": "net"}, ValueError, "model is 'net'"),
+    ({"objective": "denoising", "predicts": "edm"}, ValueError, "predicts is 'edm', expected one of score, eps, x, v, velocity, for a denoising loss."),
+    ({"objective": "implicit", "predicts": "eps"}, ValueError, "predicts is 'eps'"),
+    ({"objective": "implicit", "levels": [0.1]}, ValueError, "levels is given for the objective 'implicit', which has no use for it; it belongs to a denoising loss; leave it out."),
+    ({"objective": "implicit", "weight": (np.sin, np.cos)}, ValueError, "it belongs to a generalised loss"),
+    ({"objective": "generalised", "weight": np.sin}, TypeError, "weight is <ufunc 'sin'>, expected a pair of functions (h, h')."),
+    ({"objective": "generalised", "weight": (np.sin, 1.0)}, TypeError, "expected a pair of functions (h, h')."),
+    ({"objective": "denoising", "score_of": 3}, TypeError, "score_of is 3, expected a function score_of(out, y, level)."),
+    ({"objective": "denoising", "kernel": 3}, TypeError, "kernel is 3, expected a function from a level to (c, sigma)."),
+    ({"objective": "implicit", "condition": 3}, ValueError, "condition is 3, expected a mapping from names of the loss's arguments."),
+    *(({"objective": "denoising", "levels": v}, ValueError, "expected times (k,), or c and sigma (k, 2), finite, sigma not below 0.")
+      for v in ([], [[1.0, -0.1]], [np.inf], [[1.0, 2, 3]], "abc", [[[1.0, 2.0]]])),
+    *(({"objective": "denoising", "shape": v}, ValueError, "expected a tuple of positive integers, such as (1, 8, 8), of at most 256 numbers")
+      for v in ((), 3, (0, 2), (1.5, 2), (257,), (2, 129), (-1, -2))),
+    ({"objective": "denoising", "sigma": 0.0}, ValueError, "sigma"),
+    ({"objective": "implicit", "step": -1}, ValueError, "step"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", range(len(WRONG_WORDS)))
+def test_what_is_said_wrongly_is_refused(case):
+    options, error, words = WRONG_WORDS[case]
+    with pytest.raises(error, match=re.escape(words)):
+        check_loss(lambda fn, x: 0.0, **options)
+
+
+def test_the_largest_sample_and_schedules_that_are_taken():
+    assert _is_shape((256,)) and _is_shape([2, 128]) and _is_shape((np.int64(3), 4)) and not _is_shape((257,))
+    assert _is_schedule([0.1]) and _is_schedule(np.ones((3, 2))) and _is_schedule([[1.0, 0.0]]) and _is_schedule([-0.1])
+    assert not _is_schedule([[1.0, -1e-9]]) and not _is_schedule([np.nan]) and not _is_schedule(None)
+    long = "x" * 90
+    with pytest.raises(TypeError, match=f"kernel is {'x' * 80}, expected"):
+        check_loss(lambda fn, x: 0.0, objective="denoising", kernel=long)
+
+
+def test_sizes_and_levels_of_the_trials():
+    sizes = lambda loss, objective, sigma=None, **k: [
+        (s.n, s.d, s.levels, s.m, s.level if np.ndim(s.level) == 0 else np.shape(s.level))
+        for s in _settings("check_loss", caller_of(loss, objective, **k), np.random.default_rng(0), sigma)
+    ]
+    assert sizes(lambda fn, x: 0.0, "implicit") == [(4, 2, 1, 1, 0.5), (6, 3, 1, 1, 0.8), (2, 4, 1, 1, 0.3), (8, 3, 1, 1, 0.65), (6, 2, 1, 1, 0.8)]  # fmt: skip
+    assert [s[3] for s in sizes(taking("n_probes"), "sliced")] == [1, 2, 3, 1, 2]
+    own = sizes(lambda fn, x: 0.0, "denoising")
+    assert [s[:2] for s in own] == [(4, 3), (2, 4), (6, 3), (4, 5), (2, 5)] and {s[4] for s in own} == {0.5}
+    assert {s[4] for s in sizes(lambda fn, x: 0.0, "denoising", 0.7)} == {0.7}
+    assert [s[4] for s in sizes(taking("sigma"), "denoising")] == [0.5, 0.8, 0.3, 0.65, 0.8]
+    assert [s[1] for s in sizes(taking("sigma"), "denoising", shape=(2, 3))] == [6] * 5
+    many = sizes(taking("sigmas"), "multilevel_denoising")
+    assert [s[:3] for s in many] == [(8, 3, 3), (4, 4, 4), (6, 3, 4)]
+    assert [s[4] for s in sizes(taking("t"), "multilevel_denoising")] == [(8,), (4,), (6,)]
+    assert [s[:3] for s in sizes(lambda fn, x, rng: 0.0, "multilevel_denoising")] == [(n, d, 1) for n, d, *_ in own]
+    handed = caller_of(lambda fn, x: 0.0, "denoising")
+    _settings("check_loss", handed, np.random.default_rng(0), None)
+    assert handed.own_level and not caller_of(taking("sigma"), "denoising").own_level
+    few = _setting(
+        caller_of(taking("sigmas", "level"), "multilevel_denoising"), np.random.default_rng(0), 2, 3, 4, 0.5, 1
+    )
+    assert few.extras["level"].shape == (2,) and np.all(few.extras["level"] < 4)
+
+
+# ------------------------------------------------------------------------------- what comes back
+
+
+def test_the_loss_in_what_comes_back():
+    record = SimpleNamespace(loss=3.0)
+    for value, n, loss in (
+        (3.0, 4, 3.0), ((3.0, "more"), 4, 3.0), ([3.0, "more"], 4, 3.0), (record, 4, 3.0), ({"a": 1.0, "loss": 3.0}, 4, 3.0),
+        ({"a": 3.0, "b": 1.0}, 4, 3.0), ([1.0, 5.0], 2, 3.0), ([3.0], 1, 3.0), ([3.0, np.ones(2)], 2, 3.0), ((), 4, ()), ({}, 4, None),
+    ):  # fmt: skip
+        assert _first(value, n) == loss
+    array = np.arange(3.0)
+    assert _first(array, 3) is array and _mean_of(array, 3) == 1 and _mean_of(2.0, 3) == 2
+
+
+@pytest.mark.parametrize(
+    "shape, note",
+    [((), ""), ((1,), ""), ((4,), "(n,)"), ((4, 1), "(n,)"), ((4, 2), "(4, 2)"), ((1, 4), "(1, 4)")],
+)
+def test_an_array_in_place_of_a_number_is_noted(shape, note):
+    caller = caller_of(lambda fn, x: 0.0, "implicit")
+    value = np.arange(float(np.prod(shape, dtype=int))).reshape(shape)
+    assert caller._number(value, SimpleNamespace(n=4)) == value.mean()
+    assert caller.notes == (
+        {f"the loss returns an array {note} instead of a number: its mean was checked"} if note else set()
+    )
+    assert caller.eps == np.finfo(float).eps and caller.came == "float64"
+    caller._number(np.float32(2.0), SimpleNamespace(n=4))
+    assert caller.eps == np.finfo(np.float32).eps and caller.came == "float32"
+    caller._number(np.array(2), SimpleNamespace(n=4))
+    assert caller.eps == np.finfo(np.float32).eps
+
+
+def test_points_are_taken_once_with_all_that_is_told_beside_them():
+    setting, x = SimpleNamespace(d=2, n=3), np.arange(6.0).reshape(3, 2)
+    where = lambda points, told: _where(SimpleNamespace(points=points, told=told), setting)
+    t = np.array([0.1, 0.2, 0.3])
+    points, beside, twice = where([x, x + 10, x], [[t], [t + 1], [t]])
+    np.testing.assert_array_equal(points, np.concatenate([x, x + 10]))
+    np.testing.assert_array_equal(beside[:, 0], [*t, *(t + 1)])
+    assert not twice and where([x, x], [[t], [t + 1]])[2]
+    points, beside, _ = where([x[::-1]], [[np.float64(0.5), t[:, None]]])
+    np.testing.assert_array_equal(points, x[::-1])  # in the order in which it asks
+    np.testing.assert_array_equal(beside, np.stack([np.full(3, 0.5), t], axis=1))
+    assert where([x, x + 1], [[t], []])[1] is None and where([None], [[]])[0] is None and where([], [])[0] is None
+    assert where([x], [[np.array(["a", "b", "c"])]])[1] is None and where([x[:, :1]], [[]])[0] is None
+    three = np.arange(12.0).reshape(2, 3, 2)
+    points, beside, _ = where([three], [[np.array([0.1, 0.2, 0.3])]])  # a level for each of three, in two stacks
+    np.testing.assert_array_equal(points, three.reshape(6, 2))
+    np.testing.assert_array_equal(beside[:, 0], [0.1, 0.2, 0.3] * 2)
+    assert where([x], [[np.array([1.0, 2.0])]])[1] is None  # of another size
+    assert where([x], [[np.array([1, 2, 3])]])[1].tolist() == [[1], [2], [3]]
+
+
+# ------------------------------------------------------------------------------- questions for every loss
+
+
+class Scaled:
+    """A loss that is a function of the scale lambda of |x|^2 / 2, or of the number of the call."""
+
+    kind, objective, eps, calls = "numpy", "implicit", 2.2e-16, 0
+
+    def __init__(self, of):
+        self.of = of
+
+    def values(self, probes, setting):
+        self.calls += len(probes)
+        return np.array(
+            [self.of(p.A[0, 0] * (-1 if p.kind == "none" else 1), k) for k, p in enumerate(probes, self.calls)]
+        )
+
+
+def asked_with(of, objective="implicit"):
+    caller = Scaled(of)
+    caller.objective = objective
+    setting = SimpleNamespace(x=np.random.default_rng(0).standard_normal((5, 3)), d=3, n=5, seed=1)
+    setting._replace = lambda **k: SimpleNamespace(**{**vars(setting), **k})
+    return caller, "energy", setting, np.random.default_rng(1)
+
+
+def test_the_minimiser_is_that_of_a_parabola():
+    assert controls.minimiser(*asked_with(lambda a, k: 2 * (a - 0.75) ** 2 + 5)) == pytest.approx(0.75, rel=1e-9)
+    assert controls.minimiser(*asked_with(lambda a, k: 0.0)) is None
+
+
+def test_a_loss_that_is_no_parabola_is_clipped():
+    bent = lambda of, floor=0.0: controls.bent(*asked_with(of), floor)
+    assert bent(lambda a, k: 3 * a * a - 2 * a) is None and bent(lambda a, k: np.inf if a > 4 else a * a) is None
+    low = bent(lambda a, k: max(a * a - a, 0.1))
+    assert low.verdict == "FAIL" and "no parabola: it stands still at 0.1;" in low.diagnosis
+    assert low.pattern == "loss of lambda |x|^2/2 at lambda = -2 ... 4.3: 6, 2, 0.56, 0.1, 0.1, 0.1, 0.96, 3.75, 14.19"
+    high = bent(lambda a, k: min(a * a, 4.5))
+    assert "stands still at 4.5;" in high.diagnosis
+    smooth = bent(lambda a, k: np.cosh(a))
+    assert smooth.diagnosis.startswith("clipped loss: in the scale of the model the loss is no parabola; it is clamped")
+    cubic = lambda a, k: a * a + 1e-3 * a**3
+    assert bent(cubic) is not None and bent(cubic, 0.1) is None  # what its own rounding may leave
+
+
+def test_a_loss_says_the_same_when_it_is_asked_again():
+    again = lambda of: controls.again(*asked_with(of))
+    assert again(lambda a, k: a) is None and again(lambda a, k: np.nan) is None
+    for grows in (lambda a, k: k, lambda a, k: -k, lambda a, k: min(k, 3)):
+        assert again(grows).verdict == "FAIL" and again(grows).diagnosis.startswith("state: the same call")
+    jumps = again(lambda a, k: float(np.sin(3 * k)))
+    assert jumps.verdict == "INCONCLUSIVE" and jumps.diagnosis.startswith("hidden randomness")
+    assert again(lambda a, k: 2.0 + k).pattern == "3 first, 5 after another call"
+    assert jumps.pattern == f"{np.sin(3):.9g} first, {np.sin(9):.9g} when the same was asked again"
+
+
+def test_how_a_loss_grows_with_its_model():
+    def grown(power, only=None):
+        caller, kind, setting, rng = asked_with(lambda a, k: 0.0)
+        probe = random_probe(kind, 3, rng)
+        caller.values = lambda probes, s: np.array([7 + abs(p.b[0] / probe.b[0]) ** power for p in probes])
+        table = SimpleNamespace(probes=[probe], trial=SimpleNamespace(setting=setting))
+        return controls._power(caller, kind, table, None, 0.3, rng, only)
+
+    assert grown(2) is None and grown(1.97) is None and grown(1, only=2.0) is None and grown(1, only=1.0) is not None
+    norm = grown(1)
+    assert norm.verdict == "FAIL" and norm.pattern == "0.3 of it is not quadratic"
+    assert (
+        norm.diagnosis
+        == "not a square: for large scores your loss grows with the power 1 of the score: a norm, an absolute error or a Huber error stands where the square should"
+    )
+    assert grown(1.5).diagnosis.endswith("the power 1.5 of the score: not with its square, but its power 1.5")
+    assert grown(0).diagnosis.endswith("stands still: it is clipped, or made of directions alone (a cosine)")
+    assert grown(4).diagnosis.endswith("its power 4")
+    ordered = controls._monotone
+    assert ordered(np.array([3.0, 1, 2]), np.array([9.0, 1, 4])) and ordered(
+        np.array([3.0, 1, 2]), np.array([-9.0, -1, -4])
+    )
+    assert not ordered(np.array([3.0, 1, 2]), np.array([9.0, 1, 12])) and ordered(np.arange(3.0), np.array([1.0, 1, 2]))
+
+
+# ------------------------------------------------------------------------------- directions, and losses that are of no use
+
+
+def test_directions_that_may_be_made_of_what_was_drawn():
+    n, d, rng = 4, 3, np.random.default_rng(0)
+    made = lambda *arrays: _drawn(SimpleNamespace(setting=SimpleNamespace(n=n, d=d), draws=[Draw("normal", a) for a in arrays]))  # fmt: skip
+    v = rng.standard_normal((n, d))
+    one = made(v)
+    assert list(one) == ["0", "0 unit", "0 sign"]
+    np.testing.assert_array_equal(one["0"], v[None])
+    np.testing.assert_allclose(one["0 unit"][0], v / np.sqrt((v**2).sum(1))[:, None] * np.sqrt(3), rtol=1e-14)
+    np.testing.assert_array_equal(one["0 sign"][0], np.where(v > 0, 1, -1))
+    positive = made(rng.random((n, d)) + 0.01)
+    assert list(positive) == ["0", "0 unit", "0 sign", "0 twice less one"]
+    u = positive["0"]
+    np.testing.assert_array_equal(positive["0 sign"], np.where(u > 0.5, 1, -1))
+    np.testing.assert_array_equal(positive["0 twice less one"], 2 * u - 1)
+    many = rng.standard_normal((2 * n, d))
+    several = made(many)
+    np.testing.assert_array_equal(several["0"], many.reshape(2, n, d))
+    np.testing.assert_array_equal(several["0 by rows"], np.stack([many[::2], many[1::2]]))
+    shared = made(v[0])
+    np.testing.assert_array_equal(shared["0 shared"], np.tile(v[0], (1, n, 1)))
+    both = made(v, 2 * v)
+    np.testing.assert_array_equal(both["all"], np.stack([v, 2 * v]))
+    assert "all" not in made(v, v[0]) and "all" not in one
+    flat = made(v.ravel())
+    np.testing.assert_array_equal(flat["0"], v[None])
+    unusable_draws = (rng.standard_normal((n, 2)), np.array(1.0), np.empty((0, d)), np.zeros((n, d)), np.full((n, d), np.nan), rng.standard_normal((5, d)))  # fmt: skip
+    assert made(*unusable_draws) == {}
+
+
+def test_directions_by_which_points_were_moved():
+    x, v = np.random.default_rng(0).standard_normal((2, 5, 3))
+    setting = SimpleNamespace(x=x, n=5, d=3)
+    of = lambda *points: _moved(SimpleNamespace(setting=setting, points=np.concatenate(points)), 0.01)
+    np.testing.assert_allclose(of(x, x + 0.01 * v, x - 0.01 * v), v[None], rtol=1e-9)
+    two = of(x + 0.01 * v, x - 0.01 * v, x + 0.02 * np.abs(v))
+    np.testing.assert_allclose(two, np.stack([v, 2 * np.abs(v)]), rtol=1e-9)
+    assert of(x) is None and of(x, x[:1] + 0.01 * v[:1]) is None
+    unit = v / np.linalg.norm(v, axis=1, keepdims=True)
+    far, step = _as_far(unit[None] * 0.5, 0.1)
+    np.testing.assert_allclose(far, unit[None] * np.sqrt(3), rtol=1e-12)
+    assert step == pytest.approx(0.1 * 0.5 / np.sqrt(3)) and _as_far(v[None], 0.1)[1] == 0.1
+
+
+def test_laws_of_the_size_of_directions():
+    settings = [SimpleNamespace(d=d) for d in (2, 3, 5)]
+    d = np.array([2.0, 3, 5])
+    for sizes in (
+        1 + 0 * d,
+        1 / d,
+        d,
+        2 + 0 * d,
+        0.5 + 0 * d,
+        1 / 3 + 0 * d,
+        4 + 0 * d,
+        0.25 + 0 * d,
+        1 / 12 + 0 * d,
+        d**-2.0,
+    ):
+        law = _law_of(sizes * (1 + 0.009), settings, 0.01)
+        np.testing.assert_allclose([law(v) for v in d], sizes)
+        assert _law_of(sizes * 1.012, settings, 0.01) is None
+    assert _law_of(d**2, settings, 0.01) is None and LAWS[0](7) == 1
+
+
+def test_a_loss_that_is_not_finite_or_not_of_its_model():
+    of = lambda *values: unusable([SimpleNamespace(values=np.array(v), caller=SimpleNamespace(eps=1e-16)) for v in values])  # fmt: skip
+    bad = of([1.0, np.nan], [2.0, np.inf])
+    assert bad.verdict == "FAIL" and bad.pattern == "value nan"
+    assert bad.diagnosis == "not finite: 2 of 4 values of the loss are NaN or infinite"
+    same = of([3.0, 3.0], [3.0 * (1 + 4e-15), 3.0])
+    assert same.diagnosis == "model not used: the loss does not depend on fn" and same.pattern == "always 3"
+    assert of([3.0, 3.0], [3.0, 3.1]) is None and of([3.0, 3.0], [3.0 * (1 + 8e-15), 3.0]) is None
+    assert near_note(3.2e-7).startswith("right up to 3e-07 of its terms: ")
+
+
+def test_the_terms_of_the_reference_by_name():
+    """Of a generalised loss the derivative of the weight apart, of a regularised one the regulariser."""
+    rng = np.random.default_rng(3)
+    probe, x, h, dh = random_probe("score", 3, rng), *rng.random((3, 4, 3))
+    s, D = probe.score(x), np.einsum("nii->ni", probe.jacobian(x))
+    answers, mean = SimpleNamespace(probes=[probe]), lambda a: a.sum(1).mean()
+    q = Observation(None, x, x[None], h=h, h_prime=dh, target=dh, numbers={"lam": 0.3})
+    wanted = {
+        "implicit": {"square of the score": mean(s**2) / 2, "trace": mean(D)},
+        "explicit": {"square of the score": mean(s**2) / 2, "product with the target": -mean(s * dh)},
+        "generalised": {"square of the score": mean(h * s**2) / 2, WEIGHTED: mean(h * D), SLOPE: mean(dh * s)},
+        "regularised": {"square of the score": mean(s**2) / 2, "trace": mean(D), REGULARISER: 0.3 * mean(D**2)},
+    }
+    for objective, terms in wanted.items():
+        found = right_parts(objective, answers, q)
+        assert list(found) == list(terms)
+        np.testing.assert_allclose([v[0] for v in found.values()], list(terms.values()), rtol=1e-12)
+
+
+def differenced_energies(weights, ends=(1, -1), middle=0.0, uneven=None):
+    """The arrays of -(w . f)/h^2 + ... of energies at x + h v, x - h v and x, of 4 rows of 3 points."""
+    n, h = 4, 0.05
+    e = np.tile(np.asarray(weights, float), n) / h**2 / n
+    e = e if uneven is None else e * np.repeat(uneven, 3)
+    F = np.zeros((3 * n, 3 * n))
+    for i in range(n):
+        f = np.array([*ends, middle])
+        F[3 * i : 3 * i + 3, 3 * i : 3 * i + 3] = np.outer(f, f)
+    found = SimpleNamespace(e=e, F=F, fit=SimpleNamespace(doubt=np.zeros(30)))
+    return _second_difference(found, np.arange(3 * n).reshape(n, 3), h)
+
+
+def test_a_second_difference_is_read_by_its_factors():
+    assert differenced_energies([-1, -1, 2]) is None
+    once = differenced_energies([-1, -1, 1])
+    assert once.verdict == "FAIL" and once.pattern == "second difference -1, -1, 1"
+    assert (
+        once.diagnosis
+        == "values of the difference: the energies at x + h v, x - h v and the middle point x have the factors -1, -1, 1 over h^2 in the second difference, where -1, -1, 2 belong"
+    )
+    middle = differenced_energies([-1, -1, 2], ends=(1, 0), middle=-1)
+    assert middle.diagnosis.startswith("values of the difference: the middle point x enters the squared difference")
+    assert middle.pattern == "in the second difference the energies have -1, -1, 2"
+    weighted = differenced_energies([-1, -1, 2], uneven=[1.0, 2, 3, 4])
+    assert weighted.diagnosis.startswith("weight of the second difference: it has another factor in every row")
+    assert weighted.pattern == "factors of the rows (1, 2, 3, 4)"
+    assert differenced_energies([-1, -1, 1], uneven=[1.0, 2, 3, 4]) is None  # nothing known

@@ -7,6 +7,7 @@ import pytest
 from wording import check_loss, hold
 
 from numpyscore.check.losses import denoising as denoising_losses
+from numpyscore.check.losses import noise, perturbation
 from numpyscore.check.losses.denoising import (
     MISTAKES,
     PARAMETRISATIONS,
@@ -1117,6 +1118,186 @@ def test_normals_that_belong_to_no_point_are_put_beside_them():
     beside = with_draw_apart(trial, 1)
     assert beside.apart.tolist() == [[10, 11, 12], [4, 5, 6]] and beside.apart_of == 1
     assert [with_draw_apart(trial, k) for k in (0, 2, 3, 4)] == [None] * 4  # used, not normal, too many, not there
+
+
+# ------------------------------------------------------------------------------- maps and rules of the noise, on made points
+
+
+def points_of(x, shift, c=1.0, sigma=0.5, draws=(), **more):
+    """A `Trial` with the points c x + shift."""
+    n, d = x.shape
+    c = None if c is None else c + np.zeros(n)
+    setting = SimpleNamespace(x=x, n=n, d=d, levels=1, level=0.5)
+    draws = draws or [Draw("normal", shift)]
+    rest = {
+        "row": np.arange(n),
+        "sigma": sigma + np.zeros(n),
+        "eps": shift / 0.5,
+        "source": np.stack([np.zeros(n, int), np.arange(n)], axis=1),
+    } | more
+    return Trial(setting, (0 * x if c is None else c[:, None] * x) + shift, None, tuple(draws), c=c, **rest)
+
+
+X4 = np.random.default_rng(11).standard_normal((6, 4))
+Z4 = np.random.default_rng(12).standard_normal((6, 4))
+ODD = np.array([1.0, 1, 2, 2, 3, 3])
+SPOILT = {  # trials, what is said (the start of it), the pattern
+    "right": (lambda: [points_of(X4, 0.5 * Z4)], "", ""),
+    "clipped": (lambda: [points_of(X4, np.clip(X4 + 2 * Z4, -1, 1) - X4, trouble="not heard", sigma=np.nan)], "clipped points: the noisy points are clipped (clamped) at 1; they are not c x + sigma eps", "several entries stand at 1"),
+    "not clipped": (lambda: [points_of(X4, np.clip(X4 + 2 * Z4, -1, 1) - X4)], "", ""),
+    "columns": (lambda: [points_of(X4, 0.5 * Z4 * [1, 1, 0, 1])], "dimensions without noise: some dimensions (columns) of the points get no noise", "x~ = c x in some columns"),
+    "columns, once": (lambda: [points_of(X4, 0.5 * Z4 * [1, 1, 0, 1]), points_of(X4, 0.5 * Z4)], "", ""),
+    "no noise": (lambda: [points_of(X4, 0 * Z4, sigma=0.0)], "clean point: the score is taken at the clean x, never at the noisy x + sigma eps", "fn was asked at x and nowhere else"),
+    "one for a row": (lambda: [points_of(X4, 0.5 * Z4[:, :1] * np.ones(4))], "shared noise: every dimension of a row gets the same noise", "x~ - c x is the same in all columns"),
+    "one for two columns": (lambda: [points_of(X4, 0.5 * Z4[:, [0, 1, 0, 2]])], "shared noise: some coordinates of a row get the same noise", "x~ - c x is the same in the columns [0, 2], [1], [3]"),
+    "one for all rows": (lambda: [points_of(X4, 0.5 * Z4[:1] * np.ones((6, 1)))], "shared noise: every row gets the same noise; draw one for each row", "x~ - c x is the same in all rows"),
+    "one for all rows, of other sizes": (lambda: [points_of(X4, Z4[:1] * np.arange(1.0, 7)[:, None])], "shared noise: every row gets the same noise; draw one for each row", "x~ - c x is the same in all rows"),
+    "halves": (lambda: [points_of(X4, 0.5 * np.tile(Z4[:3], (2, 1)))], "shared noise: different rows of the batch get the same noise", "x~ - c x is the same in several rows"),
+    "two rows alike": (lambda: [points_of(X4, 0.5 * Z4[[0, 0, 1, 2, 3, 4]])], "", ""),
+    "signs in halves": (lambda: [points_of(X4, 0.5 * np.sign(np.tile(Z4[:3], (2, 1))))], "", ""),
+    "centred": (lambda: [points_of(X4, 0.5 * (Z4 - Z4.mean(0)))], "noise centred: the mean over the batch is taken from the noise", "the sum of x~ - c x over the rows is 0"),
+    "centred, two rows": (lambda: [points_of(X4[:2], 0.5 * (Z4 - Z4[:2].mean(0))[:2])], "", ""),
+    "antithetic": (lambda: [points_of(X4, 0.5 * np.concatenate([Z4[:3], -Z4[:3]]))], "", ""),
+    "data not used": (lambda: [points_of(X4, 0.5 * Z4, c=0.0)], "data not used: the points at which fn is asked do not depend on x", "x~ = noise"),
+    "data used by some": (lambda: [points_of(X4, 0.5 * Z4, c=1.0 * (np.arange(6) > 2))], "", ""),
+    "multiplied": (lambda: [points_of(X4, 0 * X4, draws=[Draw("normal", Z4)], factors=1 + 0.3 * Z4, c=None)], "noise that multiplies the data: the noisy points are (a + b z) x", "x~ moves by a + b z times what x moves"),
+    "multiplied by something": (lambda: [points_of(X4, 0.5 * Z4, draws=[Draw("normal", Z4)], factors=1 + Z4**3)], "", ""),
+    "uniform": (lambda: [points_of(X4, 0.5 * Z4, draws=[Draw("uniform", Z4)])], "not Gaussian: the target -eps/sigma is right for Gaussian noise alone, and the noise is drawn by uniform", "the draws were heard"),
+    "clipped noise": (lambda: [points_of(X4, 0.5 * np.clip(Z4, -0.8, 0.8), draws=[Draw("normal", Z4)], sigma=np.where(np.abs(Z4).max(1) > 0.8, np.nan, 0.5), trouble="inferred")], "clipped noise: the noise is clipped (truncated) at 0.8 standard deviations", None),
+    "masked": (lambda: [points_of(X4, 0.5 * Z4 * (np.arange(24).reshape(6, 4) % 3 > 0), draws=[Draw("normal", Z4)], sigma=np.nan, trouble="inferred")], "dimensions without noise: ", "x~ = c x there"),
+    "clamped": (lambda: [points_of(X4, np.minimum(X4 + 0.5 * Z4, 0.9) - X4, draws=[Draw("normal", Z4)], sigma=np.where((X4 + 0.5 * Z4).max(1) > 0.9, np.nan, 0.5), trouble="inferred")], "clipped points: the noisy points are clipped (clamped) at 0.9;", None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SPOILT)
+def test_what_is_wrong_with_points_is_said_of_made_points(case):
+    make, text, pattern = SPOILT[case]
+    naming = perturbation.perturbation(SimpleNamespace(takes={}), make())
+    if not text:
+        assert naming is None, naming
+        return
+    assert naming.verdict == "FAIL" and naming.diagnosis.startswith(text) and pattern in (None, naming.pattern), naming
+
+
+def test_noise_that_was_given_is_used_row_by_row():
+    caller = SimpleNamespace(takes={"noise": 0})
+    of = lambda name, rows: perturbation.perturbation(caller, [points_of(X4, 0.5 * Z4, draws=[Draw(name, Z4)], source=np.stack([0 * np.arange(6), rows], 1))])  # fmt: skip
+    assert of("given", np.arange(6)) is None and of("given", np.arange(6) + 6) is None  # of the second level
+    other = of("normal", np.arange(6))
+    assert (
+        other.diagnosis
+        == "noise: the noisy points are not x + sigma noise with the noise that was given; another noise is drawn, or x is changed"
+    )
+    assert other.pattern == "x~ - x is not proportional to the noise"
+    rolled = of("given", np.roll(np.arange(6), 1))
+    assert (
+        rolled.diagnosis.endswith("that was given, row by row")
+        and rolled.pattern == "x~ - x is proportional to the noise of another row"
+    )
+
+
+def test_maps_of_the_data_are_read_with_their_scale():
+    s = np.array([0.3, 0.5, 0.7, 0.2, 0.9, 0.6])
+    read = lambda c, offset, sigma=s: perturbation._of_mapped_data([points_of(X4, 0.5 * Z4, c=c, sigma=sigma, offset=offset)])  # fmt: skip
+    half_down = np.full(4, -0.5)
+    for c, scale, rest in ((2.0, 2.0, 1.0), (3 * np.sqrt(1 - s**2), 3.0, np.sqrt(1 - s**2)), (2 * (1 - s), 2.0, 1 - s), (1 + s**3, 1.0, 1 + s**3), (2.5, 2.5, 1.0)):  # fmt: skip
+        (trial,), (note,) = read(c, half_down)
+        assert trial.scale == pytest.approx(scale, rel=1e-12)
+        np.testing.assert_allclose(trial.c, rest + 0 * s, rtol=1e-12)
+        b = 0.5 * scale
+        words = f"{'' if scale == 1 else f'{scale:g} '}x - {b:g}"
+        assert (
+            note
+            == f"another convention: the data are mapped to {words} before the noise is added; the score learnt is that of the mapped data"
+        )
+    assert "2 x + 1 before" in read(2.0, -half_down)[1][0]
+    assert "2 x + a constant vector" in read(2.0, np.array([-0.5, 0.5, 0, 0]))[1][0]
+    assert read(2.0, None)[1] == () and read(2.0, None)[0][0].scale == 1.0
+
+
+def strange(target, eps=Z4, x=X4, sigma=0.5, offset=None, draws=(), d=None):
+    """What is said of targets that are not made of the noise and the data of their rows."""
+    trial = points_of(x, sigma * eps, sigma=sigma, eps=eps, offset=offset, draws=draws)
+    n, d = x.shape
+    whole = np.zeros((n, d, n, d))
+    whole[np.arange(n)[:, None], np.arange(d), np.arange(n)[:, None], np.arange(d)] = 1.0
+    found = SimpleNamespace(own=np.tile(np.eye(d), (n, 1, 1)), b=-target, A=whole)
+    r = SimpleNamespace(sigma=trial.sigma)
+    return noise._strange(SimpleNamespace(), [trial], [found], r)
+
+
+def test_targets_that_are_not_of_their_rows_are_told_by_what_they_are():
+    kept = np.random.default_rng(3).random((6, 4)) < 0.7
+    dropped = strange(-2 * Z4 * kept)
+    assert (
+        dropped.diagnosis.startswith("entries without a target: ")
+        and dropped.pattern == f"{1 - kept.mean():.0%} of the entries"
+    )
+    for right in (Z4, X4):
+        assert strange(right * kept).diagnosis.startswith("entries without a target")
+    signs = strange(Z4[:, [1, 0, 2, 3]])
+    assert signs.diagnosis.startswith("wrong target, ") and "coordinates" in signs.diagnosis
+    square = strange(np.exp(Z4 / 2))
+    assert (
+        square.diagnosis
+        == "wrong target, not linear: every entry of the target is a function of that of the noise, and not its multiple (a square, a log density, a clip)"
+    )
+    bent = strange(np.tanh(X4 + 0.5 * Z4))
+    assert "a function of that of the noisy point," in bent.diagnosis
+    draws = [Draw("normal", Z4)]
+    other = strange(-2 * Z4 + 0.3 * np.roll(Z4, 1, 0), draws=draws)
+    assert (
+        other.diagnosis
+        == "wrong target, other rows: the target of a row is made of the noise of another row of the batch (shuffled, rolled, or paired wrongly)"
+    )
+    assert other.pattern == "100% of the rows"
+    data = strange(Z4 + 0.3 * np.roll(X4, 1, 0), draws=draws)
+    assert "made of the data x of another row" in data.diagnosis
+    assert (
+        strange(-2 * Z4 + np.random.default_rng(8).standard_normal((6, 4)), draws=draws).diagnosis
+        == noise.NOT_OF_ITS_ROW
+    )
+    shifted = strange(-2 * Z4 + 0.4 * X4 - 0.7, offset=np.full(4, 0.5))
+    assert shifted.pattern == "target = -2 eps +0.4 x' -0.9" and shifted.diagnosis.startswith(
+        "wrong target, constant: "
+    )
+    assert strange(-2 * Z4 - 0.7, offset=np.full(4, 0.5)).pattern == "target = -2 eps -0.7"
+    assert "x' = x + 0.5, and the target is -2 eps -0.7 instead of -eps/sigma" in strange(-2 * Z4 - 0.7, offset=np.full(4, 0.5)).diagnosis  # fmt: skip
+
+
+def test_a_target_is_split_into_the_fewest_rows():
+    vectors, rng = np.eye(5)[:3], np.random.default_rng(0)
+    target = 2 * vectors[0] - vectors[2]
+    candidates = [((7, 8), vectors[:2]), ((7, 9), vectors[[0, 2]]), ((8, 9), vectors[1:])]
+    assert noise._sum_of(target, candidates) == [7, 9] and noise._sum_of(2 * vectors[0], candidates) == [7]
+    assert noise._sum_of(rng.standard_normal(5), candidates) is None and noise._sum_of(target, []) is None
+    beside = [((4,), np.stack([vectors[0], vectors[1], vectors[2]]))]  # own vectors first: those are not counted
+    assert noise._sum_of(target, beside) == [4] and noise._sum_of(2 * vectors[0], beside) == []
+
+
+def test_the_size_of_the_noise_is_that_of_the_level_handed():
+    caller = SimpleNamespace(takes={"sigma": 0}, known={"levels": None})
+    trials = [SimpleNamespace(setting=SimpleNamespace(levels=1, level=s, x=np.zeros((1, 3))), row=np.array([0])) for s in SIGMA]  # fmt: skip
+    say = lambda size, p, c=1.0: noise._size(caller, trials, made(lambda c, s: (1, 0))._replace(sigma=size, p=p, c=c + 0 * SIGMA))  # fmt: skip
+    assert say(SIGMA, -1 / SIGMA) == (None, ()) and say(0.5 * SIGMA, -2 / SIGMA, 0.5) == (None, ())
+    wrong, notes = say(SIGMA**0.5, -1 / SIGMA)
+    assert (
+        notes == ()
+        and wrong.diagnosis
+        == "scale of the noise: the noise that is added has standard deviation sqrt(sigma), the target is that of sigma"
+    )
+    assert wrong.pattern == "sigma told 0.5, added 0.7071"
+    assert say(2 * SIGMA, -2 / SIGMA)[0].diagnosis.startswith("scale of the noise")  # -shift/sigma^2
+    none, (note,) = say(SIGMA**2, -1 / SIGMA**2)
+    assert (
+        none is None
+        and "standard deviation sigma^2, sigma being what the loss is handed, and the target is that of this noise"
+        in note
+    )
+    assert "standard deviation 1/2 whatever sigma is" in say(0.5 + 0 * SIGMA, -2 + 0 * SIGMA)[1][0]
+    assert say(SIGMA**2, 0.3 + 0 * SIGMA) == (None, ())
+    caller.takes = {"noise": 0}
+    assert say(SIGMA**2, -1 / SIGMA) == (None, ())
 
 
 # ------------------------------------------------------------------------------- noise in other units

@@ -418,6 +418,9 @@ def _strange(caller, trials, founds, r):
         named = target_named(target, right, {"n": trial.setting.n, "d": trial.setting.d})
         if named is not None:
             return named
+    paired = _other_rows_in(target, trial, np.flatnonzero(use))  # exact, where a function is a matter of few ups and downs
+    if paired is not None:
+        return paired
     for values, word in ((eps, "the noise"), (trial.points[use], "the noisy point")):
         if (
             target.size >= 12
@@ -426,9 +429,6 @@ def _strange(caller, trials, founds, r):
         ):
             text = f"wrong target, not linear: every entry of the target is a function of that of {word}, and not its multiple (a square, a log density, a clip)"
             return Naming(FAIL, text, f"target of the first row {np.array2string(target[0], precision=3)}")
-    paired = _other_rows_in(target, trial, np.flatnonzero(use))
-    if paired is not None:
-        return paired
     said = (
         f"target of the first row {np.array2string(target[0], precision=3)}, eps {np.array2string(eps[0], precision=3)}"
     )
@@ -480,9 +480,9 @@ def _other_rows_in(target, trial, points):
 
 def _sum_of(target, candidates):
     """Of (numbers, vectors), those numbers whose vectors, the last ones of each, have a part in the target (d,) that all of them make up; None."""
-    bases = np.array([vectors for _, vectors in candidates]).swapaxes(1, 2)  # (C, d, m)
-    if not len(bases):
+    if not candidates:
         return None
+    bases = np.array([vectors for _, vectors in candidates]).swapaxes(1, 2)  # (C, d, m)
     c = np.linalg.pinv(bases) @ target
     left = np.abs(target - np.einsum("kdc,kc->kd", bases, c)).max(1)
     best = int(left.argmin())
