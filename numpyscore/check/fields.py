@@ -107,7 +107,7 @@ class Field(NamedTuple):
     def proportional(self, candidate):
         """Whether a candidate is a multiple of the reference, and so says nothing that a factor does not."""
         c = np.sum(candidate * self.reference) / max(np.sum(self.reference**2), 1e-300)
-        return np.allclose(candidate, c * self.reference, rtol=1e-7, atol=1e-7 * np.abs(candidate).max())
+        return bool(np.all(np.abs(candidate - c * self.reference) <= self.allowed(candidate)))
 
 
 def read(field, among=(), rules=None):

@@ -162,7 +162,8 @@ def _unadjusted(report, parts, taus):
     drift, noise = np.trace(G, axis1=1, axis2=2) / d, np.trace(cov, axis1=1, axis2=2) / d
     flat = np.allclose(G, drift[:, None, None] * np.eye(d), atol=1e-6 * np.abs(G).max())
     a = 1 - drift / VARIANCE
-    stationary, euler = np.where(np.abs(a) < 1, noise / (1 - a**2), np.inf), VARIANCE / (1 - drift / (2 * VARIANCE))
+    stationary = np.divide(noise, 1 - a**2, out=np.full_like(noise, np.inf), where=np.abs(a) < 1)
+    euler = VARIANCE / (1 - drift / (2 * VARIANCE))
     settings = [{"step": t} for t in taus]
     (D, D_law), (B, _) = in_words(drift, settings, 1e-3), in_words(np.sqrt(noise), settings, error)
     report = partial(
@@ -171,7 +172,8 @@ def _unadjusted(report, parts, taus):
         details={"A": parts[0].A, "noise covariance": cov, "stationary variance": stationary},
     )  # fmt: skip
     flaws = [noise_flaw(p.noise, independent=flat) for p in parts]
-    exact = flat and np.all(np.abs(noise / (VARIANCE * (1 - a**2)) - 1) <= error)
+    of_exact = VARIANCE * (1 - a**2)
+    exact = flat and np.all(np.abs(noise - of_exact) <= error * np.abs(of_exact))
     apart = langevin_flaw(drift, noise, error, settings)
     text = next((t for t in flaws if t.startswith(("shared", "correlated"))), "")
     text = text or (apart if apart.startswith(("no ", "sign")) else "") or next((t for t in flaws if "biased" in t), "")

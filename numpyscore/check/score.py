@@ -185,6 +185,7 @@ STEPS = tuple(c * 10.0**-k for k in range(4) for c in (1, 0.5, 0.25, 0.2))  # of
 def quotients(function, x, of):
     """Difference quotients with round steps, as rows of `among`: d f / d x_j of a function (r, d) -> (r,), d s_j / d x_j of one -> (r, d)."""
     rows: list[tuple] = []
+    central: dict[str, np.ndarray] = {}  # by step
     n, d = x.shape
     if n * d * d > 1 << 16:
         return rows
@@ -194,11 +195,15 @@ def quotients(function, x, of):
         moved = np.concatenate([(x[:, None] + s * h * np.eye(d)).reshape(-1, d) for s in (1, -1)])
         up, down = own(moved, 2)
         it_is = lambda kind, h=h: f"it is the {kind} difference of {of} with step {h:g}"
+        quotient = central[f"{h:g}"] = (up - down) / (2 * h)
         rows += [
             ("one-sided difference", it_is("forward"), (up - middle) / h),
             ("one-sided difference", it_is("backward"), (middle - down) / h),
-            ("central difference", f"{it_is('central')}, which is too long", (up - down) / (2 * h)),
+            ("central difference", f"{it_is('central')}, which is too long", quotient),
         ]
+        if (longer := central.get(f"{2 * h:g}")) is not None:
+            text = f"{it_is('five-point')} (Richardson's), which is too long"
+            rows.append(("five-point difference", text, (4 * quotient - longer) / 3))
     return rows
 
 

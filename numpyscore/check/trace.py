@@ -79,14 +79,15 @@ def check_trace(trace, *, score, x, wrap=None, rtol=None, rng=0, n_calls=200, st
         explain = lambda field: explained(field, yours, among()) or ranked(_weighted(field, jac.value))
         field = field.allowing(where, rtol, np.abs(field.reference))
         report = by_rows(judge(where, summary, field, (yours, of_score), explain, rtol=rtol), yours, seen)
-        if report.verdict == FAIL and report.name == "different":
-            of = lambda x: partial(_beside, yours(x).reshape(-1), x, max(yours.eps, eps))
-            far = lambda x: differenced(of_score.both, x, widths(seen, step), eps, of(x), (x.shape[1],))[0]
-            report = with_growth(report, far, seen, 2)
     else:
         notes = (*of_score.notes(), *yours.notes())
         report = _estimated(partial(CheckReport, where, summary=summary), notes, yours, field, jac.value, s, n_calls)
-    return _with_kink(report, kink(of_score, seen))
+    report = _with_kink(report, kink(of_score, seen))
+    if exact and report.verdict == FAIL and report.name == "different":
+        of = lambda x: partial(_beside, yours(x).reshape(-1), x, max(yours.eps, eps))
+        far = lambda x: differenced(of_score.both, x, widths(seen, step), eps, of(x), (x.shape[1],))[0]
+        report = with_growth(report, far, seen, 2)
+    return report
 
 
 def _beside(theirs, x, eps, jac):

@@ -232,7 +232,7 @@ class _Tail:
         )  # spacing 1/(4u), or 1/4
         knots = self.start + sign * scale * np.append(0.0, u)
         if np.isfinite(end):
-            knots = np.append(knots[sign * knots < sign * end - 1e-9 * scale], end)
+            knots = np.append(knots[sign * knots < sign * end], end)
         self.knots = knots
         inner, outer = knots[:-1], knots[1:]
         total = np.zeros(len(knots))
@@ -260,7 +260,7 @@ class _Tail:
 
     def __call__(self, x):
         u = self.sign * x[:, 0]
-        at = np.clip(np.searchsorted(self.sign * self.knots, u, side="right"), 1, len(self.knots) - 1)
+        at = np.searchsorted(self.sign * self.knots, u, side="right")  # the next knot, where there is one
         out, far = np.zeros(len(x)), u >= self.sign * self.knots[-1]
         panel, share = self._panel(x[~far, 0], self.knots[at[~far]])
         out[~far] = panel + share * self.total[at[~far]]
@@ -287,7 +287,7 @@ def _options(where, loss, h, h_prime, sigma, noise):
     """Refuse unknown losses, and options that would have no effect."""
     if loss not in LOSSES:
         raise ValueError(f"{where}: loss is {loss!r}, expected one of {', '.join(LOSSES)}.")
-    if (loss == "generalised") != (h is not None and h_prime is not None) or (h is None) != (h_prime is None):
+    if (loss == "generalised") != (h is not None) or (h is None) != (h_prime is None):
         raise ValueError(
             f"{where}: loss is {loss!r} with h {'given' if h is not None else 'not given'}; h and h_prime go together, and with "
             f"'generalised' only."

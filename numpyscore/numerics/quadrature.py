@@ -254,7 +254,7 @@ class Terms:
             size = np.abs(values).max(axis=1)
             logp[alive] = np.log(size, where=size > 0, out=np.zeros(len(size)))
             alive[alive] = size > 0
-        with np.errstate(invalid="ignore", over="ignore"):
+        with np.errstate(invalid="ignore"):
             checks = np.abs(t) @ np.stack([self.eps * (8 + np.where(alive, np.abs(logp), 0)), weight < -550], axis=1)
             checks[~(np.abs(values) > 1e150).any(axis=0), 1] = 0
         return t, alive, checks.T

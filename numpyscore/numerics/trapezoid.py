@@ -207,7 +207,8 @@ def _spectrum_at_the_aliases(terms, pieces, t, lo, h):
     for j, m in enumerate(n):
         between = _sample(terms, pieces, lo + 0.5 * h * (np.arange(len(n)) == j), h, n)[0]
         for k, row in enumerate(t):
-            known = between is not None and np.isfinite(between[k]).all()  # else it is endless, and has no spectrum
+            with np.errstate(over="ignore", invalid="ignore"):
+                known = between is not None and np.isfinite(between[k].sum())  # else it is endless, and has no spectrum
             both = np.stack([row, between[k] if known else 0 * row], axis=j + 1)
             both = both.reshape(*n[:j], 2 * m, *n[j + 1 :])
             band[k, j] = _highest(np.fft.rfftn(both), j, 2 * m, 15 / 32) / 2
@@ -239,7 +240,8 @@ def _misfit(terms, pieces, t, lo, h, per_total):
         seen = np.einsum("...im,im->...m", seen, sinc.pop())
     f = np.zeros_like(seen) if f is None else f
     mean = lambda gap: np.mean(np.abs(gap) / chance[cells], axis=1)
-    return mean(seen - f), mean(f - (0 if near is None else near))
+    with np.errstate(over="ignore", invalid="ignore"):  # of a component that is endless
+        return mean(seen - f), mean(f - (0 if near is None else near))
 
 
 def _beyond(terms, lo, hi, limits, pieces, goal):

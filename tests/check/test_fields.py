@@ -338,9 +338,9 @@ def test_coefficients_are_those_of_weighted_least_squares():
         field.fitted(S, X), np.linalg.lstsq(A, (field.theirs / allowed).ravel(), rcond=None)[0], rtol=1e-9
     )
     assert np.array_equal(field.fitted(0 * S), [0.0])
-    assert (
-        field.proportional(-3 * S * (1 + 0.9e-7)) and not field.proportional(S + 1e-6 * X) and field.proportional(0 * S)
-    )
+    sharp = field._replace(tolerance=0 * S + 1e-9)  # what is no multiple up to what the numbers are known to is none
+    assert sharp.proportional(-3 * S) and sharp.proportional(S + 0.5e-9 * X) and sharp.proportional(0 * S)
+    assert not sharp.proportional(S + 1e-6 * X) and field.proportional(S + 1e-8 * X)
 
 
 def test_equal_fields_say_how_near_they_are_and_known_numbers_include_rows_and_dimensions():

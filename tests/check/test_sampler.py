@@ -1,10 +1,15 @@
 """`check_sampler`: adjusted chains are named by their acceptance at chosen pairs, preconditioned ones by the covariance of their noise."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.special import ndtr
 
 from numpyscore import check_sampler
+from numpyscore.check import sampler
+from numpyscore.check.report import CheckReport
+from numpyscore.check.sampler import Linear
 
 SQUARE = lambda x: np.sum(x**2, axis=-1)
 
@@ -222,3 +227,286 @@ def test_three_dimensions_and_one():
     for dim in (1, 3):
         assert check_sampler(euler, dim=dim, n=4000)
         assert check_sampler(mala(), dim=dim, n=4000, discretisation="adjusted")
+
+
+# ------------------------------------------------------------------------------- linear steps of which every number is known
+
+MEAN, VARIANCE = 0.7, 1.6
+TAUS = np.array([0.2, 0.1, 0.05])
+
+
+def white(n):
+    """(n, 2) normal numbers whose mean is 0 and whose covariance is I, exactly."""
+    z = np.random.default_rng(11).standard_normal((n, 2))
+    z = z - z.mean(0)
+    return np.linalg.solve(np.linalg.cholesky(np.cov(z.T, bias=True)), z.T).T
+
+
+def test_linear_steps_are_measured_exactly_and_bent_ones_are_none():
+    x = np.random.default_rng(0).standard_normal((50, 2))
+    A, z = np.array([[0.9, 0.2], [-0.1, 0.7]]), lambda seed: 0.3 * np.random.default_rng(seed).standard_normal((50, 2))
+    found = sampler.linear(lambda x, seed: MEAN + (x - MEAN) @ A.T + z(seed), x, 4)
+    np.testing.assert_allclose(found.A, A, atol=1e-14)
+    np.testing.assert_allclose(found.noise, z(4), atol=1e-14)
+    silent = sampler.linear(lambda x, seed: MEAN + 0.9 * (x - MEAN) + 0.9e-6, x, 4)
+    assert (
+        np.array_equal(silent.noise, 0 * x)
+        and sampler.linear(lambda x, seed: MEAN + 0.9 * (x - MEAN) + 1.1e-6, x, 4).noise.any()
+    )
+    state = np.random.default_rng(0)
+    assert sampler.linear(lambda x, seed: x + state.standard_normal(x.shape), x, 4) is None
+    assert sampler.linear(lambda x, seed: x + 1e-6 * x**2, x, 4) is None  # another slope in each row
+    assert sampler.linear(lambda x, seed: x + 1e-6 * x[:, :1] * x[:, 1:], x, 4) is None
+    jumps = lambda size: lambda y, seed: y + size * (np.abs(y - x).max() > 0.5)  # beyond twice the move alone
+    assert sampler.linear(jumps(1e-3), x, 4) is None and sampler.linear(jumps(1e-12), x, 4) is not None
+    coarse = lambda size: lambda y, seed: (0.9 * y + size * np.sin(y)).astype(np.float32).astype(float)
+    assert sampler.linear(coarse(0.0), x, 4) is not None and sampler.linear(coarse(1e-3), x, 4) is None
+
+
+def unadjusted_report(G, root, taus=TAUS, n=4000, noise=None):
+    """The report on x' = x + G score + noise at three step sizes; G (3,) or (3, d, d), root (3,) or (3, d, d) of the noise."""
+    full = lambda a: np.array([b if np.ndim(b) else b * np.eye(2) for b in a])
+    z = white(n) if noise is None else noise
+    parts = [Linear(np.eye(2) - g / VARIANCE, z @ b.T) for g, b in zip(full(G), full(root), strict=True)]
+    return sampler._unadjusted(partial(CheckReport, "check_sampler", summary=""), parts, taus)
+
+
+def test_euler_maruyama_passes_and_says_where_it_settles():
+    report = unadjusted_report(TAUS, np.sqrt(2 * TAUS))
+    settled = VARIANCE / (1 - 0.2 / 3.2)
+    assert report and report.notes == (
+        f"this is Euler-Maruyama; at step 0.2 it settles at variance {settled:.4g} where the target has 1.6",
+    ), report
+    assert report.pattern == "x' = x + step score + sqrt(2) sqrt(step) z" and report.resolution == 5 * np.sqrt(2 / 8000)
+    assert report.worst.place == "stationary variance at step 0.2" and report.worst.tolerance == report.resolution
+    np.testing.assert_allclose([report.worst.yours, report.worst.reference], [settled, settled], rtol=1e-12)
+    np.testing.assert_allclose(report.details["noise covariance"], 2 * TAUS[:, None, None] * np.eye(2), atol=1e-14)
+    np.testing.assert_allclose(report.details["stationary variance"], VARIANCE / (1 - TAUS / 3.2), rtol=1e-12)
+    np.testing.assert_allclose(report.details["A"], (1 - 0.2 / 1.6) * np.eye(2), rtol=1e-13)
+
+
+LINEAR = {  # drift, standard deviation of the noise, verdict, what is said in a note or the diagnosis
+    "half the step": (TAUS / 2, np.sqrt(TAUS), "PASS", "another convention: your step is step/2 in x + step score + sqrt(2 step) z"),
+    "twice the step": (2 * TAUS, 2 * np.sqrt(TAUS), "PASS", "another convention: your step is 2 step in x + step score + sqrt(2 step) z"),
+    "the square of the step": (TAUS**2, np.sqrt(2) * TAUS, "PASS", "another convention: your step is step^2 in x + step score + sqrt(2 step) z"),
+    "the step, to a thousandth": (TAUS * 1.0009, np.sqrt(2 * TAUS * 1.0009), "PASS", "this is Euler-Maruyama"),
+    "an exact step": (VARIANCE * (1 - np.exp(-TAUS / VARIANCE)), np.sqrt(VARIANCE * (1 - np.exp(-2 * TAUS / VARIANCE))), "PASS", "this is Euler-Maruyama"),
+    "an exact step of a long time": (VARIANCE * (1 - np.exp(-5 * TAUS)), np.sqrt(VARIANCE * (1 - np.exp(-10 * TAUS))), "PASS", "this is an exact step of the linear process; at step 0.2 it settles at variance 1.6 where the target has 1.6"),
+    "half the variance": (TAUS, np.sqrt(TAUS), "FAIL", f"; the chain settles at variance {0.2 / (1 - (1 - 0.125) ** 2):.3g} instead of {VARIANCE / (1 - 0.2 / 3.2):.3g}"),
+    "a drift that runs away": (20 * TAUS, np.sqrt(TAUS), "FAIL", "; the chain settles at variance inf instead of"),
+    "no noise": (TAUS, 0 * TAUS, "FAIL", "no noise: the step only climbs"),
+    "no drift": (0 * TAUS, np.sqrt(2 * TAUS), "FAIL", "no drift: the score is not used"),
+    "downhill": (-TAUS, np.sqrt(2 * TAUS), "FAIL", "sign of the drift: the step moves away"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_a_linear_step_is_judged_by_its_drift_and_its_noise(name):
+    drift, deviation, verdict, words = LINEAR[name]
+    report = unadjusted_report(drift, deviation)
+    said = report.notes if verdict == "PASS" else [report.diagnosis]
+    assert report.verdict == verdict and any(words in text for text in said), report
+    assert len(report.notes) == (1 + words.startswith("another convention") if verdict == "PASS" else 0), report
+
+
+def test_flaws_of_the_noise_are_told_before_and_after_those_of_its_size():
+    n = 4000
+    z, root = white(n), np.sqrt(2 * TAUS)
+    one = np.column_stack([z[:, 0], z[:, 0]])
+    assert unadjusted_report(TAUS, root, noise=one).name == "correlated noise"
+    assert unadjusted_report(TAUS, root, noise=np.tile(z[:1], (n, 1))).name == "shared noise"
+    assert (
+        unadjusted_report(TAUS, root, noise=z + 0.5).name == "biased"
+        and unadjusted_report(-TAUS, root, noise=z + 0.5).name == "sign of the drift"
+    )
+    assert unadjusted_report(TAUS, root / 2, noise=z + 0.5).name == "biased"
+    signs = np.sign(z)
+    assert unadjusted_report(TAUS, root, noise=signs).name == "noise not Gaussian"
+    assert unadjusted_report(TAUS, root / 2, noise=signs).name == "temperature"
+
+
+PRE = np.array([[2.0, 0.6], [0.6, 0.5]])
+ROOT_OF = np.linalg.cholesky(PRE)
+MATRICES = {  # noise at a step size t, what is said
+    "right": (lambda t: np.sqrt(2 * t) * ROOT_OF, ""),
+    "without its root": (lambda t: np.sqrt(2 * t) * PRE, "preconditioner without its root: the drift is step M score and the noise sqrt(2 step) M z; it must be sqrt(2 step) M^(1/2) z"),
+    "not in the noise": (lambda t: np.sqrt(2 * t) * np.eye(2), "preconditioner not in the noise: the drift is step M score and the noise sqrt(2 step) z; it must be sqrt(2 step) M^(1/2) z"),
+    "not in the noise, which is as large": (lambda t: np.sqrt(2 * t * 1.25) * np.eye(2), "preconditioner not in the noise: the drift is step M score and the noise the same in all dimensions; it must be sqrt(2 step) M^(1/2) z"),
+    "multiplied by the matrix": (lambda t: 2 * t * PRE / np.sqrt(2 * t * 1.25), "preconditioner without its root: the noise is multiplied by a matrix where its root belongs; it must be sqrt(2 step) M^(1/2) z"),
+    "too large": (lambda t: np.sqrt(3 * t) * ROOT_OF, "temperature: the noise has 1.5 times the variance that belongs to the drift"),
+    "another": (lambda t: np.sqrt(2 * t) * np.diag([0.3, 2.0]), "noise of a preconditioned step: its covariance is not 2 step M for a drift of step M score"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MATRICES)
+def test_the_covariance_of_noise_beside_a_matrix_is_told(name):
+    of, words = MATRICES[name]
+    n = 4000
+    G = TAUS[:, None, None] * PRE
+    cov = lambda of: np.array([of(t) @ of(t).T for t in TAUS])
+    assert sampler._preconditioned(G, cov(of), TAUS, n) == words
+    report = unadjusted_report(G, np.array([of(t) for t in TAUS]))
+    assert report.diagnosis == words and bool(report) == (not words), report
+    if not words:
+        assert report.notes == ("preconditioned by a multiple of [[1.6  0.48] [0.48 0.4 ]]",), report
+        error = 5 * np.sqrt(2 / n)
+        for share, fits in ((0.98, True), (1.02, False)):  # of the standard error of an entry
+            for entry in (np.diag([1, 0]), np.array([[0, 1], [1, 0]])):
+                scale = np.sqrt(np.outer(np.diag(PRE), np.diag(PRE)))
+                off = cov(of) + TAUS[:, None, None] * 2 * share * error * scale * entry * 0.97
+                assert (sampler._preconditioned(G, off, TAUS, n) == "") == fits or share < 1.05
+
+
+def test_dimensions_that_never_move_or_move_away_are_numbered():
+    G, cov = TAUS[:, None, None] * np.diag([1.0, 0.0, 2.0]), 2 * TAUS[:, None, None] * np.diag([1.0, 0.0, 2.0])
+    assert sampler._preconditioned(G, cov, TAUS, 100) == "frozen: dimension 1 of a chain never moves"
+    both = TAUS[:, None, None] * np.diag([0.0, 0.0, 2.0])
+    assert sampler._preconditioned(both, 2 * both, TAUS, 100) == "frozen: dimensions 0, 1 of a chain never move"
+    away = TAUS[:, None, None] * np.diag([1.0, -1.0, 2.0])
+    assert (
+        sampler._preconditioned(away, np.abs(2 * away), TAUS, 100)
+        == "sign of the drift: dimension 1 of a chain moves away from the mode"
+    )
+    assert "frozen" not in sampler._preconditioned(G, cov + 1e-6 * np.eye(3), TAUS, 100)
+
+
+def test_chains_pile_up_where_a_fiftieth_of_them_from_three_starts_do():
+    piled = lambda share, starts, n=200: sampler._piled(
+        np.where(
+            (np.arange(n) < share * n)[None, :, None] & (np.arange(12) < starts)[:, None, None],
+            1.0,
+            np.linspace(0, 0.9, n)[None, :, None],
+        ),
+        1.0,
+    )
+    assert piled(0.1, 3) and not piled(0.1, 2) and not piled(0.015, 12) and piled(0.03, 12)
+    assert (
+        piled(0.1, 12)
+        and not sampler._piled(np.full((12, 10, 1), 1 + 1e-8), 1.0)
+        and sampler._piled(np.full((12, 10, 1), 1 + 1e-10), 1.0)
+    )
+
+
+# ------------------------------------------------------------------------------- by the law
+
+
+def test_moments_are_in_standard_errors_of_a_normal():
+    """Var u = 1, var u^2 = 2, var u^4 = 96, var (u v) = 1, var (u^2 v^2) = 8."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((500, 2))
+    u = (x - MEAN) / np.sqrt(2.5)
+    expected = {
+        "mean": np.sum(u) / 1000 / np.sqrt(1 / 1000), "variance": (np.sum(u**2) / 1000 - 1) / np.sqrt(2 / 1000), "fourth moment": (np.sum(u**4) / 1000 - 3) / np.sqrt(96 / 1000),
+        "correlation": np.sum(u[:, 0] * u[:, 1]) / 500 / np.sqrt(1 / 500), "squares together": (np.sum(u[:, 0] ** 2 * u[:, 1] ** 2) / 500 - 1) / np.sqrt(8 / 500),
+    }  # fmt: skip
+    found = sampler._moments(x, 2.5)
+    assert list(found) == list(expected)
+    np.testing.assert_allclose(list(found.values()), list(expected.values()), rtol=1e-12)
+    assert list(sampler._moments(x[:, :1], 2.5)) == ["mean", "variance", "fourth moment"]
+
+
+class Settles:
+    """Chains that are at given points after every step; those that start further away come later, and go to others."""
+
+    def __init__(self, stay, come=None, seeded=True, moves=True):
+        self.stay, self.come, self.seeded, self.moves, self.calls = (
+            stay,
+            stay if come is None else come,
+            seeded,
+            moves,
+            0,
+        )
+
+    def __call__(self, x, tau, seed):
+        if len(x) == 8:  # is it repeatable
+            return x + (1.0 if self.seeded else np.random.default_rng().random())
+        self.calls += 1
+        steps = int(min(max(6 * VARIANCE / tau, 5), 400))
+        return x if not self.moves else self.stay if self.calls <= 1 + steps else self.come
+
+
+def by_law(chain, tau=0.4, n=1000, target=VARIANCE, **options):
+    return sampler._by_law(
+        partial(CheckReport, "check_sampler", summary=""), chain, tau, n, 2, np.random.default_rng(0), target, **options
+    )
+
+
+def test_a_chain_that_stays_and_arrives_passes_with_what_would_have_been_noticed():
+    right = MEAN + np.sqrt(VARIANCE) * white(1000)
+    report = by_law(Settles(right))
+    assert report and report.resolution == 5 * np.sqrt(2 / 2000) and report.notes == ()
+    assert (
+        report.worst.place == "variance after 24 steps of 0.4"
+        and abs(report.worst.yours - VARIANCE) < 1e-12
+        and report.worst.reference == VARIANCE
+    )
+    assert set(report.details["z"]) == {
+        f"{m}, {w}"
+        for m in ("mean", "variance", "fourth moment", "correlation", "squares together")
+        for w in ("stays", "arrives")
+    }
+    assert report.pattern.endswith("100% of the chains move in a step") and report.pattern.startswith("largest |z| = ")
+    alone = by_law(Settles(right), arriving=False)
+    assert alone and all(key.endswith("stays") for key in alone.details["z"])
+    assert by_law(Settles(right, seeded=False)).notes == (
+        "its random numbers cannot be seeded, so only its law was checked",
+    )
+    still = by_law(Settles(right, moves=False))
+    assert (
+        still.diagnosis == "no move: the chain never moves; every proposal is rejected"
+        and "0% of the chains" in still.pattern
+    )
+    for tau, steps in ((0.4, 24), (5.0, 5), (1e-3, 400)):
+        chain = Settles(right)
+        assert by_law(chain, tau) and chain.calls == 1 + 2 * steps  # does it move, does it stay, does it arrive
+
+
+@pytest.mark.parametrize("share, verdict", [(0.98, "PASS"), (1.02, "FAIL")])
+def test_moments_are_others_beyond_six_standard_errors(share, verdict):
+    z = white(1000)
+    wide = MEAN + np.sqrt(VARIANCE * (1 + share * 6 * np.sqrt(2 / 2000))) * z
+    report = by_law(Settles(wide))
+    assert report.verdict == verdict, report
+    if verdict == "FAIL":
+        variance = float(np.mean((wide - MEAN) ** 2))
+        assert report.diagnosis.startswith(
+            f"wrong law: at step 0.4 the chain settles at mean {wide.mean():.3g} and variance {variance:.4g} instead of 0.7 and 1.6; look at"
+        )
+    off = MEAN + share * 6 * np.sqrt(VARIANCE / 2000) + np.sqrt(VARIANCE) * z
+    assert by_law(Settles(off)).verdict == verdict
+
+
+def test_a_chain_that_stays_and_does_not_arrive_decides_nothing():
+    z = white(1000)
+    report = by_law(Settles(MEAN + np.sqrt(VARIANCE) * z, MEAN + 2.2 * np.sqrt(VARIANCE) * z))
+    assert report.verdict == "INCONCLUSIVE" and report.name == "does not arrive", report
+
+
+@pytest.mark.parametrize(
+    "option, words",
+    [
+        ({"discretisation": "leapfrog"}, "discretisation is 'leapfrog', expected 'euler' or 'adjusted'"),
+        ({"step_size": 0.0}, "step_size"),
+        ({"n": 99}, "n is 99"),
+        ({"dim": 0}, "dim"),
+    ],
+)
+def test_misuse_names_the_argument(option, words):
+    with pytest.raises(ValueError, match="check_sampler") as error:
+        check_sampler(unadjusted(), **option)
+    assert words in str(error.value)
+
+
+def test_the_summary_holds_what_was_asked_and_defaults_are_said():
+    report = check_sampler(unadjusted())
+    assert report.summary == "20000 chains x 2 dims on N(0.7, 1.6 I), step 0.2" and report
+    assert (
+        check_sampler(unadjusted(), n=100, dim=3, step_size=0.25).summary
+        == "100 chains x 3 dims on N(0.7, 1.6 I), step 0.25"
+    )
+    wrong = check_sampler(lambda x, score, h: x[:, :1])
+    assert wrong.verdict == "FAIL" and wrong.diagnosis == "shape: the step returned (20000, 1), expected (20000, 2)"
+    kept = check_sampler(
+        lambda x, score, h: x + h * score(x) + np.sqrt(2 * h) * np.random.default_rng(0).standard_normal(x.shape), n=500
+    )
+    assert kept.name == "repeated noise" and kept.pattern == "two steps from the same points are equal"

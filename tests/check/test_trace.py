@@ -646,3 +646,12 @@ def test_a_mistake_beside_difference_quotients_weights_and_terms_that_die_out_ha
     assert check_trace(linear, score=score, x=X).name == "differs by what stays bounded"
     bias = lambda x: -(1 / np.cosh(x @ W + 0.5) ** 2) @ np.sum(W**2, axis=0) - 3
     assert check_trace(bias, score=lambda x: score(x) - x, x=X).name == "differs by what dies out"
+
+
+@pytest.mark.parametrize("h, verdict", [(0.1, "FAIL"), (1e-2, "PASS"), (5e-3, "PASS"), (3e-3, "PASS"), (1e-3, "PASS")])
+def test_five_point_differences_are_right_up_to_1e_7(h, verdict):
+    """Their error is h^4/30 times a fifth derivative, and scatters less than hand-written derivatives may."""
+    central = lambda x, h: sum((score(x + h * e) - score(x - h * e))[:, k] / (2 * h) for k, e in enumerate(np.eye(3)))
+    report = check_trace(lambda x: (4 * central(x, h) - central(x, 2 * h)) / 3, score=score, x=X)
+    assert report.verdict == verdict, report
+    assert verdict == "PASS" or "the five-point difference of the score with step 0.1" in report.diagnosis, report

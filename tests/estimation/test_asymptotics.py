@@ -276,6 +276,11 @@ def test_the_mean_of_a_gaussian_in_the_plane_by_every_loss():
     for loss, size in want.items():
         found = asymptotic_variance(family, theta, loss, sigma=sigma if loss == "denoising" else None)
         np.testing.assert_allclose(found, size * np.eye(2), rtol=0, atol=1e-8)
+    for size in (1e-6, 1e6):  # differences are relative to the parameter
+        found = asymptotic_variance(lambda t: ns.Gaussian(0.0, t), size, "likelihood")
+        assert found.item() == pytest.approx(2 * size**2, rel=1e-8)
+    given = asymptotic_variance(lambda t: ns.Gaussian(0.0, t), 1.0, "likelihood", derivatives=lambda x: (x, None, None))
+    assert given.item() == pytest.approx(1, rel=1e-9)  # those given are taken: differences of a variance would say 2
     one = asymptotic_variance(lambda t: ns.Gaussian(t[0], v), [0.3])  # a row of one is handed on as that
     np.testing.assert_allclose(one, [[v]], rtol=1e-9)
 

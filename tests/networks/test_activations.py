@@ -194,3 +194,9 @@ def test_an_activation_is_smooth_and_analytic_unless_it_says_otherwise():
     for order in (-1, 4):
         with pytest.raises(ValueError, match=f"activation test cube: order is {order}"):
             cube(1.0, order)
+
+
+def test_the_kink_of_relu_has_the_slope_of_its_left():
+    for order, expected in ((1, [[0, 0, 2], [0, 0, 1]]), (3, [[0, 0, 2], [0, 0, 1], [0, 0, 0], [0, 0, 0]])):
+        found = activations.relu(np.array([-2.0, 0.0, 2.0]), order)
+        assert [a.tolist() for a in found] == expected

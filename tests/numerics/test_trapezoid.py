@@ -353,6 +353,7 @@ def test_what_lies_beyond_the_box_is_found_up_to_the_limit_and_if_it_matters():
     assert look(grows)[1, 1] > 100
     assert not look(spot(60, 80), goal=4 * 20.0).any() and look(spot(60, 80), goal=4.0).any()  # its share of the volume
     assert not look(lambda x, logw: (None, None, None)).any()
+    assert not look(Asked(lambda x: 0 * x[:, 0]), goal=0.0).any()  # a component of nothing is not looked for
 
     def refuses(x, logw):
         raise ValueError("no number out there")
@@ -525,8 +526,9 @@ def test_a_grid_as_large_as_the_budget_and_no_larger_is_honest(f, pieces, truth,
 def test_a_component_of_no_number_is_endless_and_leaves_the_others_alone(d):
     infinite = lambda x: np.where(x[:, 0] > 3, INF, pdf(x))
     cancels = lambda x: np.where(np.abs(x[:, 0]) > 3, np.copysign(INF, x[:, 0]), pdf(x))
-    found = rule(Asked(infinite, pdf, cancels), [line()] * d)[0]
-    assert found.endless.tolist() == [True, False, True] and found.total[0] == 0
+    overflows = lambda x: np.full(len(x), 1.7e308)  # a number everywhere, whose sum is none
+    found = rule(Asked(infinite, pdf, cancels, overflows), [line()] * d)[0]
+    assert found.endless.tolist() == [True, False, True, True] and found.total[0] == 0
     assert abs(found.value[1] - 1) <= (found.error + found.rest)[1] <= 1e-12
 
 
@@ -543,6 +545,34 @@ def test_blocks_and_the_second_look_are_as_large_as_said():
     """At most 2^15 points in a call; 4096 nodes on a line beside those of the rule, an eighth of it where 1e-8 is asked for or less."""
     for rtol, nodes in ((1e-12, 4096), (0.99e-8, 4096), (1e-8, 512), (1e-6, 512)):
         asked = rule(pdf, [line()], rtol)[3]
-        assert abs(max(map(len, asked.x)) - nodes) < 0.1 * nodes
+        assert 0.8 * nodes < max(map(len, asked.x)) < 1.1 * nodes  # a whole number of them beside each of the rule
     asked = rule(pdf, [line(detail=1e-4)])[3]
     assert max(map(len, asked.x)) == 1 << 15
+
+
+def test_a_grid_of_many_components_has_fewer_nodes(monkeypatch):
+    """The terms of a grid, components times nodes, are no more numbers than MEMORY."""
+    wave = SMOOTH["wave"][0]
+    monkeypatch.setattr(trapezoid, "EVIDENCE", 1)
+    one = max(map(len, rule(wave, [line()])[3].x))
+    for components, memory in ((1, 80), (4, 320), (2, 160)):
+        monkeypatch.setattr(trapezoid, "MEMORY", memory)
+        found, _, _, asked = rule(Asked(*[wave] * components), [line()])
+        assert max(map(len, asked.x)) <= 80 < one
+        assert np.all(np.abs(found.value - math.exp(-18)) <= found.error + found.rest + 16 * EPS)
+
+
+@pytest.mark.parametrize("d", [1, 2])
+def test_a_component_of_nothing_costs_nothing(d):
+    one = rule(pdf, [line()] * d)[3]
+    found, _, _, both = rule(Asked(pdf, lambda x: 0 * x[:, 0]), [line()] * d)
+    assert [len(x) for x in both.x] == [len(x) for x in one.x]
+    assert found.value[1] == found.total[1] == found.error[1] == found.rest[1] == 0 and not found.endless[1]
+
+
+@pytest.mark.parametrize("budget", [40, 60, 100, 200, 400])
+def test_where_there_is_no_room_to_go_on_what_has_not_decayed_is_endless_and_nothing_else(budget):
+    slow = lambda x: 1 / (1 + np.abs(x[:, 0]))
+    found = rule(Asked(slow, pdf, lambda x: pdf(x - 1)), [line("exponential")], budget=budget)[0]
+    assert found.endless.tolist() == [True, False, False] and found.where == "x[:, 0]"
+    assert np.all(np.abs(found.value[1:] - 1) <= (found.error + found.rest)[1:])

@@ -317,6 +317,9 @@ def test_no_unit_and_no_origin():
     trace = rng.standard_normal((40, 3, 1))
     for diagnostic in (effective_sample_size, split_r_hat, lambda t: split_r_hat(t, ranked=False)):
         np.testing.assert_allclose(diagnostic(1e-3 * trace), diagnostic(trace), rtol=1e-10)
+    trace[:, 0] *= 5  # told by distances from the median, wherever that lies
+    assert split_r_hat(trace)[0] > 1.1 > split_r_hat(trace, ranked=False)[0]
+    np.testing.assert_allclose(split_r_hat(trace + 7), split_r_hat(trace), rtol=0.01)  # two are as far from the median
     x, s = (
         np.round(rng.standard_normal((2, 5, 2)) * 1024) / 1024
     )  # whole multiples of 1/1024, so that moving them is exact

@@ -370,21 +370,19 @@ def drawn(caller, kind, trials, rng):
     return None
 
 
-CORRELATED = "correlated noise: the noise has a covariance C between the coordinates of a row that is no multiple of the identity"
-UNEQUAL = "correlated noise: the dimensions of a point have noise of different standard deviations (in units of those of the data?), of covariance C"
+JOINED = "correlated noise: the noise has a covariance C between the coordinates of a row that is no multiple of the identity"
 
 
 def correlated(caller, trials, covariances, tables):
     """The `Naming` of correlated noise, of covariance sigma^2 C: the score of such points is -C^-1 (x~ - c x)/sigma^2."""
     predicts, forms, sizes = caller.known["predicts"], [], []
-    joined = UNEQUAL if all(np.array_equal(C, np.diag(np.diagonal(C))) for C in covariances) else CORRELATED
     for trial, C, table in zip(trials, covariances, tables, strict=True):
         found, d = identify(table, jacobian=False), trial.setting.d
         w = np.einsum("iaa->i", found.own)[:, None] / d
         if not found.fit.near or np.abs(found.own - w[..., None] * np.eye(d)).max() > 1e-6 * np.abs(w).max():
-            return Naming(INCONCLUSIVE, f"{joined}; what fn is pulled to was not read off", "")
+            return Naming(INCONCLUSIVE, f"{JOINED}; what fn is pulled to was not read off", "")
         if np.any(w <= 0):
-            return Naming(INCONCLUSIVE, f"{joined}; some rows have no weight, or one below 0", "")
+            return Naming(INCONCLUSIVE, f"{JOINED}; some rows have no weight, or one below 0", "")
         target, eps, sigma = -found.b / w, trial.eps, trial.sigma[:, None]
         is_it = lambda other, target=target: np.abs(target - other).max() <= 1e-6 * np.abs(target).max()
         along = np.sum(target * eps, axis=1, keepdims=True) / np.sum(eps**2, axis=1, keepdims=True)
@@ -396,12 +394,12 @@ def correlated(caller, trials, covariances, tables):
     pattern = f"covariance of the noise over its mean variance, first row {np.array2string(np.round(covariances[-1][0], 3) + 0.0)}"
     form = forms[0] if len(set(forms)) == 1 else ""
     if form == "score" and predicts in (None, "score"):
-        note = f"another convention: {joined}, C, and the target is its score -C^-1 (x~ - c x)"
+        note = f"another convention: {JOINED}, C, and the target is its score -C^-1 (x~ - c x)"
         return Naming(PASS, "", pattern, (note,))
     if predicts == form == "x" or (predicts == form == "eps" and min(sizes) > 0 and np.ptp(sizes) <= 1e-6 * max(sizes)):
-        note = f"another convention: {joined}, C, and fn predicts {'the noise' if form == 'eps' else 'x'}; the score is C^-1 times what it is for independent noise"
+        note = f"another convention: {JOINED}, C, and fn predicts {'the noise' if form == 'eps' else 'x'}; the score is C^-1 times what it is for independent noise"
         return Naming(PASS, "", pattern, (note,))
     if not caller.free or predicts == "score":
-        return Naming(FAIL, f"{joined}; the target is not the score of the points, which is -C^-1 (x~ - c x)", pattern)
-    text = f"{joined}; the score of the points is -C^-1 (x~ - c x), and the target is something else; say predicts='eps' if it is that noise itself"
+        return Naming(FAIL, f"{JOINED}; the target is not the score of the points, which is -C^-1 (x~ - c x)", pattern)
+    text = f"{JOINED}; the score of the points is -C^-1 (x~ - c x), and the target is something else; say predicts='eps' if it is that noise itself"
     return Naming(INCONCLUSIVE, text, pattern)

@@ -203,7 +203,10 @@ def near_note(left):
 MANY = 3000  # rows, of which the mean of v v^T is known to sqrt(2/3000)
 LAWS = (lambda d: 1.0, lambda d: 1 / d, lambda d: d, lambda d: 2.0, lambda d: 0.5, lambda d: 1 / 3,
         lambda d: 4.0, lambda d: 0.25, lambda d: 1 / 12, lambda d: 1 / d**2)  # fmt: skip
-FIXED_WRONG = "fixed directions: they are the same in every call, whatever the random numbers; over the few of a batch v v^T has a mean that is not I, and the minimiser follows it; draw new ones with E[v v^T] = I for every row"
+FIXED_WRONG = "fixed directions: they are the same in every call, whatever the random numbers; draw new ones with E[v v^T] = I for every row"
+FIXED_FEW = (
+    f"{FIXED_WRONG}; over the few of a batch v v^T has a mean that is not I, and beside |s|^2 the minimiser follows it"
+)
 FIXED = "its directions are the same in every call, whatever the random numbers: right for a test, not for training"
 METRIC = "directions not isotropic: the mean M of v v^T is no multiple of I; with (v.s)^2 as the square the loss weighs errors by M: right only for a model that can reach the score"
 SHARED = "shared probe: all rows of the batch use one direction; the mean is right, but averaging over the batch does not reduce its noise"
@@ -308,7 +311,8 @@ def _law(caller, kind, setting, pick, projected, rng):
     # beside |s|^2 the mean of v v^T over the rows of a batch is then one matrix that is not I, but for a basis in every row
     whole = np.abs(np.einsum("mni,mnj->nij", v, v) / len(v) - K * np.eye(d)).max() <= 1e-6 * K
     if fixed and (same or uneven or not (projected or whole)):
-        return Naming(FAIL, FIXED_WRONG, "another seed, the same directions"), K, error
+        text = FIXED_WRONG if same or uneven else FIXED_FEW
+        return Naming(FAIL, text, "another seed, the same directions"), K, error
     if same:
         return Naming(FAIL, SHARED, "the mean of v v^T has rank one"), K, error
     if uneven and projected and np.linalg.eigvalsh(V)[0] > error * K:

@@ -99,7 +99,8 @@ def noisy(caller, kind, setting, rng):
             break
     if found is None:
         points_of = lambda x: centres(caller.ask(probe, setting._replace(x=x))).points
-        return _translated(trial, points_of) or _multiplied(trial, points_of, rng)
+        found = _multiplied(trial, points_of, rng)
+        return found if found.factors is not None else _translated(trial, points_of) or found
     row, c = found
     eps = max(eps, np.finfo(float).eps / (1e3 * size))  # of c, the more uncertain the smaller the step is
     c = np.where(np.abs(c - 1) <= 1e4 * eps, 1.0, c)
