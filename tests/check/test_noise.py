@@ -1370,3 +1370,59 @@ def test_rows_that_are_not_used_and_times_told_coarsely_are_noted():
     noted = lambda loss, objective: " ".join((report := check_loss(loss, objective=objective)).notes) * bool(report)
     assert "only the first 1 of the rows of x are used" in noted(first, "denoising")
     assert "numbers at 40 levels" in noted(coarse, "multilevel_denoising")
+
+
+# ------------------------------------------------------------------------------- weights of the noise, and time that is handed
+
+
+@pytest.mark.parametrize("sign, word", [(-1, "falls"), (1, "grows")])
+def test_a_weight_that_goes_with_the_size_of_the_noise_moves_the_minimiser(sign, word):
+    def loss(fn, x, sigma, rng):
+        eps = rng.standard_normal(x.shape)
+        w = np.exp(sign * 0.5 * np.sum(eps**2, axis=1))
+        return np.sum(w * np.sum((fn.score(x + sigma * eps) + eps / sigma) ** 2, axis=1)) / np.sum(w)
+
+    report = check_loss(loss, objective="denoising")
+    assert report.verdict == "FAIL" and f"the weight of a row {word} with the size of its own noise" in report.diagnosis
+    assert report.pattern == "in the same order for all 18 rows of one level", report
+
+
+def test_weights_that_are_drawn_or_of_the_noisy_point_move_nothing():
+    def loss(fn, x, sigma, rng, of):
+        eps = rng.standard_normal(x.shape)
+        y = x + sigma * eps
+        w = of(y, rng)[:, 0]
+        return np.mean(w * np.sum((fn.score(y) + eps / sigma) ** 2, axis=1))
+
+    drawn = lambda y, rng: rng.uniform(0.5, 1.5, (len(y), 1))
+    of_point = lambda y, rng: 1 / (1 + np.sum(y**2, axis=1, keepdims=True))
+    for of in (drawn, of_point):
+        report = check_loss(lambda fn, x, sigma, rng, of=of: loss(fn, x, sigma, rng, of), objective="denoising")
+        assert report.verdict == "PASS", report
+
+
+PATHS = {
+    "straight": (lambda t: 1 - t, lambda t: t, lambda t: -1.0, lambda t: 1.0),
+    "backwards": (lambda t: t, lambda t: 1 - t, lambda t: 1.0, lambda t: -1.0),
+    "cosine": (
+        lambda t: np.cos(t * np.pi / 2),
+        lambda t: np.sin(t * np.pi / 2),
+        lambda t: -np.pi / 2 * np.sin(t * np.pi / 2),
+        lambda t: np.pi / 2 * np.cos(t * np.pi / 2),
+    ),
+}
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("sign, verdict", [(1, "PASS"), (-1, "FAIL")])
+def test_one_time_for_a_batch_tells_the_sign_of_a_velocity(path, sign, verdict):
+    c, s, c_prime, s_prime = PATHS[path]
+
+    def loss(fn, x, t, rng):
+        eps = rng.standard_normal(x.shape)
+        return np.mean(np.sum((fn(c(t) * x + s(t) * eps) - sign * (c_prime(t) * x + s_prime(t) * eps)) ** 2, axis=1))
+
+    report = check_loss(loss, objective="denoising", predicts="velocity")
+    assert report.verdict == verdict, report
+    assert verdict == "PASS" or "pulled towards minus the velocity" in report.diagnosis, report
+    assert not any("time is not known" in note for note in report.notes), report

@@ -286,11 +286,33 @@ def weights_note(batch):
     )
 
 
+def weighted_by_noise(r, trials):
+    """A FAIL if rows of one level are weighted by the size of their noise: in every batch in the same order."""
+    orders, n = set(), 0
+    for t in np.unique(r.of[:, 0]):
+        here = r.of[:, 0] == t
+        if np.ptp(r.sigma[here]) > ALIKE or _alike(r.w[here], 10 * max(ALIKE, r.rtol)):
+            continue
+        size = np.linalg.norm(trials[t].eps[r.of[here, 1]], axis=1)
+        steps = np.diff(r.w[here][np.argsort(size)])
+        orders.add(1 if np.all(steps > 0) else -1 if np.all(steps < 0) else 0)
+        n += len(size)
+    if n < LEAST or orders not in ({1}, {-1}):
+        return None
+    grows = "grows" if orders == {1} else "falls"
+    text = f"weights of the noise: the weight of a row {grows} with the size of its own noise; it may depend on the level and on the noisy point alone, for otherwise the minimiser is another"
+    return Naming(FAIL, text, f"in the same order for all {n} rows of one level")
+
+
+LEAST = 12  # rows whose order is no accident, but once in 1e4
+
+
 def coarse_note(batch):
     """A note on a told number that is the same at several of the levels that are met; ()."""
-    if batch is None or batch.told is None or not batch.varied:
+    if batch is None or batch.told is None or not batch.varied or _alike(batch.told):
         return ()
-    told, met = len({*_classes(batch.told, ALIKE)}), len({*_classes(batch.level, ALIKE)})
+    beside = [batch.told] if batch.trial.beside is None else batch.trial.beside.T  # labels and levels
+    told, met = max(len({*_classes(t, ALIKE)}) for t in beside), len({*_classes(batch.level, ALIKE)})
     note = f"fn is told {told} numbers at {met} levels: right only for a network that needs no finer ones"
     return (note,) * (2 * told <= met)
 
@@ -371,14 +393,34 @@ def velocity(batch, r, trials):
         return None
     p, q = r.p[inside], r.q[inside]
     for name, path in ((1, kernel[first]), (2, kernel[first] / kernel[first].sum(1, keepdims=True))):
-        c, s = CubicSpline(t, path)(at[inside], 1).T
-        k = (p * s + q * c) / (s * s + c * c)
-        off = np.hypot(p - k * s, q - k * c) / np.hypot(p, q)
-        if off.max() <= COARSE and np.ptp(k) <= COARSE * np.abs(k).max():
-            return name * int(np.sign(k[0]))
+        if sign := along(p, q, *CubicSpline(t, path)(at[inside], 1).T):
+            return name * sign
     return 0
 
 
+def along(p, q, c, s):
+    """1 if every target p eps + q x is one positive factor times the velocity c x + s eps, c and s being derivatives; -1 if a negative one; else 0."""
+    with np.errstate(all="ignore"):  # a path that stands still
+        k = (p * s + q * c) / (s * s + c * c)
+        off = np.hypot(p - k * s, q - k * c) / np.hypot(p, q)
+    return int(np.sign(k[0])) if off.max() <= COARSE and np.ptp(k) <= COARSE * np.abs(k).max() else 0
+
+
+def by_moving_time(caller, kind, r, trials, rng):
+    """As `velocity`, where the loss is handed one time for a batch: the derivatives are differences of c and sigma; None where they are not known."""
+    if "t" not in caller.takes or caller.known["levels"] is not None or np.ndim(trials[0].setting.level):
+        return None
+    slopes = []
+    for trial in trials:
+        at = lambda h, setting=trial.setting: noisy(caller, kind, setting._replace(level=setting.level + h), rng)
+        after, before = at(STEP), at(-STEP)
+        if after.trouble or before.trouble or not len(trial.c) == len(after.c) == len(before.c):
+            return None
+        slopes.append([(b - a) / (2 * STEP) for a, b in ((before.c, after.c), (before.sigma, after.sigma))])
+    return along(r.p, r.q, *np.array([[slopes[k][0][p], slopes[k][1][p]] for k, p in r.of]).T)
+
+
+STEP = 1e-4  # in time
 COARSE = 0.03  # of the derivative of a spline through forty points
 
 

@@ -165,6 +165,7 @@ def _named(caller, kind, trials, r, rng):
         or (levels.questions(many, trials) if many is not None else None)
         or _never(caller, kind, many, rng)
         or levels.averaged(caller, kind, many, trials, r, rng)
+        or levels.weighted_by_noise(r, trials)
         or (levels.of_one_level(r) if multilevel else None)
         or size[0]
     )
@@ -172,7 +173,7 @@ def _named(caller, kind, trials, r, rng):
         return wrong
     if caller.known["score_of"] is not None:
         return _by_score(caller, trials, r)
-    naming = _by_target(caller, kind, trials, r, many, multilevel)
+    naming = _by_target(caller, kind, trials, r, many, multilevel, rng)
     notes = (*naming.notes, *notes, *size[1])
     if np.any(np.abs(r.apart) > COARSEST * np.maximum(np.abs(r.p), np.abs(r.q))):
         notes += (APART,)
@@ -184,9 +185,9 @@ def _named(caller, kind, trials, r, rng):
 NO_TIME = "time is not known here, so that eps - x and x - eps are both taken for the velocity: its sign is right for one direction of time alone"
 
 
-def _by_target(caller, kind, trials, r, many, multilevel):
+def _by_target(caller, kind, trials, r, many, multilevel, rng):
     """The `Naming` of targets by what fn is meant to predict, or may."""
-    predicts, velocity = caller.known["predicts"], _velocity(many, trials, r)
+    predicts, velocity = caller.known["predicts"], _velocity(caller, kind, many, trials, r, rng)
     if predicts == "velocity" and velocity is not None:
         return velocity
     free = caller.free and kind == "score" and predicts != "score"
@@ -219,9 +220,11 @@ def _of_noise_apart(r, many, trials):
     return None
 
 
-def _velocity(many, trials, r):
+def _velocity(caller, kind, many, trials, r, rng):
     """The `Naming` of targets that are, or are minus, the velocity of the noisy points as time goes; None where time is not known."""
     sign = levels.velocity(many, r, trials)
+    if sign is None and caller.known["predicts"] == "velocity":
+        sign = levels.by_moving_time(caller, kind, r, trials, rng)
     if not sign or np.any(r.w < 0):
         return None
     target = denoising.in_words(r)
@@ -418,7 +421,9 @@ def _strange(caller, trials, founds, r):
         named = target_named(target, right, {"n": trial.setting.n, "d": trial.setting.d})
         if named is not None:
             return named
-    paired = _other_rows_in(target, trial, np.flatnonzero(use))  # exact, where a function is a matter of few ups and downs
+    paired = _other_rows_in(
+        target, trial, np.flatnonzero(use)
+    )  # exact, where a function is a matter of few ups and downs
     if paired is not None:
         return paired
     for values, word in ((eps, "the noise"), (trial.points[use], "the noisy point")):

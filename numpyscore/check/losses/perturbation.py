@@ -21,13 +21,14 @@ def known(caller, kind, settings, rng):
     if any(t.trouble == "unseen" for t in trials) and not caller.uncompiled:
         caller.uncompiled = True
         trials = [noisy(caller, kind, s, rng) for s in settings]
-    covariances = ()
-    scaled = [by_column(t) for t in trials]
-    if all(s is not None for s in scaled):
+    covariances, unheard = (), all(t.trouble == "not heard" for t in trials)
+    mixed, scaled = _mixed(caller, kind, trials, rng) if unheard else None, [by_column(t) for t in trials]
+    if mixed is not None:
+        trials, covariances = mixed
+    elif all(s is not None for s in scaled):
         trials, covariances = [s[0] for s in scaled], tuple(s[1] for s in scaled)
-    elif all(t.trouble == "not heard" for t in trials):
-        mixed = _mixed(caller, kind, trials, rng)
-        trials, covariances = mixed if mixed is not None else (_inferred(caller, kind, trials, rng), ())
+    elif unheard:
+        trials = _inferred(caller, kind, trials, rng)
     trials, mapped = _of_mapped_data(trials)
     return trials, covariances, mapped
 
