@@ -311,8 +311,9 @@ def coarse_note(batch):
     """A note on a told number that is the same at several of the levels that are met; ()."""
     if batch is None or batch.told is None or not batch.varied or _alike(batch.told):
         return ()
-    beside = [batch.told] if batch.trial.beside is None else batch.trial.beside.T  # labels and levels
-    told, met = max(len({*_classes(t, ALIKE)}) for t in beside), len({*_classes(batch.level, ALIKE)})
+    if not function_of(batch.told, batch.level):  # labels
+        return ()
+    told, met = len({*_classes(batch.told, ALIKE)}), len({*_classes(batch.level, ALIKE)})
     note = f"fn is told {told} numbers at {met} levels: right only for a network that needs no finer ones"
     return (note,) * (2 * told <= met)
 
