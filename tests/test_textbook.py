@@ -458,7 +458,10 @@ def rows(model, x, sigma, rng):
     reach = reach + e * np.abs(np.vstack([v[0]] * len(k)))
     between = np.vstack([x] * 3) + each * wide
     return {
-        "explicit": Row(ns.explicit(model, x, s_0, **sigma), tb.explicit, x, r, none, told, (s_0,), (-np.abs(s_0),)),
+        # along every direction, though no term asks for the curvature: what it is then decides nothing
+        "explicit": Row(
+            ns.explicit(model, x, s_0, **sigma), tb.explicit, x, r, tb.basis, told, (s_0,), (-np.abs(s_0),)
+        ),
         "implicit": Row(ns.implicit(model, x, **sigma), tb.implicit, x, r, "exact", told),
         "implicit, every": Row(ns.implicit(model, x, **sigma), tb.implicit, x, r, tb.basis, told),
         "generalised": Row(
