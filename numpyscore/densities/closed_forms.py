@@ -409,9 +409,7 @@ class Gamma(_Product):
 
     def __init__(self, shape=2.0, rate=1.0):
         self.shape, self.rate = vectors("Gamma", ("shape", "rate"), shape=shape, rate=rate)
-        super().__init__(
-            np.zeros_like(self.rate), 1 / self.rate, box("Gamma", 0.0, np.inf, len(self.rate)), shape, rate
-        )
+        Density.__init__(self, box("Gamma", 0.0, np.inf, len(self.rate)), shape, rate)
         self._log_norm = np.array([math.lgamma(k) for k in self.shape])
 
     def _in_units(self, x):
@@ -444,8 +442,7 @@ class Beta(_Product):
 
     def __init__(self, a=2.0, b=2.0):
         self.a, self.b = vectors("Beta", ("a", "b"), a=a, b=b)
-        ones = np.ones(len(self.a))
-        super().__init__(np.zeros_like(ones), ones, box("Beta", 0.0, 1.0, len(self.a)), a, b)
+        Density.__init__(self, box("Beta", 0.0, 1.0, len(self.a)), a, b)
         log_beta = [math.lgamma(i) + math.lgamma(j) - math.lgamma(i + j) for i, j in zip(self.a, self.b, strict=True)]
         self._log_norm = np.array(log_beta)
 
@@ -649,5 +646,6 @@ class Ring(Density):
         sd = self._rms / math.sqrt(self.dim)
         # the kink at the origin is worth a break only where the density there is not negligible
         breaks = ((0.0,),) * self.dim if self.radius < 9 * self.width else ()
-        reach, detail = max(1.0, self.radius / sd), min(1.0, self.width / sd)
+        reach = max(1.0, self.radius / sd)
+        detail = min(1.0, self.width / sd)
         return Frame(np.zeros(self.dim), sd * np.eye(self.dim), reach=reach, detail=detail, breaks=breaks)

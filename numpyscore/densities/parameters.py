@@ -116,11 +116,12 @@ def cholesky(where, C):
             f"{where}: the covariance is not positive definite, smallest eigenvalue {np.linalg.eigvalsh(C).min():.3g}. "
             f"A density on a subspace has no score; add sigma**2 * np.eye(d), or drop dependent columns."
         ) from None
-    identity = np.broadcast_to(np.eye(C.shape[-1]), C.shape)
+    d = C.shape[-1]
+    identity = np.broadcast_to(np.eye(d), C.shape)
     white = np.linalg.solve(L, identity)
-    if C.shape[-1] <= 10 and (amplified := np.diagonal(C, 0, -2, -1) * (white**2).sum(-2)).max() > 100:
+    if d <= 10 and (amplified := np.diagonal(C, 0, -2, -1) * (white**2).sum(-2)).max() > 100:
         L = L.copy()  # LAPACK's L is that of C (1 + eps), amplified: 1e-7 of L_22 for a correlation of 1 - 1e-9
-        for k in np.argwhere(amplified.reshape(-1, C.shape[-1]).max(-1) > 100)[:, 0]:
+        for k in np.argwhere(amplified.reshape(-1, d).max(-1) > 100)[:, 0]:
             one = (k,) if C.ndim == 3 else ()
             L[one] = _polished(0.5 * (C + C.mT)[one], L[one])
         white = np.linalg.solve(L, identity)

@@ -820,6 +820,7 @@ NOT_PD, SKEW, C_HALF = [[1.0, 2.0], [2.0, 1.0]], [[1.0, 0.5], [0.2, 1.0]], [[1.0
         (lambda: Banana(dim=1), ValueError, "dim"),
         (lambda: Banana(spread=-1.0), ValueError, "spread"),
         (lambda: Ring(radius=0.0), ValueError, "radius"),
+        (lambda: Ring(dim=1), ValueError, "dim"),
         (lambda: Ring(dim=2.0), TypeError, "dim"),
         (lambda: Gaussian(0.0, 1.0).sample(-1), ValueError, "Gaussian.sample: n"),
         (lambda: Gaussian(0.0, 1.0).sample(1, rng="x"), TypeError, "rng"),
@@ -1041,6 +1042,27 @@ def test_frames_say_what_they_are_said_to_say():
     assert ring.frame.breaks == ((0.0,),) * 3 and Ring(3.0, 0.3).frame.breaks == ()  # e^(-81 / 2) at the origin
 
 
+def test_a_frame_reaches_a_unit_at_least():
+    """A Banana that is not bent, a Ring that is hardly one, a mixture of one; a mixture of two reaches its means."""
+    alone, two = GaussianMixture([1.0], [0.5], 4.0), GaussianMixture([0.5, 0.5], [-3.0, 3.0], 1e-2)
+    for p in (Banana(0.0, 3.0), Ring(0.1, 1.0), alone, two, Parzen([[0.5]], 2.0)):
+        assert p.frame.reach == 1
+    assert GaussianMixture([0.9, 0.1], [0.0, 10.0], 1.0).frame.reach == pytest.approx(9 / math.sqrt(1 + 9))
+
+
+def test_equal_covariances_are_one_covariance():
+    """Given K times or once, or as a (1, 1) matrix on the line: the same bits, however far out."""
+    C, means, x = np.array([[2.0, 0.3], [0.3, 1.0]]), [[0.0, 1.0], [3.0, -2.0]], np.array([[1e9, 3e8], [0.3, 0.1]])
+    many, one = (GaussianMixture([0.3, 0.7], means, covs) for covs in (np.stack([C, C]), C))
+    for name in ("logpdf", "score", "jacobian", "trace"):
+        np.testing.assert_array_equal(getattr(many, name)(x), getattr(one, name)(x))
+    line = GaussianMixture([0.3, 0.7], [0.0, 1.0], [[4.0]])
+    np.testing.assert_allclose(
+        line.logpdf(x[:, :1]), GaussianMixture([0.3, 0.7], [0.0, 1.0], 4.0).logpdf(x[:, :1]), rtol=1e-14
+    )
+    assert line.covs.shape == (2, 1, 1)
+
+
 def test_a_ring_of_any_width_is_sampled_by_its_own_law():
     """P(r < t) by quadrature of r^(d - 1) e^(-(r - R)^2 / 2 w^2); the same seed gives the same rows."""
     for p in (Ring(3.0, 0.5, 2), Ring(0.2, 1.0, 4)):
@@ -1053,6 +1075,18 @@ def test_a_ring_of_any_width_is_sampled_by_its_own_law():
         assert np.abs(share - law(places)).max() < 1.95 / math.sqrt(len(r))  # Kolmogorov's 0.1 %
         np.testing.assert_array_equal(p.sample(7, rng=3), p.sample(7, rng=3))
         assert len(p.sample(1, rng=0)) == 1
+
+
+def test_what_is_let_pass_and_what_is_not():
+    """Weights that add to 1 within 1e-6; a share of 1e-4 of a correlated Gaussian, 0.95e-4 beyond 3.732 and 1.05e-4 beyond 3.708."""
+    for sign in (-1, 1):
+        assert GaussianMixture([0.5, 0.5 + sign * 0.95e-6], [0.0, 1.0], 1.0).weights.sum() == pytest.approx(1, abs=EPS)
+        with pytest.raises(ValueError, match="with sum 1"):
+            GaussianMixture([0.5, 0.5 + sign * 1.1e-6], [0.0, 1.0], 1.0)
+    tail = lambda low: TruncatedGaussian(np.zeros(2), np.array([[1.0, 0.5], [0.5, 1.0]]), [low, -np.inf], np.inf)
+    assert tail(3.708).sample(1, rng=0)[0, 0] >= 3.708
+    with pytest.raises(ValueError, match="too little for rejection sampling"):
+        tail(3.732).sample(1, rng=0)
 
 
 def test_what_is_left_out_is_standard():

@@ -24,6 +24,7 @@ def test_it_has_dim_support_log_p_and_samples(given):
 def test_its_support_is_that_of_the_distribution():
     assert Frozen(stats.gamma(3)).support.tolist() == [[0, np.inf]]
     assert Frozen(stats.uniform(1, 2)).support.tolist() == [[1, 3]]
+    assert Frozen(stats.multivariate_normal(np.zeros(2))).support.tolist() == [[-np.inf, np.inf]] * 2
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,8 @@ def test_mean_and_variance_come_back_by_the_weight_of_the_union():
         (lambda: ns.Restricted(ns.Gaussian(0.0, 1.0), [[1.0, 0.0]]), "lower end first"),
         (lambda: ns.Restricted(ns.Gaussian(0.0, 1.0), [[0.0, 1.0], [1.0, 2.0]]), "with room between"),
         (lambda: ns.Restricted(ns.Gaussian(np.zeros(2), 1.0), TWO), "in one dimension"),
-        (lambda: ns.Restricted(ns.Exponential(1.0), TWO), "beyond the support"),
+        (lambda: ns.Restricted(ns.Exponential(1.0), TWO), r"from -1\.5 to 2\.0, beyond the support"),
+        (lambda: ns.Restricted(ns.Uniform(), [[0.1, 0.2], [0.5, 1.5]]), r"from 0\.1 to 1\.5, beyond the support"),
         (lambda: ns.Restricted(ns.Gaussian(0.0, 1.0), [[60.0, 61.0]]).logpdf(np.array([[60.5]])), "no probability"),
     ],
 )

@@ -1,5 +1,6 @@
 """Noise: what is added, which levels are proposed, and what a level brings and costs, against closed forms and brute force."""
 
+import inspect
 import math
 import tracemalloc
 
@@ -377,6 +378,7 @@ def test_what_is_left_out_of_levels_and_divergences_and_weights():
     from numpyscore.densities import noise, support, weights
 
     assert defaults(noise.cosine_levels) == {"scale": 1} and defaults(support.Support.perturb) == {"stretch": 1}
+    assert inspect.signature(noise.suggest_levels).parameters["rng"].default == 0
     assert defaults(noise.coverage) == {"mass": 0.99, "n": 20_000, "rng": 0}
     for function in (noise.fisher_divergence, noise.kl_divergence, noise.bias, noise.visibility):
         assert defaults(function) == {"rtol": 1e-10}

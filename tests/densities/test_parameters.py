@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from numpyscore.densities import Gaussian, GaussianMixture, StudentT, TruncatedGaussian, Uniform
-from numpyscore.densities.parameters import cholesky, log_gamma_ratio, log_interval, normal_between
+from numpyscore.densities.parameters import cholesky, length, log_gamma_ratio, log_interval, normal_between
 
 EPS = np.finfo(float).eps
 
@@ -41,6 +41,8 @@ def test_the_root_of_a_nearly_singular_matrix_has_its_digits(gap):
         stack = np.stack([np.eye(2), C, 2 * np.eye(2)])
         L, white = cholesky("test", C)
         many, inverse = cholesky("test", stack)
+        last, _ = cholesky("test", stack[[0, 2, 1]])
+        np.testing.assert_array_equal(last[2], L)
         np.testing.assert_array_equal(many[1], L)
         np.testing.assert_array_equal(inverse[1], white)
         np.testing.assert_array_equal(many[[0, 2]], [np.eye(2), math.sqrt(2) * np.eye(2)])
@@ -48,6 +50,19 @@ def test_the_root_of_a_nearly_singular_matrix_has_its_digits(gap):
         worst = max(worst, float(abs(Decimal(L[1, 1]) / corner - 1)))
         np.testing.assert_allclose(L @ white, np.eye(2), atol=1e-3 * math.sqrt(EPS))
     assert worst <= (4 if gap < 5e-3 else 120) * EPS  # above, LAPACK's own: 100 eps are let pass
+
+
+def test_a_length_is_scaled_without_a_rounding():
+    z = np.random.default_rng(0).standard_normal((200, 3)) * 10.0 ** np.arange(-10, 10)[:, None].repeat(10, 0)
+    z[0] = 0
+    np.testing.assert_array_equal(length(z), np.linalg.norm(z, axis=1))
+    np.testing.assert_allclose(length(np.array([[3e300, 4e300], [-3.0, 0.0]])), [5e300, 3.0], rtol=4 * EPS)
+
+
+def test_a_box_of_one_pair_of_ends_is_a_cube_and_a_mass_above_1_by_rounding_is_all():
+    assert TruncatedGaussian(np.zeros(2), 1.0, [0.0], [1.0]).support.tolist() == [[0.0, 1.0]] * 2
+    whole = np.array([-np.inf]), np.array([np.inf])
+    assert normal_between(*whole, np.array([4 * EPS]), np.array([0.0])) == np.inf
 
 
 def test_a_variance_and_its_root():

@@ -120,6 +120,25 @@ def test_noise_that_is_drawn_in_keeps_the_mean_distance_from_one_end():
         assert (noisy[:, 0] >= 0).all() and (noisy[:, 1] <= 2).all()
 
 
+def test_noise_lengthens_a_small_distance_by_its_mean_factor():
+    """exp(sigma^2 / 2), by quadrature, of rows much nearer to the end than REACH, in their units; rows on the end stay, and are not stretched."""
+    half = Support(np.array([1.0, -np.inf]), np.array([np.inf, 2.0]))
+    near = np.array([[1.0, 2.0]]) + np.array([[1.0, -1.0]]) * np.array([[1e-3], [2e-4], [5e-4]])
+    np.testing.assert_allclose(half.stretch(near, 0.3), math.exp(0.3**2 / 2), rtol=1e-9)
+    np.testing.assert_array_equal(half.stretch(np.array([[1.0, 2.0]]), 0.3), 1.0)
+
+
+def test_a_stretch_of_any_number_divides_the_distance_from_one_end():
+    """ALL of 1 leaves the noise as it is; columns with two ends or none stay."""
+    x = points(50)
+    plain = ALL.perturb(x, 0.3, rng=2)
+    for c in (1.25, 2.0, 0.5):
+        drawn = ALL.perturb(x, 0.3, stretch=c, rng=2)
+        np.testing.assert_allclose(drawn[:, 0], plain[:, 0] / c, rtol=1e-15)
+        np.testing.assert_allclose(2 - drawn[:, 1], (2 - plain[:, 1]) / c, rtol=1e-13, atol=1e-15)
+        np.testing.assert_array_equal(drawn[:, 2:], plain[:, 2:])
+
+
 # ------------------------------------------------------------------------------- fit
 
 CASES = {

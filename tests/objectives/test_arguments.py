@@ -205,9 +205,14 @@ def test_control_a_check_that_is_left_out_is_seen(monkeypatch):
 
 
 def test_what_the_sweep_refuses_is_told_under_the_name_of_the_loss():
-    net = ScoreMLP.init(2, (3,), conditional=True, rng=0, dtype=np.float32)
-    with pytest.raises(ValueError, match=r"^implicit: sigma"):
-        implicit(net, np.zeros((1, 2), np.float32), sigma=np.array([1e-300])).value  # noqa: B018  computed when read
+    x, told = np.zeros((1, 2), np.float32), {"sigma": np.array([1e-300])}
+    for cls in (EnergyMLP, ScoreMLP):
+        net = cls.init(2, (3,), conditional=True, rng=0, dtype=np.float32)
+        for name, more in {
+            "explicit": (x,), "implicit": (), "generalised": (x, x), "regularised": (0.3,), "sliced": (), "finite_difference_sliced": (0.1,),
+        }.items():  # fmt: skip
+            with pytest.raises(ValueError, match=f"^{name}: sigma"):
+                OBJECTIVES[name].function(net, x, *more, **told).value  # noqa: B018  computed when read
 
 
 def torch_module():

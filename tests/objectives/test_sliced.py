@@ -1,11 +1,14 @@
 """Sliced losses: mean and variance over directions, finite differences as their steps go to 0, batches cut anyhow."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from objectives_cases import BOTH, linear_score
 
 from numpyscore.networks import directions
 from numpyscore.networks.models import EnergyMLP, ScoreMLP
+from numpyscore.objectives import OBJECTIVES
 from numpyscore.objectives.implicit import implicit
 from numpyscore.objectives.sliced import finite_difference_sliced, sliced
 
@@ -89,6 +92,22 @@ def test_finite_differences_approach_the_slice_as_eps_squared(cls):
             for h in (0.04, 0.02)
         ]
         assert 3.9 < near[0] / near[1] < 4.1  # 4 + O(h^2); the same seed gives the same probes
+
+
+def test_every_form_of_a_finite_difference_of_a_linear_score_is_the_slice():
+    """Of s = A x: v.A v exactly, forward or central, of energies or of scores; the square of v.s or of s, at x or of the mean, which is s(x)."""
+    rng, n, d = np.random.default_rng(0), 4, 3
+    A, x, v = (a := rng.standard_normal((d, d))) + a.T, rng.standard_normal((n, d)), rng.standard_normal((n, d))
+    score = lambda y: y @ A
+    probe = SimpleNamespace(score=score, energy=lambda y: -0.5 * np.sum(y * score(y), -1))
+    row = OBJECTIVES["finite_difference_sliced"]
+    for form in row.forms:
+        for step in (0.25, 0.5):
+            constant, linear, square = row.right(SimpleNamespace(probe=probe, x=x, v=v, step=step, **form), score(x))
+            want = 0.5 * np.sum(score(x) ** 2, -1) if form["variance_reduced"] else 0.5 * np.sum(v * score(x), -1) ** 2
+            np.testing.assert_allclose(linear, np.sum(v * score(v), -1), rtol=1e-12, atol=1e-12, err_msg=f"{form}")
+            np.testing.assert_allclose(square, want, rtol=1e-12, atol=1e-12, err_msg=f"{form}")
+            assert constant == 0
 
 
 def test_probes_do_not_depend_on_how_a_sweep_cuts_its_batches(monkeypatch):
