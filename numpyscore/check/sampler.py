@@ -188,14 +188,11 @@ def _unadjusted(report, parts, taus):
         M = np.array2string(G[0] / drift[0], precision=3).replace("\n", "")
         return report(PASS, notes=(f"preconditioned by a multiple of {M}",))
     named = "an exact step of the linear process" if apart else "Euler-Maruyama"
-    notes = [
-        f"this is {named}; at step {taus[0]:g} it settles at variance {stationary[0]:.4g} where the target has {VARIANCE}"
-    ]
-    if D_law and not apart and (abs(D_law[0] - 1) > 1e-3 or D_law[1] != {"step": 1}):
-        notes += [
-            f"another convention: your step is {product(D_law[0], D_law[1], 1e-3)} in x + step score + sqrt(2 step) z"
-        ]
-    return report(PASS, notes=tuple(notes))
+    settled = f"this is {named}; at step {taus[0]:g} it settles at variance {stationary[0]:.4g} where the target has {VARIANCE}"
+    if apart or not D_law or (abs(D_law[0] - 1) <= 1e-3 and D_law[1] == {"step": 1}):
+        return report(PASS, notes=(settled,))
+    other = f"another convention: your step is {product(D_law[0], D_law[1], 1e-3)} in x + step score + sqrt(2 step) z"
+    return report(PASS, notes=(settled, other))
 
 
 def _preconditioned(G, cov, taus, n):
