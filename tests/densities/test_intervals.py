@@ -83,6 +83,11 @@ def test_errors_name_the_argument_and_the_cure(call, message):
         call()
 
 
+def test_intervals_may_reach_the_ends_of_the_support():
+    p = ns.Restricted(ns.Uniform(), [[0.0, 0.25], [0.5, 1.0]])
+    np.testing.assert_allclose(p.logpdf(np.array([[0.0], [0.3], [1.0]])), [-np.log(0.75), -np.inf, -np.log(0.75)])
+
+
 def test_a_normaliser_that_is_not_known_is_refused():
     """|x - .3|^-0.9 has a singularity that nobody was told of: its integral over (0, 1) is known to a few digits, of however little mass."""
     spike = SimpleNamespace(

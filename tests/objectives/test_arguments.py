@@ -191,6 +191,7 @@ def test_relu_is_refused_wherever_the_trace_stands_behind():
         lambda: sliced(net, X),
         lambda: generalised(net, X, *linear_weight()),
         lambda: finite_difference_sliced(net, X, 1e-2),
+        lambda: OBJECTIVES["regularised"].function(net, X, 0.3),
     ):
         with pytest.raises(ValueError, match="'relu' is not twice differentiable"):
             run()

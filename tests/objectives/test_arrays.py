@@ -73,3 +73,10 @@ def test_control_a_square_wrong_by_one_part_in_a_billion_is_seen(cls, monkeypatc
     monkeypatch.setattr(arrays, "half_square", lambda a: right(a) * (1 + 1e-9))
     with pytest.raises(AssertionError):
         test_arrays_from_elsewhere_give_the_same_losses(cls)
+
+
+def test_no_rows_have_no_losses_and_no_directions_are_refused():
+    none = np.empty((0, 3))
+    assert sliced_loss(none, np.empty(0)).shape == sliced_loss(none, np.empty((2, 0))).shape == (0,)
+    with pytest.raises(ValueError, match=r"curvature has shape \(0, 0\)"):
+        sliced_loss(none, np.empty((0, 0)))

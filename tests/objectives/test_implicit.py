@@ -194,7 +194,7 @@ def test_with_weight_one_generalised_is_implicit(cls):
 
 def test_the_first_negative_weight_is_named_by_row_and_column():
     model, x, h = ScoreMLP.init(3, (4,), rng=0), np.arange(6.0).reshape(2, 3), np.ones((2, 3))
-    h[1, 2] = -0.5
+    h[1, 2], h[0, 0] = -0.5, 0.0  # a weight of 0 is one
     with pytest.raises(ValueError, match=r"h\[1, 2\] is -0.5 at x\[1, 2\] = 5.0.*first bad row: 1"):
         generalised(model, x, h, 0 * h)
     h[0, 1] = -2.0
