@@ -128,6 +128,9 @@ def test_every_example_holds_and_every_counterexample_misses_as_foreseen(step, s
     for v in verdicts:
         assert v.method == "monte carlo" or abs(v.gap - v.predicted) <= (GOAL if word == "holds" else 1e-8), v
         assert v.expected or any(not h.holds and h.name for h in v.hypotheses), v
+    for name, subject, side, printed in NUMBERS if seed == 0 else ():
+        if name == step.name:
+            assert_printed(getattr(verdict_of(name, subject), side), printed)
 
 
 def test_chapters_are_numbered_titled_explained_and_have_a_counterexample_each():

@@ -81,6 +81,17 @@ def test_a_forgotten_boundary_term_is_named():
     assert "it is the boundary term, the flux of p_0 s" in verdict.note
 
 
+def test_a_term_beside_a_boundary_term_is_named_with_its_sign():
+    p = ns.Exponential(2.0)
+    flux = -2 * NET.score(np.zeros((1, 1)))[0, 0]
+    for sign, said in ((1, " + "), (-1, " - ")):
+        verdict = ns.verify_line(square, -sign * flux, p)
+        assert (
+            f"it is 1/2 E|s|^2, as where it is missing or too many{said}the boundary term, the flux of p_0 s"
+            in verdict.note
+        )
+
+
 def test_control_an_error_without_a_name_has_its_gap_alone():
     verdict = ns.verify_line(cross, lambda x: -1.001 * NET.trace(x), DENSITY)
     assert verdict.ok is False and verdict.note.startswith("the gap is") and "it is" not in verdict.note
