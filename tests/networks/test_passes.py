@@ -287,8 +287,12 @@ def check_forward_pullback(case):
 
 
 def check_all(case):
-    """Every pass and every pullback."""
-    with case.work:
+    """Every pass and every pullback.
+
+    A product of single rows in float32 may raise BLAS's flag for an invalid value in lanes that it computes and does not keep (seen once in
+    many runs, of finite factors); a NaN among the numbers fails by itself.
+    """
+    with case.work, np.errstate(invalid="ignore"):
         check_values(case)
         check_tangent_pullback(case)
         check_forward_pullback(case)
