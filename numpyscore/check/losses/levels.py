@@ -461,8 +461,8 @@ def forgotten(caller, kind, trials, r, rng):
     if not missing:
         return None
     which = _numbered(missing[0], L) if len(missing) == 1 else f"number {', '.join(map(str, missing))}"
-    why = "an upper end that randint excludes, a slice that ends too early, an index off by one"
-    why = "its weight is zero" if weightless else why
+    unmet = "an upper end that randint excludes, a slice that ends too early, an index off by one"
+    why = "its weight is zero" if weightless else unmet
     text = f"level forgotten: {which} of sigmas is never used ({why}); the network does not learn that level"
     return Naming(FAIL, text, f"levels {sorted(int(k) for k in met)} of {L} met in up to {BATCHES} batches")
 

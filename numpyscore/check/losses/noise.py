@@ -322,9 +322,7 @@ def _by_score(caller, trials, r):
         if min(np.abs(theirs - of).max() / np.abs(of).max() for of in (right, before)) > 1e-5:
             meant = _meant_by(caller, trial, points, level)
             mine, size = np.stack([r.p[here], r.q[here]], axis=1), np.abs(meant).max(1)
-            k = int(
-                np.argmax(size >= (1 - 1e-9) * size.max())
-            )  # the first of those that are as large, whatever rounding says
+            k = int(np.argmax(size >= (1 - 1e-9) * size.max()))  # the first of the largest, whatever rounding says
             text = "another parametrisation: what score_of makes of fn is not the score of the points that fn was trained at;"
             sign = "sign of what score_of makes of fn:" if np.allclose(mine, -meant, rtol=1e-5) else text
             learns, of = (
@@ -421,9 +419,8 @@ def _strange(caller, trials, founds, r):
         named = target_named(target, right, {"n": trial.setting.n, "d": trial.setting.d})
         if named is not None:
             return named
-    paired = _other_rows_in(
-        target, trial, np.flatnonzero(use)
-    )  # exact, where a function is a matter of few ups and downs
+    # first, as it is exact, where a function is a matter of few ups and downs
+    paired = _other_rows_in(target, trial, np.flatnonzero(use))
     if paired is not None:
         return paired
     for values, word in ((eps, "the noise"), (trial.points[use], "the noisy point")):
