@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nightly import mostly
+from wording import hold_verdicts
 
 import numpyscore as ns
 from numpyscore.derivations import (
@@ -68,6 +69,7 @@ def test_every_step_holds_on_closed_forms(name, dims):
     assert {v.step for v in verdicts} == {s.name for s in LINES} - excused
     assert all(v.expected and v.word == "holds" for v in verdicts)
     assert_as_it_should_be(verdicts)
+    hold_verdicts(v for v in verdicts if v.step != "Tweedie's second formula")  # shown at its worst entry: rounding's choice
 
 
 @pytest.mark.parametrize("name", ["exponential", "half-normal", "truncated-gaussian", "uniform"])
@@ -123,6 +125,7 @@ def settings_of(step, seed):
 @pytest.mark.parametrize("step", OWN, ids=lambda s: s.name)
 def test_every_example_holds_and_every_counterexample_misses_as_foreseen(step, seed):
     verdicts = [judge(step, sides, subject=subject) for subject, sides in settings_of(step, seed)]
+    hold_verdicts(verdicts)
     word = "holds" if step.kind == "example" else "fails as predicted"
     assert verdicts and all(v.word == word for v in verdicts), verdicts
     for v in verdicts:
