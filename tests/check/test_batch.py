@@ -76,7 +76,11 @@ def test_a_batch_has_a_level_for_each_row_where_one_is_handed(monkeypatch):
     assert drawn.shape == (40,) and 0.05 <= drawn.min() < 0.15 and 0.85 < drawn.max() <= 0.95
     times = np.linspace(0.1, 2.0, 100)
     handed = of(["t"], times).level
-    assert handed[:4].tolist() == [times[0], times[1], times[-2], times[-1]] and np.isin(handed, times).all() and len(handed) == 40
+    assert (
+        handed[:4].tolist() == [times[0], times[1], times[-2], times[-1]]
+        and np.isin(handed, times).all()
+        and len(handed) == 40
+    )
     table = np.stack([np.linspace(1, 0.1, 100), np.linspace(0, 1, 100)], axis=1)
     steps = of(["t"], table).level
     assert steps[:4].tolist() == [0, 1, 98, 99] and steps.dtype.kind == "i" and len(set(steps.tolist())) > 20
@@ -95,7 +99,9 @@ def trial_of(sigma, c=None, told=None, trouble="", beside=None, level=0.5, draws
     setting = setting_of(n=n or M, x=x, level=level)
     source = np.stack([np.zeros(M, int), np.arange(M)], axis=1)
     points = c[:, None] * x + sigma[:, None] * eps
-    return Trial(setting, points, told, draws, np.arange(M), c, sigma, eps, source, trouble=trouble, beside=beside, **more)
+    return Trial(
+        setting, points, told, draws, np.arange(M), c, sigma, eps, source, trouble=trouble, beside=beside, **more
+    )
 
 
 def batch_of(monkeypatch, trial, takes=(), eps=1e-16, like=None, schedule=None):
@@ -147,7 +153,9 @@ def test_data_of_a_batch_are_mapped_as_before(monkeypatch):
     first = trial_of(SIGMA, draws=draws)._replace(source=np.ones((40, 2), int))
     assert np.all(batch_of(monkeypatch, first, like=like._replace(apart_of=0)).trial.apart == 1)
     assert batch_of(monkeypatch, first, like=like).trial.apart is None  # none was found before
-    assert batch_of(monkeypatch, trial_of(SIGMA, draws=draws), like=like._replace(apart_of=0)).trial.apart is None  # it is used
+    assert (
+        batch_of(monkeypatch, trial_of(SIGMA, draws=draws), like=like._replace(apart_of=0)).trial.apart is None
+    )  # it is used
 
 
 def test_noise_that_is_turned_is_solved_in_a_batch(monkeypatch):
@@ -229,7 +237,9 @@ def test_what_clean_points_say_may_stand_beside():
     for mine, right in ((found.w, w), (found.p, p), (found.q, q)):
         np.testing.assert_allclose(mine, right, rtol=1e-6)
     assert calls == 4 * 12 + 2 + 1 + 8
-    without, batch, _, _ = valued(clean=lambda trial: trial.only(np.zeros(12, bool)), extra=lambda s: 0.01 * np.abs(s).sum())
+    without, batch, _, _ = valued(
+        clean=lambda trial: trial.only(np.zeros(12, bool)), extra=lambda s: 0.01 * np.abs(s).sum()
+    )
     assert without is batch  # not of that form
 
 
@@ -266,7 +276,11 @@ def test_what_is_solved_is_weights_and_targets_within_their_doubt(monkeypatch, M
     found = solved()
     assert fits[0] == (7, 3 * M) and found.w.tolist() == (M * w).tolist()
     assert found.p[0] == -0.5 and found.q[0] == 2.5 and np.isinf(found.p[1]) and np.isinf(found.q[1])
-    assert found.close == pytest.approx(10 * (4e-8 / 2 + 3e-8 / 5), rel=1e-12) if found.close > 1e-6 else found.close == 1e-6
+    assert (
+        found.close == pytest.approx(10 * (4e-8 / 2 + 3e-8 / 5), rel=1e-12)
+        if found.close > 1e-6
+        else found.close == 1e-6
+    )
     assert solved(doubt=100 * doubt).close == pytest.approx(1000 * (4e-8 / 2 + 3e-8 / 5), rel=1e-12)
     assert solved(doubt=100 * doubt, a=4 * a).close == pytest.approx(1000 * (4e-8 / 2 + 3e-8 / 12), rel=1e-12)
     turned = solved(doubt=100 * np.stack([doubt[0], 2.5 * doubt[1], doubt[2]])).close
@@ -299,7 +313,12 @@ def weighed(power, n=6, trials=2, sigma=0.5, turn=None, spread=0.0, rtol=1e-9, r
         here = np.exp(power * size) if turn is None else turn(k, size)
         w.append(here[::-1] if rolled else here)
         made.append(SimpleNamespace(eps=eps))
-    r = read_of(np.full(n * trials, sigma) + spread * np.arange(n * trials), np.repeat(np.arange(trials), n), np.concatenate(w), rtol=rtol)
+    r = read_of(
+        np.full(n * trials, sigma) + spread * np.arange(n * trials),
+        np.repeat(np.arange(trials), n),
+        np.concatenate(w),
+        rtol=rtol,
+    )
     return weighted_by_noise(r, made)
 
 
@@ -315,27 +334,47 @@ def test_weights_that_go_with_the_size_of_the_noise():
     assert weighed(0, turn=lambda k, size: np.sin(5 * size)) is None
     some = lambda k, size: np.where(k == 0, 1.0, np.exp(0.3 * size))
     assert weighed(0, n=12, turn=some).pattern == "in the same order for all 12 rows of one level"
-    assert weighed(0, n=12, turn=lambda k, size: np.sort(size)[np.argsort(np.argsort(size))].clip(size.min(), np.sort(size)[-2])) is None
-    little = lambda by, rtol=1e-9: weighed(0, rtol=rtol, turn=lambda k, size: 1 + by * (size - size.min()) / np.ptp(size))
+    assert (
+        weighed(
+            0,
+            n=12,
+            turn=lambda k, size: np.sort(size)[np.argsort(np.argsort(size))].clip(size.min(), np.sort(size)[-2]),
+        )
+        is None
+    )
+    little = lambda by, rtol=1e-9: weighed(
+        0, rtol=rtol, turn=lambda k, size: 1 + by * (size - size.min()) / np.ptp(size)
+    )
     assert little(0.98e-5) is None and little(1.02e-5) is not None  # what rounding may do, ten times
     assert little(0.98e-3, 1e-4) is None and little(1.02e-3, 1e-4) is not None
     assert weighed(0.3, rolled=True) is None
     for sign in (1, -1):
         mixed = lambda k, size, sign=sign: np.exp(sign * 0.3 * size) if k == 0 else np.sin(5 * size)
         assert weighed(0, n=12, turn=mixed) is None
-        assert weighed(0, turn=lambda k, size, sign=sign: sign * np.minimum(size, np.sort(size)[-2])) is None  # two alike
+        assert (
+            weighed(0, turn=lambda k, size, sign=sign: sign * np.minimum(size, np.sort(size)[-2])) is None
+        )  # two alike
 
 
 def batch(level=LEVEL, told=None, given=None, w=None, p=None, q=None, close=1e-6):
     M = len(level)
-    trial = Trial(setting_of(n=M, x=np.zeros((M, 3))), np.zeros((M, 3)), told, row=np.arange(M), c=np.cos(level), sigma=np.sin(level))
+    trial = Trial(
+        setting_of(n=M, x=np.zeros((M, 3))),
+        np.zeros((M, 3)),
+        told,
+        row=np.arange(M),
+        c=np.cos(level),
+        sigma=np.sin(level),
+    )
     return Batch(trial, given, told, np.asarray(level, float), True, close, w, p, q)
 
 
 def test_numbers_told_coarsely_are_noted():
     levels_of = np.repeat(LEVEL[::2], 2)  # 20 of them
     of = lambda n: batch(levels_of, np.floor(np.arange(40) * n / 40))
-    assert coarse_note(of(10)) == ("fn is told 10 numbers at 20 levels: right only for a network that needs no finer ones",)
+    assert coarse_note(of(10)) == (
+        "fn is told 10 numbers at 20 levels: right only for a network that needs no finer ones",
+    )
     assert coarse_note(of(11)) == () and coarse_note(None) == () and coarse_note(batch(levels_of)) == ()
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(5.0), 8))
     assert coarse_note(batch(levels_of, labels)) == () and coarse_note(batch(levels_of, np.full(40, 2.0))) == ()
@@ -380,7 +419,9 @@ def test_the_velocity_at_one_time_is_that_of_differences(monkeypatch):
     for by, known in ((0.029, 1), (0.031, 0)):  # a slope is known to the square of the step
         assert moving(monkeypatch, p - by * q, q + by * p)[0] == known
     assert moving(monkeypatch, p, q, takes=("sigma",)) == (None, [])
-    assert moving(monkeypatch, p, q, schedule=np.ones(3)) == (None, []) and moving(monkeypatch, p, q, level=np.full(4, 0.4)) == (None, [])
+    assert moving(monkeypatch, p, q, schedule=np.ones(3)) == (None, []) and moving(
+        monkeypatch, p, q, level=np.full(4, 0.4)
+    ) == (None, [])
     assert moving(monkeypatch, p, q, trouble="not heard")[0] is None and moving(monkeypatch, p, q, lost=1)[0] is None
 
 
@@ -412,10 +453,15 @@ def test_a_weight_of_the_batch_that_moves_with_the_batch(monkeypatch):
     assert say(many(0.5), many(0.5))[0] is None and say(many(0.5), None)[0] is None and say(None, None)[0] is None
     assert say(many(0.5), batch(LEVEL))[0] is None and say(batch(LEVEL), many(0.5))[0] is None
     assert say(many(0.5, 1e-3), many(0.6))[0] is None and say(many(0.5), many(0.6, 1e-3))[0] is None
-    assert say(many(0.5), many(0.5 * (1 + 0.9e-5)))[0] is None and say(many(0.5), many(0.5 * (1 + 1.1e-5)))[0] is not None
+    assert (
+        say(many(0.5), many(0.5 * (1 + 0.9e-5)))[0] is None and say(many(0.5), many(0.5 * (1 + 1.1e-5)))[0] is not None
+    )
     for power, word in ((2, "sigma^2"), (1, "sigma"), (-1, "1/sigma"), (-2, "1/sigma^2")):
         naming, seeds = means(power)
-        assert naming.pattern == f"weight = mean of {word} over the rows of a batch" and f"its batch, that of {word}, and" in naming.diagnosis
+        assert (
+            naming.pattern == f"weight = mean of {word} over the rows of a batch"
+            and f"its batch, that of {word}, and" in naming.diagnosis
+        )
     one_level = means(2, rows=((1, 1, 1), (0, 1, 2), (0, 1, 1)))[0]
     assert one_level is not None  # a batch of one level says nothing
     assert means(0, rows=((0, 1, 2), (0, 1, 1), (2, 2)))[0] is None
@@ -461,8 +507,13 @@ def test_levels_that_never_turn_up_or_have_no_weight(monkeypatch):
     assert "number 1, 2 of sigmas" in weightless(monkeypatch, ((0,),), first=(0, 3), sigmas=four)[0].diagnosis
     assert "the first of sigmas" in weightless(monkeypatch, ((1,),), first=(1, 2))[0].diagnosis
     none, _ = weightless(monkeypatch, w=[0.0, 1, 1])
-    assert "the first of sigmas is never used (its weight is zero)" in none.diagnosis and none.pattern.startswith("levels [0, 1, 2] of 3")
-    assert weightless(monkeypatch, w=[0.98e-9, 1, 1])[0] is not None and weightless(monkeypatch, w=[1.02e-9, 1, 1])[0] is None
+    assert "the first of sigmas is never used (its weight is zero)" in none.diagnosis and none.pattern.startswith(
+        "levels [0, 1, 2] of 3"
+    )
+    assert (
+        weightless(monkeypatch, w=[0.98e-9, 1, 1])[0] is not None
+        and weightless(monkeypatch, w=[1.02e-9, 1, 1])[0] is None
+    )
     assert weightless(monkeypatch, w=[3.9e-9, 4, 4])[0] is not None and weightless(monkeypatch, w=[-1, 1, 1])[0] is None
     assert "the last of sigmas" in weightless(monkeypatch, w=[1, 1, 0])[0].diagnosis
     both, _ = weightless(monkeypatch, ((0,),), first=(0, 1), w=[0, 1])
@@ -530,7 +581,14 @@ def test_noise_that_goes_with_its_level_is_told_by_its_dimension():
             eps_k[:, k] = sign * np.exp(level)
             pattern = f"rank correlation {sign}.00 between the level and dimension {k} of the noise"
             found = said(rich(level, eps_k))
-            assert found == (None if M == 81 else ("one key: the noise of a row goes with its level: both are made of the same random numbers ", pattern))
+            assert found == (
+                None
+                if M == 81
+                else (
+                    "one key: the noise of a row goes with its level: both are made of the same random numbers ",
+                    pattern,
+                )
+            )
     order = np.random.default_rng(8).permutation(40)
 
     def part(share):
@@ -592,8 +650,12 @@ def test_levels_and_targets_of_a_list_within_rounding():
     assert levels.numbers(noised(SIGMAS, c=0.0)).tolist() == [0, 1, 2]
     index, used = np.array([0, 1, 2]), np.array([1, 2, 0])
     trials, half = [noised(SIGMAS)], [noised(SIGMAS / 2, c=0.5)]
-    of = lambda p, q=0.0, made=trials: levels.target_of_another(made, read_of(made[0].sigma, np.zeros(3, int), p=p, q=q))
-    words = "level of the target: the target -eps/sigma is made with the sigma of the next level: an index is off by one"
+    of = lambda p, q=0.0, made=trials: levels.target_of_another(
+        made, read_of(made[0].sigma, np.zeros(3, int), p=p, q=q)
+    )
+    words = (
+        "level of the target: the target -eps/sigma is made with the sigma of the next level: an index is off by one"
+    )
     p = -1 / SIGMAS[used]
     assert of(p).diagnosis == words and of(2 * p, made=half).diagnosis == words
     assert of(p, 0.98e-6 * np.abs(p)).diagnosis == words and of(p, 1.02e-6 * np.abs(p)) is None
@@ -606,8 +668,14 @@ def test_levels_and_targets_of_a_list_within_rounding():
     r = read_of(strange.sigma, np.zeros(5, int), p=1.0)
     naming = none([strange], r)
     assert naming.verdict == "FAIL" and naming.pattern == "sigma of the points 0.7, 0.6, 0.8, 0.4"
-    assert naming.diagnosis == "levels mixed: the noise that is added is that of none of the levels, and the target does not belong to it"
-    assert none([known], read_of(SIGMAS, np.zeros(3, int), p=1.0)) is None and none([strange], read_of(strange.sigma, np.zeros(5, int))) is None
+    assert (
+        naming.diagnosis
+        == "levels mixed: the noise that is added is that of none of the levels, and the target does not belong to it"
+    )
+    assert (
+        none([known], read_of(SIGMAS, np.zeros(3, int), p=1.0)) is None
+        and none([strange], read_of(strange.sigma, np.zeros(5, int))) is None
+    )
     assert none([known, strange], r).verdict == "FAIL"
 
 
@@ -623,7 +691,9 @@ def test_targets_of_a_batch_are_alike_within_rounding():
 
 def test_what_is_told_of_a_list_counts_where_there_is_noise():
     same = noised([0.9, 0.5, 0.0], told=[4.0, 4.0, 9.0])
-    assert levels.told([same])[1] == ("fn is told the same at every level: right only for one model that serves all levels",)
+    assert levels.told([same])[1] == (
+        "fn is told the same at every level: right only for one model that serves all levels",
+    )
     assert levels._said([noised(SIGMAS, told=[1, 2, 4])], "number") is None
     assert levels._said([noised(SIGMAS, told=[1, 2, 3])], "number") == [(0, 1, 3), (1, 2, 3), (2, 3, 3)]
     assert levels._said([same], "sigma") is None  # a point without noise is of no level

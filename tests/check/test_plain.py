@@ -42,8 +42,13 @@ def test_a_right_form_holds_in_every_trial():
     assert of(near, exact).near and not of(near, far).near and of(near, fit_of(1e-6)).left == 0.9e-5
     q = plain.observation(caller_of("explicit"), Trial(setting_of(extras={"target": "t"}), None, None))
     assert q.target == "t" and q.h is None and q.v is None and q.at.shape == (1, 4, 3) and q.step == 0.05
-    assert not (q.variance_reduced or q.energies or q.square_at_x or q.forward) and Observation(None, q.x, q.at).step == 0.0
-    weighted = plain.observation(caller_of("generalised"), Trial(setting_of(extras={"h": 1, "h_prime": 2, "target": 3}), None, None))
+    assert (
+        not (q.variance_reduced or q.energies or q.square_at_x or q.forward)
+        and Observation(None, q.x, q.at).step == 0.0
+    )
+    weighted = plain.observation(
+        caller_of("generalised"), Trial(setting_of(extras={"h": 1, "h_prime": 2, "target": 3}), None, None)
+    )
     assert (weighted.h, weighted.h_prime, weighted.target) == (1, 2, None)
 
 
@@ -62,7 +67,9 @@ def forms(monkeypatch, residuals, kind="energy", exact=()):
     rows = iter(zip(residuals, residuals, strict=True))
     fits = [fit_of(r, k in exact) for k, pair in enumerate(rows) for r in pair]
     asked = []
-    monkeypatch.setattr(plain.patterns, "right_parts", lambda objective, t, q: asked.append(q) or {"a": np.ones(3), "b": np.ones(3)})
+    monkeypatch.setattr(
+        plain.patterns, "right_parts", lambda objective, t, q: asked.append(q) or {"a": np.ones(3), "b": np.ones(3)}
+    )
     monkeypatch.setattr(plain, "solve", lambda *args: fits.pop(0))
     table = SimpleNamespace(kind=kind, values=np.ones(3), caller=SimpleNamespace(eps=1e-16), trial=SimpleNamespace(setting=setting_of()), probes=[random_probe("energy", 3, np.random.default_rng(0))])  # fmt: skip
     table.grow = lambda count: table
@@ -77,7 +84,9 @@ def test_the_first_form_that_explains_all_or_that_which_leaves_least(monkeypatch
     for k in range(len(rows)):
         found, asked = forms(monkeypatch, leaves(k, len(rows)))
         assert found.form == rows[k] and len(asked) == 2 * len(rows) and found.left == 1.0
-        assert found.parts["a"].tolist() == [1, 1] and found.seen[0] == Observation(None, None, None)._replace(x=found.seen[0].x, **rows[k])
+        assert found.parts["a"].tolist() == [1, 1] and found.seen[0] == Observation(None, None, None)._replace(
+            x=found.seen[0].x, **rows[k]
+        )
     found, asked = forms(monkeypatch, [2.0, 3.0], exact=(0,))
     assert found.form == rows[0] and len(asked) == 2
     found, asked = forms(monkeypatch, leaves(0, len(few)), kind="score")
@@ -90,7 +99,9 @@ def test_the_first_form_that_explains_all_or_that_which_leaves_least(monkeypatch
 def factors(monkeypatch, parts, objective="implicit", exact=True, left=0.0, doubt=0.0, yours=None, takes=(), **more):
     settings = [setting_of(n, d) for n, d in ((4, 2), (6, 3), (2, 4))]
     fits = [fit_of(left, exact, coefficients=(2.0, 0.5), doubt=doubt) for _ in settings]
-    monkeypatch.setattr(plain.controls, "minimiser", lambda caller, kind, setting, rng: asked.append(setting.n) or yours)
+    monkeypatch.setattr(
+        plain.controls, "minimiser", lambda caller, kind, setting, rng: asked.append(setting.n) or yours
+    )
     asked = []
     right = Right({k: np.array(v, float) + np.zeros(3) for k, v in parts.items()}, fits, {"form": 1}, [])
     naming, details = plain._factors(caller_of(objective, takes, **more), "score", settings, right, None)
@@ -108,18 +119,25 @@ def test_factors_are_told_to_what_they_are_known(monkeypatch):
     naming, _, _ = factors(monkeypatch, right, doubt=1e-6)
     assert naming.resolution == pytest.approx(5 * 1e-6 / 2) and naming.notes == ()
     off = {"square of the score": 1.0, "trace": 1 + 2e-5}
-    assert factors(monkeypatch, off, doubt=1.0e-5)[0].verdict == "PASS" and factors(monkeypatch, off, doubt=0.7e-5)[0].verdict == "FAIL"
+    assert (
+        factors(monkeypatch, off, doubt=1.0e-5)[0].verdict == "PASS"
+        and factors(monkeypatch, off, doubt=0.7e-5)[0].verdict == "FAIL"
+    )
 
 
 def test_the_minimum_of_a_wrong_implicit_loss_is_told(monkeypatch):
     half = {"square of the score": 1.0, "trace": 0.5}
     naming, details, asked = factors(monkeypatch, half, yours=0.5)
     assert naming.verdict == "FAIL" and asked == [4] and details["oracle"] == {"yours": 0.5, "right": 1.0}
-    assert naming.notes == ("for lambda |x|^2/2 on standardised data your loss has its minimum at lambda = 0.5, the right one at 1",)
+    assert naming.notes == (
+        "for lambda |x|^2/2 on standardised data your loss has its minimum at lambda = 0.5, the right one at 1",
+    )
     for yours in (None, 1.0, 1 + 0.9e-6):
         naming, details, _ = factors(monkeypatch, half, yours=yours)
         assert naming.notes == () and "oracle" not in details
-    assert factors(monkeypatch, half, yours=1 + 1.1e-6)[0].notes and factors(monkeypatch, half, yours=1 - 1.1e-6)[0].notes
+    assert (
+        factors(monkeypatch, half, yours=1 + 1.1e-6)[0].notes and factors(monkeypatch, half, yours=1 - 1.1e-6)[0].notes
+    )
     other = {"square of the score": 1.0, "product with the target": 0.5}
     assert factors(monkeypatch, other, "explicit", yours=0.5)[2] == []
 
@@ -133,8 +151,16 @@ def test_a_regularised_loss_may_have_a_lambda_of_its_own():
     assert found[plain.REGULARISER].tolist() == [1, 2]
     assert note == "it takes no lam, and has lambda = 0.6 beside 1/2 |s|^2: whether that is meant is not asked here"
     same = parts([1, 2], [1, 2], [2, 3])
-    assert own(same) == (same, ()) and own(parts([1, 1], [1, 1], [-1, -1]))[1] == () and own(parts([1, 0], [1, 1], [1, 1]))[1] == ()
-    assert own(parts([1, 1], [1, 1], [0, 0]))[1] == () and own(parts([1, 1], [1, 1], [1, 1]), caller_of("regularised", ["lam"]))[1] == ()
+    assert (
+        own(same) == (same, ())
+        and own(parts([1, 1], [1, 1], [-1, -1]))[1] == ()
+        and own(parts([1, 0], [1, 1], [1, 1]))[1] == ()
+    )
+    assert own(parts([1, 1], [1, 1], [0.5, 0.5]))[1] != ()
+    assert (
+        own(parts([1, 1], [1, 1], [0, 0]))[1] == ()
+        and own(parts([1, 1], [1, 1], [1, 1]), caller_of("regularised", ["lam"]))[1] == ()
+    )
     near = lambda by, rtol: own(parts([1, 1], [1, 1], [2, 2 * (1 + by)]), rtol=rtol)[1] != ()
     assert near(3.9e-7, 0) and not near(4.1e-7, 0) and near(0.99e-3, 1e-3) and not near(1.01e-3, 1e-3)
     plain_parts = parts([1], [1], [1]) | {}
@@ -153,7 +179,9 @@ def law_of(v, small=None, projected=False, d=3):
         seen.append((setting.n, setting.seed, setting.x.shape))
         if setting.n == plain.MANY:
             return v
-        return small(setting.seed) if small is not None else np.random.default_rng(setting.seed).standard_normal((1, 4, d))
+        return (
+            small(setting.seed) if small is not None else np.random.default_rng(setting.seed).standard_normal((1, 4, d))
+        )
 
     out = plain._law(caller_of(), "score", setting_of(d=d), pick, projected, np.random.default_rng(0))
     assert seen == [(3000, 6, (3000, d)), (4, 5, (4, d)), (4, 6, (4, d))]
@@ -175,6 +203,7 @@ def test_directions_have_a_mean_of_v_v_T():
     both = np.concatenate([even(1.0), even(4.0)])
     assert law_of(both)[1:] == (pytest.approx(2.5), pytest.approx(6 * np.sqrt(2 / 6000)))
     assert law_of(None) == (None, 1.0, 0.0) and law_of(even(), lambda seed: None) == (None, 1.0, 0.0)
+    assert law_of(even(2.5), lambda seed: None if seed == 5 else np.ones((1, 4, 3))) == (None, 1.0, 0.0)
     assert law_of(even(), lambda seed: None if seed == 6 else np.ones((1, 4, 3)))[0] is None
 
 
@@ -193,13 +222,19 @@ def test_directions_that_are_not_isotropic_are_a_metric_or_wrong():
     assert (metric.verdict, metric.diagnosis) == ("", plain.METRIC)
     assert metric.pattern.startswith("M/K = [[") and "\n" not in metric.pattern
     flat = law_of(skewed(1 - 0.98 * ERROR), projected=True)[0]  # an eigenvalue of 0.98 times what is known
-    assert flat.diagnosis == plain.UNEVEN and law_of(skewed(1 - 1.02 * ERROR), projected=True)[0].diagnosis == plain.METRIC
+    assert (
+        flat.diagnosis == plain.UNEVEN and law_of(skewed(1 - 1.02 * ERROR), projected=True)[0].diagnosis == plain.METRIC
+    )
 
 
 def test_directions_that_are_shared_or_the_same_in_every_call():
     one = np.repeat(even(1.0, N=3000)[:, :1], 3000, axis=1)
     shared = law_of(one)[0]
-    assert (shared.verdict, shared.diagnosis, shared.pattern) == ("FAIL", plain.SHARED, "the mean of v v^T has rank one")
+    assert (shared.verdict, shared.diagnosis, shared.pattern) == (
+        "FAIL",
+        plain.SHARED,
+        "the mean of v v^T has rank one",
+    )
     held = lambda seed: np.ones((1, 4, 3))
     for v, projected, text in (
         (one, False, plain.FIXED_WRONG), (skewed(0.5), False, plain.FIXED_WRONG), (even(), False, plain.FIXED_FEW), (one, True, plain.FIXED_WRONG), (skewed(0.5), True, plain.FIXED_WRONG),
@@ -214,7 +249,7 @@ def test_directions_that_are_shared_or_the_same_in_every_call():
     turned = np.stack([v * np.roll(signs, k)[:, None] for k, v in enumerate(basis)])
     whole = law_of(turned, held)[0]
     assert (whole.verdict, whole.diagnosis) == ("", plain.FIXED)  # v v^T over a row is I
-    off = lambda by: law_of(turned + by * np.eye(3000, 3)[None] * turned, held)[0].diagnosis
+    off = lambda by: law_of(2 * (turned + by * np.eye(3000, 3)[None] * turned), held)[0].diagnosis
     assert off(0.49e-6) == plain.FIXED and off(0.52e-6) == plain.FIXED_FEW  # v v^T by twice of it
 
 
@@ -250,15 +285,19 @@ def test_the_size_of_directions_is_a_factor_of_the_curvature(monkeypatch):
     assert with_law(monkeypatch, by_d, parts=([1 / 2, 1 / 3, 1 / 4, 1 / 3], 1.0)).verdict == "PASS"
     whole = with_law(monkeypatch, by_d, form=False)
     assert whole.verdict == "PASS" and "slices of unit length" in whole.notes[-1] and whole.notes[0] == "first"
+    assert "2/d times the reference" in with_law(monkeypatch, by_d, form=False, parts=(2.0, 2.0)).notes[-1]
     assert with_law(monkeypatch, by_d, form=False, verdict="FAIL") == Naming("FAIL", "said", "p", ("first",))
     assert with_law(monkeypatch, by_d, form=True, verdict="FAIL").verdict == "FAIL"
-    lawless = [(None, 0.7, 0.01), (None, 0.7, 0.01)]
-    assert "7/10" in with_law(monkeypatch, lawless).diagnosis or "0.7" in with_law(monkeypatch, lawless).diagnosis
+    lawless = with_law(monkeypatch, [(None, 0.7, 0.01), (None, 0.74, 0.01)]).diagnosis  # the first of both
+    assert "0.7 times" in lawless or "7/10" in lawless
     wrong = Naming("FAIL", "shared", "")
     assert with_law(monkeypatch, [(None, 1.0, 0.1), (wrong, 1.0, 0.1)]) is wrong
     note = Naming("", "fixed", "")
     assert with_law(monkeypatch, [(note, 1.0, 0.1), (note, 1.0, 0.1)]).notes == ("first", "fixed")
-    assert with_law(monkeypatch, [(None, 1.0, 0.1), (note, 1.0, 0.1)], form=False, verdict="FAIL").notes == ("first", "fixed")
+    assert with_law(monkeypatch, [(None, 1.0, 0.1), (note, 1.0, 0.1)], form=False, verdict="FAIL").notes == (
+        "first",
+        "fixed",
+    )
 
 
 # ------------------------------------------------------------------------------- directions that were not heard
@@ -289,7 +328,11 @@ def by_arrays(monkeypatch, found, mean, draws=("drawn",), d=3, raises=False, wro
     out = plain._by_arrays(caller, "score", setting, np.random.default_rng(0))
     assert asked[0].points is setting.x
     if len(asked) == 2:
-        assert asked[1].setting.n == 3000 and asked[1].setting.x.shape == (3000, d) and np.ptp(asked[1].setting.x, axis=0).max() == 0
+        assert (
+            asked[1].setting.n == 3000
+            and asked[1].setting.x.shape == (3000, d)
+            and np.ptp(asked[1].setting.x, axis=0).max() == 0
+        )
         np.testing.assert_array_equal(asked[1].points, setting.x[:1])
         np.testing.assert_array_equal(asked[1].setting.x[0], setting.x[0])
     return out
@@ -300,7 +343,9 @@ E3 = np.eye(3)
 
 
 def mean_of(N=None, M=None, near=True):
-    return SimpleNamespace(own=(E3 if N is None else N)[None], C=(E3 if M is None else M)[None], fit=SimpleNamespace(near=near))
+    return SimpleNamespace(
+        own=(E3 if N is None else N)[None], C=(E3 if M is None else M)[None], fit=SimpleNamespace(near=near)
+    )
 
 
 def off_by(share, K=1.0):
@@ -312,11 +357,19 @@ def off_by(share, K=1.0):
 def test_directions_that_were_not_heard_are_read_off_their_arrays(monkeypatch):
     of = lambda found, mean=None, **more: by_arrays(monkeypatch, found, mean or mean_of(), **more)
     # the square along them too: C = ratio A
-    assert of(found_of(V4, own=np.einsum("ni,nj->nij", V4, V4)), mean_of(M=2 * E3)) == (pytest.approx(1.0), pytest.approx(2.0), 1e-6, "")
+    assert of(found_of(V4, own=np.einsum("ni,nj->nij", V4, V4)), mean_of(M=2 * E3)) == (
+        pytest.approx(1.0),
+        pytest.approx(2.0),
+        1e-6,
+        "",
+    )
     half = found_of(V4, own=2 * np.einsum("ni,nj->nij", V4, V4))
     assert of(half, mean_of(M=2 * E3)) == (pytest.approx(0.5), pytest.approx(4.0), 1e-6, "")
     assert of(half, mean_of(M=off_by(0.5, 2.0)))[3] == plain.METRIC
-    assert of(half, mean_of(M=off_by(0.98 * ERROR, 2.0)))[3] == "" and of(half, mean_of(M=off_by(1.02 * ERROR, 2.0)))[3] == plain.METRIC
+    assert (
+        of(half, mean_of(M=off_by(0.98 * ERROR, 2.0)))[3] == ""
+        and of(half, mean_of(M=off_by(1.02 * ERROR, 2.0)))[3] == plain.METRIC
+    )
     # beside |s|^2
     uneven = found_of(V4, own=E3)
     out = of(uneven, mean_of(N=2 * E3, M=3 * E3))
@@ -326,11 +379,27 @@ def test_directions_that_were_not_heard_are_read_off_their_arrays(monkeypatch):
     long = unit * (1 + np.array([[0.98e-6 / 2], [0], [0], [0]]))
     longer = unit * (1 + np.array([[1.02e-6 / 2], [0], [0], [0]]))
     assert of(found_of(long, own=E3))[2] == 1e-6 and of(found_of(longer, own=E3))[2] == pytest.approx(2 * ERROR)
+    assert of(found_of(5 * long, own=E3))[2] == 1e-6 and of(found_of(5 * longer, own=E3))[2] == pytest.approx(2 * ERROR)
+    assert (
+        of(half, mean_of(M=off_by(1 - 0.98 * ERROR, 2.0))).diagnosis == plain.UNEVEN
+    )  # its smallest eigenvalue is not known
+    size = np.abs(half.C).max()
+    for by, known in ((0.95e-6, 1e-6), (1.05e-6, 2 * ERROR)):  # C is half of A but for so much
+        bent = half.own.copy()
+        bent[0, 0, 1] += 2 * by * size
+        out = of(found_of(V4, own=bent), mean_of(M=2 * E3))
+        assert out[2] == pytest.approx(known)
     weights = E3 * (1 + np.array([0.0, 0, 0, 1e-3])[:, None, None])
     assert of(found_of(unit, own=weights))[2] == pytest.approx(2 * ERROR)  # squares of other weights in other rows
     skew = of(uneven, mean_of(M=off_by(1.02 * ERROR)))
-    assert (skew.verdict, skew.diagnosis) == ("FAIL", plain.UNEVEN) and skew.pattern.startswith("M/K = [[") and "\n" not in skew.pattern
-    assert of(uneven, mean_of(M=off_by(0.98 * ERROR))) is not None and of(uneven, mean_of(N=off_by(1.02 * ERROR))) is None
+    assert (
+        (skew.verdict, skew.diagnosis) == ("FAIL", plain.UNEVEN)
+        and skew.pattern.startswith("M/K = [[")
+        and "\n" not in skew.pattern
+    )
+    assert (
+        of(uneven, mean_of(M=off_by(0.98 * ERROR))) is not None and of(uneven, mean_of(N=off_by(1.02 * ERROR))) is None
+    )
 
 
 def test_arrays_that_are_no_directions_explain_nothing(monkeypatch):
@@ -339,19 +408,28 @@ def test_arrays_that_are_no_directions_explain_nothing(monkeypatch):
     assert of(good(near=False)) is None and of(good(cross=1.1e-6)) is None and of(good(cross=0.9e-6)) is not None
     assert of(good(), mean_of(near=False)) is None
     size = np.abs(V4[:, :, None] * V4[:, None]).max()
-    assert of(good(scale=0.98e-6 * 5 / size, own=5 * E3)) is None and of(good(scale=1.02e-6 * 5 / size, own=5 * E3)) is not None
+    assert (
+        of(good(scale=0.98e-6 * 5 / size, own=5 * E3)) is None
+        and of(good(scale=1.02e-6 * 5 / size, own=5 * E3)) is not None
+    )
     assert of(good(own=0.98e-6 * size * E3)) is None and of(good(own=1.02e-6 * size * E3)) is not None
     assert of(good(b=1.0)) is None and of(good(b=0.5)) is not None  # pulled as much as it is squared
     said = Naming("FAIL", "x", "")
     assert of(good(), wrong=said) is said
     few = of(good(), raises=True, draws=())
-    assert (few.verdict, few.diagnosis) == ("FAIL", plain.FIXED_WRONG) and few.pattern == "nothing is drawn, and with 3000 rows it raised IndexError"
+    assert (few.verdict, few.diagnosis) == (
+        "FAIL",
+        plain.FIXED_WRONG,
+    ) and few.pattern == "nothing is drawn, and with 3000 rows it raised IndexError"
     assert of(good(), raises=True) is None
 
 
 def of_rows(C, kind="score", again=1.0, draws=("drawn",), d=3):
     setting, seeds = setting_of(d=d), []
-    caller = caller_of(values=lambda probes, s: seeds.append((s.seed, len(probes))) or np.array([again]), ask=lambda p, s: SimpleNamespace(draws=draws))
+    caller = caller_of(
+        values=lambda probes, s: seeds.append((s.seed, len(probes))) or np.array([again]),
+        ask=lambda p, s: SimpleNamespace(draws=draws),
+    )
     table = SimpleNamespace(trial=SimpleNamespace(setting=setting), probes=["p", "q"], values=np.array([1.0, 2.0]))
     out = plain._of_rows(caller, kind, table, C, np.random.default_rng(0))
     assert seeds in ([], [(6, 1)])
@@ -362,14 +440,29 @@ def test_directions_of_all_rows_or_of_the_two_sides():
     outer = lambda u, w: np.einsum("ni,nj->nij", u, w)
     same = outer(np.repeat(V4[:1], 4, 0), np.repeat(V4[:1], 4, 0))
     fixed, shared = of_rows(same), of_rows(same, again=1.5)
-    assert (fixed.diagnosis, shared.diagnosis) == (plain.FIXED_WRONG, plain.SHARED) and fixed.pattern == shared.pattern == "C is the same in all rows"
+    assert (fixed.diagnosis, shared.diagnosis) == (
+        plain.FIXED_WRONG,
+        plain.SHARED,
+    ) and fixed.pattern == shared.pattern == "C is the same in all rows"
     near = lambda by: of_rows(same * (1 + np.array([0, by, 0, 0])[:, None, None]))
     assert near(0.9e-6) is not None and near(2.5e-5) is None
     assert of_rows(same[:, :1, :1], d=1) is None and of_rows(outer(V4, V4)) is None
+    assert of_rows(same[:, :2, :2], d=2) is not None
+    bent = lambda by: of_rows(
+        np.stack(
+            [np.array([[3.0, 0, 0], [0, 0, 0], [0, 0, 0]])] * 3
+            + [np.array([[3.0, 3 * by, 0], [3 * by, 0, 0], [0, 0, 0]])]
+        )
+    )
+    assert bent(0.98e-6) is not None and bent(1.02e-6) is None
     rank = lambda by: of_rows(np.tile(np.diag([3.0, 3.0 * by, 0.0]), (4, 1, 1)))  # one direction has one eigenvalue
     assert rank(0.98e-6) is not None and rank(1.02e-6) is None
     other = of_rows(outer(V4, V4[::-1]))
-    assert (other.verdict, other.diagnosis) == ("FAIL", plain.TWO) and other.pattern.startswith("C of the first row [[") and "\n" not in other.pattern
+    assert (
+        (other.verdict, other.diagnosis) == ("FAIL", plain.TWO)
+        and other.pattern.startswith("C of the first row [[")
+        and "\n" not in other.pattern
+    )
     assert of_rows(outer(V4, V4[::-1]), draws=()) is None
     even_part = lambda C: (C + C.swapaxes(1, 2)) / 2
     assert of_rows(even_part(outer(V4, V4[::-1])), "energy").diagnosis == plain.TWO  # of both signs
@@ -380,7 +473,10 @@ def test_directions_of_all_rows_or_of_the_two_sides():
     spun = lambda by: of_rows(outer(V4, V4) + by * size * turned)
     assert spun(0.98e-6) is None and spun(1.02e-6).diagnosis == plain.TWO
     signs = lambda low: np.concatenate([np.tile(np.diag([3.0, 1.0, 0.5]), (3, 1, 1)), np.diag([2.0, 1.0, low])[None]])
-    assert of_rows(signs(-0.98e-9 * 9 / 2), "energy") is None and of_rows(signs(-1.02e-9 * 9 / 2), "energy").diagnosis == plain.TWO
+    assert (
+        of_rows(signs(-0.98e-9 * 9 / 2), "energy") is None
+        and of_rows(signs(-1.02e-9 * 9 / 2), "energy").diagnosis == plain.TWO
+    )
 
 
 def hidden(monkeypatch, *found):
@@ -397,7 +493,11 @@ def test_hidden_directions_are_a_sentence(monkeypatch):
     wrong = Naming("FAIL", "x", "")
     assert say(wrong, None) is wrong and say((1.0, 1.0, 1e-6, ""), wrong) is wrong
     unit = say((1.0, 1 / 3, 1e-6, ""), (1.0, 1 / 4, 1e-6, ""))
-    assert unit.verdict == "PASS" and len(unit.notes) == 1 and "1/d times the reference (slices of unit length" in unit.notes[0]
+    assert (
+        unit.verdict == "PASS"
+        and len(unit.notes) == 1
+        and "1/d times the reference (slices of unit length" in unit.notes[0]
+    )
     near = lambda by: say((1.0, (1 + by) / 3, 1e-6, ""), (1.0, 1 / 4, 1e-6, "")).notes != ()
     assert near(0.19) and not near(0.21)
     metric = say((1.0, 1 / 3, 1e-6, plain.METRIC), (1.0, 1 / 4, 1e-6, ""))
@@ -429,11 +529,23 @@ def differences(monkeypatch, offsets, kind="energy", near=True, e=(-1.0, -1.0, 2
 
     def identify(table, groups, jacobian, quadratic):
         seen.append((jacobian, quadratic, [g.tolist() for g in groups]))
-        weights = np.concatenate([[e[{1: 0, -1: 1, 0: 2}[int(np.sign(o @ V4[i]))]] for o in np.asarray(offsets(i))] for i in range(n)])
+        weights = np.concatenate(
+            [[e[{1: 0, -1: 1, 0: 2}[int(np.sign(o @ V4[i]))]] for o in np.asarray(offsets(i))] for i in range(n)]
+        )
         F = np.zeros((3 * n, 3 * n))
         for g in groups:
-            signs = np.array([np.sign((points[order][k] - x[np.linalg.norm(points[order][k] - x, axis=1).argmin()]) @ V4[np.linalg.norm(points[order][k] - x, axis=1).argmin()]) for k in g])
-            signs[np.abs(points[order][g] - x[np.linalg.norm(points[order][g[0]] - x, axis=1).argmin()]).max(1) < 1e-12] = 0
+            signs = np.array(
+                [
+                    np.sign(
+                        (points[order][k] - x[np.linalg.norm(points[order][k] - x, axis=1).argmin()])
+                        @ V4[np.linalg.norm(points[order][k] - x, axis=1).argmin()]
+                    )
+                    for k in g
+                ]
+            )
+            signs[
+                np.abs(points[order][g] - x[np.linalg.norm(points[order][g[0]] - x, axis=1).argmin()]).max(1) < 1e-12
+            ] = 0
             F[np.ix_(g, g)] = np.outer(signs, signs)
         return SimpleNamespace(e=weights[order] / h**2 / n, F=F, fit=SimpleNamespace(near=near, doubt=np.zeros(40)))
 
@@ -452,7 +564,11 @@ def test_differences_of_energies_are_found_by_their_points(monkeypatch):
     assert say(three, order=mixed)[0] is None  # in whatever order it asks
     once = say(three, e=(-1.0, -1.0, 1.0), order=mixed)[0]
     assert once.verdict == "FAIL" and once.pattern == "second difference -1, -1, 1"
-    assert say(three, kind="score") == (None, []) and say(lambda i: [V4[i], -V4[i]]) == (None, []) and say(three, near=False)[0] is None
+    assert (
+        say(three, kind="score") == (None, [])
+        and say(lambda i: [V4[i], -V4[i]]) == (None, [])
+        and say(three, near=False)[0] is None
+    )
     apart, seen = say(lambda i: [V4[i], -2 * V4[i], 0 * V4[i]])
     assert apart.verdict == "FAIL" and apart.diagnosis.startswith("directions apart: ") and seen == []
     assert apart.pattern == f"x + a and x - b with a + b = {plain.patterns.few(-0.05 * V4[0])}"
@@ -483,7 +599,9 @@ def test_second_differences_within_rounding():
     assert uneven(1.0).pattern == "factors of the rows (1, 2, 1, 1)"
     F = np.kron(np.eye(4), np.outer([3.0, -3, 0], [3.0, -3, 0]))
     middle = lambda by, doubt=0.0: second([-1, -1, 2], F + by * np.eye(12)[2][:, None] * np.eye(12)[2], doubt)
-    assert middle(8.8e-6) is None and middle(9.2e-6).diagnosis.startswith("values of the difference: the middle point x enters")
+    assert middle(8.8e-6) is None and middle(9.2e-6).diagnosis.startswith(
+        "values of the difference: the middle point x enters"
+    )
     assert middle(0.9e-3, 2e-4) is None and middle(1.1e-3, 2e-4) is not None  # five standard errors
     last = np.zeros(27)
     last[24:] = 1.0  # of other terms
@@ -512,7 +630,11 @@ def wrong(monkeypatch, objective="implicit", left=0.5, parts=None, draws=(), ran
     monkeypatch.setattr(plain.patterns, "right_parts", lambda objective, table, q: {"a": 1, "b": 2})
     unexplained = Naming("FAIL", "unknown", "")
     monkeypatch.setattr(plain.controls, "unexplained", look("unexplained", (unexplained, 0)))
-    right = None if parts is None else Right({k: np.array(v) for k, v in enumerate(parts)}, [fit_of(left)], {}, ["q0", "q1", "q2"])
+    right = (
+        None
+        if parts is None
+        else Right({k: np.array(v) for k, v in enumerate(parts)}, [fit_of(left)], {}, ["q0", "q1", "q2"])
+    )
     tables = ["t0", "t1", "t2"]
     out = plain._wrong(caller_of(objective, takes), kind, trials, tables, right, None)
     return out, looked, trials
@@ -522,7 +644,11 @@ def test_what_the_reference_does_not_explain_is_looked_for_in_order(monkeypatch)
     say = lambda *args, **more: wrong(monkeypatch, *args, **more)
     named = Naming("FAIL", "named", "")
     out, looked, trials = say()
-    assert out[0].diagnosis == "unknown" and out[1:] == (0, {}) and [k for k, _ in looked] == ["arrays", "one more", "unexplained"]
+    assert (
+        out[0].diagnosis == "unknown"
+        and out[1:] == (0, {})
+        and [k for k, _ in looked] == ["arrays", "one more", "unexplained"]
+    )
     (_, arrays), (_, more), (_, last) = looked
     assert arrays[2] == more[2] == "t1" and last[2] == "t0" and last[3] is None and last[4] == 1.0
     assert arrays[3].x is trials[1].setting.x
@@ -536,30 +662,56 @@ def test_what_the_reference_does_not_explain_is_looked_for_in_order(monkeypatch)
 
 def test_hidden_directions_come_first_where_they_explain_all(monkeypatch):
     say = lambda *args, **more: wrong(monkeypatch, *args, **more)
-    right, sharp, rough = Naming("PASS", "", ""), Naming("FAIL", "sharp", "", resolution=1e-3), Naming("FAIL", "rough", "", resolution=1.1e-3)
+    right, sharp, rough = (
+        Naming("PASS", "", ""),
+        Naming("FAIL", "sharp", "", resolution=1e-3),
+        Naming("FAIL", "rough", "", resolution=1.1e-3),
+    )
     out, looked, trials = say("sliced", hidden=right)
     assert out == (right, 2, {}) and [k for k, _ in looked] == ["hidden"]
     assert [s.d for s in looked[0][1][2]] == [3, 4]
-    assert say("sliced", hidden=sharp)[0] == (sharp, 2, {}) and say("sliced", hidden=Naming("FAIL", "x", ""))[0][0].diagnosis == "x"
+    assert (
+        say("sliced", hidden=sharp)[0] == (sharp, 2, {})
+        and say("sliced", hidden=Naming("FAIL", "x", ""))[0][0].diagnosis == "x"
+    )
     out, looked, _ = say("sliced", hidden=rough)
     assert out == (rough, 2, {}) and [k for k, _ in looked] == ["hidden", "arrays", "one more"]
     named = Naming("FAIL", "named", "")
-    assert say("sliced", hidden=rough, by_arrays=named)[0][0] is named and say("sliced", hidden=rough, one_more=named)[0][0] is named
+    assert (
+        say("sliced", hidden=rough, by_arrays=named)[0][0] is named
+        and say("sliced", hidden=rough, one_more=named)[0][0] is named
+    )
     assert [k for k, _ in say("sliced", hidden=right, takes=["v"])[1]][0] == "arrays"
     out, looked, _ = say(draws=("drawn",), random=True)
     assert out == (Naming("INCONCLUSIVE", "random: the loss draws numbers that its objective has no use for, and only their mean could be checked; let it be without", "another seed, another value"), 1, {})  # fmt: skip
-    assert looked[0][1][1] == "t0" and [k for k, _ in say(draws=("drawn",))[1]] == ["random", "arrays", "one more", "unexplained"]
-    assert "random" not in [k for k, _ in say("sliced", draws=("drawn",), random=True)[1]] and "random" not in [k for k, _ in say(random=True)[1]]
+    assert looked[0][1][1] == "t0" and [k for k, _ in say(draws=("drawn",))[1]] == [
+        "random",
+        "arrays",
+        "one more",
+        "unexplained",
+    ]
+    assert "random" not in [k for k, _ in say("sliced", draws=("drawn",), random=True)[1]] and "random" not in [
+        k for k, _ in say(random=True)[1]
+    ]
 
 
 def test_a_loss_that_is_nearly_right_is_inaccurate(monkeypatch):
     say = lambda left, parts: wrong(monkeypatch, left=left, parts=parts)[0]
     near, sense, details = say(0.9e-2, ([1.0, 1.0], [1.0, 1 + 0.9e-2]))
     assert near.verdict == "FAIL" and (sense, details) == (1, {}) and near.pattern == "off by 0.009"
-    assert near.diagnosis == "inaccurate: your loss is the right one up to 9e-03 of its terms: a finite difference of its own, an epsilon, or a small regulariser"
-    for left, parts in ((1e-2, ([1.0], [1.0])), (1e-3, ([1.0], [1 + 1.1e-2])), (1e-3, ([1.0], [-1.0])), (1e-3, ([2.0], [1.0]))):
+    assert (
+        near.diagnosis
+        == "inaccurate: your loss is the right one up to 9e-03 of its terms: a finite difference of its own, an epsilon, or a small regulariser"
+    )
+    for left, parts in (
+        (1e-2, ([1.0], [1.0])),
+        (1e-3, ([1.0], [1 + 1.1e-2])),
+        (1e-3, ([1.0], [-1.0])),
+        (1e-3, ([2.0], [1.0])),
+    ):
         assert say(left, parts)[0].diagnosis == "unknown"
     assert say(1e-3, ([3.0, 3.0], [3.0, 3.02]))[0].diagnosis.startswith("inaccurate")
+    assert say(1e-3, ([1.0], [0.99005]))[0].diagnosis.startswith("inaccurate")  # beside the first of them
     assert say(1e-3, ([1.0, 2.0], [1.0, 2.0]))[0].diagnosis.startswith("inaccurate")
 
 
@@ -570,7 +722,9 @@ def test_a_random_loss_is_another_one_with_another_seed():
         asked.append((len(probes), setting.seed))
         return np.array([1.0, 2.0, 3.0])
 
-    table = SimpleNamespace(trial=SimpleNamespace(setting=setting_of()), probes=list("abcde"), values=np.array([1.0, 2, 3, 4, 5]))
+    table = SimpleNamespace(
+        trial=SimpleNamespace(setting=setting_of()), probes=list("abcde"), values=np.array([1.0, 2, 3, 4, 5])
+    )
     assert not plain._random(caller_of(values=values), table) and asked == [(3, 6)]
     table.values = np.array([1.0, 2, 3.5, 4, 5])
     assert plain._random(caller_of(values=values), table)
@@ -579,7 +733,10 @@ def test_a_random_loss_is_another_one_with_another_seed():
 def test_directions_are_those_that_explain_the_loss(monkeypatch):
     settings = [setting_of(4, 2), setting_of(6, 3), setting_of(2, 4)]
     rng = np.random.default_rng(0)
-    trials = [SimpleNamespace(setting=s, draws=[Draw("normal", rng.standard_normal((s.n, s.d)))] * 2) for s in settings]
+    trials = [
+        SimpleNamespace(setting=s, draws=[Draw("normal", rng.standard_normal((s.n, s.d))) for _ in range(2)])
+        for s in settings
+    ]
     keys = list(plain._drawn(trials[0]))
 
     def drawn(good):
@@ -603,3 +760,84 @@ def test_directions_are_those_that_explain_the_loss(monkeypatch):
     lost = [trials[0], SimpleNamespace(setting=settings[1], draws=[])]
     monkeypatch.setattr(plain, "as_it_should_be", None)
     assert plain._along_draws(caller_of(), lost, [], lambda vs: vs) == ("", None)
+
+
+def test_rows_and_numbers_of_directions():
+    n, d = 4, 3
+    made = lambda a: plain._drawn(SimpleNamespace(setting=SimpleNamespace(n=n, d=d), draws=[Draw("normal", a)]))
+    v = np.random.default_rng(0).standard_normal((n, d))
+    lost = v.copy()
+    lost[1] = 0
+    assert (
+        made(lost) == {} and made(np.concatenate([v, lost])) == {} and made(v[:2]) == {} and made(np.ones((4, 2))) == {}
+    )
+    u = np.abs(v)
+    u[0, 0] = 0.0
+    assert list(made(u)) == ["0", "0 unit", "0 sign", "0 twice less one"] and made(u)["0 sign"][0, 0, 0] == -1
+    step, x = 0.05, v + 10
+    moved = lambda *points: plain._moved(
+        SimpleNamespace(setting=SimpleNamespace(x=x), points=np.concatenate(points)), step
+    )
+    w = 4 * np.random.default_rng(1).standard_normal((n, d)).clip(-1, 1)
+    size = np.abs(w).max(1, keepdims=True)
+    across = np.where(np.abs(w) == np.abs(w).min(1, keepdims=True), 1.0, 0.0)
+    twice = lambda by: len(moved(x + step * w, x - step * (w + by * size * across)))
+    assert twice(0.0) == 1 and twice(1e-4) == 2
+    far, near = plain._as_far(np.array([[[2.0, 0, 0], [0, 2 * (1 + 0.98e-6), 0]]]), 0.1), plain._as_far(np.array([[[2.0, 0, 0], [0, 2 * (1 + 1.02e-6), 0]]]), 0.1)  # fmt: skip
+    assert far[1] == pytest.approx(0.2 / np.sqrt(3)) and near[1] == 0.1
+
+
+def test_terms_are_those_of_the_reference_or_of_an_estimated_trace(monkeypatch):
+    s, asked = setting_of(), []
+    trials = {"drawn": Trial(s, s.x, None, ("drawn",)), "none": Trial(s, s.x + 1, None)}
+    table = lambda caller, kind, trial, rng: SimpleNamespace(
+        trial=trial, grow=lambda count: asked.append((count, trial.points is s.x)) or "table"
+    )
+    monkeypatch.setattr(plain, "Answers", table)
+    monkeypatch.setattr(plain, "_wrong", lambda *args: ("wrong", 7, {}))
+    monkeypatch.setattr(plain, "_factors", lambda *args: ("factors", {"d": 1}))
+    monkeypatch.setattr(plain, "_with_law", lambda *args: "law")
+
+    def say(objective, trial="none", key="", near=True, right=True, bad=None, takes=()):
+        monkeypatch.setattr(plain, "plain", lambda *args: trials[trial])
+        monkeypatch.setattr(plain, "as_asked", lambda *args: asked.append("asked") or trials[trial])
+        monkeypatch.setattr(plain, "unusable", lambda tables: bad)
+        monkeypatch.setattr(plain, "_right", lambda *args: (key, SimpleNamespace(near=near) if right else None))
+        asked.clear()
+        return plain.of_terms(caller_of(objective, takes), "score", [s], None)
+
+    assert say("implicit") == ("factors", 2, {"d": 1}) and asked == [(14, True)]
+    assert say("finite_difference_sliced") == ("factors", 2, {"d": 1}) and asked == ["asked", (14, True)]
+    assert (
+        say("sliced", key="0") == ("law", 2, {"d": 1})
+        and say("sliced", key="0", takes=["v"])[0] == "factors" == say("sliced")[0]
+    )
+    assert say("implicit", bad="bad") == ("bad", 0, {}) and say("implicit", near=False) == say(
+        "implicit", right=False
+    ) == ("wrong", 7, {})
+    seen = []
+    monkeypatch.setattr(plain, "_estimated", lambda caller, *args: seen.append(caller.objective) or "estimated")
+    assert (
+        say("implicit", "drawn", near=False) == "estimated"
+        and say("explicit", "drawn", near=False)[0] == "wrong"
+        and seen == ["implicit"]
+    )
+
+
+def test_a_trace_that_is_estimated_is_that_of_a_sliced_loss(monkeypatch):
+    caller = caller_of("implicit")
+    monkeypatch.setattr(
+        plain,
+        "of_terms",
+        lambda caller, kind, settings, rng: (Naming("PASS", caller.objective, "", ("one",)), 2, {"d": 1}),
+    )
+    naming, sense, details = plain._estimated(caller, "score", [], None)
+    assert naming.diagnosis == "sliced" and caller.objective == "implicit" and (sense, details) == (2, {"d": 1})
+    assert naming.notes == (
+        "one",
+        "its trace is estimated along directions that it draws, v.J v in place of tr J: judged as a sliced loss",
+    )
+    monkeypatch.setattr(plain, "of_terms", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        plain._estimated(caller, "score", [], None)
+    assert caller.objective == "implicit"
