@@ -246,7 +246,7 @@ def test_what_clean_points_say_may_stand_beside():
 def test_a_batch_without_weights_or_of_too_many_points_stays_as_it_was():
     none, batch, _, _ = valued(w=np.zeros(12), extra=lambda s: s.sum())
     assert none is batch
-    lost, _, (w, p, q), _ = valued(w=np.where(np.arange(12) == 3, 0.0, 1.0))
+    lost, _, (_, p, _), _ = valued(w=np.where(np.arange(12) == 3, 0.0, 1.0))
     assert np.abs(lost.w[3]) < 1e-9 and np.allclose(np.delete(lost.p, 3), np.delete(p, 3), rtol=1e-6)
     off, _, _, _ = valued(extra=lambda s: 3e-7 * np.abs(s).sum())
     assert off.w is not None and off.close > 1e-6  # known to what is left

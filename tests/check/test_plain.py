@@ -199,7 +199,7 @@ ERROR = 6 * np.sqrt(2 / 3000)
 
 def test_directions_have_a_mean_of_v_v_T():
     naming, K, error = law_of(even(2.5))
-    assert naming is None and K == pytest.approx(2.5) and error == pytest.approx(ERROR)
+    assert naming is None and pytest.approx(2.5) == K and error == pytest.approx(ERROR)
     both = np.concatenate([even(1.0), even(4.0)])
     assert law_of(both)[1:] == (pytest.approx(2.5), pytest.approx(6 * np.sqrt(2 / 6000)))
     assert law_of(None) == (None, 1.0, 0.0) and law_of(even(), lambda seed: None) == (None, 1.0, 0.0)
@@ -217,7 +217,7 @@ def skewed(off, K=2.0):
 def test_directions_that_are_not_isotropic_are_a_metric_or_wrong():
     assert law_of(skewed(0.99 * ERROR))[0] is None
     uneven, K, _ = law_of(skewed(1.01 * ERROR))
-    assert (uneven.verdict, uneven.diagnosis) == ("FAIL", plain.UNEVEN) and K == pytest.approx(2.0)
+    assert (uneven.verdict, uneven.diagnosis) == ("FAIL", plain.UNEVEN) and pytest.approx(2.0) == K
     metric = law_of(skewed(0.5), projected=True)[0]
     assert (metric.verdict, metric.diagnosis) == ("", plain.METRIC)
     assert metric.pattern.startswith("M/K = [[") and "\n" not in metric.pattern
@@ -667,7 +667,7 @@ def test_hidden_directions_come_first_where_they_explain_all(monkeypatch):
         Naming("FAIL", "sharp", "", resolution=1e-3),
         Naming("FAIL", "rough", "", resolution=1.1e-3),
     )
-    out, looked, trials = say("sliced", hidden=right)
+    out, looked, _ = say("sliced", hidden=right)
     assert out == (right, 2, {}) and [k for k, _ in looked] == ["hidden"]
     assert [s.d for s in looked[0][1][2]] == [3, 4]
     assert (
@@ -681,7 +681,7 @@ def test_hidden_directions_come_first_where_they_explain_all(monkeypatch):
         say("sliced", hidden=rough, by_arrays=named)[0][0] is named
         and say("sliced", hidden=rough, one_more=named)[0][0] is named
     )
-    assert [k for k, _ in say("sliced", hidden=right, takes=["v"])[1]][0] == "arrays"
+    assert say("sliced", hidden=right, takes=["v"])[1][0][0] == "arrays"
     out, looked, _ = say(draws=("drawn",), random=True)
     assert out == (Naming("INCONCLUSIVE", "random: the loss draws numbers that its objective has no use for, and only their mean could be checked; let it be without", "another seed, another value"), 1, {})  # fmt: skip
     assert looked[0][1][1] == "t0" and [k for k, _ in say(draws=("drawn",))[1]] == [
