@@ -42,7 +42,7 @@ def _crossings(density, a, b):
     """Where the straight lines from a to b (n, d), with t from 0 to 1, cross the points at which the density is not smooth."""
     breaks = getattr(getattr(density, "frame", None), "breaks", ())
     t = [(c - a[:, j]) / (b[:, j] - a[:, j]) for j, axis in enumerate(breaks) for c in axis]
-    inside = np.concatenate([np.empty(0), *t])
+    inside = np.concatenate([np.array([]), *t])
     return np.unique(inside[(inside > 0) & (inside < 1)])
 
 

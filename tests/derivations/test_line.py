@@ -7,6 +7,8 @@ from wording import hold_verdicts
 
 import numpyscore as ns
 from numpyscore.cli import main
+from numpyscore.derivations import line_study
+from numpyscore.derivations.line import Line
 
 DENSITY = ns.GaussianMixture([0.3, 0.7], [[-1.0], [1.0]], [0.6, 0.9])
 NET = ns.EnergyMLP.init(1, (6,), "softplus", confinement=0.5, rng=0)
@@ -69,6 +71,16 @@ def test_a_sign_error_is_told_with_its_term():
 def test_other_slips_are_told_too(right, said):
     verdict = verify_line(explicit, right, DENSITY)
     assert verdict.ok is False and said in verdict.note
+
+
+@pytest.mark.parametrize(
+    "factor, cure", [(-1.0, "its sign is turned"), (2.0, "it counts twice"), (0.5, "it counts half")]
+)
+def test_a_term_of_the_left_is_told_as_one_of_the_right(factor, cure):
+    """J_E = fisher + square + E tr: whichever side a term stands on, the cure is its own; its mean is E tr = -cross here."""
+    wrong = {"c": fisher, "s": square, "t": lambda x: factor * NET.trace(x)}
+    for left, right, side in ((wrong, explicit, "left"), (explicit, wrong, "right")):
+        assert f"the term 't' of {side}: {cure} (its mean is 0." in verify_line(left, right, DENSITY).note
 
 
 def test_a_constant_difference_is_named_as_a_constant_first():
@@ -140,6 +152,15 @@ def broken(x):
 def test_what_is_no_line_is_told_in_words(left, density, said):
     with pytest.raises((ValueError, TypeError), match=said):
         verify_line(left, 0.0, density)
+
+
+def test_the_seed_of_a_study_of_a_line_is_0_and_gives_its_networks():
+    line = Line(lambda x, p, s: s.score(x).sum(1), 0.0)
+    plain, same, other = line_study(line), line_study(line, seed=0), line_study(line, seed=1)
+    theta = lambda study: study.cases[0].model.theta
+    assert (
+        plain.seed == 0 and np.array_equal(theta(plain), theta(same)) and not np.array_equal(theta(plain), theta(other))
+    )
 
 
 MINE = """
