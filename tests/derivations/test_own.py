@@ -271,7 +271,9 @@ def test_where_nothing_is_known_the_bound_of_a_derivative_is_infinite():
     x, room = np.array([[0.1], [0.9]]), np.full((2, 1), 0.1)
     bound = own._crude("logpdf", x, (), room)
     # 0.9 is asked again at 0.8: twice 8 eps over a step of 0.1
-    assert bound.shape == (2, 1) and bound[0, 0] == np.inf and bound[1, 0] == pytest.approx(16 * 2.0**-52 / 0.1, rel=1e-12)
+    assert (
+        bound.shape == (2, 1) and bound[0, 0] == np.inf and bound[1, 0] == pytest.approx(16 * 2.0**-52 / 0.1, rel=1e-12)
+    )
 
 
 class Disc:
