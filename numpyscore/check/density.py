@@ -212,12 +212,12 @@ def _judged(function, found, whole, ends, x, rtol):
     slack = max(SLACK, 1e3 * eps * (eps > 1e-10), 0.0 if rtol is None else positive("check_density", "rtol", rtol))
     if abs(I - 1) <= bound + slack:
         return PASS, pattern, ""
-    close = max(1e-6, 4 * bound / I, slack)
+    close = min(max(1e-6, 4 * bound / I, slack), abs(I - 1) / 8)  # so near is no number that 1 is near as well
     diagnosis = named(function, found, I, ends, close, lambda logp, ends: _integral(logp, found.frame, ends))
     if diagnosis:
         return FAIL, pattern, diagnosis
     if I < 1 and x is None and abs(found.top) > 1e-6 and not np.isfinite(ends).all():
-        text = f"mass missing: what was found integrates to {said(I, 1e-6)}; either the normaliser is wrong, or a part of the density was not found: give x=, points that reach every part of it"
+        text = f"mass missing: what was found integrates to {said(I, min(1e-6, close))}; either the normaliser is wrong, or a part of the density was not found: give x=, points that reach every part of it"
         return INCONCLUSIVE, pattern, text
     return FAIL, pattern, number(I, close, found.top)
 
