@@ -87,3 +87,65 @@ def test_points_a_little_off_are_no_function_of_the_noise():
     for e in (1e-12, 1e-10, 1e-8):  # noqa: B007 (the loss reads it)
         report = ns.check_loss(loss, objective="denoising")
         assert report.verdict != "FAIL" and not any("c = 1;" in note for note in report.notes), report
+
+
+# ------------------------------------------------------------------------------- names that fit anything, and names that were missing
+
+
+def test_whole_numbers_are_no_name_where_the_right_ones_are_whole():
+    """A trace one too large at whole points was "cut to a whole number, times 0.88": where the cut jumps, anything fitted."""
+    x = np.random.default_rng(0).integers(-3, 4, (7, 3)).astype(float)
+    wrong = ns.check_trace(lambda x: 1 + (x[:, 0] > 0) - (x**2).sum(1), score=lambda x: -(x**3) / 3, x=x)
+    assert wrong.verdict == "FAIL" and wrong.name != "whole numbers", wrong
+    cut = ns.check_trace(lambda x: np.trunc(-(x**2).sum(1)), score=lambda x: -(x**3) / 3, x=x + 0.4)
+    assert cut.name == "whole numbers", cut
+
+
+def test_rows_that_only_a_floor_couples_are_told():
+    """A log-sum-exp shifted by the largest number of the batch, and floored: rows far below it lose their value."""
+    shifted = lambda x: 2 * (x[:, None] @ MEANS.T)[:, 0] - 9 * (x**2).sum(1)[:, None]
+    coupled = lambda x: np.log(np.maximum(np.exp((a := shifted(x)) - a.max()), 1e-8).sum(1)) + a.max()
+    right = lambda x: np.log(np.exp((a := shifted(x)) - a.max(1, keepdims=True)).sum(1)) + a.max(1)
+    x = 1.5 * np.random.default_rng(1).standard_normal((7, 3))
+    report = ns.check_rows(coupled, x)
+    assert report.name == "batch statistics" and "near rows" in report.pattern, report
+    assert ns.check_rows(right, x)
+
+
+@pytest.mark.parametrize("kind", ["energy", "score"])
+def test_targets_in_a_random_order_are_other_rows_targets(kind):
+    of = (lambda fn, x: fn.score(x)) if kind == "energy" else (lambda fn, x: fn(x))
+
+    def shuffled(fn, x, target_score, rng):
+        return np.mean(np.sum((of(fn, x) - rng.permutation(target_score)) ** 2, axis=1))
+
+    report = ns.check_loss(shuffled, objective="explicit")
+    assert report.verdict == "FAIL" and "rows permuted" in report.diagnosis, report
+
+    def noisy(fn, x, target_score, rng):  # right on average
+        return np.mean(np.sum((of(fn, x) - target_score - rng.standard_normal(x.shape)) ** 2, axis=1))
+
+    assert ns.check_loss(noisy, objective="explicit").verdict == "INCONCLUSIVE"
+
+
+def test_an_absolute_value_is_no_clip_and_a_clip_is_one():
+    square = lambda a: (a**2).sum(1)
+    lengths = ns.check_loss(
+        lambda fn, x, target_score: np.mean(np.abs(square(fn(x)) - square(target_score))), objective="explicit"
+    )
+    assert lengths.verdict == "FAIL" and "clip" not in lengths.name and "absolute value" in lengths.diagnosis, lengths
+    half = lambda fn, x: np.mean(fn.trace(x) + square(fn.score(x)) / 2)
+    assert ns.check_loss(lambda fn, x: max(half(fn, x), -0.5), objective="implicit").name == "clipped loss"
+    assert ns.check_loss(lambda fn, x: min(half(fn, x), 2.0), objective="implicit").name == "clipped loss"
+
+
+def test_all_climbs_ask_for_many_points_a_call():
+    """One point a call took 300 to 7,600 calls for densities of the plane; three modes are found in 143."""
+    means, sigmas, calls = np.array([[0.0, 0], [5, 3], [-4, 4]]), np.array([1.0, 0.2, 0.5]), []
+
+    def logp(x):
+        calls.append(len(x))
+        parts = -((x[:, None] - means) ** 2).sum(2) / (2 * sigmas**2) - 2 * np.log(sigmas) - np.log(2 * np.pi)
+        return np.logaddexp.reduce(np.log([0.5, 0.3, 0.2]) + parts, axis=1)
+
+    assert ns.check_density(logp, dim=2) and len(calls) < 300, len(calls)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..report import FAIL, INCONCLUSIVE, PASS, said
+from ..report import FAIL, INCONCLUSIVE, PASS
 from .names import COARSEST, SQUARE, Level, Naming, conversion, factor, missing, name_right
 
 SIGMAS = 5.0
@@ -361,7 +361,7 @@ def kernel_note(c, sigma):
         form = "1 - sigma (a straight line from data to noise)"
     else:
         far = c[np.abs(c - 1).argmax()]
-        one = said(far, min(1e-6, abs(far - 1) / 8))
+        one = f"{far:.{6 if abs(far - 1) > 1e-6 else 12}g}"
         form = f"between {c.min():.6g} and {c.max():.6g}" if np.ptp(c) > 1e-6 else one
     return (
         f"another convention: the noisy points are x~ = c x + sigma eps with c = {form}; the score learnt is that of x~, and the score of "

@@ -414,6 +414,11 @@ def _wrong(caller, kind, trials, tables, right, rng):
         if hidden is not None and (hidden.verdict == PASS or not hidden.resolution > 1e-3):
             return hidden, 2, {}
     if "sliced" not in objective and trials[0].draws and _random(caller, tables[0]):
+        paired = objective == "explicit" and patterns.named_by_arrays(
+            caller, kind, tables[1], observation(caller, trials[1]), rng
+        )
+        if paired and "another row" in paired.diagnosis:  # in whatever order they are drawn
+            return paired, 2, {}
         text = "random: the loss draws numbers that its objective has no use for, and only their mean could be checked; let it be without"
         return Naming(INCONCLUSIVE, text, "another seed, another value"), 1, {}
     if objective == "finite_difference_sliced":
