@@ -289,7 +289,7 @@ def scaled(field):
     say = lambda key, text, constants=0, **detail: field.says(
         key, text, candidate, constants, f"yours = {c:.12f} x reference, residual {left:.0e}", factor=c, **detail
     )
-    sign = " and the wrong sign" * (c < 0)
+    sign = ", with the wrong sign" * (c < 0)
     known = readings(abs(c), field.known, 4 * rtol)[:3]
     if abs(c) <= rtol:
         yield say("zero", f"your {word} is zero everywhere: the graph is cut, or the energy is not used")
@@ -300,7 +300,7 @@ def scaled(field):
         step = ": not divided by the step of a difference, or by its square?" * (abs(c) > 1e3 or abs(c) < 1e-3)
         yield say("scale", f"your {word} is {said(c, rtol)} times the reference{step}", 1)
     for text in known if not close(c, -1, rtol) and abs(c) > rtol else ():
-        yield say("scale", f"your {word} is {text} of the reference{sign}{WHY.get(text, '')}", reading=text)
+        yield say("scale", f"your {word} is {text} times the reference{sign}{WHY.get(text, '')}", reading=text)
 
 
 def constant(field):

@@ -352,7 +352,7 @@ def by_rows(report, function, points):
 # ------------------------------------------------------------------------------- what is no field at all
 
 
-def unfit(where, function, value, shape, x, each="one row of numbers for each row of x"):
+def unfit(where, function, value, shape, x, each="one row of numbers for each row of x", at="x"):
     """A FAIL if the user's array has another shape than it must have, or is not finite, or is complex; else None."""
     name, notes = function.name, tuple(function.notes())
     text = pattern = ""
@@ -365,7 +365,7 @@ def unfit(where, function, value, shape, x, each="one row of numbers for each ro
     elif not np.isfinite(value).all():
         bad = np.argwhere(~np.isfinite(value))
         place = ", ".join(map(str, bad[0]))
-        text = f"not finite: {len(bad)} of {value.size} numbers of {name} are NaN or infinite, the first at [{place}], x = {x[bad[0][0]]}"
+        text = f"not finite: {len(bad)} of {value.size} numbers of {name} are NaN or infinite, the first at [{place}], {at} = {x[bad[0][0]]}"
         pattern = f"{name}[{place}] = {value[tuple(bad[0])]}"
     summary = summary_of(x, function)
     return CheckReport(where, FAIL, summary, pattern=pattern, diagnosis=text, notes=notes) if text else None

@@ -98,7 +98,7 @@ class Held:
 
 def _unfit(where, yours, L, g, origin):
     """A report on a gradient that has not its shape, is not finite or accumulates, or on a loss that is random or no number; else None."""
-    bad = unfit(where, yours, g, origin.shape, origin[:, None], "one number for each parameter")
+    bad = unfit(where, yours, g, origin.shape, origin[:, None], "one number for each parameter", "theta")
     if bad is not None:
         return bad
     if np.any(g) and np.allclose(yours(origin[None])[0], 2 * g, rtol=1e-6, atol=0):

@@ -87,7 +87,7 @@ DETERMINANT = {  # exponent of sigma that p integrates to, over d: what may be w
 
 def _gaussian(d, k, j, known, scale):
     """In words: p integrates to (2 pi)^(k/2) sigma^j, so its normaliser has that much too little."""
-    words = lambda a, b: product(1.0, {"(2 pi)": a / 2, scale: b}).replace("((2 pi))", "(2 pi)")
+    words = lambda a, b: product(1.0, {"(2 pi)": a / 2, scale: b})
     ratio, left = f"p integrates to {words(k, j)}", (d - k, d - j if known else 0)
     if k == d and j in (0, d):
         return f"no normaliser: {ratio}, the normaliser of a Gaussian is missing (unnormalised: fine for the score, not for a likelihood)"
@@ -328,7 +328,8 @@ def _of_parts(function, found, ends, close):
 def number(I, close, top):
     """The diagnosis of an integral that no rule explains: the number, and what it is made of, if that can be seen."""
     bare = abs(top) <= 1e-6
-    size, near = said(I, 1e-6), lambda value: not bare and close <= 1e-6 and abs(value / I - 1) <= close
+    size = f"{I:.9g}" if abs(I - 1) <= 1e-6 else said(I, 1e-6)
+    near = lambda value: not bare and close <= 1e-6 and value != 1 and abs(value / I - 1) <= close
     fraction, logarithm = Fraction(I).limit_denominator(20), Fraction(np.log(I)).limit_denominator(12)
     if near(fraction):
         return f"weights or a factor: p integrates to {fraction}, unnormalised, but no pi and no sigma is missing: weights of a mixture that sum to it, or a constant; fine for the score"

@@ -32,9 +32,10 @@ class Worst(NamedTuple):
     tolerance: float
 
     def __str__(self):
-        return (
-            f"{self.place}: yours {self.yours:+.9g}, reference {self.reference:+.9g} (resolution {self.tolerance:.0e})"
-        )
+        resolution = (
+            f" (resolution {self.tolerance:.0e})" if self.tolerance < 1 else ""
+        )  # a larger one resolves nothing
+        return f"{self.place}: yours {self.yours:+.9g}, reference {self.reference:+.9g}{resolution}"
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class CheckReport:
             ("diagnosis", self.diagnosis),
         ]
         lines += [f"  {word:<10} {text}" for word, text in rows if text]
-        if np.isfinite(self.resolution):
+        if 0 < self.resolution < 1:
             noticed = f"would have noticed a relative error of {self.resolution:.0e}"
             lines += [f"  {'resolution':<10} {noticed}"]
         return "\n".join(lines + [f"  {'note':<10} {note}" for note in self.notes])
@@ -300,7 +301,8 @@ def said(c, rtol=1e-9):
 def power(name, exponent):
     """ "sigma^2", "1/d", "sqrt(d)" ..."""
     root = abs(exponent) == 0.5
-    size = f"sqrt({name})" if root else name if abs(exponent) == 1 else f"{name}^{abs(exponent):g}"
+    bare = name.removeprefix("(").removesuffix(")") if name.startswith("(") else name
+    size = f"sqrt({bare})" if root else name if abs(exponent) == 1 else f"{name}^{abs(exponent):g}"
     return size if exponent > 0 else f"1/{size}"
 
 

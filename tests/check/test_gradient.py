@@ -5,8 +5,8 @@ import re
 
 import numpy as np
 import pytest
+from wording import check_gradient
 
-from numpyscore import check_gradient
 from numpyscore.check.fields import Field, read
 from numpyscore.check.gradient import BLOCKS
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from wording import check_reverse
 
-from numpyscore import check_reverse
 from numpyscore.check import reverse
 from numpyscore.check.report import CheckReport
 from numpyscore.check.reverse import Level, Part, Steps

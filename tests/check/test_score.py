@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from wording import check_conservative, check_rows, check_score
 
-from numpyscore import EnergyMLP, check_conservative, check_rows, check_score
+from numpyscore import EnergyMLP
 
 P = np.array([[1.7, 0.3, 0.1], [0.3, 0.9, -0.2], [0.1, -0.2, 1.3]]) / 3  # no entry is a float32
 TURN = np.array([[0.0, 0.3, 0.0], [-0.3, 0.0, 0.1], [0.0, -0.1, 0.0]])  # a rotation: no energy has it
@@ -63,11 +64,11 @@ def test_wrong_scores_are_told_what_they_are(name):
 
 def test_with_half_of_the_rows_one_over_n_is_told_from_one_over_twice_d():
     six = check_score(lambda x: score(x) / len(x), energy=energy, x=X[:6])
-    assert six.verdict == "FAIL" and "1/n of the reference" in six.diagnosis and "1/(2 d)" not in six.diagnosis, six
+    assert six.verdict == "FAIL" and "1/n times the reference" in six.diagnosis and "1/(2 d)" not in six.diagnosis, six
     fixed = check_score(lambda x: score(x) / 6, energy=energy, x=X[:6])
-    assert fixed.verdict == "FAIL" and "1/(2 d) of the reference" in fixed.diagnosis and "1/n" not in fixed.diagnosis, (
-        fixed
-    )
+    assert (
+        fixed.verdict == "FAIL" and "1/(2 d) times the reference" in fixed.diagnosis and "1/n" not in fixed.diagnosis
+    ), fixed
 
 
 CENTRES, PRECISIONS = np.array([[-2.0, 0.5, 1.0], [1.5, 0.0, -1.0]]), np.array([1.0, 2.0])
