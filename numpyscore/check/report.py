@@ -230,9 +230,8 @@ def _spanned(field):
     rank = int(np.sum(sizes > 1e-6 * sizes[0]))
     if rank >= min(n - 1, d):
         return ""
-    along = (
-        np.array2string(axes[0] / axes[0][np.abs(axes[0]).argmax()], precision=4) if rank == 1 else f"{rank} directions"
-    )
+    one = np.round(axes[0] / axes[0][np.abs(axes[0]).argmax()], 6) + 0.0  # -0. is 0.
+    along = np.array2string(one, precision=4) if rank == 1 else f"{rank} directions"
     return f", and lie along {along} in every row: a term of {rank} of the {d} directions of x"
 
 
@@ -355,7 +354,7 @@ def readings(c, known, rtol=1e-9):
 @cache
 def _exponents(choices):
     """All combinations of exponents (C, names)."""
-    return np.array(list(itertools.product(*choices)), float).reshape(-1, len(choices))
+    return np.array(list(itertools.product(*choices)), float)
 
 
 def law(values, settings, rtol=1e-8, odd=()):
@@ -374,7 +373,7 @@ def law(values, settings, rtol=1e-8, odd=()):
     if np.any(values == 0) or np.any(np.sign(values) != np.sign(values[0])):
         return None
     exponents = _exponents(tuple(choices))
-    sizes = np.log(np.array([[s[name] for name in names] for s in settings], float).reshape(len(settings), -1))
+    sizes = np.log(np.array([[s[name] for name in names] for s in settings], float))
     logs = np.log(np.abs(values))
     # log c = logs - exponents . sizes is the same in all settings; few choices survive the second
     for k in range(1, len(logs)):
