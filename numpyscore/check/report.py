@@ -337,9 +337,7 @@ def readings(c, known, rtol=1e-9):
         found.append((PLAINNESS, said(c, rtol)))
     names = list(known)
     for exponents in itertools.product((0, 1, -1, 2, -2, 0.5, -0.5), repeat=len(names)):
-        if sum(map(bool, exponents)) > 2 or any(
-            e and known[n] in (0, 1) for n, e in zip(names, exponents, strict=True)
-        ):
+        if sum(map(bool, exponents)) > 2 or any(e and not known[n] for n, e in zip(names, exponents, strict=True)):
             continue
         rest = c / math.prod(known[n] ** e for n, e in zip(names, exponents, strict=True))
         for value in (1.0, 2.0, 0.5):
@@ -376,8 +374,8 @@ def law(values, settings, rtol=1e-8, odd=()):
     sizes = np.log(np.array([[s[name] for name in names] for s in settings], float))
     logs = np.log(np.abs(values))
     # log c = logs - exponents . sizes is the same in all settings; few choices survive the second
-    for k in range(1, len(logs)):
-        exponents = exponents[np.abs(logs[k] - logs[0] - exponents @ (sizes[k] - sizes[0])) <= rtol]
+    for of, log in zip(sizes, logs, strict=True):
+        exponents = exponents[np.abs(log - logs[0] - exponents @ (of - sizes[0])) <= rtol]
         if len(exponents) == 0:
             return None
     best = exponents[np.argmin(np.abs(exponents).sum(1) + 0.1 * (exponents != 0).sum(1))]

@@ -198,6 +198,7 @@ def test_numbers_are_said_to_the_digits_that_they_have():
     assert [said(0.123456789, 10.0**-k) for k in (1, 2, 3, 6, 9, 12, 15)] == [
         "1/8", "0.12", "0.123", "0.123457", "0.123456789", "0.123456789", "0.123456789",
     ]  # fmt: skip
+    assert said(0.76543, 0.04) == "0.77" and said(0.123456789012345, 1e-15) == "0.123456789012"  # two digits to twelve
     assert said(0.5004, 1e-3) == "1/2" and said(0.5004, 1e-4) == "0.5004" and said(0.6, 0.9e-5) == "3/5"
     assert said(0.6, 1.1e-5) == "0.6"  # 64ths are no finer than that: many a number is next to one
     assert close(1.0, 1.1, 0.1) and not close(1.0, 1.12, 0.1) and close(-1.0, -1.1, 0.1) and not close(1.0, -1.0, 1.0)
@@ -268,6 +269,7 @@ def test_readings_of_a_number_are_that_number_and_the_simplest():
             for text in found:
                 assert meant(text, **known) == pytest.approx(c, rel=1e-9), (c, known, text)
     hold("\n".join(rows))
+    assert all(readings(float(n), {"n": n}) == ["n", str(n)] for n in (2, 3, 4, 8))  # plain ones stand beside it
     assert readings(0.5004, {"n": 7}, 1e-3) == ["1/2"] and readings(0.5004, {"n": 7}) == []
     assert readings(7.006, {"n": 7}, 1e-3) == ["n"] and readings(7.008, {"n": 7}, 1e-3) == []
 
