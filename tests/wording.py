@@ -36,8 +36,11 @@ def __getattr__(name):
     return held
 
 
-def hold(said, digits=DIGITS):
-    """Hold something that is said to what is written down for this test, and this call in it; digits : how far numbers may be apart."""
+def hold(said, digits=DIGITS, times=TIMES):
+    """Hold something that is said to what is written down for this test, and this call in it.
+
+    digits : how far numbers may be apart, of their size; times : how many times one that is as small as rounding may be the other.
+    """
     file, test = _test()
     counted["calls"] = counted["calls"] + 1 if counted["test"] == test else 0
     counted["test"] = test
@@ -47,7 +50,9 @@ def hold(said, digits=DIGITS):
         file.parent.mkdir(exist_ok=True)
         file.write_text("".join(f"== {k}\n{v}\n" for k, v in sorted(known.items())), encoding="utf-8")
     elif name in known:
-        assert same(text, known[name], digits), f"{name} said otherwise:\n{_changes(known[name], text, digits)}"
+        assert same(text, known[name], digits, times), (
+            f"{name} said otherwise:\n{_changes(known[name], text, digits, times)}"
+        )
 
 
 def _test():
@@ -64,44 +69,46 @@ def written(file):
     return {name: text.rstrip("\n") for name, _, text in (block.partition("\n") for block in blocks)}
 
 
-def same(text, other, digits=DIGITS):
+def same(text, other, digits=DIGITS, times=TIMES):
     """Whether two reports say the same."""
     mine, theirs = (NUMBER.split(" ".join(BY_ROUNDING.sub("", t).split())) for t in (text, other))
     if len(mine) != len(theirs) or mine[::2] != theirs[::2]:
         return False
-    return all(a == b or _close(a, b, digits) for a, b in zip(mine[1::2], theirs[1::2], strict=True))
+    return all(a == b or _close(a, b, digits, times) for a, b in zip(mine[1::2], theirs[1::2], strict=True))
 
 
-def _changes(known, text, digits):
+def _changes(known, text, digits, times):
     """The lines that are not the same, as a difference of two texts; the whole where lines came or went."""
     old, new = known.splitlines(), text.splitlines()
     if len(old) != len(new):
         return f"- {known}\n+ {text}"
-    return "\n".join(f"- {a}\n+ {b}" for a, b in zip(old, new, strict=True) if not same(a, b, digits))
+    return "\n".join(f"- {a}\n+ {b}" for a, b in zip(old, new, strict=True) if not same(a, b, digits, times))
 
 
-def _close(a, b, digits):
+def _close(a, b, digits, times):
     """Whether two printed numbers are one number."""
     if a.isdigit() and b.isdigit():
         return False
     low, high = sorted((float(a), float(b)))
-    return high <= TIMES * low if high <= ROUNDING else high - low <= digits * high
+    return high <= times * low if high <= ROUNDING else high - low <= digits * high
 
 
 def hold_verdicts(verdicts):
-    """Hold both sides, what is foreseen and what fails, of each verdict of a test. What is zero within its bound has no digits to hold."""
-    hold("\n".join(map(_numbers, verdicts)), 1e-6)
+    """Hold both sides, their bound, what is foreseen and what fails, of each verdict of a test. What is zero within its bound has no digits to hold."""
+    hold("\n".join(map(_numbers, verdicts)), 1e-6, 3)
 
 
 def _numbers(v):
-    """A verdict on a line: sides, the gap foreseen, the bound where samples give it, the hypotheses that fail, the note."""
+    """A verdict on a line: sides, the gap foreseen, its bound, the hypotheses that fail, the note."""
+    if v.ok is None:
+        return f"{v.step}, {v.subject}: inconclusive"
     samples = v.method == "monte carlo"
     zero = 1e-9 if samples else max(v.bound, 1e-9)
     said = lambda x: f"{x:.9g}" if abs(x) > zero else "0"
     parts = [
         f"{v.step}, {v.subject}: {said(v.left)} {v.relation} {said(v.right)}, foreseen {said(v.predicted)}, {v.method}"
     ]
-    parts += [f"within {v.bound:.5g}"] * samples + [f"{h.name} {h.value:.9g}" for h in v.hypotheses if not h.holds]
-    if v.note.startswith("worst"):  # of many that are all zero: another one on another machine
-        return f"{v.step}, {v.subject}: the worst of several"
-    return "; ".join(filter(None, [*parts, v.note]))
+    parts += [f"within {v.bound:.{5 if samples else 2}e}"] + [
+        f"{h.name} {h.value:.9g}" for h in v.hypotheses if not h.holds
+    ]
+    return "; ".join(filter(None, [*parts, re.sub(r", \S+ times its bound", "", v.note)]))

@@ -12,7 +12,7 @@ from ..networks.models import EnergyMLP
 from ..numerics.quadrature import Frame, expectation, integrate
 from ..objectives.arrays import implicit_loss
 from .case import Case
-from .means import EPS, integral, number
+from .means import EPS, integral, number, worst
 from .score import two_modes
 from .steps import Chapter, Sides, boundary_vanishes, failing, hypothesis, vanishes
 
@@ -71,8 +71,7 @@ def by_parts(case):
 def by_components(case):
     """The same one coordinate at a time; the worst component is shown, and what crosses the boundary along it is not added."""
     sides = [(case.mean(f"cross {i}"), -case.mean(f"slope {i}")) for i in range(case.dim)]
-    gaps = [abs((left - right).value) for left, right in sides]
-    i = int(np.argmax(gaps))
+    _, _, (i,) = worst(*(np.array([(m.value, m.error) for m in side]).T for side in zip(*sides, strict=True)))
     term = case.flux(lambda x: case.model.score(x) * (np.arange(case.dim) == i))
     return Sides(*sides[i], (vanishes("boundary term p s_i vanishes", term),), integral(term), f"worst component: {i}")
 

@@ -107,3 +107,18 @@ def sampled(values):
     """The mean of independent samples (n,), with SIGMAS standard errors as its bound."""
     values = np.asarray(values, float)
     return number(values.mean(), SIGMAS * values.std(ddof=1) / np.sqrt(values.size))
+
+
+def worst(left, right):
+    """Both sides, (values, errors) each, at the entry that is furthest beyond their errors, and its index.
+
+    Where none is beyond them it is the largest entry: the one that rounding has moved most would be another on another machine.
+    """
+    (a, _), (b, _) = left, right
+    errors = [np.broadcast_to(error, np.shape(a)) for _, error in (left, right)]
+    off, allowed = np.abs(a - b), sum(errors) + 4 * EPS * (np.abs(a) + np.abs(b))
+    beyond = ~(off <= allowed)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        most = np.where(beyond, off / allowed, -1.0) if beyond.any() else np.abs(a)
+    at = np.unravel_index(np.argmax(most), np.shape(a))
+    return number(a[at], errors[0][at]), number(b[at], errors[1][at]), at

@@ -20,7 +20,7 @@ from ..objectives.arrays import denoising_loss, explicit_loss, implicit_loss
 from ..objectives.denoising import denoising
 from ..objectives.loss import half_square
 from .case import BUDGET, averaged, integrated
-from .means import EPS, Mean, integral, number
+from .means import EPS, Mean, integral, number, worst
 from .steps import Chapter, Sides, failing, vanishes
 
 CHAPTER = Chapter(7, "noise")
@@ -72,12 +72,6 @@ def _posterior(case, *fields):
     (q, *tops), (q_error, *errors) = found.value, found.error
     means = [(top / q, (error + np.abs(top / q) * q_error) / q) for top, error in zip(tops, errors, strict=True)]
     return sigma, points, (q, q_error), *means
-
-
-def worst(left, right):
-    """Both sides, (values, errors) each, where they differ most, and that index."""
-    j = int(np.argmax(np.abs(left[0] - right[0])))
-    return number(left[0][j], left[1][j]), number(right[0][j], right[1][j]), j
 
 
 @CHAPTER.line(

@@ -25,8 +25,8 @@ from ..sampling.langevin import (
     reverse_step,
 )
 from .energy import REAL_LINE
-from .means import EPS, integral, number, sampled
-from .noise import closed, half_scale, with_signs, worst
+from .means import EPS, integral, number, sampled, worst
+from .noise import closed, half_scale, with_signs
 from .score import two_modes
 from .steps import Chapter, Sides, failing, vanishes
 
@@ -261,16 +261,12 @@ def gaussian_flow(seed):
         stretch = np.sqrt((var + ends[1] ** 2) / (var + ends[0] ** 2))
         end = m + (x - m) @ (axes * stretch) @ axes.T
         error = 64 * EPS * np.linalg.cond(C) * (1 + np.abs(end))
-        flat = lambda *pair: tuple(a.ravel() for a in pair)
-        paths = worst(flat(fine.x, _ode_error(coarse.x, fine.x)), flat(end, error))[:2]
+        paths = worst((fine.x, _ode_error(coarse.x, fine.x)), (end, error))[:2]
         volume = fine.log_volume, _ode_error(coarse.log_volume, fine.log_volume)
         subject = f"d = {d}, sigma {ends[0]:g} to {ends[1]:g}"
         yield f"{subject}: worst coordinate", Sides(*paths)
         log_stretch = np.full(4, np.log(stretch).sum())
-        yield (
-            f"{subject}: volume",
-            Sides(*worst(volume, (log_stretch, 64 * EPS * np.linalg.cond(C) + 0 * log_stretch))[:2]),
-        )
+        yield f"{subject}: volume", Sides(*worst(volume, (log_stretch, 64 * EPS * np.linalg.cond(C)))[:2])
 
 
 @CHAPTER.example(

@@ -13,7 +13,7 @@ from ..numerics.quadrature import Frame, expectation, integrate
 from ..objectives.loss import half_square
 from ..sampling.normaliser import log_normaliser
 from .case import STEP, Case
-from .means import EPS, integral, number
+from .means import EPS, integral, number, worst
 from .steps import ENOUGH, Chapter, Sides, failing, hypothesis, vanishes
 
 CHAPTER = Chapter(2, "score")
@@ -34,16 +34,15 @@ def _path(case, log_p, score):
     right, error = quad_vec(along, 0.0, 1.0, epsabs=1e-13, epsrel=1e-13, norm="max", limit=200, points=kinks)
     ends = log_p(a), log_p(b)
     left = ends[1] - ends[0]
-    worst = int(np.argmax(np.abs(left - right)))
     rounding = 16 * EPS * max(np.abs(end).max() for end in ends)
-    return number(left[worst], rounding), number(right[worst], error + 16 * EPS * abs(right[worst]) + rounding)
+    return worst((left, rounding), (right, error + 16 * EPS * np.abs(right) + rounding))[:2]
 
 
 def _crossings(density, a, b):
     """Where the straight lines from a to b (n, d), with t from 0 to 1, cross the points at which the density is not smooth."""
     breaks = getattr(getattr(density, "frame", None), "breaks", ())
     t = [(c - a[:, j]) / (b[:, j] - a[:, j]) for j, axis in enumerate(breaks) for c in axis]
-    inside = np.concatenate([np.empty(0), *t])
+    inside = np.concatenate([np.array([]), *t])
     return np.unique(inside[(inside > 0) & (inside < 1)])
 
 
@@ -100,14 +99,9 @@ def at_points(case):
     s = case.density.score(x)
     allowance = lambda found: SAFETY * found.error + 64 * EPS * np.abs(s).max()
     found = _differenced(lambda y: (case.density.logpdf(y), y), x, s, allowance)
-    error = allowance(found)
-    worst = np.unravel_index(np.argmax(np.abs(found.value - s) / error), s.shape)
-    place = ", ".join(f"{c:.4g}" for c in x[worst[0]])
-    return Sides(
-        number(s[worst], 0),
-        number(found.value[worst], error[worst]),
-        note=f"worst at x = ({place}), coordinate {worst[1]}",
-    )
+    left, right, (row, column) = worst((s, 0), (found.value, allowance(found)))
+    place = ", ".join(f"{c:.4g}" for c in x[row])
+    return Sides(left, right, note=f"worst at x = ({place}), coordinate {column}")
 
 
 @CHAPTER.line(
@@ -124,9 +118,7 @@ def log_derivative(case):
     allowance = lambda found: SAFETY * found.error + 64 * EPS * ((1 + np.abs(at).max()) + p * np.abs(s))
     density = lambda y: (np.exp(case.density.logpdf(y) - at.max()), y)
     found = _differenced(density, x, p * s, allowance)
-    error = allowance(found) / p
-    worst = np.unravel_index(np.argmax(np.abs(found.value / p - s) / error), s.shape)
-    return Sides(number(s[worst], 0), number(found.value[worst] / p[worst[0], 0], error[worst]))
+    return Sides(*worst((s, 0), (found.value / p, allowance(found) / p))[:2])
 
 
 @CHAPTER.line(
@@ -157,9 +149,8 @@ def network_score(case):
     """Reverse mode by hand against a complex step of the energy, at the worst of 16 points and of all coordinates."""
     x = _points(case)
     steps = np.stack([-case.model.energy(x + 1j * STEP * e).imag / STEP for e in np.eye(case.dim)], 1)
-    s, S = case.model.score(x), _slope_scale(case.model, x)
-    worst = np.unravel_index(np.argmax(np.abs(steps - s) / S), s.shape)
-    return Sides(number(s[worst], 32 * EPS * S[worst]), number(steps[worst], 32 * EPS * S[worst]))
+    error = 32 * EPS * _slope_scale(case.model, x)
+    return Sides(*worst((case.model.score(x), error), (steps, error))[:2])
 
 
 @CHAPTER.line("the score points uphill", r"\frac{d}{dt} \log p(x + t s)\Big|_{t=0} = |s|^2", DEFINITION, needs=_network)
@@ -169,9 +160,7 @@ def uphill(case):
     s = case.model.score(x)
     rise = -case.model.energy(x + 1j * STEP * s).imag / STEP
     error = 32 * EPS * np.sum(np.abs(s) * _slope_scale(case.model, x), 1)
-    square = np.sum(s**2, 1)
-    worst = int(np.argmax(np.abs(rise - square) / error))
-    return Sides(number(rise[worst], error[worst]), number(square[worst], error[worst]))
+    return Sides(*worst((rise, error), (np.sum(s**2, 1), error))[:2])
 
 
 @CHAPTER.line(
@@ -209,8 +198,7 @@ def symmetric(case):
     e_0, e_1 = (np.broadcast_to(e, x.shape) for e in np.eye(case.dim)[:2])
     forward, reverse = case.model.jvp(x, e_0)[:, 1], case.model.vjp(x, e_0)[:, 1]
     size = np.abs(case.model.jacobian(x)).max((1, 2)) + np.abs(case.model.jvp(x, e_1)).max(1) + 1
-    worst = int(np.argmax(np.abs(forward - reverse) / size))
-    return Sides(number(forward[worst], 64 * EPS * size[worst]), number(reverse[worst], 64 * EPS * size[worst]))
+    return Sides(*worst((forward, 64 * EPS * size), (reverse, 64 * EPS * size))[:2])
 
 
 @CHAPTER.line(
@@ -252,9 +240,7 @@ def constant_in_energy(seed):
         raised = EnergyMLP.from_arrays([*layers, (w, b + c)], "softplus")
         change = np.mean(raised.energy(x) - net.energy(x))
         yield f"energies, c = {c:g}", Sides(number(change, 64 * EPS * abs(c)), number(c, 0))
-        s, raised_s = net.score(x), raised.score(x)
-        worst = np.unravel_index(np.argmax(np.abs(s - raised_s)), s.shape)
-        yield f"scores, c = {c:g}", Sides(number(raised_s[worst], 0), number(s[worst], 0))
+        yield f"scores, c = {c:g}", Sides(*worst((raised.score(x), 0), (net.score(x), 0))[:2])
 
 
 @CHAPTER.example(
@@ -270,12 +256,8 @@ def units(seed):
     for c in (60.0, 1e-3):
         p, q = GaussianMixture(np.ones(3) / 3, means, covs), GaussianMixture(np.ones(3) / 3, c * means, c**2 * covs)
         for name, power, a, b in (("score", 1, p.score(x), q.score(c * x)), ("trace", 2, p.trace(x), q.trace(c * x))):
-            scaled, size = b * c**power, np.abs(a).max()
-            worst = np.unravel_index(np.argmax(np.abs(scaled - a)), a.shape)
-            yield (
-                f"{name} of a mixture, c = {c:g}",
-                Sides(number(scaled[worst], 64 * EPS * size), number(a[worst], 64 * EPS * size)),
-            )
+            error = 64 * EPS * np.abs(a).max()
+            yield f"{name} of a mixture, c = {c:g}", Sides(*worst((b * c**power, error), (a, error))[:2])
 
 
 def two_modes(m, weight):

@@ -18,7 +18,7 @@ from ..networks.models import EnergyMLP, ScoreMLP
 from ..objectives.arrays import finite_difference_energy_loss
 from ..objectives.sliced import finite_difference_sliced, sliced
 from .case import STEP
-from .means import EPS, number, sampled
+from .means import EPS, number, sampled, worst
 from .steps import Chapter, Sides, failing
 
 CHAPTER = Chapter(5, "the trace")
@@ -55,9 +55,8 @@ def scale(model, v=None):
 
 
 def _worst(left, right, error):
-    """The pair that differs most, each with this error."""
-    at = np.unravel_index(np.argmax(np.abs(left - right)), np.shape(left))
-    return Sides(number(left[at], error), number(right[at], error))
+    """The worst pair of two arrays, each with this error."""
+    return Sides(*worst((left, error), (right, error))[:2])
 
 
 def _network(case):
@@ -324,9 +323,8 @@ def difference_error(seed):
     for eps in (0.1, 0.01):
         loss = finite_difference_energy_loss(f(x - eps), f(x), f(x + eps), eps)
         right = -(3 * x**2 - 2 + eps**2 / 2) + 0.5 * (x**3 - 2 * x + eps**2 * x) ** 2
-        worst = int(np.argmax(np.abs(loss - right)))
         rounding = 16 * EPS * (np.abs(f(x)).max() / eps**2 + np.abs(right).max() / eps)
-        yield f"eps = {eps:g}", Sides(number(loss[worst], rounding), number(right[worst]))
+        yield f"eps = {eps:g}", Sides(*worst((loss, rounding), (right, 8 * EPS * np.abs(right)))[:2])
 
 
 @CHAPTER.example("finite differences tend to slices", r"\ell_\epsilon = \ell + O(\epsilon^2) \to \ell", PANG)

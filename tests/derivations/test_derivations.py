@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nightly import mostly
-from wording import hold_verdicts
+from wording import hold, hold_verdicts
 
 import numpyscore as ns
 from numpyscore.derivations import (
@@ -29,6 +29,7 @@ from numpyscore.derivations.boundary import Both
 from numpyscore.derivations.integration_by_parts import Kinked, constant
 from numpyscore.derivations.means import Mean, MonteCarlo
 from numpyscore.derivations.steps import judge, twins
+from numpyscore.derivations.trace import designs
 
 GOAL = 1e-10  # what the identities are held to, besides their own bounds
 
@@ -69,9 +70,7 @@ def test_every_step_holds_on_closed_forms(name, dims):
     assert {v.step for v in verdicts} == {s.name for s in LINES} - excused
     assert all(v.expected and v.word == "holds" for v in verdicts)
     assert_as_it_should_be(verdicts)
-    hold_verdicts(
-        v for v in verdicts if v.step != "Tweedie's second formula"
-    )  # shown at its worst entry: rounding's choice
+    hold_verdicts(verdicts)
 
 
 @pytest.mark.parametrize("name", ["exponential", "half-normal", "truncated-gaussian", "uniform"])
@@ -491,3 +490,31 @@ def test_implicit_on_samples_is_at_the_mercy_of_a_mode_on_one_of_them():
         -1 / 0.003**2 / 100, rel=0.4
     )  # the share of the mode there is 1 - p .003 sqrt(2 pi) 1e3
     assert np.mean(ns.explicit_loss(model.score(x), p.score(x))) < 0.02
+
+
+# ---- what the examples are made of
+
+
+@pytest.mark.parametrize("d", [2, 3, 5])
+def test_designs_have_the_moments_of_their_laws_up_to_the_fourth(d):
+    """E v_i^4 and E v_i^2 v_j^2: 1 and 1 for signs, 3 and 1 for a Gaussian, (3, 1) d/(d+2) on the sphere of radius sqrt d."""
+    fourth = {"rademacher": (1.0, 1.0), "gaussian": (3.0, 1.0), "sphere": (3 * d / (d + 2), d / (d + 2))}
+    for law, (v, w) in designs(d).items():
+        same, mixed = fourth[law]
+        assert np.allclose(w @ v, 0, atol=1e-14) and np.isclose(w.sum(), 1, rtol=1e-14)
+        assert np.allclose((v * w[:, None]).T @ v, np.eye(d), atol=1e-14)
+        assert np.allclose((v**2 * w[:, None]).T @ v**2, mixed + (same - mixed) * np.eye(d), rtol=1e-13)
+
+
+def test_the_closed_forms_of_each_name_have_these_dimensions():
+    three, plane = [1, 2, 3], [1, 2]
+    expected = dict.fromkeys(("gaussian", "mixture", "student-t", "logistic"), three)
+    expected |= dict.fromkeys(
+        ("laplace", "exponential", "gamma", "half-normal", "truncated-gaussian", "uniform"), plane
+    )
+    expected |= {"beta": [1], "intervals": [1], "banana": [2], "ring": [2]}
+    found = {name: [p.dim for p in densities] for name, densities in named_densities().items()}
+    assert {name: found[name] for name in expected} == expected
+    at = np.array([[0.6, 0.4, 0.7]])  # inside the support of every one
+    said = [(name, p.logpdf(at[:, : p.dim])[0]) for name, densities in named_densities().items() for p in densities]
+    hold("\n".join(f"{name}: log p = {log_p:.9g}" for name, log_p in said), 1e-6)

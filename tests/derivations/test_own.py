@@ -5,12 +5,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from scipy import stats
+from wording import hold_verdicts
 
+from numpyscore import derivations
 from numpyscore.cli import main
 from numpyscore.densities import Gaussian, GaussianMixture
 from numpyscore.densities.frozen import Frozen
-from numpyscore.derivations import verify
 from numpyscore.derivations.own import Own
+
+
+def verify(density, **options):
+    """The verdicts, held to what is written down."""
+    verdicts = derivations.verify(density, **options)
+    hold_verdicts(verdicts)
+    return verdicts
 
 
 class Hyperbolic:
@@ -221,6 +229,14 @@ def test_far_out_steps_are_a_share_of_the_distance():
     own, x = Own(Frozen(stats.cauchy())), np.array([[1e3], [-1e9], [1e15], [-1e17], [1e60]])
     off = np.abs(own.score(x) + 2 * x / (1 + x**2))
     assert np.all(off[:, 0] <= own.slack_of_score(x)) and np.all(own.slack_of_score(x) < 1e-9 / np.abs(x[:, 0]))
+
+
+def test_a_heavy_tail_is_framed_by_its_quartiles():
+    """Of a normal the quartiles are 1.349 standard deviations apart; the mean and covariance of a Cauchy sample say nothing."""
+    own = Own(Frozen(stats.cauchy(3, 2)))
+    low, middle, high = np.quantile(own.sample(1000, rng=0)[:, 0], [0.25, 0.5, 0.75])
+    assert own.frame.center == middle and own.frame.axes == (high - low) / 1.349
+    assert (own.frame.tail, own.frame.reach, own.frame.detail) == ("algebraic", 3.0, 0.5)
 
 
 class Square:
