@@ -316,7 +316,7 @@ def test_a_function_is_asked_in_float64_with_a_gradient_then_in_float32():
     for k, way in enumerate(every):
         assert asked(lambda a, way=way: (str(a.dtype), a.grad) == way) == (every[: k + 1], [way])  # the way is kept
     with pytest.raises(
-        ValueError, match="score raised RuntimeError: no .'float64', False.* called with float64 .9, 3.;"
+        ValueError, match=r"score raised RuntimeError: no .'float64', False.* called with float64 .9, 3.;"
     ):
         asked(lambda a: False)
     with pytest.raises(ValueError, match="RuntimeError"):
@@ -472,7 +472,7 @@ def test_rows_may_change_by_round_off_of_the_largest(call):
 def test_other_rows_are_three_standard_deviations_wide_and_the_first_is_kept():
     seen = []
     check_rows(lambda x: (seen.append(np.array(x)), -x)[1], X)
-    whole, half, again, order, others = seen
+    _, half, _, order, others = seen
     rng = np.random.default_rng(0)
     np.testing.assert_array_equal(order, X[rng.permutation(9)])
     np.testing.assert_array_equal(half, X[:5])
