@@ -195,8 +195,8 @@ class Stepping:
 
 ROOT = 64 / np.sqrt(924)  # scatter of +-1
 KINDS = {  # scatter of the coarse points and of the fine ones: kind
-    "none": (0.99 * functions.NOISY, 0.99 * functions.NOISY, ""),
-    "more than by hand": (1.01 * functions.NOISY, 0.0, "single"),
+    "none": (0.99 * 2.0**-46, 0.99 * 2.0**-46, ""),
+    "more than by hand": (1.01 * 2.0**-46, 0.0, "single"),
     "float32": (0.99e-5, 0.0, "single"),
     "half": (1.01e-5, 0.0, "half"),
     "on both": (1e-8, 1.01e-8 / 64, "quotient"),
@@ -488,6 +488,7 @@ def test_rows_that_are_divided_by_their_number_or_multiplied():
     assert name(2 * half) == "1/n" and name(half / 2) == "n" and name(half) == "batch statistics"
     assert name(half * 2 * (1 + 0.9e-5)) == "1/n" and name(half * 2 * (1 + 1.1e-5)) == "batch statistics"
     assert name(half * 2 + 0.9 * 3e-9) == "1/n"
+    assert functions._mixed(1e-9 * half, 1e-9 * whole, top, 1e-9).startswith("batch")  # small numbers are no zeros
     assert name(half, **{"another order": 1.0}) == "position"
     assert name(half, **{"another order": 1.0, "other rows": 1.0}) == "rows mixed"
     assert (

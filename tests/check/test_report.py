@@ -200,6 +200,8 @@ def test_numbers_are_said_to_the_digits_that_they_have():
     ]  # fmt: skip
     assert said(0.76543, 0.04) == "0.77" and said(0.123456789012345, 1e-15) == "0.123456789012"  # two digits to twelve
     assert said(0.5004, 1e-3) == "1/2" and said(0.5004, 1e-4) == "0.5004" and said(0.6, 0.9e-5) == "3/5"
+    assert [said(0.5 * (1 + off)) for off in (0.9e-9, 1.1e-9)] == ["1/2", "0.500000001"]
+    assert [product(0.5 * (1 + off), {}) for off in (0.9e-9, 1.1e-9)] == ["1/2", "0.500000001"]
     assert said(0.6, 1.1e-5) == "0.6"  # 64ths are no finer than that: many a number is next to one
     assert close(1.0, 1.1, 0.1) and not close(1.0, 1.12, 0.1) and close(-1.0, -1.1, 0.1) and not close(1.0, -1.0, 1.0)
 
