@@ -5,6 +5,7 @@ import pytest
 from wording import check_conservative, check_rows, check_score, hold
 
 from numpyscore import CheckReport, EnergyMLP
+from numpyscore.check import score as module
 from numpyscore.check.fields import Field
 from numpyscore.check.score import quotients, with_growth
 
@@ -394,16 +395,15 @@ def test_a_one_sided_difference_of_a_log_density_has_the_sign_of_its_curvature()
     assert report.name == "one-sided difference" and "= -6.5e-05 x second derivative" in report.pattern, report
 
 
-def test_the_step_that_is_asked_for_holds_for_score_and_energy():
-    asked = {"score": [], "energy": []}
-    note = lambda name, of: lambda x: (asked[name].append(np.array(x)), of(x))[1]
-    report = check_score(
-        note("score", lambda x: NET.score(x) + np.sin(x @ TURN) * x[:, [1, 2, 0]]),
-        energy=note("energy", NET.energy),
-        x=X,
-        step=0.01,
-    )
-    assert "no gradient" in report.diagnosis, report
-    for points in asked.values():
-        away = np.abs(np.concatenate(points)[:, None] - X).max(axis=2).min(axis=1)
-        assert np.all((away < 0.0101) | (away > 5)) and np.sum(away > 0.009) > 10
+def test_the_step_that_is_asked_for_holds_where_the_score_is_asked_whether_it_is_a_gradient(monkeypatch):
+    asked = []
+
+    def conservative(of, *, x, step):
+        asked.append(step)
+        np.testing.assert_array_equal(x, X)
+        return CheckReport("check_conservative", "INCONCLUSIVE", "")
+
+    monkeypatch.setattr(module, "check_conservative", conservative)
+    for step in (0.01, None):
+        report = check_score(lambda x: NET.score(x) + np.sin(x @ TURN) * x[:, [1, 2, 0]], energy=NET.energy, x=X, step=step)
+        assert report.verdict == "FAIL" and asked.pop() == step
