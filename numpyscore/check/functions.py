@@ -80,7 +80,6 @@ class Function:
         foreign = self.kind not in ("numpy", "builtins")
         ways = [make, narrow] if foreign else [make]
         self._ways = [way for one in ways for way in ((one, _with_gradient(one)) if foreign else (one,))]
-        self._settled = False
         self.evaluations, self.went, self.came, self.changes = 0, "", "", False
         self.eps, self.precision = EPS, Precision(0.0, "")
 
@@ -117,12 +116,9 @@ class Function:
             try:
                 value = self.function(sent)
             except Exception as error:
-                if self._settled:
-                    raise self._explained(error, sent) from error
                 errors.append((error, sent))
                 continue
-            if not self._settled:
-                self._ways, self._settled = [way], True
+            self._ways = [way]
             return value, sent, seen
         first, sent = errors[0]
         raise self._explained(first, sent) from first

@@ -221,9 +221,9 @@ def _on_average(L, yours, theta, spread):
         off.append(V @ yours(theta[None])[0] - slopes[-1])
     for function in held:
         function.seed = 0
-    error, random = np.std(off, axis=0) / np.sqrt(SEEDS), np.ptp(slopes, axis=0).min() > 1e-6 * np.abs(slopes).max()
+    error = np.std(off, axis=0) / np.sqrt(SEEDS)  # of what is not random it is 0, and the gradient wrong by more
     resolved = 5 * error.max() <= np.abs(np.mean(slopes, axis=0)).max()
-    return bool(random and resolved and np.all(np.abs(np.mean(off, axis=0)) <= 5 * error))
+    return bool(resolved and np.all(np.abs(np.mean(off, axis=0)) <= 5 * error))
 
 
 def _of_another(L, yours, theta):

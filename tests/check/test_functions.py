@@ -247,6 +247,13 @@ def test_the_worst_entry_of_a_typical_row_is_the_scatter():
     np.testing.assert_allclose(found.scatter, 1e-8, rtol=1e-6)  # the median over rows, the largest of columns
 
 
+def test_short_numbers_are_of_a_short_type_where_float32_would_not_move_x_as_much():
+    """2^-14 of the width, one part in 2^23 of x: 508 and 512."""
+    short = lambda x: np.full(len(x), float(np.float16(0.1)))
+    for x, kind in ((504.0, "half"), (512.0, "")):
+        assert functions.precision(short, np.array([[x], [x + 4]])).kind == kind
+
+
 def test_what_cannot_be_measured_has_no_precision():
     nothing = functions.Precision(0.0, "")
     for of in (lambda x: 1j * x[:, 0], lambda x: np.ones(3), lambda x: np.full(len(x), np.nan), lambda x: np.inf * x):
@@ -514,6 +521,7 @@ def test_a_report_without_a_name_is_asked_whether_rows_depend_on_each_other():
         assert functions.by_rows(kept, f(of), X) is kept
     one = report()
     assert functions.by_rows(one, f(centred), X[:1]) is one
+    assert functions.by_rows(one, f(centred), X[:2]).name == "batch statistics"
     fixed = functions.by_rows(report(), f(lambda x: x + X), X)  # of nine rows and no other number
     assert fixed.diagnosis.startswith("axes: with fewer rows than 9 it raises") and "operands" in fixed.pattern
 

@@ -395,6 +395,13 @@ def test_a_one_sided_difference_of_a_log_density_has_the_sign_of_its_curvature()
     assert report.name == "one-sided difference" and "= -6.5e-05 x second derivative" in report.pattern, report
 
 
+def test_of_a_log_density_the_gradient_of_p_is_known_by_its_sign():
+    p = lambda x: np.exp(-NET.energy(x))[:, None]
+    log_p = lambda x: -NET.energy(x)
+    assert check_score(lambda x: NET.score(x) * p(x), logpdf=log_p, x=X).name == "gradient of p"
+    assert check_score(lambda x: NET.score(x) / p(x), logpdf=log_p, x=X).name != "gradient of p"
+
+
 def test_the_step_that_is_asked_for_holds_where_the_score_is_asked_whether_it_is_a_gradient(monkeypatch):
     asked = []
 
@@ -405,5 +412,7 @@ def test_the_step_that_is_asked_for_holds_where_the_score_is_asked_whether_it_is
 
     monkeypatch.setattr(module, "check_conservative", conservative)
     for step in (0.01, None):
-        report = check_score(lambda x: NET.score(x) + np.sin(x @ TURN) * x[:, [1, 2, 0]], energy=NET.energy, x=X, step=step)
+        report = check_score(
+            lambda x: NET.score(x) + np.sin(x @ TURN) * x[:, [1, 2, 0]], energy=NET.energy, x=X, step=step
+        )
         assert report.verdict == "FAIL" and asked.pop() == step
