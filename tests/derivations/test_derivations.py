@@ -518,3 +518,9 @@ def test_the_closed_forms_of_each_name_have_these_dimensions():
     at = np.array([[0.6, 0.4, 0.7]])  # inside the support of every one
     said = [(name, p.logpdf(at[:, : p.dim])[0]) for name, densities in named_densities().items() for p in densities]
     hold("\n".join(f"{name}: log p = {log_p:.9g}" for name, log_p in said), 1e-6)
+
+
+def test_closed_forms_are_taken_in_every_dimension_that_they_have():
+    dims = lambda name, **kw: sorted({case.dim for case in closed_forms([name], 0, **kw)})
+    assert dims("gaussian") == [1, 2, 3] and dims("laplace") == [1, 2] and dims("beta") == [1]
+    assert dims("gaussian", dims=(2,)) == [2]

@@ -230,6 +230,8 @@ def test_relu_is_refused_for_all_that_needs_the_trace_with_the_reason(cls):
         assert np.isfinite(model.energy(PLAIN)).all()
         with pytest.raises(ValueError, match=r"^explicit: activation 'relu' is not twice differentiable"):
             loss.gradient  # noqa: B018
+        with pytest.raises(ValueError, match=r"^pullback: activation 'relu' is not twice differentiable"):
+            model.evaluate(PLAIN, trace=False).pullback(score_bar=V)
     else:  # its gradient needs first derivatives alone
         assert np.isfinite(loss.gradient).all()
 
