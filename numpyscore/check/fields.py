@@ -485,7 +485,7 @@ def matrix(field):
         return
     text = np.array2string(M[:4, :4], precision=4, max_line_width=200, suppress_small=True).replace("\n", "")
     pattern = f"yours = reference @ M, M = {text}{' ...' * (d > 4)}"
-    say = lambda key, text, constants: field.says(key, f"your {word} is {text}", ref @ M, constants, pattern, matrix=M)
+    say = lambda key, text, constants: field.says(key, f"your {word} is {text}", ref @ M, constants, pattern)
     if field.x is not None and field.x.shape == ref.shape:
         cov = np.cov(field.x.T)
         for name, other in (("the covariance of x", cov), ("the inverse covariance of x", np.linalg.pinv(cov))):

@@ -546,3 +546,14 @@ def test_a_map_is_one_up_to_a_factor_and_some_are_none():
         lambda r, f: np.where(NUMBER == 1, np.inf, r),
     ):
         assert list(fields._of_map(beside(S), fields.Map("a", "", nothing))) == []
+
+
+def test_one_row_is_clipped_and_two_columns_and_three_rows_are_enough_to_be_permuted():
+    norms = np.linalg.norm(S, axis=1)
+    limit = np.sort(norms)[-2:].mean()
+    found = fields.clipped(beside(S * np.minimum(1, limit / norms)[:, None]))
+    assert [e.residual <= 1 for e in found if "rows longer than" in e.sentence] == [True]
+    keys = lambda rule, yours, reference: [e.key for e in rule(beside(yours, reference)) if e.residual <= 1]
+    assert "columns permuted" in keys(fields.by_dimension, S[:, [1, 0]], S[:, :2])
+    assert "rows permuted" in keys(fields.by_row, S[[1, 2, 0]], S[:3]) and keys(fields.by_row, S[[1, 0]], S[:2]) == []
+    assert keys(fields.by_dimension, 2 * S[:, :1], S[:, :1]) == []
