@@ -62,6 +62,8 @@ def test_a_trace_in_single_precision_and_one_off_by_a_number_everywhere():
     assert more.verdict == "FAIL" and more.diagnosis == "constant shift: your trace is the reference + 3 everywhere", (
         more
     )
+    near = lambda off, **options: check_trace(lambda x: trace(x) * (1 + off), score=score, x=X, **options)
+    assert near(0.5e-5, rtol=1e-5) and near(2e-5, rtol=1e-5).verdict == "FAIL"  # nothing finer is asked for
     mean = check_trace(lambda x: trace(x) / 3, score=score, x=X)
     assert "1/d times the reference: a mean over dimensions" in mean.diagnosis, mean
 
