@@ -25,6 +25,7 @@ LOOSE = (  # where or how much, not what
 )  # fmt: skip
 EVALUATE = "put the model in evaluation mode"
 TABLE = 8  # points on which scatter is measured
+FAR = 8  # rows that are looked at among near ones
 NOISY = 2.0**-46  # relative scatter that hand-written float64 code stays below
 
 
@@ -80,7 +81,6 @@ class Function:
         foreign = self.kind not in ("numpy", "builtins")
         ways = [make, narrow] if foreign else [make]
         self._ways = [way for one in ways for way in ((one, _with_gradient(one)) if foreign else (one,))]
-        self._settled = False
         self.evaluations, self.went, self.came, self.changes = 0, "", "", False
         self.eps, self.precision = EPS, Precision(0.0, "")
 
@@ -117,12 +117,9 @@ class Function:
             try:
                 value = self.function(sent)
             except Exception as error:
-                if self._settled:
-                    raise self._explained(error, sent) from error
                 errors.append((error, sent))
                 continue
-            if not self._settled:
-                self._ways, self._settled = [way], True
+            self._ways = [way]
             return value, sent, seen
         first, sent = errors[0]
         raise self._explained(first, sent) from first
@@ -289,11 +286,15 @@ def _rows(where, function, points, rtol, rng):
         return report(FAIL, diagnosis=text)
     order = rng.permutation(n)
     others = np.concatenate([points[:1], points[1:].mean(0) + 3 * points.std(0) * rng.standard_normal((n - 1, d))])
+    off = (points - points.mean(0)) / (points.std(0) + 1e-300)
+    far = np.sort(np.argsort(-np.sum(off**2, axis=1), kind="stable")[:FAR])  # those that others push to a floor
+    near = lambda i: points[i] + 0.01 * (points - points[i])
     trials = {
         "two calls": _change(function(points), whole),
         "another order": _change(function(points[order]), whole[order]),
         "half the batch": _change(fewer, whole[half]),
         "other rows": _change(function(others)[:1], whole[:1]),
+        "near rows": np.concatenate([_change(function(near(i))[[i]], whole[[i]]) for i in far]),
     }
     scale = np.abs(whole[np.isfinite(whole)]).max(initial=0.0)
     allowed = (4096 * function.eps if rtol is None else positive(where, "rtol", rtol)) * scale
@@ -352,7 +353,7 @@ def by_rows(report, function, points):
 # ------------------------------------------------------------------------------- what is no field at all
 
 
-def unfit(where, function, value, shape, x, each="one row of numbers for each row of x"):
+def unfit(where, function, value, shape, x, each="one row of numbers for each row of x", at="x"):
     """A FAIL if the user's array has another shape than it must have, or is not finite, or is complex; else None."""
     name, notes = function.name, tuple(function.notes())
     text = pattern = ""
@@ -365,7 +366,7 @@ def unfit(where, function, value, shape, x, each="one row of numbers for each ro
     elif not np.isfinite(value).all():
         bad = np.argwhere(~np.isfinite(value))
         place = ", ".join(map(str, bad[0]))
-        text = f"not finite: {len(bad)} of {value.size} numbers of {name} are NaN or infinite, the first at [{place}], x = {x[bad[0][0]]}"
+        text = f"not finite: {len(bad)} of {value.size} numbers of {name} are NaN or infinite, the first at [{place}], {at} = {x[bad[0][0]]}"
         pattern = f"{name}[{place}] = {value[tuple(bad[0])]}"
     summary = summary_of(x, function)
     return CheckReport(where, FAIL, summary, pattern=pattern, diagnosis=text, notes=notes) if text else None
@@ -393,7 +394,7 @@ def unfit_energy(where, name, function, x, rng):
         text = f"not finite: the {name} is {once[i]} at x[{i}] = {x[i]}, and has no gradient there; leave such rows out"
     elif np.allclose(once[order], function(x[order]), rtol=1e-3, atol=1e-3 * np.abs(once).max()):
         return None
-    elif np.allclose(function(x), once, rtol=1e-12):
+    elif np.allclose(function(x), once, rtol=1e-12, atol=0):
         text = f"rows depend on each other: the {name} of a row changes with the rest of the batch (batch normalisation?); {EVALUATE}"
     else:
         text = f"random {name}: two calls at the same points differ (dropout?); {EVALUATE}"
@@ -413,16 +414,16 @@ DRIFTS = "the same points give another result in each call, always further in on
 
 
 def _drifts(function, points):
-    """Whether the numbers of the same points go up, or down, from call to call, each of ten: random ones would not."""
+    """Whether the numbers of the same points go up, or down, from call to call, each of ten: random ones would not, nor what stands still."""
     steps = np.diff([function(points) for _ in range(10)], axis=0)
-    return bool(np.all((steps >= 0).all(0) | (steps <= 0).all(0)))
+    return bool(np.any(steps) and np.all((steps >= 0).all(0) | (steps <= 0).all(0)))
 
 
 def unsteady(where, function, value, points):
     """A report if the same points give another result after other points were asked: a state, or random numbers; else None."""
     turned, again = function(points[::-1]), function(points)
     atol = 1e3 * function.eps * np.abs(value).max()
-    same = lambda a, b: a.shape == b.shape and np.allclose(a, b, rtol=1e-5, atol=atol, equal_nan=True)
+    same = lambda a, b: a.shape == b.shape and np.allclose(a, b, rtol=1e-5, atol=atol)
     report = partial(CheckReport, where, summary=summary_of(points))
     cached = same(turned, value) and not same(value[::-1], value)
     if same(again, value):

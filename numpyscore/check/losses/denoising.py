@@ -362,7 +362,9 @@ def kernel_note(c, sigma):
     elif np.allclose(c + sigma, 1):
         form = "1 - sigma (a straight line from data to noise)"
     else:
-        form = f"between {c.min():.6g} and {c.max():.6g}" if np.ptp(c) > 1e-6 else f"{c[0]:.6g}"
+        far = c[np.abs(c - 1).argmax()]
+        one = f"{far:.{6 if abs(far - 1) > 1e-6 else 12}g}"
+        form = f"between {c.min():.6g} and {c.max():.6g}" if np.ptp(c) > 1e-6 else one
     return (
         f"another convention: the noisy points are x~ = c x + sigma eps with c = {form}; the score learnt is that of x~, and the score of "
         f"x + (sigma/c) eps at y is c s(c y)",

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..fields import numbered
 from ..report import FAIL
 from .denoising import PARAMETRISATIONS, is_form, of_score
 from .identify import SPARE, Answers, solve
@@ -460,10 +461,12 @@ def forgotten(caller, kind, trials, r, rng):
     missing = sorted((set(range(L)) - met) | weightless)
     if not missing:
         return None
-    which = _numbered(missing[0], L) if len(missing) == 1 else f"number {', '.join(map(str, missing))}"
+    which = f"{_numbered(missing[0], L)} of sigmas is"
+    if len(missing) > 1:
+        which = f"{numbered('number', np.array(missing))} of sigmas are"
     unmet = "an upper end that randint excludes, a slice that ends too early, an index off by one"
     why = "its weight is zero" if weightless else unmet
-    text = f"level forgotten: {which} of sigmas is never used ({why}); the network does not learn that level"
+    text = f"level forgotten: {which} never used ({why}); the network does not learn that level"
     return Naming(FAIL, text, f"levels {sorted(int(k) for k in met)} of {L} met in up to {BATCHES} batches")
 
 

@@ -243,7 +243,9 @@ def _changed_by_entry(caller, trials):
         drawn = [rows_of([draw], t.setting.d)[0] for draw in t.draws if draw.law == NORMAL]
         drawn = [rows[t.row] for rows in drawn if rows.shape == t.setting.x.shape]
         shift = t.points - t.c[:, None] * t.setting.x[t.row]
-        if not any(function_of(shift.ravel(), rows.ravel()) for rows in drawn):
+        near = [np.vdot(shift, rows) / np.vdot(rows, rows) * rows for rows in drawn]
+        apart = [np.abs(shift - multiple).max() > 1e-6 * np.abs(shift).max() for multiple in near]
+        if not any(a and function_of(shift.ravel(), rows.ravel()) for a, rows in zip(apart, drawn, strict=True)):
             return None
     text = "noise changed: each entry of the noise is a function of the normal number that was drawn, and not its multiple (cast to integers, a power, an absolute value, a tanh): it is not Gaussian"
     return text, "x~ - c x is a function of the numbers drawn, entry by entry"
