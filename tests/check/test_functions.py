@@ -464,12 +464,12 @@ def test_rows_may_change_by_round_off_of_the_largest(call):
     assert verdict(0.99e-3, rtol=1e-3) == "PASS" and verdict(1.01e-3, rtol=1e-3) == wrong
     of = Adding(call, 0.0)
     report = check_rows(of, X)
-    assert of.sizes == [9, 5, 9, 9, 9] and report.details["largest change"] == dict.fromkeys(
-        ("two calls", "another order", "half the batch", "other rows"), 0.0
+    assert of.sizes == [9, 5, 9, 9, 9, *[9] * functions.FAR] and report.details["largest change"] == dict.fromkeys(
+        ("two calls", "another order", "half the batch", "other rows", "near rows"), 0.0
     )
     again = Adding(call, 1e-3)
     report = check_rows(again, X)
-    assert len(again.sizes) == 5 + 10 * (call == 2)
+    assert len(again.sizes) == 5 + functions.FAR + 10 * (call == 2)
     if call != 2:
         name = {1: "half the batch", 3: "another order", 4: "other rows"}[call]
         assert report.worst.place.endswith(f", {name}") and report.worst.reference == 0.0
@@ -479,12 +479,17 @@ def test_rows_may_change_by_round_off_of_the_largest(call):
 def test_other_rows_are_three_standard_deviations_wide_and_the_first_is_kept():
     seen = []
     check_rows(lambda x: (seen.append(np.array(x)), -x)[1], X)
-    _, half, _, order, others = seen
+    _, half, _, order, others, *near = seen
     rng = np.random.default_rng(0)
     np.testing.assert_array_equal(order, X[rng.permutation(9)])
     np.testing.assert_array_equal(half, X[:5])
     np.testing.assert_array_equal(others[0], X[0])
     np.testing.assert_allclose(others[1:], X[1:].mean(0) + 3 * X.std(0) * rng.standard_normal((8, 3)), rtol=1e-12)
+    nearest = np.argmin(
+        np.sum(((X - X.mean(0)) / X.std(0)) ** 2, axis=1)
+    )  # the eight others are each left alone with rows a hundredth as far
+    for i, rows in zip(np.delete(np.arange(9), nearest), near, strict=True):
+        np.testing.assert_allclose(rows, X[i] + 0.01 * (X - X[i]), rtol=1e-12)
 
 
 def test_rows_that_are_divided_by_their_number_or_multiplied():
