@@ -268,6 +268,7 @@ def test_sixteen_bits_are_seen_in_the_numbers():
     assert functions._short(np.array([0.5, 1.25])) == "bfloat16"  # which holds them, and so does half
     assert functions._short(np.array([0.1]).astype(np.float16).astype(float)) == "half"
     assert functions._short(bfloat16(np.array([1e30, 0.1]))) == "bfloat16" and functions._short(np.array([0.1])) == ""
+    assert functions._short(np.array([1 + 2.0**-23, 0.5])) == ""  # the last bit of float32
     assert functions._short(np.array([3.0, -7.0])) == "" and functions._short(np.array([0.1]).astype(np.float32)) == ""
 
 
@@ -474,6 +475,13 @@ def test_rows_may_change_by_round_off_of_the_largest(call):
         name = {1: "half the batch", 3: "another order", 4: "other rows"}[call]
         assert report.worst.place.endswith(f", {name}") and report.worst.reference == 0.0
         np.testing.assert_allclose([report.worst.yours, report.resolution], [1e-3, 4096 * functions.EPS], rtol=1e-9)
+
+
+def test_what_is_not_finite_and_stays_so_does_not_change_and_dtypes_are_noted():
+    assert check_rows(lambda x: np.full_like(x, np.nan), X)
+    assert check_rows(lambda x: x.astype(np.float32), X).notes == (
+        "float64 went in and float32 came back: precision is lost inside score",
+    )
 
 
 def test_other_rows_are_three_standard_deviations_wide_and_the_first_is_kept():
