@@ -29,6 +29,7 @@ class Field(NamedTuple):
     round_off : relative, of the numbers that came back
     numbers : (n,) array or None, which rows of a whole these are, if they are some of it
     size : (n, 1) array, what a relative error is relative to, where that is not the norm of a row: of a sum that cancels, the absolute sum
+    rounds : whether the user's numbers are the same at x rounded to float32
     """
 
     theirs: np.ndarray
@@ -43,6 +44,7 @@ class Field(NamedTuple):
     of: str = "x"
     numbers: np.ndarray | None = None
     size: np.ndarray | None = None
+    rounds: bool = False
 
     @property
     def gap(self):
@@ -141,6 +143,8 @@ def read(field, among=(), rules=None):
 def explained(field, function, among=()):
     """Explanations between which nothing decides: of those that tie, the ones that explain half of the rows as well. 1/n is no 1/(2 d) there."""
     found, n = tied(read(field, among)), len(field.theirs)
+    if (not found or found[0].key == "inaccurate") and _rounds(field, function):
+        return tied(read(field._replace(rounds=True), among))
     half = slice((n + 1) // 2)
     if n < 2 or not found or not (len(found) > 1 or found[0].key == "scale"):
         return found
@@ -152,6 +156,14 @@ def explained(field, function, among=()):
     same = lambda e: (e.key, e.detail.get("reading"))
     again = {same(e) for e in read(fewer, [(key, text, a[half]) for key, text, a in among])}
     return [e for e in found if same(e) in again] or found
+
+
+def _rounds(field, function):
+    """Whether the user's numbers are the same at x rounded to float32, which is another x."""
+    with np.errstate(over="ignore"):
+        single = field.x.astype(np.float32).astype(float)
+    other = field.second is not None and np.isfinite(single).all() and np.any(single != field.x)
+    return other and np.array_equal(np.ravel(function(single)), np.ravel(field.theirs))
 
 
 # ------------------------------------------------------------------------------- one factor on a transformation of the reference
@@ -248,7 +260,9 @@ def _of_map(field, row):
     if np.ptp(t) == 0 and "batch" not in row.key:  # a constant is said as such
         return
     tolerance = sum(np.abs(np.nan_to_num(row.of(r + s * field.tolerance, field)) - t) for s in (1, -1))
-    if np.all(np.abs(t) <= tolerance):  # nothing but rounding, of which anything is a multiple
+    if (
+        np.mean(tolerance > 1e-3 * np.abs(t).max()) >= 0.5
+    ):  # known to no digits, where the map jumps: anything is a multiple
         return
     c = float(*field.fitted(t))
     if abs(c) <= field.rtol or field.residual(c * t, np.abs(c) * tolerance) > 1:
@@ -401,7 +415,8 @@ def by_unit(field, axis):
         )
     c = np.sum(theirs * r, axis=1) / np.maximum(np.sum(r**2, axis=1), 1e-300)
     if m > 1 or np.ptp(c) == 0 or np.any(np.abs(c - 1) <= 1e3 * field.rtol):
-        yield from _with_factors(field, c, back(c[:, None] * r), unit, axis)
+        factors = np.where(np.abs(c - 1) > 1e3 * field.rtol, c, 1.0)  # near 1 is right, or it explains nothing
+        yield from _with_factors(field, factors, back(factors[:, None] * r), unit, axis)
 
 
 def by_dimension(field):
@@ -428,10 +443,11 @@ def _order(rows, among):
 
 def _with_factors(field, c, candidate, unit, is_row):
     """Explanations by one factor for each dimension, or for each row: c (k,)."""
-    wrong, word = np.abs(c - 1) > 1e3 * field.rtol, field.word
+    wrong, word = c != 1, field.word
     if not wrong.any() or field.residual(candidate) > 1:
         return
-    different = list(dict.fromkeys(said(v, 1e-6) for v in c[wrong]))
+    digits = min(1e-6, np.abs(c[wrong] - 1).min() / 8)  # a factor that differs from 1 is not called 1
+    different = list(dict.fromkeys(said(v, digits) for v in c[wrong]))
     pattern = f"a factor for each {unit}: {np.array2string(c[:6], precision=6)}{' ...' * (len(c) > 6)}"
     say = lambda key, text, constants: field.says(key, text, candidate, constants, pattern, factors=c)
     if wrong.all():
@@ -481,20 +497,19 @@ def matrix(field):
     if d == 1 or n < d + 2:
         return
     M = np.linalg.lstsq(ref, theirs, rcond=None)[0]
+    U, _, V = np.linalg.svd(M)
     if field.residual(ref @ M) > 1:
         return
     text = np.array2string(M[:4, :4], precision=4, max_line_width=200, suppress_small=True).replace("\n", "")
     pattern = f"yours = reference @ M, M = {text}{' ...' * (d > 4)}"
-    say = lambda key, text, constants: field.says(key, f"your {word} is {text}", ref @ M, constants, pattern)
+    say = lambda key, text, constants, M=M: field.says(key, f"your {word} is {text}", ref @ M, constants, pattern)
     if field.x is not None and field.x.shape == ref.shape:
         cov = np.cov(field.x.T)
         for name, other in (("the covariance of x", cov), ("the inverse covariance of x", np.linalg.pinv(cov))):
             if np.allclose(M / M[0, 0], other / other[0, 0], rtol=1e-5):
                 yield say("preconditioned", f"multiplied by {name}", 1)
-    if np.allclose(M @ M.T, np.eye(d), atol=1e-6):
-        yield say(
-            "rotated", "the reference in rotated coordinates: multiplied by an orthogonal matrix", d * (d - 1) // 2
-        )
+    rotated = "the reference in rotated coordinates: multiplied by an orthogonal matrix"
+    yield say("rotated", rotated, d * (d - 1) // 2, U @ V)
     why = "the chain rule of a linear map of x is missing or doubled"
     yield say("other coordinates", f"the reference times a matrix: {why}", d * d)
 
@@ -528,15 +543,14 @@ def rounded(field):
     detail = {"pattern": f"relative differences up to {share:.0e}, in {differ:.0%} of the entries"}
     say = lambda key, text, right, constants: Explanation(key, text, right, constants, 1.0, detail)
     like_single = lambda size: np.all(gap <= SINGLE * size) and np.median(gap / (size + 1e-300)) > SINGLE / 1024
-    known = field.x is not None and field.second is not None and field.second.shape == field.x.shape
     if like_single(16 * size):
-        text = "a part is computed in single precision: the differences have the size of float32 round-off, as of constants kept in float32"
+        text = "the differences have the size of float32 round-off, as of a part in single precision, of constants kept in float32, or of an approximation as good"
         yield say("precision", text, True, 2)
-    elif known and like_single(moved(field.second, field.x)):
-        text = "it rounds x to float32, which is far from the origin beside its spread: the differences have that size; subtract the offset before it is rounded"
+    elif field.rounds and like_single(moved(field.second, field.x)):
+        text = "it rounds x to float32, which is far from the origin beside its spread: the numbers are the same at x rounded, and the differences have that size; subtract the offset before it is rounded"
         yield say("precision", text, False, 2)
     elif share < 1e-2:
-        text = f"your {field.word} is the reference up to {share:.0e}: a finite difference, an iteration that stops early, or a regulariser"
+        text = f"your {field.word} is the reference up to {share:.0e}, as with a finite difference, an iteration that stops early, a regulariser or a small term that is wrong"
         yield say("inaccurate", text, False, gap.size)
 
 

@@ -25,6 +25,7 @@ LOOSE = (  # where or how much, not what
 )  # fmt: skip
 EVALUATE = "put the model in evaluation mode"
 TABLE = 8  # points on which scatter is measured
+FAR = 8  # rows that are looked at among near ones
 NOISY = 2.0**-46  # relative scatter that hand-written float64 code stays below
 
 
@@ -285,11 +286,15 @@ def _rows(where, function, points, rtol, rng):
         return report(FAIL, diagnosis=text)
     order = rng.permutation(n)
     others = np.concatenate([points[:1], points[1:].mean(0) + 3 * points.std(0) * rng.standard_normal((n - 1, d))])
+    off = (points - points.mean(0)) / (points.std(0) + 1e-300)
+    far = np.sort(np.argsort(-np.sum(off**2, axis=1), kind="stable")[:FAR])  # those that others push to a floor
+    near = lambda i: points[i] + 0.01 * (points - points[i])
     trials = {
         "two calls": _change(function(points), whole),
         "another order": _change(function(points[order]), whole[order]),
         "half the batch": _change(fewer, whole[half]),
         "other rows": _change(function(others)[:1], whole[:1]),
+        "near rows": np.concatenate([_change(function(near(i))[[i]], whole[[i]]) for i in far]),
     }
     scale = np.abs(whole[np.isfinite(whole)]).max(initial=0.0)
     allowed = (4096 * function.eps if rtol is None else positive(where, "rtol", rtol)) * scale

@@ -328,8 +328,7 @@ def _of_parts(function, found, ends, close):
 def number(I, close, top):
     """The diagnosis of an integral that no rule explains: the number, and what it is made of, if that can be seen."""
     bare = abs(top) <= 1e-6
-    size = f"{I:.9g}" if abs(I - 1) <= 1e-6 else said(I, 1e-6)
-    near = lambda value: not bare and close <= 1e-6 and value != 1 and abs(value / I - 1) <= close
+    size, near = said(I, min(1e-6, close)), lambda value: not bare and close <= 1e-6 and abs(value / I - 1) <= close
     fraction, logarithm = Fraction(I).limit_denominator(20), Fraction(np.log(I)).limit_denominator(12)
     if near(fraction):
         return f"weights or a factor: p integrates to {fraction}, unnormalised, but no pi and no sigma is missing: weights of a mixture that sum to it, or a constant; fine for the score"

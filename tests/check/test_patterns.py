@@ -383,7 +383,7 @@ def test_products_of_rows_are_read():
     assert (
         _place(np.array([True, False, False])) == "first row" and _place(np.array([False, False, True])) == "last row"
     )
-    assert _place(np.array([False, True, True])) == "rows [1, 2]" and few(np.arange(5.0)) == "(0, 1, 2, 3, ...)"
+    assert _place(np.array([False, True, True])) == "rows 1, 2" and few(np.arange(5.0)) == "(0, 1, 2, 3, ...)"
     assert few(np.array([1.0, 1e-13, -2])) == "(1, 0, -2)" and few(np.arange(4.0)) == "(0, 1, 2, 3)"
 
 
@@ -392,10 +392,10 @@ WEIGHTS = {  # weights of the rows of square and trace -> what is said
     "even, other sizes": ([2, 2, 2, 2], [1, 1, 1, 1], None),
     "last row never squared": ([1, 1, 1, 0], [1, 1, 1, 1], "rows left out: the last row of the batch is never squared"),
     "first row never used": ([0, 1, 1, 1], [0, 1, 1, 1], "rows left out: the first row of the batch is never used"),
-    "rows never in the trace": ([1, 1, 1, 1], [1, 0, 0, 1], "rows left out: the rows [1, 2] of the batch is never in the trace"),
-    "one trace": ([1, 1, 1, 1], [0, 0, 1, 0], "rows left out: the trace of the rows [2] alone is in your loss"),
+    "rows never in the trace": ([1, 1, 1, 1], [1, 0, 0, 1], "rows left out: the rows 1, 2 of the batch are never in the trace"),
+    "one trace": ([1, 1, 1, 1], [0, 0, 1, 0], "rows left out: the trace of the row 2 alone is in your loss"),
     "one square": ([1, 0, 0, 0], [1, 1, 1, 1], "rows left out: the square of the score of the first row alone is in your loss"),
-    "one of both": ([1, 0, 0, 0], [1, 0, 0, 0], "rows left out: the rows [1, 2, 3] of the batch is never used"),
+    "one of both": ([1, 0, 0, 0], [1, 0, 0, 0], "rows left out: the rows 1-3 of the batch are never used"),
     "squares": ([1, 2, 3, 4], [1, 1, 1, 1], "weights at one term: the rows are weighted in the square alone, and not in the other term"),
     "traces": ([1, 1, 1, 1], [1, 2, 3, 4], "weights at one term: the rows are weighted in the other term alone, and not in the square"),
 }  # fmt: skip

@@ -37,7 +37,8 @@ def bent(caller, kind, setting, rng, floor=0.0):
     if left <= 1e5 * caller.eps * np.abs(values).max() + BEND * np.ptp(values) + 4 * floor:
         return None
     low, high = values.min(), values.max()
-    stands = next((v for v in (low, high) if np.sum(values == v) > 1), None)
+    steps = np.diff(values) == 0  # two equal values beside each other; for an upper limit the ends of the parabola
+    stands = low if np.any(steps & (values[1:] == low)) else high if np.sum(values == high) > 1 else None
     where = "" if stands is None else f": it stands still at {stands:.6g}"
     text = f"clipped loss: in the scale of the model the loss is no parabola{where}; it is clamped, or a term of it is (clamp, relu, maximum, clip)"
     points = ", ".join(f"{v:.4g}" for v in values)
@@ -181,7 +182,7 @@ def _first_power(caller, kind, table, right, left, rng):
     return _power(caller, kind, table, right, left, rng, only=1.0)
 
 
-PIECES = "pieces: only some of the rows count at a time (a maximum, a minimum, a median, a sort, a clip), where the loss is their mean"
+PIECES = "pieces: for models near each other your loss is a square, and for all it is none: it has kinks (an absolute value, or a maximum, a minimum, a median, a sort, a clip, by which only some of the rows count at a time)"
 
 
 def _pieces(caller, kind, table, right, left, rng):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..fields import numbered
 from ..report import FAIL
 from .denoising import PARAMETRISATIONS, is_form, of_score
 from .identify import SPARE, Answers, solve
@@ -417,7 +418,7 @@ def by_moving_time(caller, kind, r, trials, rng):
         after, before = at(STEP), at(-STEP)
         if after.trouble or before.trouble or not len(trial.c) == len(after.c) == len(before.c):
             return None
-        slopes.append([(b - a) / (2 * STEP) for a, b in ((before.c, after.c), (before.sigma, after.sigma))])
+        slopes.append([after.c - before.c, after.sigma - before.sigma])  # times 2 STEP, which is one factor for all
     return along(r.p, r.q, *np.array([[slopes[k][0][p], slopes[k][1][p]] for k, p in r.of]).T)
 
 
@@ -460,10 +461,12 @@ def forgotten(caller, kind, trials, r, rng):
     missing = sorted((set(range(L)) - met) | weightless)
     if not missing:
         return None
-    which = _numbered(missing[0], L) if len(missing) == 1 else f"number {', '.join(map(str, missing))}"
+    which = f"{_numbered(missing[0], L)} of sigmas is"
+    if len(missing) > 1:
+        which = f"{numbered('number', np.array(missing))} of sigmas are"
     unmet = "an upper end that randint excludes, a slice that ends too early, an index off by one"
     why = "its weight is zero" if weightless else unmet
-    text = f"level forgotten: {which} of sigmas is never used ({why}); the network does not learn that level"
+    text = f"level forgotten: {which} never used ({why}); the network does not learn that level"
     return Naming(FAIL, text, f"levels {sorted(int(k) for k in met)} of {L} met in up to {BATCHES} batches")
 
 
@@ -574,14 +577,14 @@ def _said(trials, what):
     """(level, level that fn is told, number of levels) of all rows, if what it is told are numbers of levels or sigmas; None if not."""
     pairs = []
     for trial in trials:
-        sigmas, own, use = trial.setting.extras["sigmas"], numbers(trial), trial.sigma > 0
+        sigmas, own = trial.setting.extras["sigmas"], numbers(trial)
         if own is None:
             return None
         values = sigmas if what == "sigma" else np.arange(len(sigmas) + 1)
         number = np.abs(trial.told[:, None] - values).argmin(-1)
-        if np.abs(trial.told - values[number])[use].max() > 1e-5 * values.max():
+        if np.abs(trial.told - values[number]).max() > 1e-5 * values.max():
             return None
-        pairs += [(int(a), int(b), len(sigmas)) for a, b in zip(own[use], number[use], strict=True)]
+        pairs += [(int(a), int(b), len(sigmas)) for a, b in zip(own, number, strict=True)]
     return pairs
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...objectives import OBJECTIVES
-from ..fields import Field, read
+from ..fields import Field, numbered, read
 from ..report import FAIL, PASS, Explanation, diagnosis_of, ranked, tied
 from .identify import NEAR, WIDE, Answers, entries_of, identify
 from .names import LINEAR, REGULARISER, SHORT, SLOPE, SQUARE, WEIGHTED, Naming, missing
@@ -302,7 +302,7 @@ def _weights(caller, kind, parts, setting, rng):
         text = f"rows left out: the {there[k].name} of the {_place(~lost)} alone is in your loss"
     elif lost.any():
         what = "used" if same else "squared" if square else f"in the {there[k].name}"
-        text = f"rows left out: the {_place(lost)} of the batch is never {what}"
+        text = f"rows left out: the {_place(lost)} of the batch {'is' if lost.sum() == 1 else 'are'} never {what}"
     elif not same:
         where = ("square", "other term") if square else ("other term", "square")
         text = "weights at one term: the rows are weighted in the {} alone, and not in the {}".format(*where)
@@ -318,8 +318,14 @@ def _weights(caller, kind, parts, setting, rng):
 
 
 def _place(rows):
-    numbers = np.flatnonzero(rows).tolist()
-    return "first row" if numbers == [0] else "last row" if numbers == [len(rows) - 1] else f"rows {numbers}"
+    numbers, end = np.flatnonzero(rows), len(rows) - 1
+    return (
+        "first row"
+        if numbers.tolist() == [0]
+        else "last row"
+        if numbers.tolist() == [end]
+        else numbered("row", numbers)
+    )
 
 
 def in_numbers(found):

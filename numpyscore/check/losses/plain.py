@@ -195,7 +195,7 @@ def _at_its_own_number(caller, parts, rtol):
 
 def near_note(left):
     """What is said of a loss that is right but for a little."""
-    return f"right up to {left:.0e} of its terms: a part is computed in single precision, by finite differences of its own, or with an epsilon"
+    return f"right up to {left:.0e} of its terms: as when a part is computed in single precision, by finite differences of its own, or with an epsilon"
 
 
 # ------------------------------------------------------------------------------- directions: given, drawn, or those that points were moved by
@@ -245,7 +245,7 @@ def _drawn(trial):
     out = {}
     for k, draw in enumerate(trial.draws):
         a = np.asarray(draw.value, float)
-        if not a.ndim or not a.size or a.size % d or not (a.shape[-1] == d or a.size // d % n == 0 or a.size == d):
+        if not a.ndim or not a.size or a.size % d:
             continue
         rows = a.reshape(-1, d)
         if len(rows) == 1:
@@ -302,7 +302,7 @@ def _law(caller, kind, setting, pick, projected, rng):
     small = [pick(setting._replace(seed=setting.seed + k)) for k in range(2)]
     if v is None or small[0] is None:
         return None, 1.0, 0.0
-    fixed = small[1] is not None and np.array_equal(*small)
+    fixed = np.array_equal(*small)
     flat = v.reshape(-1, d)
     V = flat.T @ flat / len(flat)
     K, error = float(np.trace(V)) / d, 6 * np.sqrt(2 / len(flat))
@@ -414,6 +414,11 @@ def _wrong(caller, kind, trials, tables, right, rng):
         if hidden is not None and (hidden.verdict == PASS or not hidden.resolution > 1e-3):
             return hidden, 2, {}
     if "sliced" not in objective and trials[0].draws and _random(caller, tables[0]):
+        paired = objective == "explicit" and patterns.named_by_arrays(
+            caller, kind, tables[1], observation(caller, trials[1]), rng
+        )
+        if paired and "another row" in paired.diagnosis:  # in whatever order they are drawn
+            return paired, 2, {}
         text = "random: the loss draws numbers that its objective has no use for, and only their mean could be checked; let it be without"
         return Naming(INCONCLUSIVE, text, "another seed, another value"), 1, {}
     if objective == "finite_difference_sliced":
@@ -428,7 +433,7 @@ def _wrong(caller, kind, trials, tables, right, rng):
     if right is not None and left < INACCURATE:
         c = np.array(list(right.parts.values()))
         if np.all(np.abs(c / c[0] - 1) < INACCURATE):
-            text = f"inaccurate: your loss is the right one up to {left:.0e} of its terms: a finite difference of its own, an epsilon, or a small regulariser"
+            text = f"inaccurate: your loss is the right one up to {left:.0e} of its terms, as with a finite difference of its own, an epsilon, or a small term that is wrong"
             return Naming(FAIL, text, f"off by {left:.2g}"), 1, {}
     total = None if right is None else sum(patterns.right_parts(objective, tables[0], right.seen[0]).values())
     return *controls.unexplained(caller, kind, tables[0], total, left, rng), {}
@@ -455,7 +460,7 @@ def _differences(caller, kind, trial, rng):
     found = identify(Answers(caller, kind, trial, rng), groups, jacobian=False, quadratic=("E",))
     if not found.fit.near:
         return None
-    order = np.argsort(np.abs(moved).max(2) < 1e-12, axis=1, kind="stable")
+    order = np.argsort(np.abs(moved).max(2) < 1e-12, kind="stable")
     return _second_difference(found, np.take_along_axis(np.array(groups), order, axis=1), caller.known["step"])
 
 
