@@ -303,7 +303,7 @@ def scaled(field):
     say = lambda key, text, constants=0, **detail: field.says(
         key, text, candidate, constants, f"yours = {c:.12f} x reference, residual {left:.0e}", factor=c, **detail
     )
-    sign = " and the wrong sign" * (c < 0)
+    sign = ", with the wrong sign" * (c < 0)
     known = readings(abs(c), field.known, 4 * rtol)[:3]
     if abs(c) <= rtol:
         yield say("zero", f"your {word} is zero everywhere: the graph is cut, or the energy is not used")
@@ -314,7 +314,7 @@ def scaled(field):
         step = ": not divided by the step of a difference, or by its square?" * (abs(c) > 1e3 or abs(c) < 1e-3)
         yield say("scale", f"your {word} is {said(c, rtol)} times the reference{step}", 1)
     for text in known if not close(c, -1, rtol) and abs(c) > rtol else ():
-        yield say("scale", f"your {word} is {text} of the reference{sign}{WHY.get(text, '')}", reading=text)
+        yield say("scale", f"your {word} is {text} times the reference{sign}{WHY.get(text, '')}", reading=text)
 
 
 def constant(field):
@@ -502,9 +502,7 @@ def matrix(field):
         return
     text = np.array2string(M[:4, :4], precision=4, max_line_width=200, suppress_small=True).replace("\n", "")
     pattern = f"yours = reference @ M, M = {text}{' ...' * (d > 4)}"
-    say = lambda key, text, constants, M=M: field.says(
-        key, f"your {word} is {text}", ref @ M, constants, pattern, matrix=M
-    )
+    say = lambda key, text, constants, M=M: field.says(key, f"your {word} is {text}", ref @ M, constants, pattern)
     if field.x is not None and field.x.shape == ref.shape:
         cov = np.cov(field.x.T)
         for name, other in (("the covariance of x", cov), ("the inverse covariance of x", np.linalg.pinv(cov))):

@@ -87,7 +87,7 @@ DETERMINANT = {  # exponent of sigma that p integrates to, over d: what may be w
 
 def _gaussian(d, k, j, known, scale):
     """In words: p integrates to (2 pi)^(k/2) sigma^j, so its normaliser has that much too little."""
-    words = lambda a, b: product(1.0, {"(2 pi)": a / 2, scale: b}).replace("((2 pi))", "(2 pi)")
+    words = lambda a, b: product(1.0, {"(2 pi)": a / 2, scale: b})
     ratio, left = f"p integrates to {words(k, j)}", (d - k, d - j if known else 0)
     if k == d and j in (0, d):
         return f"no normaliser: {ratio}, the normaliser of a Gaussian is missing (unnormalised: fine for the score, not for a likelihood)"
@@ -137,10 +137,10 @@ def _family(function, found, ends):
         return _by_tails(function, found, len(ends)) if not np.isfinite(ends).any() else ("", {})
     u = np.linspace(0.05, 0.95, 24) if between else np.sqrt(found.covs[0, 0, 0]) * np.geomspace(0.01, 20, 24)
     values = function(lower + u[:, None] * (upper - lower if between else 1))
-    for family in FAMILIES if np.all(np.isfinite(values)) else ():
+    for family in (f for f in FAMILIES if f.between == between and np.all(np.isfinite(values))):
         A = np.stack([1 + 0 * u, *(term(u) for term in family.terms)], axis=1)
         c = np.linalg.lstsq(A, values, rcond=None)[0]
-        if family.between == between and np.abs(values - A @ c).max() <= 1e-9 * np.abs(A * c).max():
+        if np.abs(values - A @ c).max() <= 1e-9 * np.abs(A * c).max():
             with contextlib.suppress(ValueError, ZeroDivisionError, OverflowError):  # no density of that family
                 return family.name, family.parts(*np.where(np.abs(c[1:]) > 1e-9, c[1:], 0.0).tolist())
     return "", {}
@@ -152,9 +152,9 @@ def _by_tails(function, found, d):
     rays, width = np.concatenate([axes, -axes]), np.linalg.norm(np.concatenate([axes, axes]), axis=1)
     at = lambda r: function(found.mode + np.multiply.outer(r, rays).reshape(-1, d)).reshape(len(r), -1)  # (R, 2 d)
     near, far = at(np.array([0.0, 1.0, 3.0])), at(FAR)
-    fall = np.diff(far, axis=0)
     if not np.all(np.isfinite(far)):
         return "", {}
+    fall = np.diff(far, axis=0)
     grows, alike = np.log10(fall[1] / fall[0]), lambda a: np.ptp(a) <= 1e-6 * np.abs(a).max()
     r = FAR[1:2] * width
     if np.abs(grows - 2).max() < 1e-3 and alike(h := np.sqrt(-49.5 * r**2 / fall[1])):

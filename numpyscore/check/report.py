@@ -32,9 +32,10 @@ class Worst(NamedTuple):
     tolerance: float
 
     def __str__(self):
-        return (
-            f"{self.place}: yours {self.yours:+.9g}, reference {self.reference:+.9g} (resolution {self.tolerance:.0e})"
-        )
+        resolution = (
+            f" (resolution {self.tolerance:.0e})" if self.tolerance < 1 else ""
+        )  # a larger one resolves nothing
+        return f"{self.place}: yours {self.yours:+.9g}, reference {self.reference:+.9g}{resolution}"
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class CheckReport:
             ("diagnosis", self.diagnosis),
         ]
         lines += [f"  {word:<10} {text}" for word, text in rows if text]
-        if np.isfinite(self.resolution):
+        if 0 < self.resolution < 1:
             noticed = f"would have noticed a relative error of {self.resolution:.0e}"
             lines += [f"  {'resolution':<10} {noticed}"]
         return "\n".join(lines + [f"  {'note':<10} {note}" for note in self.notes])
@@ -230,9 +231,8 @@ def _spanned(field):
     rank = int(np.sum(sizes > 1e-6 * sizes[0]))
     if rank >= min(n - 1, d):
         return ""
-    along = (
-        np.array2string(axes[0] / axes[0][np.abs(axes[0]).argmax()], precision=4) if rank == 1 else f"{rank} directions"
-    )
+    one = np.round(axes[0] / axes[0][np.abs(axes[0]).argmax()], 6) + 0.0  # -0. is 0.
+    along = np.array2string(one, precision=4) if rank == 1 else f"{rank} directions"
     return f", and lie along {along} in every row: a term of {rank} of the {d} directions of x"
 
 
@@ -302,7 +302,8 @@ def said(c, rtol=1e-9):
 def power(name, exponent):
     """ "sigma^2", "1/d", "sqrt(d)" ..."""
     root = abs(exponent) == 0.5
-    size = f"sqrt({name})" if root else name if abs(exponent) == 1 else f"{name}^{abs(exponent):g}"
+    bare = name.removeprefix("(").removesuffix(")") if name.startswith("(") else name
+    size = f"sqrt({bare})" if root else name if abs(exponent) == 1 else f"{name}^{abs(exponent):g}"
     return size if exponent > 0 else f"1/{size}"
 
 
@@ -338,9 +339,7 @@ def readings(c, known, rtol=1e-9):
         found.append((PLAINNESS, said(c, rtol)))
     names = list(known)
     for exponents in itertools.product((0, 1, -1, 2, -2, 0.5, -0.5), repeat=len(names)):
-        if sum(map(bool, exponents)) > 2 or any(
-            e and known[n] in (0, 1) for n, e in zip(names, exponents, strict=True)
-        ):
+        if sum(map(bool, exponents)) > 2 or any(e and not known[n] for n, e in zip(names, exponents, strict=True)):
             continue
         rest = c / math.prod(known[n] ** e for n, e in zip(names, exponents, strict=True))
         for value in (1.0, 2.0, 0.5):
@@ -355,7 +354,7 @@ def readings(c, known, rtol=1e-9):
 @cache
 def _exponents(choices):
     """All combinations of exponents (C, names)."""
-    return np.array(list(itertools.product(*choices)), float).reshape(-1, len(choices))
+    return np.array(list(itertools.product(*choices)), float)
 
 
 def law(values, settings, rtol=1e-8, odd=()):
@@ -374,11 +373,11 @@ def law(values, settings, rtol=1e-8, odd=()):
     if np.any(values == 0) or np.any(np.sign(values) != np.sign(values[0])):
         return None
     exponents = _exponents(tuple(choices))
-    sizes = np.log(np.array([[s[name] for name in names] for s in settings], float).reshape(len(settings), -1))
+    sizes = np.log(np.array([[s[name] for name in names] for s in settings], float))
     logs = np.log(np.abs(values))
     # log c = logs - exponents . sizes is the same in all settings; few choices survive the second
-    for k in range(1, len(logs)):
-        exponents = exponents[np.abs(logs[k] - logs[0] - exponents @ (sizes[k] - sizes[0])) <= rtol]
+    for of, log in zip(sizes, logs, strict=True):
+        exponents = exponents[np.abs(log - logs[0] - exponents @ (of - sizes[0])) <= rtol]
         if len(exponents) == 0:
             return None
     best = exponents[np.argmin(np.abs(exponents).sum(1) + 0.1 * (exponents != 0).sum(1))]

@@ -94,7 +94,7 @@ def check_reverse(step, *, levels, kind=None, predicts="score", wrap=None, rng=0
     n, dim, rng = count(where, "n", n, 100), count(where, "dim", dim), generator(where, rng)
     walk = Walk(where, step, wrap, _ladder(where, levels), predicts)
     many = len(walk.ladder) - 1
-    summary = f"{many} steps between {many + 1} levels, {n} chains x {dim} dims, fn predicts {predicts}"
+    summary = f"{many} steps between {many + 1} levels, {n} chains x {dim} dim{'s' * (dim > 1)}, fn predicts {predicts}"
     report = partial(CheckReport, where, summary=summary)
     x = rng.standard_normal((n, dim))
     try:

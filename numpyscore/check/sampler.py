@@ -58,7 +58,9 @@ def check_sampler(step, *, discretisation="euler", step_size=0.2, wrap=None, rng
         raise ValueError(f"{where}: discretisation is {discretisation!r}, expected 'euler' or 'adjusted'.")
     tau, n, dim = positive(where, "step_size", step_size), count(where, "n", n, 100), count(where, "dim", dim)
     rng, chain = generator(where, rng), Chain(where, step, wrap, "x, score, step_size")
-    report = partial(CheckReport, where, summary=f"{n} chains x {dim} dims on N({MEAN}, {VARIANCE} I), step {tau:g}")
+    report = partial(
+        CheckReport, where, summary=f"{n} chains x {dim} dim{'s' * (dim > 1)} on N({MEAN}, {VARIANCE} I), step {tau:g}"
+    )
     try:
         return _judged(report, chain, tau, n, dim, rng, discretisation)
     except Misshapen as error:
@@ -167,7 +169,7 @@ def _unadjusted(report, parts, taus):
     settings = [{"step": t} for t in taus]
     (D, D_law), (B, _) = in_words(drift, settings, 1e-3), in_words(np.sqrt(noise), settings, error)
     report = partial(
-        report, pattern=f"x' = x + {D} score + {B} z", resolution=float(error),
+        report, pattern=f"x' = x + {D} score + {B} z".replace("+ -", "- "), resolution=float(error),
         worst=Worst(f"stationary variance at step {taus[0]:g}", float(stationary[0]), float(euler[0]), float(error)),
         details={"A": parts[0].A, "noise covariance": cov, "stationary variance": stationary},
     )  # fmt: skip

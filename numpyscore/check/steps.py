@@ -83,7 +83,7 @@ WHY = {  # the variance of the noise over twice the drift's coefficient, and whe
 
 def in_words(values, settings, error):
     """The law of positive numbers in the settings, ("sqrt(2) sqrt(step)", (factor, exponents)), or the first of them and None."""
-    found = law(values, settings, error, odd=tuple(settings[0])) if np.all(values > 0) or np.all(values < 0) else None
+    found = law(values, settings, error, odd=tuple(settings[0]))
     return (product(found[0], found[1], 2e-2), found) if found else (f"{values[0]:.4g}", None)
 
 

@@ -361,3 +361,12 @@ def test_rules_between_which_the_moves_do_not_decide_are_told_in_the_order_of_th
     keys = [text.split(":")[0] for text in report.diagnosis.split(" -- or -- ")]
     order = [rule.key for rule in RULES]
     assert [order.index(key) for key in keys] == sorted(order.index(key) for key in keys) and len(keys) > 1, report
+
+
+def test_chains_that_move_together_in_one_coordinate_are_all_or_none():
+    along = lambda x, tau, seed, of: x + (seed % 2) * np.eye(x.shape[1])[0]
+    apart = lambda x, tau, seed, of: x + ((seed + np.arange(len(x))) % 2)[:, None] * np.eye(x.shape[1])[0]
+    start = np.array([0.3, -0.2])
+    assert _all_or_none(along, TAU, start, 1, GAUSSIAN) and _all_or_none(along, TAU, start, 0, GAUSSIAN)
+    assert not _all_or_none(along, TAU, start, 0.5, GAUSSIAN) and not _all_or_none(apart, TAU, start, 1, GAUSSIAN)
+    assert not _all_or_none(lambda x, tau, seed, of: x + 1, TAU, start, 1, GAUSSIAN)

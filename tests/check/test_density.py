@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from nightly import mostly
 from scipy import special, stats
+from wording import check_density
 
 import numpyscore as ns
-from numpyscore import check_density
 from numpyscore.check import density as parts
 from numpyscore.check import normaliser
 from numpyscore.check.density import find

@@ -171,11 +171,11 @@ def beside(theirs, reference=S, **more):
 
 
 SAID = {  # rule, field, (key, constants, sentence, pattern) of each explanation that holds
-    "half": (fields.scaled, beside(S / 2), [("scale", 0, "your score is 1/2 of the reference: a factor 1/2 too many", "yours = 0.500000000000 x reference")]),
-    "double": (fields.scaled, beside(2 * S), [("scale", 0, "your score is 2 of the reference: the gradient of a square without its 1/2", "yours = 2.000000000000 x reference")]),
-    "minus three": (fields.scaled, beside(-3 * S), [("scale", 0, "your score is d of the reference and the wrong sign: multiplied by the number of dimensions", "yours = -3.000000000000 x reference"), ("scale", 0, "your score is 3 of the reference and the wrong sign", "yours = -3.000000000000 x reference")]),
-    "a mean over the batch": (fields.scaled, beside(S / 7), [("scale", 0, "your score is 1/n of the reference: the gradient of a mean over the batch where a sum was meant", "yours = 0.142857142857 x reference")]),
-    "its negative": (fields.scaled, beside(-S / 7), [("scale", 0, "your score is 1/n of the reference and the wrong sign: the gradient of a mean over the batch where a sum was meant", "yours = -0.142857142857 x reference")]),
+    "half": (fields.scaled, beside(S / 2), [("scale", 0, "your score is 1/2 times the reference: a factor 1/2 too many", "yours = 0.500000000000 x reference")]),
+    "double": (fields.scaled, beside(2 * S), [("scale", 0, "your score is 2 times the reference: the gradient of a square without its 1/2", "yours = 2.000000000000 x reference")]),
+    "minus three": (fields.scaled, beside(-3 * S), [("scale", 0, "your score is d times the reference, with the wrong sign: multiplied by the number of dimensions", "yours = -3.000000000000 x reference"), ("scale", 0, "your score is 3 times the reference, with the wrong sign", "yours = -3.000000000000 x reference")]),
+    "a mean over the batch": (fields.scaled, beside(S / 7), [("scale", 0, "your score is 1/n times the reference: the gradient of a mean over the batch where a sum was meant", "yours = 0.142857142857 x reference")]),
+    "its negative": (fields.scaled, beside(-S / 7), [("scale", 0, "your score is 1/n times the reference, with the wrong sign: the gradient of a mean over the batch where a sum was meant", "yours = -0.142857142857 x reference")]),
     "sign": (fields.scaled, beside(-S), [("sign", 0, "this is grad E; the score is -grad E = grad log p", "yours = -1.000000000000 x reference")]),
     "sign of a gradient": (fields.scaled, beside(-S, word="gradient"), [("sign", 0, "your gradient is minus the reference", "yours = -1.000000000000 x reference")]),
     "nothing": (fields.scaled, beside(0 * S), [("zero", 0, "your score is zero everywhere: the graph is cut, or the energy is not used", "yours = 0.000000000000 x reference")]),
@@ -184,10 +184,10 @@ SAID = {  # rule, field, (key, constants, sentence, pattern) of each explanation
     "less than a thousand": (fields.scaled, beside(990.5 * S), [("scale", 1, "your score is 1981/2 times the reference", "yours = 990.500000000000 x reference")]),
     "a small number": (fields.scaled, beside(-1.2345e-4 * S), [("scale", 1, "your score is -0.00012345 times the reference: not divided by the step of a difference, or by its square?", "yours = -0.000123450000 x reference")]),
     "more than a thousandth": (fields.scaled, beside(1.012e-3 * S), [("scale", 1, "your score is 0.001012 times the reference", "yours = 0.001012000000 x reference")]),
-    "a third": (fields.scaled, beside(S / 3), [("scale", 0, "your score is 1/d of the reference: a mean over dimensions where a sum was meant", "yours = 0.333333333333 x reference"), ("scale", 0, "your score is 1/3 of the reference", "yours = 0.333333333333 x reference")]),
-    "the number of rows": (fields.scaled, beside(7 * S), [("scale", 0, "your score is n of the reference: multiplied by the number of rows", "yours = 7.000000000000 x reference")]),
+    "a third": (fields.scaled, beside(S / 3), [("scale", 0, "your score is 1/d times the reference: a mean over dimensions where a sum was meant", "yours = 0.333333333333 x reference"), ("scale", 0, "your score is 1/3 times the reference", "yours = 0.333333333333 x reference")]),
+    "the number of rows": (fields.scaled, beside(7 * S), [("scale", 0, "your score is n times the reference: multiplied by the number of rows", "yours = 7.000000000000 x reference")]),
     "a root": (fields.scaled, beside(2**0.5 * S), [("scale", 1, "your score is sqrt(2) times the reference", "yours = 1.414213562373 x reference")]),
-    "two parameters": (fields.scaled, beside(2 * S, known={"p": 2}, word="gradient"), [("scale", 0, "your gradient is 2 of the reference: the gradient of a square without its 1/2", "yours = 2.000000000000 x reference"), ("scale", 0, "your gradient is p of the reference", "yours = 2.000000000000 x reference")]),
+    "two parameters": (fields.scaled, beside(2 * S, known={"p": 2}, word="gradient"), [("scale", 0, "your gradient is 2 times the reference: the gradient of a square without its 1/2", "yours = 2.000000000000 x reference"), ("scale", 0, "your gradient is p times the reference", "yours = 2.000000000000 x reference")]),
     "itself": (fields.scaled, beside(S), []),
     "itself to the digits of single precision": (fields.scaled, beside(S * (1 + 2.0**-24)), []),
     "more than that": (fields.scaled, beside(S * (1 + 2.0**-22)), [("scale", 1, "your score is 1.0000002384 times the reference", "yours = 1.000000238419 x reference")]),
@@ -546,3 +546,14 @@ def test_a_map_is_one_up_to_a_factor_and_some_are_none():
         lambda r, f: np.where(NUMBER == 1, np.inf, r),
     ):
         assert list(fields._of_map(beside(S), fields.Map("a", "", nothing))) == []
+
+
+def test_one_row_is_clipped_and_two_columns_and_three_rows_are_enough_to_be_permuted():
+    norms = np.linalg.norm(S, axis=1)
+    limit = np.sort(norms)[-2:].mean()
+    found = fields.clipped(beside(S * np.minimum(1, limit / norms)[:, None]))
+    assert [e.residual <= 1 for e in found if "rows longer than" in e.sentence] == [True]
+    keys = lambda rule, yours, reference: [e.key for e in rule(beside(yours, reference)) if e.residual <= 1]
+    assert "columns permuted" in keys(fields.by_dimension, S[:, [1, 0]], S[:, :2])
+    assert "rows permuted" in keys(fields.by_row, S[[1, 2, 0]], S[:3]) and keys(fields.by_row, S[[1, 0]], S[:2]) == []
+    assert keys(fields.by_dimension, 2 * S[:, :1], S[:, :1]) == []

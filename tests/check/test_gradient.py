@@ -5,10 +5,10 @@ import re
 
 import numpy as np
 import pytest
+from wording import check_gradient, hold
 
-from numpyscore import check_gradient
 from numpyscore.check.fields import Field, read
-from numpyscore.check.gradient import BLOCKS
+from numpyscore.check.gradient import BLOCKS, _other_side, by_degree, of_the_loss, shortened, stretched
 
 SHAPES = ((3, 4), (4,), (4, 3), (3,), (3, 1), (1,))
 ENDS = np.cumsum([0] + [int(np.prod(shape)) for shape in SHAPES])
@@ -325,3 +325,226 @@ def test_a_gradient_of_something_else_is_called_by_what_it_is():
     assert name(noisy_loss, lambda P: noisy_gradient(P, 0)) == ""
     assert name(noisy_loss, lambda P: noisy_gradient(P, 1)) == "other random numbers"
     assert name(noisy_loss, lambda P: noisy_gradient(P, 1, terms=0.5)) != "other random numbers"  # biased as well
+
+
+# ------------------------------------------------------------------------------- explanations of gradients that are known to all digits
+
+REFERENCE = np.array([1.0, -2.0, 0.5, 3.0, -1.5, 0.7, 2.2, -0.9, 1.3, -2.6, 0.4, 1.9])
+
+
+def moved(order, p=12):
+    return REFERENCE[:p][np.asarray(order)]
+
+
+def flipped(p, *matrices):
+    """The order of p parameters in which matrices, as (start, rows, columns), are flattened by columns."""
+    order = np.arange(p)
+    for s, a, b in matrices:
+        order[s : s + a * b] = order[s : s + a * b].reshape(a, b).T.ravel()
+    return order
+
+
+def test_each_two_stretches_that_change_places_are_found():
+    """Of 12 parameters: side by side, of any lengths; of one length with others between."""
+    said = []
+    for a in range(0, 12, 3):
+        for middle in range(a + 1, 12, 2):
+            for end in range(middle + 1, 13, 2):
+                order = np.r_[0:a, middle:end, a:middle, end:12]
+                keys = [f"{e.key} {e.sentence} {e.constants} {e.pattern}" for e in blocks(REFERENCE, moved(order))]
+                assert any(f"theta[{a}:{middle}] and theta[{middle}:{end}]" in k for k in keys) == (end - a > 2), (
+                    a,
+                    middle,
+                    end,
+                )
+                said.append(f"{a} {middle} {end}: {keys}")
+    for size in (1, 2, 3):
+        for a, b in ((0, 6), (2, 9), (1, 5)):
+            order = np.r_[0:a, b : b + size, a + size : b, a : a + size, b + size : 12]
+            said.append(f"{a} {b} {size}: {[e.diagnosis for e in blocks(REFERENCE, moved(order))]}")
+            assert ("swapped blocks" in said[-1]) == (size > 1), said[-1]
+    hold("\n".join(said))
+
+
+MATRICES = {
+    "two by two": [(0, 2, 2)], "at the end": [(8, 2, 2)], "two by three": [(1, 2, 3)], "three by two": [(1, 3, 2)], "three by four": [(0, 3, 4)],
+    "two by six": [(0, 2, 6)], "six by two": [(0, 6, 2)], "two": [(0, 2, 2), (6, 2, 3)], "three": [(0, 2, 2), (4, 2, 2), (8, 2, 2)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MATRICES)
+def test_matrices_that_are_flattened_by_columns_are_found_with_their_shapes(name):
+    found = blocks(REFERENCE, moved(flipped(12, *MATRICES[name])))
+    words = ["; ".join(f"theta[{s}:{s + a * b}], a matrix ({a}, {b})" for s, a, b in MATRICES[name])]
+    assert found[0].key == "transposed block" + "s" * (len(MATRICES[name]) > 1) and words[0] in found[0].sentence, found
+    hold("\n".join(f"{e.diagnosis} {e.constants} {e.pattern} {e.residual:.1e}" for e in found))
+
+
+def test_more_than_eight_blocks_are_no_explanation():
+    many = np.random.default_rng(7).standard_normal(40)
+    of = lambda k: blocks(many, many[flipped(40, *((4 * i, 2, 2) for i in range(k)))])
+    assert [e.key for e in of(8)] == ["transposed blocks"] and of(9) == []
+    factors = lambda k: many * np.r_[np.repeat(np.arange(2.0, 2 + k), 4), np.ones(40 - 4 * k)]
+    assert [e.key for e in blocks(many, factors(7))] == ["scale of blocks"]  # and one that is right
+    assert blocks(many, factors(8)) == []
+
+
+STRETCHES = {  # factors, found
+    "one": ([2.0] * 12, True), "the first": ([2.0] * 4 + [1.0] * 8, True), "a sign": ([1.0] * 6 + [-1.0] * 6, True),
+    "nothing": ([0.0] * 5 + [1.0] * 7, True), "three": ([0.5] * 4 + [3.0] * 4 + [1.0] * 4, True), "four": ([0.5] * 3 + [3.0] * 3 + [1.0] * 3 + [7.0] * 3, True),
+    "five": ([0.5] * 3 + [3.0] * 3 + [1.0] * 2 + [7.0] * 2 + [4.0] * 2, False), "one alone": ([1.0] * 6 + [2.0] + [1.0] * 5, False),
+    "one part in a million": ([1 + 0.9e-6] * 6 + [1.0] * 6, False), "more than that": ([1 + 1.2e-6] * 6 + [1.0] * 6, True), "no plain factor": ([0.7312] * 6 + [1.0] * 6, True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STRETCHES)
+def test_stretches_with_a_factor_each_are_said_where_they_are_few(name):
+    factors, there = STRETCHES[name]
+    found = [e for e in blocks(REFERENCE, REFERENCE * factors) if e.key == "scale of blocks"]
+    assert bool(found) == there, found
+    hold("\n".join(f"{e.diagnosis} {e.constants} {e.pattern} {e.residual:.1e}" for e in found))
+
+
+def test_numbers_next_to_zero_tell_no_factor():
+    """Clear is what is a thousand times its tolerance, and two of a stretch must be."""
+    for size, there in ((1.1e3, True), (0.9e3, False)):
+        small = REFERENCE.copy()
+        small[6:] = 0.0
+        field = lambda yours, reference=small: Field(
+            yours[:, None], reference[:, None], np.full((12, 1), 1e-9), word="gradient"
+        )
+        allowed = float(field(small).allowed(small[:, None])[7, 0])
+        small[[7, 9]] = size * allowed
+        yours = small * np.repeat([1.0, 2.0], 6)
+        assert bool(list(stretched(field(yours)))) == there
+
+
+class Told:
+    """A function of rows of theta."""
+
+    def __init__(self, function, shape=None):
+        self.function, self.shape = function, shape
+
+    def __call__(self, rows):
+        return np.array([np.ravel(self.function(row)) for row in rows])
+
+
+A, B, C = np.array([1.0, -2.0, 0.5]), np.diag([1.0, 2.0, 3.0]), np.array([0.3, -0.2, 0.7])
+TERMS = (A, lambda t: B @ t, lambda t: C * t**2, lambda t: A * t**3)  # gradients of terms of degree 1 to 4
+
+
+def polynomial(factors):
+    return lambda t: factors[0] * A + sum(f * g(t) for f, g in zip(factors[1:], TERMS[1:], strict=True))
+
+
+DEGREES = {  # factors of the loss, of the gradient
+    "first missing": ((1, 1, 0, 0), (0, 1, 0, 0)), "second doubled": ((1, 1, 1, 0), (1, 2, 1, 0)), "two wrong": ((1, 1, 1, 1), (1, -1, 1, 0.5)),
+    "all wrong": ((1, 1, 0, 0), (2, 3, 0, 0)), "fourth": ((0, 1, 0, 1), (0, 1, 0, 3)), "one degree": ((0, 1, 0, 0), (0, 2, 0, 0)),
+    "nearly right": ((1, 1, 0, 0), (1, 1 + 0.9e-6, 0, 0)), "not quite right": ((1, 1, 0, 0), (1, 1 + 1.2e-6, 0, 0)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DEGREES)
+def test_terms_of_a_polynomial_are_told_by_their_degree(name):
+    of, yours = map(polynomial, DEGREES[name])
+    at, asked = np.array([0.4, -1.2, 0.9]), []
+
+    def along(t):
+        asked.append(t / at)
+        return of(t)[:, None]
+
+    field = Field(yours(at)[:, None], of(at)[:, None], np.full((3, 1), 1e-12), word="gradient")
+    found = list(by_degree(field, along, at))
+    assert bool(found) == (name != "one degree")
+    hold("\n".join(f"{e.diagnosis} {e.constants} {e.residual <= 1}" for e in found))
+    assert (
+        len(asked) == 4 and all(np.ptp(t) < 1e-15 for t in asked) and len({round(t[0], 9) for t in asked} | {1.0}) == 5
+    )
+
+
+def test_what_is_no_polynomial_of_four_degrees_has_no_terms():
+    at = np.array([0.4, -1.2, 0.9])
+    for of in (np.tanh, lambda t: A + t**4, lambda t: A + B @ t + 1e-6 * np.sin(9 * t)):
+        field = Field(np.ones((3, 1)), of(at)[:, None], np.full((3, 1), 1e-12), word="gradient")
+        assert list(by_degree(field, lambda t, of=of: of(t)[:, None], at)) == []
+
+
+def times(c, tolerance=1e-9):
+    column = REFERENCE[:6, None]
+    return Field(c * column, column, np.full((6, 1), tolerance), word="gradient")
+
+
+def test_gradients_of_functions_of_the_loss_are_told_by_its_value():
+    of = lambda c, L: [e.key for e in of_the_loss(times(c), L)]
+    assert of(1 / 7.3, 7.3) == ["gradient of log L"] and of(14.6, 7.3) == ["gradient of L^2"]
+    assert of(0.5 / np.sqrt(7.3), 7.3) == ["gradient of the root of L"]
+    assert of(1 / 7.3, -7.3) == [] and of(-14.6, -7.3) == [] and of(1 / 7.3, 0.0) == []
+    assert of(2.0, 0.5) == [] and of(4.0, 2.0) == []  # 1/L, 2 L: a whole number is a factor, and not of the loss
+    (found,) = of_the_loss(times(1 / 7.3), 7.3)
+    hold(f"{found.diagnosis} {found.constants} {found.pattern} {found.residual:.1e}")
+    rtol = times(1.0).rtol
+    assert of(14.6 * (1 + 7 * rtol), 7.3) == ["gradient of L^2"] and of(14.6 * (1 + 9 * rtol), 7.3) == []
+
+
+def test_a_norm_that_is_a_round_number_is_a_limit():
+    norm = np.linalg.norm(REFERENCE[:6])
+    of = lambda to, off=0.0: [e.key for e in shortened(times(to / norm), to * (1 + off))]
+    assert of(1.0) == of(0.5) == of(3.0) == ["clipped"] and of(1.1) == of(10.0) == of(norm) == of(-1.0) == []
+    assert of(1.0, 0.9e-5) == ["clipped"] and of(1.0, 1.1e-5) == []
+    (found,) = shortened(times(0.5 / norm), 0.5)
+    hold(f"{found.diagnosis} {found.constants} {found.pattern} {found.residual:.1e}")
+
+
+def test_a_product_in_the_wrong_order_shows_at_the_transposed_matrix():
+    S, at = np.array([[2.0, 0.3], [0.1, 1.0]]), np.array([1.0, 2.0, -0.5, 0.7])
+    right = lambda t: t.reshape(2, 2) @ S
+    wrong = lambda t: (t.reshape(2, 2).T @ S).T
+    field = lambda yours: Field(
+        yours(at).reshape(-1, 1), right(at).reshape(-1, 1), np.full((4, 1), 1e-9), word="gradient"
+    )
+    key = lambda yours, shape: [e.key for e in _other_side(field(yours), Told(yours, shape), at)]
+    assert key(wrong, (2, 2)) == ["order of a product"] and key(lambda t: 2 * wrong(t), (2, 2)) == []
+    assert key(wrong, (4,)) == key(wrong, (4, 1)) == key(wrong, (1, 4)) == []
+
+
+def test_the_loss_is_asked_along_parameters_and_mixtures_within_the_step():
+    asked = []
+    of = lambda t: (asked.append(np.array(t)), plain(t))[1]
+    for options, width in (({}, 0.5 * START.std()), ({"step": 0.3}, 0.3)):
+        asked.clear()
+        report = check_gradient(of, slopes, START, **options)
+        moves = np.array(asked) - START
+        np.testing.assert_allclose(np.abs(moves[:, :6]).max(), width, rtol=1e-12)
+        together = moves[(np.abs(moves) > 0).sum(1) == 6]
+        assert len(together) == 8 * 18 and np.ptp(np.abs(together), axis=1).max() < 1e-14, report
+        np.testing.assert_allclose(np.linalg.norm(together, axis=1).max(), width, rtol=1e-9)
+    assert report.summary == f"6 parameters, float64 gradient, {len(asked)} loss evaluations"
+    for theta, width in (
+        (np.full(3, 2.0), 1.0),
+        (np.zeros(3), 0.5),
+        (np.array([-4.0]), 2.0),
+    ):  # one value: its size, or 1
+        asked.clear()
+        check_gradient(of, slopes, theta)
+        np.testing.assert_allclose(np.abs(np.array(asked) - theta).max(), width, rtol=1e-12)
+
+
+def test_as_many_parameters_as_coordinates_are_looked_at_one_by_one():
+    p, loss = 60, lambda t: float(np.sum(np.cosh(t)))
+    theta = np.random.default_rng(5).standard_normal(p)
+    alone = lambda **options: (
+        sum((np.abs(t - theta) > 0).sum() == 1 for t in seen(loss, np.sinh, theta, **options)) / 18
+    )
+    assert (
+        alone() == 48
+        and alone(coordinates=60) == 60
+        and alone(coordinates=61) == 60
+        and alone(coordinates=5, rng=3) == 5
+    )
+
+
+def seen(loss, gradient, theta, **options):
+    """All theta at which the loss is asked."""
+    asked = []
+    check_gradient(lambda t: (asked.append(np.array(t)), loss(t))[1], gradient, theta, **options)
+    return asked

@@ -1102,6 +1102,10 @@ def asked_with(of, objective="implicit"):
 def test_the_minimiser_is_that_of_a_parabola():
     assert controls.minimiser(*asked_with(lambda a, k: 2 * (a - 0.75) ** 2 + 5)) == pytest.approx(0.75, rel=1e-9)
     assert controls.minimiser(*asked_with(lambda a, k: 0.0)) is None
+    assert controls.minimiser(*asked_with(lambda a, k: -2 * (a - 0.75) ** 2)) is None  # a maximum
+    # without its square (its trace) a loss has no minimum (has it at 0), and rounding makes neither
+    assert controls.minimiser(*asked_with(lambda a, k: 3 * a + 1e-15 * a**2)) is None
+    assert controls.minimiser(*asked_with(lambda a, k: 3 * a**2 + 1e-15 * a)) == 0
 
 
 def test_a_loss_that_is_no_parabola_is_clipped():

@@ -313,9 +313,9 @@ def test_of_the_readings_of_a_factor_the_simple_ones_are_said_and_n_settles_itse
     assert readings(1 / 4, {"n": 9, "d": 4}) == ["1/d", "1/4"]
     x = thrown(np.ones(8))[:6]
     mean = ns.check_score(lambda y: Gaussian.score(y) / len(y), energy=Gaussian.energy, x=x)
-    assert mean.diagnosis.startswith("scale: your score is 1/n of") and "or --" not in mean.diagnosis, mean
+    assert mean.diagnosis.startswith("scale: your score is 1/n times") and "or --" not in mean.diagnosis, mean
     over = ns.check_score(lambda y: Gaussian.score(y) / (2 * y.shape[1]), energy=Gaussian.energy, x=x)
-    assert over.diagnosis.startswith("scale: your score is 1/(2 d) of") and "1/n" not in over.diagnosis, over
+    assert over.diagnosis.startswith("scale: your score is 1/(2 d) times") and "1/n" not in over.diagnosis, over
 
 
 B = np.random.default_rng(5).standard_normal((4, 4))
@@ -414,7 +414,7 @@ GRADIENTS = {
     "gradient of log L": (lambda t: fit_gradient(t) / fit_loss(t), "log L"),
     "gradient of the root of L": (lambda t: 0.5 * fit_gradient(t) / np.sqrt(fit_loss(t)), "root of L"),
     "no gradient for some parameters": (lambda t: fit_gradient(t) * (np.arange(20) % 17 > 2), "parameters 0-2, 17-19 of"),
-    "scale": (lambda t: fit_gradient(t) * 0.5, "1/2 of"),
+    "scale": (lambda t: fit_gradient(t) * 0.5, "1/2 times"),
 }  # fmt: skip
 
 

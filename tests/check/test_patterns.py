@@ -419,7 +419,7 @@ def test_a_target_is_read_whatever_the_metric_is():
     right = pulled(target, metric)
     assert right.verdict == "PASS" and right.pattern == "A of the first row (1, 0.3, 0, 0.3, ...)" and right.notes
     assert pulled(-target, metric).diagnosis.startswith("wrong target, sign")
-    assert "2 of the reference" in pulled(2 * target).diagnosis and pulled(target, C=E3) is None
+    assert "2 times the reference" in pulled(2 * target).diagnosis and pulled(target, C=E3) is None
     assert pulled(target, np.diag([1.0, 0, 1])) is None and pulled(target, np.diag([1.0, -1, 1])) is None
     assert pulled(target * (1 + 0.9e-6)).verdict == "PASS" and pulled(target * (1 + 1e-5)).verdict == "FAIL"
     order = target_named(target[[1, 0, 3, 2]], target, {"n": 4, "d": 3})

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from wording import check_reverse
 
-from numpyscore import check_reverse
 from numpyscore.check import reverse
 from numpyscore.check.report import CheckReport
 from numpyscore.check.reverse import Level, Part, Steps
@@ -1028,3 +1028,36 @@ def test_chains_start_in_the_law_of_the_noisiest_level_and_are_told_the_score_of
         2 / 10000
     )
     assert abs(seen[0][3] + (seen[0][4] - 0.7 * c) / spread) < 1e-12
+
+
+@pytest.mark.parametrize("c, sigma", [(1.0, 2.5), (0.6, 0.8), (0.7, 0.3)])
+def test_what_a_network_answers_for_a_score_is_what_its_name_says(c, sigma):
+    """x = c x_0 + sigma eps, with the means eps = -sigma S and x_0 = (x - sigma eps)/c of a score S."""
+    S, x, v = np.array([0.3, -1.2, 0.8]), np.array([1.1, 0.4, -0.7]), Level(0, c, sigma)
+    eps = -sigma * S
+    x_0 = (x - sigma * eps) / c
+    answers = {"score": S, "eps": eps, "x": x_0, "v": c * eps - sigma * x_0, "velocity": eps - x_0}
+    assert list(reverse.SCORES) == list(answers)
+    for name, answer in answers.items():
+        np.testing.assert_allclose(reverse.SCORES[name](S, x, v), answer, rtol=1e-14, atol=1e-15)
+        a, b = reverse.slopes(name, c, sigma)
+        np.testing.assert_allclose(a * S + b * x, answer, rtol=1e-13, atol=1e-15)
+
+
+def test_a_step_of_two_calls_goes_uphill_where_their_sum_does():
+    up = lambda *gamma: len(list(reverse.uphill(steps_of(1.0, tuple(g * np.ones(4) for g in gamma), 0.0), None)))
+    assert up(-3.0, 1.0) == 1 and up(3.0, -1.0) == 0 and up(-1.0, -1.0) == 1 and up(-1.0, 3.0) == 0
+    mixed = steps_of(1.0, np.array([-1.0, -1.0, -1.0, 1.0]), 0.0)
+    assert not list(reverse.uphill(mixed, None))
+
+
+def test_coefficients_that_are_not_finite_are_no_step_s():
+    alpha, gamma, var = KNOWN[ANCESTRAL].of(P)
+    steps, nan = known(ANCESTRAL), np.full(4, np.nan)
+    for other in ((nan, gamma, var), (alpha, nan, var), (alpha, gamma, nan), (alpha, (gamma, gamma, gamma), var)):
+        assert steps.same(*other) is False
+
+
+def test_one_dimension_is_one():
+    report = check_reverse(lambda x, fn, s, lower: x + (s - lower) * s * fn(x, s), levels=SIGMAS, n=200, dim=1)
+    assert report.summary == "6 steps between 7 levels, 200 chains x 1 dim, fn predicts score" and report

@@ -5,8 +5,8 @@ from functools import partial
 import numpy as np
 import pytest
 from scipy.special import ndtr
+from wording import check_sampler
 
-from numpyscore import check_sampler
 from numpyscore.check import sampler
 from numpyscore.check.report import CheckReport
 from numpyscore.check.sampler import Linear

@@ -2,8 +2,12 @@
 
 import numpy as np
 import pytest
+from wording import check_conservative, check_rows, check_score, hold
 
-from numpyscore import EnergyMLP, check_conservative, check_rows, check_score
+from numpyscore import CheckReport, EnergyMLP
+from numpyscore.check import score as module
+from numpyscore.check.fields import Field
+from numpyscore.check.score import quotients, with_growth
 
 P = np.array([[1.7, 0.3, 0.1], [0.3, 0.9, -0.2], [0.1, -0.2, 1.3]]) / 3  # no entry is a float32
 TURN = np.array([[0.0, 0.3, 0.0], [-0.3, 0.0, 0.1], [0.0, -0.1, 0.0]])  # a rotation: no energy has it
@@ -63,11 +67,11 @@ def test_wrong_scores_are_told_what_they_are(name):
 
 def test_with_half_of_the_rows_one_over_n_is_told_from_one_over_twice_d():
     six = check_score(lambda x: score(x) / len(x), energy=energy, x=X[:6])
-    assert six.verdict == "FAIL" and "1/n of the reference" in six.diagnosis and "1/(2 d)" not in six.diagnosis, six
+    assert six.verdict == "FAIL" and "1/n times the reference" in six.diagnosis and "1/(2 d)" not in six.diagnosis, six
     fixed = check_score(lambda x: score(x) / 6, energy=energy, x=X[:6])
-    assert fixed.verdict == "FAIL" and "1/(2 d) of the reference" in fixed.diagnosis and "1/n" not in fixed.diagnosis, (
-        fixed
-    )
+    assert (
+        fixed.verdict == "FAIL" and "1/(2 d) times the reference" in fixed.diagnosis and "1/n" not in fixed.diagnosis
+    ), fixed
 
 
 CENTRES, PRECISIONS = np.array([[-2.0, 0.5, 1.0], [1.5, 0.0, -1.0]]), np.array([1.0, 2.0])
@@ -305,3 +309,110 @@ def test_a_bias_left_out_of_a_hidden_unit_dies_out():
     energy = lambda x: 0.5 * np.sum(x**2, axis=1) - np.logaddexp(0, x @ weights + bias).sum(1)
     unbiased = lambda x: 0.5 * (1 + np.tanh(x @ weights / 2)) @ weights.T - x
     assert "a bias, the slope of a hidden unit" in check_score(unbiased, energy=energy, x=X).diagnosis
+
+
+# ------------------------------------------------------------------------------- how a difference grows far out
+
+
+def grown(near, out, *, word="score", tolerance=1e-15, d=2):
+    """The rows of `far` on gaps that are given as functions of the distance r; they are asked at 100 and 10,000 times it."""
+
+    def far(x):
+        r = np.linalg.norm(x - [[0.5, 1.0]], axis=1, keepdims=True)
+        gap = (near if r.max() < 1e3 else out)(r) * np.ones((1, d)) / np.sqrt(d)
+        return Field(1.0 + gap, np.ones_like(gap), np.full(gap.shape, tolerance), x, word=word)
+
+    return far
+
+
+RING = np.array([[0.5, 1.0]]) + [
+    [1.0, 0.0],
+    [-1.0, 0.0],
+    [0.0, 1.0],
+    [0.0, -1.0],
+    [0.6, 0.8],
+    [-0.6, -0.8],
+]  # its mean is (0.5, 1)
+power = lambda p: grown(*(lambda r: 1e-3 * r**p,) * 2)
+by_row = lambda r, share: np.where(np.arange(len(r))[:, None] < share, 0.0, 1.0)
+GROWTH = {  # far, derivatives
+    **{f"power {p}, {k} derivatives": (power(p), k) for p in (-3, -2, -1, 0, 1, 2, 3, 4) for k in (1, 2)},
+    "power 1.04": (power(1.04), 1), "power 1.06": (power(1.06), 1), "power 0.96": (power(0.96), 1), "power 0.94": (power(0.94), 1),
+    "right far out": (grown(lambda r: by_row(r, 2), lambda r: 0 * r), 1), "a trace": (grown(lambda r: by_row(r, 2), lambda r: 0 * r, word="trace", d=1), 2),
+    "right at a sixth near by": (grown(lambda r: by_row(r, 1), lambda r: 0 * r), 1), "not all right far out": (grown(lambda r: by_row(r, 2), lambda r: by_row(r, 5)), 1),
+    "not resolved": (grown(lambda r: by_row(r, 2), lambda r: 0 * r, tolerance=1.1e-6 * np.sqrt(2)), 1), "resolved": (grown(lambda r: by_row(r, 2), lambda r: 0 * r, tolerance=0.9e-6 * np.sqrt(2)), 1),
+    "infinite near by": (grown(lambda r: np.inf * r, lambda r: r), 1), "infinite far out": (grown(lambda r: r, lambda r: np.nan * r), 1),
+    "no gap": (grown(lambda r: 0 * r + 1, lambda r: 0 * r), 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GROWTH)
+def test_growth_far_out_is_said_as_the_term_of_an_energy(name):
+    far, derivatives = GROWTH[name]
+    report = CheckReport("check_score", "FAIL", "", diagnosis="different: so")
+    hold(f"{with_growth(report, far, RING, derivatives).diagnosis}")
+
+
+def test_growth_is_looked_at_along_the_rays_of_the_points():
+    asked = []
+    far = lambda x: (asked.append(x), power(1)(x))[1]
+    with_growth(CheckReport("check_score", "FAIL", ""), far, RING, 1)
+    for x, r in zip(asked, (1e2, 1e4), strict=True):
+        np.testing.assert_allclose(x, [[0.5, 1.0]] + r * (RING - [[0.5, 1.0]]), rtol=1e-12)
+
+
+# ------------------------------------------------------------------------------- quotients of a cubic
+
+
+def test_difference_quotients_of_a_cubic_are_what_they_are_by_hand():
+    """(x + h)^3 - x^3 = (3 x^2 + 3 x h + h^2) h; five points are exact."""
+    x = X[:2]
+    rows = quotients(lambda p: np.sum(p**3, axis=1), x, "the energy")
+    hold("\n".join(text for _, text, _ in rows))
+    steps = [c * 10.0**-k for k in range(4) for c in (1, 0.5, 0.25, 0.2)]
+    twice = [h for h in steps if any(abs(2 * h - g) < 1e-12 for g in steps[: steps.index(h)])]
+    by_hand = {"forward": lambda h: 3 * x**2 + 3 * x * h + h**2, "backward": lambda h: 3 * x**2 - 3 * x * h + h**2,
+               "central": lambda h: 3 * x**2 + h**2, "five-point": lambda h: 3 * x**2}  # fmt: skip
+    for kind, of in by_hand.items():
+        found = [value for _, text, value in rows if f"the {kind} difference" in text]
+        for value, h in zip(found, twice if kind == "five-point" else steps, strict=True):
+            np.testing.assert_allclose(value, of(h), rtol=0, atol=1e-14 * 40 / h)
+    assert len(rows) == 3 * len(steps) + len(twice)
+
+
+def test_difference_quotients_of_a_score_are_its_own_derivatives_and_of_many_dimensions_none():
+    x = X[:2]
+    found = [v for _, text, v in quotients(lambda p: p**2 + p[:, [1, 2, 0]], x, "the score") if "central" in text]
+    np.testing.assert_allclose(found[0], 2 * x, atol=1e-13)
+    of = lambda n, d: len(quotients(lambda p: p.sum(1), np.zeros((n, d)), "f"))
+    assert of(64, 32) > 0 and of(65, 32) == 0  # n d^2 up to 2^16
+
+
+def test_a_one_sided_difference_of_a_log_density_has_the_sign_of_its_curvature():
+    log_p = lambda x: -NET.energy(x)
+    forward = lambda x: np.stack([(log_p(x + 1.3e-4 * e) - log_p(x)) / 1.3e-4 for e in AXES], 1)
+    report = check_score(forward, logpdf=log_p, x=X)
+    assert report.name == "one-sided difference" and "= -6.5e-05 x second derivative" in report.pattern, report
+
+
+def test_of_a_log_density_the_gradient_of_p_is_known_by_its_sign():
+    p = lambda x: np.exp(-NET.energy(x))[:, None]
+    log_p = lambda x: -NET.energy(x)
+    assert check_score(lambda x: NET.score(x) * p(x), logpdf=log_p, x=X).name == "gradient of p"
+    assert check_score(lambda x: NET.score(x) / p(x), logpdf=log_p, x=X).name != "gradient of p"
+
+
+def test_the_step_that_is_asked_for_holds_where_the_score_is_asked_whether_it_is_a_gradient(monkeypatch):
+    asked = []
+
+    def conservative(of, *, x, step):
+        asked.append(step)
+        np.testing.assert_array_equal(x, X)
+        return CheckReport("check_conservative", "INCONCLUSIVE", "")
+
+    monkeypatch.setattr(module, "check_conservative", conservative)
+    for step in (0.01, None):
+        report = check_score(
+            lambda x: NET.score(x) + np.sin(x @ TURN) * x[:, [1, 2, 0]], energy=NET.energy, x=X, step=step
+        )
+        assert report.verdict == "FAIL" and asked.pop() == step

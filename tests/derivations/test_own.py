@@ -264,6 +264,18 @@ def test_within_rounding_of_an_upper_end_the_slack_bounds_the_score():
     assert np.all(np.abs(own.score(x) - 1 / x)[:, 0] <= own.slack_of_score(x))
 
 
+def test_where_nothing_is_known_the_bound_of_a_derivative_is_infinite():
+    """log p is -inf at a point and beside it: their difference is nan, and a bound of 0 would be a false claim."""
+    own = Own(Ramp())
+    own.given = SimpleNamespace(logpdf=lambda x: np.where(x[:, 0] < 0.5, -np.inf, 0.0))
+    x, room = np.array([[0.1], [0.9]]), np.full((2, 1), 0.1)
+    bound = own._crude("logpdf", x, (), room)
+    # 0.9 is asked again at 0.8: twice 8 eps over a step of 0.1
+    assert (
+        bound.shape == (2, 1) and bound[0, 0] == np.inf and bound[1, 0] == pytest.approx(16 * 2.0**-52 / 0.1, rel=1e-12)
+    )
+
+
 class Disc:
     """2 (1 - |x|^2) / pi on the unit disc, whose support is given as the square around it."""
 

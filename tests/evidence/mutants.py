@@ -106,8 +106,8 @@ def changes(node):
 def skipped(tree):
     """Nodes that say nothing of what is computed: annotations, decorators, messages, zip's strict, astype's copy, and what only type checkers read.
 
-    Nor how much room there is: a number of 8 or more that multiplies eps, and the tolerance that an integrator or a comparison is given, would be
-    an eighth or a quarter more or less. That a bound is not far too wide or too narrow is what the tests of wrong twins and of right ones say.
+    Nor how much room there is: a number of 8 or more that multiplies eps, and the tolerance or the limit that an integrator or a comparison is given,
+    would be an eighth or a quarter more or less. That a bound is not far too wide or too narrow is what the tests of wrong twins and of right ones say.
     """
     out = set()
     for node in ast.walk(tree):
@@ -127,7 +127,8 @@ def skipped(tree):
             case ast.keyword(arg="strict" | "copy"):  # of zip: a claim that never fails; of astype: the same numbers
                 parts = [node]
             case ast.keyword(
-                arg="rtol" | "atol" | "epsabs" | "epsrel" | "abseps" | "releps", value=ast.Constant(value=float())
+                arg="rtol" | "atol" | "epsabs" | "epsrel" | "abseps" | "releps" | "limit",
+                value=ast.Constant(value=float() | int()),
             ):
                 parts = [node]
             case ast.BinOp(

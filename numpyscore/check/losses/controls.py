@@ -17,8 +17,9 @@ def minimiser(caller, kind, setting, rng):
     x = rng.standard_normal(setting.x.shape)
     setting = setting._replace(x=(x - x.mean(0)) / x.std(0))
     scales = np.array([1.0, 2.0, 3.0])
-    a, b, _ = np.polyfit(scales, caller.values([Probe.isotropic(kind, setting.d, s) for s in scales], setting), 2)
-    return float(-b / (2 * a)) if a else None
+    fit = np.polyfit(scales, caller.values([Probe.isotropic(kind, setting.d, s) for s in scales], setting), 2)
+    a, b, _ = np.where(np.abs(fit) > 1e-9 * np.abs(fit).max(), fit, 0.0)  # a term that is missing is rounding here
+    return float(-b / (2 * a)) + 0.0 if a > 0 else None
 
 
 def bent(caller, kind, setting, rng, floor=0.0):

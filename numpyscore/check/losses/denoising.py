@@ -202,7 +202,9 @@ def _convention(r, objective, said, only=None):
         if not np.allclose(sizes, 1, atol=max(r.rtol, 1e-6), rtol=0) or not is_form(r, row.form) or np.any(r.w < 0):
             continue
         weight = r.sigma**2 if objective == "multilevel_denoising" else 1.0
-        K = factor(r.w * r.sigma**2 / weight * (r.q * r.sigma - r.p * r.c) ** 2 / r.c**2, r.levels, r.rtol)
+        data = r.c != 0  # a level that is all noise says nothing of the score of data
+        there = [level for level, k in zip(r.levels, data, strict=True) if k]
+        K = factor((r.w * r.sigma**2 / weight * (r.q * r.sigma - r.p * r.c) ** 2)[data] / r.c[data] ** 2, there, r.rtol)
         text = f"another convention: fn predicts {row.name}, and the score is {row.score}; if your fn is meant to be the score itself, the target is wrong"
         pattern = f"loss = {factor(r.w, r.levels, r.rtol).text} x [1/2 |fn - target|^2] + constant, target {row.name}"
         scaled = () if K.one else (f"with that score, {conversion(K, objective)}",)

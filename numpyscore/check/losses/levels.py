@@ -418,7 +418,7 @@ def by_moving_time(caller, kind, r, trials, rng):
         after, before = at(STEP), at(-STEP)
         if after.trouble or before.trouble or not len(trial.c) == len(after.c) == len(before.c):
             return None
-        slopes.append([(b - a) / (2 * STEP) for a, b in ((before.c, after.c), (before.sigma, after.sigma))])
+        slopes.append([after.c - before.c, after.sigma - before.sigma])  # times 2 STEP, which is one factor for all
     return along(r.p, r.q, *np.array([[slopes[k][0][p], slopes[k][1][p]] for k, p in r.of]).T)
 
 
@@ -577,14 +577,14 @@ def _said(trials, what):
     """(level, level that fn is told, number of levels) of all rows, if what it is told are numbers of levels or sigmas; None if not."""
     pairs = []
     for trial in trials:
-        sigmas, own, use = trial.setting.extras["sigmas"], numbers(trial), trial.sigma > 0
+        sigmas, own = trial.setting.extras["sigmas"], numbers(trial)
         if own is None:
             return None
         values = sigmas if what == "sigma" else np.arange(len(sigmas) + 1)
         number = np.abs(trial.told[:, None] - values).argmin(-1)
-        if np.abs(trial.told - values[number])[use].max() > 1e-5 * values.max():
+        if np.abs(trial.told - values[number]).max() > 1e-5 * values.max():
             return None
-        pairs += [(int(a), int(b), len(sigmas)) for a, b in zip(own[use], number[use], strict=True)]
+        pairs += [(int(a), int(b), len(sigmas)) for a, b in zip(own, number, strict=True)]
     return pairs
 
 

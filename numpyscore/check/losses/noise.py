@@ -342,7 +342,7 @@ def _meant_by(caller, trial, points, level):
     eps, x, y = trial.eps[points], trial.data[trial.row[points]], trial.points[points]
     none, one = (_score_made(caller, a, y, level)[0] for a in (np.zeros_like(y), np.ones_like(y)))
     with np.errstate(all="ignore"):
-        needed = np.nan_to_num((-eps / trial.sigma[points, None] - none) / (one - none))
+        needed = np.nan_to_num((-eps / trial.sigma[points, None] - none) / (one - none), posinf=0, neginf=0)
     return np.array(
         [np.linalg.lstsq(np.stack(pair, axis=1), a, rcond=None)[0] for *pair, a in zip(eps, x, needed, strict=True)]
     )

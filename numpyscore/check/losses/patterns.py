@@ -330,9 +330,10 @@ def _place(rows):
 
 def in_numbers(found):
     """The arrays of the first row, as text."""
-    size = np.abs(found.A).max() or 1.0
+    size, largest = np.abs(found.A).max(), max(np.abs(a).max() for a in (found.A, found.b, found.C))
+    size, of = (size or 1.0, "A's largest") if size >= 1e-9 * largest else (largest, "the largest")  # A is rounding
     text = lambda a: np.array2string(np.round(a[0] / size, 6) + 0.0, precision=4).replace("\n", "")
-    return f"of the first row A = {text(found.own)}, b = {text(found.b)}, C = {text(found.C)}, in units of A's largest"
+    return f"of the first row A = {text(found.own)}, b = {text(found.b)}, C = {text(found.C)}, in units of {of}"
 
 
 # ------------------------------------------------------------------------------- a loss

@@ -43,7 +43,7 @@ def _of_mapped_data(trials):
     c, s = (np.concatenate([getattr(t, k) for t in trials if t.offset is not None]) for k in ("c", "sigma"))
     with np.errstate(all="ignore"):
         scales = (c, c / np.sqrt(1 - s**2), c / (1 - s))
-        scale = next((float(a.mean()) for a in scales if np.ptp(a) <= 1e-9 * np.abs(a).max()), 1.0)
+        scale = next((float(a.mean()) for a in scales if np.ptp(a) <= 1e-9 * np.abs(a).max() < np.inf), 1.0)
     scale = float(np.round(scale)) if abs(scale - np.round(scale)) <= 1e-9 and round(scale) else scale
     rest = [np.where(np.abs(t.c / scale - 1) <= 1e-9, 1.0, t.c / scale) for t in trials if t.c is not None]
     of = iter(rest)
@@ -206,7 +206,7 @@ def _changes(trial):
         with np.errstate(all="ignore"):
             ratio = shift / rows  # (K, d)
             same = np.abs(ratio[:, :, None] / ratio[:, None] - 1) <= 1e-6
-        agree = np.where(np.isfinite(ratio) & (ratio != 0), same.sum(2), 0)
+        agree = same.sum(2)
         if agree.max() < 2:
             continue
         k, j = np.unravel_index(agree.argmax(), agree.shape)
@@ -264,7 +264,7 @@ def _accumulated(caller, trials):
         made, left, *_ = np.linalg.lstsq(np.stack(normals, axis=1), shift, rcond=None)
         nested = np.array_equal(np.abs(made) > 1e-6, np.triu(np.ones_like(made)))
         told = t.told.reshape(steps, -1)[:, 0]
-        if not nested or np.any(left > 1e-12 * np.sum(shift**2)) or not np.allclose(told, np.diagonal(made), rtol=1e-5):
+        if not nested or np.any(left > 1e-12 * np.sum(shift**2)) or not np.allclose(told, np.diagonal(made)):
             return None
         seen = [np.linalg.norm(made, axis=0), told]
     text = "noise accumulates: each noisy batch is made of the one before, so that a point has the noise of all steps so far, of standard deviation sqrt(sum sigma^2), and fn is told the sigma of the last step"
@@ -283,7 +283,7 @@ def _coordinates_shared(caller, trials):
         return "shared noise: every dimension of a row gets the same noise", "x~ - c x is the same in all columns"
     if any(_signs(shift) for shift, _ in _shifts(trials)):
         return None
-    which = ", ".join(map(str, next(g for g in groups if len(g) > 1)))
+    which = ", ".join(map(str, groups[0]))
     text = "shared noise: some coordinates of a row get the same noise: it is drawn for a part of the shape (one channel, one row of pixels), and broadcast"
     return text, f"x~ - c x is the same in the columns {which}"
 

@@ -245,7 +245,7 @@ def _drawn(trial):
     out = {}
     for k, draw in enumerate(trial.draws):
         a = np.asarray(draw.value, float)
-        if not a.ndim or not a.size or a.size % d or not (a.shape[-1] == d or a.size // d % n == 0 or a.size == d):
+        if not a.ndim or not a.size or a.size % d:
             continue
         rows = a.reshape(-1, d)
         if len(rows) == 1:
@@ -302,7 +302,7 @@ def _law(caller, kind, setting, pick, projected, rng):
     small = [pick(setting._replace(seed=setting.seed + k)) for k in range(2)]
     if v is None or small[0] is None:
         return None, 1.0, 0.0
-    fixed = small[1] is not None and np.array_equal(*small)
+    fixed = np.array_equal(*small)
     flat = v.reshape(-1, d)
     V = flat.T @ flat / len(flat)
     K, error = float(np.trace(V)) / d, 6 * np.sqrt(2 / len(flat))
@@ -460,7 +460,7 @@ def _differences(caller, kind, trial, rng):
     found = identify(Answers(caller, kind, trial, rng), groups, jacobian=False, quadratic=("E",))
     if not found.fit.near:
         return None
-    order = np.argsort(np.abs(moved).max(2) < 1e-12, axis=1, kind="stable")
+    order = np.argsort(np.abs(moved).max(2) < 1e-12, kind="stable")
     return _second_difference(found, np.take_along_axis(np.array(groups), order, axis=1), caller.known["step"])
 
 

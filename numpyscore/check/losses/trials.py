@@ -214,7 +214,7 @@ def _of_two_draws(trial, shift, eps):
         sigma, u, v = np.hypot(a, b), u[i[best]], v[j[best]]
         return trial._replace(
             sigma=sigma[:, 0], eps=(a * u + b * v) / sigma, apart=(b * u - a * v) / sigma,
-            source=np.stack([np.full(len(best), k), i[best]], axis=1), trouble="",
+            source=np.stack([np.full(len(best), k), i[best]], axis=1),
         )  # fmt: skip
     return None
 
@@ -243,7 +243,7 @@ def _offset(trial, shift, eps):
     """
     M, d = shift.shape
     rows, of = rows_of([draw for draw in trial.draws if draw.law == NORMAL], d)
-    if d < 2 or M * (d - 1) <= d or np.all(trial.c == 0):
+    if M * (d - 1) <= d or np.all(trial.c == 0):
         return None
     single = _single(trial, eps)
     allowed = (8 * SINGLE if np.any(single) else 1e4 * eps) * np.abs(trial.points).max()
