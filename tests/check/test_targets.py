@@ -235,7 +235,7 @@ def test_weights_below_zero_are_told_by_their_levels():
     assert say(np.where(ONE, 0.0, 1.0)).verdict == "PASS" and say(np.where(ONE, 0.0, -1.0)).diagnosis.startswith(
         "sign of the weight"
     )
-    form = lambda w: name(made(*PARAMETRISATIONS[0].form(0, SIGMA), w=w), "denoising", True, None).verdict
+    form = lambda w: name(made(1.0, w=w), "denoising", True, None).verdict
     assert form(np.where(ONE, 0.0, 1.0)) == "PASS" and form(np.where(ONE, -1.0, 1.0)) == "FAIL"
     levelled = name(made(-1 / SIGMA, w=3.0, levels=3), "denoising", False, None)
     assert levelled.verdict == "PASS" and "3" in levelled.notes[0]
