@@ -344,7 +344,7 @@ def _of_parts(function, found, ends, close):
             return f"normaliser of the parts: {seen}, and divided by {lacks} each they sum to 1: by that the normaliser of each part is wrong"
     if mass.sum() < 1:  # a part may have been missed
         return ""
-    return f"weights of the parts: {seen}, which sum to {said(mass.sum(), 1e-6)} and not to 1: the weights (logits without their softmax?) or the normalisers of the parts are wrong"
+    return f"weights of the parts: {seen}, which sum to {said(mass.sum(), min(1e-6, close))} and not to 1: the weights (logits without their softmax?) or the normalisers of the parts are wrong"
 
 
 def number(I, close, top):
