@@ -71,7 +71,7 @@ def by_parts(case):
 def by_components(case):
     """The same one coordinate at a time; the worst component is shown, and what crosses the boundary along it is not added."""
     sides = [(case.mean(f"cross {i}"), -case.mean(f"slope {i}")) for i in range(case.dim)]
-    _, _, (i,) = worst(*(np.array([(m.value, m.error) for m in side]).T for side in zip(*sides, strict=True)))
+    i = int(worst(*(np.array([(m.value, m.error) for m in side]).T for side in zip(*sides, strict=True)))[2][0])
     term = case.flux(lambda x: case.model.score(x) * (np.arange(case.dim) == i))
     return Sides(*sides[i], (vanishes("boundary term p s_i vanishes", term),), integral(term), f"worst component: {i}")
 

@@ -557,3 +557,14 @@ def test_one_row_is_clipped_and_two_columns_and_three_rows_are_enough_to_be_perm
     assert "columns permuted" in keys(fields.by_dimension, S[:, [1, 0]], S[:, :2])
     assert "rows permuted" in keys(fields.by_row, S[[1, 2, 0]], S[:3]) and keys(fields.by_row, S[[1, 0]], S[:2]) == []
     assert keys(fields.by_dimension, 2 * S[:, :1], S[:, :1]) == []
+
+
+def test_a_term_is_measured_where_x_is_large_and_a_row_said_to_six_digits():
+    large = 1e4 * X
+    found = [e for e in fields.added(beside(S + 1e-10 * large, x=large)) if e.residual <= 1]
+    assert "linear term" in [e.key for e in found], found
+    row = np.array([1 / 3, -2 / 3, 1 / 7])
+    (e,) = fields.constant(beside(0 * S + row))
+    assert e.pattern == "[ 0.333333 -0.666667  0.142857]" and e.constants == 3
+    (zero,) = [e for e in fields.scaled(beside(0 * S)) if e.key == "zero"]
+    assert zero.pattern.endswith("x reference, residual 0e+00")

@@ -548,3 +548,10 @@ def seen(loss, gradient, theta, **options):
     asked = []
     check_gradient(lambda t: (asked.append(np.array(t)), loss(t))[1], gradient, theta, **options)
     return asked
+
+
+def test_a_name_with_one_constant_stands_alone_beside_the_terms_of_a_loss():
+    """1.3 times the terms of degree 2 are a weight decay of 0.3 as well, in words that more people know."""
+    loss, wrong = (lambda t: float(AT[0] @ t + t @ t / 2)), lambda t: AT[0] + 1.3 * t
+    report = check_gradient(loss, wrong, np.array([0.4, -1.2, 0.9]))
+    assert report.name == "weight decay" and "terms of the loss" not in report.diagnosis, report

@@ -190,7 +190,8 @@ def test_what_is_said_of_a_number_is_that_number(sign):
             text
         )
     hold(" ".join(said(sign * value) for value in PLAIN))
-    assert said(sign * 3 / 65) == said(sign * 0.0461538461538, 1e-9)  # no fraction of 65ths
+    assert said(sign * 3 / 65) == f"{sign * 3 / 65:.9g}"  # no fraction of 65ths
+    assert [said(sign * value * 1.0009, 1e-3) for value in PLAIN] == [said(sign * value) for value in PLAIN]
     assert said(0.0) == "0" and said(1e6 + 0.5) == "1000000.5"
 
 
