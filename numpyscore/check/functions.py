@@ -451,3 +451,33 @@ def unsteady(where, function, value, points):
             text = f"random {function.name}: two calls at the same points differ (dropout?); {EVALUATE}"
             return report(INCONCLUSIVE, diagnosis=text, notes=tuple(function.notes()))
     return report(FAIL, diagnosis=f"state: {text}", notes=tuple(function.notes()))
+
+
+# ------------------------------------------------------------------------------- does the score jump?
+
+
+def kink(function, x, parts=48, halvings=None):
+    """A point, the size of the jump and the width of the interval that shows it, if the score jumps between two of the points; else None."""
+    (n, d), size = x.shape, lambda a: np.linalg.norm(a, axis=-1)
+    ends = np.roll(x, 1, axis=0) if n > 1 else x + 2 * widths(x)
+    t = np.linspace(0, 1, parts + 1)[:, None, None]
+    line = (1 - t) * x + t * ends  # (parts + 1, n, d)
+    s = function(line.reshape(-1, d)).reshape(parts + 1, n, -1)
+    change, scale = size(np.diff(s, axis=0)), float(size(s).max())  # (parts, n)
+    if not np.isfinite(change).all() or scale == 0:
+        return None
+    at, rows = change.argmax(0), np.arange(n)
+    low, high = line[at, rows], line[at + 1, rows]
+    s_low, s_high = s[at, rows], s[at + 1, rows]
+    start = change[at, rows]
+    for _ in range(halvings or (34 if function.eps < 1e-10 else 14)):  # to within 1e-11, or 1e-5
+        middle = 0.5 * (low + high)
+        s_mid = function(middle).reshape(n, -1)
+        left = size(s_mid - s_low) >= size(s_high - s_mid)
+        high, s_high = np.where(left[:, None], middle, high), np.where(left[:, None], s_mid, s_high)
+        low, s_low = np.where(left[:, None], low, middle), np.where(left[:, None], s_low, s_mid)
+    jump = size(s_high - s_low)
+    i = int(jump.argmax())
+    if jump[i] < 0.05 * start[i] or jump[i] < 1e-4 * scale:
+        return None
+    return low[i], float(jump[i]), float(size(high[i] - low[i]))

@@ -242,7 +242,7 @@ def _of_another(L, yours, theta):
     if symmetric.verdict == INCONCLUSIVE:
         return unknown
     if symmetric:
-        text = "your gradient is that of another function of theta: a term of the loss is missing in it (detached?), or has another factor or scale (sum for mean)"
+        text = "your gradient is that of another function of theta: a term of the loss is missing in it (detached?) or has another factor (sum for mean), or a factor of the chain rule is left out (the derivative of an activation)"
         return Explanation("another loss", text)
     text = f"your gradient is that of no function of theta ({symmetric.pattern}): a factor of the chain rule is missing or wrong"
     return Explanation("no gradient", text)

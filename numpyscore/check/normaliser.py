@@ -31,7 +31,7 @@ def named(function, found, I, ends, close, integral):
     known = ((n, text) for value, n, text in _constants(function, found, ends, bare) if abs(I - value) <= close * value)
     constants, diagnosis = next(known, (2, ""))
     if constants > 1 and not bare:  # what was meant instead of p, and integrates to 1, is one change
-        diagnosis = _variant(function, ends, close, integral) or diagnosis
+        diagnosis = _variant(function, found, ends, close, integral) or diagnosis
     return diagnosis or (
         "" if bare else _multiplied(np.log(I), found.top, close) or _of_parts(function, found, ends, close)
     )
@@ -197,7 +197,28 @@ def _products(family, parts):
 # ------------------------------------------------------------------------------- one change after which p integrates to 1
 
 
-def _variant(function, ends, close, integral):
+def _gaussian_mass(function, found):
+    """The integral over all of R^d of the Gaussian that p is within its support, to all digits; NaN if it is none."""
+    d, rng = len(found.mode), np.random.default_rng(0)
+    x = found.frame.center + rng.standard_normal((60 * d, d)) @ found.frame.axes.T
+    values = function(x)
+    x, values = x[values > -np.inf] - found.mode, values[values > -np.inf]
+    i, j = np.triu_indices(d)
+    A = np.column_stack([np.ones(len(x)), x, x[:, i] * x[:, j]])
+    c = np.linalg.lstsq(A, values, rcond=None)[0]
+    P = np.zeros((d, d))
+    P[i, j] = -c[1 + d :]
+    P, b = P + P.T, c[1 : 1 + d]
+    if (
+        len(x) < 2 * A.shape[1]
+        or np.abs(values - A @ c).max() > 1e-9 * np.abs(A * c).max()
+        or np.linalg.eigvalsh(P)[0] <= 0
+    ):
+        return np.nan
+    return np.exp(c[0] + b @ np.linalg.solve(P, b) / 2) * (2 * pi) ** (d / 2) / sqrt(np.linalg.det(P))
+
+
+def _variant(function, found, ends, close, integral):
     """The diagnosis of a log p that integrates to 1 after one change, or ""."""
     is_one = lambda logp, ends: (
         abs((whole := integral(logp, ends)).value - 1) <= max(close, 4 * whole.error) <= UNRESOLVED
@@ -207,12 +228,11 @@ def _variant(function, ends, close, integral):
         return named
     wide = copy(function)
     wide.ends = np.tile([-np.inf, np.inf], (len(ends), 1))
-    try:
-        everywhere = is_one(wide, wide.ends)
-    except ValueError:  # it cannot be asked outside
-        return ""
+    everywhere = abs(_gaussian_mass(function, found) - 1) <= close
+    with contextlib.suppress(ValueError):  # it cannot be asked outside
+        everywhere = everywhere or is_one(wide, wide.ends)
     text = "mass of the support: p integrates to 1 over the whole line, and not over its support: it is not divided by its mass there"
-    return text * everywhere
+    return text if everywhere else ""
 
 
 def _variants(function, ends):
@@ -322,7 +342,9 @@ def _of_parts(function, found, ends, close):
         if abs(np.sum(mass / (sigma**j * (2 * pi) ** (k / 2))) - 1) <= close:
             lacks = product(1.0, {"(2 pi)": k / 2, "sigma_k": j})
             return f"normaliser of the parts: {seen}, and divided by {lacks} each they sum to 1: by that the normaliser of each part is wrong"
-    return ""
+    if mass.sum() < 1:  # a part may have been missed
+        return ""
+    return f"weights of the parts: {seen}, which sum to {said(mass.sum(), 1e-6)} and not to 1: the weights (logits without their softmax?) or the normalisers of the parts are wrong"
 
 
 def number(I, close, top):

@@ -8,7 +8,7 @@ import numpy as np
 from ..common.inputs import generator
 from ..numerics.differences import differences, other_widths, settled, tolerance, widths
 from .fields import Field, explained, moved
-from .functions import Function, by_rows, one_number_each, points_of, unfit, unfit_energy, unsteady
+from .functions import Function, by_rows, kink, one_number_each, points_of, unfit, unfit_energy, unsteady
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Explanation, judge, product, sizes, summary_of
 
 
@@ -83,8 +83,20 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
         width = widths(points, step)
         of = lambda x: lambda d: Field(yours(x), sign * d.value, d.tolerance, x)
         far = lambda x: differenced(one_each, x, width, eps, of(x))[0]
-        report = with_growth(report, far, points, 1)
+        report = _with_jump(with_growth(report, far, points, 1), yours, log_p, points)
     return report
+
+
+def _with_jump(report, yours, log_p, points):
+    """The report, or one that says where the score jumps and the gradient of the energy does not."""
+    h, span = np.sqrt(yours.eps), widths(points)
+    slope = lambda x: np.stack([log_p(x + s) - log_p(x - s) for s in h * np.diag(span)], 1).reshape(x.shape) / h
+    found = None if report.name.startswith("differs") else kink(yours, points)
+    if found is None or kink(slope, points, halvings=14) is not None:
+        return report
+    at, jump, _ = found
+    text = f"jumps: your score jumps by {jump:.3g} at x = {np.array2string(at, precision=4)}, where the gradient of the energy does not: a step stands where a smooth function belongs (the derivative of a ReLU for that of a softplus, a threshold, rounding)"
+    return replace(report, diagnosis=text)
 
 
 def _or_exchanged(report, name):
@@ -112,6 +124,7 @@ def _other_energy(report, yours, points, step):
 
 
 FAR = 1e2, 1e4  # times the points' distance from their mean
+NEARER = 5.0, 10.0  # the same, where numbers over- or underflow that far out
 TERMS = {  # power of |x| with which a term of the energy grows, in words
     0: "log |x|, as the tails of a Student t do",
     1: "|x|, as a softplus, a norm, a hidden layer that saturates do, or a mean left out",
@@ -128,16 +141,28 @@ DIES_OUT = {  # what differs between the points alone, and is right far out: of 
 def with_growth(report, far, points, derivatives):
     """The report, with how the difference from the reference grows far out; `far` is points -> Field, of so many derivatives of the energy."""
     middle = points.mean(0)
-    with np.errstate(all="ignore"):
-        near, out = (far(middle + r * (points - middle)) for r in FAR)
-        gaps = [np.linalg.norm(f.gap, axis=1) for f in (near, out)]
-        power = float(np.log(np.median(gaps[1]) / np.median(gaps[0])) / np.log(FAR[1] / FAR[0]))
-    if not all(np.isfinite(f.gap).all() for f in (near, out)):
+    for radii in (FAR, NEARER):
+        with np.errstate(all="ignore"):
+            near, out = (far(middle + r * (points - middle)) for r in radii)
+        if all(np.isfinite(f.gap).all() for f in (near, out)):
+            break
+    else:
         return report
+    gaps, ratio = [np.linalg.norm(f.gap, axis=1) for f in (near, out)], radii[1] / radii[0]
+    with np.errstate(all="ignore"):
+        power = float(np.log(np.median(gaps[1]) / np.median(gaps[0])) / np.log(ratio))
+        change = (out.theirs - out.reference) * ratio**-power - (near.theirs - near.reference)
+    lasts = np.mean(np.linalg.norm(change, axis=1) <= 0.3 * gaps[0]) > 0.5  # along a ray: what turns has no power
     right = [np.mean(np.all((f.gap <= f.tolerance) & (f.tolerance <= 1e-6 * f.sizes), axis=1)) for f in (near, out)]
     if right[0] > 0.2 and right[1] == 1:  # near by, a ray may stay where a hidden unit bends
         text = DIES_OUT[near.word]
-    elif np.isfinite(power) and abs(power - round(power)) <= 0.05 and round(power) + derivatives in TERMS:
+    elif (
+        lasts
+        and radii is FAR
+        and np.isfinite(power)
+        and abs(power - round(power)) <= 0.05
+        and round(power) + derivatives in TERMS
+    ):
         grown = product(1.0, {"|x|": round(power)}) if round(power) else ""
         grows = "stays bounded" if not grown else f"falls off as {grown}" if power < 0 else f"grows as {grown}"
         of = "the gradient" if derivatives == 1 else "the Laplacian"

@@ -9,7 +9,7 @@ from ..common.arrays import wrapper
 from ..common.inputs import count, generator
 from ..numerics.differences import widths
 from .fields import Field, explained
-from .functions import Function, Seeded, by_rows, points_of, unfit
+from .functions import Function, Seeded, by_rows, kink, points_of, unfit
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, close, judge, ranked, said, summary_of
 from .score import differenced, quotients, with_growth
 
@@ -281,33 +281,3 @@ def _biased(mean, error, trace, whole, ratio, ratio_error, d):
     )
     out += [VARIANCE.format(said(c, 1e-6)) for c in uniform]
     return " -- or -- ".join(out) or f"scale: the mean is {ratio:.4g} +- {ratio_error:.1g} times the trace"
-
-
-# ------------------------------------------------------------------------------- does the score jump?
-
-
-def kink(function, x, parts=48):
-    """A point, the size of the jump and the width of the interval that shows it, if the score jumps between two of the points; else None."""
-    (n, d), size = x.shape, lambda a: np.linalg.norm(a, axis=-1)
-    ends = np.roll(x, 1, axis=0) if n > 1 else x + 2 * widths(x)
-    t = np.linspace(0, 1, parts + 1)[:, None, None]
-    line = (1 - t) * x + t * ends  # (parts + 1, n, d)
-    s = function(line.reshape(-1, d)).reshape(parts + 1, n, -1)
-    change, scale = size(np.diff(s, axis=0)), float(size(s).max())  # (parts, n)
-    if not np.isfinite(change).all() or scale == 0:
-        return None
-    at, rows = change.argmax(0), np.arange(n)
-    low, high = line[at, rows], line[at + 1, rows]
-    s_low, s_high = s[at, rows], s[at + 1, rows]
-    start = change[at, rows]
-    for _ in range(34 if function.eps < 1e-10 else 14):  # to within 1e-11, or 1e-5
-        middle = 0.5 * (low + high)
-        s_mid = function(middle).reshape(n, -1)
-        left = size(s_mid - s_low) >= size(s_high - s_mid)
-        high, s_high = np.where(left[:, None], middle, high), np.where(left[:, None], s_mid, s_high)
-        low, s_low = np.where(left[:, None], low, middle), np.where(left[:, None], s_low, s_mid)
-    jump = size(s_high - s_low)
-    i = int(jump.argmax())
-    if jump[i] < 0.05 * start[i] or jump[i] < 1e-4 * scale:
-        return None
-    return low[i], float(jump[i]), float(size(high[i] - low[i]))

@@ -78,7 +78,7 @@ def _loss_bound(v, T, delta=SCALED):
         u = np.exp(log_u)  # v + t
         q = Gaussian(0.0, u)
         found = fisher_divergence(
-            q, SimpleNamespace(dim=1, support=q.support, score=lambda x: (1 + delta) * q.score(x)), rtol=1e-12
+            q, SimpleNamespace(support=q.support, score=lambda x: (1 + delta) * q.score(x)), rtol=1e-12
         )
         return u * np.array([found.value, found.error])
 

@@ -149,3 +149,69 @@ def test_all_climbs_ask_for_many_points_a_call():
         return np.logaddexp.reduce(np.log([0.5, 0.3, 0.2]) + parts, axis=1)
 
     assert ns.check_density(logp, dim=2) and len(calls) < 300, len(calls)
+
+
+# ------------------------------------------------------------------------------- the score of another energy
+
+NET = ns.EnergyMLP.init(3, [6], "softplus", confinement=1.0, rng=0)
+(W, B), (V, _) = NET.layers
+
+
+@pytest.mark.parametrize("step", ["relu", "rounded"])
+def test_a_step_in_the_place_of_a_smooth_function_is_told_where_it_jumps(step):
+    of = (lambda z: z > 0) if step == "relu" else (lambda z: np.round(8 / (1 + np.exp(-z))) / 8)
+    report = ns.check_score(lambda x: -x - of(x @ W + B) * V[:, 0] @ W.T, energy=NET.energy, x=X)
+    assert report.verdict == "FAIL" and report.name == "jumps", report
+    bends = lambda x: np.maximum(x @ W + B, 0) @ V[:, 0]  # its right score jumps, and one more than a term is wrong
+    both = ns.check_score(lambda x: -((x @ W + B > 0) * V[:, 0]) @ W.T - np.sinh(x), energy=bends, x=X)
+    assert both.verdict == "FAIL" and both.name != "jumps", both
+
+
+def test_a_difference_that_turns_far_out_has_no_power():
+    """kappa cos where kappa sin belongs was "so does the gradient of a term that grows as |x|, a softplus, a norm"."""
+    angle = lambda x: -2.0 * np.cos(x - 0.5)
+    report = ns.check_score(angle, logpdf=lambda x: (2.0 * np.cos(x - 0.5)).sum(1), x=X)
+    assert report.verdict == "FAIL" and report.name == "another energy", report
+
+
+def test_weights_of_a_mixture_are_told_where_they_underflow_far_out():
+    """Responsibilities without the determinants, by exponentials that are all zero at a hundred times the spread."""
+    sigma, far = np.array([0.5, 1.0]), MEANS[:, :2]
+    off = lambda x: ((x[:, None] - far) ** 2).sum(2) / (2 * sigma**2)
+    logp = lambda x: np.logaddexp(*(-off(x) - 2 * np.log(sigma)).T)
+
+    def wrong(x):
+        share = np.exp(-off(x))
+        with np.errstate(invalid="ignore"):
+            share = share / share.sum(1, keepdims=True)
+        return np.einsum("nk,nkd->nd", share / sigma**2, far - x[:, None])
+
+    report = ns.check_score(wrong, logpdf=logp, x=X[:, :2])
+    assert report.verdict == "FAIL" and report.name == "weights of a mixture" and "determinant" in report.diagnosis, (
+        report
+    )
+
+
+# ------------------------------------------------------------------------------- what a density lacks
+
+
+def test_a_truncated_normal_not_divided_by_its_mass_is_named_though_it_is_minus_infinity_outside():
+    cov = np.array([[1.0, 0.4], [0.4, 0.8]])
+    normal = lambda x: (
+        -0.5 * np.einsum("ni,ij,nj->n", x, np.linalg.inv(cov), x) - np.log(2 * np.pi * np.sqrt(np.linalg.det(cov)))
+    )
+    half = lambda x: np.where(np.all(x > -0.5, axis=1), normal(x), -np.inf)
+    support = np.array([[-0.5, np.inf], [-0.5, np.inf]])
+    assert ns.check_density(half, support=support).name == "mass of the support"
+    other = lambda x: half(x) - 0.1 * np.sum(x**3, axis=1)  # no normal, and its mass is another
+    assert ns.check_density(other, support=support).name == "mass missing"
+
+
+def test_logits_for_weights_are_seen_in_the_masses_of_the_parts():
+    parts = lambda x: -0.5 * ((x - [-1.0, 2.0]) / 0.8) ** 2 - np.log(0.8) - 0.5 * np.log(2 * np.pi)
+    report = ns.check_density(lambda x: np.logaddexp(*(parts(x) + [0.3, 1.2]).T), dim=1)
+    assert report.name == "weights of the parts" and "3.32012, 1.34986, which sum to 4.66998" in report.diagnosis, (
+        report
+    )
+    low = ns.check_density(lambda x: np.logaddexp(*(parts(x) - [0.9, 1.2]).T), dim=1)
+    assert low.name == "mass missing", low  # a third part may lie where nobody looked

@@ -7,7 +7,6 @@ import pytest
 
 from numpyscore.check.losses import denoising
 from numpyscore.check.losses.denoising import (
-    PARAMETRISATIONS,
     Read,
     along_path,
     in_words,
@@ -116,6 +115,7 @@ def test_what_is_left_is_relative_to_what_is_there():
         and left(1e-2, 0.0, 1.0) == pytest.approx(10.0)
         and left(2e-3, 0.0, 1.0) == pytest.approx(50.0)
     )
+    assert left(1e-4, 0.0, 4.0) == pytest.approx(25.0)
     with_apart = np.stack([Z[1], X[1], U[1]], axis=1)
     rest = off - with_apart @ np.linalg.lstsq(with_apart, off, rcond=None)[0]
     rest /= np.abs(rest).max()
@@ -145,8 +145,9 @@ def test_points_are_known_to_their_doubt():
         and np.isinf(every(1.02 * worst).rtol)
         and np.isfinite(every(1.02 * worst * [1, 1, 1, 0.9]).rtol)
     )
-    small = read([trial_of()], [found_of(0.01 * Z, 2.0, 1e-4)])  # of a small target: relative to 1
-    assert len(small.p) == 4
+    error = 5 / 2 * (1 + np.abs(0.01 * Z[0]).max())  # of a small target: relative to 1
+    small = lambda part: read([trial_of()], [found_of(0.01 * Z, 2.0, np.array([part * 1e-3 / error, 0, 0, 0]))])
+    assert len(small(0.98).p) == 4 and len(small(1.02).p) == 3
 
 
 # ------------------------------------------------------------------------------- within rounding
@@ -193,13 +194,34 @@ def test_scores_are_known_within_rounding():
     assert beside(0.97 * COARSEST) == "PASS" and beside(1.03 * COARSEST) == "FAIL"
     assert beside(0.97e-4, rtol=1e-4) == "PASS" and beside(1.03e-4, rtol=1e-4) == "FAIL"
     said = lambda p, **more: name(made(p, **more), "denoising", False, None).diagnosis.split(":")[0]
-    assert said(0.98e-9 * (1 + np.zeros(5))) == "no product with the noise"
-    faint = lambda by: said(by * np.where(ONE, 1.0, 1.0) / SIGMA)
-    assert (faint(0.98e-9) == "no product with the noise" and faint(1.3e-9) == "sign of the target") or faint(
-        1.3e-9
-    ) != ""
-    few = lambda by: said(np.where(ONE, 3.0, 0.0) * by)
-    assert few(1.0) != "no product with the noise"
+    none, wide = "no product with the noise", {"sigma": 2 * SIGMA + 1, "c": 1.0}
+    assert (
+        said(0.98e-9, **wide) == none
+        and said(1.02e-9, **wide) != none
+        and said(0.98e-9 / SIGMA) == none != said(1.02e-9 / SIGMA)
+    )
+    assert said(1.1e-9) == none and said(np.where(ONE, 3.0, 0.0)) != none
+
+
+def test_conventions_are_known_within_rounding():
+    c = np.sqrt(1 - SIGMA**2)
+    v = lambda by, **more: name(made(np.sqrt(c**2 + by), -SIGMA, c=np.sqrt(c**2 + by), **more), "denoising", True, None)
+    known = lambda by, **more: "fn predicts v = c eps - sigma x" in str(v(by, **more))
+    assert known(0.97e-6) and not known(1.03e-6) and "the velocity of a path with c^2" in str(v(1.03e-6))
+    assert known(0.97e-4, rtol=1e-4) and not known(1.03e-4, rtol=1e-4)
+    notes = lambda p, q, w, objective="denoising": name(made(p, q, w=w), objective, True, None).notes
+    assert (
+        len(notes(1.0, 0.0, 1 / SIGMA**2)) == 1
+        and len(notes(1.0, 0.0, 1.0)) == 2
+        and "with that score, " in notes(1.0, 0.0, 1.0)[1]
+    )
+    assert (
+        len(notes(1.0, 0.0, 1.0, "multilevel_denoising")) == 1
+        and len(notes(1.0, 0.0, 1 / SIGMA**2, "multilevel_denoising")) == 2
+    )
+    assert len(notes(c, -SIGMA, c**2 / SIGMA**2)) == 1 and len(notes(c, -SIGMA, 1.0)) == 2
+    assert len(notes(0.0, 1.0, c**2 / SIGMA**4)) == 1 and len(notes(0.0, 1.0, 2 * c**2 / SIGMA**4)) == 2
+    assert name(made(1.7 * c, -1.7 * SIGMA, w=np.where(ONE, 0.0, 1.0)), "denoising", True, None).verdict != "PASS"
 
 
 def test_weights_below_zero_are_told_by_their_levels():
@@ -213,7 +235,7 @@ def test_weights_below_zero_are_told_by_their_levels():
     assert say(np.where(ONE, 0.0, 1.0)).verdict == "PASS" and say(np.where(ONE, 0.0, -1.0)).diagnosis.startswith(
         "sign of the weight"
     )
-    form = lambda w: name(made(*PARAMETRISATIONS[0].form(0, SIGMA), w=w), "denoising", True, None).verdict
+    form = lambda w: name(made(1.0, w=w), "denoising", True, None).verdict
     assert form(np.where(ONE, 0.0, 1.0)) == "PASS" and form(np.where(ONE, -1.0, 1.0)) == "FAIL"
     levelled = name(made(-1 / SIGMA, w=3.0, levels=3), "denoising", False, None)
     assert levelled.verdict == "PASS" and "3" in levelled.notes[0]

@@ -143,6 +143,7 @@ def broken(x):
         (lambda x: np.mean(x), DENSITY, "the mean under the density is taken here"),
         (lambda x: x[:, 0] * np.nan, DENSITY, "left is nan at x ="),
         (lambda: 1.0, DENSITY, "takes 0 arguments"),
+        (lambda x, p, s, t: x[:, 0], DENSITY, "takes 4 arguments"),
         ("text", DENSITY, "left is a str"),
         (cross, ns.Gaussian, "the class Gaussian"),
         (cross, 5, "int has no logpdf"),

@@ -26,6 +26,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE, TESTS, HERE = ROOT / "numpyscore", ROOT / "tests", Path(__file__).resolve().parent
+ABOUT = (
+    "Not counted as faults: annotations and messages; a tolerance or a limit a quarter further, and a number of 8 or more that multiplies eps one further. "
+    "Equivalent: argued one by one in tests/evidence/equivalent.txt, efforts (steps, points, thresholds between measured numbers) among them."
+)
 ROOMS = (
     "textbook",
     "networks",
@@ -426,7 +430,7 @@ def report(args):
             f"- {outcome}: {m.file}:{m.line} {m.what}: `{key(m)[1]}` {reason(m, known) or ''}".rstrip()
             for outcome, m in survivors
         ]
-    return [*rows, ("mutants, all", ">= 95 %", words(total))], "\n".join(lines)
+    return [*rows, ("mutants, all", ">= 95 %", words(total))], "\n\n".join([ABOUT, "\n".join(lines)])
 
 
 def words(counts):

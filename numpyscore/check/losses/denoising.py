@@ -172,7 +172,7 @@ def along_path(r):
     constant = lambda a: np.ptp(a) <= max(r.rtol, 1e-6) * np.abs(a).max()
     with np.errstate(all="ignore"):
         if (
-            np.allclose(r.c**2 + r.sigma**2, 1, atol=1e-6)
+            np.allclose(r.c**2 + r.sigma**2, 1)
             and constant(k := r.p / r.c)
             and np.all(np.abs(r.q + k * r.sigma) <= 1e-6 * np.abs(k))
         ):
@@ -182,7 +182,7 @@ def along_path(r):
             )
         if len(np.unique(np.round(r.c, 6))) > 2 and constant(r.p) and constant(r.q) and np.all(np.abs(r.q) > 0):
             slope, start = np.polyfit(r.c, r.sigma, 1)
-            if np.allclose(r.sigma, start + slope * r.c, atol=1e-6) and np.allclose(r.p / r.q, slope, rtol=1e-5):
+            if np.allclose(r.sigma, start + slope * r.c) and np.allclose(r.p / r.q, slope):
                 return (
                     f"{r.q[0]:.6g} x {'-' if r.p[0] < 0 else '+'} {abs(r.p[0]):.6g} eps, the velocity of a straight path",
                     "-(q x~ - c fn)/(sigma (q sigma - p c)) with fn = p eps + q x",
@@ -357,9 +357,9 @@ def kernel_note(c, sigma):
     """What the noisy points are, if they are not x + sigma eps, and how scores convert; () otherwise."""
     if np.all(c == 1):
         return ()
-    if np.allclose(c**2 + sigma**2, 1, atol=1e-6):
+    if np.allclose(c**2 + sigma**2, 1):
         form = "sqrt(1 - sigma^2) (variance preserving)"
-    elif np.allclose(c + sigma, 1, atol=1e-6):
+    elif np.allclose(c + sigma, 1):
         form = "1 - sigma (a straight line from data to noise)"
     else:
         far = c[np.abs(c - 1).argmax()]

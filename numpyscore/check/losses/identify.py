@@ -366,5 +366,5 @@ def _arrays(fit, Q, single, quadratic, width, dual):
     block = lambda q: Q[:, at[q], :, at[q]] if q in at else np.zeros((M, width[q], M, width[q]))
     A, F, e = block("S"), block("E")[:, 0, :, 0], single.get("E", np.zeros((M, 1)))[:, 0]
     D, C = np.einsum("iaib->iab", block("J")), np.einsum("mw,wij->mij", single.get("J", np.zeros((M, len(dual)))), dual)
-    doubt = float(fit.doubt.max(initial=0.0) / max(np.abs(fit.coefficients).max(initial=0.0), 1e-300))
+    doubt = float(fit.doubt.max() / max(np.abs(fit.coefficients).max(), 1e-300))
     return Found(A, single["S"], C, D, e, F, fit, doubt)
