@@ -31,7 +31,7 @@ def named(function, found, I, ends, close, integral):
     known = ((n, text) for value, n, text in _constants(function, found, ends, bare) if abs(I - value) <= close * value)
     constants, diagnosis = next(known, (2, ""))
     if constants > 1 and not bare:  # what was meant instead of p, and integrates to 1, is one change
-        diagnosis = _variant(function, found, ends, close, integral) or diagnosis
+        diagnosis = _variant(function, ends, close, integral, found) or diagnosis
     return diagnosis or (
         "" if bare else _multiplied(np.log(I), found.top, close) or _of_parts(function, found, ends, close)
     )
@@ -218,7 +218,7 @@ def _gaussian_mass(function, found):
     return np.exp(c[0] + b @ np.linalg.solve(P, b) / 2) * (2 * pi) ** (d / 2) / sqrt(np.linalg.det(P))
 
 
-def _variant(function, found, ends, close, integral):
+def _variant(function, ends, close, integral, found=None):
     """The diagnosis of a log p that integrates to 1 after one change, or ""."""
     is_one = lambda logp, ends: (
         abs((whole := integral(logp, ends)).value - 1) <= max(close, 4 * whole.error) <= UNRESOLVED
@@ -228,7 +228,7 @@ def _variant(function, found, ends, close, integral):
         return named
     wide = copy(function)
     wide.ends = np.tile([-np.inf, np.inf], (len(ends), 1))
-    everywhere = abs(_gaussian_mass(function, found) - 1) <= close
+    everywhere = found is not None and abs(_gaussian_mass(function, found) - 1) <= close
     with contextlib.suppress(ValueError):  # it cannot be asked outside
         everywhere = everywhere or is_one(wide, wide.ends)
     text = "mass of the support: p integrates to 1 over the whole line, and not over its support: it is not divided by its mass there"
@@ -344,7 +344,7 @@ def _of_parts(function, found, ends, close):
             return f"normaliser of the parts: {seen}, and divided by {lacks} each they sum to 1: by that the normaliser of each part is wrong"
     if mass.sum() < 1:  # a part may have been missed
         return ""
-    return f"weights of the parts: {seen}, which sum to {said(mass.sum(), 1e-6)} and not to 1: the weights (logits without their softmax?) or the normalisers of the parts are wrong"
+    return f"weights of the parts: {seen}, which sum to {said(mass.sum(), min(1e-6, close))} and not to 1: the weights (logits without their softmax?) or the normalisers of the parts are wrong"
 
 
 def number(I, close, top):

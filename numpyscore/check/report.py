@@ -215,7 +215,7 @@ def judge(where, summary, field, functions, explain, *, rtol=None, place=None):
     loose = not found or found[0].key in APPROXIMATE or found[0].constants > 1  # it need not be what they come from
     if share <= QUOTIENT and (quotients or loose):
         like = "as difference quotients are; derivatives would be right to 1e-14"
-        if not quotients:
+        if not quotients and not (found and found[0].key.endswith("difference")):
             like = "as difference quotients, iterations and short constants are; where that comes from is not known"
         return report(PASS, notes=(*notes, f"right up to {share:.0e} of its size, {like}"))
     pattern = f"{wrong.sum()} of {wrong.size} entries differ, relative differences up to {share:.2g}{_spanned(field)}"

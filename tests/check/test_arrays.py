@@ -241,7 +241,9 @@ def test_numbers_in_words():
         text
         == "of the first row A = [[1. 0. 0.] [0. 1. 0.] [0. 0. 1.]], b = [0.5 0.  0. ], C = [[0.   0.25 0.  ] [0.25 0.   0.  ] [0.   0.   0.  ]], in units of A's largest"
     )
-    assert "b = [2. 0. 0.]" in patterns.in_numbers(found_of(A=0 * E3, b=[2.0, 0, 0]))
+    unit = lambda by: patterns.in_numbers(found_of(A=5 * by * E3, b=[5.0, 0, 0])).rpartition(" of ")[2]
+    assert unit(0.98e-9) == "the largest" and unit(1.02e-9) == "A's largest"
+    assert "b = [1. 0. 0.]" in patterns.in_numbers(found_of(A=0 * E3, b=[2.0, 0, 0]))
     assert "b = [0.e+00 0.e+00 1.e-06]" in patterns.in_numbers(found_of(b=[0, 0, 0.6e-6]))
 
 

@@ -504,7 +504,7 @@ def test_levels_that_never_turn_up_or_have_no_weight(monkeypatch):
     )
     four = np.array([0.9, 0.5, 0.3, 0.2])
     assert "number 1 of sigmas" in weightless(monkeypatch, ((0,),), first=(0, 2, 3), sigmas=four)[0].diagnosis
-    assert "number 1, 2 of sigmas" in weightless(monkeypatch, ((0,),), first=(0, 3), sigmas=four)[0].diagnosis
+    assert "numbers 1, 2 of sigmas are" in weightless(monkeypatch, ((0,),), first=(0, 3), sigmas=four)[0].diagnosis
     assert "the first of sigmas" in weightless(monkeypatch, ((1,),), first=(1, 2))[0].diagnosis
     none, _ = weightless(monkeypatch, w=[0.0, 1, 1])
     assert "the first of sigmas is never used (its weight is zero)" in none.diagnosis and none.pattern.startswith(
@@ -517,7 +517,7 @@ def test_levels_that_never_turn_up_or_have_no_weight(monkeypatch):
     assert weightless(monkeypatch, w=[3.9e-9, 4, 4])[0] is not None and weightless(monkeypatch, w=[-1, 1, 1])[0] is None
     assert "the last of sigmas" in weightless(monkeypatch, w=[1, 1, 0])[0].diagnosis
     both, _ = weightless(monkeypatch, ((0,),), first=(0, 1), w=[0, 1])
-    assert "number 0, 2 of sigmas is never used (its weight is zero)" in both.diagnosis
+    assert "numbers 0, 2 of sigmas are never used (its weight is zero)" in both.diagnosis
     hidden, asked = weightless(monkeypatch, ((2,),), first=(0, 1), trouble="not heard")
     assert hidden is not None and len(asked) == 40  # what is not known of a batch says nothing
     strange, asked = weightless(monkeypatch)[0], None

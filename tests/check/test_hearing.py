@@ -62,6 +62,16 @@ def test_normals_of_any_covariance_are_unit_normals():
     assert hearing._key(()) is None and hearing._key((3,)) is None and hearing._key((V,)) is None
 
 
+def test_what_stands_behind_a_key_is_mean_and_covariance(monkeypatch):
+    """Of jax, whose normals are unit normals already."""
+    monkeypatch.setattr(hearing, "_key", lambda args: (1, 2) if args and args[0] == "key" else None)
+    cov = np.array([[4.0, 2.0], [2.0, 10.0]])
+    white = np.linalg.solve(np.linalg.cholesky(cov), (V - [1, 2]).T).T
+    np.testing.assert_allclose(hearing._whitened(V, ("key", [1.0, 2.0], cov), {}), white)
+    np.testing.assert_allclose(hearing._whitened(V, ("key",), {"mean": [1.0, 2.0], "cov": cov}), white)
+    assert hearing._standardised(V, ("key", 1.0, 2.0), {}, "normal") is V
+
+
 def test_an_ear_notes_numbers_alone():
     ear = Ear()
     for name, value in (

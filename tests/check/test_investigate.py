@@ -7,7 +7,7 @@ import pytest
 
 from numpyscore.check.losses import loss as module
 from numpyscore.check.losses.loss import Outcome, _is_shape, _setting
-from numpyscore.check.losses.names import COARSEST, Naming
+from numpyscore.check.losses.names import COARSEST, Factor, Naming, conversion
 
 FAILED, PASSED, OPEN = (
     Naming("FAIL", "failed: so", "p"),
@@ -230,3 +230,16 @@ def test_settings_of_few_rows_and_levels():
     assert (
         not _is_shape((2**40, 2**40)) and not _is_shape((2**32, 2**32)) and _is_shape((16, 16))
     )  # no number of 64 bits holds these
+
+
+def test_reasons_of_a_scale_are_those_of_its_objective():
+    why = lambda c, powers, objective: (
+        conversion(Factor(c, powers, "K", True), objective).split("reference", 1)[1].split(";")[0]
+    )
+    assert why(1.0, {"d": -1}, "implicit") == " (a mean over dimensions instead of a sum)"
+    assert why(1.0, {"d": -1}, "sliced") == " (slices of unit length, or a mean over dimensions)"
+    assert why(2.0, {"d": -1}, "sliced") == " (a mean over dimensions instead of a sum, and no 1/2)"
+    assert (
+        why(1.0, {"n": 1}, "sliced") == " (a sum over samples instead of a mean)"
+        and why(3.0, {"d": -1}, "sliced") == why(1.0, {}, "sliced") == ""
+    )

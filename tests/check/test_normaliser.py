@@ -216,7 +216,7 @@ def test_a_gaussian_on_a_part_of_its_space_has_its_mass_over_the_whole():
 
 def test_a_change_is_named_where_p_integrates_to_one_after_it():
     name = lambda ends, values, close=1e-6, **options: normaliser._variant(
-        LogP(ends, **options), framed(len(ends)), np.array(ends), close, density_that_integrates(values)
+        LogP(ends, **options), np.array(ends), close, density_that_integrates(values), framed(len(ends))
     )
     halved = round(-0.5, 9)  # 2 log p at 1/4
     assert (
@@ -313,7 +313,9 @@ LACKS = {  # masses of the two parts in d dimensions
 def test_what_each_part_of_a_mixture_lacks_is_told(name, d):
     log_p, found = mixture(LACKS[name](d), [-6.0, 6.0], SIGMAS, d)
     said = _of_parts(log_p, found, np.array(WHOLE * d), 1e-6)
-    assert bool(said) == (name != "a part unseen")
+    assert bool(said) == (name != "a part unseen") and said.startswith("weights of the parts") == (name == "other"), (
+        said
+    )
     hold(said)
     assert _of_parts(log_p, found, np.array(WHOLE * (d - 1) + HALF), 1e-6) == ""
 

@@ -701,7 +701,7 @@ def test_a_loss_that_is_nearly_right_is_inaccurate(monkeypatch):
     assert near.verdict == "FAIL" and (sense, details) == (1, {}) and near.pattern == "off by 0.009"
     assert (
         near.diagnosis
-        == "inaccurate: your loss is the right one up to 9e-03 of its terms: a finite difference of its own, an epsilon, or a small regulariser"
+        == "inaccurate: your loss is the right one up to 9e-03 of its terms, as with a finite difference of its own, an epsilon, or a small term that is wrong"
     )
     for left, parts in (
         (1e-2, ([1.0], [1.0])),
