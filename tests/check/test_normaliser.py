@@ -192,9 +192,31 @@ class LogP:
         return -x.sum(1)
 
 
+def framed(d):
+    """What is found of a density near 0."""
+    return SimpleNamespace(mode=np.zeros(d), frame=SimpleNamespace(center=np.zeros(d), axes=np.eye(d)))
+
+
+def test_a_gaussian_on_a_part_of_its_space_has_its_mass_over_the_whole():
+    P, at = np.array([[2.0, 0.6], [0.6, 0.8]]), np.array([0.3, -0.2])
+    whole = lambda x: (
+        log(2.3) - 0.5 * np.einsum("ni,ij,nj->n", x - at, P, x - at) + 0.5 * log(np.linalg.det(P)) - log(2 * pi)
+    )
+    part = lambda x: np.where(x[:, 0] > -0.5, whole(x), -np.inf)
+    for log_p in (whole, part):
+        np.testing.assert_allclose(normaliser._gaussian_mass(log_p, framed(2)), 2.3, rtol=1e-9)
+    for other in (
+        lambda x: -x.sum(1),
+        lambda x: -np.sum(x**4, axis=1),
+        lambda x: x[:, 0] ** 2 - x[:, 1] ** 2,
+        lambda x: np.where(x[:, 0] > 3, whole(x), -np.inf),
+    ):
+        assert np.isnan(normaliser._gaussian_mass(other, framed(2)))
+
+
 def test_a_change_is_named_where_p_integrates_to_one_after_it():
     name = lambda ends, values, close=1e-6, **options: normaliser._variant(
-        LogP(ends, **options), np.array(ends), close, density_that_integrates(values)
+        LogP(ends, **options), np.array(ends), close, density_that_integrates(values), framed(len(ends))
     )
     halved = round(-0.5, 9)  # 2 log p at 1/4
     assert (
@@ -282,7 +304,7 @@ SIGMAS, WEIGHTS = np.array([0.5, 2.0]), np.array([0.4, 0.6])
 LACKS = {  # masses of the two parts in d dimensions
     "sigma": lambda d: WEIGHTS * SIGMAS, "1/sigma": lambda d: WEIGHTS / SIGMAS, "sigma^d": lambda d: WEIGHTS * SIGMAS**d, "sigma^2d": lambda d: WEIGHTS * SIGMAS ** (2 * d),
     "sigma^-d": lambda d: WEIGHTS / SIGMAS**d, "normaliser": lambda d: WEIGHTS * (2 * pi) ** (d / 2) * SIGMAS**d, "twice": lambda d: WEIGHTS / (2 * pi) ** (d / 2) / SIGMAS**d,
-    "logarithm": lambda d: np.exp(WEIGHTS), "other": lambda d: np.array([0.7, 0.9]),
+    "logarithm": lambda d: np.exp(WEIGHTS), "other": lambda d: np.array([0.7, 0.9]), "a part unseen": lambda d: np.array([0.3, 0.4]),
 }  # fmt: skip
 
 
@@ -291,7 +313,9 @@ LACKS = {  # masses of the two parts in d dimensions
 def test_what_each_part_of_a_mixture_lacks_is_told(name, d):
     log_p, found = mixture(LACKS[name](d), [-6.0, 6.0], SIGMAS, d)
     said = _of_parts(log_p, found, np.array(WHOLE * d), 1e-6)
-    assert said and said.startswith("weights of the parts") == (name == "other"), said
+    assert bool(said) == (name != "a part unseen") and said.startswith("weights of the parts") == (name == "other"), (
+        said
+    )
     hold(said)
     assert _of_parts(log_p, found, np.array(WHOLE * (d - 1) + HALF), 1e-6) == ""
 

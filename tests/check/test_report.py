@@ -273,6 +273,7 @@ def test_readings_of_a_number_are_that_number_and_the_simplest():
                 assert meant(text, **known) == pytest.approx(c, rel=1e-9), (c, known, text)
     hold("\n".join(rows))
     assert all(readings(float(n), {"n": n}) == ["n", str(n)] for n in (3, 4, 8))  # plain ones stand beside it
+    assert [readings(7 * (1 + off), {"n": 7}) for off in (0.9e-9, 1.1e-9)] == [["n"], []]
     assert readings(0.5004, {"n": 7}, 1e-3) == ["1/2"] and readings(0.5004, {"n": 7}) == []
     assert readings(7.006, {"n": 7}, 1e-3) == ["n"] and readings(7.008, {"n": 7}, 1e-3) == []
 
