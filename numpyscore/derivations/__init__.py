@@ -307,7 +307,7 @@ def run(study, steps=STEPS):
         for case in filter(step.applies, study.cases):
             verdict = step(case)
             if verdict.holds is None and case.spare is not None:
-                verdict = step(replace(case, samples=case.spare, spare=None))
+                verdict = step(replace(case, samples=case.spare))
                 verdict = replace(verdict, note="a grid within the budget did not decide; by Monte Carlo")
             yield verdict
 

@@ -225,8 +225,8 @@ def lyu_mixtures(seed):
 )
 def too_much_noise(seed):
     """Denoising learns q_sigma. If that is taken for p = N(0, s^2 I), noise as large as the data costs a quarter of its information."""
-    s, d = 1.0, 2
-    for sigma in (0.5, 1.0, 3.0):
+    s, d = 2.0, 3
+    for sigma in (1.0, 2.0, 6.0):
         total = s**2 + sigma**2
         fisher = d * sigma**4 / (2 * s**2 * total**2)
         kl = d / 2 * (np.log(total / s**2) - sigma**2 / total)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from numpyscore.derivations import Verdict, Verdicts, on_data
-from numpyscore.derivations.means import EPS, Mean, MonteCarlo, integral, number, sampled
+from numpyscore.derivations.means import EPS, Mean, MonteCarlo, integral, number, sampled, worst
 from numpyscore.derivations.steps import Sides, failing, hypothesis, judge, twins
 
 STEP = SimpleNamespace(name="a step", chapter=SimpleNamespace(title="a chapter"), source="")
@@ -86,6 +86,21 @@ def test_means_and_their_errors_by_hand():
     assert sampled([0.0, 2.0]).error == pytest.approx(4) and sampled([0.0, 2.0]).value == 1
     found = SimpleNamespace(value=2.0, error=0.25)
     assert (integral(found).value, integral(found, -1.0).value, integral(found).error) == (2.0, -2.0, 0.25)
+
+
+def test_of_many_entries_the_one_beyond_its_error_is_shown_else_the_largest():
+    a, b = np.array([0.0, 5.0, -7.0, 3.0]), np.array([0.0, 5.0, -7.0, 3.0])
+    shown = lambda *sides: tuple((m.value, m.error) for m in worst(*sides)[:2]) + worst(*sides)[2]
+    assert shown((a, 0.0), (b, 0.0)) == ((-7.0, 0.0), (-7.0, 0.0), 2)  # 0 = 0 tells nothing, and is not beyond 0
+    errors = np.array([1.0, 0.5, 0.1, 2.0])
+    near = b + [0.5, -0.6, 0.0, 3.0]  # off by half, .8, 0 and 1.5 of both errors
+    assert shown((a, 0.0), (near, errors)) == ((3.0, 0.0), (6.0, 2.0), 3)  # 3 / 2, where .6 / .5 is less
+    assert shown((a, errors), (near, errors)) == ((-7.0, 0.1), (-7.0, 0.1), 2)  # 3 / 4: none is beyond
+    table = np.array([[1.0, 2.0], [3.0, np.nan]])
+    assert worst((table, 0.0), (np.ones((2, 2)), 0.0))[2] == (1, 1)  # NaN is beyond any error
+    # the room of a difference itself: 4 eps of both
+    assert worst((np.array([1.0, 2.0]), 0.0), (np.array([1.0 + 7 * EPS, 2.0]), 0.0))[2] == (1,)
+    assert worst((np.array([1.0, 2.0]), 0.0), (np.array([1.0 + 9 * EPS, 2.0]), 0.0))[2] == (0,)
 
 
 def verdict_on(subject, gap=0.0, step="a step"):
