@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 
 import numpy as np
 import pytest
@@ -344,6 +345,9 @@ def test_old_faithful_holds_on_the_trained_network():
     apply = {s.name for s in LINES if s.applies(study.cases[0])}
     assert {v.step for v in verdicts} == apply and all(v.word == "holds" for v in verdicts)
     assert_as_it_should_be(verdicts)
+    assert any(
+        re.fullmatch(r"EnergyMLP.*, \d+ L-BFGS steps: implicit loss -?[\d.]+ -> -?[\d.]+", note) for note in study.notes
+    )
     case = study.cases[0]
     before = np.mean(
         ns.explicit(ns.EnergyMLP.init(2, (4,), rng=0), case.density.data, case.density.score(case.density.data)).value
