@@ -69,7 +69,7 @@ WRONG = {  # logpdf, options, integral, words
     "logit x is normal": (lambda x: normal(1, 1.0)(np.log((x - 1) / (4 - x))), {"support": [[1, 4]]}, 3 * of_normal(lambda u: 0.25 / np.cosh(u / 2) ** 2), "the Jacobian of the logit"),
     "artanh x is normal": (lambda x: normal(1, 1.0)(np.arctanh(x)), {"support": [[-1, 1]]}, of_normal(lambda u: 1 / np.cosh(u) ** 2), "the Jacobian of artanh x"),
     "three too large": (lambda x: normal(1, 1.0)(x) + 3, {"dim": 1}, np.exp(3.0), "factor e^3: p integrates to 20.0855 = exp(3), so log p is 3 too large"),
-    "a scale for a rate": (lambda x: 2 * np.log(x[:, 0]) - x[:, 0] / 1.5 - np.log(2) + 3 * np.log(1.5), {"support": [[0, np.inf]]}, 1.5**6, "power of a parameter: p integrates to 729/64 = (3/2)^6"),
+    "a scale for a rate": (lambda x: 2 * np.log(x[:, 0]) - x[:, 0] / 1.5 - np.log(2) + 3 * np.log(1.5), {"support": [[0, np.inf]]}, 1.5**6, "normaliser of a Gamma density x^(a-1) exp(-rate x): p integrates to 1/(rate^a)^2"),
     "some constant": (lambda x: normal(2)(x) + np.log(7.3), {"dim": 2}, 7.3, "unnormalised"),
     "less than 1, points given": (lambda x: normal(1)(x) - np.log(3), {"x": np.linspace(-3, 3, 50)[:, None]}, 1 / 3, "weights or a factor: p integrates to 1/3"),
 }  # fmt: skip

@@ -1,5 +1,7 @@
 """A line of one's own: right ones hold, wrong ones are told with their gap and the term; oracles are the papers' identities."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -121,6 +123,13 @@ def test_a_differenced_score_widens_the_bound_and_accuses_nobody():
     verdict = verify_line(lambda x, p: (p.score(x) * x).sum(1), -1, stats.gamma(3))
     assert verdict.ok and 1e-12 < verdict.bound < 1e-6
     assert verify_line(lambda x, p: (p.score(x) * x).sum(1), -1.001, stats.gamma(3)).ok is False
+
+
+def test_a_density_without_a_score_still_has_the_terms_of_the_model():
+    line = lambda x: square(x) + NET.trace(x)
+    p = SimpleNamespace(dim=1, logpdf=lambda x: -0.5 * x[:, 0] ** 2 - 0.5 * np.log(2 * np.pi))
+    note = verify_line(line, {"t": NET.trace}, p).note
+    assert "it is 1/2 E|s|^2, as where it is missing or too many" in note and "s_0" not in note
 
 
 def test_beyond_three_dimensions_means_are_over_samples():

@@ -239,6 +239,16 @@ def test_a_heavy_tail_is_framed_by_its_quartiles():
     assert (own.frame.tail, own.frame.reach, own.frame.detail) == ("algebraic", 3.0, 0.5)
 
 
+def test_numbers_that_repeat_are_no_heavy_tail_and_one_row_may_lose_its_axis():
+    """Quartiles that coincide have no width to take for a standard deviation."""
+    counted = np.where(np.arange(1000) % 5 < 3, 0.0, np.linspace(-3, 3, 1000))[:, None]
+    given = SimpleNamespace(dim=1, logpdf=lambda x: -0.5 * (x[0, 0] ** 2 if len(x) == 1 else x[:, 0] ** 2))
+    given.sample = lambda n, rng=None: counted[:n]
+    own = Own(given)
+    assert own.frame.tail == "exponential" and own.frame.axes[0, 0] == pytest.approx(counted.std(ddof=1), rel=1e-12)
+    assert own.logpdf(np.array([[2.0]])).tolist() == [-2.0] and own.logpdf(np.ones((2, 1))).tolist() == [-0.5, -0.5]
+
+
 class Square:
     """36 x (1 - x) y (1 - y) on the unit square."""
 
