@@ -482,7 +482,7 @@ def no_volume(seed):
 )
 def double_drift(seed):
     """The reverse diffusion pulls twice as hard as the flow, to make up for its own noise. Without the noise everything shrinks too far."""
-    s, high, low, x = 1.0, 3.0, 0.1, np.array([[2.0]])
+    s, high, low, x = 0.8, 3.0, 0.1, np.array([[2.0]])
     p = Gaussian(0.0, s**2)
     double = lambda sigma: SimpleNamespace(score=lambda x: 2 * p.perturbed(sigma).score(x))
     coarse, fine = (transport(double, x, high, low, volume=False, rtol=rtol).x.item() for rtol in TOLERANCES)

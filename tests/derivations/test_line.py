@@ -68,6 +68,10 @@ def test_a_sign_error_is_told_with_its_term():
         ({"c": fisher, "s": square, "t": NET.trace, "u": cross}, "the term 'u' of right: it should not be there"),
         (lambda x: fisher(x) + square(x), "it is E[tr ds/dx], as where it is missing"),
         (lambda x: -explicit(x), "left is -right"),
+        (lambda x: 2 * explicit(x), "left is 1/2 x right"),
+        (lambda x: -2 * explicit(x), "left is -1/2 x right"),
+        (lambda x: explicit(x) / 2, "left is 2 x right"),
+        (lambda x: -explicit(x) / 2, "left is -2 x right"),
     ],
 )
 def test_other_slips_are_told_too(right, said):
