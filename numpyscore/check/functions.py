@@ -286,20 +286,7 @@ def _rows(where, function, points, rtol, rng):
     if fewer.shape != (len(half), *whole.shape[1:]):
         text = f"axes: the result has shape {whole.shape} for {n} rows and {fewer.shape} for {len(half)}; rows and dimensions are mixed up (a trace, a sum or a vmap over the wrong axis)"
         return report(FAIL, diagnosis=text)
-    order = rng.permutation(n)
-    others = np.concatenate([points[:1], points[1:].mean(0) + 3 * points.std(0) * rng.standard_normal((n - 1, d))])
-    off = (points - points.mean(0)) / (points.std(0) + 1e-300)
-    far = np.sort(np.argsort(-np.sum(off**2, axis=1), kind="stable")[:FAR])  # those that others push to a floor
-    near = lambda i: points[i] + 0.01 * (points - points[i])
-    trials = {
-        "two calls": _change(function(points), whole),
-        "another order": _change(function(points[order]), whole[order]),
-        "half the batch": _change(fewer, whole[half]),
-        "other rows": _change(function(others)[:1], whole[:1]),
-        "near rows": np.zeros(n),
-    }
-    for i in far:
-        trials["near rows"][i] = _change(function(near(i))[[i]], whole[[i]])[0]
+    trials = _changes(function, points, whole, fewer, rng)
     scale = np.abs(whole[np.isfinite(whole)]).max(initial=0.0)
     allowed = (4096 * function.eps if rtol is None else positive(where, "rtol", rtol)) * scale
     top = {name: float(gap.max()) for name, gap in trials.items()}
@@ -318,6 +305,25 @@ def _rows(where, function, points, rtol, rng):
     worst = Worst(f"row {int(trials[name].argmax())}, {name}", top[name], 0.0, resolution)
     text = _mixed(fewer, whole, top, allowed)
     return report(FAIL, worst=worst, pattern=f"{pattern} of the largest result", diagnosis=text)
+
+
+def _changes(function, points, whole, fewer, rng):
+    """What was done beside a row -> the largest change of each row that was asked for again."""
+    n, d = points.shape
+    order = rng.permutation(n)
+    others = np.concatenate([points[:1], points[1:].mean(0) + 3 * points.std(0) * rng.standard_normal((n - 1, d))])
+    trials = {
+        "two calls": _change(function(points), whole),
+        "another order": _change(function(points[order]), whole[order]),
+        "half the batch": _change(fewer, whole[: len(fewer)]),
+        "other rows": _change(function(others)[:1], whole[:1]),
+        "near rows": np.zeros(n),
+    }
+    off = (points - points.mean(0)) / (points.std(0) + 1e-300)
+    for i in np.sort(np.argsort(-np.sum(off**2, axis=1), kind="stable")[:FAR]):  # those that others push to a floor
+        near = points[i] + 0.01 * (points - points[i])
+        trials["near rows"][i] = _change(function(near)[[i]], whole[[i]])[0]
+    return trials
 
 
 def _change(now, before):
