@@ -27,8 +27,6 @@ SIGMAS = 6.0
 SHELLS = 10.0 ** np.arange(-3, 6)  # distances of the starts, where nobody says where to look
 STARTS, ROUNDS, DRAWS = 12, 8, 4000
 EVENLY = 40000  # points of a box
-GENERATIONS, DRAWN = 100, 64  # of a climb, and points of each
-LEVEL = 2.0**-46  # relative differences of log p between points that are equally high
 SIGHT = 65  # points of a line on which it is seen whether log p rises
 NU = 4.0  # degrees of freedom of the proposals
 LEAST = 0.02  # share of the draws that every component gets
@@ -304,49 +302,25 @@ def _modes(logp, shells, x):
 
 def _climbed(logp, shells, x):
     """(log p, point) at the tops that are reached from the best points of each shell, of those from which no top is in sight."""
-    points, shell = np.concatenate(shells), np.repeat(np.arange(len(shells)), [len(a) for a in shells])
-    logs, tops = logp(points), []
-    order = np.argsort(-logs)[: np.sum(logs > -np.inf)]
-    points, shell = points[order], shell[order]
-    for turn in range(STARTS):
-        best = [k for k in np.unique(shell, return_index=True)[1] if turn < 2 or (shell[k] == 0 and x is not None)]
-        if not best:
-            break
-        reached = _reached(logp, points[best])
-        points, shell = np.delete(points, best, axis=0), np.delete(shell, best)
-        while len(reached):  # a top from which an earlier one is in sight is the same, or on the way there
-            tops.append((float(logp(reached[:1])[0]), reached[0]))
-            seen = _in_sight(logp, np.concatenate([reached[1:], points]), reached[0])
-            reached, seen = reached[1:][~seen[: len(reached) - 1]], seen[len(reached) - 1 :]
-            points, shell = points[~seen], shell[~seen]
+    from scipy.optimize import minimize
+
+    down = lambda y: -float(logp(y[None])[0]) if np.isfinite(y).all() else np.inf
+    tops: list[tuple] = []
+    for points in shells:
+        logs = logp(points)
+        left = points[np.argsort(logs)[::-1]][: np.sum(logs > -np.inf)]
+        for _, top in tops:
+            left = left[~_in_sight(logp, left, top)]
+        for _ in range(STARTS if points is shells[0] and x is not None else 2):
+            if len(left) == 0:
+                break
+            scale = np.maximum(np.abs(points - left[0]).max(axis=0) / 10, 1e-9)
+            simplex = np.concatenate([left[:1], left[0] + np.diag(scale)])
+            options = {"initial_simplex": simplex, "xatol": 1e-10, "fatol": 1e-10, "maxfev": 400 * len(scale)}
+            climb = minimize(down, left[0], method="Nelder-Mead", options=options)
+            tops.append((-climb.fun, climb.x))
+            left = left[1:][~_in_sight(logp, left[1:], climb.x)]
     return tops
-
-
-def _reached(logp, starts):
-    """The tops (B, d) that are reached from B starts, all together: points drawn about each, moved and spread to the best of them, again and again.
-
-    The spread is about the mean before, so that it grows along the way up, and shrinks around a top.
-
-    Source: covariance matrix adaptation with rank mu, Hansen & Ostermeier (2001), Evolutionary Computation 9:159-195, its step size left out.
-    """
-    (B, d), rng = starts.shape, np.random.default_rng(0)
-    best, top, mean = starts.copy(), logp(starts), starts
-    widths = (_widths(logp, start, height) for start, height in zip(starts, top, strict=True))
-    L = np.stack([np.diag(np.ones(d) if width is None else width / 10) for width in widths])  # a climb, and no leap
-    for _ in range(GENERATIONS):
-        points = mean[:, None] + rng.standard_normal((B, DRAWN, d)) @ L.transpose(0, 2, 1)  # (B, DRAWN, d)
-        values = logp(points.reshape(-1, d)).reshape(B, DRAWN)
-        order = np.argsort(-values, axis=1)[:, : DRAWN // 4]
-        points, values = np.take_along_axis(points, order[..., None], 1), np.take_along_axis(values, order, 1)
-        higher = values[:, 0] > top
-        best[higher], top[higher] = points[higher, 0], values[higher, 0]
-        points = np.where((values > -np.inf)[..., None], points, best[:, None])
-        off, floor = points - mean[:, None], 0.01 * L @ L.transpose(0, 2, 1)  # no spread shrinks by more than ten
-        sizes, axes = np.linalg.eigh(off.transpose(0, 2, 1) @ off / (DRAWN // 4) + floor)
-        mean, L = points.mean(axis=1), axes * np.sqrt(np.maximum(sizes, 0))[:, None]
-        if np.all(values[:, 0] - values[:, -1] <= LEVEL * (1 + np.abs(top))):
-            break
-    return best
 
 
 def _in_sight(logp, points, top):

@@ -260,9 +260,8 @@ def _of_map(field, row):
     if np.ptp(t) == 0 and "batch" not in row.key:  # a constant is said as such
         return
     tolerance = sum(np.abs(np.nan_to_num(row.of(r + s * field.tolerance, field)) - t) for s in (1, -1))
-    if (
-        np.mean(tolerance > 1e-3 * np.abs(t).max()) >= 0.5
-    ):  # known to no digits, where the map jumps: anything is a multiple
+    unknown = tolerance > 1e-3 * np.abs(t).max()  # where the map jumps: anything is a multiple
+    if np.mean(unknown) >= 0.5:
         return
     c = float(*field.fitted(t))
     if abs(c) <= field.rtol or field.residual(c * t, np.abs(c) * tolerance) > 1:

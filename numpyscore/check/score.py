@@ -89,8 +89,8 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
 
 def _with_jump(report, yours, log_p, points):
     """The report, or one that says where the score jumps and the gradient of the energy does not."""
-    h, span = np.sqrt(yours.eps), widths(points)
-    slope = lambda x: np.stack([log_p(x + s) - log_p(x - s) for s in h * np.diag(span)], 1).reshape(x.shape) / h
+    steps = np.sqrt(yours.eps) * widths(points)
+    slope = lambda x: np.stack([log_p(x + s) - log_p(x - s) for s in np.diag(steps)], 1).reshape(x.shape) / (2 * steps)
     found = None if report.name.startswith("differs") else kink(yours, points)
     if found is None or kink(slope, points, halvings=14) is not None:
         return report
