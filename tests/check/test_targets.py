@@ -325,19 +325,8 @@ def test_weights_without_a_law_are_listed():
         note
         == f"another convention: the weights of the levels follow no law known here (0.9, 0.5, 0.77, 0.1235 at sigma = 0.8, 0.75, 0.65, 0.5); {denoising.COMPROMISE}"
     )
-    twice = made(
-        -1 / SIGMA,
-        w=np.array([0.3, 0.3 + 4e-7, 0.4, 0.9, 0.4]),
-        sigma=np.array([0.5, 0.5, 0.3, 0.5, 0.3]),
-        c=1.0,
-        levels=3,
-    )
-    assert "(0.9, 0.3, 0.4 at sigma = 0.5, 0.5, 0.3)" in weights(twice)[0]
-    near = made(
-        -1 / SIGMA,
-        w=np.array([0.3, 0.3 + 4e-6, 0.4, 0.9, 0.4]),
-        sigma=np.array([0.5, 0.5, 0.3, 0.5, 0.3]),
-        c=1.0,
-        levels=3,
-    )
-    assert "(0.9, 0.3, 0.3, 0.4 at" in weights(near)[0]
+    sigma = np.array([0.5, 0.5, 0.3, 0.5, 0.3])
+    apart = lambda gap: weights(
+        made(-1 / SIGMA, w=np.array([0.3, 0.3 + gap, 0.4, 0.9, 0.4]), sigma=sigma, c=1.0, levels=3)
+    )[0]
+    assert "(0.9, 0.3, 0.4 at sigma = 0.5, 0.5, 0.3)" in apart(4e-7) and "(0.9, 0.3, 0.3, 0.4 at" in apart(4e-6)
