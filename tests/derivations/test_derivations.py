@@ -499,6 +499,14 @@ def test_implicit_on_samples_is_at_the_mercy_of_a_mode_on_one_of_them():
 # ---- what the examples are made of
 
 
+def test_two_densities_together_are_the_mixture_of_them():
+    both = Both(ns.Gaussian(0.0, 1.0), ns.Gaussian(1.5, 0.25), 0.3)
+    mixture, x = ns.GaussianMixture([0.7, 0.3], [0.0, 1.5], [1.0, 0.25]), np.linspace(-4, 5, 37)[:, None]
+    # sums of two responsibilities, each right to a few eps of log p, which is up to 30
+    np.testing.assert_allclose(both.score(x), mixture.score(x), rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(both.trace(x), mixture.trace(x), rtol=1e-12, atol=1e-13)
+
+
 @pytest.mark.parametrize("d", [2, 3, 5])
 def test_designs_have_the_moments_of_their_laws_up_to_the_fourth(d):
     """E v_i^4 and E v_i^2 v_j^2: 1 and 1 for signs, 3 and 1 for a Gaussian, (3, 1) d/(d+2) on the sphere of radius sqrt d."""
