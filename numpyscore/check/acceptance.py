@@ -100,7 +100,7 @@ RULES = (
     Rule("rejected states dropped", "it proposes again until something is accepted: a rejected proposal must count the old state once more", lambda p: _RATIO(p) / _RATIO(p).mean()),
     Rule("acceptance reversed", "the rejected ones are taken, and the accepted ones left", lambda p: 1 - _RATIO(p)),
     Rule("sign of the ratio", "the ratio of acceptance is upside down: p(x) q(y|x) / (p(y) q(x|y))", _metropolis(lambda p: -p.ratio)),
-    Rule("no proposal density", "the ratio is p(y)/p(x), without q(x|y)/q(y|x); a Langevin proposal is not symmetric", _metropolis(lambda p: p.target)),
+    Rule("no proposal density", "the ratio is p(y)/p(x), without q(x|y)/q(y|x) (of HMC: without the kinetic energy); a Langevin proposal is not symmetric", _metropolis(lambda p: p.target)),
     Rule("proposal density upside down", "the ratio has q(y|x)/q(x|y) in place of q(x|y)/q(y|x)", _metropolis(lambda p: p.target - p.proposal())),
     Rule("sign of log p", "the ratio has p(x)/p(y) in place of p(y)/p(x): an energy was taken for a log density", _metropolis(lambda p: p.proposal() - p.target)),
     Rule("no target density", "the ratio is q(x|y)/q(y|x) alone, without p(y)/p(x)", _metropolis(lambda p: p.proposal())),

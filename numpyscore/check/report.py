@@ -264,6 +264,7 @@ def _worst(field, gap, size, place):
 # ------------------------------------------------------------------------------- a number in words
 
 PLAIN = {1.0: "1", 2.0: "2", 0.5: "1/2", 4.0: "4", 0.25: "1/4", 3.0: "3", 1 / 3: "1/3", 8.0: "8", 0.125: "1/8"}
+SIMPLE = (*PLAIN, 3 / 2, 2 / 3, 3 / 4, 4 / 3)  # numbers that stand for themselves, whatever n or d is
 PLAINNESS = 3  # cost of a plain number: beside "1/n" (2) it is listed, and "2 d/n^2" (7) is not
 NEXT = 1  # readings that cost more than this beyond the simplest are far-fetched beside it
 IRRATIONAL = {
@@ -335,7 +336,7 @@ def readings(c, known, rtol=1e-9):
     rtol : float
     """
     found = []
-    if any(close(abs(c), value, rtol) for value in PLAIN):  # 1/2 is no d/n of six points in three dimensions
+    if any(close(abs(c), value, rtol) for value in SIMPLE):  # 1/2 is no d/n of six points in three dimensions
         found.append((PLAINNESS, said(c, rtol)))
     names = list(known)
     for exponents in itertools.product((0, 1, -1, 2, -2, 0.5, -0.5), repeat=len(names)):

@@ -534,7 +534,7 @@ def _verdict(report, steps, kind, walk, by_law):
     gamma = " + ".join(f"{g:.6g} score_{k}" if steps.calls > 1 else f"{g:.6g} score" for k, g in enumerate(first.gamma))
     report = partial(
         report, resolution=steps.error, details={"alpha": steps.alpha, "gamma": steps.gamma, "noise variance": steps.var},
-        pattern=f"first step, ({p.c[0]:.4g}, {p.s[0]:.4g}) to ({p.d[0]:.4g}, {p.t[0]:.4g}): x' = {first.alpha:.9g} x + {gamma} + {np.sqrt(first.var):.4g} z",
+        pattern=f"first step, ({p.c[0]:.4g}, {p.s[0]:.4g}) to ({p.d[0]:.4g}, {p.t[0]:.4g}): x' = {first.alpha:.9g} x + {gamma} + {np.sqrt(first.var):.4g} z".replace("+ -", "- "),
     )  # fmt: skip
     every = right(steps)
     found = [entry for entry in every if kind in (None, entry[0]) or kind == ALSO.get(entry[0])]

@@ -342,6 +342,10 @@ def test_correlated_noise_has_another_score():
     assert report.verdict == "FAIL" and report.name == "correlated noise", report
     report = check_loss(joined(wrong, call=lambda fn, y: fn(y)), objective="denoising")  # fn may be C times the score
     assert report.verdict == "INCONCLUSIVE" and report.name == "correlated noise", report
+    unmixed = joined(lambda r, e, s, C: r, call=lambda fn, y: fn(y))  # the noise before it was mixed
+    report = check_loss(unmixed, objective="denoising", predicts="eps")
+    assert report.verdict == "FAIL" and "not the noise that was added" in report.diagnosis, report
+    assert check_loss(joined(lambda r, e, s, C: e, call=lambda fn, y: fn(y)), objective="denoising", predicts="eps")
 
 
 def test_the_score_of_correlated_noise_is_right():

@@ -373,6 +373,11 @@ def drawn(caller, kind, trials, rng):
     return None
 
 
+MEANT = {  # what fn may be said to predict of points with correlated noise, where that is known
+    "score": "the score of the points, which is -C^-1 (x~ - c x)",
+    "eps": "the noise that was added",
+    "x": "the clean x",
+}
 JOINED = "correlated noise: the noise has a covariance C between the coordinates of a row that is no multiple of the identity"
 
 
@@ -402,7 +407,7 @@ def correlated(caller, trials, covariances, tables):
     if predicts == form == "x" or (predicts == form == "eps" and min(sizes) > 0 and np.ptp(sizes) <= 1e-6 * max(sizes)):
         note = f"another convention: {JOINED}, C, and fn predicts {'the noise' if form == 'eps' else 'x'}; the score is C^-1 times what it is for independent noise"
         return Naming(PASS, "", pattern, (note,))
-    if not caller.free or predicts == "score":
-        return Naming(FAIL, f"{JOINED}; the target is not the score of the points, which is -C^-1 (x~ - c x)", pattern)
+    if not caller.free or predicts in MEANT:
+        return Naming(FAIL, f"{JOINED}; the target is not {MEANT.get(predicts, MEANT['score'])}", pattern)
     text = f"{JOINED}; the score of the points is -C^-1 (x~ - c x), and the target is something else; say predicts='eps' if it is that noise itself"
     return Naming(INCONCLUSIVE, text, pattern)
