@@ -9,7 +9,7 @@ from .hearing import NORMAL
 from .identify import identify
 from .levels import function_of, widened
 from .names import Naming
-from .trials import as_asked, by_column, by_entry, mixture, noisy, rows_of, with_mixture
+from .trials import as_asked, by_column, by_entry, mixture, noisy, with_mixture
 
 MANY = 1000
 SIGMAS = 6.0
@@ -78,11 +78,11 @@ def _mixed(caller, kind, trials, rng):
 
 def _inferred(caller, kind, trials, rng):
     """Trials whose noise was not heard, with the one size known here that many rows have; as they were if there is none."""
-    sizes = {
-        "told": lambda t: np.broadcast_to(t.setting.level, t.c.shape),
-        "preserving": lambda t: np.sqrt(np.maximum(1 - t.c**2, 0)),
-        "straight": lambda t: 1 - t.c,
-    }
+    sizes = (
+        lambda t: np.broadcast_to(t.setting.level, t.c.shape),  # told
+        lambda t: np.sqrt(np.maximum(1 - t.c**2, 0)),  # variance preserving
+        lambda t: 1 - t.c,  # straight
+    )
     first = trials[0].setting
     if np.ndim(first.level):
         return trials
@@ -92,10 +92,9 @@ def _inferred(caller, kind, trials, rng):
         many = noisy(caller, kind, first._replace(n=MANY, x=x, extras=first.extras | {"noise": x}), rng)
     if many.trouble != "not heard":
         return trials
-    shift = lambda t: t.points - t.c[:, None] * t.setting.x[t.row]
-    for size in sizes.values():
+    for size in sizes:
         with np.errstate(all="ignore"):
-            z = shift(many) / size(many)[:, None]
+            z = many.shift / size(many)[:, None]
         fourth = np.mean(z**4) / 3
         if (
             np.all(np.isfinite(z))
@@ -107,7 +106,7 @@ def _inferred(caller, kind, trials, rng):
             return [
                 t._replace(
                     sigma=np.array(size(t), float),
-                    eps=shift(t) / size(t)[:, None],
+                    eps=t.shift / size(t)[:, None],
                     source=np.zeros((len(t.points), 2), int) - 3,
                     trouble="inferred",
                 )
@@ -129,7 +128,7 @@ def _shifts(trials):
     """x~ - c x (M, d) and the row of the data (M,) of the points that have noise, of each trial in which c is known."""
     for t in trials:
         if t.c is not None and t.setting.d > 1:
-            shift = t.points - t.c[:, None] * t.setting.x[t.row]
+            shift = t.shift
             use = np.abs(shift).max(1) > 1e-9 * np.abs(t.points).max()
             if use.any():
                 yield shift[use], t.row[use]
@@ -163,8 +162,7 @@ def _data_multiplied(caller, trials):
     for t in trials:
         if t.factors is None:
             return None
-        rows, of = rows_of(t.draws, t.setting.d)
-        rows = rows[[t.draws[k].law == NORMAL for k, _ in of]] if len(of) else rows
+        rows = np.concatenate([np.empty((0, t.setting.d)), *t.normals.values()])
         off = t.factors - t.factors.mean(1, keepdims=True)
         along = rows - rows.mean(1, keepdims=True)
         with np.errstate(all="ignore"):
@@ -177,7 +175,7 @@ def _data_multiplied(caller, trials):
 
 
 def _columns_without_noise(caller, trials):
-    columns = [np.abs(t.points - t.c[:, None] * t.setting.x[t.row]).max(0) for t in trials if t.c is not None]
+    columns = [np.abs(t.shift).max(0) for t in trials if t.c is not None]
     some = bool(columns) and all(np.any(c == 0) and np.any(c > 0) for c in columns)
     return (NO_NOISE, "x~ = c x in some columns") if some else None
 
@@ -199,10 +197,9 @@ def _entries_changed(caller, trials):
 
 def _changes(trial):
     """Of entries that are not sigma eps, where others of their row are: "zero", or the number in place of eps, and "at" the point."""
-    rows, of = rows_of(trial.draws, trial.setting.d)
-    rows = rows[[trial.draws[k].law == NORMAL for k, _ in of]] if len(of) else rows
+    rows = np.concatenate([np.empty((0, trial.setting.d)), *trial.normals.values()])
     for p in np.flatnonzero(np.isnan(trial.sigma)) if len(rows) else ():
-        shift = trial.points[p] - trial.c[p] * trial.setting.x[trial.row[p]]
+        shift = trial.shift[p]
         with np.errstate(all="ignore"):
             ratio = shift / rows  # (K, d)
             same = np.abs(ratio[:, :, None] / ratio[:, None] - 1) <= 1e-6
@@ -240,9 +237,8 @@ def _changed_by_entry(caller, trials):
     for t in strange:
         if t.setting.levels > 1 or t.c is None or len(t.points) != t.setting.n:
             return None
-        drawn = [rows_of([draw], t.setting.d)[0] for draw in t.draws if draw.law == NORMAL]
-        drawn = [rows[t.row] for rows in drawn if rows.shape == t.setting.x.shape]
-        shift = t.points - t.c[:, None] * t.setting.x[t.row]
+        drawn = [rows[t.row] for rows in t.normals.values() if rows.shape == t.setting.x.shape]
+        shift = t.shift
         near = [np.vdot(shift, rows) / np.vdot(rows, rows) * rows for rows in drawn]
         apart = [np.abs(shift - multiple).max() > 1e-6 * np.abs(shift).max() for multiple in near]
         if not any(a and function_of(shift.ravel(), rows.ravel()) for a, rows in zip(apart, drawn, strict=True)):
@@ -260,7 +256,7 @@ def _accumulated(caller, trials):
         steps = len(normals)
         if t.trouble != "not heard" or t.c is None or t.told is None or steps < 2 or len(t.points) != steps * n:
             return None
-        shift = (t.points - t.c[:, None] * t.setting.x[t.row]).reshape(steps, -1).T  # (n d, steps)
+        shift = t.shift.reshape(steps, -1).T  # (n d, steps)
         made, left, *_ = np.linalg.lstsq(np.stack(normals, axis=1), shift, rcond=None)
         nested = np.array_equal(np.abs(made) > 1e-6, np.triu(np.ones_like(made)))
         told = t.told.reshape(steps, -1)[:, 0]

@@ -25,7 +25,7 @@ class Trial(NamedTuple):
     told: np.ndarray | None  # (M,), what fn is told beside them
     draws: tuple = ()
     row: np.ndarray | None = None  # (M,), the data's row behind each point
-    c: np.ndarray | None = None  # (M,)
+    c: Any = None  # (M,)
     sigma: np.ndarray | None = None  # (M,)
     eps: np.ndarray | None = None  # (M, d)
     source: np.ndarray | None = None  # (M, 2), number of the draw, and row in it; -1 where no draw was heard
@@ -59,6 +59,17 @@ class Trial(NamedTuple):
         """(n, d), what x~ is c times, but for the noise."""
         x = self.setting.x
         return x if self.offset is None else self.scale * (x + self.offset)
+
+    @property
+    def shift(self):
+        """(M, d), x~ - c x."""
+        return self.points - self.c[:, None] * self.setting.x[self.row]
+
+    @property
+    def normals(self):
+        """{number of a draw of normals: its rows of d numbers (K, d)}."""
+        rows = {k: rows_of([t], self.setting.d)[0] for k, t in enumerate(self.draws) if t.law == NORMAL}
+        return {k: of for k, of in rows.items() if len(of)}
 
 
 def plain(caller, kind, setting, rng):
@@ -104,8 +115,8 @@ def noisy(caller, kind, setting, rng):
     row, c = found
     eps = max(eps, np.finfo(float).eps / (1e3 * size))  # of c, the more uncertain the smaller the step is
     c = np.where(np.abs(c - 1) <= 1e4 * eps, 1.0, c)
-    shift = trial.points - c[:, None] * setting.x[row]
-    return with_noise(trial._replace(row=row, c=c, coupled=size < 1), shift, eps)
+    trial = trial._replace(row=row, c=c, coupled=size < 1)
+    return with_noise(trial, trial.shift, eps)
 
 
 SINGLE = float(np.finfo(np.float32).eps)
@@ -197,8 +208,7 @@ def _of_two_draws(trial, shift, eps):
     Given a and b, the unit normals (b u - a v)/sigma are independent of eps.
     """
     d = shift.shape[1]
-    draws = [(k, rows_of([t], d)[0]) for k, t in enumerate(trial.draws) if t.law == NORMAL]
-    whole = [(k, rows) for k, rows in draws if len(rows) and np.ptp(rows, axis=1).min() > 0]
+    whole = [(k, rows) for k, rows in trial.normals.items() if np.ptp(rows, axis=1).min() > 0]
     allowed = (8 * SINGLE if np.any(_single(trial, eps)) else 1e4 * eps) * np.abs(trial.points).max()
     for (k, u), (_, v) in itertools.combinations(whole, 2):
         if d < 3 or len(u) * len(v) * shift.size > TRIED:
@@ -221,10 +231,8 @@ def _of_two_draws(trial, shift, eps):
 
 def with_draw_apart(trial, k):
     """The trial with its k-th draw, normals that no point is made of, beside its points; None where it is not such a draw."""
-    if k >= len(trial.draws) or trial.draws[k].law != NORMAL or k in trial.source[:, 0]:
-        return None
-    rows, _ = rows_of(trial.draws[k : k + 1], trial.setting.d)
-    if len(rows) != trial.setting.n:
+    rows = trial.normals.get(k, ())
+    if k in trial.source[:, 0] or len(rows) != trial.setting.n:
         return None
     return trial._replace(apart=rows[trial.row], apart_of=k)
 
@@ -242,13 +250,10 @@ def _offset(trial, shift, eps):
     With P the projection that removes eps of a point, P shift = c P o: a linear system, with more equations than unknowns.
     """
     M, d = shift.shape
-    rows, of = rows_of([draw for draw in trial.draws if draw.law == NORMAL], d)
     if M * (d - 1) <= d or np.all(trial.c == 0):
         return None
-    single = _single(trial, eps)
-    allowed = (8 * SINGLE if np.any(single) else 1e4 * eps) * np.abs(trial.points).max()
-    for k in np.unique(of[:, 0]):
-        mine = rows[of[:, 0] == k]
+    allowed = (8 * SINGLE if np.any(_single(trial, eps)) else 1e4 * eps) * np.abs(trial.points).max()
+    for mine in trial.normals.values():
         for which in (np.arange(M) % len(mine), trial.row % len(mine)):
             unit = mine[which] / np.linalg.norm(mine[which], axis=1)[:, None]
             P = np.eye(d) - unit[:, :, None] * unit[:, None]
@@ -291,8 +296,8 @@ def _multiples(trial, shift, eps, spread=False):
     return trial._replace(trouble="not heard") if unknown.any() else trial
 
 
-def _normals_and_shift(trial):
-    """All normals that were drawn row by row (M, K), each once, and x~ - c x (M, d)."""
+def _normals_of_rows(trial):
+    """All normals that were drawn row by row (M, K), each once."""
     M = len(trial.points)
     drawn = [
         column
@@ -301,7 +306,7 @@ def _normals_and_shift(trial):
         for column in np.asarray(t.value, float).reshape(M, -1).T
     ]
     once = [a for k, a in enumerate(drawn) if not any(np.array_equal(a, b) for b in drawn[:k])]
-    return np.array(once).reshape(-1, M).T, trial.points - trial.c[:, None] * trial.setting.x[trial.row]
+    return np.array(once).reshape(-1, M).T
 
 
 def mixture(trial, eps):
@@ -311,7 +316,7 @@ def mixture(trial, eps):
     """
     if trial.trouble != "not heard":
         return None
-    r, shift = _normals_and_shift(trial)
+    r, shift = _normals_of_rows(trial), trial.shift
     (M, K), d = r.shape, shift.shape[1]
     if K == 0 or M * d <= K * d + M or not np.all(np.any(shift, axis=1)):
         return None
@@ -328,26 +333,30 @@ def mixture(trial, eps):
 
 def with_mixture(trial, B, eps):
     """The trial with sigma and eps = r B of the normals r that it drew; None where they do not explain it."""
-    r, shift = _normals_and_shift(trial)
+    r, shift = _normals_of_rows(trial), trial.shift
     if r.shape[1] != len(B):
         return None
     unit = r @ B
     sigma = np.sum(shift * unit, axis=1) / np.sum(unit**2, axis=1)
     if np.abs(shift - sigma[:, None] * unit).max() > _closeness(trial, eps) * np.abs(shift).max() or np.any(sigma <= 0):
         return None
+    return _made_of(trial, sigma, unit)
+
+
+def _made_of(trial, sigma, eps):
+    """The trial with sigma and eps that are made of the normals which it drew first."""
     first = next(k for k, t in enumerate(trial.draws) if t.law == NORMAL)
-    source = np.stack([np.full(len(unit), first), trial.row], axis=1)
-    return trial._replace(sigma=sigma, eps=unit, source=source, trouble="")
+    source = np.stack([np.full(len(sigma), first), trial.row], axis=1)
+    return trial._replace(sigma=sigma, eps=eps, source=source, trouble="")
 
 
 def by_entry(trial):
     """(sigma (M, d) of each entry, the normals (M, d)) of x~ - c x, by the draw of normals of which the entries are a few multiples; None."""
     if trial.c is None or len(trial.points) != trial.setting.n or trial.setting.d < 2:
         return None
-    shift = trial.points - trial.c[:, None] * trial.setting.x[trial.row]
-    for draw in trial.draws if np.any(shift) else ():
-        rows, _ = rows_of([draw], trial.setting.d)
-        if draw.law == NORMAL and rows.shape == trial.setting.x.shape and np.all(rows):
+    shift = trial.shift
+    for rows in trial.normals.values() if np.any(shift) else ():
+        if rows.shape == trial.setting.x.shape and np.all(rows):
             sizes = np.abs(shift / rows[trial.row])
             if len(np.unique(np.round(sizes / sizes.max(), 6))) <= sizes.size / 2:
                 return sizes, rows[trial.row]
@@ -363,9 +372,7 @@ def by_column(trial):
     f = sizes / np.where(sigma > 0, sigma, 1.0)[:, None]
     if np.ptp(f, axis=0).max() > 1e-6 or np.ptp(f[0]) <= 1e-6:
         return None
-    first = next(k for k, t in enumerate(trial.draws) if t.law == NORMAL)
-    source = np.stack([np.full(len(sigma), first), trial.row], axis=1)
-    return trial._replace(sigma=sigma, eps=f[0] * normals, source=source, trouble=""), np.diag(f[0] ** 2)
+    return _made_of(trial, sigma, f[0] * normals), np.diag(f[0] ** 2)
 
 
 def _closeness(trial, eps):
