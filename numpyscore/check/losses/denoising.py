@@ -40,6 +40,21 @@ class Read(NamedTuple):
     rtol: float
     apart: np.ndarray  # (K,), of normals in the target that are independent of the point
 
+    @property
+    def size(self):
+        """(K,), the larger of p and q."""
+        return np.maximum(np.abs(self.p), np.abs(self.q))
+
+    @property
+    def batches(self):
+        """The points (k,) of each trial."""
+        return [np.flatnonzero(self.of[:, 0] == t) for t in np.unique(self.of[:, 0])]
+
+    def only(self, use):
+        """What was read of some points (k,)."""
+        arrays = {name: a[use] for name, a in self._asdict().items() if isinstance(a, np.ndarray)}
+        return self._replace(**arrays, levels=[self.levels[k] for k in np.arange(len(self.p))[use]])
+
 
 class Parametrisation(NamedTuple):
     """Something that fn may predict: p eps + q x, of the kernels where `kernel` is 1, and the score that follows."""
@@ -64,6 +79,14 @@ PARAMETRISATIONS = (
         lambda c, s: (-np.sqrt(1 - s * s), s * c / np.sqrt(1 - s * s)), lambda c, s: s < 1, "-x~ + (r c/sigma) fn",
     ),
 )  # fmt: skip
+
+
+def of_score(c, s):
+    """p and q of the right target, -eps/sigma."""
+    return -1 / s, 0
+
+
+RIGHT = (of_score, *(row.form for row in PARAMETRISATIONS))  # all p and q from which the score follows
 MISTAKES = (
     ("-(x~ - x)/sigma^2: x is not scaled there as it is in x~ = c x + sigma eps, and the target should be (c x - x~)/sigma^2", lambda c, s: (-1 / s, (1 - c) / s**2)),
     ("(x~ - x)/sigma^2, with the wrong sign, and x is not scaled there as it is in x~ = c x + sigma eps", lambda c, s: (1 / s, -(1 - c) / s**2)),
@@ -110,16 +133,11 @@ def read(trials, founds):
     return Read(w, p, q, rest, c, sigma, of, levels, float(max(1e-9, rtols.max(initial=0.0))), apart)
 
 
-def of_score(c, s):
-    """p and q of the right target, -eps/sigma."""
-    return -1 / s, 0
-
-
 def is_form(r, form, rtol=None):
     """Whether p and q are those of a form at all points."""
     with np.errstate(all="ignore"):
         p, q = (np.broadcast_to(np.asarray(v, float), r.p.shape) for v in form(r.c, r.sigma))
-    allowed = max(r.rtol if rtol is None else rtol, COARSEST) * np.maximum(np.abs(r.p), np.abs(r.q))
+    allowed = max(r.rtol if rtol is None else rtol, COARSEST) * r.size
     return bool(np.all(np.abs(r.p - p) <= allowed) and np.all(np.abs(r.q - q) <= allowed))
 
 
@@ -128,14 +146,10 @@ def name(r, objective, free, said, predicts=None, smooth=False):
     unused = np.isnan(r.p)
     if np.all(unused):
         return Naming(FAIL, missing(objective, SQUARE), "loss has no square of what fn says")
-    r = r._replace(
-        **{k: getattr(r, k)[~unused] for k in ("w", "p", "q", "left", "c", "sigma", "of", "apart")},
-        levels=[v for v, u in zip(r.levels, unused, strict=True) if not u],
-    )
-    largest = np.maximum(np.abs(r.p), np.abs(r.q))
-    if np.all(largest <= 1e-9 * np.median(largest + 1)) or np.all(largest * r.sigma <= 1e-9):
+    r = r.only(~unused)
+    if np.all(r.size <= 1e-9 * np.median(r.size + 1)) or np.all(r.size * r.sigma <= 1e-9):
         return Naming(FAIL, missing(objective, "product with the noise"), "target = 0")
-    if np.all(np.abs(r.q) <= max(r.rtol, COARSEST) * largest) and np.allclose(
+    if np.all(np.abs(r.q) <= max(r.rtol, COARSEST) * r.size) and np.allclose(
         -r.p * r.sigma, 1, rtol=max(r.rtol, COARSEST), atol=0
     ):
         return _score(r, objective, predicts)
@@ -201,10 +215,9 @@ def _convention(r, objective, said, only=None):
         sizes = np.broadcast_to(row.kernel(r.c, r.sigma), r.c.shape).astype(float)
         if not np.allclose(sizes, 1, atol=max(r.rtol, 1e-6), rtol=0) or not is_form(r, row.form) or np.any(r.w < 0):
             continue
-        weight = r.sigma**2 if objective == "multilevel_denoising" else 1.0
-        data = r.c != 0  # a level that is all noise says nothing of the score of data
-        there = [level for level, k in zip(r.levels, data, strict=True) if k]
-        K = factor((r.w * r.sigma**2 / weight * (r.q * r.sigma - r.p * r.c) ** 2)[data] / r.c[data] ** 2, there, r.rtol)
+        data = r.only(r.c != 0)  # a level that is all noise says nothing of the score of data
+        weight = 1.0 if objective == "multilevel_denoising" else data.sigma**2
+        K = factor(data.w * weight * (data.q * data.sigma / data.c - data.p) ** 2, data.levels, r.rtol)
         text = f"another convention: fn predicts {row.name}, and the score is {row.score}; if your fn is meant to be the score itself, the target is wrong"
         pattern = f"loss = {factor(r.w, r.levels, r.rtol).text} x [1/2 |fn - target|^2] + constant, target {row.name}"
         scaled = () if K.one else (f"with that score, {conversion(K, objective)}",)
@@ -269,7 +282,7 @@ def _slip(r, predicts):
 
 def _lost(r):
     """Whether the targets are multiples of the noisy point, which fn is given: there is nothing of the data in them."""
-    return np.abs(r.q * r.sigma - r.p * r.c) <= 1e-6 * np.maximum(np.abs(r.q), np.abs(r.p))
+    return np.abs(r.q * r.sigma - r.p * r.c) <= 1e-6 * r.size
 
 
 def _mistake(r, objective, free, smooth):
@@ -326,9 +339,9 @@ def _of_noise(r, objective):
 
 def in_words(r):
     """p eps + q x in words."""
-    size, out = np.maximum(np.abs(r.p), np.abs(r.q)), ""
+    out = ""
     for values, word in ((r.p, "eps"), (r.q, "x")):
-        if np.any(np.abs(values) > max(r.rtol, COARSEST) * size):
+        if np.any(np.abs(values) > max(r.rtol, COARSEST) * r.size):
             text = factor(np.abs(values), r.levels, r.rtol).text
             out += f" {'-' if values[0] < 0 else '+'} {word if text == '1' else f'{text} {word}'}"
     return out.removeprefix(" + ").replace(" - ", "-", 1) if out.startswith(" -") else out.removeprefix(" + ")

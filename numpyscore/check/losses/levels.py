@@ -10,7 +10,7 @@ import numpy as np
 
 from ..fields import numbered
 from ..report import FAIL
-from .denoising import PARAMETRISATIONS, is_form, of_score
+from .denoising import RIGHT, is_form, of_score
 from .identify import SPARE, Answers, solve
 from .names import Naming, factor
 from .trials import mixture, noisy, with_draw_apart, with_mixture
@@ -290,11 +290,11 @@ def weights_note(batch):
 def weighted_by_noise(r, trials):
     """A FAIL if rows of one level are weighted by the size of their noise: in every batch in the same order."""
     orders, n = set(), 0
-    for t in np.unique(r.of[:, 0]):
-        here = r.of[:, 0] == t
+    for here in r.batches:
         if np.ptp(r.sigma[here]) > ALIKE or _alike(r.w[here], 10 * max(ALIKE, r.rtol)):
             continue
-        size = np.linalg.norm(trials[t].eps[r.of[here, 1]], axis=1)
+        t, points = r.of[here[0], 0], r.of[here, 1]
+        size = np.linalg.norm(trials[t].eps[points], axis=1)
         steps = np.diff(r.w[here][np.argsort(size)])
         orders.add(1 if np.all(steps > 0) else -1 if np.all(steps < 0) else 0)
         n += len(size)
@@ -326,16 +326,14 @@ def smooth(batch):
 
 def averaged(caller, kind, batch, trials, r, rng):
     """A FAIL if all rows of a batch have one weight, and it is another one in the next batch: the mean over the rows of a function of the level."""
-    groups = [r.of[:, 0] == t for t in np.unique(r.of[:, 0])]
-    several = [g for g in groups if np.ptp(r.sigma[g]) > 1e-3]
+    several = [g for g in r.batches if np.ptp(r.sigma[g]) > 1e-3]
     if not several or not all(_alike(r.w[g]) for g in several):
         return None
-    first_rows = [np.flatnonzero(g)[0] for g in several]
-    if _lawful(r.w[first_rows], [r.levels[k]._replace(sigma=1.0, scale=1.0) for k in first_rows], r.rtol):
+    w, sizes = zip(*((r.w[g[0]], r.levels[g[0]]._replace(sigma=1.0, scale=1.0)) for g in several), strict=True)
+    if _lawful(w, sizes, r.rtol):
         return None
-    sizes = [r.levels[np.flatnonzero(g)[0]]._replace(sigma=1.0, scale=1.0) for g in several]
     means = {word: [np.mean(r.sigma[g] ** power) for g in several] for power, word in POWERS}
-    of = next((w for w, m in means.items() if _lawful([r.w[g][0] for g in several] / np.array(m), sizes, r.rtol)), None)
+    of = next((word for word, m in means.items() if _lawful(np.divide(w, m), sizes, r.rtol)), None)
     if of is None:
         if batch is None or batch.w is None or not _alike(batch.w, batch.close):
             return None
@@ -454,10 +452,8 @@ def forgotten(caller, kind, trials, r, rng):
         again = noisy(caller, kind, setting._replace(seed=int(rng.integers(1 << 31))), rng)
         found = numbers(again) if not again.trouble else None
         met |= set() if found is None else set(found.tolist())
-    here = r.of[:, 0] == 0
-    weightless = {
-        int(index[p]) for p, w in zip(r.of[here, 1], r.w[here], strict=True) if abs(w) <= 1e-9 * np.abs(r.w[here]).max()
-    }
+    w = r.w[here := r.of[:, 0] == 0]
+    weightless = {int(k) for k in index[r.of[here, 1]][np.abs(w) <= 1e-9 * np.abs(w).max()]}
     missing = sorted((set(range(L)) - met) | weightless)
     if not missing:
         return None
@@ -472,21 +468,18 @@ def forgotten(caller, kind, trials, r, rng):
 
 def of_one_level(r):
     """A FAIL of targets that have the same factors in all rows of a batch, of several levels, and others in the next batch; of rows without a target."""
-    size = np.maximum(np.abs(r.p), np.abs(r.q))
-    none = size <= 1e-9 * np.median(size)
-    if 0 < none.sum() <= len(size) / 2:
+    none, size = r.size <= 1e-9 * np.median(r.size), r.size.max()
+    if 0 < none.sum() <= len(none) / 2:
         text = "rows without a target: the target of some rows is 0 (dropped, masked), and those rows have their weight; leave them out of the loss"
-        return Naming(FAIL, text, f"{none.sum()} of {len(size)} rows")
-    groups = [r.of[:, 0] == t for t in np.unique(r.of[:, 0])]
-    alike = lambda a, g: np.ptp(a[g]) <= ALIKE * size.max()
-    if not all(alike(r.p, g) and alike(r.q, g) for g in groups) or any(alike(r.sigma, g) for g in groups):
+        return Naming(FAIL, text, f"{none.sum()} of {len(none)} rows")
+    alike = lambda a, g: np.ptp(a[g]) <= ALIKE * size
+    if not all(alike(r.p, g) and alike(r.q, g) for g in r.batches) or any(alike(r.sigma, g) for g in r.batches):
         return None
-    p, q = (np.array([a[g][0] for g in groups]) for a in (r.p, r.q))
-    if max(np.ptp(p), np.ptp(q)) <= ALIKE * size.max():  # one for all batches too: eps, x
+    own = r.only([g[0] for g in r.batches])
+    p, q = own.p, own.q
+    if max(np.ptp(p), np.ptp(q)) <= ALIKE * size:  # one for all batches too: eps, x
         return None
-    first = [np.flatnonzero(g)[0] for g in groups]
-    own = r._replace(p=r.p[first], q=r.q[first], c=r.c[first], sigma=r.sigma[first])
-    first_row = any(is_form(own, f) for f in (of_score, *(row.form for row in PARAMETRISATIONS)))
+    first_row = any(is_form(own, form) for form in RIGHT)
     of = ", that of the first row" if first_row else " (an average, or that of one row)"
     text = f"level of the target: the targets of all rows of a batch are made with one level{of}, where each row has its own"
     pattern = (

@@ -131,9 +131,8 @@ def _entry_weights(caller, kind, trials, founds, rng):
         plain = np.abs(found.own - w[:, :, None] * np.eye(d)).max() <= 1e-6 * np.abs(w).max() and found.cross <= 1e-6
         if not plain or np.all(np.ptp(w[use], axis=1) <= 1e-6 * np.abs(w).max()) or np.any(w < -1e-9 * w.max()):
             return founds, ()
-        x, s, eps, c = trial.data[trial.row], trial.sigma[:, None], trial.eps, trial.c[:, None]
-        forms = [(-1 / np.where(s > 0, s, 1), 0), *(row.form(c, s) for row in denoising.PARAMETRISATIONS[:-1])]
-        fields = [p * eps + q * x for p, q in forms]
+        c, s = trial.c[:, None], np.where(use, trial.sigma, 1.0)[:, None]
+        fields = [p * trial.eps + q * trial.data[trial.row] for p, q in (form(c, s) for form in denoising.RIGHT[:-1])]
         t = next((t for t in fields if np.abs(found.b + w * t)[use].max() <= 1e-6 * np.abs(found.b).max()), None)
         if t is None:
             return founds, ()
@@ -144,7 +143,7 @@ def _entry_weights(caller, kind, trials, founds, rng):
                 return founds, ()
         mean = np.full_like(w, w[use].mean())
         A = np.zeros_like(found.A)
-        A[np.arange(len(w))[:, None], np.arange(d), np.arange(len(w))[:, None], np.arange(d)] = mean
+        np.einsum("iaia->ia", A)[:] = mean
         out.append(found._replace(A=A, b=-mean * t))
     return out, ("another convention: single entries have weights of their own (a mask, or weights of the dimensions)",)
 
@@ -175,7 +174,7 @@ def _named(caller, kind, trials, r, rng):
         return _by_score(caller, trials, r)
     naming = _by_target(caller, kind, trials, r, many, multilevel, rng)
     notes = (*naming.notes, *notes, *size[1])
-    if np.any(np.abs(r.apart) > COARSEST * np.maximum(np.abs(r.p), np.abs(r.q))):
+    if np.any(np.abs(r.apart) > COARSEST * r.size):
         notes += (APART,)
     if naming.verdict == PASS:
         notes += (*levels.weights_note(many), *levels.coarse_note(many), *(levels.shared(trials) if multilevel else ()))
@@ -213,8 +212,7 @@ def _of_noise_apart(r, many, trials):
     if np.any(np.abs(r.p) > 1e-6 * size) or np.all(r.apart == 0):
         return None
     meant = r._replace(p=r.apart)
-    forms = [denoising.of_score, *(row.form for row in denoising.PARAMETRISATIONS)]
-    known = any(denoising.is_form(meant, form) for form in forms) or denoising.along_path(meant)
+    known = any(denoising.is_form(meant, form) for form in denoising.RIGHT) or denoising.along_path(meant)
     if known or np.all(np.abs(r.q) <= 1e-6 * size) or levels.velocity(many, meant, trials):
         return Naming(FAIL, OTHER_NOISE, f"target = {denoising.in_words(meant)}, its eps drawn apart")
     return None
