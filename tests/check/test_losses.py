@@ -645,10 +645,10 @@ def test_a_probe_answers_as_a_network_and_as_numpy_code_does():
         np.testing.assert_allclose(asked(x, 0.3, label=None), -3 * value, rtol=1e-12)
         np.testing.assert_allclose(images(x.reshape(4, 2, 3)).reshape(value.shape), -3 * value, rtol=1e-12)
         np.testing.assert_allclose(images(x).reshape(value.shape), -3 * value, rtol=1e-12)  # flat points do as well
-        assert not asked.as_score and not asked.methods
+        assert not asked.as_score
         J = probe.jacobian(x)
         np.testing.assert_array_equal(asked.energy(x), probe.energy(x))
-        assert asked.methods and not asked.as_score
+        assert not asked.as_score
         np.testing.assert_array_equal(asked.trace(x), probe.trace(x))
         np.testing.assert_allclose(asked.jvp(x, v), np.einsum("nij,nj->ni", J, v), rtol=1e-12)
         np.testing.assert_allclose(asked.vjp(x, v), np.einsum("nij,ni->nj", J, v), rtol=1e-12)
@@ -1015,9 +1015,6 @@ def test_sizes_and_levels_of_the_trials():
     assert [s[:3] for s in many] == [(8, 3, 3), (4, 4, 4), (6, 3, 4)]
     assert [s[4] for s in sizes(taking("t"), "multilevel_denoising")] == [(8,), (4,), (6,)]
     assert [s[:3] for s in sizes(lambda fn, x, rng: 0.0, "multilevel_denoising")] == [(n, d, 1) for n, d, *_ in own]
-    handed = caller_of(lambda fn, x: 0.0, "denoising")
-    _settings("check_loss", handed, np.random.default_rng(0), None)
-    assert handed.own_level and not caller_of(taking("sigma"), "denoising").own_level
     few = _setting(
         caller_of(taking("sigmas", "level"), "multilevel_denoising"), np.random.default_rng(0), 2, 3, 4, 0.5, 1
     )
