@@ -12,7 +12,7 @@ from ..fields import numbered
 from ..report import FAIL
 from .denoising import RIGHT, is_form, of_score
 from .identify import SPARE, Answers, solve
-from .names import Naming, factor
+from .names import Naming, alike, factor
 from .trials import mixture, noisy, with_draw_apart, with_mixture
 
 ROWS = 40
@@ -73,8 +73,8 @@ def of_many_rows(caller, kind, like, rng):
     given = np.asarray(level)[trial.row] if handed else None
     out = Batch(trial, given, trial.told, np.arctan2(trial.sigma, trial.c), caller.eps < 1e-10, clean=clean)
     beside = () if trial.beside is None else trial.beside.T  # whatever fn is told, labels and levels
-    same = (t for t in beside if not _alike(t) and one_to_one(t, out))
-    return out._replace(told=next(same, next((t for t in beside if not _alike(t)), out.told)))
+    same = (t for t in beside if not alike(t) and one_to_one(t, out))
+    return out._replace(told=next(same, next((t for t in beside if not alike(t)), out.told)))
 
 
 def _levels(caller, setting, index, rng):
@@ -166,9 +166,9 @@ def _other(holds):
 
 
 def _told_whatever_the_noise_is(batch, trials):
-    if batch.varied or batch.told is None or _alike(batch.told) or len(batch.told) != len(batch.trial.setting.x):
+    if batch.varied or batch.told is None or alike(batch.told) or len(batch.told) != len(batch.trial.setting.x):
         return None
-    if any(np.ptp(t.sigma) > ALIKE or np.ptp(t.c) > ALIKE for t in trials) or any(map(_alike, batch.trial.beside.T)):
+    if any(np.ptp(t.sigma) > ALIKE or np.ptp(t.c) > ALIKE for t in trials) or any(map(alike, batch.trial.beside.T)):
         return None  # one level for a batch, beside labels
     text = "levels mixed: the noise of all points has one size, whatever level fn is told: it is not multiplied by the level's sigma"
     return text, f"told {batch.told.min():.4g} to {batch.told.max():.4g}, sigma {batch.trial.sigma[0]:.4g} throughout"
@@ -176,7 +176,7 @@ def _told_whatever_the_noise_is(batch, trials):
 
 def _rows_without_noise(batch, trials):
     n, clean = len(batch.trial.setting.x), batch.clean
-    if len(clean.points) + len(batch.level) != n or clean.told is None or len(clean.told) < 2 or _alike(clean.told):
+    if len(clean.points) + len(batch.level) != n or clean.told is None or len(clean.told) < 2 or alike(clean.told):
         return None
     text = "clean points: some rows get no noise, and fn is told the level of noise there that they have not; those rows are to be left out, or told so"
     return text, f"{len(clean.points)} of {n} rows have no noise"
@@ -184,7 +184,7 @@ def _rows_without_noise(batch, trials):
 
 def _kernel_of_two_levels(batch, trials):
     c, sigma = batch.trial.c, batch.trial.sigma
-    if _alike(c) or _alike(sigma) or function_of(sigma, c) or function_of(c, sigma):
+    if alike(c) or alike(sigma) or function_of(sigma, c) or function_of(c, sigma):
         return None
     other = _other(lambda order: len(c) == len(batch.trial.setting.x) and function_of(order(sigma), c))
     text = f"levels mixed: the noise of a row has the sigma of {other or 'another row'}, beside a scale c of x that is its own: neither is a function of the other"
@@ -193,7 +193,7 @@ def _kernel_of_two_levels(batch, trials):
 
 def _told_one_level(batch, trials):
     others = [v for t in trials if t.told is not None for v in t.told[t.sigma > 0]]
-    if batch.told is None or not batch.varied or not _alike(batch.told) or _alike(np.array([*others, batch.told[0]])):
+    if batch.told is None or not batch.varied or not alike(batch.told) or alike(np.array([*others, batch.told[0]])):
         return None
     text = "level told: fn is told one level for all rows of a batch (that of its first row?), where the noise of each row has its own"
     return text, f"told {batch.told[0]:.4g} in all rows"
@@ -201,7 +201,7 @@ def _told_one_level(batch, trials):
 
 def _told_another(batch, trials):
     told = batch.told
-    if told is None or not batch.varied or _alike(told) or one_to_one(told, batch):
+    if told is None or not batch.varied or alike(told) or one_to_one(told, batch):
         return None
     if function_of(told, batch.level) and len({*told}) < len({*_classes(batch.level, ALIKE)}):
         text = "level told: fn is told the same number at different levels (an integer division, a rounding, a clamp)"
@@ -232,7 +232,7 @@ def _weight_of_another(batch, trials):
     if (
         batch.w is None
         or not batch.varied
-        or _alike(batch.w, batch.close)
+        or alike(batch.w, batch.close)
         or function_of(batch.w, batch.level, batch.close)
     ):
         return None
@@ -266,10 +266,6 @@ def questions(batch, trials):
     return None if said is None else Naming(FAIL, *said)
 
 
-def _alike(a, close=ALIKE):
-    return bool(np.ptp(a) <= close * np.abs(a).max())
-
-
 def _smooth(batch):
     """Whether the target has factors that are functions of the level, where rows have a weight."""
     use = np.abs(batch.w) > 1e-6 * np.abs(batch.w).max()
@@ -291,7 +287,7 @@ def weighted_by_noise(r, trials):
     """A FAIL if rows of one level are weighted by the size of their noise: in every batch in the same order."""
     orders, n = set(), 0
     for here in r.batches:
-        if np.ptp(r.sigma[here]) > ALIKE or _alike(r.w[here], 10 * max(ALIKE, r.rtol)):
+        if np.ptp(r.sigma[here]) > ALIKE or alike(r.w[here], 10 * max(ALIKE, r.rtol)):
             continue
         t, points = r.of[here[0], 0], r.of[here, 1]
         size = np.linalg.norm(trials[t].eps[points], axis=1)
@@ -310,7 +306,7 @@ LEAST = 12  # rows whose order is no accident, but once in 1e4
 
 def coarse_note(batch):
     """A note on a told number that is the same at several of the levels that are met; ()."""
-    if batch is None or batch.told is None or not batch.varied or _alike(batch.told):
+    if batch is None or batch.told is None or not batch.varied or alike(batch.told):
         return ()
     if not function_of(batch.told, batch.level):  # labels
         return ()
@@ -327,7 +323,7 @@ def smooth(batch):
 def averaged(caller, kind, batch, trials, r, rng):
     """A FAIL if all rows of a batch have one weight, and it is another one in the next batch: the mean over the rows of a function of the level."""
     several = [g for g in r.batches if np.ptp(r.sigma[g]) > 1e-3]
-    if not several or not all(_alike(r.w[g]) for g in several):
+    if not several or not all(alike(r.w[g]) for g in several):
         return None
     w, sizes = zip(*((r.w[g[0]], r.levels[g[0]]._replace(sigma=1.0, scale=1.0)) for g in several), strict=True)
     if _lawful(w, sizes, r.rtol):
@@ -335,7 +331,7 @@ def averaged(caller, kind, batch, trials, r, rng):
     means = {word: [np.mean(r.sigma[g] ** power) for g in several] for power, word in POWERS}
     of = next((word for word, m in means.items() if _lawful(np.divide(w, m), sizes, r.rtol)), None)
     if of is None:
-        if batch is None or batch.w is None or not _alike(batch.w, batch.close):
+        if batch is None or batch.w is None or not alike(batch.w, batch.close):
             return None
         setting = trials[0].setting
         again = of_many_rows(caller, kind, trials[0]._replace(setting=setting._replace(seed=setting.seed + 1)), rng)
@@ -343,8 +339,8 @@ def averaged(caller, kind, batch, trials, r, rng):
         if (
             again is None
             or again.w is None
-            or not _alike(again.w, batch.close)
-            or _alike(np.array([again.w[0], batch.w[0]]), 10 * batch.close)
+            or not alike(again.w, batch.close)
+            or alike(np.array([again.w[0], batch.w[0]]), 10 * batch.close)
         ):
             return None
     which = f"that of {of}" if of else "another one in every batch"
@@ -378,7 +374,7 @@ def velocity(batch, r, trials):
     if batch is None or not batch.varied:
         return None
     time = batch.given if batch.given is not None else batch.told
-    if time is None or _alike(time):
+    if time is None or alike(time):
         return None
     t, first = np.unique(time, return_index=True)
     kernel = np.stack([batch.trial.c, batch.trial.sigma], axis=1)
@@ -472,8 +468,8 @@ def of_one_level(r):
     if 0 < none.sum() <= len(none) / 2:
         text = "rows without a target: the target of some rows is 0 (dropped, masked), and those rows have their weight; leave them out of the loss"
         return Naming(FAIL, text, f"{none.sum()} of {len(none)} rows")
-    alike = lambda a, g: np.ptp(a[g]) <= ALIKE * size
-    if not all(alike(r.p, g) and alike(r.q, g) for g in r.batches) or any(alike(r.sigma, g) for g in r.batches):
+    one = lambda a, g: np.ptp(a[g]) <= ALIKE * size
+    if not all(one(r.p, g) and one(r.q, g) for g in r.batches) or any(one(r.sigma, g) for g in r.batches):
         return None
     own = r.only([g[0] for g in r.batches])
     p, q = own.p, own.q

@@ -38,6 +38,16 @@ class Level(NamedTuple):
     levels: int = 1
 
 
+def alike(a, close=1e-6):
+    """Whether numbers are one, to `close` of the largest."""
+    return bool(np.ptp(a) <= close * np.abs(a).max())
+
+
+def equal(a, b, close=1e-6):
+    """Whether arrays agree, to `close` of the largest entry of the first."""
+    return bool(np.abs(a - b).max() <= close * np.abs(a).max())
+
+
 def levels_of(settings):
     """The `Level` of each setting of a loss that has no noise."""
     return [Level(s.n, s.d, 1.0, s.m) for s in settings]

@@ -12,6 +12,7 @@ import numpy as np
 
 from .hearing import NORMAL
 from .identify import random_probe
+from .names import equal
 
 MANY = 500  # points; more are not compared with each other
 TRIED = 1e7  # numbers that pairs of rows of two draws may take
@@ -42,11 +43,6 @@ class Trial(NamedTuple):
         """The trial of some of its points."""
         names = ("points", "told", "row", "c", "sigma", "eps", "source", "beside", "apart")
         return self._replace(**{k: a[keep] for k in names if (a := getattr(self, k)) is not None})
-
-    @property
-    def clean(self):
-        """(M,) points that are c x, without noise."""
-        return self.sigma == 0
 
     @property
     def single(self):
@@ -93,11 +89,7 @@ def noisy(caller, kind, setting, rng):
         return trial
     trial, centres = _centred(trial)
     again = centres(caller.ask(probe, setting))
-    if (
-        again.points is None
-        or again.points.shape != trial.points.shape
-        or not np.array_equal(again.points, trial.points)
-    ):
+    if again.points is None or not np.array_equal(again.points, trial.points):
         return trial._replace(trouble="not held")
     single = np.array_equal(trial.points, trial.points.astype(np.float32))
     rounded = single and not np.array_equal(setting.x, setting.x.astype(np.float32))
@@ -134,12 +126,10 @@ def _centred(trial):
     sizes = np.bincount(which)
     if sizes.min() < 2 or np.ptp(sizes):
         return trial, lambda call: call
-    mean = lambda a: (
-        None if a is None or len(a) != len(which) else np.array([a[which == k].mean(0) for k in range(len(firsts))])
-    )
-    return trial._replace(
-        points=mean(points), told=mean(trial.told), beside=mean(trial.beside)
-    ), lambda call: call._replace(points=mean(call.points))
+    known = lambda a: a is not None and len(a) == len(which)
+    mean = lambda a: np.array([a[which == k].mean(0) for k in range(len(firsts))]) if known(a) else None
+    middle = trial._replace(points=mean(points), told=mean(trial.told), beside=mean(trial.beside))
+    return middle, lambda call: call._replace(points=mean(call.points))
 
 
 def _scale(trial, moved, step, eps):
@@ -171,10 +161,8 @@ def _translated(trial, points_of):
     c = change @ step / (step @ step)
     if np.abs(change - c[:, None] * step).max() > 1e-6 * np.abs(trial.points).max():
         return None
-    still = np.abs(c).max() <= 1e-6
-    return trial._replace(
-        row=np.arange(len(x)), c=np.where(np.abs(c - 1) <= 1e-6, 1.0, c), trouble="centred" if still else "not scaled"
-    )
+    trouble, c = "centred" if np.abs(c).max() <= 1e-6 else "not scaled", np.where(np.abs(c - 1) <= 1e-6, 1.0, c)
+    return trial._replace(row=np.arange(len(x)), c=c, trouble=trouble)
 
 
 def _multiplied(trial, points_of, rng):
@@ -186,8 +174,7 @@ def _multiplied(trial, points_of, rng):
         if moved is None or moved.shape != x.shape or trial.points.shape != x.shape:
             return trial._replace(trouble="not scaled")
         found.append((moved - trial.points) / step)
-    same = np.abs(found[0] - found[1]).max() <= 1e-9 * np.abs(found[0]).max()
-    return trial._replace(trouble="not scaled", factors=found[0] if same else None)
+    return trial._replace(trouble="not scaled", factors=found[0] if equal(found[0], found[1], 1e-9) else None)
 
 
 def with_noise(trial, shift, eps):
@@ -222,10 +209,9 @@ def _of_two_draws(trial, shift, eps):
             continue
         a, b = factors[best, :, np.arange(len(best))].T[..., None]
         sigma, u, v = np.hypot(a, b), u[i[best]], v[j[best]]
-        return trial._replace(
-            sigma=sigma[:, 0], eps=(a * u + b * v) / sigma, apart=(b * u - a * v) / sigma,
-            source=np.stack([np.full(len(best), k), i[best]], axis=1),
-        )  # fmt: skip
+        source = np.stack([np.full(len(best), k), i[best]], axis=1)
+        trial = trial._replace(sigma=sigma[:, 0], eps=(a * u + b * v) / sigma, source=source)
+        return trial._replace(apart=(b * u - a * v) / sigma)
     return None
 
 
@@ -239,9 +225,8 @@ def with_draw_apart(trial, k):
 
 def _single(trial, eps):
     """Which of the draws are in single precision or less, where the loss is in double."""
-    return np.array(
-        [eps < SINGLE and d.value.dtype.kind == "f" and d.value.dtype.itemsize < 8 for d in trial.draws], bool
-    )
+    coarse = lambda a: eps < SINGLE and a.dtype.kind == "f" and a.dtype.itemsize < 8
+    return np.array([coarse(draw.value) for draw in trial.draws], bool)
 
 
 def _offset(trial, shift, eps):
@@ -299,12 +284,8 @@ def _multiples(trial, shift, eps, spread=False):
 def _normals_of_rows(trial):
     """All normals that were drawn row by row (M, K), each once."""
     M = len(trial.points)
-    drawn = [
-        column
-        for t in trial.draws
-        if t.law == NORMAL and len(np.shape(t.value)) and len(t.value) == M
-        for column in np.asarray(t.value, float).reshape(M, -1).T
-    ]
+    values = [np.asarray(t.value, float) for t in trial.draws if t.law == NORMAL]
+    drawn = [column for a in values if a.shape[:1] == (M,) for column in a.reshape(M, -1).T]
     once = [a for k, a in enumerate(drawn) if not any(np.array_equal(a, b) for b in drawn[:k])]
     return np.array(once).reshape(-1, M).T
 
@@ -338,7 +319,7 @@ def with_mixture(trial, B, eps):
         return None
     unit = r @ B
     sigma = np.sum(shift * unit, axis=1) / np.sum(unit**2, axis=1)
-    if np.abs(shift - sigma[:, None] * unit).max() > _closeness(trial, eps) * np.abs(shift).max() or np.any(sigma <= 0):
+    if not equal(shift, sigma[:, None] * unit, _closeness(trial, eps)) or np.any(sigma <= 0):
         return None
     return _made_of(trial, sigma, unit)
 
