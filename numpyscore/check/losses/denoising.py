@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..report import FAIL, INCONCLUSIVE, PASS
-from .names import COARSEST, SQUARE, Level, Naming, conversion, factor, missing, name_right
+from .names import COARSEST, SQUARE, Level, Naming, conversion, factor, missing, name_right, whole_loss, wrong_target
 
 SIGMAS = 5.0
 # points known worse than this are left out beside others: they lie too near another one
@@ -155,11 +155,8 @@ def name(r, objective, free, said, predicts=None, smooth=False):
         return _score(r, objective, predicts)
     if predicts not in (None, "score"):
         return _predicted(r, objective, predicts)
-    if free:
-        known = _convention(r, objective, said)
-        if known is not None:
-            return known
-    return _mistake(r, objective, free, smooth)
+    known = _convention(r, objective, said) if free else None
+    return known or _mistake(r, objective, free, smooth)
 
 
 def _score(r, objective, predicts):
@@ -185,23 +182,20 @@ def along_path(r):
     """What fn predicts if that is k times the velocity of the path (c, sigma), the same k everywhere: (name, score), None if it is not."""
     constant = lambda a: np.ptp(a) <= max(r.rtol, 1e-6) * np.abs(a).max()
     with np.errstate(all="ignore"):
-        if (
-            np.allclose(r.c**2 + r.sigma**2, 1)
-            and constant(k := r.p / r.c)
-            and np.all(np.abs(r.q + k * r.sigma) <= 1e-6 * np.abs(k))
-        ):
-            return (
-                f"{k[0]:.6g} (c eps - sigma x), the velocity of a path with c^2 + sigma^2 = 1",
-                f"-x~ - (c/sigma) fn/{k[0]:.6g}",
-            )
-        if len(np.unique(np.round(r.c, 6))) > 2 and constant(r.p) and constant(r.q) and np.all(np.abs(r.q) > 0):
-            slope, start = np.polyfit(r.c, r.sigma, 1)
-            if np.allclose(r.sigma, start + slope * r.c) and np.allclose(r.p / r.q, slope):
-                return (
-                    f"{r.q[0]:.6g} x {'-' if r.p[0] < 0 else '+'} {abs(r.p[0]):.6g} eps, the velocity of a straight path",
-                    "-(q x~ - c fn)/(sigma (q sigma - p c)) with fn = p eps + q x",
-                )
+        k, preserving = r.p / r.c, np.allclose(r.c**2 + r.sigma**2, 1)
+        along = preserving and constant(k) and np.all(np.abs(r.q + k * r.sigma) <= 1e-6 * np.abs(k))
+    if along:
+        name = f"{k[0]:.6g} (c eps - sigma x), the velocity of a path with c^2 + sigma^2 = 1"
+        return name, f"-x~ - (c/sigma) fn/{k[0]:.6g}"
+    if len(np.unique(np.round(r.c, 6))) > 2 and constant(r.p) and constant(r.q) and np.all(np.abs(r.q) > 0):
+        slope, start = np.polyfit(r.c, r.sigma, 1)
+        if np.allclose(r.sigma, start + slope * r.c) and np.allclose(r.p / r.q, slope):
+            name = f"{r.q[0]:.6g} x {'-' if r.p[0] < 0 else '+'} {abs(r.p[0]):.6g} eps, the velocity of a straight path"
+            return name, "-(q x~ - c fn)/(sigma (q sigma - p c)) with fn = p eps + q x"
     return None
+
+
+PREDICTS = "another convention: fn predicts {}, and the score is {}; if your fn is meant to be the score itself, the target is wrong"
 
 
 def _convention(r, objective, said, only=None):
@@ -218,18 +212,14 @@ def _convention(r, objective, said, only=None):
         data = r.only(r.c != 0)  # a level that is all noise says nothing of the score of data
         weight = 1.0 if objective == "multilevel_denoising" else data.sigma**2
         K = factor(data.w * weight * (data.q * data.sigma / data.c - data.p) ** 2, data.levels, r.rtol)
-        text = f"another convention: fn predicts {row.name}, and the score is {row.score}; if your fn is meant to be the score itself, the target is wrong"
         pattern = f"loss = {factor(r.w, r.levels, r.rtol).text} x [1/2 |fn - target|^2] + constant, target {row.name}"
         scaled = () if K.one else (f"with that score, {conversion(K, objective)}",)
         if row.key in ("eps", "sigma eps") and np.all(r.c == 1) and said != "noise" and only is None:
             text = f"noise or score: fn learns {row.name}; if that is meant, say model='noise': it is right, and the score is {row.score}. If fn is meant to be the score, the target is wrong, it should be -eps/sigma"
             return Naming(INCONCLUSIVE, text, pattern, scaled)
-        return Naming(PASS, "", pattern, (text, *scaled))
+        return Naming(PASS, "", pattern, (PREDICTS.format(row.name, row.score), *scaled))
     path = along_path(r) if only in (None, "velocity") and np.all(r.w > 0) else None
-    if path is not None:
-        text = f"another convention: fn predicts {path[0]}, and the score is {path[1]}; if your fn is meant to be the score itself, the target is wrong"
-        return Naming(PASS, "", f"target = {in_words(r)}", (text,))
-    return None
+    return None if path is None else Naming(PASS, "", f"target = {in_words(r)}", (PREDICTS.format(*path),))
 
 
 def _predicted(r, objective, predicts):
@@ -237,9 +227,8 @@ def _predicted(r, objective, predicts):
     known = _convention(r, objective, "noise", predicts)
     if known is not None:
         return known
-    meant = {"eps": "eps", "x": "x", "v": "v = c eps - sigma x", "velocity": "the velocity eps - x or x - eps"}[
-        predicts
-    ]
+    words = {"v": "v = c eps - sigma x", "velocity": "the velocity eps - x or x - eps"}
+    meant = words.get(predicts, predicts)
     turned = _convention(r._replace(p=-r.p, q=-r.q), objective, "noise", predicts)
     other = next((row.name for row in PARAMETRISATIONS if is_form(r, row.form)), "")
     slip = "" if other else _slip(r, predicts)
@@ -322,19 +311,15 @@ def _of_noise(r, objective):
     what = f"-eps/sigma = ({'c ' * bool(np.any(r.c != 1))}x - x~)/sigma^2"
     R = factor(-r.p * r.sigma, r.levels, r.rtol)
     B = factor(r.w if objective == "denoising" else r.w / r.sigma**2, r.levels, r.rtol)
-    whole = "" if B.one else f" (and the whole loss is {B.text} times the reference)"
-    powers = tuple(R.powers.items())
-    if R.known and not powers and not R.form and abs(R.c + 1) <= max(r.rtol, 1e-6):
-        return f"sign of the target: the score is pulled towards minus the target, that is towards grad E; the target is {what}{whole}"
+    powers, rtol = tuple(R.powers.items()), max(r.rtol, 1e-6)
     told = POWERS.get(powers)
-    if R.known and told and abs(abs(R.c) - 1) <= max(r.rtol, 1e-6):
-        sign = told if R.c > 0 else told.removeprefix("-") + " (and its sign is wrong)"
-        at = ""
-        if objective == "multilevel_denoising" and powers in ((("sigma", 2),), (("sigma", -2),)):
-            square, product = factor(r.w, r.levels, r.rtol).text, factor(r.w * -r.p * r.sigma, r.levels, r.rtol).text
-            at = f" (or weight at one term: the weight of a level is {square} at the square of the score, {product} at the product with the noise)"
-        return f"scale of the target: the target is {sign} instead of {what}{whole}{at}"
-    return f"scale of the target: the target is {R.text} times what it should be, {what}; the minimiser is {R.text} times the score{whole}"
+    if not (R.known and told and abs(abs(R.c) - 1) <= rtol):
+        return wrong_target(R, B, what, rtol)
+    sign, at = told if R.c > 0 else told.removeprefix("-") + " (and its sign is wrong)", ""
+    if objective == "multilevel_denoising" and powers in ((("sigma", 2),), (("sigma", -2),)):
+        square, product = factor(r.w, r.levels, r.rtol).text, factor(r.w * -r.p * r.sigma, r.levels, r.rtol).text
+        at = f" (or weight at one term: the weight of a level is {square} at the square of the score, {product} at the product with the noise)"
+    return f"scale of the target: the target is {sign} instead of {what}{whole_loss(B)}{at}"
 
 
 def in_words(r):
@@ -378,7 +363,5 @@ def kernel_note(c, sigma):
         far = c[np.abs(c - 1).argmax()]
         one = f"{far:.{6 if abs(far - 1) > 1e-6 else 12}g}"
         form = f"between {c.min():.6g} and {c.max():.6g}" if np.ptp(c) > 1e-6 else one
-    return (
-        f"another convention: the noisy points are x~ = c x + sigma eps with c = {form}; the score learnt is that of x~, and the score of "
-        f"x + (sigma/c) eps at y is c s(c y)",
-    )
+    note = f"another convention: the noisy points are x~ = c x + sigma eps with c = {form}; the score learnt is that of x~, and the score of x + (sigma/c) eps at y is c s(c y)"
+    return (note,)

@@ -47,6 +47,11 @@ class Batch(NamedTuple):
         """Whether the rows have different levels."""
         return bool(np.ptp(self.level) > ALIKE)
 
+    @property
+    def measured(self):
+        """Whether they have, and w, p and q are known."""
+        return self.varied and self.w is not None
+
 
 def widened(caller, kind, setting, rng):
     """The `Trial` of a loss with `ROWS` rows in place of a few, and all else as it is."""
@@ -86,6 +91,12 @@ def _levels(caller, setting, index, rng):
     if {"sigmas", "alphas", "level"} & caller.takes.keys():
         return setting.extras["sigmas"][index]
     return rng.uniform(0.05, 0.95, ROWS)
+
+
+def many(caller, kind, like, rng):
+    """The `Batch` of a loss with w, p and q, where its rows have different levels and these can be known; None where its noise is not."""
+    batch = of_many_rows(caller, kind, like, rng)
+    return batch if batch is None or not batch.varied else with_values(caller, kind, batch, rng)
 
 
 def with_values(caller, kind, batch, rng):
@@ -221,49 +232,26 @@ def _noise_of_the_level(batch, trials):
     r = np.corrcoef(ranks(batch.level), ranks(batch.trial.eps), rowvar=False)[0, 1:]
     if np.abs(r).max() <= DEPENDENT:
         return None
-    text = "one key: the noise of a row goes with its level: both are made of the same random numbers (one key, one seed); split the key"
-    return (
-        text,
-        f"rank correlation {r[np.abs(r).argmax()]:.2f} between the level and dimension {np.abs(r).argmax()} of the noise",
+    text, k = (
+        "one key: the noise of a row goes with its level: both are made of the same random numbers (one key, one seed); split the key",
+        np.abs(r).argmax(),
     )
+    return text, f"rank correlation {r[k]:.2f} between the level and dimension {k} of the noise"
 
 
-def _weight_of_another(batch, trials):
-    if (
-        batch.w is None
-        or not batch.varied
-        or alike(batch.w, batch.close)
-        or function_of(batch.w, batch.level, batch.close)
-    ):
-        return None
-    other = _other(lambda order: function_of(batch.w, order(batch.level), batch.close))
-    if not other:
-        return None
-    text = f"weights of other rows: the weight of a row is made of the level of {other}"
-    return text, "weights and errors of different rows are paired"
+def _made_of_another(batch, trials):
+    for of_the_level, text, pattern in MADE:
+        if not batch.measured or of_the_level(batch):
+            continue
+        other = _other(lambda order, holds=of_the_level: holds(batch._replace(level=order(batch.level))))
+        if other:
+            return f"{text} the level of {other}", pattern
+    return None
 
 
-def _target_of_another(batch, trials):
-    if batch.w is None or not batch.varied or _smooth(batch):
-        return None
-    other = _other(lambda order: _smooth(batch._replace(level=order(batch.level))))
-    if not other:
-        return None
-    return (
-        f"level of the target: the target of a row is made with the level of {other}",
-        "p and q belong to another level",
-    )
-
-
-RULES = (
-    _rows_without_noise, _told_whatever_the_noise_is, _kernel_of_two_levels, _told_one_level, _told_another, _noise_of_the_level, _weight_of_another, _target_of_another,
-)  # fmt: skip
-
-
-def questions(batch, trials):
-    """The FAIL of the first rule that finds something; None."""
-    said = next((said for rule in RULES if (said := rule(batch, trials))), None)
-    return None if said is None else Naming(FAIL, *said)
+def _weighted(batch):
+    """Whether the weights are a function of the level."""
+    return function_of(batch.w, batch.level, batch.close)
 
 
 def _smooth(batch):
@@ -274,13 +262,35 @@ def _smooth(batch):
     return function_of(p, level, batch.close, size) and function_of(q, level, batch.close, size)
 
 
+# fmt: off
+MADE = (  # what is a function of the level, and what is wrong if it is one of that of another row
+    (_weighted, "weights of other rows: the weight of a row is made of", "weights and errors of different rows are paired"),
+    (_smooth, "level of the target: the target of a row is made with", "p and q belong to another level"),
+)
+# fmt: on
+RULES = (
+    _rows_without_noise,
+    _told_whatever_the_noise_is,
+    _kernel_of_two_levels,
+    _told_one_level,
+    _told_another,
+    _noise_of_the_level,
+    _made_of_another,
+)  # fmt: skip
+
+
+def questions(batch, trials):
+    """The FAIL of the first rule that finds something; None."""
+    said = next((said for rule in RULES if (said := rule(batch, trials))), None)
+    return None if said is None else Naming(FAIL, *said)
+
+
 def weights_note(batch):
     """A note on weights that are no function of the level; ()."""
-    if batch is None or batch.w is None or not batch.varied or function_of(batch.w, batch.level, batch.close):
-        return ()
-    return (
-        "another convention: the weights of the rows are no function of their level (a mask, or numbers drawn for them)",
+    note = (
+        "another convention: the weights of the rows are no function of their level (a mask, or numbers drawn for them)"
     )
+    return (note,) if batch is not None and batch.measured and not _weighted(batch) else ()
 
 
 def weighted_by_noise(r, trials):
@@ -317,7 +327,7 @@ def coarse_note(batch):
 
 def smooth(batch):
     """Whether a batch of several levels was measured, and its target p eps + q x has p and q that are functions of the level."""
-    return batch is not None and batch.w is not None and batch.varied and _smooth(batch)
+    return batch is not None and batch.measured and _smooth(batch)
 
 
 def averaged(caller, kind, batch, trials, r, rng):
@@ -334,20 +344,13 @@ def averaged(caller, kind, batch, trials, r, rng):
         if batch is None or batch.w is None or not alike(batch.w, batch.close):
             return None
         setting = trials[0].setting
-        again = of_many_rows(caller, kind, trials[0]._replace(setting=setting._replace(seed=setting.seed + 1)), rng)
-        again = None if again is None else with_values(caller, kind, again, rng)
-        if (
-            again is None
-            or again.w is None
-            or not alike(again.w, batch.close)
-            or alike(np.array([again.w[0], batch.w[0]]), 10 * batch.close)
-        ):
+        again = many(caller, kind, trials[0]._replace(setting=setting._replace(seed=setting.seed + 1)), rng)
+        if again is None or again.w is None or not alike(again.w, batch.close):
+            return None
+        if alike(np.array([again.w[0], batch.w[0]]), 10 * batch.close):
             return None
     which = f"that of {of}" if of else "another one in every batch"
-    cause = "a product of shapes (weights (n, 1) times losses (n,) make (n, n))"
-    text = (
-        f"weights averaged: every row has the mean weight of its batch, {which}, and levels none of their own; {cause}"
-    )
+    text = f"weights averaged: every row has the mean weight of its batch, {which}, and levels none of their own; a product of shapes (weights (n, 1) times losses (n,) make (n, n))"
     return Naming(FAIL, text, f"weight = mean of {of or 'a function of the level'} over the rows of a batch")
 
 
@@ -380,10 +383,9 @@ def velocity(batch, r, trials):
     kernel = np.stack([batch.trial.c, batch.trial.sigma], axis=1)
     if len(t) < 6 or np.abs(kernel - kernel[first][np.searchsorted(t, time)]).max() > ALIKE:
         return None
-    of = lambda trial: (
-        trial.told if batch.given is None else np.broadcast_to(trial.setting.level, trial.setting.n)[trial.row]
-    )
-    at = np.array([of(trials[k])[p] for k, p in r.of], float)
+    handed = lambda trial: np.broadcast_to(trial.setting.level, trial.setting.n)[trial.row]
+    times = [trial.told if batch.given is None else handed(trial) for trial in trials]
+    at = np.array([times[k][p] for k, p in r.of], float)
     inside = (at >= t[0]) & (at <= t[-1])
     if not inside.any():
         return None
@@ -428,11 +430,13 @@ def numbers(trial):
     sigmas = trial.setting.extras["sigmas"]
     with np.errstate(all="ignore"):
         sizes = (trial.sigma, trial.sigma / trial.c)
-    for size in sizes:
-        index = np.abs(size[:, None] - sigmas).argmin(1)
-        if np.all(np.abs(size - sigmas[index]) <= ALIKE * sigmas[index]):
-            return index
-    return None
+    return next((index for size in sizes if (index := _nearest(size, sigmas, ALIKE * sigmas)) is not None), None)
+
+
+def _nearest(values, known, allowed):
+    """The number (M,) of the one known value (k,) that each is; None where some are none."""
+    index = np.abs(values[:, None] - known).argmin(1)
+    return index if np.all(np.abs(values - known[index]) <= allowed[index]) else None
 
 
 def forgotten(caller, kind, trials, r, rng):
@@ -453,9 +457,8 @@ def forgotten(caller, kind, trials, r, rng):
     missing = sorted((set(range(L)) - met) | weightless)
     if not missing:
         return None
-    which = f"{_numbered(missing[0], L)} of sigmas is"
-    if len(missing) > 1:
-        which = f"{numbered('number', np.array(missing))} of sigmas are"
+    one = f"{_numbered(missing[0], L)} of sigmas is"
+    which = one if len(missing) == 1 else f"{numbered('number', np.array(missing))} of sigmas are"
     unmet = "an upper end that randint excludes, a slice that ends too early, an index off by one"
     why = "its weight is zero" if weightless else unmet
     text = f"level forgotten: {which} never used ({why}); the network does not learn that level"
@@ -478,10 +481,8 @@ def of_one_level(r):
     first_row = any(is_form(own, form) for form in RIGHT)
     of = ", that of the first row" if first_row else " (an average, or that of one row)"
     text = f"level of the target: the targets of all rows of a batch are made with one level{of}, where each row has its own"
-    pattern = (
-        f"p = {p[0]:.4g} and q = {q[0]:.4g} in all rows of the first batch, {p[1]:.4g} and {q[1]:.4g} in the second"
-    )
-    return Naming(FAIL, text, pattern)
+    pattern = f"p = {p[0]:.4g} and q = {q[0]:.4g} in all rows of the first batch"
+    return Naming(FAIL, text, f"{pattern}, {p[1]:.4g} and {q[1]:.4g} in the second")
 
 
 def none_of_them(trials, r):
@@ -524,11 +525,10 @@ def target_of_another(trials, r):
             own, sigmas = numbers(trials[t]), trials[t].setting.extras["sigmas"]
             if own is None:
                 return None
-            scale = trials[t].sigma[p] / sigmas[own[p]]
-            near = int(np.abs(value / scale - sigmas).argmin())
-            if not abs(value / scale - sigmas[near]) <= ALIKE * sigmas[near]:
+            near = _nearest(value[None] * sigmas[own[p]] / trials[t].sigma[p], sigmas, ALIKE * sigmas)
+            if near is None:
                 break
-            pairs.append((int(own[p]), near, len(sigmas)))
+            pairs.append((int(own[p]), int(near[0]), len(sigmas)))
         else:
             if all(a == b for a, b, _ in pairs):
                 continue
@@ -570,8 +570,8 @@ def _said(trials, what):
         if own is None:
             return None
         values = sigmas if what == "sigma" else np.arange(len(sigmas) + 1)
-        number = np.abs(trial.told[:, None] - values).argmin(-1)
-        if np.abs(trial.told - values[number]).max() > 1e-5 * values.max():
+        number = _nearest(trial.told, values, np.full(len(values), 1e-5 * values.max()))
+        if number is None:
             return None
         pairs += [(int(a), int(b), len(sigmas)) for a, b in zip(own, number, strict=True)]
     return pairs

@@ -349,8 +349,7 @@ def _many(caller, kind, trials, rng):
     varied = any(np.ptp(np.arctan2(t.sigma, t.c)[t.sigma > 0]) > levels.ALIKE for t in trials)
     if caller.objective != "multilevel_denoising" and not varied:
         return None
-    many = levels.of_many_rows(caller, kind, trials[0], rng)
-    return levels.with_values(caller, kind, many, rng) if many is not None and many.varied else many
+    return levels.many(caller, kind, trials[0], rng)
 
 
 def _sigma_handed(caller, trial):
