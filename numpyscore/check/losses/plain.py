@@ -12,19 +12,7 @@ from ...objectives import OBJECTIVES
 from ..report import FAIL, INCONCLUSIVE, PASS
 from . import controls, patterns
 from .identify import Answers, identify, random_probe, solve
-from .names import (
-    COARSEST,
-    LINEAR,
-    REGULARISER,
-    SQUARE,
-    Naming,
-    alike,
-    conversion,
-    equal,
-    factor,
-    levels_of,
-    name_parts,
-)
+from .names import COARSEST, LINEAR, REGULARISER, SQUARE, Naming, alike, conversion, factor, levels_of, name_parts
 from .trials import Trial, as_asked, plain
 
 CALLS = 14  # probes in a trial, where a few coefficients are wanted
@@ -385,7 +373,7 @@ def _by_arrays(caller, kind, setting, rng):
     a, k = np.trace(N) / d, np.trace(M) / d
     even = lambda m: np.abs(m - np.trace(m) / d * np.eye(d)).max() <= error * abs(np.trace(m) / d)
     ratio = np.sum(own * C) / np.sum(own * own)
-    projected = equal(C, ratio * own)
+    projected = np.abs(C - ratio * own).max() <= tol * size
     if projected and np.linalg.eigvalsh(M / k)[0] > error:
         return ratio, k / ratio, tol, "" if even(M) else METRIC
     if not even(M):
@@ -406,7 +394,7 @@ def _of_rows(caller, kind, table, C, rng):
     if one and setting.d > 1 and np.allclose(even, even[:1], atol=1e-6 * size):
         again = caller.values(table.probes[:1], setting._replace(seed=setting.seed + 1))[0]
         return Naming(FAIL, FIXED_WRONG if table.values[0] == again else SHARED, "C is the same in all rows")
-    sides = kind == "score" and not equal(C, even)
+    sides = kind == "score" and np.abs(C - even).max() > 1e-6 * size
     sides = sides or np.any(values.min(1) * values.max(1) < -1e-9 * size**2)
     if sides and caller.ask(random_probe(kind, setting.d, rng), setting).draws:
         return Naming(FAIL, TWO, f"C of the first row {np.array2string(C[0], precision=3)}".replace("\n", ""))
