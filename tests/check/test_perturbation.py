@@ -448,21 +448,24 @@ def test_noise_less_its_mean_over_the_batch_is_centred():
 
 def test_data_and_noise_that_are_not_used():
     none, some = trial_of(Z, c=0.0, sigma=np.ones(6)), trial_of(Z, sigma=np.ones(6))
-    assert rule("_data_not_used", none, none)[1] == "x~ = noise" and rule("_data_not_used", none, some) is None
     assert (
-        rule("_data_not_used", none._replace(sigma=None)) is None
-        and rule("_data_not_used", none, some._replace(sigma=None)) is not None
+        rule("_data_or_noise_alone", none, none)[1] == "x~ = noise" and rule("_data_or_noise_alone", none, some) is None
+    )
+    assert (
+        rule("_data_or_noise_alone", none._replace(sigma=None)) is None
+        and rule("_data_or_noise_alone", none, some._replace(sigma=None)) is not None
     )
     clean = trial_of(0 * Z, sigma=np.zeros(6))
     assert (
-        rule("_clean", clean, clean)[1] == "fn was asked at x and nowhere else" and rule("_clean", clean, some) is None
+        rule("_data_or_noise_alone", clean, clean)[1] == "fn was asked at x and nowhere else"
+        and rule("_data_or_noise_alone", clean, some) is None
     )
     assert (
-        rule("_clean", clean._replace(sigma=None)) is None
-        and rule("_clean", clean, some._replace(sigma=None)) is not None
+        rule("_data_or_noise_alone", clean._replace(sigma=None)) is None
+        and rule("_data_or_noise_alone", clean, some._replace(sigma=None)) is not None
     )
     one = np.array([1.0, 0, 0, 0, 0, 0])
-    assert rule("_clean", trial_of(0 * Z, sigma=one)) is None
+    assert rule("_data_or_noise_alone", trial_of(0 * Z, sigma=one)) is None
     source = np.stack([np.array([0, 1, 0, 2, 0, 0]), np.arange(6)], axis=1)
     drawn = [Draw("normal", Z), Draw("uniform", Z), Draw("laplace", Z)]
     heard = trial_of(Z, drawn, sigma=np.ones(6), source=source, trouble="")
