@@ -73,33 +73,20 @@ class CheckReport:
 
     def to_dict(self):
         """Plain numbers, strings and lists, for JSON."""
-        record = {
-            "schema": SCHEMA,
-            "check": self.check,
-            "verdict": self.verdict,
-            "summary": self.summary,
-            "worst": None if self.worst is None else self.worst._asdict(),
-            "pattern": self.pattern,
-            "name": self.name,
-            "diagnosis": self.diagnosis,
-            "resolution": self.resolution,
-            "notes": self.notes,
-            "details": self.details,
-        }
-        return _plain(record)
+        worst = None if self.worst is None else self.worst._asdict()
+        return _plain({"schema": SCHEMA, **vars(self), "worst": worst, "name": self.name})
 
     def __str__(self):
-        lines = [f"{self.check} {self.verdict}  {self.summary}"]
+        noticed = f"would have noticed a relative error of {self.resolution:.0e}"
         rows = [
             ("worst", self.worst if self.verdict != PASS else None),
             ("pattern", self.pattern),
             ("diagnosis", self.diagnosis),
+            ("resolution", noticed if 0 < self.resolution < 1 else ""),
+            *(("note", note) for note in self.notes),
         ]
-        lines += [f"  {word:<10} {text}" for word, text in rows if text]
-        if 0 < self.resolution < 1:
-            noticed = f"would have noticed a relative error of {self.resolution:.0e}"
-            lines += [f"  {'resolution':<10} {noticed}"]
-        return "\n".join(lines + [f"  {'note':<10} {note}" for note in self.notes])
+        first = f"{self.check} {self.verdict}  {self.summary}"
+        return "\n".join([first, *(f"  {word:<10} {text}" for word, text in rows if text)])
 
     __repr__ = __str__
 
@@ -317,12 +304,11 @@ def product(c, exponents, rtol=1e-9):
         return number
     sign = "-" if number.startswith("-") else ""
     top = [t for t in [number.removeprefix("-")] if t != "1"] + above
-    bottom = below
     if top and top[0].startswith("1/"):
-        bottom, top = [top[0][2:]] + below, top[1:]
+        below, top = [top[0][2:]] + below, top[1:]
     text = " ".join(top) or "1"
-    if bottom:
-        text += "/" + (bottom[0] if len(bottom) == 1 else f"({' '.join(bottom)})")
+    if below:
+        text += "/" + (below[0] if len(below) == 1 else f"({' '.join(below)})")
     return sign + text
 
 
