@@ -3,6 +3,7 @@
 Before they mean anything: how precise they are, measured; whether they have the right shape, are finite, the same in each call, and each one its row's alone.
 """
 
+import contextlib
 import inspect
 from dataclasses import replace
 from functools import partial
@@ -57,6 +58,7 @@ class Function:
     It is tried as it is in float64; if it refuses, with points that require a gradient (a loss that differentiates inside
     wants that), then in float32 (parameters of another dtype). The first way that works is kept.
     With a `shape` it is a function of one array of that shape (parameters), asked for one row of x after the other.
+    With an iterator of `seeds` the global generators start from the next of them in each of its calls.
 
     Attributes
     ----------
@@ -67,14 +69,15 @@ class Function:
     precision : Precision, once `measure` was called
     """
 
-    def __init__(self, where, name, function, wrap=None, like=None, shape=None):
+    def __init__(self, where, name, function, wrap=None, like=None, shape=None, seeds=None):
         if isinstance(function, type):
             raise TypeError(
                 f"{where}: {name} is {kind_of(function)}; make one, {function.__name__}(...), and pass its .{name}."
             )
         if not callable(function):
-            raise TypeError(f"{where}: {name} is {function!r}, expected a function of x (n, d).")
-        self.where, self.name, self.function, self.shape = where, name, function, shape
+            of = "x (n, d)" if shape is None else "theta"
+            raise TypeError(f"{where}: {name} is {function!r}, expected a function of {of}.")
+        self.where, self.name, self.function, self.shape, self.seeds = where, name, function, shape, seeds
         make = wrapper(where, wrap, like)
         narrow = lambda a: make(a.astype(np.float32))
         self.kind = framework(make(np.zeros((1, 1))))
@@ -115,7 +118,8 @@ class Function:
             sent = way(x)
             seen = to_numpy(sent)  # before the call, which may change it
             try:
-                value = self.function(sent)
+                with contextlib.nullcontext() if self.seeds is None else same_randomness(next(self.seeds)):
+                    value = self.function(sent)
             except Exception as error:
                 errors.append((error, sent))
                 continue
