@@ -33,10 +33,12 @@ from ..common.arrays import to_numpy
 from ..common.inputs import count, generator
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, law, product
 from .steps import (
+    DDIM_WITH_NOISE,
     KNOWN_STEPS,
     MEAN,
     REPEATED,
     SIGMAS,
+    STEPS_OF_A_DRIFT,
     VARIANCE,
     Misshapen,
     Place,
@@ -310,8 +312,10 @@ def right(steps):
     p, calls = steps.here, steps.calls
     found = [(step.kind, step.name) for step, of in steps.known() if steps.same(*of) or _heun(steps, step, of)]
     if calls == 1:
-        found = found or [*_with_noise(steps), *_between(steps)]
-        if steps.same(np.ones_like(p.s), steps.gamma[:, 0], 2 * steps.gamma[:, 0]):
+        gamma, eta = steps.gamma[:, 0], np.sqrt(steps.var[0] / p.beta[0]) * p.s[0] / p.t[0]
+        fitting = [step for step in STEPS_OF_A_DRIFT if not found and steps.same(*step.of(p, gamma))]
+        found += [(step.kind, step.name.format(eta=eta)) for step in fitting[:1]]
+        if steps.same(np.ones_like(p.s), gamma, 2 * gamma):
             found.append(("annealed", "a Langevin step at each level"))
     return found + (list(_corrected(steps)) if calls == 2 else [])
 
@@ -323,29 +327,6 @@ def _heun(steps, step, of):
         return False
     first = np.where(end, steps.here.r * steps.here.s**2, gamma[0])
     return steps.same(alpha, (first, np.where(end, 0, gamma[1])), var)
-
-
-def _room(steps):
-    """The variance that the direction to eps leaves for noise, t^2 - q^2, and its error beside that of the noise (S,)."""
-    p, (_, q, _) = steps.here, arrival(steps)
-    return p.t**2 - q**2, steps.error * np.maximum(steps.var, p.t**2 - q**2) + 1e2 * steps.exact * p.t**2
-
-
-def _with_noise(steps):
-    """DDIM with noise, which is taken from the direction to eps."""
-    p, (room, error) = steps.here, _room(steps)
-    posterior = p.beta * (p.t / p.s) ** 2
-    scaled = np.all(steps.var > 0) and steps.same(p.r, steps.gamma[:, 0], steps.var)
-    if scaled and np.all(np.abs(room - steps.var) <= error):
-        yield "ddim", f"DDIM with noise, eta = {np.sqrt(steps.var[0] / posterior[0]):.3g}"
-
-
-def _between(steps):
-    """Euler steps with some of the noise: dx = (f - (1 + l^2)/2 g^2 score) dt + l g dw."""
-    p, gamma = steps.here, steps.gamma[:, 0]
-    mixed = np.all(steps.var > 0) and np.all(np.abs(2 * gamma - p.beta - steps.var) <= steps.error * steps.var)
-    if mixed and any(steps.same(alpha, gamma, steps.var) for alpha in (1 + (1 - p.r**-2) / 2, 2 - 1 / p.r)):
-        yield "euler", "an Euler step between the probability flow and the reverse SDE"
 
 
 def _corrected(steps):
@@ -467,9 +448,10 @@ def other_room(steps, kind):
     p = steps.here
     if steps.calls > 1 or kind not in (None, "ddim") or not np.all(steps.var > 0) or np.ptp(p.t / p.s) < 0.1:
         return
-    (room, error), ratio = _room(steps), _room(steps)[0] / steps.var
-    if steps.same(p.r, steps.gamma[:, 0], steps.var) and np.all(np.abs(room - ratio.mean() * steps.var) <= error):
-        yield f"noise beside the direction: the direction to eps leaves room for {ratio.mean():.2g} times the variance of the noise that is added (beside DDIM with noise)"
+    alpha, gamma, room = DDIM_WITH_NOISE.of(p, steps.gamma[:, 0])
+    ratio = np.mean(room / steps.var)
+    if steps.same(alpha, gamma, room / ratio):
+        yield f"noise beside the direction: the direction to eps leaves room for {ratio:.2g} times the variance of the noise that is added (beside DDIM with noise)"
 
 
 def wrong_corrector(steps, kind):

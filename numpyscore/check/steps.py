@@ -144,11 +144,11 @@ class Place(NamedTuple):
 
 
 class KnownStep(NamedTuple):
-    """A known step: its kind, its name, and (alpha, gamma, b^2) of a `Place`; gamma a tuple where fn is asked more than once."""
+    """A known step: its kind, its name, and (alpha, gamma, b^2) of a `Place` (and of gamma, where it may be any); gamma a tuple where fn is asked more than once."""
 
     kind: str
     name: str
-    of: Callable[[Place], tuple]
+    of: Callable[..., tuple]
     levels: tuple[int, ...] = (0,)  # 0 where a call of fn is told this level, 1 where the next
 
 
@@ -179,6 +179,12 @@ KNOWN_STEPS = (
     KnownStep("heun", "Heun's step of the probability flow", _heun_in_noise, (0, 1)),
     KnownStep("heun", "Heun's step along a straight path", _heun_on_line, (0, 1)),
 )  # fmt: skip
+STEPS_OF_A_DRIFT = (  # a drift g of any size, with the noise that belongs to it; between flow and SDE dx = (f - (1 + l^2)/2 g^2 score) dt + l g dw
+    KnownStep("ddim", "DDIM with noise, eta = {eta:.3g}", lambda p, g: (p.r, g, p.t**2 - (p.r * p.s - g / p.s) ** 2)),
+    KnownStep("euler", "an Euler step between the probability flow and the reverse SDE", lambda p, g: (1 + (1 - p.r**-2) / 2, g, 2 * g - p.beta)),
+    KnownStep("euler", "an Euler step between the probability flow and the reverse SDE", lambda p, g: (2 - 1 / p.r, g, 2 * g - p.beta)),
+)  # fmt: skip
+DDIM_WITH_NOISE = STEPS_OF_A_DRIFT[0]
 
 
 # ------------------------------------------------------------------------------- the known mistakes
