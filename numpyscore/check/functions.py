@@ -80,10 +80,10 @@ class Function:
         self.where, self.name, self.function, self.shape, self.seeds = where, name, function, shape, seeds
         make = wrapper(where, wrap, like)
         narrow = lambda a: make(a.astype(np.float32))
+        grad = lambda a: a.requires_grad_(True) if hasattr(a, "requires_grad_") else a
         self.kind = framework(make(np.zeros((1, 1))))
-        foreign = self.kind not in ("numpy", "builtins")
-        ways = [make, narrow] if foreign else [make]
-        self._ways = [way for one in ways for way in ((one, _with_gradient(one)) if foreign else (one,))]
+        ways = [make, lambda a: grad(make(a)), narrow, lambda a: grad(narrow(a))]
+        self._ways = ways[:1] if self.kind in ("numpy", "builtins") else ways
         self.evaluations, self.went, self.came, self.changes = 0, "", "", False
         self.eps, self.precision = EPS, Precision(0.0, "")
 
@@ -122,18 +122,15 @@ class Function:
                     value = self.function(sent)
             except Exception as error:
                 errors.append((error, sent))
-                continue
-            self._ways = [way]
-            return value, sent, seen
+            else:
+                self._ways = [way]
+                return value, sent, seen
         first, sent = errors[0]
-        raise self._explained(first, sent) from first
-
-    def _explained(self, error, sent):
-        return ValueError(
-            f"{self.where}: {self.name} raised {type(error).__name__}: {error} when called with {dtype_name(sent)} "
-            f"{tuple(sent.shape)}; it must take {'points (n, d)' if self.shape is None else 'parameters'} of that type. Pass wrap= to give it arrays of another kind, or a "
-            f"function around it that converts."
-        )
+        of = "points (n, d)" if self.shape is None else "parameters"
+        raise ValueError(
+            f"{self.where}: {self.name} raised {type(first).__name__}: {first} when called with {dtype_name(sent)} {tuple(sent.shape)}; it must take "
+            f"{of} of that type. Pass wrap= to give it arrays of another kind, or a function around it that converts."
+        ) from first
 
     def measure(self, x):
         """Measure the precision of the numbers at the rows of x, whatever their dtype; `eps` follows it."""
@@ -223,16 +220,6 @@ def _short(values):
     return "half" if np.array_equal(half, values) else ""
 
 
-def _with_gradient(make):
-    """Arrays that require a gradient, where the framework knows that word."""
-
-    def sent(a):
-        out = make(a)
-        return out.requires_grad_(True) if hasattr(out, "requires_grad_") else out
-
-    return sent
-
-
 def points_of(where, x):
     """Points of any framework as a finite (n, d) array, n >= 1."""
     points = samples(where, to_numpy(x, f"{where}: x"))
@@ -279,16 +266,16 @@ def check_rows(score, x, *, wrap=None, rtol=None, rng=0):
 def _rows(where, function, points, rtol, rng):
     """The report on rows."""
     n, d = points.shape
-    whole, half = function(points), np.arange((n + 1) // 2)
-    fewer = function(points[half]) if whole.shape[:1] == (n,) else whole
+    whole, half = function(points), (n + 1) // 2
     report = partial(
         CheckReport, where, summary=f"{n} rows x {d} dim{'s' * (d > 1)}, {function.went} in, {function.came} out"
     )
     if whole.shape[:1] != (n,):
         text = f"shape: the result has shape {whole.shape} for {n} rows; expected one result per row"
         return report(FAIL, diagnosis=text)
-    if fewer.shape != (len(half), *whole.shape[1:]):
-        text = f"axes: the result has shape {whole.shape} for {n} rows and {fewer.shape} for {len(half)}; rows and dimensions are mixed up (a trace, a sum or a vmap over the wrong axis)"
+    fewer = function(points[:half])
+    if fewer.shape != (half, *whole.shape[1:]):
+        text = f"axes: the result has shape {whole.shape} for {n} rows and {fewer.shape} for {half}; rows and dimensions are mixed up (a trace, a sum or a vmap over the wrong axis)"
         return report(FAIL, diagnosis=text)
     trials = _changes(function, points, whole, fewer, rng)
     scale = np.abs(whole[np.isfinite(whole)]).max(initial=0.0)
