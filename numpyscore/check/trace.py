@@ -75,7 +75,10 @@ def check_trace(trace, *, score, x, wrap=None, rtol=None, rng=0, n_calls=200, st
     field, jac = differenced(of_score.both, seen, step, eps, beside, (points.shape[1],))
     summary = summary_of(seen, yours, f"{of_score.evaluations} score evaluations")
     if exact:
-        among = lambda: [*_of_the_jacobian(jac.value, s), *_divergences(of_score, seen)]
+        divergences = lambda: [
+            (key, text, q.sum(1)[:, None]) for key, text, q in quotients(of_score, seen, "the score")
+        ]
+        among = lambda: [*_of_the_jacobian(jac.value, s), *divergences()]
         explain = lambda field: explained(field, yours, among()) or ranked(_weighted(field, jac.value))
         field = field.allowing(where, rtol, np.abs(field.reference))
         report = by_rows(judge(where, summary, field, (yours, of_score), explain, rtol=rtol), yours, seen)
@@ -116,11 +119,6 @@ def _with_kink(report, found):
 
 
 # ------------------------------------------------------------------------------- exact
-
-
-def _divergences(of_score, x):
-    """Divergences of the score by difference quotients, as rows of `among`."""
-    return [(key, text, q.sum(1, keepdims=True)) for key, text, q in quotients(of_score, x, "the score")]
 
 
 @np.errstate(all="ignore")
