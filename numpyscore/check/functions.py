@@ -265,11 +265,9 @@ def check_rows(score, x, *, wrap=None, rtol=None, rng=0):
 
 def _rows(where, function, points, rtol, rng):
     """The report on rows."""
-    n, d = points.shape
+    n = len(points)
     whole, half = function(points), (n + 1) // 2
-    report = partial(
-        CheckReport, where, summary=f"{n} rows x {d} dim{'s' * (d > 1)}, {function.went} in, {function.came} out"
-    )
+    report = partial(CheckReport, where, summary=summary_of(points, function, unit="row"))
     if whole.shape[:1] != (n,):
         text = f"shape: the result has shape {whole.shape} for {n} rows; expected one result per row"
         return report(FAIL, diagnosis=text)

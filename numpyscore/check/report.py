@@ -14,13 +14,8 @@ from ..numerics.differences import SAFETY
 PASS, FAIL, INCONCLUSIVE = "PASS", "FAIL", "INCONCLUSIVE"
 SCHEMA = "numpyscore-check/1"
 QUOTIENT = 1e-7  # relative error up to which what may be a difference quotient is right
-APPROXIMATE = (
-    "five-point difference",
-    "one-sided difference",
-    "inaccurate",
-    "constant shift",
-    "some rows",
-)  # what a small error of a quotient looks like
+# what a small error of a quotient looks like
+APPROXIMATE = ("five-point difference", "one-sided difference", "inaccurate", "constant shift", "some rows")
 
 
 class Worst(NamedTuple):
@@ -32,9 +27,8 @@ class Worst(NamedTuple):
     tolerance: float
 
     def __str__(self):
-        resolution = (
-            f" (resolution {self.tolerance:.0e})" if self.tolerance < 1 else ""
-        )  # a larger one resolves nothing
+        # a resolution of 1 or more resolves nothing
+        resolution = f" (resolution {self.tolerance:.0e})" if self.tolerance < 1 else ""
         return f"{self.place}: yours {self.yours:+.9g}, reference {self.reference:+.9g}{resolution}"
 
 
@@ -91,11 +85,11 @@ class CheckReport:
     __repr__ = __str__
 
 
-def summary_of(points, function=None, evaluations=""):
+def summary_of(points, function=None, evaluations="", unit="point"):
     """Points, dtypes and evaluations in words."""
     n, d = points.shape
     dtypes = () if function is None else (f"{function.went} in", f"{function.came} out")
-    return ", ".join(filter(None, (f"{n} point{'s' * (n > 1)} x {d} dim{'s' * (d > 1)}", *dtypes, evaluations)))
+    return ", ".join(filter(None, (f"{n} {unit}{'s' * (n > 1)} x {d} dim{'s' * (d > 1)}", *dtypes, evaluations)))
 
 
 def _plain(value):
@@ -243,9 +237,7 @@ def _worst(field, gap, size, place):
     i, j = np.unravel_index(np.nanargmax(ratio), gap.shape)
     text = f"x[{i}], dim {j}" if gap.shape[1] > 1 or field.word == "score" else f"x[{i}]"
     text = text if place is None else place(int(i), int(j))
-    return Worst(
-        text, float(field.theirs[i, j]), float(field.reference[i, j]), float(field.tolerance[i, j] / size[i, 0])
-    )
+    return Worst(text, *(float(a[i, j]) for a in (field.theirs, field.reference, field.tolerance / size)))
 
 
 # ------------------------------------------------------------------------------- a number in words
