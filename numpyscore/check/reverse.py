@@ -404,21 +404,19 @@ def coefficient(steps, kind, plainly):
     if steps.calls > 1:
         return
     p, exact, mine = steps.here, 1e2 * steps.exact, terms(steps, steps.alpha, steps.gamma[:, 0])
+    same = lambda a, b, k, j: bool(np.all(np.abs(a[k] - b[j]) <= exact * (a[k + 2] + b[j + 2])))
     for step, (alpha, gamma, var) in steps.known(kind):
         if not np.all(np.abs(var - steps.var) <= steps.error * np.maximum(var, steps.var) + 1e-8 * p.s**2):
             continue
         found = []
         for words, theirs in terms(steps, alpha, gamma).items():
             own = mine[words]
-            same = lambda k, j, own=own, theirs=theirs: bool(
-                np.all(np.abs(own[k] - theirs[j]) <= exact * (own[k + 2] + theirs[j + 2]))
-            )
-            if same(0, 1) and same(1, 0):
+            if same(own, theirs, 0, 1) and same(own, theirs, 1, 0):
                 text = f"coefficients exchanged: {words[0]} has the coefficient of {words[1]}, and {words[1]} that of {words[0]} (beside {step.name})"
                 found.append((0, text))
-            if same(0, 0) == same(1, 1):
+            if same(own, theirs, 0, 0) == same(own, theirs, 1, 1):
                 continue
-            k = 0 if same(1, 1) else 1
+            k = 0 if same(own, theirs, 1, 1) else 1
             said, right = (in_law(v[k], v[k + 2], p, exact) for v in (own, theirs))
             i = int(np.argmax(np.abs(own[k] - theirs[k]) / (own[k + 2] + theirs[k + 2])))
             value = f"{said}, {own[k][i]:.4g} in step {i}, where {right + ', ' * bool(right)}{theirs[k][i]:.4g} belongs"

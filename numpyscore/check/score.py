@@ -147,22 +147,18 @@ def with_growth(report, far, points, derivatives):
     gaps, ratio = [np.linalg.norm(f.gap, axis=1) for f in (near, out)], radii[1] / radii[0]
     with np.errstate(all="ignore"):
         power = float(np.log(np.median(gaps[1]) / np.median(gaps[0])) / np.log(ratio))
+        whole = np.round(power)
+        near_whole = abs(power - whole) <= 0.05
         change = (out.theirs - out.reference) * ratio**-power - (near.theirs - near.reference)
     lasts = np.mean(np.linalg.norm(change, axis=1) <= 0.3 * gaps[0]) > 0.5  # along a ray: what turns has no power
     right = [np.mean(np.all((f.gap <= f.tolerance) & (f.tolerance <= 1e-6 * f.sizes), axis=1)) for f in (near, out)]
     if right[0] > 0.2 and right[1] == 1:  # near by, a ray may stay where a hidden unit bends
         text = DIES_OUT[near.word]
-    elif (
-        lasts
-        and radii is FAR
-        and np.isfinite(power)
-        and abs(power - round(power)) <= 0.05
-        and round(power) + derivatives in TERMS
-    ):
-        grown = product(1.0, {"|x|": round(power)}) if round(power) else ""
+    elif lasts and radii is FAR and near_whole and whole + derivatives in TERMS:
+        grown = product(1.0, {"|x|": whole}) if whole else ""
         grows = "stays bounded" if not grown else f"falls off as {grown}" if power < 0 else f"grows as {grown}"
         of = "the gradient" if derivatives == 1 else "the Laplacian"
-        text = f"differs by what {grows}: far out, at {FAR[0]:.0f} to {FAR[1]:.0f} times the spread of x; so does {of} of a term that grows as {TERMS[round(power) + derivatives]}: such a term is wrong, or left out"
+        text = f"differs by what {grows}: far out, at {FAR[0]:.0f} to {FAR[1]:.0f} times the spread of x; so does {of} of a term that grows as {TERMS[whole + derivatives]}: such a term is wrong, or left out"
     else:
         return report
     return replace(report, diagnosis=f"{text}; {report.diagnosis}")
