@@ -154,7 +154,7 @@ def _all_or_none(chain, tau, x, share, of):
 
 def _moves(chain, tau, n, of):
     """(start, where n chains are after a step from it, which of them moved) of each chosen start, and what chains wrongly share, or ""."""
-    dims = 3 if _takes(chain, tau, 3) else 2  # a mean over two dimensions is half the sum
+    dims = 3 if _takes_three(chain, tau) else 2  # a mean over two dimensions is half the sum
     out, together = [], False
     for k, r in enumerate(STARTS):
         x = MEAN + r * np.where(np.arange(dims) % 2, -0.6, 1.0) * np.sqrt(VARIANCE / dims)
@@ -215,10 +215,10 @@ def _distance(rule, own, ours, seen, spread):
     return float(np.max(np.abs(mean - seen) / error))
 
 
-def _takes(chain, tau, dims):
-    """Whether the step takes points of another dimension."""
+def _takes_three(chain, tau):
+    """Whether the step takes points of three dimensions."""
     try:
-        return chain(np.full((4, dims), MEAN), tau, 1).shape == (4, dims)
+        return chain(np.full((4, 3), MEAN), tau, 1).shape == (4, 3)
     except Exception:
         return False
 

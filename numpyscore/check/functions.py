@@ -27,6 +27,7 @@ LOOSE = (  # where or how much, not what
 EVALUATE = "put the model in evaluation mode"
 TABLE = 8  # points on which scatter is measured
 FAR = 8  # rows that are looked at among near ones
+PARTS = 48  # of a line between two points on which a jump is looked for
 NOISY = 2.0**-46  # relative scatter that hand-written float64 code stays below
 
 
@@ -451,14 +452,14 @@ def unsteady(where, function, value, points):
 # ------------------------------------------------------------------------------- does the score jump?
 
 
-def kink(function, x, parts=48, halvings=None):
+def kink(function, x, halvings=None):
     """A point, the size of the jump and the width of the interval that shows it, if the score jumps between two of the points; else None."""
     (n, d), size = x.shape, lambda a: np.linalg.norm(a, axis=-1)
     ends = np.roll(x, 1, axis=0) if n > 1 else x + 2 * widths(x)
-    t = np.linspace(0, 1, parts + 1)[:, None, None]
-    line = (1 - t) * x + t * ends  # (parts + 1, n, d)
-    s = function(line.reshape(-1, d)).reshape(parts + 1, n, -1)
-    change, scale = size(np.diff(s, axis=0)), float(size(s).max())  # (parts, n)
+    t = np.linspace(0, 1, PARTS + 1)[:, None, None]
+    line = (1 - t) * x + t * ends  # (PARTS + 1, n, d)
+    s = function(line.reshape(-1, d)).reshape(PARTS + 1, n, -1)
+    change, scale = size(np.diff(s, axis=0)), float(size(s).max())  # (PARTS, n)
     if not np.isfinite(change).all() or scale == 0:
         return None
     at, rows = change.argmax(0), np.arange(n)

@@ -76,11 +76,12 @@ def check_gradient(loss, gradient, theta, *, wrap=None, rtol=None, rng=0, step=N
     # some parameters one by one, and directions through all of them: V (D, p)
     chosen = np.arange(p) if p <= few else np.sort(rng.choice(p, few, replace=False))
     V = np.concatenate([np.eye(p)[chosen], rng.choice([-1.0, 1.0], (MIXED, p)) / np.sqrt(p)])
-    field = _along(V, L, g, origin, width, max(L.eps, yours.eps), len(chosen))
-    field = field.allowing(where, rtol, field.size)
+    along = lambda V, at, single: _along(V, L, g, at, width, max(L.eps, yours.eps), single)
+    field = along(V, origin, len(chosen))
+    field = field.allowing(where, rtol, field.sizes)
     summary = f"{p} parameter{'s' * (p > 1)}, {yours.came} gradient, {L.evaluations} loss evaluations"
     place = lambda i, j: f"theta[{chosen[i]}]" if i < len(chosen) else "a random direction"
-    explain = lambda field: _explained(field, chosen, L, yours, g, origin, width)
+    explain = lambda field: _explained(field, chosen, L, yours, g, origin, along)
     return judge(where, summary, field, (yours, L), explain, rtol=rtol, place=place)
 
 
@@ -115,15 +116,14 @@ def _along(V, L, g, origin, width, eps, single):
     norm = float(np.sqrt(np.mean(along.value[0, :single] ** 2) * p))
     columns = (V @ g, along.value[0], tolerance(along, norm, eps)[0], V @ origin)
     theirs, reference, allowed, x = (a[:, None] for a in columns)
-    size = np.full((D, 1), norm or float(np.abs(theirs).max()) or 1e-300)
-    second = along.second[0][:, None]
-    return Field(theirs, reference, allowed, x, second=second, known={"p": p}, word="gradient", of="theta", size=size)
+    options = {"second": along.second[0][:, None], "size": np.full((D, 1), norm), "known": {"p": p}}
+    return Field(theirs, reference, allowed, x, word="gradient", of="theta", **options)
 
 
 # ------------------------------------------------------------------------------- what is wrong with it
 
 
-def _explained(field, chosen, L, yours, g, origin, width):
+def _explained(field, chosen, L, yours, g, origin, along):
     """What explains the gradient: all parameters one by one if they are not too many, else what was looked at."""
     p, m = len(origin), len(chosen)
     single = field.rows(slice(m))._replace(numbers=chosen)
@@ -138,11 +138,11 @@ def _explained(field, chosen, L, yours, g, origin, width):
             text = "the parameters looked at one by one are right, others are not; raise coordinates="
             found = [Explanation("other parameters", text)]
     else:
-        whole = single if m == p else _along(np.eye(p), L, g, origin, width, max(L.eps, yours.eps), p)
+        every = lambda at: along(np.eye(p), at, p)
+        whole = single if m == p else every(origin)
         found = read(whole, rules=(*linear, *BLOCKS, *OTHERS))
-        along = lambda at: _along(np.eye(p), L, g, at, width, max(L.eps, yours.eps), p).reference
         if p <= FEW and (not found or found[0].constants > 1):
-            found = ranked([*by_degree(whole, along, origin), *found])
+            found = ranked([*by_degree(whole, lambda at: every(at).reference, origin), *found])
         found = found or list(_other_side(whole, yours, origin))
     found = [replace(e, sentence=e.sentence.replace("row", "parameter")) for e in tied(found)]
     return found or [_of_another(L, yours, origin)]

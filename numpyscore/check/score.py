@@ -151,7 +151,7 @@ def with_growth(report, far, points, derivatives):
         near_whole = abs(power - whole) <= 0.05
         change = (out.theirs - out.reference) * ratio**-power - (near.theirs - near.reference)
     lasts = np.mean(np.linalg.norm(change, axis=1) <= 0.3 * gaps[0]) > 0.5  # along a ray: what turns has no power
-    right = [np.mean(np.all((f.gap <= f.tolerance) & (f.tolerance <= 1e-6 * f.sizes), axis=1)) for f in (near, out)]
+    right = [1 - np.mean(f.doubtful(0.0)) for f in (near, out)]
     if right[0] > 0.2 and right[1] == 1:  # near by, a ray may stay where a hidden unit bends
         text = DIES_OUT[near.word]
     elif lasts and radii is FAR and near_whole and whole + derivatives in TERMS:
