@@ -54,6 +54,7 @@ KINDS = ("annealed", "ancestral", "ddim", "euler", "heun", "predictor-corrector"
 ALSO = {"ddim": "euler"}
 LONG = 0.1  # error of right steps in the variance, above which the law decides nothing
 FAR = 40.0  # times that, at which clipping is
+SAME = "at the same points as its first"
 SMALL = 0.1  # size of x_0 at which a step is measured: no clipping to [-1, 1] is felt
 
 
@@ -67,7 +68,7 @@ def check_reverse(step, *, levels, kind=None, predicts="score", wrap=None, rng=0
         parameter called rng, key, generator or seed is given random numbers. Without next_level the next one of `levels` is meant.
     levels : (L,) array of sigma, (L, 2) array of (c, sigma), or mapping from what the step is told to (c, sigma); L >= 3
         Points of a level are c x_0 + sigma eps. The step is told sigma itself, the row number of the array (an integer timestep), or the key
-        of the mapping. It goes from the noisiest to the least noisy, in that order.
+        of the mapping. It goes from the noisiest to the least noisy, in that order. Of an array of sigma fn may be asked at any sigma between.
     kind : "annealed", "ancestral", "ddim", "euler", "heun", "predictor-corrector", or None
         What it is meant to be; with None it may be any of them, and a note says which it is.
     predicts : "score", "eps", "x", "v" (c eps - sigma x_0) or "velocity" (eps - x_0)
@@ -105,6 +106,9 @@ def check_reverse(step, *, levels, kind=None, predicts="score", wrap=None, rng=0
         if flaw:
             return report(FAIL, diagnosis=flaw)
         by_law = lambda: _by_law(report, walk, n, dim, rng)
+        if walk.unknown:
+            text = f"level between: fn is told {walk.unknown}, which lies between two of levels=, and whose c and sigma are not known; give levels that have it"
+            return report(INCONCLUSIVE, diagnosis=text)
         steps = Steps(walk.ladder, parts, n * dim, predicts) if all(parts) else None
         return by_law() if steps is None else _verdict(report, steps, kind, walk, by_law)
     except Misshapen as error:
@@ -168,13 +172,19 @@ class Walk(Step):
         ]  # fmt: skip
         self.takes_next = self.parameters is None or len(places) > 3
         self.asked: list[tuple] = []  # (level, points) of each call of fn in the last step
+        self.sigmas = all(v.label == v.sigma and v.c == 1 for v in ladder)  # any number is a level then
+        self.unknown = ""  # a level between two of another ladder, told to a later call
 
     def level_of(self, label):
-        """The level that fn is told, the nearest of the ladder; label may be one for each row."""
+        """The number of the level that fn is told; of a ladder of sigmas any other `Level`; None if it is neither. label may be one for each row."""
         value = np.atleast_1d(to_numpy(label, f"{self.where}: the level that fn is told")).astype(float)
-        labels = np.array([float(v.label) for v in self.ladder])
-        near = int(np.argmin(np.abs(labels - value.flat[0])))
-        return near if np.ptp(value) == 0 and np.isclose(labels[near], value.flat[0], rtol=1e-4, atol=1e-8) else None
+        labels, told = np.array([float(v.label) for v in self.ladder]), float(value.flat[0])
+        near = int(np.argmin(np.abs(labels - told)))
+        if np.ptp(value) == 0 and np.isclose(labels[near], told, rtol=1e-4, atol=1e-8):
+            return near
+        if np.ptp(value) == 0 and len(self.asked) and not self.sigmas and labels.min() < told < labels.max():
+            self.unknown = f"{told:g}"
+        return Level(told, 1.0, told) if np.ptp(value) == 0 and self.sigmas and told > 0 else None
 
     def __call__(self, x, i, seed, score):
         """x (n, d) from level i to the next; score(k, x, level) is what the k-th call of fn is to mean."""
@@ -183,7 +193,7 @@ class Walk(Step):
         def fn(x, level=None, *more, **others):
             points = to_numpy(x, "x").astype(float)
             told = self.level_of(next(iter(others.values())) if level is None else level)
-            v = self.ladder[i if told is None else told]
+            v = told if isinstance(told, Level) else self.ladder[i if told is None else told]
             S = score(len(self.asked), points, v)
             self.asked.append((told, points))
             return self.make(np.ascontiguousarray(SCORES[self.predicts](S, points, v)))
@@ -196,7 +206,7 @@ class Walk(Step):
 
 
 class Part(NamedTuple):
-    """One step: alpha, gamma of each call of fn, variance of the noise, the levels told (None if it is no level of the ladder), how exact alpha is.
+    """One step: alpha, gamma of each call of fn, variance of the noise, the levels told (as in `Walk.level_of`), how exact alpha is.
 
     `bent`: it is linear near 0 alone; `strays`: where a second call of fn is, if not where an Euler step leads.
     """
@@ -204,7 +214,7 @@ class Part(NamedTuple):
     alpha: float
     gamma: tuple[float, ...]
     var: float
-    levels: tuple[int | None, ...]
+    levels: tuple[int | Level | None, ...]
     exact: float
     bent: bool
     strays: str = ""
@@ -264,11 +274,12 @@ def _strays(asked, here, below, score, exact):
     """Where the second of two calls of fn is, if not where an Euler step leads."""
     if len(asked) != 2:
         return ""
-    (_, x), (_, ends) = asked
+    (_, x), (told, ends) = asked
+    below = told if isinstance(told, Level) else below
     euler = below.c / here.c * x + here.sigma * (below.c / here.c * here.sigma - below.sigma) * score
     if np.abs(ends - euler).max() <= exact * np.abs(x).max():
         return ""
-    return "at the same points as its first" if np.array_equal(ends, x) else "at other points"
+    return SAME if np.array_equal(ends, x) else "at other points"
 
 
 class Steps:
@@ -317,7 +328,7 @@ def right(steps):
         found += [(step.kind, step.name.format(eta=eta)) for step in fitting[:1]]
         if steps.same(np.ones_like(p.s), gamma, 2 * gamma):
             found.append(("annealed", "a Langevin step at each level"))
-    return found + (list(_corrected(steps)) if calls == 2 else [])
+    return found + ([*_midway(steps), *_corrected(steps)] if calls == 2 else [])
 
 
 def _heun(steps, step, of):
@@ -336,8 +347,19 @@ def _corrected(steps):
         before = first / alpha
         if steps.same(alpha, (gamma, after), var + 2 * after):
             yield "predictor-corrector", f"{step.name}, then a Langevin step at the next level"
-        if steps.same(alpha, (alpha * before, gamma), var + 2 * alpha**2 * before):
+        if np.any(before) and steps.same(alpha, (alpha * before, gamma), var + 2 * alpha**2 * before):
             yield "predictor-corrector", f"a Langevin step, then {step.name}"
+
+
+def _midway(steps):
+    """All the way with the slope at a level between, of a ladder of sigmas; Euler's step to sigma = 0."""
+    p, second, end = steps.here, [part.levels[1:] for part in steps.parts], steps.here.t == 0
+    told = np.array([v[0].sigma if v and isinstance(v[0], Level) else np.nan for v in second])
+    euler = end & np.array([not v for v in second])
+    gamma = np.where(euler, p.s**2, 0), np.where(euler, 0, (p.s - p.t) * np.nan_to_num(told))
+    between = np.all(euler | ((p.t < told) & (told < p.s))) and not any(part.strays for part in steps.parts)
+    if between and steps.same(np.ones_like(p.s), gamma, np.zeros_like(p.s)):
+        yield "midpoint", "a midpoint step, with the slope at a level between (DPM-Solver-2)"
 
 
 # ------------------------------------------------------------------------------- wrong
@@ -549,6 +571,8 @@ def _wrong_call(steps, found, every, kind):
     strays = next((part.strays for part in steps.parts if part.strays), "")
     if not flaw and strays and "heun" in {kind, *(k for k, _ in found)}:
         return f"point of a call: fn's second call is {strays}, and belongs at those to which an Euler step leads"
+    if not flaw and strays == SAME and any(isinstance(part.levels[-1], Level) for part in steps.parts):
+        return "level told: fn is asked twice at the same points, and told two levels; points have one"
     if not flaw and every and not found:
         other = f"another step: this is {every[0][1]}, not a step of kind {kind!r}"
         return " -- or -- ".join([*list(changes(steps, kind, 1))[:2], other])
@@ -558,12 +582,13 @@ def _wrong_call(steps, found, every, kind):
 def _wrong_level(steps, found, kind):
     """The diagnosis of a network that is told another level than its point has, or ""."""
     later = "heun" in {kind, *(k for k, _ in found)} or any("next level" in name for _, name in found)
+    between = lambda i, t: isinstance(t, Level) and steps.here.t[i] < t.sigma < steps.here.s[i]
     for k, expected in zip(range(steps.calls), (0, int(later)), strict=False):
         told = [(i, part.levels[k] if k < len(part.levels) else i + expected) for i, part in enumerate(steps.parts)]
-        off = [(i, t) for i, t in told if t != i + expected]
+        off = [(i, t) for i, t in told if t != i + expected and not (k and between(i, t))]
         if not off or (k and not found and kind != "heun"):
             continue
-        shift = {None if t is None else t - i - expected for i, t in off}
+        shift = {t - i - expected if isinstance(t, int) else None for i, t in off}
         words = {1: "the next, less noisy one", -1: "the one before, noisier", None: "no level of the ladder"}
         which = words.get(shift.pop(), "another one") if len(shift) == 1 else "another one"
         return f"level told: fn is told {which} in its call {k + 1}, and not the level of its point ({len(off)} of {len(steps.parts)} steps)"

@@ -24,6 +24,7 @@ from .fields import Field, numbered, read
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, product
 from .steps import MEAN, REPEATED, SIGMAS, VARIANCE, Misshapen, Step, in_words, langevin_flaw, noise_flaw
 
+CHAINS = 100  # the fewest that are asked for
 LOG_DENSITIES = ("logpdf", "log_prob", "log_p", "log_density")  # names of a parameter that is given minus the energy
 
 
@@ -56,15 +57,23 @@ def check_sampler(step, *, discretisation="euler", step_size=0.2, wrap=None, rng
     where = "check_sampler"
     if discretisation not in ("euler", "adjusted"):
         raise ValueError(f"{where}: discretisation is {discretisation!r}, expected 'euler' or 'adjusted'.")
-    tau, n, dim = positive(where, "step_size", step_size), count(where, "n", n, 100), count(where, "dim", dim)
+    tau, n, dim = positive(where, "step_size", step_size), count(where, "n", n, CHAINS), count(where, "dim", dim)
     rng, chain = generator(where, rng), Chain(where, step, wrap, "x, score, step_size")
-    report = partial(
-        CheckReport, where, summary=f"{n} chains x {dim} dim{'s' * (dim > 1)} on N({MEAN}, {VARIANCE} I), step {tau:g}"
-    )
+    law = f"{dim} dim{'s' * (dim > 1)} on N({MEAN}, {VARIANCE} I), step {tau:g}"
     try:
-        return _judged(report, chain, tau, n, dim, rng, discretisation)
+        n = CHAINS if _one_noise(chain, tau, dim) else n
+        return _judged(
+            partial(CheckReport, where, summary=f"{n} chains x {law}"), chain, tau, n, dim, rng, discretisation
+        )
     except Misshapen as error:
-        return report(FAIL, diagnosis=str(error))
+        return CheckReport(where, FAIL, f"{n} chains x {law}", diagnosis=str(error))
+
+
+def _one_noise(chain, tau, dim):
+    """Whether all chains from one start go to one point, another in the next step: more of them would show no more, and may cost much."""
+    x = np.full((CHAINS, dim), MEAN + 2 * np.sqrt(VARIANCE))
+    first = chain(x, tau, 1)
+    return np.array_equal(first, np.tile(first[:1], (CHAINS, 1))) and not np.array_equal(first, chain(x, tau, 2))
 
 
 def _judged(report, chain, tau, n, dim, rng, discretisation):

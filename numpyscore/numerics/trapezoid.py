@@ -399,16 +399,20 @@ def subdivide(terms, pieces, lo, hi, total, rtol):
     skews = (0.07, -0.11, 0.23, -0.29, 0.37) if d == 1 else (0.07, -0.11, 0.23)
     most, atol = SUBDIVISIONS[d] // (len(skews) * first), rtol / (8 * first)
     for skew in skews:
-        visited: list = []
+        visited: list = [(np.zeros((0, d)), np.zeros((0, len(scale))))]
 
         def f(v, skew=skew, visited=visited):
+            known, values = visited[-1]
+            asked = len(known) * np.array_equal(
+                known, v[: len(known)]
+            )  # the error of a cell begins with its estimate's nodes
+            v = v[asked:]
             u = lo + (hi - lo) * v * (1 + skew * (1 - v))
             stretch = np.log((hi - lo) * (1 + skew * (1 - 2 * v))).sum(axis=1)
             x, logw = zip(*(p.nodes(u[:, j]) for j, p in enumerate(pieces)), strict=True)
             t = terms(np.stack(x, axis=1), np.sum(logw, axis=0) + stretch)[0]
-            t = np.zeros((len(u), len(scale))) if t is None else (t / scale[:, None]).T
-            visited.append((v, np.abs(t)))
-            return t
+            visited.append((v, np.zeros((len(u), len(scale))) if t is None else (t / scale[:, None]).T))
+            return np.concatenate([values[:asked], visited[-1][1]])
 
         parts = [cubature(f, *cell, rule="gk21", rtol=0, atol=atol, max_subdivisions=most) for cell in cells]
         found.append([sum(p.estimate for p in parts), sum(p.error for p in parts)])
@@ -424,12 +428,12 @@ def subdivide(terms, pieces, lo, hi, total, rtol):
 
 
 def _spike(v, f):
-    """(k,): what lies between a singularity and the points v (m, 1) nearest to it, from the growth of |f| (m, k) towards it.
+    """(k,): what lies between a singularity and the points v (m, 1) nearest to it, from the growth of |f|, f (m, k), towards it.
 
     Subdivision ends at the spacing of doubles, its own estimate with it; under |v|^-a there is still delta^(1 - a) / (1 - a) to come.
     """
     out = np.zeros(f.shape[1])
-    for k, column in enumerate(f.T):
+    for k, column in enumerate(np.abs(f).T):
         far = np.abs(v[:, 0] - v[np.argmax(column), 0])
         delta = np.min(far[far > 0])
         if delta > 1e-9:

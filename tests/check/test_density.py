@@ -469,6 +469,24 @@ def test_an_integral_is_one_within_its_bound_and_what_rounding_leaves(off, bound
     assert (verdict == "PASS") == passes and (text == "") == passes, text
 
 
+def test_a_change_of_p_is_integrated_where_the_draws_leave_a_doubt_that_it_is_not_one():
+    """p is a normal density of the plane to the power 1/2, so p^m integrates to (2 pi)^(1 - m/2) 2 / m."""
+    p, ends, tails = normal(2, 1.0), np.tile(WHOLE, (2, 1)), np.random.default_rng(0)
+    logp = lambda x: p(x) / 2
+    found = parts.find(logp, ends, None, tails)
+    mass = lambda m, found=found: parts._of_variant(found, lambda x: m * logp(x), ends)
+    for m in (0.5, 1.5, 1.8, 2.3, 3.0):
+        whole = mass(m)
+        assert abs(whole.value - (2 * np.pi) ** (1 - m / 2) * 2 / m) <= whole.error and whole.evaluations == parts.DRAWS
+    for m in (1.98, 2.0, 2.02):
+        assert mass(m).error < 1e-9 < 4000 < mass(m).evaluations
+    points, log_q = found.draws
+    few = np.where(np.arange(len(points)) % 400 == 0, log_q - 5, log_q + 30)  # 0.1 +- 0.04, of ten draws
+    assert mass(3.0, found._replace(draws=(points, few))).error < 1e-9
+    half = np.array([[0.0, np.inf], [-np.inf, np.inf]])
+    assert parts.find(lambda x: np.where(x[:, 0] > 0, logp(x), -np.inf), half, None, tails).draws == ()
+
+
 def test_a_bound_that_is_too_coarse_decides_nothing_unless_the_integral_is_far_from_one():
     assert verdict_on(1.0, 0.99e-3)[0] == "PASS" and verdict_on(1.0, 1.01e-3)[0] == "INCONCLUSIVE"
     assert verdict_on(2.0, 0.101)[0] == "INCONCLUSIVE" and verdict_on(2.0, 0.099)[0] == "FAIL"

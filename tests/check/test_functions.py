@@ -1,13 +1,14 @@
 """The user's function behind its numbers: what it may take and return, how precise it is, and what a report says of it."""
 
 import json
+import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from wording import check_rows, check_score, hold
 
-from numpyscore import CheckReport, EnergyMLP
+from numpyscore import CheckReport, EnergyMLP, check_density
 from numpyscore.check import functions
 from numpyscore.check.functions import random_parameter
 from numpyscore.check.report import law, product, readings, said
@@ -408,6 +409,44 @@ def test_what_drifts_goes_one_way_and_does_not_stand_still():
     of = lambda steps: functions._drifts(Answers(*np.cumsum([[0.0, 0.0], *steps], axis=0)), X)
     assert of([[1, -1]] * 9) and of([[1, 0]] * 9) and of([[0, 0]] * 8 + [[1, 0]])
     assert not of([[0, 0]] * 9) and not of([[1, 1]] * 8 + [[1, -1]]) and of([[1, 1]] * 9 + [[-1, -1]])
+
+
+def compiled(of, jit, monkeypatch):
+    """The rows of each call of a function of jax's kind, whose compiler is `jit`, its last numbers and the function, asked for 3, 3, 5 and 6 rows."""
+    rows: list[int] = []
+    monkeypatch.setitem(sys.modules, "jax", SimpleNamespace(jit=jit))
+    f = functions.Compiled("check_density", "logpdf", lambda x: rows.append(len(x)) or of(x))
+    f.kind = "jax"
+    for n in (3, 3, 5, 6):
+        out, seen = f.both(np.arange(2.0 * n).reshape(n, 2))
+        assert np.array_equal(seen, np.arange(2.0 * n).reshape(n, 2))
+    return rows, out, f
+
+
+def test_what_jax_compiles_is_asked_for_a_power_of_two_rows(monkeypatch):
+    """The first call is as it was written, the second shows that the compiled one says the same; a compiled one that does not is not used."""
+    of = lambda x: np.where(x[:, 0] == 2, -np.inf, x.sum(1))
+    rows, out, f = compiled(of, lambda f: f, monkeypatch)
+    assert rows == [3, 4, 4, 8, 8] and f.evaluations == 3 + 4 + 4 + 8 + 8
+    np.testing.assert_array_equal(out, [1, -np.inf, 9, 13, 17, 21])
+    assert compiled(of, lambda f: lambda x: f(x) * (1 + 0.9e-4), monkeypatch)[0] == rows
+    assert compiled(of, lambda f: lambda x: f(x) * (1 + 1.3e-4), monkeypatch)[0] == [3, 4, 3, 5, 6]
+    assert compiled(of, lambda f: lambda x: [][0], monkeypatch)[0] == [3, 3, 5, 6]  # a part of it is none of jax
+    monkeypatch.setitem(sys.modules, "jax", None)
+    plain = functions.Compiled("check_density", "logpdf", of)
+    np.testing.assert_array_equal(plain(np.ones((3, 2))), [2, 2, 2])  # NumPy has no compiler
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_jax_compiles_a_density_and_what_it_cannot_compile_is_asked_as_it_is():
+    jax = pytest.importorskip("jax")
+    traced: list[bool] = []
+    for of in (lambda x: -(x**2) / 2, lambda x: -(np.asarray(x) ** 2) / 2):
+        logpdf = lambda x, of=of: traced.append(isinstance(x, jax.core.Tracer)) or of(x).sum(1) - np.log(2 * np.pi)
+        assert check_density(logpdf, dim=2, wrap="jax")
+    first = traced[: traced.index(False, 1)]
+    assert len(traced) > 20 and len(first) < 20 and first[1:] == [True] * len(first[1:])
+    assert traced[len(first) + 1 : len(first) + 2] == [True] and not any(traced[len(first) + 2 :])
 
 
 def test_random_numbers_are_made_of_the_seed():

@@ -90,6 +90,26 @@ def test_an_adjusted_step_with_one_noise_for_all_chains_is_named_at_once():
     assert report.verdict == "FAIL" and report.name == "shared noise", report
 
 
+@pytest.mark.parametrize("adjusted", [False, True])
+def test_chains_with_one_noise_are_asked_few_at_a_time(adjusted):
+    """A stack of 20,000 copies of one key took minutes in jax, for a mistake that a hundred chains show as well."""
+    asked: dict[str, int] = {}
+
+    def step(x, score, h, energy, rng, one):
+        asked[one] = max(asked.get(one, 0), len(x))
+        noise = np.tile(rng.standard_normal((1, 2)), (len(x), 1)) if one == "noise" else rng.standard_normal(x.shape)
+        y = x + h * score(x) + np.sqrt(2 * h) * noise
+        accepted = np.log(rng.random()) < energy(x) - energy(y) + log_q(x, y, score, h) - log_q(y, x, score, h)
+        return np.where(accepted[:, None] | (not adjusted), y, x)
+
+    ask = lambda one: sampler.check_sampler(
+        lambda x, score, h, energy, rng: step(x, score, h, energy, rng, one),
+        discretisation="adjusted" if adjusted else "euler", n=2000,
+    )  # fmt: skip
+    assert ask("noise").name == "shared noise" and asked["noise"] == 100
+    assert ask("uniform number").name != "shared noise" and asked["uniform number"] == 2000
+
+
 @pytest.mark.parametrize("name", ADJUSTED)
 def test_a_wrong_acceptance_is_called_by_its_name(name):
     report = check_sampler(ADJUSTED[name], discretisation="adjusted", step_size=0.8, n=6000)
@@ -505,7 +525,7 @@ def test_the_summary_holds_what_was_asked_and_defaults_are_said():
         == "100 chains x 3 dims on N(0.7, 1.6 I), step 0.25"
     )
     wrong = check_sampler(lambda x, score, h: x[:, :1])
-    assert wrong.verdict == "FAIL" and wrong.diagnosis == "shape: the step returned (20000, 1), expected (20000, 2)"
+    assert wrong.verdict == "FAIL" and wrong.diagnosis == "shape: the step returned (100, 1), expected (100, 2)"
     kept = check_sampler(
         lambda x, score, h: x + h * score(x) + np.sqrt(2 * h) * np.random.default_rng(0).standard_normal(x.shape), n=500
     )
