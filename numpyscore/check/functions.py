@@ -4,7 +4,6 @@ Before they mean anything: how precise they are, measured; whether they have the
 """
 
 import contextlib
-import inspect
 import sys
 from dataclasses import replace
 from functools import partial
@@ -13,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..common.arrays import dtype_name, framework, same_randomness, source, to_numpy, wrapper
+from ..common.callables import parameters_of
 from ..common.inputs import generator, positive, samples
 from ..common.names import kind_of
 from ..numerics.differences import widths
@@ -197,11 +197,7 @@ class Seeded:
 
 def random_parameter(function):
     """The name of the parameter by which a function is given random numbers, or None."""
-    try:
-        parameters = list(inspect.signature(function).parameters)
-    except (TypeError, ValueError):
-        return None
-    return next((name for name in SOURCES if name in parameters), None)
+    return next((name for name in SOURCES if name in (parameters_of(function) or ())), None)
 
 
 def precision(function, x):

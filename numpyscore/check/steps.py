@@ -4,8 +4,6 @@ A known step is x' = alpha x + sum_k gamma_k score_k + b z, three formulas of tw
 one of the tables of changes.
 """
 
-import contextlib
-import inspect
 import itertools
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..common.arrays import to_numpy, wrapper
+from ..common.callables import parameters_of
 from .functions import Seeded
 from .report import law, product
 
@@ -33,9 +32,7 @@ class Step:
             raise TypeError(f"{where}: step is {step!r}, expected a function step({arguments}).")
         self.where, self.make = where, wrapper(where, wrap)
         self.seeded = Seeded(step, self.make)
-        self.parameters: dict[str, inspect.Parameter] | None = None
-        with contextlib.suppress(TypeError, ValueError):
-            self.parameters = dict(inspect.signature(step).parameters)
+        self.parameters = parameters_of(step)
 
     def taken(self, x, seed, *told, **named):
         """The step from x (n, d)."""
