@@ -40,7 +40,7 @@ from .steps import (
     SIGMAS,
     STEPS_OF_A_DRIFT,
     VARIANCE,
-    Misshapen,
+    Flaw,
     Place,
     Step,
     changed,
@@ -102,16 +102,13 @@ def check_reverse(step, *, levels, kind=None, predicts="score", wrap=None, rng=0
     x = rng.standard_normal((n, dim))
     try:
         parts = [_measured(walk, i, x) for i in range(many)]
-        flaw = next((part for part in parts if isinstance(part, str)), "")
-        if flaw:
-            return report(FAIL, diagnosis=flaw)
         by_law = lambda: _by_law(report, walk, n, dim, rng)
         if walk.unknown:
             text = f"level between: fn is told {walk.unknown}, which lies between two of levels=, and whose c and sigma are not known; give levels that have it"
             return report(INCONCLUSIVE, diagnosis=text)
         steps = Steps(walk.ladder, parts, n * dim, predicts) if all(parts) else None
         return by_law() if steps is None else _verdict(report, steps, kind, walk, by_law)
-    except Misshapen as error:
+    except Flaw as error:
         return report(FAIL, diagnosis=str(error))
 
 
@@ -221,7 +218,7 @@ class Part(NamedTuple):
 
 
 def _measured(walk, i, x):
-    """The `Part` of the step from level i; a text if its noise is wrong by itself, None if it is no such sum or not repeatable."""
+    """The `Part` of the step from level i; None if it is no such sum or not repeatable. Raises a `Flaw` of its noise by itself."""
     v = walk.ladder[i]
     x, w = SMALL * v.c * x, SMALL * v.c / max(v.sigma, 1e-3 * v.c) ** 2
     group: list[int] = []  # of each call of fn
@@ -234,7 +231,7 @@ def _measured(walk, i, x):
     if not np.array_equal(base, run(x)):
         return None
     if calls == 0:
-        return "fn not used: the step never asks the network"
+        raise Flaw("fn not used: the step never asks the network")
     if not np.allclose(asked[0][1], x, rtol=1e-5, atol=1e-6 * np.abs(x).max()):
         return None  # asked at another point, such as one with noise on top
     exact = 1e-6 if np.array_equal(base, base.astype(np.float32)) else 1e-8
@@ -251,10 +248,9 @@ def _measured(walk, i, x):
     if np.abs(rest).max() <= 1e2 * steep * exact * own:
         rest = 0 * rest
     elif np.array_equal(base, walk(x, i, 2, lambda k, points, level: w)):
-        return REPEATED
-    flaw = noise_flaw(rest)
-    if flaw:
-        return flaw
+        raise Flaw(REPEATED)
+    if flaw := noise_flaw(rest):
+        raise Flaw(flaw)
     large = walk(FAR * x, i, 1, lambda k, points, level: FAR * w) - rest - FAR * (alpha * x + w * sum(gamma))
     bent = calls == 1 and np.abs(large).max() > 1e2 * exact * steep * FAR * np.abs(base).max()
     strays = _strays(asked, v, walk.ladder[i + 1], w, 1e2 * exact * steep)

@@ -20,8 +20,8 @@ SIGMAS = 5.0
 REPEATED = "repeated noise: steps with different random numbers are the same; a generator or a key is made anew in each step, or there is no noise"
 
 
-class Misshapen(Exception):
-    """The step returned something else than points."""
+class Flaw(Exception):
+    """What is wrong with a step before its coefficients are looked at: "name: sentence"."""
 
 
 class Step:
@@ -39,9 +39,9 @@ class Step:
         out = self.seeded(seed, self.make(x), *told, **named)
         out = to_numpy(out[0] if isinstance(out, tuple) else out, f"{self.where}: what step returned").astype(float)
         if out.shape != x.shape:
-            raise Misshapen(f"shape: the step returned {out.shape}, expected {x.shape}")
+            raise Flaw(f"shape: the step returned {out.shape}, expected {x.shape}")
         if not np.isfinite(out).all():
-            raise Misshapen("not finite: the step returned NaN or infinity")
+            raise Flaw("not finite: the step returned NaN or infinity")
         return out
 
 
