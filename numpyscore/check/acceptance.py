@@ -23,12 +23,9 @@ class Target(NamedTuple):
     score: Callable
 
 
-GAUSSIAN = Target(
-    lambda x: ((x - MEAN) * (x - MEAN)).sum(-1) * (0.5 / VARIANCE), lambda x: (x - MEAN) * (-1 / VARIANCE)
-)
+GAUSSIAN = Target(lambda x: ((x - MEAN) ** 2).sum(-1) / (2 * VARIANCE), lambda x: (MEAN - x) / VARIANCE)
 TAILS = Target(  # linear tails
-    lambda x: 2 * (((x - MEAN) * (x - MEAN) + 1) ** 0.5).sum(-1),
-    lambda x: (x - MEAN) * (-2) / ((x - MEAN) * (x - MEAN) + 1) ** 0.5,
+    lambda x: 2 * (((x - MEAN) ** 2 + 1) ** 0.5).sum(-1), lambda x: 2 * (MEAN - x) / ((x - MEAN) ** 2 + 1) ** 0.5
 )
 
 

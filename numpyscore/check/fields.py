@@ -402,9 +402,8 @@ def by_unit(field, axis):
         why = ": they are mixed up (a transpose, a shuffle)" * axis
         text = f"your {unit}s are those of the reference in the order {few(order)}{', some negated' * negated}{why}"
         key = f"{unit if axis else 'column'}s permuted"
-        yield field.says(
-            key, text, back(r[order] * signs[:, None]), 1 + axis + negated, text[5:], back(tolerance[order])
-        )
+        candidate, allowed = back(r[order] * signs[:, None]), back(tolerance[order])
+        yield field.says(key, text, candidate, 1 + axis + negated, text[5:], allowed)
     c = np.sum(theirs * r, axis=1) / np.maximum(np.sum(r**2, axis=1), 1e-300)
     if m > 1 or np.ptp(c) == 0 or np.any(np.abs(c - 1) <= 1e3 * field.rtol):
         factors = np.where(np.abs(c - 1) > 1e3 * field.rtol, c, 1.0)  # near 1 is right, or it explains nothing

@@ -222,9 +222,8 @@ def _measured(walk, i, x):
     v = walk.ladder[i]
     x, w = SMALL * v.c * x, SMALL * v.c / max(v.sigma, 1e-3 * v.c) ** 2
     group: list[int] = []  # of each call of fn
-    run = lambda x, factors=(): walk(
-        x, i, 1, lambda k, points, level: w * (factors[group[k]] if k < len(group) and factors else 1.0)
-    )
+    factor = lambda k, factors: factors[group[k]] if factors and k < len(group) else 1.0
+    run = lambda x, factors=(): walk(x, i, 1, lambda k, points, level: w * factor(k, factors))
     base = run(x)
     group, asked = _grouped(walk.asked)
     calls = len(asked)

@@ -56,12 +56,10 @@ def noise_flaw(noise, independent=True):
         return ""
     if n > 1 and np.allclose(noise, noise[:1], atol=1e-6 * largest):
         return "shared noise: all chains get the same noise in a step"
-    means = noise.mean(0)
-    if np.any(np.abs(means) > (SIGMAS + 1) * noise.std(0) / np.sqrt(n) + 1e-9 * size):
+    means, stds = noise.mean(0), noise.std(0)
+    if np.any(np.abs(means) > (SIGMAS + 1) * stds / np.sqrt(n) + 1e-9 * size):
         return f"biased: the step has an offset of {means[0]:.3g}, whatever x is; the noise has a mean, or the score is taken at another point"
-    correlation = (
-        np.corrcoef(noise.T)[np.triu_indices(d, 1)] if independent and d > 1 and np.all(noise.std(0)) else [0.0]
-    )
+    correlation = np.corrcoef(noise.T)[np.triu_indices(d, 1)] if independent and d > 1 and np.all(stds) else [0.0]
     worst = max(correlation, key=abs)
     if abs(worst) > (SIGMAS + 1) / np.sqrt(n):
         one = "one number for all dimensions of a chain" if worst > 0.999 else "they must be independent"
@@ -229,13 +227,10 @@ DRIFTS = {  # factors of gamma, two of them for steps that ask twice
     "drift divided by the scale r of x": lambda p: 1 / p.r,
     "drift multiplied by the scale r of x": lambda p: p.r,
     "drift of the score left by sqrt(beta)": lambda p: 1 / np.sqrt(p.beta),
-    "start of the second half: Heun's mean slope is added to the predicted point, not to the first": lambda p: (
-        3.0,
-        1.0,
-    ),
+    "start of the second half: Heun's mean slope is added to the predicted point, not to the first": lambda p: (3.0, 1.0),
     "the first slope alone, twice over": lambda p: (2.0, 0.0),
     "the second slope alone, twice over": lambda p: (0.0, 2.0),
-}
+}  # fmt: skip
 NOISES = {  # b^2 of what it should be
     "no noise": lambda b, p: np.zeros_like(b),
     "noise without its root: the variance is taken for a standard deviation": lambda b, p: b**2,
