@@ -296,12 +296,15 @@ class Steps:
         gamma = np.column_stack(gamma) if isinstance(gamma, tuple) else np.reshape(gamma, (-1, 1))
         if gamma.shape[1] != self.calls or not all(np.isfinite(a).all() for a in (alpha, gamma, var)):
             return False
-        noisy = np.abs(var - self.var) <= self.error * np.maximum(var, self.var) + 1e-8 * self.here.s**2
         return bool(
             near(alpha, self.alpha, np.maximum(np.abs(alpha), np.abs(self.alpha)))
             and near(gamma, self.gamma, np.abs(self.gamma).max(axis=1, keepdims=True))
-            and np.all(noisy)
+            and self.same_noise(var)
         )
+
+    def same_noise(self, var):
+        """Whether the noise has this variance (S,)."""
+        return np.all(np.abs(var - self.var) <= self.error * np.maximum(var, self.var) + 1e-8 * self.here.s**2)
 
     def known(self, kind=None, calls=None):
         """The known steps of a kind with as many calls of fn, and their coefficients here."""
@@ -423,7 +426,7 @@ def coefficient(steps, kind, plainly):
     p, exact, mine = steps.here, 1e2 * steps.exact, terms(steps, steps.alpha, steps.gamma[:, 0])
     same = lambda a, b, k, j: bool(np.all(np.abs(a[k] - b[j]) <= exact * (a[k + 2] + b[j + 2])))
     for step, (alpha, gamma, var) in steps.known(kind):
-        if not np.all(np.abs(var - steps.var) <= steps.error * np.maximum(var, steps.var) + 1e-8 * p.s**2):
+        if not steps.same_noise(var):
             continue
         found = []
         for words, theirs in terms(steps, alpha, gamma).items():
@@ -496,21 +499,14 @@ MISTAKES = (  # the first that finds anything speaks
 )
 
 
-def arrival(steps):
-    """Where a step of one call takes x = c x_0 + sigma eps: coefficients of x_0 and eps, and sqrt(q^2 + b^2), (S,) each."""
-    p = steps.here
-    q = (steps.alpha * p.s**2 - steps.gamma[:, 0]) / p.s
-    return p.c * steps.alpha, q, np.sqrt(q**2 + steps.var)
-
-
 def elsewhere(steps):
     """Where a step of one call arrives, if not at its level, and what of fn's x_0 and eps it is made of."""
-    scale, q, noise = arrival(steps)
     p, exact = steps.here, 1e2 * steps.exact
+    scale, q, *sizes = terms(steps, steps.alpha, steps.gamma[:, 0])["x_0", "eps"]
+    noise = np.sqrt(q**2 + steps.var)
     i = int(np.argmax(np.abs(scale / p.d - 1) + np.abs(noise - p.t) / np.maximum(p.t, noise)))
-    sizes = np.abs(scale), np.abs(steps.alpha * p.s) + np.abs(steps.gamma[:, 0] / p.s), p.s
     values, close = (scale, q, np.sqrt(steps.var)), (exact, exact, steps.error / 10)
-    a, b, c = (in_law(v, size, p, e) for v, size, e in zip(values, sizes, close, strict=True))
+    a, b, c = (in_law(v, size, p, e) for v, size, e in zip(values, (*sizes, p.s), close, strict=True))
     more = in_law(scale - p.d, sizes[0], p, exact)
     a = a or (f"(c' + {more})".replace("+ -", "- ") if more else "")
     a, b, c = (word or f"{v[i]:.4g}" for word, v in zip((a, b, c), values, strict=True))

@@ -694,8 +694,9 @@ def test_room_for_noise_is_told_where_it_goes_with_another_variance():
 
 def test_where_a_step_arrives_is_said_of_the_step_that_is_furthest_off():
     var = 0.04 * P.t**2
-    scale, q, noise = reverse.arrival(in_x0_and_eps(1.5 * P.d, P.t, var))
-    np.testing.assert_allclose([scale, q, noise], [1.5 * P.d, P.t, P.t * np.sqrt(1.04)], rtol=1e-12)
+    steps = in_x0_and_eps(1.5 * P.d, P.t, var)
+    scale, q, *_ = reverse.terms(steps, steps.alpha, steps.gamma[:, 0])["x_0", "eps"]
+    np.testing.assert_allclose([scale, q], [1.5 * P.d, P.t], rtol=1e-12)
     said = lambda *a: reverse.elsewhere(in_x0_and_eps(*a))
     assert said(P.c, P.t, var) == (
         "arrives elsewhere: the coefficients of fn's x_0 and eps are those of x' = c x_0 + sigma' eps + 0.2 sigma' z, where c' x_0 and noise of standard deviation sigma' in all belong; "
