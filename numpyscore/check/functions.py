@@ -84,8 +84,8 @@ class Function:
         narrow = lambda a: make(a.astype(np.float32))
         grad = lambda a: a.requires_grad_(True) if hasattr(a, "requires_grad_") else a
         self.kind = framework(make(np.zeros((1, 1))))
-        ways = [make, lambda a: grad(make(a)), narrow, lambda a: grad(narrow(a))]
-        self._ways = ways[:1] if self.kind in ("numpy", "builtins") else ways
+        foreign = self.kind not in ("numpy", "builtins")
+        self._ways = [make, lambda a: grad(make(a)), narrow, lambda a: grad(narrow(a))] if foreign else [make]
         self.evaluations, self.went, self.came, self.changes = 0, "", "", False
         self.eps, self.precision = EPS, Precision(0.0, "")
 
