@@ -160,6 +160,12 @@ def _heun_on_line(p):
     return alpha, (h / 2 * p.s / p.c * (h / p.d - 1), -h / 2 * p.t / p.d), np.zeros_like(p.s)
 
 
+def _ddim_with_noise(p, gamma):
+    """x' = c' x_0 + q eps + b z, which have q^2 + b^2 = sigma'^2; turned round, the direction to eps would leave as much room for noise."""
+    q = p.r * p.s - gamma / p.s
+    return p.r, gamma, np.where(q > -1e-6 * p.s, p.t**2 - q**2, np.nan)
+
+
 KNOWN_STEPS = (
     KnownStep("ancestral", "an ancestral step (posterior variance)", lambda p: (p.r, p.r * p.beta, p.beta * (p.t / p.s) ** 2)),
     KnownStep("ancestral", "an ancestral step with the forward variance beta", lambda p: (p.r, p.r * p.beta, p.beta)),
@@ -175,7 +181,7 @@ KNOWN_STEPS = (
     KnownStep("heun", "Heun's step along a straight path", _heun_on_line, (0, 1)),
 )  # fmt: skip
 STEPS_OF_A_DRIFT = (  # a drift g of any size, with the noise that belongs to it; between flow and SDE dx = (f - (1 + l^2)/2 g^2 score) dt + l g dw
-    KnownStep("ddim", "DDIM with noise, eta = {eta:.3g}", lambda p, g: (p.r, g, p.t**2 - (p.r * p.s - g / p.s) ** 2)),
+    KnownStep("ddim", "DDIM with noise, eta = {eta:.3g}", _ddim_with_noise),
     KnownStep("euler", "an Euler step between the probability flow and the reverse SDE", lambda p, g: (1 + (1 - p.r**-2) / 2, g, 2 * g - p.beta)),
     KnownStep("euler", "an Euler step between the probability flow and the reverse SDE", lambda p, g: (2 - 1 / p.r, g, 2 * g - p.beta)),
 )  # fmt: skip

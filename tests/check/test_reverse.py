@@ -469,6 +469,9 @@ def test_langevin_ddim_with_noise_and_what_stands_between_flow_and_sde_are_right
         of = lambda var, told: steps_of(R, R * P.s**2 - P.s * np.sqrt(P.t**2 - var), told)
         assert reverse.right(of(var, var)) == [("ddim", f"DDIM with noise, eta = {eta:.3g}")]
         assert reverse.right(of(var, 1.5 * var)) == []
+    for var in (0.0, 0.25 * posterior):  # the direction to eps turned round leaves as much room for noise
+        assert reverse.right(steps_of(R, R * P.s**2 + P.s * np.sqrt(P.t**2 - var), var)) == []
+        assert not list(reverse.other_room(steps_of(R, R * P.s**2 + P.s * np.sqrt(P.t**2 - 2 * var), var), None))
     half = (P.beta + 0.3 * P.beta) / 2
     for alpha in (1 + (1 - R**-2.0) / 2, 2 - 1 / R):
         assert reverse.right(steps_of(alpha, half, 0.3 * P.beta)) == [
