@@ -117,8 +117,7 @@ def _adjusted(report, chain, tau, n, dim, rng, straight):
     if straight or found.name != "wrong law":
         return found
     law = found.diagnosis.partition(": ")[2]
-    text = gone_astray(chain, LONGER[-1] * tau, n)
-    text = text or (
+    text = gone_astray(chain, LONGER[-1] * tau, n) or (
         "acceptance: who moves where from chosen starts follows no known rule, right or wrong; what is returned on rejection, a half step or a sign of a "
         "momentum, a bound on the ratio, a random number that is not independent of the proposal?"
     )
@@ -186,13 +185,13 @@ def _unadjusted(report, parts, taus):
     of_exact = VARIANCE * (1 - a**2)
     exact = flat and np.all(np.abs(noise - of_exact) <= error * np.abs(of_exact))
     apart = langevin_flaw(drift, noise, error, settings)
-    text = next((t for t in flaws if t.startswith(("shared", "correlated"))), "")
-    text = text or (apart if apart.startswith(("no ", "sign")) else "") or next((t for t in flaws if "biased" in t), "")
+    first = lambda *starts: next((t for t in (*flaws, apart) if t.startswith(starts)), "")
+    text = first("shared", "correlated") or first("no ", "sign") or first("biased")
     if not text and not flat:
         text = _preconditioned(G, cov, taus, n)
     elif not text and apart and not exact:
         text = f"{apart}; the chain settles at variance {stationary[0]:.3g} instead of {euler[0]:.3g}"
-    text = text or next((t for t in flaws if t), "")
+    text = text or next(filter(None, flaws), "")
     if text:
         return report(FAIL, diagnosis=text)
     if not flat:
@@ -216,9 +215,8 @@ def _preconditioned(G, cov, taus, n):
     if len(frozen):
         return f"frozen: {numbered('dimension', frozen)} of a chain never move{'s' * (len(frozen) == 1)}"
     if np.any(own < 0):
-        return (
-            f"sign of the drift: {numbered('dimension', np.flatnonzero(own < 0))} of a chain moves away from the mode"
-        )
+        uphill = numbered("dimension", np.flatnonzero(own < 0))
+        return f"sign of the drift: {uphill} of a chain moves away from the mode"
     if fits(G + flip):
         return ""
     mean = np.trace(G, axis1=1, axis2=2)[:, None, None] / d
