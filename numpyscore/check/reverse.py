@@ -322,7 +322,8 @@ def right(steps):
     found = [(step.kind, step.name) for step, of in steps.known() if steps.same(*of) or _heun(steps, step, of)]
     if calls == 1:
         gamma, eta = steps.gamma[:, 0], np.sqrt(steps.var[0] / p.beta[0]) * p.s[0] / p.t[0]
-        fitting = [step for step in STEPS_OF_A_DRIFT if not found and steps.same(*step.of(p, gamma))]
+        others = STEPS_OF_A_DRIFT if steps.var.any() and not found else ()
+        fitting = [step for step in others if steps.same(*step.of(p, gamma))]
         found += [(step.kind, step.name.format(eta=eta)) for step in fitting[:1]]
         if steps.same(np.ones_like(p.s), gamma, 2 * gamma):
             found.append(("annealed", "a Langevin step at each level"))

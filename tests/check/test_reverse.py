@@ -472,6 +472,10 @@ def test_langevin_ddim_with_noise_and_what_stands_between_flow_and_sde_are_right
     for var in (0.0, 0.25 * posterior):  # the direction to eps turned round leaves as much room for noise
         assert reverse.right(steps_of(R, R * P.s**2 + P.s * np.sqrt(P.t**2 - var), var)) == []
         assert not list(reverse.other_room(steps_of(R, R * P.s**2 + P.s * np.sqrt(P.t**2 - 2 * var), var), None))
+    fine = [
+        Level(k, 1.0, 1.0 - 1e-6 * k) for k in range(5)
+    ]  # so little between levels that any step has next to no noise
+    assert reverse.right(steps_of(1.0, 1.001e-6 * np.ones(4), 0.0, ladder=fine)) == []
     half = (P.beta + 0.3 * P.beta) / 2
     for alpha in (1 + (1 - R**-2.0) / 2, 2 - 1 / R):
         assert reverse.right(steps_of(alpha, half, 0.3 * P.beta)) == [
