@@ -23,12 +23,9 @@ class Target(NamedTuple):
     score: Callable
 
 
-GAUSSIAN = Target(
-    lambda x: ((x - MEAN) * (x - MEAN)).sum(-1) * (0.5 / VARIANCE), lambda x: (x - MEAN) * (-1 / VARIANCE)
-)
+GAUSSIAN = Target(lambda x: ((x - MEAN) ** 2).sum(-1) / (2 * VARIANCE), lambda x: (MEAN - x) / VARIANCE)
 TAILS = Target(  # linear tails
-    lambda x: 2 * (((x - MEAN) * (x - MEAN) + 1) ** 0.5).sum(-1),
-    lambda x: (x - MEAN) * (-2) / ((x - MEAN) * (x - MEAN) + 1) ** 0.5,
+    lambda x: 2 * (((x - MEAN) ** 2 + 1) ** 0.5).sum(-1), lambda x: 2 * (MEAN - x) / ((x - MEAN) ** 2 + 1) ** 0.5
 )
 
 
@@ -154,7 +151,7 @@ def _all_or_none(chain, tau, x, share, of):
 
 def _moves(chain, tau, n, of):
     """(start, where n chains are after a step from it, which of them moved) of each chosen start, and what chains wrongly share, or ""."""
-    dims = 3 if _takes(chain, tau, 3) else 2  # a mean over two dimensions is half the sum
+    dims = 3 if _takes_three(chain, tau) else 2  # a mean over two dimensions is half the sum
     out, together = [], False
     for k, r in enumerate(STARTS):
         x = MEAN + r * np.where(np.arange(dims) % 2, -0.6, 1.0) * np.sqrt(VARIANCE / dims)
@@ -215,10 +212,10 @@ def _distance(rule, own, ours, seen, spread):
     return float(np.max(np.abs(mean - seen) / error))
 
 
-def _takes(chain, tau, dims):
-    """Whether the step takes points of another dimension."""
+def _takes_three(chain, tau):
+    """Whether the step takes points of three dimensions."""
     try:
-        return chain(np.full((4, dims), MEAN), tau, 1).shape == (4, dims)
+        return chain(np.full((4, 3), MEAN), tau, 1).shape == (4, 3)
     except Exception:
         return False
 

@@ -11,7 +11,7 @@ from wording import check_reverse
 from numpyscore.check import reverse
 from numpyscore.check.report import CheckReport
 from numpyscore.check.reverse import Level, Part, Steps
-from numpyscore.check.steps import KNOWN_STEPS, Place
+from numpyscore.check.steps import KNOWN_STEPS, Flaw, Place
 from numpyscore.cli import main
 from numpyscore.testing import assert_reverse
 
@@ -694,8 +694,9 @@ def test_room_for_noise_is_told_where_it_goes_with_another_variance():
 
 def test_where_a_step_arrives_is_said_of_the_step_that_is_furthest_off():
     var = 0.04 * P.t**2
-    scale, q, noise = reverse.arrival(in_x0_and_eps(1.5 * P.d, P.t, var))
-    np.testing.assert_allclose([scale, q, noise], [1.5 * P.d, P.t, P.t * np.sqrt(1.04)], rtol=1e-12)
+    steps = in_x0_and_eps(1.5 * P.d, P.t, var)
+    scale, q, *_ = reverse.terms(steps, steps.alpha, steps.gamma[:, 0])["x_0", "eps"]
+    np.testing.assert_allclose([scale, q], [1.5 * P.d, P.t], rtol=1e-12)
     said = lambda *a: reverse.elsewhere(in_x0_and_eps(*a))
     assert said(P.c, P.t, var) == (
         "arrives elsewhere: the coefficients of fn's x_0 and eps are those of x' = c x_0 + sigma' eps + 0.2 sigma' z, where c' x_0 and noise of standard deviation sigma' in all belong; "
@@ -799,12 +800,10 @@ def test_what_is_no_sum_of_x_and_scores_is_not_measured():
     assert measured(lambda x, fn, k, lower: x + fn(x, k) + state.standard_normal(x.shape)) is None
     clipped = measured(lambda x, fn, k, lower: np.clip(1.1 * x + 0.2 * fn(x, k), -3, 3))
     assert clipped.bent and abs(clipped.alpha - 1.1) < 1e-10
-    assert measured(lambda x, fn, k, lower, rng: x + fn(x, k) + 3.0 + 0.1 * rng.standard_normal(x.shape)).startswith(
-        "biased: the step has an offset of 3,"
-    )
-    assert measured(
-        lambda x, fn, k, lower: x + fn(x, k) + np.random.default_rng(0).standard_normal(x.shape)
-    ).startswith("repeated noise")
+    with pytest.raises(Flaw, match=r"^biased: the step has an offset of 3,"):
+        measured(lambda x, fn, k, lower, rng: x + fn(x, k) + 3.0 + 0.1 * rng.standard_normal(x.shape))
+    with pytest.raises(Flaw, match=r"^repeated noise"):
+        measured(lambda x, fn, k, lower: x + fn(x, k) + np.random.default_rng(0).standard_normal(x.shape))
 
 
 def test_levels_are_found_by_what_they_are_called_and_steps_given_what_they_take():
