@@ -287,10 +287,7 @@ def _controlled(caller, kind, settings, naming, rng, details):
     """The PASS of a loss, or what the questions for every loss find."""
     if any(note.startswith("right up to") for note in naming.notes):  # judged at the precision of its coarsest part
         caller.eps = max(caller.eps, float(np.finfo(np.float32).eps))
-    wrong = bent(caller, kind, settings[0], rng)
-    if wrong is not None:
-        return wrong
-    return graph(caller, kind, settings, rng) or naming
+    return bent(caller, kind, settings[0], rng) or graph(caller, kind, settings, rng) or naming
 
 
 def again(caller, kind, setting, rng):
