@@ -303,7 +303,8 @@ def _set_back(held, seed, ear):
     again = _state_of(value)
     if not callable(value):
         _start(value, seed)
-    placed = ear is not None and _put(holder, name, _heard(value, seed, ear))
+    heard = value if ear is None else _heard(value, seed, ear)
+    placed = heard is not value and _put(holder, name, heard)
     try:
         yield
     finally:

@@ -150,9 +150,10 @@ def _entry_weights(caller, kind, trials, founds, rng):
 def _named(caller, kind, trials, r, rng):
     """The `Naming` of w, p and q of every point."""
     multilevel = trials[0].setting.levels > 1
-    lost = levels.forgotten(caller, kind, trials, r, rng) if multilevel else None
+    if multilevel and (lost := levels.forgotten(caller, kind, trials, r, rng)) is not None:
+        return lost
     wrong, notes = levels.told(trials) if caller.objective == "multilevel_denoising" else (None, ())
-    wrong = lost or wrong or _as_said(caller, trials)
+    wrong = wrong or _as_said(caller, trials)
     if wrong is not None:
         return wrong
     many, size = _many(caller, kind, trials, rng), _size(caller, trials, r)
