@@ -146,16 +146,16 @@ def test_a_pass_answers_the_questions_for_every_loss(monkeypatch):
     def say(again=None, objective="implicit", naming=PASSED, bent=None, graph=None, eps=2.2e-16):
         asked.clear()
         monkeypatch.setattr(
-            module.controls, "again", lambda caller, kind, setting, rng: asked.append(("again", setting)) or again
+            module, "again", lambda caller, kind, setting, rng: asked.append(("again", setting)) or again
         )
         monkeypatch.setattr(module, "denoised", lambda *args: asked.append("denoised") or (naming, 2, {"d": 1}))
         monkeypatch.setattr(module, "of_terms", lambda *args: asked.append("of_terms") or (naming, 2, {"d": 1}))
         monkeypatch.setattr(
-            module.controls,
+            module,
             "bent",
             lambda caller, kind, setting, rng: asked.append(("bent", setting, caller.eps)) or bent,
         )
-        monkeypatch.setattr(module.controls, "graph", lambda *args: asked.append("graph") or graph)
+        monkeypatch.setattr(module, "graph", lambda *args: asked.append("graph") or graph)
         return module._examined(caller_of(objective=objective, eps=eps), "score", ["first", "second"], None)
 
     assert say() == Outcome("score", PASSED, 2, {"d": 1}) and asked == [

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from wording import check_loss
 
-from numpyscore.check.losses import controls
+from numpyscore.check.losses import loss as questions
+from numpyscore.check.losses import patterns
 from numpyscore.check.losses.hearing import Draw, generators_of, listening
 from numpyscore.check.losses.identify import (
     SPARE,
@@ -1101,16 +1102,16 @@ def asked_with(of, objective="implicit"):
 
 
 def test_the_minimiser_is_that_of_a_parabola():
-    assert controls.minimiser(*asked_with(lambda a, k: 2 * (a - 0.75) ** 2 + 5)) == pytest.approx(0.75, rel=1e-9)
-    assert controls.minimiser(*asked_with(lambda a, k: 0.0)) is None
-    assert controls.minimiser(*asked_with(lambda a, k: -2 * (a - 0.75) ** 2)) is None  # a maximum
+    assert patterns.minimiser(*asked_with(lambda a, k: 2 * (a - 0.75) ** 2 + 5)) == pytest.approx(0.75, rel=1e-9)
+    assert patterns.minimiser(*asked_with(lambda a, k: 0.0)) is None
+    assert patterns.minimiser(*asked_with(lambda a, k: -2 * (a - 0.75) ** 2)) is None  # a maximum
     # without its square (its trace) a loss has no minimum (has it at 0), and rounding makes neither
-    assert controls.minimiser(*asked_with(lambda a, k: 3 * a + 1e-15 * a**2)) is None
-    assert controls.minimiser(*asked_with(lambda a, k: 3 * a**2 + 1e-15 * a)) == 0
+    assert patterns.minimiser(*asked_with(lambda a, k: 3 * a + 1e-15 * a**2)) is None
+    assert patterns.minimiser(*asked_with(lambda a, k: 3 * a**2 + 1e-15 * a)) == 0
 
 
 def test_a_loss_that_is_no_parabola_is_clipped():
-    bent = lambda of: controls.bent(*asked_with(of))
+    bent = lambda of: patterns.bent(*asked_with(of))
     assert bent(lambda a, k: 3 * a * a - 2 * a) is None and bent(lambda a, k: np.inf if a > 4 else a * a) is None
     low = bent(lambda a, k: max(a * a - a, 0.1))
     assert low.verdict == "FAIL" and "no parabola: it stands still at 0.1;" in low.diagnosis
@@ -1123,7 +1124,7 @@ def test_a_loss_that_is_no_parabola_is_clipped():
 
 
 def test_a_loss_says_the_same_when_it_is_asked_again():
-    again = lambda of: controls.again(*asked_with(of))
+    again = lambda of: questions.again(*asked_with(of))
     assert again(lambda a, k: a) is None and again(lambda a, k: np.nan) is None
     for grows in (lambda a, k: k, lambda a, k: -k, lambda a, k: min(k, 3)):
         assert again(grows).verdict == "FAIL" and again(grows).diagnosis.startswith("state: the same call")
@@ -1139,7 +1140,7 @@ def test_how_a_loss_grows_with_its_model():
         probe = random_probe(kind, 3, rng)
         caller.values = lambda probes, s: np.array([7 + abs(p.b[0] / probe.b[0]) ** power for p in probes])
         table = SimpleNamespace(probes=[probe], trial=SimpleNamespace(setting=setting))
-        return controls._power(caller, kind, table, None, 0.3, rng, only)
+        return patterns._power(caller, kind, table, None, 0.3, rng, only)
 
     assert grown(2) is None and grown(1.97) is None and grown(1, only=2.0) is None and grown(1, only=1.0) is not None
     norm = grown(1)
@@ -1154,7 +1155,7 @@ def test_how_a_loss_grows_with_its_model():
         and ": stands still: it is clipped," in grown(0).diagnosis
     )
     assert grown(4).diagnosis.endswith("its power 4")
-    ordered = controls._monotone
+    ordered = patterns._monotone
     assert ordered(np.array([3.0, 1, 2]), np.array([9.0, 1, 4])) and ordered(
         np.array([3.0, 1, 2]), np.array([-9.0, -1, -4])
     )

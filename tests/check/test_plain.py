@@ -100,7 +100,7 @@ def factors(monkeypatch, parts, objective="implicit", exact=True, left=0.0, doub
     settings = [setting_of(n, d) for n, d in ((4, 2), (6, 3), (2, 4))]
     fits = [fit_of(left, exact, coefficients=(2.0, 0.5), doubt=doubt) for _ in settings]
     monkeypatch.setattr(
-        plain.controls, "minimiser", lambda caller, kind, setting, rng: asked.append(setting.n) or yours
+        plain.patterns, "minimiser", lambda caller, kind, setting, rng: asked.append(setting.n) or yours
     )
     asked = []
     right = Right({k: np.array(v, float) + np.zeros(3) for k, v in parts.items()}, fits, {"form": 1}, [])
@@ -629,7 +629,7 @@ def wrong(monkeypatch, objective="implicit", left=0.5, parts=None, draws=(), ran
     monkeypatch.setattr(plain.patterns, "named_by_one_more", look("one more", one_more))
     monkeypatch.setattr(plain.patterns, "right_parts", lambda objective, table, q: {"a": 1, "b": 2})
     unexplained = Naming("FAIL", "unknown", "")
-    monkeypatch.setattr(plain.controls, "unexplained", look("unexplained", (unexplained, 0)))
+    monkeypatch.setattr(plain.patterns, "unexplained", look("unexplained", (unexplained, 0)))
     right = (
         None
         if parts is None

@@ -152,7 +152,8 @@ def listening(held, seed, kind):
     with same_randomness(seed), contextlib.ExitStack() as stack:
         for one in held:
             stack.enter_context(_set_back(one, seed, ear))
-        stack.enter_context(_patched(np.random, _numpy_functions(ear, seed)))
+        heard = {name: ear.hears(name, getattr(np.random, name)) for name in DRAWS if hasattr(np.random, name)}
+        stack.enter_context(_patched(np.random, heard | {"default_rng": _default_rng(ear, seed)}))
         torch, jax = sys.modules.get("torch"), sys.modules.get("jax")
         if torch is not None and kind == "torch":
             stack.enter_context(_torch_mode(ear))
@@ -192,12 +193,6 @@ def _patched(module, functions):
     finally:
         for name, function in kept.items():
             setattr(module, name, function)
-
-
-def _numpy_functions(ear, seed):
-    """The functions of np.random, and default_rng, that write down."""
-    functions = {name: ear.hears(name, getattr(np.random, name)) for name in DRAWS if hasattr(np.random, name)}
-    return functions | {"default_rng": _default_rng(ear, seed)}
 
 
 def _default_rng(ear, seed):
@@ -308,7 +303,8 @@ def _set_back(held, seed, ear):
     again = _state_of(value)
     if not callable(value):
         _start(value, seed)
-    placed = ear is not None and _put(holder, name, _heard(value, seed, ear))
+    heard = value if ear is None else _heard(value, seed, ear)
+    placed = heard is not value and _put(holder, name, heard)
     try:
         yield
     finally:

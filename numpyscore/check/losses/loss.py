@@ -15,12 +15,12 @@ from ...common.inputs import generator, positive
 from ...densities.weights import linear_weight
 from ...objectives import OBJECTIVES
 from ..report import FAIL, INCONCLUSIVE, PASS, CheckReport
-from . import controls
 from .denoising import PARAMETRISATIONS
 from .identify import random_probe
-from .names import COARSEST, Naming
+from .names import COARSEST, LINEAR, Naming
 from .noise import denoised
 from .observe import LossCaller, Setting
+from .patterns import bent
 from .plain import of_terms
 
 ALIASES = {alias: name for name, row in OBJECTIVES.items() for alias in row.aliases}
@@ -219,12 +219,6 @@ def _setting(caller, rng, n, d, L, sigma, m):
     return Setting(n, d, m, int(rng.integers(1 << 31)), x, extras, level, L)
 
 
-def _with_noise_of_each(setting, rng):
-    """The setting with unit noise (L, n, d), one for each level."""
-    noise = rng.standard_normal((setting.levels, *setting.x.shape))
-    return setting._replace(extras=setting.extras | {"noise": noise})
-
-
 class Outcome(NamedTuple):
     """What was found with fn of one kind: the `Naming`, how much sense the loss made, and numbers for machines."""
 
@@ -247,7 +241,8 @@ def _investigate(where, caller, settings, kinds, rng):
     either = settings[0].levels > 1 and "noise" in caller.takes and "level" not in caller.takes
     for kind, by_level in itertools.product(kinds, (False, True) if either else (False,)):
         caller.forget()
-        here = [_with_noise_of_each(s, rng) for s in settings] if by_level else settings
+        noise = lambda s: {"noise": rng.standard_normal((s.levels, *s.x.shape))}
+        here = [s._replace(extras=s.extras | noise(s)) for s in settings] if by_level else settings
         try:
             caller.ask(random_probe(kind, settings[0].d, rng), here[0])
         except Exception as error:
@@ -278,7 +273,7 @@ def _not_called(where, errors):
 
 def _examined(caller, kind, settings, rng):
     """The `Outcome` of a loss with fn of one kind."""
-    kept = controls.again(caller, kind, settings[0], rng)
+    kept = again(caller, kind, settings[0], rng)
     if kept is not None:
         return Outcome(kind, kept, 1, {})
     examine = denoised if "denoising" in caller.objective else of_terms
@@ -292,10 +287,61 @@ def _controlled(caller, kind, settings, naming, rng, details):
     """The PASS of a loss, or what the questions for every loss find."""
     if any(note.startswith("right up to") for note in naming.notes):  # judged at the precision of its coarsest part
         caller.eps = max(caller.eps, float(np.finfo(np.float32).eps))
-    wrong = controls.bent(caller, kind, settings[0], rng)
-    if wrong is not None:
-        return wrong
-    return controls.graph(caller, kind, settings, rng) or naming
+    return bent(caller, kind, settings[0], rng) or graph(caller, kind, settings, rng) or naming
+
+
+def again(caller, kind, setting, rng):
+    """The `Naming` of a loss that says something else when the same is asked again; None if it says the same."""
+    probe, other = random_probe(kind, setting.d, rng), random_probe(kind, setting.d, rng)
+    # jax keeps nothing, and compiles anew
+    between = setting if caller.kind == "jax" else setting._replace(seed=setting.seed + 1)
+    ((first,), _, (last,)) = (caller.values([p], s) for p, s in ((probe, setting), (other, between), (probe, setting)))
+    if not np.isfinite(first + last) or abs(first - last) <= 1e3 * caller.eps * max(abs(first), abs(last)):
+        return None
+    steps = np.diff(caller.values([probe] * 10, setting))
+    if np.all(steps >= 0) or np.all(steps <= 0):  # random numbers would go up and down
+        text = "state: the same call with the same random numbers gives another value; something is kept from call to call (a running average, a counter, a list that grows)"
+        return Naming(FAIL, text, f"{first:.9g} first, {last:.9g} after another call")
+    text = "hidden randomness: it draws numbers that no seed holds; let the loss take rng= (or key, generator, noise, probes)"
+    return Naming(INCONCLUSIVE, text, f"{first:.9g} first, {last:.9g} when the same was asked again")
+
+
+def graph(caller, kind, settings, rng):
+    """A FAIL if the derivative in the model's scale, by the user's framework, is not that of the value: a graph that is cut.
+
+    Square and linear part of the value are those of 0, 1 and 2 times the model: nothing need be known of the loss.
+    """
+    if caller.kind not in ("torch", "jax"):
+        return None
+    rows, slopes = [], []
+    for setting in settings[:2]:
+        for _ in range(3):
+            probe = random_probe(kind, setting.d, rng)
+            slope = caller.ask(probe, setting, slope=True).value
+            if slope is None:
+                text = "graph detached: the loss returns a plain number (.item()?): its value is right, and nothing can be trained with it"
+                return Naming(INCONCLUSIVE, text, "no graph") if caller.kind == "torch" else None
+            zero, one, two = caller.values([probe.scaled(c) for c in (0.0, 1.0, 2.0)], setting)
+            square = (two - 2 * one + zero) / 2
+            rows.append((one - zero - square, 2 * square, abs(one) + abs(two) + abs(zero)))
+            slopes.append(slope)
+    y, A, size = np.array(slopes), np.array(rows)[:, :2], np.array(rows)[:, 2]
+    c = np.linalg.lstsq(A, y, rcond=None)[0]
+    allowed = 2e4 * caller.eps * (np.abs(A).sum(1) + size)  # row by row: large terms must not hide the others
+    if np.all(np.abs(y - A.sum(1)) <= allowed):
+        return None
+    linear = LINEAR[caller.objective]
+    pattern = f"d loss / d scale = {c[0]:.6g} x [{linear}] + {c[1]:.6g} x [square] of what the value says"
+    if np.any(np.abs(y - A @ c) > allowed):
+        text = "wrong gradient: the value is right, its gradient in the parameters is not that of the value"
+    elif all(off := [abs(v) < 1e-3 for v in c]):
+        text = "graph detached: no gradient reaches the parameters; the loss has the right value and cannot be trained (detach, no_grad, stop_gradient, .item(), or create_graph=False)"
+    elif any(off):
+        term = linear if off[0] else "square"
+        text = f"graph detached: no gradient flows through the {term}; the value is right, training ignores that term (create_graph=True is missing, or something is detached)"
+    else:
+        text = f"wrong gradient: the value is right, but its gradient has {c[0]:.4g} times the {linear} and {c[1]:.4g} times the square (a factor of the score is detached)"
+    return Naming(FAIL, text, pattern)
 
 
 def _report(where, caller, settings, outcome):

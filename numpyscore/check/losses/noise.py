@@ -5,10 +5,9 @@ import numpy as np
 from ...common.arrays import to_numpy
 from ..report import FAIL, INCONCLUSIVE, PASS
 from . import denoising, levels, perturbation
-from .controls import PIECES, unexplained
 from .identify import NEAR, Answers, identify
 from .names import COARSEST, SQUARE, Level, Naming, alike, equal, factor, missing
-from .patterns import named_by_one_more, shape_of, target_named
+from .patterns import PIECES, named_by_one_more, shape_of, target_named, unexplained
 from .plain import CALLS, near_note, observation, unusable
 from .trials import SINGLE, noisy, rows_of, with_draw_apart
 

@@ -135,7 +135,8 @@ class LossCaller:
         x = make(setting.x.reshape(-1, *self.shape) if self.shape else setting.x)
         x = x.requires_grad_(True) if way["gradient"] else x
         model = asked if self.kind != "torch" else model_with_parameter(asked.of, scale, self.kind)
-        with _uncompiled(self.kind) if self.uncompiled else contextlib.nullcontext():
+        traced = self.kind == "jax" and self.uncompiled  # without jit a probe sees numbers
+        with sys.modules["jax"].disable_jit() if traced else contextlib.nullcontext():
             value = _first(self.loss(model, x, *positional, **named), setting.n)
         if self.kind != "jax":  # whose arrays cannot be changed, and may be traced
             left = to_numpy(x).reshape(setting.x.shape)
@@ -287,12 +288,6 @@ def _torch_slope(model, value):
     model.scale.grad = None
     value.mean().backward()
     return 0.0 if model.scale.grad is None else float(model.scale.grad)
-
-
-def _uncompiled(kind):
-    """jax without jit, so that a probe sees numbers."""
-    jax = sys.modules.get("jax")
-    return jax.disable_jit() if kind == "jax" and jax is not None else contextlib.nullcontext()
 
 
 def _where(asked, setting):

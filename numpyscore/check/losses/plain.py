@@ -10,7 +10,7 @@ import numpy as np
 
 from ...objectives import OBJECTIVES
 from ..report import FAIL, INCONCLUSIVE, PASS
-from . import controls, patterns
+from . import patterns
 from .identify import Answers, identify, random_probe, solve
 from .names import COARSEST, LINEAR, REGULARISER, SQUARE, Naming, alike, conversion, factor, levels_of, name_parts
 from .trials import Trial, as_asked, plain
@@ -173,7 +173,7 @@ def _factors(caller, kind, settings, right, rng):
     details = {"factors": right.parts, "residual": right.left, "form": right.form}
     details["settings"] = [{k: getattr(s, k) for k in ("n", "d", "m")} for s in settings]
     if naming.verdict == FAIL and caller.objective == "implicit":
-        yours = controls.minimiser(caller, kind, settings[0], rng)
+        yours = patterns.minimiser(caller, kind, settings[0], rng)
         if yours is not None and abs(yours - 1) > 1e-6:
             details["oracle"] = {"yours": yours, "right": 1.0}
             said = f"for lambda |x|^2/2 on standardised data your loss has its minimum at lambda = {yours:.6g}, the right one at 1"
@@ -435,7 +435,7 @@ def _wrong(caller, kind, trials, tables, right, rng):
             text = f"inaccurate: your loss is the right one up to {left:.0e} of its terms, as with a finite difference of its own, an epsilon, or a small term that is wrong"
             return Naming(FAIL, text, f"off by {left:.2g}"), 1, {}
     total = None if right is None else sum(patterns.right_parts(objective, tables[0], right.seen[0]).values())
-    return *controls.unexplained(caller, kind, tables[0], total, left, rng), {}
+    return *patterns.unexplained(caller, kind, tables[0], total, left, rng), {}
 
 
 def _random(caller, table):

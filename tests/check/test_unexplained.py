@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from numpyscore.check.losses import controls
+from numpyscore.check.losses import loss as questions
+from numpyscore.check.losses import patterns
 from numpyscore.check.losses.identify import Probe, random_probe
 from numpyscore.check.losses.names import Naming
 from numpyscore.check.losses.trials import Trial
@@ -42,17 +43,17 @@ def standardised(x):
 def test_the_minimum_and_the_parabola_are_those_on_standardised_data():
     parabola = lambda a, k, s: 3 * (a - 0.25) ** 2 + 1
     loss = Loss(parabola)
-    assert controls.minimiser(loss, "energy", setting_of(), np.random.default_rng(1)) == pytest.approx(0.25)
+    assert patterns.minimiser(loss, "energy", setting_of(), np.random.default_rng(1)) == pytest.approx(0.25)
     assert standardised(loss.settings[0].x) and loss.settings[0].x.shape == (5, 3)
     for objective, own in (("implicit", False), ("generalised", True)):
         loss = Loss(parabola, objective)
-        assert controls.bent(loss, "score", setting_of(), np.random.default_rng(1)) is None
+        assert patterns.bent(loss, "score", setting_of(), np.random.default_rng(1)) is None
         assert (loss.settings[0].x is X) == own and standardised(loss.settings[0].x) != own
 
 
 @pytest.mark.parametrize("eps, size", [(1e-9, 1.0), (1e-17, 1.0), (1e-9, 50.0)])
 def test_a_parabola_is_one_within_rounding(eps, size):
-    scales = controls.SCALES
+    scales = patterns.SCALES
     even = size * (scales**2 + 2)
     wave = np.cos(5 * scales)
     left = np.abs(wave - np.polyval(np.polyfit(scales, wave, 2), scales)).max()
@@ -63,14 +64,14 @@ def test_a_parabola_is_one_within_rounding(eps, size):
         by = part * room(by) / left
         table = dict(zip(scales, even + by * wave, strict=True))
         loss = Loss(lambda a, k, s: table[a], eps=eps)
-        return controls.bent(loss, "energy", setting_of(), np.random.default_rng(1))
+        return patterns.bent(loss, "energy", setting_of(), np.random.default_rng(1))
 
     assert said(0.98) is None and said(1.02).verdict == "FAIL"
 
 
 def asked_again(of, kind="numpy", eps=2.2e-16):
     loss = Loss(of, kind=kind, eps=eps)
-    return controls.again(loss, "energy", setting_of(), np.random.default_rng(1)), loss.settings
+    return questions.again(loss, "energy", setting_of(), np.random.default_rng(1)), loss.settings
 
 
 def test_the_same_call_is_made_around_another():
@@ -112,7 +113,7 @@ def table_of(values=None, d=3, P=6, seed=0, **more):
 
 
 def test_rules_for_what_is_left_are_asked_in_order(monkeypatch):
-    names, asked = [rule.__name__ for rule in controls.LEFT], []
+    names, asked = [rule.__name__ for rule in patterns.LEFT], []
     assert names == [
         "_clamped",
         "_round_off",
@@ -127,9 +128,9 @@ def test_rules_for_what_is_left_are_asked_in_order(monkeypatch):
     def say(which=None, power=None, d=3):
         asked.clear()
         rule = lambda name: lambda *args: asked.append(name) or (named if name == which else None)
-        monkeypatch.setattr(controls, "LEFT", tuple(rule(name) for name in names))
-        monkeypatch.setattr(controls, "_power", lambda *args, **options: power)
-        return controls.unexplained(Loss(None), "energy", table_of(d=d), "right", 0.125, None)
+        monkeypatch.setattr(patterns, "LEFT", tuple(rule(name) for name in names))
+        monkeypatch.setattr(patterns, "_power", lambda *args, **options: power)
+        return patterns.unexplained(Loss(None), "energy", table_of(d=d), "right", 0.125, None)
 
     for k, name in enumerate(names):
         assert say(name) == (named, 1) and asked == names[: k + 1]
@@ -156,8 +157,8 @@ def test_clamped_losses_stand_still(monkeypatch):
         (Naming("FAIL", "bent: it stands still at 1", ""), True),
         (Naming("FAIL", "bent", ""), False),
     ):
-        monkeypatch.setattr(controls, "bent", lambda *args, said=said: said)
-        assert (controls._clamped(None, "energy", table_of(), None, 0.1, None) is not None) == named
+        monkeypatch.setattr(patterns, "bent", lambda *args, said=said: said)
+        assert (patterns._clamped(None, "energy", table_of(), None, 0.1, None) is not None) == named
 
 
 def test_round_off_moves_a_loss_at_once():
@@ -171,7 +172,7 @@ def test_round_off_moves_a_loss_at_once():
             return np.array([1.0, 2, 3, 4]) + change * 4 * np.array([0, 1, 0, 0])
 
         table = table_of([1, 2, 3, 4, 50, 60])
-        out = controls._round_off(SimpleNamespace(values=values, eps=eps), "energy", table, None, left, None)
+        out = patterns._round_off(SimpleNamespace(values=values, eps=eps), "energy", table, None, left, None)
         assert seen[0][0] == 4
         np.testing.assert_allclose(seen[0][1], X * (1 + 2 * eps), rtol=1e-15)
         return out
@@ -188,7 +189,7 @@ def test_round_off_moves_a_loss_at_once():
 
 def test_monotone_functions_of_the_right_loss():
     right = np.array([3.0, 1, 2, 5, 4, 6, 99.0])
-    say = lambda values, right=right: controls._function_of_right(None, "energy", table_of(values), right, 0.1, None)
+    say = lambda values, right=right: patterns._function_of_right(None, "energy", table_of(values), right, 0.1, None)
     assert say(np.exp(right[:6])).diagnosis.startswith(
         "function of the loss: your loss is a function of the right one (a logarithm"
     )
@@ -216,7 +217,7 @@ def each(of, objective="implicit"):
 
     table = SimpleNamespace(trial=SimpleNamespace(setting=setting_of()))
     caller = SimpleNamespace(objective=objective, values=values, eps=2.2e-16)
-    out = controls._function_of_each(caller, "score", table, None, 0.1, np.random.default_rng(4))
+    out = patterns._function_of_each(caller, "score", table, None, 0.1, np.random.default_rng(4))
     if asked:
         assert asked[0][0] == 40 and asked[0][1].shape == (5, 3) and np.ptp(asked[0][1], axis=0).max() == 0
         np.testing.assert_array_equal(asked[0][1][0], X[0])
@@ -252,15 +253,15 @@ def test_a_loss_of_pieces_is_a_square_nearby(monkeypatch):
         rows = list(exact)
         asked.clear()
         monkeypatch.setattr(
-            controls,
+            patterns,
             "identify",
             lambda near, jacobian: (
                 asked.append((near, jacobian)) or SimpleNamespace(fit=SimpleNamespace(exact=rows.pop(0)))
             ),
         )
-        return controls._pieces(None, "energy", SimpleNamespace(near=lambda size: ("near", size)), None, 0.1, None)
+        return patterns._pieces(None, "energy", SimpleNamespace(near=lambda size: ("near", size)), None, 0.1, None)
 
-    assert say(True).diagnosis == controls.PIECES and asked == [(("near", 1e-3), False)]
+    assert say(True).diagnosis == patterns.PIECES and asked == [(("near", 1e-3), False)]
     assert say(False, True).pattern == "a square for models near each other, none for all" and [
         j for _, j in asked
     ] == [False, True]
@@ -269,8 +270,8 @@ def test_a_loss_of_pieces_is_a_square_nearby(monkeypatch):
 
 def test_points_elsewhere_are_told(monkeypatch):
     def say(points, objective="implicit"):
-        monkeypatch.setattr(controls, "as_asked", lambda *args: SimpleNamespace(points=points))
-        return controls._away(SimpleNamespace(objective=objective), "energy", table_of(), None, 0.1, None)
+        monkeypatch.setattr(patterns, "as_asked", lambda *args: SimpleNamespace(points=points))
+        return patterns._away(SimpleNamespace(objective=objective), "energy", table_of(), None, 0.1, None)
 
     moved = say(X + 1)
     assert moved.verdict == "FAIL" and moved.diagnosis.startswith(
@@ -294,7 +295,7 @@ def test_powers_are_those_of_very_large_models():
             return np.array([of(p.b[0] / probe.b[0]) for p in probes])
 
         options = {} if only is None else {"only": only}
-        return controls._power(SimpleNamespace(values=values), "energy", table, None, 0.25, None, **options)
+        return patterns._power(SimpleNamespace(values=values), "energy", table, None, 0.25, None, **options)
 
     assert say(lambda s: s * s + 7) is None
     np.testing.assert_allclose(asked[0], [0, 1e3, -1e3, 1e6, -1e6])
@@ -320,7 +321,7 @@ def test_powers_are_those_of_very_large_models():
         say(lambda s: 5.0).diagnosis.startswith("not a square: for large scores your loss grows with the power 0 of")
         and say(lambda s: np.nan) is None
     )
-    first = lambda of: controls._first_power(
+    first = lambda of: patterns._first_power(
         SimpleNamespace(values=lambda probes, s: np.array([of(p.b[0] / probe.b[0]) for p in probes])),
         "energy",
         table,
