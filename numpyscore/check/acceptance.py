@@ -23,12 +23,9 @@ class Target(NamedTuple):
     score: Callable
 
 
-GAUSSIAN = Target(
-    lambda x: ((x - MEAN) * (x - MEAN)).sum(-1) * (0.5 / VARIANCE), lambda x: (x - MEAN) * (-1 / VARIANCE)
-)
+GAUSSIAN = Target(lambda x: ((x - MEAN) ** 2).sum(-1) / (2 * VARIANCE), lambda x: (MEAN - x) / VARIANCE)
 TAILS = Target(  # linear tails
-    lambda x: 2 * (((x - MEAN) * (x - MEAN) + 1) ** 0.5).sum(-1),
-    lambda x: (x - MEAN) * (-2) / ((x - MEAN) * (x - MEAN) + 1) ** 0.5,
+    lambda x: 2 * (((x - MEAN) ** 2 + 1) ** 0.5).sum(-1), lambda x: 2 * (MEAN - x) / ((x - MEAN) ** 2 + 1) ** 0.5
 )
 
 
@@ -100,7 +97,7 @@ RULES = (
     Rule("rejected states dropped", "it proposes again until something is accepted: a rejected proposal must count the old state once more", lambda p: _RATIO(p) / _RATIO(p).mean()),
     Rule("acceptance reversed", "the rejected ones are taken, and the accepted ones left", lambda p: 1 - _RATIO(p)),
     Rule("sign of the ratio", "the ratio of acceptance is upside down: p(x) q(y|x) / (p(y) q(x|y))", _metropolis(lambda p: -p.ratio)),
-    Rule("no proposal density", "the ratio is p(y)/p(x), without q(x|y)/q(y|x); a Langevin proposal is not symmetric", _metropolis(lambda p: p.target)),
+    Rule("no proposal density", "the ratio is p(y)/p(x), without q(x|y)/q(y|x) (of HMC: without the kinetic energy); a Langevin proposal is not symmetric", _metropolis(lambda p: p.target)),
     Rule("proposal density upside down", "the ratio has q(y|x)/q(x|y) in place of q(x|y)/q(y|x)", _metropolis(lambda p: p.target - p.proposal())),
     Rule("sign of log p", "the ratio has p(x)/p(y) in place of p(y)/p(x): an energy was taken for a log density", _metropolis(lambda p: p.proposal() - p.target)),
     Rule("no target density", "the ratio is q(x|y)/q(y|x) alone, without p(y)/p(x)", _metropolis(lambda p: p.proposal())),
@@ -154,7 +151,7 @@ def _all_or_none(chain, tau, x, share, of):
 
 def _moves(chain, tau, n, of):
     """(start, where n chains are after a step from it, which of them moved) of each chosen start, and what chains wrongly share, or ""."""
-    dims = 3 if _takes(chain, tau, 3) else 2  # a mean over two dimensions is half the sum
+    dims = 3 if _takes_three(chain, tau) else 2  # a mean over two dimensions is half the sum
     out, together = [], False
     for k, r in enumerate(STARTS):
         x = MEAN + r * np.where(np.arange(dims) % 2, -0.6, 1.0) * np.sqrt(VARIANCE / dims)
@@ -215,10 +212,10 @@ def _distance(rule, own, ours, seen, spread):
     return float(np.max(np.abs(mean - seen) / error))
 
 
-def _takes(chain, tau, dims):
-    """Whether the step takes points of another dimension."""
+def _takes_three(chain, tau):
+    """Whether the step takes points of three dimensions."""
     try:
-        return chain(np.full((4, dims), MEAN), tau, 1).shape == (4, dims)
+        return chain(np.full((4, 3), MEAN), tau, 1).shape == (4, 3)
     except Exception:
         return False
 

@@ -26,10 +26,11 @@ SLACK = 1e-9
 SIGMAS = 6.0
 SHELLS = 10.0 ** np.arange(-3, 6)  # distances of the starts, where nobody says where to look
 STARTS, ROUNDS, DRAWS = 12, 8, 4000
-EVENLY = 40000  # points of a box
 SIGHT = 65  # points of a line on which it is seen whether log p rises
 NU = 4.0  # degrees of freedom of the proposals
 LEAST = 0.02  # share of the draws that every component gets
+WITHIN = 20.0  # units of the frame; further out a NaN is a remark
+FURTHEST = 300.0  # coordinates u beyond which x is its end
 FAINT = 1e-14  # share of the mass below which a mode is left out
 
 
@@ -82,9 +83,10 @@ def check_density(logpdf, *, dim=None, x=None, support=None, wrap=None, rtol=Non
     elif found is not None and not diagnosis:
         whole = _integral(function, found.frame, ends)
         verdict, pattern, diagnosis = _judged(function, found, whole, ends, points, rtol)
+    far = "" if diagnosis.startswith("not finite") else _not_finite(function, frame)
     report = partial(
         CheckReport, where, verdict, f"{d} dim{'s' * (d > 1)}, {asked.came} out, {asked.evaluations} evaluations",
-        pattern=pattern, diagnosis=diagnosis, notes=tuple(asked.notes()),
+        pattern=pattern, diagnosis=diagnosis, notes=(*asked.notes(), *[f"{far}; p is taken for 0 there"] * bool(far)),
     )  # fmt: skip
     if whole is None or found is None:
         return report()
@@ -126,10 +128,11 @@ def _support(where, dim, x, support):
 
 
 class _Masked:
-    """The user's log density, -inf outside the support and at its ends, where it is not asked; `bad` is the first point where it is NaN or +inf."""
+    """The user's log density, -inf outside the support and at its ends, where it is not asked, and at the points `bad`, where it is NaN or +inf."""
 
     def __init__(self, where, function, wrap, like, ends):
-        self.where, self.ends, self.bad, self.zero = where, ends, None, False
+        self.where, self.ends, self.zero = where, ends, False
+        self.bad: list[tuple] = []  # (points, values) of each call
         self.caller = Compiled(where, "logpdf", function, wrap, like)
 
     def __call__(self, x):
@@ -142,7 +145,7 @@ class _Masked:
         self.zero |= bool(np.any(out[inside] == -np.inf))
         wrong = np.isnan(out) | (out == np.inf)
         if wrong.any():
-            self.bad = self.bad or (x[wrong][0], out[wrong][0])
+            self.bad.append((x[wrong], out[wrong]))
             out[wrong] = -np.inf
         return out
 
@@ -155,10 +158,19 @@ def _unit(x, d):
     return Frame(np.zeros(d), np.eye(d)) if x is None else Frame(np.median(x, axis=0), np.diag(x.std(axis=0) + 1e-300))
 
 
+def _not_finite(function, frame, within=np.inf):
+    """The diagnosis of a log p that is +inf somewhere, or NaN within so many units of the frame; else ""."""
+    for points, values in function.bad:
+        near = np.abs((points - frame.center) @ np.linalg.inv(frame.axes).T).max(axis=1) <= within
+        for x, value in zip(points[near | (values == np.inf)][:1], values[near | (values == np.inf)], strict=False):
+            return f"not finite: logpdf is {value} at x = {x.tolist()}; -inf alone has a meaning, that p is 0"
+    return ""
+
+
 def _improper(function, frame, ends, rng):
-    """The diagnosis of a log p that is NaN or +inf somewhere, or that falls off along some ray more slowly than r^-d; else ""."""
-    if function.bad is not None:
-        return f"not finite: logpdf is {function.bad[1]} at x = {function.bad[0].tolist()}; -inf alone has a meaning, that p is 0"
+    """The diagnosis of a log p that is NaN or +inf where p is, or that falls off along some ray more slowly than r^-d; else ""."""
+    if text := _not_finite(function, frame, WITHIN):
+        return text
     d = len(ends)
     rays = rng.standard_normal((32, d))
     if np.isfinite(ends).any():
@@ -207,10 +219,6 @@ def _judged(function, found, whole, ends, x, rtol):
     I, bound, eps = whole.value, whole.error, function.caller.eps
     sampled, error = np.exp(found.log_mass), found.error * np.exp(found.log_mass)
     apart = lambda: abs(sampled - I) > SIGMAS * error + bound or error > 0.2 * sampled
-    if apart() and np.isfinite(ends).all():  # the proposals miss parts that stand in corners
-        points = np.random.default_rng(0).uniform(ends[:, 0], ends[:, 1], (EVENLY, len(ends)))
-        p = np.exp(function(points)) * np.prod(np.diff(ends))
-        sampled, error = p.mean(), p.std() / np.sqrt(EVENLY)
     pattern = (
         f"integral of p = {I:.10g} +- {bound:.0e} by quadrature, {sampled:.4g} +- {error:.1g} by importance sampling"
     )
@@ -264,23 +272,79 @@ def find(logp, support, x, rng):
     x : (n, d) array or None, points that reach every part of it
     rng : numpy.random.Generator
     """
-    modes, covs, weights = _modes(logp, _starts(support, x, rng), x)
+    line = Line(support)
+
+    def of_u(u):
+        with np.errstate(all="ignore"):  # x may be as far out as numbers go
+            return logp(line.x(u)) + line.log_slope(u)
+
+    starts = [line.u(points) for points in _starts(support, x, rng)]
+    modes, covs, weights = _modes(of_u, starts, x)
     if len(modes) == 0:
         return None
-    highest = modes[int(np.argmax(logp(modes)))]
+    highest = modes[int(np.argmax(of_u(modes)))]
     for _ in range(ROUNDS):
         points = _drawn(modes, covs, weights, rng)
         log_q, share = _proposal(points, modes, covs, weights)
-        log_w = logp(points) - log_q
+        log_w = of_u(points) - log_q
         top = log_w.max()
         if top == -np.inf:
             return None
         w = np.exp(log_w - top)
         log_mass, error = top + np.log(w.mean()), w.std() / (w.mean() * np.sqrt(len(w)))
         modes, covs, weights = _refitted(points, w, share, modes, covs, weights)
-    frame, top = _frame(modes, covs, weights, support), float(logp(highest[None])[0])
-    draws = () if np.isfinite(support).any() else (points, log_q)
-    return Modes(modes, covs, frame, float(log_mass), float(error), highest, top, draws)
+    ended = np.isfinite(support).any()  # p may be highest at an end, where no mode of u is
+    tops = _climbed(logp, [line.x(points[:200])], None) if ended else [(float(logp(highest[None])[0]), highest)]
+    top, highest = max(tops, key=lambda pair: pair[0])
+    means, covs = line.moments(modes, covs)
+    frame, draws = _frame(means, covs, weights, support), () if ended else (points, log_q)
+    return Modes(means, covs, frame, float(log_mass), float(error), highest, top, draws)
+
+
+class Line:
+    """Coordinates u, all of R^d, of the points x of a support: x itself, the logarithm of the distance from an end, or the logit between two.
+
+    There a density has a mode though it grows without bound towards an end, and falls off to all sides.
+    """
+
+    def __init__(self, support):
+        lower, upper = support.T
+        self.below, self.above = np.isfinite(lower), np.isfinite(upper)
+        self.between, self.ended = self.below & self.above, self.below | self.above
+        self.end = np.where(self.below, lower, np.where(self.above, upper, 0.0))
+        self.sign, self.width = np.where(self.below, 1.0, -1.0), np.where(self.between, upper - lower, 1.0)
+
+    def x(self, u):
+        """Points (..., d) of the support."""
+        from scipy.special import expit
+
+        with np.errstate(over="ignore"):
+            away = np.where(self.between, self.width * expit(u), np.exp(np.where(self.ended, u, 0.0)))
+        return np.where(self.ended, self.end + self.sign * away, u)
+
+    def u(self, x):
+        """Coordinates (..., d); as far out as numbers go at an end."""
+        from scipy.special import logit
+
+        with np.errstate(all="ignore"):
+            away = np.where(self.ended, self.sign * (x - self.end), 1.0)
+            out = np.where(self.between, logit(away / self.width), np.log(away))
+        return np.where(self.ended, np.clip(out, -FURTHEST, FURTHEST), x)
+
+    def log_slope(self, u):
+        """log |dx/du| (...,)."""
+        from scipy.special import log_expit
+
+        between = np.log(self.width) + log_expit(u) + log_expit(-u)
+        return np.sum(np.where(self.between, between, np.where(self.ended, u, 0.0)), axis=-1)
+
+    def moments(self, means, covs):
+        """Means (K, d) and covariances (K, d, d) in x, to first order, of parts of u; of those that u spreads over many sizes, of its own size."""
+        at, size = self.x(means), np.sqrt(np.diagonal(covs, axis1=1, axis2=2))
+        away = np.abs(at - self.end)
+        slope = np.where(self.between, away * (1 - away / self.width), away) / np.maximum(size, 1.0)
+        slope = np.where(self.ended, slope, 1.0)
+        return at, covs * slope[:, :, None] * slope[:, None]
 
 
 def _starts(support, x, rng):

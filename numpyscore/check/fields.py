@@ -6,6 +6,7 @@ identity between the user's numbers and ours within the stated tolerance, not a 
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -136,7 +137,8 @@ def read(field, among=(), rules=None):
         return [Explanation("right", "", right=True, residual=float(np.max(gap / (tolerance + 1e-300))))]
     with np.errstate(all="ignore"):
         found = [e for rule in rules or RULES for e in rule(field)]
-        found += [e for key, sentence, other in among for e in _of_map(field, Map(key, sentence, _fixed(other)))]
+        of = lambda a: lambda r, f: np.asarray(a, float)
+        found += [e for key, sentence, a in among for e in _of_map(field, Map(key, sentence, of(a)))]
     return ranked(e for e in found if e.constants < max(n * d, 2) or e.key in OF_SIZE)
 
 
@@ -200,20 +202,10 @@ def _of_std(power):
     return of
 
 
-def _fixed(other):
-    """A map to another field, whatever the reference."""
-    return lambda r, f: np.asarray(other, float)
-
-
-def _place(shift):
-    """A map to the reference of another row."""
-    return lambda r, f: np.roll(r, shift, axis=0)
-
-
 CHAIN_RULE = "the chain rule of a standardisation is missing or doubled"
 MAPS = (
-    Map("previous row", "row i is the reference at row i - 1", _place(1)),
-    Map("next row", "row i is the reference at row i + 1", _place(-1)),
+    Map("previous row", "row i is the reference at row i - 1", lambda r, f: np.roll(r, 1, axis=0)),
+    Map("next row", "row i is the reference at row i + 1", lambda r, f: np.roll(r, -1, axis=0)),
     Map("rows reversed", "the rows of the reference stand in reverse order", lambda r, f: r[::-1]),
     Map("columns reversed", "the dimensions of the reference stand in reverse order", lambda r, f: r[:, ::-1]),
     Map("transposed", "it is the transpose of the reference", lambda r, f: r.T if len(r) == len(r.T) else None),
@@ -312,8 +304,9 @@ def scaled(field):
     elif not known:
         step = ": not divided by the step of a difference, or by its square?" * (abs(c) > 1e3 or abs(c) < 1e-3)
         yield say("scale", f"your {word} is {said(c, rtol)} times the reference{step}", 1)
-    for text in known if not close(c, -1, rtol) and abs(c) > rtol else ():
-        yield say("scale", f"your {word} is {text} times the reference{sign}{WHY.get(text, '')}", reading=text)
+    else:
+        for text in known:
+            yield say("scale", f"your {word} is {text} times the reference{sign}{WHY.get(text, '')}", reading=text)
 
 
 def constant(field):
@@ -409,23 +402,15 @@ def by_unit(field, axis):
         why = ": they are mixed up (a transpose, a shuffle)" * axis
         text = f"your {unit}s are those of the reference in the order {few(order)}{', some negated' * negated}{why}"
         key = f"{unit if axis else 'column'}s permuted"
-        yield field.says(
-            key, text, back(r[order] * signs[:, None]), 1 + axis + negated, text[5:], back(tolerance[order])
-        )
+        candidate, allowed = back(r[order] * signs[:, None]), back(tolerance[order])
+        yield field.says(key, text, candidate, 1 + axis + negated, text[5:], allowed)
     c = np.sum(theirs * r, axis=1) / np.maximum(np.sum(r**2, axis=1), 1e-300)
     if m > 1 or np.ptp(c) == 0 or np.any(np.abs(c - 1) <= 1e3 * field.rtol):
         factors = np.where(np.abs(c - 1) > 1e3 * field.rtol, c, 1.0)  # near 1 is right, or it explains nothing
         yield from _with_factors(field, factors, back(factors[:, None] * r), unit, axis)
 
 
-def by_dimension(field):
-    """Dimensions permuted, or each with its own factor."""
-    return by_unit(field, 0)
-
-
-def by_row(field):
-    """Rows permuted, or each with its own factor."""
-    return by_unit(field, 1)
+by_dimension, by_row = partial(by_unit, axis=0), partial(by_unit, axis=1)
 
 
 def _order(rows, among):

@@ -3,7 +3,7 @@
 Before they mean anything: how precise they are, measured; whether they have the right shape, are finite, the same in each call, and each one its row's alone.
 """
 
-import inspect
+import contextlib
 import sys
 from dataclasses import replace
 from functools import partial
@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..common.arrays import dtype_name, framework, same_randomness, source, to_numpy, wrapper
+from ..common.callables import parameters_of
 from ..common.inputs import generator, positive, samples
 from ..common.names import kind_of
 from ..numerics.differences import widths
@@ -27,6 +28,7 @@ LOOSE = (  # where or how much, not what
 EVALUATE = "put the model in evaluation mode"
 TABLE = 8  # points on which scatter is measured
 FAR = 8  # rows that are looked at among near ones
+PARTS = 48  # of a line between two points on which a jump is looked for
 NOISY = 2.0**-46  # relative scatter that hand-written float64 code stays below
 
 
@@ -58,6 +60,7 @@ class Function:
     It is tried as it is in float64; if it refuses, with points that require a gradient (a loss that differentiates inside
     wants that), then in float32 (parameters of another dtype). The first way that works is kept.
     With a `shape` it is a function of one array of that shape (parameters), asked for one row of x after the other.
+    With an iterator of `seeds` the global generators start from the next of them in each of its calls.
 
     Attributes
     ----------
@@ -68,20 +71,21 @@ class Function:
     precision : Precision, once `measure` was called
     """
 
-    def __init__(self, where, name, function, wrap=None, like=None, shape=None):
+    def __init__(self, where, name, function, wrap=None, like=None, shape=None, seeds=None):
         if isinstance(function, type):
             raise TypeError(
                 f"{where}: {name} is {kind_of(function)}; make one, {function.__name__}(...), and pass its .{name}."
             )
         if not callable(function):
-            raise TypeError(f"{where}: {name} is {function!r}, expected a function of x (n, d).")
-        self.where, self.name, self.function, self.shape = where, name, function, shape
+            of = "x (n, d)" if shape is None else "theta"
+            raise TypeError(f"{where}: {name} is {function!r}, expected a function of {of}.")
+        self.where, self.name, self.function, self.shape, self.seeds = where, name, function, shape, seeds
         make = wrapper(where, wrap, like)
         narrow = lambda a: make(a.astype(np.float32))
+        grad = lambda a: a.requires_grad_(True) if hasattr(a, "requires_grad_") else a
         self.kind = framework(make(np.zeros((1, 1))))
         foreign = self.kind not in ("numpy", "builtins")
-        ways = [make, narrow] if foreign else [make]
-        self._ways = [way for one in ways for way in ((one, _with_gradient(one)) if foreign else (one,))]
+        self._ways = [make, lambda a: grad(make(a)), narrow, lambda a: grad(narrow(a))] if foreign else [make]
         self.evaluations, self.went, self.came, self.changes = 0, "", "", False
         self.eps, self.precision = EPS, Precision(0.0, "")
 
@@ -116,21 +120,19 @@ class Function:
             sent = way(x)
             seen = to_numpy(sent)  # before the call, which may change it
             try:
-                value = self.function(sent)
+                with contextlib.nullcontext() if self.seeds is None else same_randomness(next(self.seeds)):
+                    value = self.function(sent)
             except Exception as error:
                 errors.append((error, sent))
-                continue
-            self._ways = [way]
-            return value, sent, seen
+            else:
+                self._ways = [way]
+                return value, sent, seen
         first, sent = errors[0]
-        raise self._explained(first, sent) from first
-
-    def _explained(self, error, sent):
-        return ValueError(
-            f"{self.where}: {self.name} raised {type(error).__name__}: {error} when called with {dtype_name(sent)} "
-            f"{tuple(sent.shape)}; it must take {'points (n, d)' if self.shape is None else 'parameters'} of that type. Pass wrap= to give it arrays of another kind, or a "
-            f"function around it that converts."
-        )
+        of = "points (n, d)" if self.shape is None else "parameters"
+        raise ValueError(
+            f"{self.where}: {self.name} raised {type(first).__name__}: {first} when called with {dtype_name(sent)} {tuple(sent.shape)}; it must take "
+            f"{of} of that type. Pass wrap= to give it arrays of another kind, or a function around it that converts."
+        ) from first
 
     def measure(self, x):
         """Measure the precision of the numbers at the rows of x, whatever their dtype; `eps` follows it."""
@@ -195,11 +197,7 @@ class Seeded:
 
 def random_parameter(function):
     """The name of the parameter by which a function is given random numbers, or None."""
-    try:
-        parameters = list(inspect.signature(function).parameters)
-    except (TypeError, ValueError):
-        return None
-    return next((name for name in SOURCES if name in parameters), None)
+    return next((name for name in SOURCES if name in (parameters_of(function) or ())), None)
 
 
 def precision(function, x):
@@ -243,16 +241,6 @@ def _short(values):
     if np.array_equal(single, values) and not np.any(single.view(np.uint32) & 0xFFFF):
         return "bfloat16"
     return "half" if np.array_equal(half, values) else ""
-
-
-def _with_gradient(make):
-    """Arrays that require a gradient, where the framework knows that word."""
-
-    def sent(a):
-        out = make(a)
-        return out.requires_grad_(True) if hasattr(out, "requires_grad_") else out
-
-    return sent
 
 
 def points_of(where, x):
@@ -300,17 +288,15 @@ def check_rows(score, x, *, wrap=None, rtol=None, rng=0):
 
 def _rows(where, function, points, rtol, rng):
     """The report on rows."""
-    n, d = points.shape
-    whole, half = function(points), np.arange((n + 1) // 2)
-    fewer = function(points[half]) if whole.shape[:1] == (n,) else whole
-    report = partial(
-        CheckReport, where, summary=f"{n} rows x {d} dim{'s' * (d > 1)}, {function.went} in, {function.came} out"
-    )
+    n = len(points)
+    whole, half = function(points), (n + 1) // 2
+    report = partial(CheckReport, where, summary=summary_of(points, function, unit="row"))
     if whole.shape[:1] != (n,):
         text = f"shape: the result has shape {whole.shape} for {n} rows; expected one result per row"
         return report(FAIL, diagnosis=text)
-    if fewer.shape != (len(half), *whole.shape[1:]):
-        text = f"axes: the result has shape {whole.shape} for {n} rows and {fewer.shape} for {len(half)}; rows and dimensions are mixed up (a trace, a sum or a vmap over the wrong axis)"
+    fewer = function(points[:half])
+    if fewer.shape != (half, *whole.shape[1:]):
+        text = f"axes: the result has shape {whole.shape} for {n} rows and {fewer.shape} for {half}; rows and dimensions are mixed up (a trace, a sum or a vmap over the wrong axis)"
         return report(FAIL, diagnosis=text)
     trials = _changes(function, points, whole, fewer, rng)
     scale = np.abs(whole[np.isfinite(whole)]).max(initial=0.0)
@@ -488,14 +474,14 @@ def unsteady(where, function, value, points):
 # ------------------------------------------------------------------------------- does the score jump?
 
 
-def kink(function, x, parts=48, halvings=None):
+def kink(function, x, halvings=None):
     """A point, the size of the jump and the width of the interval that shows it, if the score jumps between two of the points; else None."""
     (n, d), size = x.shape, lambda a: np.linalg.norm(a, axis=-1)
     ends = np.roll(x, 1, axis=0) if n > 1 else x + 2 * widths(x)
-    t = np.linspace(0, 1, parts + 1)[:, None, None]
-    line = (1 - t) * x + t * ends  # (parts + 1, n, d)
-    s = function(line.reshape(-1, d)).reshape(parts + 1, n, -1)
-    change, scale = size(np.diff(s, axis=0)), float(size(s).max())  # (parts, n)
+    t = np.linspace(0, 1, PARTS + 1)[:, None, None]
+    line = (1 - t) * x + t * ends  # (PARTS + 1, n, d)
+    s = function(line.reshape(-1, d)).reshape(PARTS + 1, n, -1)
+    change, scale = size(np.diff(s, axis=0)), float(size(s).max())  # (PARTS, n)
     if not np.isfinite(change).all() or scale == 0:
         return None
     at, rows = change.argmax(0), np.arange(n)

@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 from functools import partial
+from itertools import repeat
 
 import numpy as np
 
-from ..common.arrays import same_randomness, to_numpy
+from ..common.arrays import to_numpy
 from ..common.inputs import count, finite, generator, positive
 from ..numerics.differences import differences, tolerance
 from .fields import Field, added, by_row, clipped, constant, located, mapped, one_sided, read, rounded, scaled, shifted
@@ -61,9 +62,9 @@ def check_gradient(loss, gradient, theta, *, wrap=None, rtol=None, rng=0, step=N
     start = start.astype(float)
     finite(where, "theta", start)
     rng, p, few, origin = generator(where, rng), start.size, count(where, "coordinates", coordinates), start.reshape(-1)
-    L = Function(where, "loss", Held(where, "loss", loss), wrap, theta, start.shape)
-    given = Held(where, "gradient", gradient) if callable(gradient) else lambda theta: gradient
-    yours = Function(where, "gradient", given, wrap, theta, start.shape)
+    L = Function(where, "loss", loss, wrap, theta, start.shape, repeat(0))
+    given, seeds = (gradient, repeat(0)) if callable(gradient) else (lambda theta: gradient, None)
+    yours = Function(where, "gradient", given, wrap, theta, start.shape, seeds)
     g = yours(origin[None])[0]
     unusable = _unfit(where, yours, L, g, origin)
     if unusable is not None:
@@ -75,25 +76,13 @@ def check_gradient(loss, gradient, theta, *, wrap=None, rtol=None, rng=0, step=N
     # some parameters one by one, and directions through all of them: V (D, p)
     chosen = np.arange(p) if p <= few else np.sort(rng.choice(p, few, replace=False))
     V = np.concatenate([np.eye(p)[chosen], rng.choice([-1.0, 1.0], (MIXED, p)) / np.sqrt(p)])
-    field = _along(V, L, g, origin, width, max(L.eps, yours.eps), len(chosen))
-    field = field.allowing(where, rtol, field.size)
+    along = lambda V, at, single: _along(V, L, g, at, width, max(L.eps, yours.eps), single)
+    field = along(V, origin, len(chosen))
+    field = field.allowing(where, rtol, field.sizes)
     summary = f"{p} parameter{'s' * (p > 1)}, {yours.came} gradient, {L.evaluations} loss evaluations"
     place = lambda i, j: f"theta[{chosen[i]}]" if i < len(chosen) else "a random direction"
-    explain = lambda field: _explained(field, chosen, L, yours, g, origin, width)
+    explain = lambda field: _explained(field, chosen, L, yours, g, origin, along)
     return judge(where, summary, field, (yours, L), explain, rtol=rtol, place=place)
-
-
-class Held:
-    """The user's function of theta, called with the same global seeds each time; `seed` may be changed."""
-
-    def __init__(self, where, name, function):
-        if not callable(function):
-            raise TypeError(f"{where}: {name} is {function!r}, expected a function of theta.")
-        self.function, self.seed = function, 0
-
-    def __call__(self, theta):
-        with same_randomness(self.seed):
-            return self.function(theta)
 
 
 def _unfit(where, yours, L, g, origin):
@@ -127,15 +116,14 @@ def _along(V, L, g, origin, width, eps, single):
     norm = float(np.sqrt(np.mean(along.value[0, :single] ** 2) * p))
     columns = (V @ g, along.value[0], tolerance(along, norm, eps)[0], V @ origin)
     theirs, reference, allowed, x = (a[:, None] for a in columns)
-    size = np.full((D, 1), norm or float(np.abs(theirs).max()) or 1e-300)
-    second = along.second[0][:, None]
-    return Field(theirs, reference, allowed, x, second=second, known={"p": p}, word="gradient", of="theta", size=size)
+    options = {"second": along.second[0][:, None], "size": np.full((D, 1), norm), "known": {"p": p}}
+    return Field(theirs, reference, allowed, x, word="gradient", of="theta", **options)
 
 
 # ------------------------------------------------------------------------------- what is wrong with it
 
 
-def _explained(field, chosen, L, yours, g, origin, width):
+def _explained(field, chosen, L, yours, g, origin, along):
     """What explains the gradient: all parameters one by one if they are not too many, else what was looked at."""
     p, m = len(origin), len(chosen)
     single = field.rows(slice(m))._replace(numbers=chosen)
@@ -150,11 +138,11 @@ def _explained(field, chosen, L, yours, g, origin, width):
             text = "the parameters looked at one by one are right, others are not; raise coordinates="
             found = [Explanation("other parameters", text)]
     else:
-        whole = single if m == p else _along(np.eye(p), L, g, origin, width, max(L.eps, yours.eps), p)
+        every = lambda at: along(np.eye(p), at, p)
+        whole = single if m == p else every(origin)
         found = read(whole, rules=(*linear, *BLOCKS, *OTHERS))
-        along = lambda at: _along(np.eye(p), L, g, at, width, max(L.eps, yours.eps), p).reference
         if p <= FEW and (not found or found[0].constants > 1):
-            found = ranked([*by_degree(whole, along, origin), *found])
+            found = ranked([*by_degree(whole, lambda at: every(at).reference, origin), *found])
         found = found or list(_other_side(whole, yours, origin))
     found = [replace(e, sentence=e.sentence.replace("row", "parameter")) for e in tied(found)]
     return found or [_of_another(L, yours, origin)]
@@ -209,18 +197,15 @@ def _other_side(field, yours, theta):
 
 def _on_average(L, yours, theta, spread):
     """Whether the gradient agrees with the loss on average over seeds, where both change with the seed."""
-    held = (L.function, yours.function)
-    if not all(isinstance(f, Held) for f in held):
+    if yours.seeds is None:
         return False
     V = np.random.default_rng(0).choice([-1.0, 1.0], (4, len(theta))) / np.sqrt(len(theta))
     off, slopes, h = [], [], 1e-3 * spread
     for seed in range(SEEDS):
-        for function in held:
-            function.seed = seed
+        L.seeds = yours.seeds = repeat(seed)
         slopes.append((L(theta + h * V) - L(theta - h * V))[:, 0] / (2 * h))
         off.append(V @ yours(theta[None])[0] - slopes[-1])
-    for function in held:
-        function.seed = 0
+    L.seeds = yours.seeds = repeat(0)
     error = np.std(off, axis=0) / np.sqrt(SEEDS)  # of what is not random it is 0, and the gradient wrong by more
     resolved = 5 * error.max() <= np.abs(np.mean(slopes, axis=0)).max()
     return bool(resolved and np.all(np.abs(np.mean(off, axis=0)) <= 5 * error))

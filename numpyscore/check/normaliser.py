@@ -361,6 +361,7 @@ def number(I, close, top):
     return f"{name} p integrates to {size}, not to 1; {why}"
 
 
+@np.errstate(invalid="ignore")  # of a mode at an end, beside which log p is -inf
 def _sigma(function, found):
     """The geometric mean of the standard deviations at the highest mode, by curvature; None if it is not a maximum."""
     L = np.linalg.cholesky(found.covs[int(np.argmax(function(found.means)))])

@@ -14,13 +14,8 @@ from ..numerics.differences import SAFETY
 PASS, FAIL, INCONCLUSIVE = "PASS", "FAIL", "INCONCLUSIVE"
 SCHEMA = "numpyscore-check/1"
 QUOTIENT = 1e-7  # relative error up to which what may be a difference quotient is right
-APPROXIMATE = (
-    "five-point difference",
-    "one-sided difference",
-    "inaccurate",
-    "constant shift",
-    "some rows",
-)  # what a small error of a quotient looks like
+# what a small error of a quotient looks like
+APPROXIMATE = ("five-point difference", "one-sided difference", "inaccurate", "constant shift", "some rows")
 
 
 class Worst(NamedTuple):
@@ -32,9 +27,8 @@ class Worst(NamedTuple):
     tolerance: float
 
     def __str__(self):
-        resolution = (
-            f" (resolution {self.tolerance:.0e})" if self.tolerance < 1 else ""
-        )  # a larger one resolves nothing
+        # a resolution of 1 or more resolves nothing
+        resolution = f" (resolution {self.tolerance:.0e})" if self.tolerance < 1 else ""
         return f"{self.place}: yours {self.yours:+.9g}, reference {self.reference:+.9g}{resolution}"
 
 
@@ -73,42 +67,29 @@ class CheckReport:
 
     def to_dict(self):
         """Plain numbers, strings and lists, for JSON."""
-        record = {
-            "schema": SCHEMA,
-            "check": self.check,
-            "verdict": self.verdict,
-            "summary": self.summary,
-            "worst": None if self.worst is None else self.worst._asdict(),
-            "pattern": self.pattern,
-            "name": self.name,
-            "diagnosis": self.diagnosis,
-            "resolution": self.resolution,
-            "notes": self.notes,
-            "details": self.details,
-        }
-        return _plain(record)
+        worst = None if self.worst is None else self.worst._asdict()
+        return _plain({"schema": SCHEMA, **vars(self), "worst": worst, "name": self.name})
 
     def __str__(self):
-        lines = [f"{self.check} {self.verdict}  {self.summary}"]
+        noticed = f"would have noticed a relative error of {self.resolution:.0e}"
         rows = [
             ("worst", self.worst if self.verdict != PASS else None),
             ("pattern", self.pattern),
             ("diagnosis", self.diagnosis),
+            ("resolution", noticed if 0 < self.resolution < 1 else ""),
+            *(("note", note) for note in self.notes),
         ]
-        lines += [f"  {word:<10} {text}" for word, text in rows if text]
-        if 0 < self.resolution < 1:
-            noticed = f"would have noticed a relative error of {self.resolution:.0e}"
-            lines += [f"  {'resolution':<10} {noticed}"]
-        return "\n".join(lines + [f"  {'note':<10} {note}" for note in self.notes])
+        first = f"{self.check} {self.verdict}  {self.summary}"
+        return "\n".join([first, *(f"  {word:<10} {text}" for word, text in rows if text)])
 
     __repr__ = __str__
 
 
-def summary_of(points, function=None, evaluations=""):
+def summary_of(points, function=None, evaluations="", unit="point"):
     """Points, dtypes and evaluations in words."""
     n, d = points.shape
     dtypes = () if function is None else (f"{function.went} in", f"{function.came} out")
-    return ", ".join(filter(None, (f"{n} point{'s' * (n > 1)} x {d} dim{'s' * (d > 1)}", *dtypes, evaluations)))
+    return ", ".join(filter(None, (f"{n} {unit}{'s' * (n > 1)} x {d} dim{'s' * (d > 1)}", *dtypes, evaluations)))
 
 
 def _plain(value):
@@ -256,14 +237,13 @@ def _worst(field, gap, size, place):
     i, j = np.unravel_index(np.nanargmax(ratio), gap.shape)
     text = f"x[{i}], dim {j}" if gap.shape[1] > 1 or field.word == "score" else f"x[{i}]"
     text = text if place is None else place(int(i), int(j))
-    return Worst(
-        text, float(field.theirs[i, j]), float(field.reference[i, j]), float(field.tolerance[i, j] / size[i, 0])
-    )
+    return Worst(text, *(float(a[i, j]) for a in (field.theirs, field.reference, field.tolerance / size)))
 
 
 # ------------------------------------------------------------------------------- a number in words
 
 PLAIN = {1.0: "1", 2.0: "2", 0.5: "1/2", 4.0: "4", 0.25: "1/4", 3.0: "3", 1 / 3: "1/3", 8.0: "8", 0.125: "1/8"}
+SIMPLE = (*PLAIN, 3 / 2, 2 / 3, 3 / 4, 4 / 3)  # numbers that stand for themselves, whatever n or d is
 PLAINNESS = 3  # cost of a plain number: beside "1/n" (2) it is listed, and "2 d/n^2" (7) is not
 NEXT = 1  # readings that cost more than this beyond the simplest are far-fetched beside it
 IRRATIONAL = {
@@ -316,12 +296,11 @@ def product(c, exponents, rtol=1e-9):
         return number
     sign = "-" if number.startswith("-") else ""
     top = [t for t in [number.removeprefix("-")] if t != "1"] + above
-    bottom = below
     if top and top[0].startswith("1/"):
-        bottom, top = [top[0][2:]] + below, top[1:]
+        below, top = [top[0][2:]] + below, top[1:]
     text = " ".join(top) or "1"
-    if bottom:
-        text += "/" + (bottom[0] if len(bottom) == 1 else f"({' '.join(bottom)})")
+    if below:
+        text += "/" + (below[0] if len(below) == 1 else f"({' '.join(below)})")
     return sign + text
 
 
@@ -335,7 +314,7 @@ def readings(c, known, rtol=1e-9):
     rtol : float
     """
     found = []
-    if any(close(abs(c), value, rtol) for value in PLAIN):  # 1/2 is no d/n of six points in three dimensions
+    if any(close(abs(c), value, rtol) for value in SIMPLE):  # 1/2 is no d/n of six points in three dimensions
         found.append((PLAINNESS, said(c, rtol)))
     names = list(known)
     for exponents in itertools.product((0, 1, -1, 2, -2, 0.5, -0.5), repeat=len(names)):

@@ -33,12 +33,14 @@ from ..common.arrays import to_numpy
 from ..common.inputs import count, generator
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, law, product
 from .steps import (
+    DDIM_WITH_NOISE,
     KNOWN_STEPS,
     MEAN,
     REPEATED,
     SIGMAS,
+    STEPS_OF_A_DRIFT,
     VARIANCE,
-    Misshapen,
+    Flaw,
     Place,
     Step,
     changed,
@@ -52,6 +54,7 @@ KINDS = ("annealed", "ancestral", "ddim", "euler", "heun", "predictor-corrector"
 ALSO = {"ddim": "euler"}
 LONG = 0.1  # error of right steps in the variance, above which the law decides nothing
 FAR = 40.0  # times that, at which clipping is
+SAME = "at the same points as its first"
 SMALL = 0.1  # size of x_0 at which a step is measured: no clipping to [-1, 1] is felt
 
 
@@ -65,7 +68,7 @@ def check_reverse(step, *, levels, kind=None, predicts="score", wrap=None, rng=0
         parameter called rng, key, generator or seed is given random numbers. Without next_level the next one of `levels` is meant.
     levels : (L,) array of sigma, (L, 2) array of (c, sigma), or mapping from what the step is told to (c, sigma); L >= 3
         Points of a level are c x_0 + sigma eps. The step is told sigma itself, the row number of the array (an integer timestep), or the key
-        of the mapping. It goes from the noisiest to the least noisy, in that order.
+        of the mapping. It goes from the noisiest to the least noisy, in that order. Of an array of sigma fn may be asked at any sigma between.
     kind : "annealed", "ancestral", "ddim", "euler", "heun", "predictor-corrector", or None
         What it is meant to be; with None it may be any of them, and a note says which it is.
     predicts : "score", "eps", "x", "v" (c eps - sigma x_0) or "velocity" (eps - x_0)
@@ -99,13 +102,13 @@ def check_reverse(step, *, levels, kind=None, predicts="score", wrap=None, rng=0
     x = rng.standard_normal((n, dim))
     try:
         parts = [_measured(walk, i, x) for i in range(many)]
-        flaw = next((part for part in parts if isinstance(part, str)), "")
-        if flaw:
-            return report(FAIL, diagnosis=flaw)
         by_law = lambda: _by_law(report, walk, n, dim, rng)
+        if walk.unknown:
+            text = f"level between: fn is told {walk.unknown}, which lies between two of levels=, and whose c and sigma are not known; give levels that have it"
+            return report(INCONCLUSIVE, diagnosis=text)
         steps = Steps(walk.ladder, parts, n * dim, predicts) if all(parts) else None
         return by_law() if steps is None else _verdict(report, steps, kind, walk, by_law)
-    except Misshapen as error:
+    except Flaw as error:
         return report(FAIL, diagnosis=str(error))
 
 
@@ -166,13 +169,19 @@ class Walk(Step):
         ]  # fmt: skip
         self.takes_next = self.parameters is None or len(places) > 3
         self.asked: list[tuple] = []  # (level, points) of each call of fn in the last step
+        self.sigmas = all(v.label == v.sigma and v.c == 1 for v in ladder)  # any number is a level then
+        self.unknown = ""  # a level between two of another ladder, told to a later call
 
     def level_of(self, label):
-        """The level that fn is told, the nearest of the ladder; label may be one for each row."""
+        """The number of the level that fn is told; of a ladder of sigmas any other `Level`; None if it is neither. label may be one for each row."""
         value = np.atleast_1d(to_numpy(label, f"{self.where}: the level that fn is told")).astype(float)
-        labels = np.array([float(v.label) for v in self.ladder])
-        near = int(np.argmin(np.abs(labels - value.flat[0])))
-        return near if np.ptp(value) == 0 and np.isclose(labels[near], value.flat[0], rtol=1e-4, atol=1e-8) else None
+        labels, told = np.array([float(v.label) for v in self.ladder]), float(value.flat[0])
+        near = int(np.argmin(np.abs(labels - told)))
+        if np.ptp(value) == 0 and np.isclose(labels[near], told, rtol=1e-4, atol=1e-8):
+            return near
+        if np.ptp(value) == 0 and len(self.asked) and not self.sigmas and labels.min() < told < labels.max():
+            self.unknown = f"{told:g}"
+        return Level(told, 1.0, told) if np.ptp(value) == 0 and self.sigmas and told > 0 else None
 
     def __call__(self, x, i, seed, score):
         """x (n, d) from level i to the next; score(k, x, level) is what the k-th call of fn is to mean."""
@@ -181,7 +190,7 @@ class Walk(Step):
         def fn(x, level=None, *more, **others):
             points = to_numpy(x, "x").astype(float)
             told = self.level_of(next(iter(others.values())) if level is None else level)
-            v = self.ladder[i if told is None else told]
+            v = told if isinstance(told, Level) else self.ladder[i if told is None else told]
             S = score(len(self.asked), points, v)
             self.asked.append((told, points))
             return self.make(np.ascontiguousarray(SCORES[self.predicts](S, points, v)))
@@ -194,7 +203,7 @@ class Walk(Step):
 
 
 class Part(NamedTuple):
-    """One step: alpha, gamma of each call of fn, variance of the noise, the levels told (None if it is no level of the ladder), how exact alpha is.
+    """One step: alpha, gamma of each call of fn, variance of the noise, the levels told (as in `Walk.level_of`), how exact alpha is.
 
     `bent`: it is linear near 0 alone; `strays`: where a second call of fn is, if not where an Euler step leads.
     """
@@ -202,27 +211,26 @@ class Part(NamedTuple):
     alpha: float
     gamma: tuple[float, ...]
     var: float
-    levels: tuple[int | None, ...]
+    levels: tuple[int | Level | None, ...]
     exact: float
     bent: bool
     strays: str = ""
 
 
 def _measured(walk, i, x):
-    """The `Part` of the step from level i; a text if its noise is wrong by itself, None if it is no such sum or not repeatable."""
+    """The `Part` of the step from level i; None if it is no such sum or not repeatable. Raises a `Flaw` of its noise by itself."""
     v = walk.ladder[i]
     x, w = SMALL * v.c * x, SMALL * v.c / max(v.sigma, 1e-3 * v.c) ** 2
     group: list[int] = []  # of each call of fn
-    run = lambda x, factors=(): walk(
-        x, i, 1, lambda k, points, level: w * (factors[group[k]] if k < len(group) and factors else 1.0)
-    )
+    factor = lambda k, factors: factors[group[k]] if factors and k < len(group) else 1.0
+    run = lambda x, factors=(): walk(x, i, 1, lambda k, points, level: w * factor(k, factors))
     base = run(x)
     group, asked = _grouped(walk.asked)
     calls = len(asked)
     if not np.array_equal(base, run(x)):
         return None
     if calls == 0:
-        return "fn not used: the step never asks the network"
+        raise Flaw("fn not used: the step never asks the network")
     if not np.allclose(asked[0][1], x, rtol=1e-5, atol=1e-6 * np.abs(x).max()):
         return None  # asked at another point, such as one with noise on top
     exact = 1e-6 if np.array_equal(base, base.astype(np.float32)) else 1e-8
@@ -239,10 +247,9 @@ def _measured(walk, i, x):
     if np.abs(rest).max() <= 1e2 * steep * exact * own:
         rest = 0 * rest
     elif np.array_equal(base, walk(x, i, 2, lambda k, points, level: w)):
-        return REPEATED
-    flaw = noise_flaw(rest)
-    if flaw:
-        return flaw
+        raise Flaw(REPEATED)
+    if flaw := noise_flaw(rest):
+        raise Flaw(flaw)
     large = walk(FAR * x, i, 1, lambda k, points, level: FAR * w) - rest - FAR * (alpha * x + w * sum(gamma))
     bent = calls == 1 and np.abs(large).max() > 1e2 * exact * steep * FAR * np.abs(base).max()
     strays = _strays(asked, v, walk.ladder[i + 1], w, 1e2 * exact * steep)
@@ -262,11 +269,12 @@ def _strays(asked, here, below, score, exact):
     """Where the second of two calls of fn is, if not where an Euler step leads."""
     if len(asked) != 2:
         return ""
-    (_, x), (_, ends) = asked
+    (_, x), (told, ends) = asked
+    below = told if isinstance(told, Level) else below
     euler = below.c / here.c * x + here.sigma * (below.c / here.c * here.sigma - below.sigma) * score
     if np.abs(ends - euler).max() <= exact * np.abs(x).max():
         return ""
-    return "at the same points as its first" if np.array_equal(ends, x) else "at other points"
+    return SAME if np.array_equal(ends, x) else "at other points"
 
 
 class Steps:
@@ -288,12 +296,15 @@ class Steps:
         gamma = np.column_stack(gamma) if isinstance(gamma, tuple) else np.reshape(gamma, (-1, 1))
         if gamma.shape[1] != self.calls or not all(np.isfinite(a).all() for a in (alpha, gamma, var)):
             return False
-        noisy = np.abs(var - self.var) <= self.error * np.maximum(var, self.var) + 1e-8 * self.here.s**2
         return bool(
             near(alpha, self.alpha, np.maximum(np.abs(alpha), np.abs(self.alpha)))
             and near(gamma, self.gamma, np.abs(self.gamma).max(axis=1, keepdims=True))
-            and np.all(noisy)
+            and self.same_noise(var)
         )
+
+    def same_noise(self, var):
+        """Whether the noise has this variance (S,)."""
+        return np.all(np.abs(var - self.var) <= self.error * np.maximum(var, self.var) + 1e-8 * self.here.s**2)
 
     def known(self, kind=None, calls=None):
         """The known steps of a kind with as many calls of fn, and their coefficients here."""
@@ -310,10 +321,12 @@ def right(steps):
     p, calls = steps.here, steps.calls
     found = [(step.kind, step.name) for step, of in steps.known() if steps.same(*of) or _heun(steps, step, of)]
     if calls == 1:
-        found = found or [*_with_noise(steps), *_between(steps)]
-        if steps.same(np.ones_like(p.s), steps.gamma[:, 0], 2 * steps.gamma[:, 0]):
+        gamma, eta = steps.gamma[:, 0], np.sqrt(steps.var[0] / p.beta[0]) * p.s[0] / p.t[0]
+        fitting = [step for step in STEPS_OF_A_DRIFT if not found and steps.same(*step.of(p, gamma))]
+        found += [(step.kind, step.name.format(eta=eta)) for step in fitting[:1]]
+        if steps.same(np.ones_like(p.s), gamma, 2 * gamma):
             found.append(("annealed", "a Langevin step at each level"))
-    return found + (list(_corrected(steps)) if calls == 2 else [])
+    return found + ([*_midway(steps), *_corrected(steps)] if calls == 2 else [])
 
 
 def _heun(steps, step, of):
@@ -325,29 +338,6 @@ def _heun(steps, step, of):
     return steps.same(alpha, (first, np.where(end, 0, gamma[1])), var)
 
 
-def _room(steps):
-    """The variance that the direction to eps leaves for noise, t^2 - q^2, and its error beside that of the noise (S,)."""
-    p, (_, q, _) = steps.here, arrival(steps)
-    return p.t**2 - q**2, steps.error * np.maximum(steps.var, p.t**2 - q**2) + 1e2 * steps.exact * p.t**2
-
-
-def _with_noise(steps):
-    """DDIM with noise, which is taken from the direction to eps."""
-    p, (room, error) = steps.here, _room(steps)
-    posterior = p.beta * (p.t / p.s) ** 2
-    scaled = np.all(steps.var > 0) and steps.same(p.r, steps.gamma[:, 0], steps.var)
-    if scaled and np.all(np.abs(room - steps.var) <= error):
-        yield "ddim", f"DDIM with noise, eta = {np.sqrt(steps.var[0] / posterior[0]):.3g}"
-
-
-def _between(steps):
-    """Euler steps with some of the noise: dx = (f - (1 + l^2)/2 g^2 score) dt + l g dw."""
-    p, gamma = steps.here, steps.gamma[:, 0]
-    mixed = np.all(steps.var > 0) and np.all(np.abs(2 * gamma - p.beta - steps.var) <= steps.error * steps.var)
-    if mixed and any(steps.same(alpha, gamma, steps.var) for alpha in (1 + (1 - p.r**-2) / 2, 2 - 1 / p.r)):
-        yield "euler", "an Euler step between the probability flow and the reverse SDE"
-
-
 def _corrected(steps):
     """Predictors of one call, with a Langevin step at the next level after them, or at this level before them."""
     first, after = steps.gamma.T
@@ -355,8 +345,19 @@ def _corrected(steps):
         before = first / alpha
         if steps.same(alpha, (gamma, after), var + 2 * after):
             yield "predictor-corrector", f"{step.name}, then a Langevin step at the next level"
-        if steps.same(alpha, (alpha * before, gamma), var + 2 * alpha**2 * before):
+        if np.any(before) and steps.same(alpha, (alpha * before, gamma), var + 2 * alpha**2 * before):
             yield "predictor-corrector", f"a Langevin step, then {step.name}"
+
+
+def _midway(steps):
+    """All the way with the slope at a level between, of a ladder of sigmas; Euler's step to sigma = 0."""
+    p, second, end = steps.here, [part.levels[1:] for part in steps.parts], steps.here.t == 0
+    told = np.array([v[0].sigma if v and isinstance(v[0], Level) else np.nan for v in second])
+    euler = end & np.array([not v for v in second])
+    gamma = np.where(euler, p.s**2, 0), np.where(euler, 0, (p.s - p.t) * np.nan_to_num(told))
+    between = np.all(euler | ((p.t < told) & (told < p.s))) and not any(part.strays for part in steps.parts)
+    if between and steps.same(np.ones_like(p.s), gamma, np.zeros_like(p.s)):
+        yield "midpoint", "a midpoint step, with the slope at a level between (DPM-Solver-2)"
 
 
 # ------------------------------------------------------------------------------- wrong
@@ -423,21 +424,19 @@ def coefficient(steps, kind, plainly):
     if steps.calls > 1:
         return
     p, exact, mine = steps.here, 1e2 * steps.exact, terms(steps, steps.alpha, steps.gamma[:, 0])
+    same = lambda a, b, k, j: bool(np.all(np.abs(a[k] - b[j]) <= exact * (a[k + 2] + b[j + 2])))
     for step, (alpha, gamma, var) in steps.known(kind):
-        if not np.all(np.abs(var - steps.var) <= steps.error * np.maximum(var, steps.var) + 1e-8 * p.s**2):
+        if not steps.same_noise(var):
             continue
         found = []
         for words, theirs in terms(steps, alpha, gamma).items():
             own = mine[words]
-            same = lambda k, j, own=own, theirs=theirs: bool(
-                np.all(np.abs(own[k] - theirs[j]) <= exact * (own[k + 2] + theirs[j + 2]))
-            )
-            if same(0, 1) and same(1, 0):
+            if same(own, theirs, 0, 1) and same(own, theirs, 1, 0):
                 text = f"coefficients exchanged: {words[0]} has the coefficient of {words[1]}, and {words[1]} that of {words[0]} (beside {step.name})"
                 found.append((0, text))
-            if same(0, 0) == same(1, 1):
+            if same(own, theirs, 0, 0) == same(own, theirs, 1, 1):
                 continue
-            k = 0 if same(1, 1) else 1
+            k = 0 if same(own, theirs, 1, 1) else 1
             said, right = (in_law(v[k], v[k + 2], p, exact) for v in (own, theirs))
             i = int(np.argmax(np.abs(own[k] - theirs[k]) / (own[k + 2] + theirs[k + 2])))
             value = f"{said}, {own[k][i]:.4g} in step {i}, where {right + ', ' * bool(right)}{theirs[k][i]:.4g} belongs"
@@ -467,9 +466,10 @@ def other_room(steps, kind):
     p = steps.here
     if steps.calls > 1 or kind not in (None, "ddim") or not np.all(steps.var > 0) or np.ptp(p.t / p.s) < 0.1:
         return
-    (room, error), ratio = _room(steps), _room(steps)[0] / steps.var
-    if steps.same(p.r, steps.gamma[:, 0], steps.var) and np.all(np.abs(room - ratio.mean() * steps.var) <= error):
-        yield f"noise beside the direction: the direction to eps leaves room for {ratio.mean():.2g} times the variance of the noise that is added (beside DDIM with noise)"
+    alpha, gamma, room = DDIM_WITH_NOISE.of(p, steps.gamma[:, 0])
+    ratio = np.mean(room / steps.var)
+    if steps.same(alpha, gamma, room / ratio):
+        yield f"noise beside the direction: the direction to eps leaves room for {ratio:.2g} times the variance of the noise that is added (beside DDIM with noise)"
 
 
 def wrong_corrector(steps, kind):
@@ -499,21 +499,14 @@ MISTAKES = (  # the first that finds anything speaks
 )
 
 
-def arrival(steps):
-    """Where a step of one call takes x = c x_0 + sigma eps: coefficients of x_0 and eps, and sqrt(q^2 + b^2), (S,) each."""
-    p = steps.here
-    q = (steps.alpha * p.s**2 - steps.gamma[:, 0]) / p.s
-    return p.c * steps.alpha, q, np.sqrt(q**2 + steps.var)
-
-
 def elsewhere(steps):
     """Where a step of one call arrives, if not at its level, and what of fn's x_0 and eps it is made of."""
-    scale, q, noise = arrival(steps)
     p, exact = steps.here, 1e2 * steps.exact
+    scale, q, *sizes = terms(steps, steps.alpha, steps.gamma[:, 0])["x_0", "eps"]
+    noise = np.sqrt(q**2 + steps.var)
     i = int(np.argmax(np.abs(scale / p.d - 1) + np.abs(noise - p.t) / np.maximum(p.t, noise)))
-    sizes = np.abs(scale), np.abs(steps.alpha * p.s) + np.abs(steps.gamma[:, 0] / p.s), p.s
     values, close = (scale, q, np.sqrt(steps.var)), (exact, exact, steps.error / 10)
-    a, b, c = (in_law(v, size, p, e) for v, size, e in zip(values, sizes, close, strict=True))
+    a, b, c = (in_law(v, size, p, e) for v, size, e in zip(values, (*sizes, p.s), close, strict=True))
     more = in_law(scale - p.d, sizes[0], p, exact)
     a = a or (f"(c' + {more})".replace("+ -", "- ") if more else "")
     a, b, c = (word or f"{v[i]:.4g}" for word, v in zip((a, b, c), values, strict=True))
@@ -534,7 +527,7 @@ def _verdict(report, steps, kind, walk, by_law):
     gamma = " + ".join(f"{g:.6g} score_{k}" if steps.calls > 1 else f"{g:.6g} score" for k, g in enumerate(first.gamma))
     report = partial(
         report, resolution=steps.error, details={"alpha": steps.alpha, "gamma": steps.gamma, "noise variance": steps.var},
-        pattern=f"first step, ({p.c[0]:.4g}, {p.s[0]:.4g}) to ({p.d[0]:.4g}, {p.t[0]:.4g}): x' = {first.alpha:.9g} x + {gamma} + {np.sqrt(first.var):.4g} z",
+        pattern=f"first step, ({p.c[0]:.4g}, {p.s[0]:.4g}) to ({p.d[0]:.4g}, {p.t[0]:.4g}): x' = {first.alpha:.9g} x + {gamma} + {np.sqrt(first.var):.4g} z".replace("+ -", "- "),
     )  # fmt: skip
     every = right(steps)
     found = [entry for entry in every if kind in (None, entry[0]) or kind == ALSO.get(entry[0])]
@@ -569,6 +562,8 @@ def _wrong_call(steps, found, every, kind):
     strays = next((part.strays for part in steps.parts if part.strays), "")
     if not flaw and strays and "heun" in {kind, *(k for k, _ in found)}:
         return f"point of a call: fn's second call is {strays}, and belongs at those to which an Euler step leads"
+    if not flaw and strays == SAME and any(isinstance(part.levels[-1], Level) for part in steps.parts):
+        return "level told: fn is asked twice at the same points, and told two levels; points have one"
     if not flaw and every and not found:
         other = f"another step: this is {every[0][1]}, not a step of kind {kind!r}"
         return " -- or -- ".join([*list(changes(steps, kind, 1))[:2], other])
@@ -578,12 +573,13 @@ def _wrong_call(steps, found, every, kind):
 def _wrong_level(steps, found, kind):
     """The diagnosis of a network that is told another level than its point has, or ""."""
     later = "heun" in {kind, *(k for k, _ in found)} or any("next level" in name for _, name in found)
+    between = lambda i, t: isinstance(t, Level) and steps.here.t[i] < t.sigma < steps.here.s[i]
     for k, expected in zip(range(steps.calls), (0, int(later)), strict=False):
         told = [(i, part.levels[k] if k < len(part.levels) else i + expected) for i, part in enumerate(steps.parts)]
-        off = [(i, t) for i, t in told if t != i + expected]
+        off = [(i, t) for i, t in told if t != i + expected and not (k and between(i, t))]
         if not off or (k and not found and kind != "heun"):
             continue
-        shift = {None if t is None else t - i - expected for i, t in off}
+        shift = {t - i - expected if isinstance(t, int) else None for i, t in off}
         words = {1: "the next, less noisy one", -1: "the one before, noisier", None: "no level of the ladder"}
         which = words.get(shift.pop(), "another one") if len(shift) == 1 else "another one"
         return f"level told: fn is told {which} in its call {k + 1}, and not the level of its point ({len(off)} of {len(steps.parts)} steps)"

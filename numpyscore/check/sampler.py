@@ -22,7 +22,7 @@ from ..common.inputs import count, generator, positive
 from .acceptance import GAUSSIAN, decided, gone_astray
 from .fields import Field, numbered, read
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, product
-from .steps import MEAN, REPEATED, SIGMAS, VARIANCE, Misshapen, Step, in_words, langevin_flaw, noise_flaw
+from .steps import MEAN, REPEATED, SIGMAS, VARIANCE, Flaw, Step, in_words, langevin_flaw, noise_flaw
 
 CHAINS = 100  # the fewest that are asked for
 LOG_DENSITIES = ("logpdf", "log_prob", "log_p", "log_density")  # names of a parameter that is given minus the energy
@@ -65,7 +65,7 @@ def check_sampler(step, *, discretisation="euler", step_size=0.2, wrap=None, rng
         return _judged(
             partial(CheckReport, where, summary=f"{n} chains x {law}"), chain, tau, n, dim, rng, discretisation
         )
-    except Misshapen as error:
+    except Flaw as error:
         return CheckReport(where, FAIL, f"{n} chains x {law}", diagnosis=str(error))
 
 
@@ -107,7 +107,7 @@ def _adjusted(report, chain, tau, n, dim, rng, straight):
         return rule
     found = _by_law(report, chain, tau, n, dim, rng, VARIANCE)
     for factor in LONGER if found.verdict != FAIL else ():
-        with contextlib.suppress(Misshapen, ArithmeticError):  # nothing was claimed of a longer step
+        with contextlib.suppress(Flaw, ArithmeticError):  # nothing was claimed of a longer step
             longer = _by_law(report, chain, factor * tau, n, dim, rng, VARIANCE, arriving=False)
             if longer.name == "wrong law":
                 found = longer

@@ -11,6 +11,11 @@ from .fields import Field, explained, moved
 from .functions import Function, by_rows, kink, one_number_each, points_of, unfit, unfit_energy, unsteady
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Explanation, judge, product, sizes, summary_of
 
+EXCHANGED = {  # what a wrong sign alone may be as well
+    "energy": "your energy is a log p: pass it as logpdf=",
+    "logpdf": "your log p is an energy: pass it as energy=",
+}
+
 
 def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng=0, step=None):
     r"""Is this score minus the gradient of the energy, or the gradient of log p, at the points x?
@@ -77,7 +82,10 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
     among = lambda: quotients(lambda p: sign * one_each(p)[0], points, "the energy")
     summary = summary_of(points, yours, f"{log_p.evaluations} {name} evaluations")
     report = judge(where, summary, field, (yours, log_p), lambda f: explained(f, yours, among()), rtol=rtol)
-    report = _or_exchanged(by_rows(report, yours, points), name)
+    report = by_rows(report, yours, points)
+    if report.verdict == FAIL and report.name == "sign":
+        either = f"Or the score is right, and {EXCHANGED[name]}"
+        report = replace(report, diagnosis=f"{report.diagnosis}. {either}")
     if report.verdict == FAIL and report.name == "different":
         report = _other_energy(report, yours, points, step)
         width = widths(points, step)
@@ -97,18 +105,6 @@ def _with_jump(report, yours, log_p, points):
     at, jump, _ = found
     text = f"jumps: your score jumps by {jump:.3g} at x = {np.array2string(at, precision=4)}, where the gradient of the energy does not: a step stands where a smooth function belongs (the derivative of a ReLU for that of a softplus, a threshold, rounding)"
     return replace(report, diagnosis=text)
-
-
-def _or_exchanged(report, name):
-    """The report; where only the sign is wrong, the score may be right, and the energy a log p or the reverse: both are said."""
-    if report.verdict != FAIL or report.name != "sign":
-        return report
-    is_one = (
-        "your energy is a log p: pass it as logpdf="
-        if name == "energy"
-        else "your log p is an energy: pass it as energy="
-    )
-    return replace(report, diagnosis=f"{report.diagnosis}. Or the score is right, and {is_one}")
 
 
 def _other_energy(report, yours, points, step):
@@ -151,22 +147,18 @@ def with_growth(report, far, points, derivatives):
     gaps, ratio = [np.linalg.norm(f.gap, axis=1) for f in (near, out)], radii[1] / radii[0]
     with np.errstate(all="ignore"):
         power = float(np.log(np.median(gaps[1]) / np.median(gaps[0])) / np.log(ratio))
+        whole = np.round(power)
+        near_whole = abs(power - whole) <= 0.05
         change = (out.theirs - out.reference) * ratio**-power - (near.theirs - near.reference)
     lasts = np.mean(np.linalg.norm(change, axis=1) <= 0.3 * gaps[0]) > 0.5  # along a ray: what turns has no power
-    right = [np.mean(np.all((f.gap <= f.tolerance) & (f.tolerance <= 1e-6 * f.sizes), axis=1)) for f in (near, out)]
+    right = [1 - np.mean(f.doubtful(0.0)) for f in (near, out)]
     if right[0] > 0.2 and right[1] == 1:  # near by, a ray may stay where a hidden unit bends
         text = DIES_OUT[near.word]
-    elif (
-        lasts
-        and radii is FAR
-        and np.isfinite(power)
-        and abs(power - round(power)) <= 0.05
-        and round(power) + derivatives in TERMS
-    ):
-        grown = product(1.0, {"|x|": round(power)}) if round(power) else ""
+    elif lasts and radii is FAR and near_whole and whole + derivatives in TERMS:
+        grown = product(1.0, {"|x|": whole}) if whole else ""
         grows = "stays bounded" if not grown else f"falls off as {grown}" if power < 0 else f"grows as {grown}"
         of = "the gradient" if derivatives == 1 else "the Laplacian"
-        text = f"differs by what {grows}: far out, at {FAR[0]:.0f} to {FAR[1]:.0f} times the spread of x; so does {of} of a term that grows as {TERMS[round(power) + derivatives]}: such a term is wrong, or left out"
+        text = f"differs by what {grows}: far out, at {FAR[0]:.0f} to {FAR[1]:.0f} times the spread of x; so does {of} of a term that grows as {TERMS[whole + derivatives]}: such a term is wrong, or left out"
     else:
         return report
     return replace(report, diagnosis=f"{text}; {report.diagnosis}")

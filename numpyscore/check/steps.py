@@ -4,8 +4,6 @@ A known step is x' = alpha x + sum_k gamma_k score_k + b z, three formulas of tw
 one of the tables of changes.
 """
 
-import contextlib
-import inspect
 import itertools
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..common.arrays import to_numpy, wrapper
+from ..common.callables import parameters_of
 from .functions import Seeded
 from .report import law, product
 
@@ -21,8 +20,8 @@ SIGMAS = 5.0
 REPEATED = "repeated noise: steps with different random numbers are the same; a generator or a key is made anew in each step, or there is no noise"
 
 
-class Misshapen(Exception):
-    """The step returned something else than points."""
+class Flaw(Exception):
+    """What is wrong with a step before its coefficients are looked at: "name: sentence"."""
 
 
 class Step:
@@ -33,18 +32,16 @@ class Step:
             raise TypeError(f"{where}: step is {step!r}, expected a function step({arguments}).")
         self.where, self.make = where, wrapper(where, wrap)
         self.seeded = Seeded(step, self.make)
-        self.parameters: dict[str, inspect.Parameter] | None = None
-        with contextlib.suppress(TypeError, ValueError):
-            self.parameters = dict(inspect.signature(step).parameters)
+        self.parameters = parameters_of(step)
 
     def taken(self, x, seed, *told, **named):
         """The step from x (n, d)."""
         out = self.seeded(seed, self.make(x), *told, **named)
         out = to_numpy(out[0] if isinstance(out, tuple) else out, f"{self.where}: what step returned").astype(float)
         if out.shape != x.shape:
-            raise Misshapen(f"shape: the step returned {out.shape}, expected {x.shape}")
+            raise Flaw(f"shape: the step returned {out.shape}, expected {x.shape}")
         if not np.isfinite(out).all():
-            raise Misshapen("not finite: the step returned NaN or infinity")
+            raise Flaw("not finite: the step returned NaN or infinity")
         return out
 
 
@@ -59,12 +56,10 @@ def noise_flaw(noise, independent=True):
         return ""
     if n > 1 and np.allclose(noise, noise[:1], atol=1e-6 * largest):
         return "shared noise: all chains get the same noise in a step"
-    means = noise.mean(0)
-    if np.any(np.abs(means) > (SIGMAS + 1) * noise.std(0) / np.sqrt(n) + 1e-9 * size):
+    means, stds = noise.mean(0), noise.std(0)
+    if np.any(np.abs(means) > (SIGMAS + 1) * stds / np.sqrt(n) + 1e-9 * size):
         return f"biased: the step has an offset of {means[0]:.3g}, whatever x is; the noise has a mean, or the score is taken at another point"
-    correlation = (
-        np.corrcoef(noise.T)[np.triu_indices(d, 1)] if independent and d > 1 and np.all(noise.std(0)) else [0.0]
-    )
+    correlation = np.corrcoef(noise.T)[np.triu_indices(d, 1)] if independent and d > 1 and np.all(stds) else [0.0]
     worst = max(correlation, key=abs)
     if abs(worst) > (SIGMAS + 1) / np.sqrt(n):
         one = "one number for all dimensions of a chain" if worst > 0.999 else "they must be independent"
@@ -144,11 +139,11 @@ class Place(NamedTuple):
 
 
 class KnownStep(NamedTuple):
-    """A known step: its kind, its name, and (alpha, gamma, b^2) of a `Place`; gamma a tuple where fn is asked more than once."""
+    """A known step: its kind, its name, and (alpha, gamma, b^2) of a `Place` (and of gamma, where it may be any); gamma a tuple where fn is asked more than once."""
 
     kind: str
     name: str
-    of: Callable[[Place], tuple]
+    of: Callable[..., tuple]
     levels: tuple[int, ...] = (0,)  # 0 where a call of fn is told this level, 1 where the next
 
 
@@ -179,6 +174,12 @@ KNOWN_STEPS = (
     KnownStep("heun", "Heun's step of the probability flow", _heun_in_noise, (0, 1)),
     KnownStep("heun", "Heun's step along a straight path", _heun_on_line, (0, 1)),
 )  # fmt: skip
+STEPS_OF_A_DRIFT = (  # a drift g of any size, with the noise that belongs to it; between flow and SDE dx = (f - (1 + l^2)/2 g^2 score) dt + l g dw
+    KnownStep("ddim", "DDIM with noise, eta = {eta:.3g}", lambda p, g: (p.r, g, p.t**2 - (p.r * p.s - g / p.s) ** 2)),
+    KnownStep("euler", "an Euler step between the probability flow and the reverse SDE", lambda p, g: (1 + (1 - p.r**-2) / 2, g, 2 * g - p.beta)),
+    KnownStep("euler", "an Euler step between the probability flow and the reverse SDE", lambda p, g: (2 - 1 / p.r, g, 2 * g - p.beta)),
+)  # fmt: skip
+DDIM_WITH_NOISE = STEPS_OF_A_DRIFT[0]
 
 
 # ------------------------------------------------------------------------------- the known mistakes
@@ -212,7 +213,7 @@ PLACES = {  # which level is taken for which
 }  # fmt: skip
 DRIFTS = {  # factors of gamma, two of them for steps that ask twice
     "drift halved": lambda p: 0.5,
-    "drift doubled": lambda p: 2.0,
+    "drift doubled (of two slopes: their sum, not their mean)": lambda p: 2.0,
     "sign of the drift": lambda p: -1.0,
     "no drift: the score is not used": lambda p: 0.0,
     "eps taken for the score": lambda p: -p.s,
@@ -226,13 +227,10 @@ DRIFTS = {  # factors of gamma, two of them for steps that ask twice
     "drift divided by the scale r of x": lambda p: 1 / p.r,
     "drift multiplied by the scale r of x": lambda p: p.r,
     "drift of the score left by sqrt(beta)": lambda p: 1 / np.sqrt(p.beta),
-    "start of the second half: Heun's mean slope is added to the predicted point, not to the first": lambda p: (
-        3.0,
-        1.0,
-    ),
+    "start of the second half: Heun's mean slope is added to the predicted point, not to the first": lambda p: (3.0, 1.0),
     "the first slope alone, twice over": lambda p: (2.0, 0.0),
     "the second slope alone, twice over": lambda p: (0.0, 2.0),
-}
+}  # fmt: skip
 NOISES = {  # b^2 of what it should be
     "no noise": lambda b, p: np.zeros_like(b),
     "noise without its root: the variance is taken for a standard deviation": lambda b, p: b**2,

@@ -58,13 +58,10 @@ def check_trace(trace, *, score, x, wrap=None, rtol=None, rng=0, n_calls=200, st
     fresh = (lambda x: seeded(rng.integers(1 << 31), x)) if callable(trace) else trace
     yours = Function(where, "trace", fresh, wrap, x)
     first, second = (a[:, 0] if a.shape == (len(points), 1) else a for a in (yours(points), yours(points)))
-    bad = unfit(where, yours, first, (len(points),), points)
-    if bad is not None:
-        return bad
     s, seen = of_score.both(points)
-    bad = unfit(where, of_score, s, points.shape, points)
-    if bad is not None:
-        return bad
+    for function, value, shape in ((yours, first, points.shape[:1]), (of_score, s, points.shape)):
+        if (bad := unfit(where, function, value, shape, points)) is not None:
+            return bad
     close_by = 256 * yours.eps
     exact = np.allclose(first, second, rtol=close_by, atol=close_by * np.abs(first).max())
     if exact:
@@ -75,8 +72,7 @@ def check_trace(trace, *, score, x, wrap=None, rtol=None, rng=0, n_calls=200, st
     field, jac = differenced(of_score.both, seen, step, eps, beside, (points.shape[1],))
     summary = summary_of(seen, yours, f"{of_score.evaluations} score evaluations")
     if exact:
-        among = lambda: [*_of_the_jacobian(jac.value, s), *_divergences(of_score, seen)]
-        explain = lambda field: explained(field, yours, among()) or ranked(_weighted(field, jac.value))
+        explain = lambda field: _explained(field, yours, of_score, jac.value, s)
         field = field.allowing(where, rtol, np.abs(field.reference))
         report = by_rows(judge(where, summary, field, (yours, of_score), explain, rtol=rtol), yours, seen)
     else:
@@ -118,9 +114,10 @@ def _with_kink(report, found):
 # ------------------------------------------------------------------------------- exact
 
 
-def _divergences(of_score, x):
-    """Divergences of the score by difference quotients, as rows of `among`."""
-    return [(key, text, q.sum(1, keepdims=True)) for key, text, q in quotients(of_score, x, "the score")]
+def _explained(field, yours, of_score, J, s):
+    """What explains the user's trace: something else of the Jacobian or of the score, a divergence by difference quotients, or weights of the entries."""
+    divergences = ((key, text, q.sum(1)[:, None]) for key, text, q in quotients(of_score, field.x, "the score"))
+    return explained(field, yours, [*_of_the_jacobian(J, s), *divergences]) or ranked(_weighted(field, J))
 
 
 @np.errstate(all="ignore")

@@ -1,5 +1,6 @@
 """Functions of the user's own: called with care, so that what goes wrong in them is told with its place."""
 
+import inspect
 import os
 import traceback
 
@@ -44,6 +45,14 @@ def origin(error):
         if not f.filename.startswith(others) and not {"site-packages", "dist-packages"} & {*f.filename.split(os.sep)}
     ]
     return f"{os.path.basename(own[-1].filename)}, line {own[-1].lineno}, in {own[-1].name}" if own else ""
+
+
+def parameters_of(function):
+    """{name: parameter} of what a function takes; None where it does not say."""
+    try:
+        return dict(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return None
 
 
 def per_row(where, what, value, n):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..common.callables import called, per_row
+from ..common.callables import called, parameters_of, per_row
 from ..common.names import kind_of
 from ..objectives.loss import half_square
 from .case import averaged, integrated
@@ -148,13 +148,12 @@ def _called(side, name):
 
 def _takes(function):
     """How many of (x, density, model) a function takes."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
+    parameters = parameters_of(function)
+    if parameters is None:
         return 1
-    plain = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    plain = [p for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     needed = sum(p.default is p.empty for p in plain)
-    if needed > 3 or (not plain and not any(p.kind is p.VAR_POSITIONAL for p in parameters)):
+    if needed > 3 or (not plain and not any(p.kind is p.VAR_POSITIONAL for p in parameters.values())):
         raise TypeError(
             f"{WHERE}: a side takes {needed} arguments, expected one to three: x, then the density, then a model of its score."
         )

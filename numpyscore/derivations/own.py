@@ -1,12 +1,11 @@
 """Somebody's own density, as far as it is given: log p at least. What is missing is differenced or drawn, and said so."""
 
 import functools
-import inspect
 import warnings
 
 import numpy as np
 
-from ..common.callables import called
+from ..common.callables import called, parameters_of
 from ..common.inputs import count, generator
 from ..numerics.differences import CLOSER, OUTLYING, SAFETY, STEPS, Derivative, differences, widths
 from ..numerics.quadrature import Frame, Integral
@@ -311,8 +310,5 @@ class Own:
 
 def _takes_rng(sample):
     """Whether somebody's sample takes rng=."""
-    try:
-        parameters = inspect.signature(sample).parameters.values()
-    except (TypeError, ValueError):
-        return True
-    return any(p.name == "rng" or p.kind is p.VAR_KEYWORD for p in parameters)
+    parameters = parameters_of(sample)
+    return parameters is None or any(p.name == "rng" or p.kind is p.VAR_KEYWORD for p in parameters.values())

@@ -307,9 +307,7 @@ def trapezoid(terms, pieces, rtol, budget):
     past: dict = {}
     before: dict = {}
     settled, last, looked, budget = False, False, False, budget if d == 1 else budget // 2
-    if (
-        excess := np.prod(_count((lo, hi), h)) / budget
-    ) > 1:  # features finer than the budget allows: do what can be done
+    while (excess := np.prod(_count((lo, hi), h)) / budget) > 1:  # features finer than the budget: what can be done
         h, last = h * 1.05 * excess ** (1 / d), True
     while True:
         n = _count((lo, hi), h).astype(int)
@@ -403,9 +401,8 @@ def subdivide(terms, pieces, lo, hi, total, rtol):
 
         def f(v, skew=skew, visited=visited):
             known, values = visited[-1]
-            asked = len(known) * np.array_equal(
-                known, v[: len(known)]
-            )  # the error of a cell begins with its estimate's nodes
+            # the error of a cell begins with its estimate's nodes
+            asked = len(known) * np.array_equal(known, v[: len(known)])
             v = v[asked:]
             u = lo + (hi - lo) * v * (1 + skew * (1 - v))
             stretch = np.log((hi - lo) * (1 + skew * (1 - 2 * v))).sum(axis=1)

@@ -359,13 +359,93 @@ def test_log_p_is_asked_within_the_support_alone_and_its_bad_numbers_are_kept():
     masked = parts._Masked("c", logp, None, None, np.array([[0.0, 5.0], [-np.inf, np.inf]]))
     points = np.array([[0.0, 1], [1, 1], [5, 1], [6, 1], [4.5, np.inf], [np.nan, 1]])
     assert masked(points).tolist() == [-np.inf, -1, -np.inf, -np.inf, -np.inf, -np.inf]
-    assert asked[-1].tolist() == [[1, 1]] and masked.bad is None and not masked.zero
+    assert asked[-1].tolist() == [[1, 1]] and masked.bad == [] and not masked.zero
     assert masked(points[:1]).tolist() == [-np.inf] and len(asked) == 1  # nothing to ask
-    assert masked(np.array([[4.0, 0]])).tolist() == [-np.inf] and masked.zero and masked.bad is None
+    assert masked(np.array([[4.0, 0]])).tolist() == [-np.inf] and masked.zero and masked.bad == []
     assert masked(np.array([[1.0, 0], [3, 0], [2, 0]])).tolist() == [-1, -np.inf, -np.inf]
     masked(np.array([[2.0, 7]]))
-    place, value = masked.bad
-    assert place.tolist() == [3, 0] and value == np.inf and masked.zero
+    (places, values), (place, value) = masked.bad
+    assert places.tolist() == [[3, 0], [2, 0]] and values[0] == np.inf and np.isnan(values[1]) and masked.zero
+    assert place.tolist() == [[2, 7]] and np.isnan(value[0])
+
+
+def test_a_nan_far_out_is_a_remark_and_one_where_p_is_a_fault():
+    beyond = lambda r, value=np.nan: lambda x: np.where(np.abs(x[:, 0]) > r, value, normal(1, 1.0)(x))
+    report = check_density(beyond(30.0), dim=1)
+    assert report and "logpdf is nan at x" in report.notes[-1] and "taken for 0 there" in report.notes[-1], report
+    for logp in (
+        beyond(3.0),
+        beyond(30.0, np.inf),
+        lambda x: np.where(np.abs(x[:, 0]) < 0.5, np.nan, normal(1, 1.0)(x)),
+    ):
+        report = check_density(logp, dim=1)
+        assert report.verdict == "FAIL" and report.name == "not finite", report
+    twice = check_density(lambda x: beyond(30.0)(x) + np.log(2), dim=1)
+    assert twice.verdict == "FAIL" and twice.name == "weights" and "nan" in twice.notes[-1], twice
+
+
+def test_a_nan_is_near_within_twenty_units_of_the_frame_and_infinity_wherever_it_is():
+    function = SimpleNamespace(bad=[(np.array([[41.0], [45.0]]), np.array([np.nan, np.nan]))])
+    frame = parts.Frame(np.array([1.0]), np.array([[2.0]]))
+    said = lambda: parts._not_finite(function, frame, parts.WITHIN)
+    assert said().startswith("not finite: logpdf is nan at x = [41.0];")
+    function.bad[0][0][0] = 41.1
+    assert said() == "" and "[41.1]" in parts._not_finite(function, frame)
+    function.bad[0][1][1] = np.inf
+    assert said().startswith("not finite: logpdf is inf at x = [45.0];")
+
+
+SINGULAR = {  # infinite at an end of their support
+    "chi-squared of one degree": (lambda x: -0.5 * np.log(x) - x / 2 - 0.5 * np.log(2 * np.pi), (0, np.inf)),
+    "Gamma of a = 1/10": (lambda x: -0.9 * np.log(x) - x - special.gammaln(0.1), (0, np.inf)),
+    "Gamma of a = 3/5, from 3 down": (lambda x: -0.4 * np.log(3 - x) - (3 - x) - special.gammaln(0.6), (-np.inf, 3)),
+    "Weibull of k = 1/2": (lambda x: -0.5 * np.log(4 * x) - np.sqrt(x), (0, np.inf)),
+    "Beta of 3/10 and 2": (lambda x: -0.7 * np.log(x) + np.log1p(-x) - special.betaln(0.3, 2), (0, 1)),
+}
+
+
+@pytest.mark.parametrize("name", SINGULAR)
+@pytest.mark.parametrize("d", [1, 2])
+def test_a_density_that_is_infinite_at_an_end_passes_without_points(name, d):
+    one, ends = SINGULAR[name]
+    logp = lambda x: one(x).sum(1)
+    assert (report := check_density(logp, support=np.array([ends] * d, float))), report
+    off = check_density(lambda x: logp(x) + np.log(3), support=np.array([ends] * d, float))
+    assert off.verdict == "FAIL" and abs(off.details["integral"] - 3) < 1e-9, off
+
+
+def test_coordinates_of_a_support_are_all_of_the_line_and_their_slope_is_that_of_their_map():
+    ends = np.array([[-np.inf, np.inf], [2.0, np.inf], [-np.inf, -1.0], [-1.0, 4.0]])
+    line, u = parts.Line(ends), np.random.default_rng(0).standard_normal((50, 4)) * 3
+    x = line.x(u)
+    assert np.all((x > ends[:, 0]) & (x < ends[:, 1])) and np.array_equal(x[:, 0], u[:, 0])
+    np.testing.assert_allclose(x[:, 1], 2 + np.exp(u[:, 1]), rtol=1e-15)
+    np.testing.assert_allclose(x[:, 2], -1 - np.exp(u[:, 2]), rtol=1e-15)
+    np.testing.assert_allclose(x[:, 3], 5 / (1 + np.exp(-u[:, 3])) - 1, rtol=0, atol=4e-15)
+    np.testing.assert_allclose(line.u(x), u, rtol=1e-9, atol=1e-9)
+    h = 1e-6
+    slopes = np.abs(line.x(u + h) - line.x(u - h)) / (2 * h)
+    np.testing.assert_allclose(
+        line.log_slope(u), np.log(slopes).sum(1), atol=1e-6
+    )  # differences of 1e-6, e^9 beside an end at 2
+    assert line.u(ends[:, 0])[1] == -parts.FURTHEST and line.u(ends[:, 1])[2:].tolist() == [
+        -parts.FURTHEST,
+        parts.FURTHEST,
+    ]
+    far = line.x(np.full(4, 1e12))
+    assert far[1] == np.inf and far[2] == -np.inf and far[3] == 4.0
+
+
+def test_moments_in_x_are_those_of_u_to_first_order_and_no_wider_than_a_part_lies_from_its_end():
+    ends = np.array([[-np.inf, np.inf], [2.0, np.inf], [0.0, 4.0]])
+    line, means = parts.Line(ends), np.array([[0.5, np.log(3.0), 0.0]])
+    covs = np.diag([9.0, 0.25, 0.01])[None] + 0.1 * (np.ones((3, 3)) - np.eye(3))
+    at, found = line.moments(means, covs)
+    assert at.tolist() == [[0.5, pytest.approx(5.0), 2.0]]
+    slope = np.array([1.0, 3.0, 1.0])  # dx/du
+    np.testing.assert_allclose(found[0], covs[0] * slope * slope[:, None], rtol=1e-14)
+    wide = line.moments(means, 16 * covs)[1][0]
+    np.testing.assert_allclose(np.diag(wide), [144.0, 9.0, 0.16], rtol=1e-14)  # a standard deviation of 2 is cut to 1
 
 
 def test_the_frame_of_which_nothing_is_known_is_the_unit_one_or_that_of_the_points():

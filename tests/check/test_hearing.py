@@ -37,9 +37,7 @@ def test_normals_of_any_mean_and_deviation_are_unit_normals():
     np.testing.assert_array_equal(of(1.0, scale=2.0), (V - 1) / 2)
     np.testing.assert_array_equal(of(0.0, V), np.ones((2, 2)))
     np.testing.assert_array_equal(of(Tensor(1.0), Tensor(2.0)), (V - 1) / 2)
-    np.testing.assert_array_equal(
-        of(SimpleNamespace(shape=(), ndim=-1), 1.0, 2.0), (V - 1) / 2
-    )  # no number: passed over
+    assert of("left", 2.0) is V
     for scale in (0.0, -1.0, [1.0, 0.0], "wide", None, object()):
         np.testing.assert_array_equal(of(1.0, scale), V)
     np.testing.assert_array_equal(of(1.0, [1.0, 2.0]), (V - 1) / [1, 2])
@@ -49,7 +47,7 @@ def test_normals_of_any_covariance_are_unit_normals():
     cov = np.array([[4.0, 2.0], [2.0, 10.0]])
     root = np.linalg.cholesky(cov)
     white = np.linalg.solve(root, (V - [1, 2]).T).T
-    of = lambda value, *args, **options: hearing._whitened(value, args, options)
+    of = lambda value, *args, **options: hearing._standardised(value, args, options, "multivariate_normal")
     np.testing.assert_allclose(of(V, [1.0, 2.0], cov), white)
     np.testing.assert_allclose(of(V, [1.0, 2.0], cov, 2), white)
     np.testing.assert_allclose(of(V, mean=[1.0, 2.0], cov=cov), white)
@@ -67,8 +65,9 @@ def test_what_stands_behind_a_key_is_mean_and_covariance(monkeypatch):
     monkeypatch.setattr(hearing, "_key", lambda args: (1, 2) if args and args[0] == "key" else None)
     cov = np.array([[4.0, 2.0], [2.0, 10.0]])
     white = np.linalg.solve(np.linalg.cholesky(cov), (V - [1, 2]).T).T
-    np.testing.assert_allclose(hearing._whitened(V, ("key", [1.0, 2.0], cov), {}), white)
-    np.testing.assert_allclose(hearing._whitened(V, ("key",), {"mean": [1.0, 2.0], "cov": cov}), white)
+    of = lambda args, **options: hearing._standardised(V, args, options, "multivariate_normal")
+    np.testing.assert_allclose(of(("key", [1.0, 2.0], cov)), white)
+    np.testing.assert_allclose(of(("key",), mean=[1.0, 2.0], cov=cov), white)
     assert hearing._standardised(V, ("key", 1.0, 2.0), {}, "normal") is V
 
 

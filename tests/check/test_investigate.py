@@ -180,7 +180,9 @@ def test_a_pass_answers_the_questions_for_every_loss(monkeypatch):
 def test_a_report_says_how_a_loss_was_asked():
     def say(came="float64", levels=(1, 1), naming=PASSED, notes=(), kind="score"):
         settings = [setting_of(6, 3, levels[0]), setting_of(2, 5, levels[1])]
-        return module._report("check_loss", caller_of(came=came, notes=set(notes)), settings, kind, naming, {"d": 1})
+        return module._report(
+            "check_loss", caller_of(came=came, notes=set(notes)), settings, Outcome(kind, naming, 2, {"d": 1})
+        )
 
     plain = say()
     assert (

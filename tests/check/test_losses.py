@@ -342,6 +342,10 @@ def test_correlated_noise_has_another_score():
     assert report.verdict == "FAIL" and report.name == "correlated noise", report
     report = check_loss(joined(wrong, call=lambda fn, y: fn(y)), objective="denoising")  # fn may be C times the score
     assert report.verdict == "INCONCLUSIVE" and report.name == "correlated noise", report
+    unmixed = joined(lambda r, e, s, C: r, call=lambda fn, y: fn(y))  # the noise before it was mixed
+    report = check_loss(unmixed, objective="denoising", predicts="eps")
+    assert report.verdict == "FAIL" and "not the noise that was added" in report.diagnosis, report
+    assert check_loss(joined(lambda r, e, s, C: e, call=lambda fn, y: fn(y)), objective="denoising", predicts="eps")
 
 
 def test_the_score_of_correlated_noise_is_right():
@@ -641,10 +645,10 @@ def test_a_probe_answers_as_a_network_and_as_numpy_code_does():
         np.testing.assert_allclose(asked(x, 0.3, label=None), -3 * value, rtol=1e-12)
         np.testing.assert_allclose(images(x.reshape(4, 2, 3)).reshape(value.shape), -3 * value, rtol=1e-12)
         np.testing.assert_allclose(images(x).reshape(value.shape), -3 * value, rtol=1e-12)  # flat points do as well
-        assert not asked.as_score and not asked.methods
+        assert not asked.as_score
         J = probe.jacobian(x)
         np.testing.assert_array_equal(asked.energy(x), probe.energy(x))
-        assert asked.methods and not asked.as_score
+        assert not asked.as_score
         np.testing.assert_array_equal(asked.trace(x), probe.trace(x))
         np.testing.assert_allclose(asked.jvp(x, v), np.einsum("nij,nj->ni", J, v), rtol=1e-12)
         np.testing.assert_allclose(asked.vjp(x, v), np.einsum("nij,ni->nj", J, v), rtol=1e-12)
@@ -1011,9 +1015,6 @@ def test_sizes_and_levels_of_the_trials():
     assert [s[:3] for s in many] == [(8, 3, 3), (4, 4, 4), (6, 3, 4)]
     assert [s[4] for s in sizes(taking("t"), "multilevel_denoising")] == [(8,), (4,), (6,)]
     assert [s[:3] for s in sizes(lambda fn, x, rng: 0.0, "multilevel_denoising")] == [(n, d, 1) for n, d, *_ in own]
-    handed = caller_of(lambda fn, x: 0.0, "denoising")
-    _settings("check_loss", handed, np.random.default_rng(0), None)
-    assert handed.own_level and not caller_of(taking("sigma"), "denoising").own_level
     few = _setting(
         caller_of(taking("sigmas", "level"), "multilevel_denoising"), np.random.default_rng(0), 2, 3, 4, 0.5, 1
     )
@@ -1109,7 +1110,7 @@ def test_the_minimiser_is_that_of_a_parabola():
 
 
 def test_a_loss_that_is_no_parabola_is_clipped():
-    bent = lambda of, floor=0.0: controls.bent(*asked_with(of), floor)
+    bent = lambda of: controls.bent(*asked_with(of))
     assert bent(lambda a, k: 3 * a * a - 2 * a) is None and bent(lambda a, k: np.inf if a > 4 else a * a) is None
     low = bent(lambda a, k: max(a * a - a, 0.1))
     assert low.verdict == "FAIL" and "no parabola: it stands still at 0.1;" in low.diagnosis
@@ -1118,8 +1119,7 @@ def test_a_loss_that_is_no_parabola_is_clipped():
     assert "stands still at 4.5;" in high.diagnosis
     smooth = bent(lambda a, k: np.cosh(a))
     assert smooth.diagnosis.startswith("clipped loss: in the scale of the model the loss is no parabola; it is clamped")
-    cubic = lambda a, k: a * a + 1e-3 * a**3
-    assert bent(cubic) is not None and bent(cubic, 0.1) is None  # what its own rounding may leave
+    assert bent(lambda a, k: a * a + 1e-3 * a**3) is not None
 
 
 def test_a_loss_says_the_same_when_it_is_asked_again():

@@ -991,7 +991,7 @@ def test_what_was_done_to_the_data_is_found_point_by_point(case):
     np.testing.assert_allclose(0.0 if trial.offset is None else trial.offset, made.get("offset", 0.0), **near)
     np.testing.assert_allclose(trial.data, setting.x + made.get("offset", 0.0), rtol=1e-9)
     assert trial.single == bool(made.get("single")) and trial.coupled == (case == "matched")
-    np.testing.assert_array_equal(trial.clean, np.broadcast_to(np.asarray(made["sigma"]) == 0, 4))
+    np.testing.assert_array_equal(trial.sigma == 0, np.broadcast_to(np.asarray(made["sigma"]) == 0, 4))
     if "apart" in made:
         np.testing.assert_allclose(np.abs(trial.apart), np.abs(made["apart"]), **near)
     kept = trial.only(np.array([True, False, True, False]))

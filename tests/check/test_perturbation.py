@@ -448,21 +448,24 @@ def test_noise_less_its_mean_over_the_batch_is_centred():
 
 def test_data_and_noise_that_are_not_used():
     none, some = trial_of(Z, c=0.0, sigma=np.ones(6)), trial_of(Z, sigma=np.ones(6))
-    assert rule("_data_not_used", none, none)[1] == "x~ = noise" and rule("_data_not_used", none, some) is None
     assert (
-        rule("_data_not_used", none._replace(sigma=None)) is None
-        and rule("_data_not_used", none, some._replace(sigma=None)) is not None
+        rule("_data_or_noise_alone", none, none)[1] == "x~ = noise" and rule("_data_or_noise_alone", none, some) is None
+    )
+    assert (
+        rule("_data_or_noise_alone", none._replace(sigma=None)) is None
+        and rule("_data_or_noise_alone", none, some._replace(sigma=None)) is not None
     )
     clean = trial_of(0 * Z, sigma=np.zeros(6))
     assert (
-        rule("_clean", clean, clean)[1] == "fn was asked at x and nowhere else" and rule("_clean", clean, some) is None
+        rule("_data_or_noise_alone", clean, clean)[1] == "fn was asked at x and nowhere else"
+        and rule("_data_or_noise_alone", clean, some) is None
     )
     assert (
-        rule("_clean", clean._replace(sigma=None)) is None
-        and rule("_clean", clean, some._replace(sigma=None)) is not None
+        rule("_data_or_noise_alone", clean._replace(sigma=None)) is None
+        and rule("_data_or_noise_alone", clean, some._replace(sigma=None)) is not None
     )
     one = np.array([1.0, 0, 0, 0, 0, 0])
-    assert rule("_clean", trial_of(0 * Z, sigma=one)) is None
+    assert rule("_data_or_noise_alone", trial_of(0 * Z, sigma=one)) is None
     source = np.stack([np.array([0, 1, 0, 2, 0, 0]), np.arange(6)], axis=1)
     drawn = [Draw("normal", Z), Draw("uniform", Z), Draw("laplace", Z)]
     heard = trial_of(Z, drawn, sigma=np.ones(6), source=source, trouble="")
@@ -575,22 +578,22 @@ def test_correlated_noise_is_read_by_what_fn_is_pulled_to(monkeypatch):
     )
     assert right.pattern == "covariance of the noise over its mean variance, first row [1.  0.3 0.  0. ]"
     assert said(score, predicts="score").verdict == "PASS" and said(score, w=2.5).verdict == "PASS"
-    assert said(score, noise).verdict == said(score, predicts="eps").verdict == "INCONCLUSIVE"
+    assert said(score, noise).verdict == said(noise, predicts="v").verdict == "INCONCLUSIVE"
+    for target, meant in ((score, "eps"), (data, "eps"), (noise, "x"), (lambda e, s, x: 0 * e, "eps")):
+        other = said(target, predicts=meant)
+        assert other.verdict == "FAIL" and other.diagnosis.endswith("the target is not " + perturbation.MEANT[meant])
     eps = said(noise, noise, predicts="eps")
     assert eps.verdict == "PASS" and eps.notes == (f"another convention: {perturbation.JOINED}, C, and fn predicts the noise; the score is C^-1 times what it is for independent noise",)  # fmt: skip
     x = said(data, predicts="x")
     assert x.verdict == "PASS" and "fn predicts x; the score" in x.notes[0]
-    assert said(data).verdict == said(noise).verdict == said(data, predicts="eps").verdict == said(noise, predicts="x").verdict == "INCONCLUSIVE"  # fmt: skip
+    assert said(data).verdict == said(noise).verdict == "INCONCLUSIVE"
     assert (
         said(noise).diagnosis.endswith("say predicts='eps' if it is that noise itself")
         and said(noise).pattern == right.pattern
     )
-    assert (
-        said(lambda e, s, x: 0.5 * e, predicts="eps").verdict == "PASS"
-        and said(lambda e, s, x: 0 * e, predicts="eps").verdict == "INCONCLUSIVE"
-    )
+    assert said(lambda e, s, x: 0.5 * e, predicts="eps").verdict == "PASS"
     turned, uneven = (lambda e, s, x: -1.7 * e), (lambda e, s, x: s * e)
-    assert said(turned, predicts="eps").verdict == said(uneven, predicts="eps").verdict == "INCONCLUSIVE"
+    assert said(turned, predicts="eps").verdict == said(uneven, predicts="eps").verdict == "FAIL"
     sizes = lambda by: lambda e, s, x: 1.7 * e * (1 + by * np.eye(6, 1))
     assert (
         said(sizes(0.9e-6), predicts="eps").verdict == "PASS" and said(sizes(1.2e-6), predicts="eps").verdict != "PASS"

@@ -11,7 +11,7 @@ from wording import check_reverse
 from numpyscore.check import reverse
 from numpyscore.check.report import CheckReport
 from numpyscore.check.reverse import Level, Part, Steps
-from numpyscore.check.steps import KNOWN_STEPS, Place
+from numpyscore.check.steps import KNOWN_STEPS, Flaw, Place
 from numpyscore.cli import main
 from numpyscore.testing import assert_reverse
 
@@ -129,18 +129,17 @@ PATTERNS = {
 
 
 def test_a_step_of_two_evaluations_that_is_in_no_table_is_judged_by_its_law():
-    """The midpoint method in log sigma."""
+    """Ralston's method, with a quarter of the first slope and three of that at two thirds of the way."""
 
-    def midpoint(x, fn, sigma, lower):
-        middle = np.sqrt(sigma * lower)
-        y = x + (middle - sigma) * (-sigma * fn(x, sigma))
-        return x + (lower - sigma) * (-middle * fn(y, middle))
+    def ralston(x, fn, sigma, lower):
+        first, m = -sigma * fn(x, sigma), sigma + (lower - sigma) * 2 / 3
+        second = -m * fn(x + (m - sigma) * first, m)
+        return x + (lower - sigma) * (first + 3 * second) / 4
 
-    levels = np.geomspace(5, 0.05, 30)
-    every = np.sort(np.append(levels, np.sqrt(levels[1:] * levels[:-1])))
-    right = check_reverse(lambda x, fn, s, lower: midpoint(x, fn, s, lower), levels=every, n=4000)
-    assert right.verdict != "FAIL", right
-    wrong = check_reverse(lambda x, fn, s, lower: 1.03 * midpoint(x, fn, s, lower), levels=every, n=4000)
+    levels = np.geomspace(5, 0.05, 59)
+    right = check_reverse(ralston, levels=levels, n=4000)
+    assert right and "none of the known steps" in right.notes[-1], right
+    wrong = check_reverse(lambda x, fn, s, lower: 1.03 * ralston(x, fn, s, lower), levels=levels, n=4000)
     assert wrong.verdict == "FAIL", wrong
 
 
@@ -695,8 +694,9 @@ def test_room_for_noise_is_told_where_it_goes_with_another_variance():
 
 def test_where_a_step_arrives_is_said_of_the_step_that_is_furthest_off():
     var = 0.04 * P.t**2
-    scale, q, noise = reverse.arrival(in_x0_and_eps(1.5 * P.d, P.t, var))
-    np.testing.assert_allclose([scale, q, noise], [1.5 * P.d, P.t, P.t * np.sqrt(1.04)], rtol=1e-12)
+    steps = in_x0_and_eps(1.5 * P.d, P.t, var)
+    scale, q, *_ = reverse.terms(steps, steps.alpha, steps.gamma[:, 0])["x_0", "eps"]
+    np.testing.assert_allclose([scale, q], [1.5 * P.d, P.t], rtol=1e-12)
     said = lambda *a: reverse.elsewhere(in_x0_and_eps(*a))
     assert said(P.c, P.t, var) == (
         "arrives elsewhere: the coefficients of fn's x_0 and eps are those of x' = c x_0 + sigma' eps + 0.2 sigma' z, where c' x_0 and noise of standard deviation sigma' in all belong; "
@@ -800,20 +800,23 @@ def test_what_is_no_sum_of_x_and_scores_is_not_measured():
     assert measured(lambda x, fn, k, lower: x + fn(x, k) + state.standard_normal(x.shape)) is None
     clipped = measured(lambda x, fn, k, lower: np.clip(1.1 * x + 0.2 * fn(x, k), -3, 3))
     assert clipped.bent and abs(clipped.alpha - 1.1) < 1e-10
-    assert measured(lambda x, fn, k, lower, rng: x + fn(x, k) + 3.0 + 0.1 * rng.standard_normal(x.shape)).startswith(
-        "biased: the step has an offset of 3,"
-    )
-    assert measured(
-        lambda x, fn, k, lower: x + fn(x, k) + np.random.default_rng(0).standard_normal(x.shape)
-    ).startswith("repeated noise")
+    with pytest.raises(Flaw, match=r"^biased: the step has an offset of 3,"):
+        measured(lambda x, fn, k, lower, rng: x + fn(x, k) + 3.0 + 0.1 * rng.standard_normal(x.shape))
+    with pytest.raises(Flaw, match=r"^repeated noise"):
+        measured(lambda x, fn, k, lower: x + fn(x, k) + np.random.default_rng(0).standard_normal(x.shape))
 
 
 def test_levels_are_found_by_what_they_are_called_and_steps_given_what_they_take():
     walk = reverse.Walk("c", lambda x, fn, level: x, None, [Level(t, 1.0, t) for t in (5.0, 1.0, 0.2)], "score")
     assert [
         walk.level_of(v) for v in (5.0, 1.0 + 0.9e-4, 1.0 + 1.1e-4, np.full(3, 0.2), np.array([0.2, 1.0]), 0.0)
-    ] == [0, 1, None, 2, None, None]
+    ] == [0, 1, Level(1.0 + 1.1e-4, 1.0, 1.0 + 1.1e-4), 2, None, None]
     assert walk.level_of(np.float32(0.2)) == 2
+    walk = reverse.Walk("c", lambda x, fn, level: x, None, LADDER, "score")
+    assert walk.level_of(1.5) is None and not walk.unknown  # told to a first call it is wrong, to a later one unknown
+    walk.asked.append((0, np.zeros((2, 1))))
+    assert walk.level_of(77) is None and not walk.unknown
+    assert walk.level_of(1.5) is None and walk.unknown == "1.5"
     takes = lambda step: reverse.Walk("c", step, None, LADDER, "score").takes_next
     assert takes(lambda x, fn, a, b: x) and not takes(lambda x, fn, a: x) and not takes(lambda x, fn, a, b=None: x)
     assert (
@@ -1061,3 +1064,49 @@ def test_coefficients_that_are_not_finite_are_no_step_s():
 def test_one_dimension_is_one():
     report = check_reverse(lambda x, fn, s, lower: x + (s - lower) * s * fn(x, s), levels=SIGMAS, n=200, dim=1)
     assert report.summary == "6 steps between 7 levels, 200 chains x 1 dim, fn predicts score" and report
+
+
+# ------------------------------------------------------------------------------- levels between
+
+DOWN = np.geomspace(6.0, 0.05, 9)
+
+
+def midpoint(middle=lambda s, t: np.sqrt(s * t), told=lambda m: m, times=1.0, at=lambda x, y: y):
+    """All the way with the slope at a level between."""
+
+    def step(x, fn, s, t):
+        slope = fn(x, s)
+        if t == 0:
+            return x + (t - s) * slope
+        m = middle(s, t)
+        return x + times * (t - s) * fn(at(x, x + (m - s) * slope), told(m))
+
+    return step
+
+
+@pytest.mark.parametrize("levels", [DOWN, np.append(DOWN, 0.0)])
+@pytest.mark.parametrize("middle", [lambda s, t: np.sqrt(s * t), lambda s, t: (s + t) / 2])
+def test_a_midpoint_step_asks_at_a_level_between_and_is_right(levels, middle):
+    report = check_reverse(midpoint(middle), levels=levels, predicts="eps")
+    assert report and report.notes[0].startswith("this is a midpoint step"), report
+    assert check_reverse(midpoint(middle), levels=levels, predicts="eps", kind="heun").verdict == "FAIL"
+
+
+@pytest.mark.parametrize("wrong", [{"told": lambda m: m**2}, {"times": 0.5}, {"at": lambda x, y: x}])
+def test_a_midpoint_step_that_is_wrong_is_found(wrong):
+    assert check_reverse(midpoint(**wrong), levels=DOWN, predicts="eps").verdict == "FAIL"
+
+
+def test_a_level_between_those_of_a_ladder_of_timesteps_is_not_known():
+    bar = np.cumprod(1 - np.linspace(1e-3, 0.2, 20))
+
+    def step(x, fn, k, j):
+        (a, b), e = bar[[k, j]], fn(x, k)
+        middle = np.sqrt(a * b)
+        x_0 = (x - np.sqrt(1 - a) * e) / np.sqrt(a)
+        e = fn(np.sqrt(middle) * x_0 + np.sqrt(1 - middle) * e, (k + j) / 2)
+        return np.sqrt(b) * (x - np.sqrt(1 - a) * e) / np.sqrt(a) + np.sqrt(1 - b) * e
+
+    levels = np.stack([np.sqrt(bar), np.sqrt(1 - bar)], axis=1)
+    report = check_reverse(step, levels=levels, predicts="eps")
+    assert report.verdict == "INCONCLUSIVE" and report.name == "level between" and "0.5" in report.diagnosis, report

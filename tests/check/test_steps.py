@@ -11,7 +11,7 @@ from numpyscore.check.sampler import Chain
 from numpyscore.check.steps import (
     CHANGES,
     KNOWN_STEPS,
-    Misshapen,
+    Flaw,
     Place,
     Step,
     changed,
@@ -120,7 +120,7 @@ ELSEWHERE = {  # the level and the next that are used
 }
 FACTORS = {  # of the score's coefficient
     "drift halved": ONE / 2,
-    "drift doubled": ONE * 2,
+    "drift doubled (of two slopes: their sum, not their mean)": ONE * 2,
     "sign of the drift": -ONE,
     "no drift: the score is not used": 0 * ONE,
     "eps taken for the score": -S,  # eps = -sigma score
@@ -398,9 +398,9 @@ def test_a_step_is_a_function_of_points_that_returns_as_many():
     assert np.array_equal(take(lambda x, rng: x + rng.random()), take(lambda x, rng: x + rng.random())) and drawn(
         5
     ) == drawn(5)
-    with pytest.raises(Misshapen, match=r"shape: the step returned \(3, 1\), expected \(3, 2\)"):
+    with pytest.raises(Flaw, match=r"shape: the step returned \(3, 1\), expected \(3, 2\)"):
         take(lambda x: x[:, :1])
-    with pytest.raises(Misshapen, match="not finite: the step returned NaN or infinity"):
+    with pytest.raises(Flaw, match="not finite: the step returned NaN or infinity"):
         take(lambda x: np.where(x > 4, np.inf, x))
     with pytest.raises(TypeError, match="check_sampler: what step returned"):
         take(lambda x: None)

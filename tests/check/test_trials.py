@@ -601,10 +601,9 @@ def test_mixtures_are_as_close_as_their_precision():
         and of(1e-10, Z) == 1e-9
     )
     mixed = trial_of(0.5 * Z, [Z, Z, Draw("random", Z), Draw("normal", normals(8, 3)), Draw("normal", np.array(1.0))])
-    r, shift = trials._normals_and_shift(mixed)
-    np.testing.assert_array_equal(r, Z)  # each once
-    np.testing.assert_allclose(shift, 0.5 * Z, rtol=1e-12)
-    assert trials._normals_and_shift(trial_of(0.5 * Z, []))[0].shape == (4, 0)
+    np.testing.assert_array_equal(trials._normals_of_rows(mixed), Z)  # each once
+    np.testing.assert_allclose(mixed.shift, 0.5 * Z, rtol=1e-12)
+    assert trials._normals_of_rows(trial_of(0.5 * Z, [])).shape == (4, 0)
     images = trial_of(0.5 * Z, [Z.reshape(4, 1, 3)])
-    np.testing.assert_array_equal(trials._normals_and_shift(images)[0], Z)
+    np.testing.assert_array_equal(trials._normals_of_rows(images), Z)
     assert rows_of([Draw("integers", np.ones((4, 3), int))], 3)[0].shape == (0, 3)

@@ -1122,3 +1122,14 @@ def test_sums_products_and_quotients_of_integrals_carry_their_errors():
     ):
         with pytest.raises(TypeError):
             wrong()
+
+
+def test_axes_of_very_different_scales_keep_to_the_budget():
+    """A frame a billion times too narrow along one axis once asked for 1.4e8 points, 8 along the other."""
+    frame = Frame(np.array([6e-10, 0.6]), np.diag([5e-10, 0.4]), detail=0.8)
+    for budget in (1 << 12, 1 << 16):
+        found = integrate(lambda x: np.ones(len(x)), frame, np.array([[0.0, 1.0]] * 2), budget=budget)
+        assert found.evaluations < 20 * budget + 4e5, (
+            found
+        )  # some grids, their evidence, and the cells of a subdivision
+        assert not found.converged or abs(found.value - 1) <= found.error

@@ -14,27 +14,34 @@ MONOTONE = 40  # models; others are in order by chance once in 40!
 
 def minimiser(caller, kind, setting, rng):
     """The minimiser in lambda of the loss for E = lambda |x|^2 / 2 on standardised data; None where it has none."""
-    x = rng.standard_normal(setting.x.shape)
-    setting = setting._replace(x=(x - x.mean(0)) / x.std(0))
     scales = np.array([1.0, 2.0, 3.0])
-    fit = np.polyfit(scales, caller.values([Probe.isotropic(kind, setting.d, s) for s in scales], setting), 2)
+    fit = np.polyfit(scales, _of_scales(caller, kind, standardised(setting, rng), scales), 2)
     a, b, _ = np.where(np.abs(fit) > 1e-9 * np.abs(fit).max(), fit, 0.0)  # a term that is missing is rounding here
     return float(-b / (2 * a)) + 0.0 if a > 0 else None
 
 
-def bent(caller, kind, setting, rng, floor=0.0):
+def standardised(setting, rng):
+    """The setting with standardised data."""
+    x = rng.standard_normal(setting.x.shape)
+    return setting._replace(x=(x - x.mean(0)) / x.std(0))
+
+
+def _of_scales(caller, kind, setting, scales):
+    """The loss of the models lambda |x|^2 / 2."""
+    return caller.values([Probe.isotropic(kind, setting.d, scale) for scale in scales], setting)
+
+
+def bent(caller, kind, setting, rng):
     """A FAIL if the loss of the models lambda |x|^2 / 2, on standardised data, is no parabola in lambda; None if it is.
 
     Random models rarely come near the minimum, where implicit and sliced losses are negative; one that is clamped there looks right elsewhere.
     """
-    if caller.objective != "generalised":  # whose weights belong to its data
-        x = rng.standard_normal(setting.x.shape)
-        setting = setting._replace(x=(x - x.mean(0)) / x.std(0))
-    values = caller.values([Probe.isotropic(kind, setting.d, scale) for scale in SCALES], setting)
+    own = caller.objective == "generalised"  # whose weights belong to its data
+    values = _of_scales(caller, kind, setting if own else standardised(setting, rng), SCALES)
     if not np.all(np.isfinite(values)):
         return None
     left = np.abs(values - np.polyval(np.polyfit(SCALES, values, 2), SCALES)).max()
-    if left <= 1e5 * caller.eps * np.abs(values).max() + BEND * np.ptp(values) + 4 * floor:
+    if left <= 1e5 * caller.eps * np.abs(values).max() + BEND * np.ptp(values):
         return None
     low, high = values.min(), values.max()
     steps = np.diff(values) == 0  # two equal values beside each other; for an upper limit the ends of the parabola
@@ -108,11 +115,8 @@ def unexplained(caller, kind, table, right, left, rng):
         if (named := rule(caller, kind, table, right, left, rng)) is not None:
             return named, 1
     smaller = "; with a smaller shape=, such as (1, 2, 4), products of different entries are looked at as well"
-    text = (
-        f"unknown term: no combination of the terms known here is your loss; the {LINEAR[caller.objective]} and the square leave "
-        f"{left:.2g} of it unexplained. It is not quadratic in the score, or is taken at other points, or mixes the samples"
-        f"{smaller if table.trial.points.shape[1] > WIDE else ''}"
-    )
+    text = f"unknown term: no combination of the terms known here is your loss; the {LINEAR[caller.objective]} and the square leave {left:.2g} of it unexplained. It is not quadratic in the score, or is taken at other points, or mixes the samples"
+    text += smaller if table.trial.points.shape[1] > WIDE else ""
     return _power(caller, kind, table, right, left, rng) or Naming(FAIL, text, f"off by {left:.2g}"), 0
 
 

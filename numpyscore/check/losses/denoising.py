@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..report import FAIL, INCONCLUSIVE, PASS
-from .names import COARSEST, SQUARE, Level, Naming, conversion, factor, missing, name_right
+from .names import COARSEST, SQUARE, Level, Naming, conversion, factor, missing, name_right, whole_loss, wrong_target
 
 SIGMAS = 5.0
 # points known worse than this are left out beside others: they lie too near another one
@@ -39,6 +39,21 @@ class Read(NamedTuple):
     levels: list  # of `Level`, K of them
     rtol: float
     apart: np.ndarray  # (K,), of normals in the target that are independent of the point
+
+    @property
+    def size(self):
+        """(K,), the larger of p and q."""
+        return np.maximum(np.abs(self.p), np.abs(self.q))
+
+    @property
+    def batches(self):
+        """The points (k,) of each trial."""
+        return [np.flatnonzero(self.of[:, 0] == t) for t in np.unique(self.of[:, 0])]
+
+    def only(self, use):
+        """What was read of some points (k,)."""
+        arrays = {name: a[use] for name, a in self._asdict().items() if isinstance(a, np.ndarray)}
+        return self._replace(**arrays, levels=[self.levels[k] for k in np.arange(len(self.p))[use]])
 
 
 class Parametrisation(NamedTuple):
@@ -64,6 +79,14 @@ PARAMETRISATIONS = (
         lambda c, s: (-np.sqrt(1 - s * s), s * c / np.sqrt(1 - s * s)), lambda c, s: s < 1, "-x~ + (r c/sigma) fn",
     ),
 )  # fmt: skip
+
+
+def of_score(c, s):
+    """p and q of the right target, -eps/sigma."""
+    return -1 / s, 0
+
+
+RIGHT = (of_score, *(row.form for row in PARAMETRISATIONS))  # all p and q from which the score follows
 MISTAKES = (
     ("-(x~ - x)/sigma^2: x is not scaled there as it is in x~ = c x + sigma eps, and the target should be (c x - x~)/sigma^2", lambda c, s: (-1 / s, (1 - c) / s**2)),
     ("(x~ - x)/sigma^2, with the wrong sign, and x is not scaled there as it is in x~ = c x + sigma eps", lambda c, s: (1 / s, -(1 - c) / s**2)),
@@ -110,16 +133,11 @@ def read(trials, founds):
     return Read(w, p, q, rest, c, sigma, of, levels, float(max(1e-9, rtols.max(initial=0.0))), apart)
 
 
-def of_score(c, s):
-    """p and q of the right target, -eps/sigma."""
-    return -1 / s, 0
-
-
 def is_form(r, form, rtol=None):
     """Whether p and q are those of a form at all points."""
     with np.errstate(all="ignore"):
         p, q = (np.broadcast_to(np.asarray(v, float), r.p.shape) for v in form(r.c, r.sigma))
-    allowed = max(r.rtol if rtol is None else rtol, COARSEST) * np.maximum(np.abs(r.p), np.abs(r.q))
+    allowed = max(r.rtol if rtol is None else rtol, COARSEST) * r.size
     return bool(np.all(np.abs(r.p - p) <= allowed) and np.all(np.abs(r.q - q) <= allowed))
 
 
@@ -128,24 +146,17 @@ def name(r, objective, free, said, predicts=None, smooth=False):
     unused = np.isnan(r.p)
     if np.all(unused):
         return Naming(FAIL, missing(objective, SQUARE), "loss has no square of what fn says")
-    r = r._replace(
-        **{k: getattr(r, k)[~unused] for k in ("w", "p", "q", "left", "c", "sigma", "of", "apart")},
-        levels=[v for v, u in zip(r.levels, unused, strict=True) if not u],
-    )
-    largest = np.maximum(np.abs(r.p), np.abs(r.q))
-    if np.all(largest <= 1e-9 * np.median(largest + 1)) or np.all(largest * r.sigma <= 1e-9):
+    r = r.only(~unused)
+    if np.all(r.size <= 1e-9 * np.median(r.size + 1)) or np.all(r.size * r.sigma <= 1e-9):
         return Naming(FAIL, missing(objective, "product with the noise"), "target = 0")
-    if np.all(np.abs(r.q) <= max(r.rtol, COARSEST) * largest) and np.allclose(
+    if np.all(np.abs(r.q) <= max(r.rtol, COARSEST) * r.size) and np.allclose(
         -r.p * r.sigma, 1, rtol=max(r.rtol, COARSEST), atol=0
     ):
         return _score(r, objective, predicts)
     if predicts not in (None, "score"):
         return _predicted(r, objective, predicts)
-    if free:
-        known = _convention(r, objective, said)
-        if known is not None:
-            return known
-    return _mistake(r, objective, free, smooth)
+    known = _convention(r, objective, said) if free else None
+    return known or _mistake(r, objective, free, smooth)
 
 
 def _score(r, objective, predicts):
@@ -171,23 +182,20 @@ def along_path(r):
     """What fn predicts if that is k times the velocity of the path (c, sigma), the same k everywhere: (name, score), None if it is not."""
     constant = lambda a: np.ptp(a) <= max(r.rtol, 1e-6) * np.abs(a).max()
     with np.errstate(all="ignore"):
-        if (
-            np.allclose(r.c**2 + r.sigma**2, 1)
-            and constant(k := r.p / r.c)
-            and np.all(np.abs(r.q + k * r.sigma) <= 1e-6 * np.abs(k))
-        ):
-            return (
-                f"{k[0]:.6g} (c eps - sigma x), the velocity of a path with c^2 + sigma^2 = 1",
-                f"-x~ - (c/sigma) fn/{k[0]:.6g}",
-            )
-        if len(np.unique(np.round(r.c, 6))) > 2 and constant(r.p) and constant(r.q) and np.all(np.abs(r.q) > 0):
-            slope, start = np.polyfit(r.c, r.sigma, 1)
-            if np.allclose(r.sigma, start + slope * r.c) and np.allclose(r.p / r.q, slope):
-                return (
-                    f"{r.q[0]:.6g} x {'-' if r.p[0] < 0 else '+'} {abs(r.p[0]):.6g} eps, the velocity of a straight path",
-                    "-(q x~ - c fn)/(sigma (q sigma - p c)) with fn = p eps + q x",
-                )
+        k, preserving = r.p / r.c, np.allclose(r.c**2 + r.sigma**2, 1)
+        along = preserving and constant(k) and np.all(np.abs(r.q + k * r.sigma) <= 1e-6 * np.abs(k))
+    if along:
+        name = f"{k[0]:.6g} (c eps - sigma x), the velocity of a path with c^2 + sigma^2 = 1"
+        return name, f"-x~ - (c/sigma) fn/{k[0]:.6g}"
+    if len(np.unique(np.round(r.c, 6))) > 2 and constant(r.p) and constant(r.q) and np.all(np.abs(r.q) > 0):
+        slope, start = np.polyfit(r.c, r.sigma, 1)
+        if np.allclose(r.sigma, start + slope * r.c) and np.allclose(r.p / r.q, slope):
+            name = f"{r.q[0]:.6g} x {'-' if r.p[0] < 0 else '+'} {abs(r.p[0]):.6g} eps, the velocity of a straight path"
+            return name, "-(q x~ - c fn)/(sigma (q sigma - p c)) with fn = p eps + q x"
     return None
+
+
+PREDICTS = "another convention: fn predicts {}, and the score is {}; if your fn is meant to be the score itself, the target is wrong"
 
 
 def _convention(r, objective, said, only=None):
@@ -201,22 +209,17 @@ def _convention(r, objective, said, only=None):
         sizes = np.broadcast_to(row.kernel(r.c, r.sigma), r.c.shape).astype(float)
         if not np.allclose(sizes, 1, atol=max(r.rtol, 1e-6), rtol=0) or not is_form(r, row.form) or np.any(r.w < 0):
             continue
-        weight = r.sigma**2 if objective == "multilevel_denoising" else 1.0
-        data = r.c != 0  # a level that is all noise says nothing of the score of data
-        there = [level for level, k in zip(r.levels, data, strict=True) if k]
-        K = factor((r.w * r.sigma**2 / weight * (r.q * r.sigma - r.p * r.c) ** 2)[data] / r.c[data] ** 2, there, r.rtol)
-        text = f"another convention: fn predicts {row.name}, and the score is {row.score}; if your fn is meant to be the score itself, the target is wrong"
+        data = r.only(r.c != 0)  # a level that is all noise says nothing of the score of data
+        weight = 1.0 if objective == "multilevel_denoising" else data.sigma**2
+        K = factor(data.w * weight * (data.q * data.sigma / data.c - data.p) ** 2, data.levels, r.rtol)
         pattern = f"loss = {factor(r.w, r.levels, r.rtol).text} x [1/2 |fn - target|^2] + constant, target {row.name}"
         scaled = () if K.one else (f"with that score, {conversion(K, objective)}",)
         if row.key in ("eps", "sigma eps") and np.all(r.c == 1) and said != "noise" and only is None:
             text = f"noise or score: fn learns {row.name}; if that is meant, say model='noise': it is right, and the score is {row.score}. If fn is meant to be the score, the target is wrong, it should be -eps/sigma"
             return Naming(INCONCLUSIVE, text, pattern, scaled)
-        return Naming(PASS, "", pattern, (text, *scaled))
+        return Naming(PASS, "", pattern, (PREDICTS.format(row.name, row.score), *scaled))
     path = along_path(r) if only in (None, "velocity") and np.all(r.w > 0) else None
-    if path is not None:
-        text = f"another convention: fn predicts {path[0]}, and the score is {path[1]}; if your fn is meant to be the score itself, the target is wrong"
-        return Naming(PASS, "", f"target = {in_words(r)}", (text,))
-    return None
+    return None if path is None else Naming(PASS, "", f"target = {in_words(r)}", (PREDICTS.format(*path),))
 
 
 def _predicted(r, objective, predicts):
@@ -224,9 +227,8 @@ def _predicted(r, objective, predicts):
     known = _convention(r, objective, "noise", predicts)
     if known is not None:
         return known
-    meant = {"eps": "eps", "x": "x", "v": "v = c eps - sigma x", "velocity": "the velocity eps - x or x - eps"}[
-        predicts
-    ]
+    words = {"v": "v = c eps - sigma x", "velocity": "the velocity eps - x or x - eps"}
+    meant = words.get(predicts, predicts)
     turned = _convention(r._replace(p=-r.p, q=-r.q), objective, "noise", predicts)
     other = next((row.name for row in PARAMETRISATIONS if is_form(r, row.form)), "")
     slip = "" if other else _slip(r, predicts)
@@ -269,7 +271,7 @@ def _slip(r, predicts):
 
 def _lost(r):
     """Whether the targets are multiples of the noisy point, which fn is given: there is nothing of the data in them."""
-    return np.abs(r.q * r.sigma - r.p * r.c) <= 1e-6 * np.maximum(np.abs(r.q), np.abs(r.p))
+    return np.abs(r.q * r.sigma - r.p * r.c) <= 1e-6 * r.size
 
 
 def _mistake(r, objective, free, smooth):
@@ -309,26 +311,22 @@ def _of_noise(r, objective):
     what = f"-eps/sigma = ({'c ' * bool(np.any(r.c != 1))}x - x~)/sigma^2"
     R = factor(-r.p * r.sigma, r.levels, r.rtol)
     B = factor(r.w if objective == "denoising" else r.w / r.sigma**2, r.levels, r.rtol)
-    whole = "" if B.one else f" (and the whole loss is {B.text} times the reference)"
-    powers = tuple(R.powers.items())
-    if R.known and not powers and not R.form and abs(R.c + 1) <= max(r.rtol, 1e-6):
-        return f"sign of the target: the score is pulled towards minus the target, that is towards grad E; the target is {what}{whole}"
+    powers, rtol = tuple(R.powers.items()), max(r.rtol, 1e-6)
     told = POWERS.get(powers)
-    if R.known and told and abs(abs(R.c) - 1) <= max(r.rtol, 1e-6):
-        sign = told if R.c > 0 else told.removeprefix("-") + " (and its sign is wrong)"
-        at = ""
-        if objective == "multilevel_denoising" and powers in ((("sigma", 2),), (("sigma", -2),)):
-            square, product = factor(r.w, r.levels, r.rtol).text, factor(r.w * -r.p * r.sigma, r.levels, r.rtol).text
-            at = f" (or weight at one term: the weight of a level is {square} at the square of the score, {product} at the product with the noise)"
-        return f"scale of the target: the target is {sign} instead of {what}{whole}{at}"
-    return f"scale of the target: the target is {R.text} times what it should be, {what}; the minimiser is {R.text} times the score{whole}"
+    if not (R.known and told and abs(abs(R.c) - 1) <= rtol):
+        return wrong_target(R, B, what, rtol)
+    sign, at = told if R.c > 0 else told.removeprefix("-") + " (and its sign is wrong)", ""
+    if objective == "multilevel_denoising" and powers in ((("sigma", 2),), (("sigma", -2),)):
+        square, product = factor(r.w, r.levels, r.rtol).text, factor(r.w * -r.p * r.sigma, r.levels, r.rtol).text
+        at = f" (or weight at one term: the weight of a level is {square} at the square of the score, {product} at the product with the noise)"
+    return f"scale of the target: the target is {sign} instead of {what}{whole_loss(B)}{at}"
 
 
 def in_words(r):
     """p eps + q x in words."""
-    size, out = np.maximum(np.abs(r.p), np.abs(r.q)), ""
+    out = ""
     for values, word in ((r.p, "eps"), (r.q, "x")):
-        if np.any(np.abs(values) > max(r.rtol, COARSEST) * size):
+        if np.any(np.abs(values) > max(r.rtol, COARSEST) * r.size):
             text = factor(np.abs(values), r.levels, r.rtol).text
             out += f" {'-' if values[0] < 0 else '+'} {word if text == '1' else f'{text} {word}'}"
     return out.removeprefix(" + ").replace(" - ", "-", 1) if out.startswith(" -") else out.removeprefix(" + ")
@@ -365,7 +363,5 @@ def kernel_note(c, sigma):
         far = c[np.abs(c - 1).argmax()]
         one = f"{far:.{6 if abs(far - 1) > 1e-6 else 12}g}"
         form = f"between {c.min():.6g} and {c.max():.6g}" if np.ptp(c) > 1e-6 else one
-    return (
-        f"another convention: the noisy points are x~ = c x + sigma eps with c = {form}; the score learnt is that of x~, and the score of "
-        f"x + (sigma/c) eps at y is c s(c y)",
-    )
+    note = f"another convention: the noisy points are x~ = c x + sigma eps with c = {form}; the score learnt is that of x~, and the score of x + (sigma/c) eps at y is c s(c y)"
+    return (note,)

@@ -10,6 +10,7 @@ import functools
 import inspect
 import random
 import sys
+import types
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,37 +78,27 @@ class Ear:
         value = concrete(out)
         if value is None or value.dtype.kind not in "biuf":
             return
-        if name in ("normal", "normal_"):
+        if name in ("normal", "normal_", "multivariate_normal"):
             value = _standardised(value, args, options, name)
-        if name == "multivariate_normal":
-            value = _whitened(value, args, options)
         self.draws.append(Draw(name, np.asarray(value), key))
 
 
 def _standardised(value, args, options, name):
-    """Normals of any mean and standard deviation, as unit normals; as they are where these are not numbers."""
-    numbers = [a for a in args if not hasattr(a, "shape") or getattr(a, "ndim", 1) >= 0]
-    numbers = numbers[1:] if name == "normal_" or _key(args) is not None else numbers
-    loc = next((options[k] for k in ("loc", "mean") if k in options), numbers[0] if numbers else 0.0)
-    scale = next((options[k] for k in ("scale", "std") if k in options), numbers[1] if len(numbers) > 1 else 1.0)
-    if _key(args) is not None:
+    """Normals of any mean and standard deviation, or covariance, as unit normals; as they are where these are not numbers."""
+    with_key, joint = _key(args) is not None, name == "multivariate_normal"
+    if with_key and not joint:  # jax's are unit normals
         return value
+    rest = args[1:] if with_key or name == "normal_" else args  # behind the key, or the tensor itself
+    given = (
+        next((options[k] for k in names if k in options), rest[place] if len(rest) > place else default)
+        for place, (default, *names) in enumerate(((0.0, "loc", "mean"), (1.0, "scale", "std", "cov")))
+    )
     try:
-        loc, scale = (np.asarray(concrete(a) if hasattr(a, "detach") else a, float) for a in (loc, scale))
-        return (value - loc) / scale if np.all(scale > 0) else value
-    except (TypeError, ValueError):
-        return value
-
-
-def _whitened(value, args, options):
-    """Normals of any mean and covariance, as unit normals; as they are where these are not numbers."""
-    rest = list(args[1:] if _key(args) is not None else args)
-    try:
-        mean = np.asarray(concrete(options.get("mean", rest[0] if rest else 0.0)), float)
-        cov = np.asarray(concrete(options.get("cov", rest[1] if len(rest) > 1 else 1.0)), float)
-        return np.linalg.solve(
-            np.linalg.cholesky(cov), np.moveaxis(value - mean, -1, 0).reshape(len(cov), -1)
-        ).T.reshape(value.shape)
+        mean, spread = (np.asarray(concrete(a), float) for a in given)
+        if joint:
+            flat = np.moveaxis(value - mean, -1, 0).reshape(len(spread), -1)
+            return np.linalg.solve(np.linalg.cholesky(spread), flat).T.reshape(value.shape)
+        return (value - mean) / spread if np.all(np.isfinite(mean)) and np.all(spread > 0) else value
     except (TypeError, ValueError, np.linalg.LinAlgError):
         return value
 
@@ -166,10 +157,8 @@ def listening(held, seed, kind):
         if torch is not None and kind == "torch":
             stack.enter_context(_torch_mode(ear))
         if jax is not None and kind == "jax":
-            names = {
-                name: ear.hears(name, getattr(jax.random, name)) for name in JAX_DRAWS if hasattr(jax.random, name)
-            }
-            stack.enter_context(_patched(jax.random, names))
+            heard = {name: ear.hears(name, function) for name, function in _jax_functions().items()}
+            stack.enter_context(_patched(jax.random, heard))
         yield ear
 
 
@@ -245,44 +234,33 @@ def _torch_state(args, options):
 # ------------------------------------------------------------------------------- generators that a loss keeps for itself
 
 
+GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
+FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)
+
+
 def generators_of(loss):
     """Generators, of NumPy, torch or Python, and functions of np.random or jax.random bound by name, in reach of a loss: (container, name, what)."""
     seen: set = set()
-    out, todo, bound = [], [loss], _bound_names()
+    out, todo = [], [loss]
+    bound = [np.random.default_rng, *_jax_functions().values()]  # that somebody may have imported by name
     while todo and len(seen) < 200:
         thing = todo.pop()
         if id(thing) in seen:
             continue
         seen.add(id(thing))
         for holder, name, value in _members(thing):
-            if (
-                isinstance(value, np.random.Generator | np.random.RandomState | random.Random)
-                or _is_torch_generator(value)
-                or (
-                    holder is not None
-                    and callable(value)
-                    and getattr(value, "__name__", "") in bound
-                    and bound[value.__name__] is value
-                )
-            ):
+            by_name = holder is not None and any(value is function for function in bound)
+            if by_name or isinstance(value, GENERATORS) or _is_torch_generator(value):
                 out.append((holder, name, value))
-            elif (
-                inspect.isfunction(value)
-                or isinstance(value, functools.partial)
-                or inspect.ismethod(value)
-                or _is_theirs(value)
-            ):
+            elif isinstance(value, FUNCTIONS) or _is_theirs(value):
                 todo.append(value)
     return out
 
 
-def _bound_names():
-    """Functions of jax.random and np.random that somebody may have imported by name."""
-    jax = sys.modules.get("jax")
-    out = (
-        {name: getattr(jax.random, name) for name in JAX_DRAWS if hasattr(jax.random, name)} if jax is not None else {}
-    )
-    return out | {"default_rng": np.random.default_rng}
+def _jax_functions():
+    """The functions of jax.random that draw, by name; {} where jax is not loaded."""
+    of = getattr(sys.modules.get("jax"), "random", None)
+    return {name: getattr(of, name) for name in JAX_DRAWS if hasattr(of, name)}
 
 
 def _members(thing):
@@ -327,36 +305,37 @@ def _is_torch_generator(value):
 def _set_back(held, seed, ear):
     """Inside, a generator of the loss's own starts from `seed`, and NumPy's is heard; afterwards it goes on as before."""
     holder, name, value = held
-    if callable(value):  # a function, bound by name
-        if ear is not None:
-            _put(
-                holder,
-                name,
-                ear.hears(value.__name__, value) if value is not np.random.default_rng else _default_rng(ear, seed),
-            )
-        try:
-            yield
-        finally:
-            _put(holder, name, value)
-        return
-    numpys, torchs = isinstance(value, np.random.Generator), _is_torch_generator(value)
-    read, write = (
-        ("get_state", "set_state") if torchs or isinstance(value, np.random.RandomState) else ("getstate", "setstate")
-    )
-    state = value.bit_generator.state if numpys else getattr(value, read)()
-    _start(value, seed)
-    placed = (
-        numpys and ear is not None and holder is not None and _put(holder, name, generator(value.bit_generator, ear))
-    )
+    again = _state_of(value)
+    if not callable(value):
+        _start(value, seed)
+    placed = ear is not None and _put(holder, name, _heard(value, seed, ear))
     try:
         yield
     finally:
         if placed:
             _put(holder, name, value)
-        if numpys:
-            value.bit_generator.state = state
-        else:
-            getattr(value, write)(state)
+        again()
+
+
+def _heard(value, seed, ear):
+    """What stands in the place of a generator, or of a function bound by name, while it is heard."""
+    if value is np.random.default_rng:
+        return _default_rng(ear, seed)
+    if callable(value):
+        return ear.hears(value.__name__, value)
+    return generator(value.bit_generator, ear) if isinstance(value, np.random.Generator) else value
+
+
+def _state_of(value):
+    """A function that sets a generator of any kind back to the state that it has now."""
+    if callable(value):
+        return lambda: None
+    if isinstance(value, np.random.Generator):
+        bits, state = value.bit_generator, value.bit_generator.state
+        return lambda: setattr(bits, "state", state)
+    read, write = ("getstate", "setstate") if isinstance(value, random.Random) else ("get_state", "set_state")
+    state = getattr(value, read)()
+    return lambda: getattr(value, write)(state)
 
 
 def _start(value, seed):

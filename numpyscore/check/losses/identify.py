@@ -116,7 +116,7 @@ class Asked:
         self.scale = None
         self.points: list = []  # ndarrays (..., d), or None where a compiler hid them
         self.told: list = []
-        self.as_score = self.methods = False
+        self.as_score = False
 
     def __call__(self, x, *told, **named):
         return self.of(x, self.scale, *told, **named)
@@ -144,7 +144,6 @@ class Asked:
 
     def _of(self, what, x, told=(), named=None):
         self._note(x, told, named or {})
-        self.methods = True
         return getattr(self.probe, what)(np.asarray(x))
 
     def energy(self, x):

@@ -10,9 +10,9 @@ import numpy as np
 
 from ..fields import numbered
 from ..report import FAIL
-from .denoising import PARAMETRISATIONS, is_form, of_score
+from .denoising import RIGHT, is_form, of_score
 from .identify import SPARE, Answers, solve
-from .names import Naming, factor
+from .names import Naming, alike, factor
 from .trials import mixture, noisy, with_draw_apart, with_mixture
 
 ROWS = 40
@@ -47,6 +47,11 @@ class Batch(NamedTuple):
         """Whether the rows have different levels."""
         return bool(np.ptp(self.level) > ALIKE)
 
+    @property
+    def measured(self):
+        """Whether they have, and w, p and q are known."""
+        return self.varied and self.w is not None
+
 
 def widened(caller, kind, setting, rng):
     """The `Trial` of a loss with `ROWS` rows in place of a few, and all else as it is."""
@@ -73,8 +78,8 @@ def of_many_rows(caller, kind, like, rng):
     given = np.asarray(level)[trial.row] if handed else None
     out = Batch(trial, given, trial.told, np.arctan2(trial.sigma, trial.c), caller.eps < 1e-10, clean=clean)
     beside = () if trial.beside is None else trial.beside.T  # whatever fn is told, labels and levels
-    same = (t for t in beside if not _alike(t) and one_to_one(t, out))
-    return out._replace(told=next(same, next((t for t in beside if not _alike(t)), out.told)))
+    same = (t for t in beside if not alike(t) and one_to_one(t, out))
+    return out._replace(told=next(same, next((t for t in beside if not alike(t)), out.told)))
 
 
 def _levels(caller, setting, index, rng):
@@ -86,6 +91,12 @@ def _levels(caller, setting, index, rng):
     if {"sigmas", "alphas", "level"} & caller.takes.keys():
         return setting.extras["sigmas"][index]
     return rng.uniform(0.05, 0.95, ROWS)
+
+
+def many(caller, kind, like, rng):
+    """The `Batch` of a loss with w, p and q, where its rows have different levels and these can be known; None where its noise is not."""
+    batch = of_many_rows(caller, kind, like, rng)
+    return batch if batch is None or not batch.varied else with_values(caller, kind, batch, rng)
 
 
 def with_values(caller, kind, batch, rng):
@@ -166,9 +177,9 @@ def _other(holds):
 
 
 def _told_whatever_the_noise_is(batch, trials):
-    if batch.varied or batch.told is None or _alike(batch.told) or len(batch.told) != len(batch.trial.setting.x):
+    if batch.varied or batch.told is None or alike(batch.told) or len(batch.told) != len(batch.trial.setting.x):
         return None
-    if any(np.ptp(t.sigma) > ALIKE or np.ptp(t.c) > ALIKE for t in trials) or any(map(_alike, batch.trial.beside.T)):
+    if any(np.ptp(t.sigma) > ALIKE or np.ptp(t.c) > ALIKE for t in trials) or any(map(alike, batch.trial.beside.T)):
         return None  # one level for a batch, beside labels
     text = "levels mixed: the noise of all points has one size, whatever level fn is told: it is not multiplied by the level's sigma"
     return text, f"told {batch.told.min():.4g} to {batch.told.max():.4g}, sigma {batch.trial.sigma[0]:.4g} throughout"
@@ -176,7 +187,7 @@ def _told_whatever_the_noise_is(batch, trials):
 
 def _rows_without_noise(batch, trials):
     n, clean = len(batch.trial.setting.x), batch.clean
-    if len(clean.points) + len(batch.level) != n or clean.told is None or len(clean.told) < 2 or _alike(clean.told):
+    if len(clean.points) + len(batch.level) != n or clean.told is None or len(clean.told) < 2 or alike(clean.told):
         return None
     text = "clean points: some rows get no noise, and fn is told the level of noise there that they have not; those rows are to be left out, or told so"
     return text, f"{len(clean.points)} of {n} rows have no noise"
@@ -184,7 +195,7 @@ def _rows_without_noise(batch, trials):
 
 def _kernel_of_two_levels(batch, trials):
     c, sigma = batch.trial.c, batch.trial.sigma
-    if _alike(c) or _alike(sigma) or function_of(sigma, c) or function_of(c, sigma):
+    if alike(c) or alike(sigma) or function_of(sigma, c) or function_of(c, sigma):
         return None
     other = _other(lambda order: len(c) == len(batch.trial.setting.x) and function_of(order(sigma), c))
     text = f"levels mixed: the noise of a row has the sigma of {other or 'another row'}, beside a scale c of x that is its own: neither is a function of the other"
@@ -193,7 +204,7 @@ def _kernel_of_two_levels(batch, trials):
 
 def _told_one_level(batch, trials):
     others = [v for t in trials if t.told is not None for v in t.told[t.sigma > 0]]
-    if batch.told is None or not batch.varied or not _alike(batch.told) or _alike(np.array([*others, batch.told[0]])):
+    if batch.told is None or not batch.varied or not alike(batch.told) or alike(np.array([*others, batch.told[0]])):
         return None
     text = "level told: fn is told one level for all rows of a batch (that of its first row?), where the noise of each row has its own"
     return text, f"told {batch.told[0]:.4g} in all rows"
@@ -201,7 +212,7 @@ def _told_one_level(batch, trials):
 
 def _told_another(batch, trials):
     told = batch.told
-    if told is None or not batch.varied or _alike(told) or one_to_one(told, batch):
+    if told is None or not batch.varied or alike(told) or one_to_one(told, batch):
         return None
     if function_of(told, batch.level) and len({*told}) < len({*_classes(batch.level, ALIKE)}):
         text = "level told: fn is told the same number at different levels (an integer division, a rounding, a clamp)"
@@ -221,53 +232,26 @@ def _noise_of_the_level(batch, trials):
     r = np.corrcoef(ranks(batch.level), ranks(batch.trial.eps), rowvar=False)[0, 1:]
     if np.abs(r).max() <= DEPENDENT:
         return None
-    text = "one key: the noise of a row goes with its level: both are made of the same random numbers (one key, one seed); split the key"
-    return (
-        text,
-        f"rank correlation {r[np.abs(r).argmax()]:.2f} between the level and dimension {np.abs(r).argmax()} of the noise",
+    text, k = (
+        "one key: the noise of a row goes with its level: both are made of the same random numbers (one key, one seed); split the key",
+        np.abs(r).argmax(),
     )
+    return text, f"rank correlation {r[k]:.2f} between the level and dimension {k} of the noise"
 
 
-def _weight_of_another(batch, trials):
-    if (
-        batch.w is None
-        or not batch.varied
-        or _alike(batch.w, batch.close)
-        or function_of(batch.w, batch.level, batch.close)
-    ):
-        return None
-    other = _other(lambda order: function_of(batch.w, order(batch.level), batch.close))
-    if not other:
-        return None
-    text = f"weights of other rows: the weight of a row is made of the level of {other}"
-    return text, "weights and errors of different rows are paired"
+def _made_of_another(batch, trials):
+    for of_the_level, text, pattern in MADE:
+        if not batch.measured or of_the_level(batch):
+            continue
+        other = _other(lambda order, holds=of_the_level: holds(batch._replace(level=order(batch.level))))
+        if other:
+            return f"{text} the level of {other}", pattern
+    return None
 
 
-def _target_of_another(batch, trials):
-    if batch.w is None or not batch.varied or _smooth(batch):
-        return None
-    other = _other(lambda order: _smooth(batch._replace(level=order(batch.level))))
-    if not other:
-        return None
-    return (
-        f"level of the target: the target of a row is made with the level of {other}",
-        "p and q belong to another level",
-    )
-
-
-RULES = (
-    _rows_without_noise, _told_whatever_the_noise_is, _kernel_of_two_levels, _told_one_level, _told_another, _noise_of_the_level, _weight_of_another, _target_of_another,
-)  # fmt: skip
-
-
-def questions(batch, trials):
-    """The FAIL of the first rule that finds something; None."""
-    said = next((said for rule in RULES if (said := rule(batch, trials))), None)
-    return None if said is None else Naming(FAIL, *said)
-
-
-def _alike(a, close=ALIKE):
-    return bool(np.ptp(a) <= close * np.abs(a).max())
+def _weighted(batch):
+    """Whether the weights are a function of the level."""
+    return function_of(batch.w, batch.level, batch.close)
 
 
 def _smooth(batch):
@@ -278,23 +262,45 @@ def _smooth(batch):
     return function_of(p, level, batch.close, size) and function_of(q, level, batch.close, size)
 
 
+# fmt: off
+MADE = (  # what is a function of the level, and what is wrong if it is one of that of another row
+    (_weighted, "weights of other rows: the weight of a row is made of", "weights and errors of different rows are paired"),
+    (_smooth, "level of the target: the target of a row is made with", "p and q belong to another level"),
+)
+# fmt: on
+RULES = (
+    _rows_without_noise,
+    _told_whatever_the_noise_is,
+    _kernel_of_two_levels,
+    _told_one_level,
+    _told_another,
+    _noise_of_the_level,
+    _made_of_another,
+)  # fmt: skip
+
+
+def questions(batch, trials):
+    """The FAIL of the first rule that finds something; None."""
+    said = next((said for rule in RULES if (said := rule(batch, trials))), None)
+    return None if said is None else Naming(FAIL, *said)
+
+
 def weights_note(batch):
     """A note on weights that are no function of the level; ()."""
-    if batch is None or batch.w is None or not batch.varied or function_of(batch.w, batch.level, batch.close):
-        return ()
-    return (
-        "another convention: the weights of the rows are no function of their level (a mask, or numbers drawn for them)",
+    note = (
+        "another convention: the weights of the rows are no function of their level (a mask, or numbers drawn for them)"
     )
+    return (note,) if batch is not None and batch.measured and not _weighted(batch) else ()
 
 
 def weighted_by_noise(r, trials):
     """A FAIL if rows of one level are weighted by the size of their noise: in every batch in the same order."""
     orders, n = set(), 0
-    for t in np.unique(r.of[:, 0]):
-        here = r.of[:, 0] == t
-        if np.ptp(r.sigma[here]) > ALIKE or _alike(r.w[here], 10 * max(ALIKE, r.rtol)):
+    for here in r.batches:
+        if np.ptp(r.sigma[here]) > ALIKE or alike(r.w[here], 10 * max(ALIKE, r.rtol)):
             continue
-        size = np.linalg.norm(trials[t].eps[r.of[here, 1]], axis=1)
+        t, points = r.of[here[0], 0], r.of[here, 1]
+        size = np.linalg.norm(trials[t].eps[points], axis=1)
         steps = np.diff(r.w[here][np.argsort(size)])
         orders.add(1 if np.all(steps > 0) else -1 if np.all(steps < 0) else 0)
         n += len(size)
@@ -310,7 +316,7 @@ LEAST = 12  # rows whose order is no accident, but once in 1e4
 
 def coarse_note(batch):
     """A note on a told number that is the same at several of the levels that are met; ()."""
-    if batch is None or batch.told is None or not batch.varied or _alike(batch.told):
+    if batch is None or batch.told is None or not batch.varied or alike(batch.told):
         return ()
     if not function_of(batch.told, batch.level):  # labels
         return ()
@@ -321,39 +327,30 @@ def coarse_note(batch):
 
 def smooth(batch):
     """Whether a batch of several levels was measured, and its target p eps + q x has p and q that are functions of the level."""
-    return batch is not None and batch.w is not None and batch.varied and _smooth(batch)
+    return batch is not None and batch.measured and _smooth(batch)
 
 
 def averaged(caller, kind, batch, trials, r, rng):
     """A FAIL if all rows of a batch have one weight, and it is another one in the next batch: the mean over the rows of a function of the level."""
-    groups = [r.of[:, 0] == t for t in np.unique(r.of[:, 0])]
-    several = [g for g in groups if np.ptp(r.sigma[g]) > 1e-3]
-    if not several or not all(_alike(r.w[g]) for g in several):
+    several = [g for g in r.batches if np.ptp(r.sigma[g]) > 1e-3]
+    if not several or not all(alike(r.w[g]) for g in several):
         return None
-    first_rows = [np.flatnonzero(g)[0] for g in several]
-    if _lawful(r.w[first_rows], [r.levels[k]._replace(sigma=1.0, scale=1.0) for k in first_rows], r.rtol):
+    w, sizes = zip(*((r.w[g[0]], r.levels[g[0]]._replace(sigma=1.0, scale=1.0)) for g in several), strict=True)
+    if _lawful(w, sizes, r.rtol):
         return None
-    sizes = [r.levels[np.flatnonzero(g)[0]]._replace(sigma=1.0, scale=1.0) for g in several]
     means = {word: [np.mean(r.sigma[g] ** power) for g in several] for power, word in POWERS}
-    of = next((w for w, m in means.items() if _lawful([r.w[g][0] for g in several] / np.array(m), sizes, r.rtol)), None)
+    of = next((word for word, m in means.items() if _lawful(np.divide(w, m), sizes, r.rtol)), None)
     if of is None:
-        if batch is None or batch.w is None or not _alike(batch.w, batch.close):
+        if batch is None or batch.w is None or not alike(batch.w, batch.close):
             return None
         setting = trials[0].setting
-        again = of_many_rows(caller, kind, trials[0]._replace(setting=setting._replace(seed=setting.seed + 1)), rng)
-        again = None if again is None else with_values(caller, kind, again, rng)
-        if (
-            again is None
-            or again.w is None
-            or not _alike(again.w, batch.close)
-            or _alike(np.array([again.w[0], batch.w[0]]), 10 * batch.close)
-        ):
+        again = many(caller, kind, trials[0]._replace(setting=setting._replace(seed=setting.seed + 1)), rng)
+        if again is None or again.w is None or not alike(again.w, batch.close):
+            return None
+        if alike(np.array([again.w[0], batch.w[0]]), 10 * batch.close):
             return None
     which = f"that of {of}" if of else "another one in every batch"
-    cause = "a product of shapes (weights (n, 1) times losses (n,) make (n, n))"
-    text = (
-        f"weights averaged: every row has the mean weight of its batch, {which}, and levels none of their own; {cause}"
-    )
+    text = f"weights averaged: every row has the mean weight of its batch, {which}, and levels none of their own; a product of shapes (weights (n, 1) times losses (n,) make (n, n))"
     return Naming(FAIL, text, f"weight = mean of {of or 'a function of the level'} over the rows of a batch")
 
 
@@ -380,16 +377,15 @@ def velocity(batch, r, trials):
     if batch is None or not batch.varied:
         return None
     time = batch.given if batch.given is not None else batch.told
-    if time is None or _alike(time):
+    if time is None or alike(time):
         return None
     t, first = np.unique(time, return_index=True)
     kernel = np.stack([batch.trial.c, batch.trial.sigma], axis=1)
     if len(t) < 6 or np.abs(kernel - kernel[first][np.searchsorted(t, time)]).max() > ALIKE:
         return None
-    of = lambda trial: (
-        trial.told if batch.given is None else np.broadcast_to(trial.setting.level, trial.setting.n)[trial.row]
-    )
-    at = np.array([of(trials[k])[p] for k, p in r.of], float)
+    handed = lambda trial: np.broadcast_to(trial.setting.level, trial.setting.n)[trial.row]
+    times = [trial.told if batch.given is None else handed(trial) for trial in trials]
+    at = np.array([times[k][p] for k, p in r.of], float)
     inside = (at >= t[0]) & (at <= t[-1])
     if not inside.any():
         return None
@@ -434,11 +430,13 @@ def numbers(trial):
     sigmas = trial.setting.extras["sigmas"]
     with np.errstate(all="ignore"):
         sizes = (trial.sigma, trial.sigma / trial.c)
-    for size in sizes:
-        index = np.abs(size[:, None] - sigmas).argmin(1)
-        if np.all(np.abs(size - sigmas[index]) <= ALIKE * sigmas[index]):
-            return index
-    return None
+    return next((index for size in sizes if (index := _nearest(size, sigmas, ALIKE * sigmas)) is not None), None)
+
+
+def _nearest(values, known, allowed):
+    """The number (M,) of the one known value (k,) that each is; None where some are none."""
+    index = np.abs(values[:, None] - known).argmin(1)
+    return index if np.all(np.abs(values - known[index]) <= allowed[index]) else None
 
 
 def forgotten(caller, kind, trials, r, rng):
@@ -454,16 +452,13 @@ def forgotten(caller, kind, trials, r, rng):
         again = noisy(caller, kind, setting._replace(seed=int(rng.integers(1 << 31))), rng)
         found = numbers(again) if not again.trouble else None
         met |= set() if found is None else set(found.tolist())
-    here = r.of[:, 0] == 0
-    weightless = {
-        int(index[p]) for p, w in zip(r.of[here, 1], r.w[here], strict=True) if abs(w) <= 1e-9 * np.abs(r.w[here]).max()
-    }
+    w = r.w[here := r.of[:, 0] == 0]
+    weightless = {int(k) for k in index[r.of[here, 1]][np.abs(w) <= 1e-9 * np.abs(w).max()]}
     missing = sorted((set(range(L)) - met) | weightless)
     if not missing:
         return None
-    which = f"{_numbered(missing[0], L)} of sigmas is"
-    if len(missing) > 1:
-        which = f"{numbered('number', np.array(missing))} of sigmas are"
+    one = f"{_numbered(missing[0], L)} of sigmas is"
+    which = one if len(missing) == 1 else f"{numbered('number', np.array(missing))} of sigmas are"
     unmet = "an upper end that randint excludes, a slice that ends too early, an index off by one"
     why = "its weight is zero" if weightless else unmet
     text = f"level forgotten: {which} never used ({why}); the network does not learn that level"
@@ -472,27 +467,22 @@ def forgotten(caller, kind, trials, r, rng):
 
 def of_one_level(r):
     """A FAIL of targets that have the same factors in all rows of a batch, of several levels, and others in the next batch; of rows without a target."""
-    size = np.maximum(np.abs(r.p), np.abs(r.q))
-    none = size <= 1e-9 * np.median(size)
-    if 0 < none.sum() <= len(size) / 2:
+    none, size = r.size <= 1e-9 * np.median(r.size), r.size.max()
+    if 0 < none.sum() <= len(none) / 2:
         text = "rows without a target: the target of some rows is 0 (dropped, masked), and those rows have their weight; leave them out of the loss"
-        return Naming(FAIL, text, f"{none.sum()} of {len(size)} rows")
-    groups = [r.of[:, 0] == t for t in np.unique(r.of[:, 0])]
-    alike = lambda a, g: np.ptp(a[g]) <= ALIKE * size.max()
-    if not all(alike(r.p, g) and alike(r.q, g) for g in groups) or any(alike(r.sigma, g) for g in groups):
+        return Naming(FAIL, text, f"{none.sum()} of {len(none)} rows")
+    one = lambda a, g: np.ptp(a[g]) <= ALIKE * size
+    if not all(one(r.p, g) and one(r.q, g) for g in r.batches) or any(one(r.sigma, g) for g in r.batches):
         return None
-    p, q = (np.array([a[g][0] for g in groups]) for a in (r.p, r.q))
-    if max(np.ptp(p), np.ptp(q)) <= ALIKE * size.max():  # one for all batches too: eps, x
+    own = r.only([g[0] for g in r.batches])
+    p, q = own.p, own.q
+    if max(np.ptp(p), np.ptp(q)) <= ALIKE * size:  # one for all batches too: eps, x
         return None
-    first = [np.flatnonzero(g)[0] for g in groups]
-    own = r._replace(p=r.p[first], q=r.q[first], c=r.c[first], sigma=r.sigma[first])
-    first_row = any(is_form(own, f) for f in (of_score, *(row.form for row in PARAMETRISATIONS)))
+    first_row = any(is_form(own, form) for form in RIGHT)
     of = ", that of the first row" if first_row else " (an average, or that of one row)"
     text = f"level of the target: the targets of all rows of a batch are made with one level{of}, where each row has its own"
-    pattern = (
-        f"p = {p[0]:.4g} and q = {q[0]:.4g} in all rows of the first batch, {p[1]:.4g} and {q[1]:.4g} in the second"
-    )
-    return Naming(FAIL, text, pattern)
+    pattern = f"p = {p[0]:.4g} and q = {q[0]:.4g} in all rows of the first batch"
+    return Naming(FAIL, text, f"{pattern}, {p[1]:.4g} and {q[1]:.4g} in the second")
 
 
 def none_of_them(trials, r):
@@ -535,11 +525,10 @@ def target_of_another(trials, r):
             own, sigmas = numbers(trials[t]), trials[t].setting.extras["sigmas"]
             if own is None:
                 return None
-            scale = trials[t].sigma[p] / sigmas[own[p]]
-            near = int(np.abs(value / scale - sigmas).argmin())
-            if not abs(value / scale - sigmas[near]) <= ALIKE * sigmas[near]:
+            near = _nearest(value[None] * sigmas[own[p]] / trials[t].sigma[p], sigmas, ALIKE * sigmas)
+            if near is None:
                 break
-            pairs.append((int(own[p]), near, len(sigmas)))
+            pairs.append((int(own[p]), int(near[0]), len(sigmas)))
         else:
             if all(a == b for a, b, _ in pairs):
                 continue
@@ -581,8 +570,8 @@ def _said(trials, what):
         if own is None:
             return None
         values = sigmas if what == "sigma" else np.arange(len(sigmas) + 1)
-        number = np.abs(trial.told[:, None] - values).argmin(-1)
-        if np.abs(trial.told - values[number]).max() > 1e-5 * values.max():
+        number = _nearest(trial.told, values, np.full(len(values), 1e-5 * values.max()))
+        if number is None:
             return None
         pairs += [(int(a), int(b), len(sigmas)) for a, b in zip(own, number, strict=True)]
     return pairs

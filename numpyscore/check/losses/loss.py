@@ -122,13 +122,8 @@ def check_loss(
         )
     said = {"weight": weight, "score_of": score_of, "levels": levels, "kernel": kernel, "shape": shape, "condition": condition}  # fmt: skip
     _sensible(where, objective, said)
-    known = {
-        "step": positive(where, "step", step),
-        "weight": weight or linear_weight(),
-        "predicts": predicts,
-        "score_of": score_of,
-    }
-    known |= {"kernel": kernel, "levels": None if levels is None else np.asarray(levels)}
+    known = said | {"weight": weight or linear_weight(), "predicts": predicts, "step": positive(where, "step", step)}
+    known["levels"] = None if levels is None else np.asarray(levels)
     caller = LossCaller(where, loss, objective, wrap, known, model, shape, condition)
     if weight is None and {"h", "h_prime"} <= set(caller.takes):
         known["weight"] = CURVED
@@ -185,12 +180,10 @@ def _is_schedule(levels):
 def _settings(where, caller, rng, sigma):
     """The trials that an objective wants."""
     objective, shape = caller.objective, caller.shape
-    several = (
-        objective == "multilevel_denoising" and bool({"sigmas", "alphas", "t", "sigma"} & caller.takes.keys())
-    ) or "level" in caller.takes
-    if objective == "denoising" and not {"sigma", "alpha", "t"} & caller.takes.keys() and sigma is None:
-        sigma = None if caller.known["levels"] is not None else 0.5
-        caller.own_level = True
+    of_rows = {"level", *({"sigmas", "alphas", "t", "sigma"} if objective == "multilevel_denoising" else ())}
+    several = bool(of_rows & caller.takes.keys())
+    if objective == "denoising" and not {"sigma", "alpha", "t"} & caller.takes.keys():
+        sigma = sigma or 0.5
     sizes = SEVERAL if several else [(*s, 1) for s in (NOISY if "denoising" in objective else SIZES)]
     counts = COUNTS if "n_probes" in caller.takes else (1,) * len(COUNTS)
     dim = int(np.prod(shape)) if shape else None
@@ -240,11 +233,17 @@ class Outcome(NamedTuple):
     sense: int  # 2: the loss is explained; 1: something is said of it; 0: nothing is
     details: dict
 
+    @property
+    def rank(self):
+        """What one of several kinds is chosen by."""
+        verdict = self.naming.verdict
+        return verdict == PASS, self.sense, verdict != FAIL
+
 
 def _investigate(where, caller, settings, kinds, rng):
     """The `CheckReport` of a loss: with fn an energy and with fn a score, each to the end; no FAIL where one of them is right."""
     errors: dict = {}
-    found, states = [], []
+    found = []
     either = settings[0].levels > 1 and "noise" in caller.takes and "level" not in caller.takes
     for kind, by_level in itertools.product(kinds, (False, True) if either else (False,)):
         caller.forget()
@@ -255,23 +254,17 @@ def _investigate(where, caller, settings, kinds, rng):
             errors.setdefault(kind, error)
             continue
         try:
-            found.append(_examined(caller, kind, here, rng))
+            outcome = _examined(caller, kind, here, rng)
         except Exception as error:  # at another size, or for another model
             text = f"stopped: it could be called, and then raised {type(error).__name__}: {error}"
-            found.append(Outcome(kind, Naming(INCONCLUSIVE, text, ""), 0, {}))
-        states.append((caller.way, caller.came))
-        if found[-1].naming.verdict == PASS:
+            outcome = Outcome(kind, Naming(INCONCLUSIVE, text, ""), 0, {})
+        found.append((outcome, caller.way, caller.came))
+        if outcome.naming.verdict == PASS:
             break
     if not found:
         raise _not_called(where, errors) from next(iter(errors.values()))
-    order = {PASS: 2, INCONCLUSIVE: 1, FAIL: 0}
-    best = max(
-        range(len(found)),
-        key=lambda k: (found[k].naming.verdict == PASS, found[k].sense, order[found[k].naming.verdict], -k),
-    )
-    kind, naming, _, details = found[best]
-    caller.way, caller.came = states[best]
-    return _report(where, caller, settings, kind, naming, details)
+    best, caller.way, caller.came = max(found, key=lambda one: one[0].rank)  # the first of equals
+    return _report(where, caller, settings, best)
 
 
 def _not_called(where, errors):
@@ -305,7 +298,8 @@ def _controlled(caller, kind, settings, naming, rng, details):
     return controls.graph(caller, kind, settings, rng) or naming
 
 
-def _report(where, caller, settings, kind, naming, details):
+def _report(where, caller, settings, outcome):
+    kind, naming, _, details = outcome
     n, d = [sorted({getattr(s, size) for s in settings}) for size in ("n", "d")]
     L = sorted({s.levels for s in settings})
     several = f", {L[0]}-{L[-1]} levels" if L[-1] > 1 else ""

@@ -38,6 +38,16 @@ class Level(NamedTuple):
     levels: int = 1
 
 
+def alike(a, close=1e-6):
+    """Whether numbers are one, to `close` of the largest."""
+    return bool(np.ptp(a) <= close * np.abs(a).max())
+
+
+def equal(a, b, close=1e-6):
+    """Whether arrays agree, to `close` of the largest entry of the first."""
+    return bool(np.abs(a - b).max() <= close * np.abs(a).max())
+
+
 def levels_of(settings):
     """The `Level` of each setting of a loss that has no noise."""
     return [Level(s.n, s.d, 1.0, s.m) for s in settings]
@@ -149,11 +159,15 @@ def name_parts(objective, parts, levels, rtol):
             return Naming(FAIL, text, pattern)
         return Naming(PASS, "", pattern, () if K.one else (conversion(K, objective),))
     if objective == "explicit" and not gone:
-        return Naming(FAIL, _target(beside(LINEAR[objective], SQUARE), F[SQUARE]), pattern)
+        return Naming(FAIL, wrong_target(beside(LINEAR[objective], SQUARE), F[SQUARE], "s_0"), pattern)
     rest = "other term" if len(parts) == 2 else "rest"
     texts = [missing(objective, name) for name in gone] + [_off(objective, a, beside(a, whole), rest) for a in off]
-    times = "" if K.one or gone else f" (and the whole loss is {K.text} times the reference)"
-    return Naming(FAIL, "; ".join(texts) + times, pattern)
+    return Naming(FAIL, "; ".join(texts) + ("" if gone else whole_loss(K)), pattern)
+
+
+def whole_loss(K):
+    """What is said of a loss that is K times the reference beside what is wrong with it."""
+    return "" if K.one else f" (and the whole loss is {K.text} times the reference)"
 
 
 OFF = {  # powers of a term beside the other
@@ -187,12 +201,11 @@ def _off(objective, term, F, rest):
     return f"scale of the {short}: the {term} is {F.text} times what it should be beside the {rest}{sign}"
 
 
-def _target(R, B):
-    """The loss is B/2 |s - R target|^2."""
-    whole = "" if B.one else f" (and the whole loss is {B.text} times the reference)"
-    if R.known and not R.powers and close(R.c, -1, 1e-6):
-        return f"sign of the target: the score is pulled towards minus the target, that is towards grad E; the target is s_0{whole}"
-    return f"scale of the target: the target is {R.text} times what it should be, s_0; the minimiser is {R.text} times the score{whole}"
+def wrong_target(R, B, what, rtol=1e-6):
+    """The loss is B/2 |s - R target|^2, the target being `what`."""
+    if R.known and not R.powers and not R.form and close(R.c, -1, rtol):
+        return f"sign of the target: the score is pulled towards minus the target, that is towards grad E; the target is {what}{whole_loss(B)}"
+    return f"scale of the target: the target is {R.text} times what it should be, {what}; the minimiser is {R.text} times the score{whole_loss(B)}"
 
 
 AFTER = {SQUARE: "it has no minimum", SLOPE: "it is minimised by another score", REGULARISER: "it is the implicit loss"}

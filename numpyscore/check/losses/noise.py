@@ -7,7 +7,7 @@ from ..report import FAIL, INCONCLUSIVE, PASS
 from . import denoising, levels, perturbation
 from .controls import PIECES, unexplained
 from .identify import NEAR, Answers, identify
-from .names import COARSEST, SQUARE, Level, Naming, factor, missing
+from .names import COARSEST, SQUARE, Level, Naming, alike, equal, factor, missing
 from .patterns import named_by_one_more, shape_of, target_named
 from .plain import CALLS, near_note, observation, unusable
 from .trials import SINGLE, noisy, rows_of, with_draw_apart
@@ -128,12 +128,11 @@ def _entry_weights(caller, kind, trials, founds, rng):
     for trial, found in zip(trials, founds, strict=True):
         use, d = trial.sigma > 0, trial.points.shape[1]
         w = np.einsum("iaa->ia", found.own)
-        plain = np.abs(found.own - w[:, :, None] * np.eye(d)).max() <= 1e-6 * np.abs(w).max() and found.cross <= 1e-6
+        plain = equal(found.own, w[:, :, None] * np.eye(d)) and found.cross <= 1e-6
         if not plain or np.all(np.ptp(w[use], axis=1) <= 1e-6 * np.abs(w).max()) or np.any(w < -1e-9 * w.max()):
             return founds, ()
-        x, s, eps, c = trial.data[trial.row], trial.sigma[:, None], trial.eps, trial.c[:, None]
-        forms = [(-1 / np.where(s > 0, s, 1), 0), *(row.form(c, s) for row in denoising.PARAMETRISATIONS[:-1])]
-        fields = [p * eps + q * x for p, q in forms]
+        c, s = trial.c[:, None], np.where(use, trial.sigma, 1.0)[:, None]
+        fields = [p * trial.eps + q * trial.data[trial.row] for p, q in (form(c, s) for form in denoising.RIGHT[:-1])]
         t = next((t for t in fields if np.abs(found.b + w * t)[use].max() <= 1e-6 * np.abs(found.b).max()), None)
         if t is None:
             return founds, ()
@@ -144,7 +143,7 @@ def _entry_weights(caller, kind, trials, founds, rng):
                 return founds, ()
         mean = np.full_like(w, w[use].mean())
         A = np.zeros_like(found.A)
-        A[np.arange(len(w))[:, None], np.arange(d), np.arange(len(w))[:, None], np.arange(d)] = mean
+        np.einsum("iaia->ia", A)[:] = mean
         out.append(found._replace(A=A, b=-mean * t))
     return out, ("another convention: single entries have weights of their own (a mask, or weights of the dimensions)",)
 
@@ -175,7 +174,7 @@ def _named(caller, kind, trials, r, rng):
         return _by_score(caller, trials, r)
     naming = _by_target(caller, kind, trials, r, many, multilevel, rng)
     notes = (*naming.notes, *notes, *size[1])
-    if np.any(np.abs(r.apart) > COARSEST * np.maximum(np.abs(r.p), np.abs(r.q))):
+    if np.any(np.abs(r.apart) > COARSEST * r.size):
         notes += (APART,)
     if naming.verdict == PASS:
         notes += (*levels.weights_note(many), *levels.coarse_note(many), *(levels.shared(trials) if multilevel else ()))
@@ -213,8 +212,7 @@ def _of_noise_apart(r, many, trials):
     if np.any(np.abs(r.p) > 1e-6 * size) or np.all(r.apart == 0):
         return None
     meant = r._replace(p=r.apart)
-    forms = [denoising.of_score, *(row.form for row in denoising.PARAMETRISATIONS)]
-    known = any(denoising.is_form(meant, form) for form in forms) or denoising.along_path(meant)
+    known = any(denoising.is_form(meant, form) for form in denoising.RIGHT) or denoising.along_path(meant)
     if known or np.all(np.abs(r.q) <= 1e-6 * size) or levels.velocity(many, meant, trials):
         return Naming(FAIL, OTHER_NOISE, f"target = {denoising.in_words(meant)}, its eps drawn apart")
     return None
@@ -265,10 +263,8 @@ def _as_said(caller, trials):
         if off.max() > COARSEST * 10:
             p = np.flatnonzero(use)[off.argmax()]
             text = "other noise level: the noisy points have not the c and sigma that belong to their level"
-            meant = f"meant are {c[p]:.6g} and {sigma[p]:.6g}"
-            return Naming(
-                FAIL, text, f"at level {level[p]:.4g} c = {trial.c[p]:.6g}, sigma = {trial.sigma[p]:.6g}; {meant}"
-            )
+            here = f"at level {level[p]:.4g} c = {trial.c[p]:.6g}, sigma = {trial.sigma[p]:.6g}"
+            return Naming(FAIL, text, f"{here}; meant are {c[p]:.6g} and {sigma[p]:.6g}")
     return None
 
 
@@ -309,6 +305,7 @@ def _score_made(caller, learnt, points, level):
 
 def _by_score(caller, trials, r):
     """The `Naming` of a loss by the score that the user's sampler makes of what fn learns."""
+    pattern = f"fn learns {denoising.in_words(r)}"
     for t, trial in enumerate(trials):
         here = r.of[:, 0] == t
         points = r.of[here, 1]
@@ -316,7 +313,7 @@ def _by_score(caller, trials, r):
         level = trial.sigma[points] if trial.told is None else trial.told[points]
         theirs, trouble = _score_made(caller, learnt, trial.points[points], level)
         if trouble:
-            return Naming(INCONCLUSIVE, trouble, f"fn learns {denoising.in_words(r)}")
+            return Naming(INCONCLUSIVE, trouble, pattern)
         right = -trial.eps[points] / trial.sigma[points, None]
         before = right * trial.c[points, None]  # the score of x + (sigma/c) eps
         if min(np.abs(theirs - of).max() / np.abs(of).max() for of in (right, before)) > 1e-5:
@@ -325,16 +322,16 @@ def _by_score(caller, trials, r):
             k = int(np.argmax(size >= (1 - 1e-9) * size.max()))  # the first of the largest, whatever rounding says
             text = "another parametrisation: what score_of makes of fn is not the score of the points that fn was trained at;"
             sign = "sign of what score_of makes of fn:" if np.allclose(mine, -meant, rtol=1e-5) else text
-            learns, of = (
-                f"{p:.4g} eps" + (f" {q:+.4g} x" if abs(q) > 1e-6 * abs(p) else "") for p, q in (mine[k], meant[k])
-            )
-            said = f"{sign} where sigma is {trial.sigma[points[k]]:.4g} fn learns {learns}, and score_of makes the score of {of}"
-            return Naming(FAIL, said, f"fn learns {denoising.in_words(r)}")
+            said = f"{sign} where sigma is {trial.sigma[points[k]]:.4g} fn learns {_sum(*mine[k])}, and score_of makes the score of {_sum(*meant[k])}"
+            return Naming(FAIL, said, pattern)
     if np.any(r.w < 0):
-        return Naming(
-            FAIL, "sign of the loss: minimising it drives fn away from its target", f"fn learns {denoising.in_words(r)}"
-        )
-    return Naming(PASS, "", f"fn learns {denoising.in_words(r)}, of which score_of makes the score")
+        return Naming(FAIL, "sign of the loss: minimising it drives fn away from its target", pattern)
+    return Naming(PASS, "", f"{pattern}, of which score_of makes the score")
+
+
+def _sum(p, q, x="x"):
+    """p eps + q x in numbers."""
+    return f"{p:.4g} eps" + (f" {q:+.4g} {x}" if abs(q) > 1e-6 * abs(p) else "")
 
 
 def _meant_by(caller, trial, points, level):
@@ -343,9 +340,8 @@ def _meant_by(caller, trial, points, level):
     none, one = (_score_made(caller, a, y, level)[0] for a in (np.zeros_like(y), np.ones_like(y)))
     with np.errstate(all="ignore"):
         needed = np.nan_to_num((-eps / trial.sigma[points, None] - none) / (one - none), posinf=0, neginf=0)
-    return np.array(
-        [np.linalg.lstsq(np.stack(pair, axis=1), a, rcond=None)[0] for *pair, a in zip(eps, x, needed, strict=True)]
-    )
+    fit = lambda *basis, of: np.linalg.lstsq(np.stack(basis, axis=1), of, rcond=None)[0]
+    return np.array([fit(eps[k], x[k], of=needed[k]) for k in range(len(y))])
 
 
 def _many(caller, kind, trials, rng):
@@ -353,8 +349,7 @@ def _many(caller, kind, trials, rng):
     varied = any(np.ptp(np.arctan2(t.sigma, t.c)[t.sigma > 0]) > levels.ALIKE for t in trials)
     if caller.objective != "multilevel_denoising" and not varied:
         return None
-    many = levels.of_many_rows(caller, kind, trials[0], rng)
-    return levels.with_values(caller, kind, many, rng) if many is not None and many.varied else many
+    return levels.many(caller, kind, trials[0], rng)
 
 
 def _sigma_handed(caller, trial):
@@ -390,12 +385,9 @@ def _times(size):
 def _not_isotropic(caller, kind, trials, founds):
     """The `Naming` of squares that are no multiple of |fn|^2 in every row."""
     for trial, found in zip(trials, founds, strict=True):
-        own = found.own[trial.sigma > 0]
-        w = np.einsum("iaa->i", own) / own.shape[-1]
-        if (
-            np.abs(own - w[:, None, None] * np.eye(own.shape[-1])).max()
-            > max(1e-6, 10 * found.doubt) * np.abs(own).max()
-        ):
+        own, d = found.own[trial.sigma > 0], found.own.shape[-1]
+        w = np.einsum("iaa->i", own) / d
+        if not equal(own, w[:, None, None] * np.eye(d), max(1e-6, 10 * found.doubt)):
             q = observation(caller, trial)._replace(x=trial.points)
             return shape_of(caller, kind, found, q)
     return None
@@ -407,13 +399,13 @@ def _strange(caller, trials, founds, r):
     own = np.einsum("pii->pi", found.own).mean(1)
     use = (trial.sigma > 0) & (np.abs(own) > 1e-9 * np.abs(own).max())
     target, eps = -found.b[use] / own[use, None], trial.eps[use]
-    x = trial.data[trial.row[use]]
+    x, first_row = trial.data[trial.row[use]], f"target of the first row {np.array2string(target[0], precision=3)}"
     if (moved := _with_constant(target, eps, x, trial)) is not None:
         return moved
     for right in (-eps / trial.sigma[use, None], eps, x):
         some = np.abs(target) > 1e-9 * np.abs(target).max()
         factors = target[some] / right[some]
-        if 0.2 < some.mean() < 1 and some.any(1).mean() > 0.5 and np.ptp(factors) <= 1e-6 * np.abs(factors).max():
+        if 0.2 < some.mean() < 1 and some.any(1).mean() > 0.5 and alike(factors):
             text = "entries without a target: the target of some entries is 0 (dropped, masked), and these are pulled to 0; leave them out of the loss"
             return Naming(FAIL, text, f"{1 - some.mean():.0%} of the entries")
         named = target_named(target, right, {"n": trial.setting.n, "d": trial.setting.d})
@@ -423,18 +415,12 @@ def _strange(caller, trials, founds, r):
     paired = _other_rows_in(target, trial, np.flatnonzero(use))
     if paired is not None:
         return paired
+    many = target.size >= 12 and np.ptp(trial.sigma[use]) <= 1e-6
     for values, word in ((eps, "the noise"), (trial.points[use], "the noisy point")):
-        if (
-            target.size >= 12
-            and np.ptp(trial.sigma[use]) <= 1e-6
-            and levels.function_of(target.ravel(), values.ravel())
-        ):
+        if many and levels.function_of(target.ravel(), values.ravel()):
             text = f"wrong target, not linear: every entry of the target is a function of that of {word}, and not its multiple (a square, a log density, a clip)"
-            return Naming(FAIL, text, f"target of the first row {np.array2string(target[0], precision=3)}")
-    said = (
-        f"target of the first row {np.array2string(target[0], precision=3)}, eps {np.array2string(eps[0], precision=3)}"
-    )
-    return Naming(FAIL, NOT_OF_ITS_ROW, said)
+            return Naming(FAIL, text, first_row)
+    return Naming(FAIL, NOT_OF_ITS_ROW, f"{first_row}, eps {np.array2string(eps[0], precision=3)}")
 
 
 def _with_constant(target, eps, x, trial):
@@ -445,13 +431,10 @@ def _with_constant(target, eps, x, trial):
     if np.ptp(trial.sigma) > 1e-6:
         return None
     (p, q, r), *_ = np.linalg.lstsq(basis, target.ravel(), rcond=None)
-    if np.abs(basis @ (p, q, r) - target.ravel()).max() > 1e-6 * np.abs(target).max():
+    if not equal(target.ravel(), basis @ (p, q, r)):
         return None
-    said = f"{p:.4g} eps {q:+.4g} x' {r:+.4g}" if abs(q) > 1e-6 * abs(p) else f"{p:.4g} eps {r:+.4g}"
-    text = (
-        f"wrong target, constant: the noisy points are x~ = c x' + sigma eps with x' = {perturbation.map_in_words(trial)}, and the target is {said} instead of -eps/sigma: "
-        f"it belongs to data without that constant (or the noise has a mean that is not 0)"
-    )
+    said = _sum(p, q, "x'") + f" {r:+.4g}"
+    text = f"wrong target, constant: the noisy points are x~ = c x' + sigma eps with x' = {perturbation.map_in_words(trial)}, and the target is {said} instead of -eps/sigma: it belongs to data without that constant (or the noise has a mean that is not 0)"
     return Naming(FAIL, text, f"target = {said}")
 
 
@@ -503,16 +486,16 @@ def _unread(caller, kind, trials, tables, founds, rng):
         if named is not None:
             return named, 1, {}
     left = max(f.fit.residual for f in founds)
-    wide = [t for t in tables if t.trial.points.size <= 24]
-    for jacobian, groups in ((True, None), (False, "all")):
-        for table in wide[:1]:
-            every = [np.arange(len(table.trial.points))] if groups else None
-            found = identify(table, every, jacobian=jacobian)
-            if found.fit.residual < NEAR / 100:
-                q = observation(caller, table.trial)._replace(x=table.trial.points)
-                named = shape_of(caller, kind, found, q)
-                if named is not None:
-                    return named, 1, {}
+    for table in [t for t in tables if t.trial.points.size <= 24][:1]:
+        q, together = (
+            observation(caller, table.trial)._replace(x=table.trial.points),
+            [np.arange(len(table.trial.points))],
+        )
+        for groups in (None, together):  # each point alone with its Jacobian, or all of them
+            found = identify(table, groups, jacobian=groups is None)
+            named = shape_of(caller, kind, found, q) if found.fit.residual < NEAR / 100 else None
+            if named is not None:
+                return named, 1, {}
     naming, sense = unexplained(caller, kind, tables[0], None, left, rng)
     if trials[0].setting.levels > 1 and naming.diagnosis == PIECES:
         naming = naming._replace(diagnosis=MIXED)

@@ -9,10 +9,9 @@ import numpy as np
 
 from ...common.arrays import derivative_in, dtype_name, framework, model_with_parameter, source, to_numpy, wrapper
 from ...objectives import OBJECTIVES
-from .hearing import Draw, Heard, generator, generators_of, listening, repeating
+from .hearing import Draw, generator, generators_of, listening, repeating
 from .identify import Asked
 
-NOISE = ("noise", "eps", "epsilon", "z", "x0", "x_0")
 NAMES = {  # what a parameter of a loss is called -> what it is given
     "alpha": ("alpha", "alpha_bar", "alphas_bar", "alpha_cumprod", "alphas_cumprod", "abar", "a_bar"),
     "t": ("t", "time", "times", "timestep", "timesteps"),
@@ -20,7 +19,7 @@ NAMES = {  # what a parameter of a loss is called -> what it is given
     "alphas": ("alphas", "alpha_bars", "alphas_cumprod", "alphas_bar", "alpha_bar", "abar"),
     "level": ("level", "labels", "label", "idx", "indices", "index"),
     "sigmas": ("sigmas", "levels", "noise_levels", "stds"),
-    "noise": NOISE,
+    "noise": ("noise", "eps", "epsilon", "z", "x0", "x_0"),
     "step": ("eps", "epsilon", "step", "step_size", "delta"),
     "v": ("probes", "probe", "v", "vectors", "projections", "directions", "slices"),
     "n_probes": ("n_probes", "num_probes", "n_projections", "num_projections", "n_slices", "num_slices", "n_vectors", "n_particles"),
@@ -74,10 +73,8 @@ class LossCaller:
         self.uncompiled = self.unseeded = False
         self.calls, self.came, self.notes = 0, "", set()
         self.as_score = False  # the loss calls fn.score(x), so fn is no prediction of something else
-        self.methods = False  # NumPy code that calls fn.trace and the like
         self.eps = float(np.finfo(float).eps)
         self.compiled: dict = {}
-        self.own_level = False
 
     @property
     def free(self):
@@ -117,7 +114,7 @@ class LossCaller:
             if slope:
                 return Call(_torch_slope(model, value), None, None)
         self.unseeded |= ear.unseeded
-        self.as_score, self.methods = asked.as_score, asked.methods
+        self.as_score = asked.as_score
         given = [Draw("given", setting.extras[what]) for what in ("noise", "v") if what in self.takes]
         points, beside, twice = _where(asked, setting)
         if twice:
@@ -183,38 +180,33 @@ class LossCaller:
 
     def _given(self, setting, make, way, ear):
         """Positional and keyword arguments beyond fn and x."""
-        values = {name: value for name, value in setting.extras.items() if name in self.takes}
         positional, named = [], dict(self.condition)
         for name, (parameter, how) in self.takes.items():
-            if name == "source":
-                value = source(parameter, setting.seed, self.kind)
-                if type(value) is np.random.Generator and ear is not None:
-                    value = generator(value.bit_generator, ear)
-            elif name == "n_probes":
-                value = setting.m
-            elif name in ("sigma", "alpha", "t") and np.ndim(setting.level) == 0:
-                value = 1 - setting.level**2 if name == "alpha" else setting.level
-                value = value if way["plain"] else make(np.asarray(value))
-            elif name in ("sigma", "alpha", "t"):
-                value = 1 - setting.level**2 if name == "alpha" else setting.level
-                value = self.make(value) if value.dtype.kind == "i" else make(value)
-            elif name == "step":
-                value = self.known["step"]
-            elif name in self.numbers:
-                value = self.numbers[name]
-            elif name == "level":
-                value = self.make(values[name])  # integers, in single precision too
-            elif name == "alphas":
-                value = make(1 - setting.extras["sigmas"] ** 2)
-            else:
-                value = values[name][0] if name == "v" and setting.m == 1 else values[name]
-                images = self.shape and name in ("noise", "v", "target")
-                value = make(value.reshape(*value.shape[:-1], *self.shape) if images else value)
+            value = source(parameter, setting.seed, self.kind) if name == "source" else self._value(name, setting)
+            if type(value) is np.random.Generator and ear is not None:
+                value = generator(value.bit_generator, ear)
+            if isinstance(value, np.ndarray):
+                whole = value.dtype.kind == "i"  # in single precision too
+                value = value.item() if not value.ndim and way["plain"] else (self.make if whole else make)(value)
             if how == "positional":
                 positional.append(value)
             else:
                 named[parameter] = value
         return positional, named
+
+    def _value(self, name, setting):
+        """What is given as an argument: a number, or an array, which is one of the user's then."""
+        numbers = {"n_probes": setting.m, "step": self.known["step"], **self.numbers}
+        if name in numbers:
+            return numbers[name]
+        if name in ("sigma", "alpha", "t"):
+            return np.asarray(1 - setting.level**2 if name == "alpha" else setting.level)
+        if name == "alphas":
+            return 1 - setting.extras["sigmas"] ** 2
+        value = setting.extras[name]
+        value = value[0] if name == "v" and setting.m == 1 else value
+        images = self.shape and name in ("noise", "v", "target")
+        return value.reshape(*value.shape[:-1], *self.shape) if images else value
 
     def _number(self, value, setting):
         """The loss as one number: itself, or the mean of one number per sample."""
@@ -330,6 +322,3 @@ def _beside_points(more, rows):
         and (t.size in (1, rows) or (rows % t.size == 0 and t.ndim == 1))
     ]
     return np.array(fit).reshape(len(fit), rows).T
-
-
-__all__ = ["Call", "Heard", "LossCaller", "Setting"]

@@ -12,7 +12,7 @@ from ...objectives import OBJECTIVES
 from ..fields import Field, numbered, read
 from ..report import FAIL, PASS, Explanation, diagnosis_of, ranked, tied
 from .identify import NEAR, WIDE, Answers, entries_of, identify
-from .names import LINEAR, REGULARISER, SHORT, SLOPE, SQUARE, WEIGHTED, Naming, missing
+from .names import LINEAR, REGULARISER, SHORT, SLOPE, SQUARE, WEIGHTED, Naming, alike, equal, missing
 from .trials import Trial
 
 SMALL = 1e-6  # of the largest entry: what counts as 0
@@ -152,7 +152,7 @@ def _multiples(theirs, wanted, tol):
     wanted = np.broadcast_to(wanted, theirs.shape).reshape(len(theirs), -1)
     flat = theirs.reshape(len(theirs), -1)
     w = np.sum(flat * wanted, 1) / np.maximum(np.sum(wanted * wanted, 1), 1e-300)
-    return w if np.abs(flat - w[:, None] * wanted).max() <= tol * np.abs(flat).max() else None
+    return w if equal(flat, w[:, None] * wanted, tol) else None
 
 
 def _in_words(theirs, right, table, otherwise, size, tol):
@@ -161,7 +161,7 @@ def _in_words(theirs, right, table, otherwise, size, tol):
         return "", False, np.zeros(len(theirs))
     known = [(a, "as it should be", True) for a in right] + [(*row, False) for row in table]
     found = [(words, good, w) for a, words, good in known if (w := _multiples(theirs, a, tol)) is not None]
-    even = [f for f in found if np.ptp(f[2]) <= tol * np.abs(f[2]).max()]
+    even = [f for f in found if alike(f[2], tol)]
     return (even or found or [(otherwise(theirs, tol), False, np.ones(len(theirs)))])[0]
 
 
@@ -173,7 +173,7 @@ def few(a):
 
 def _other_square(A, tol):
     diagonal = np.einsum("iaa->ia", A)
-    if np.abs(A - diagonal[:, :, None] * np.eye(A.shape[1])).max() > tol * np.abs(A).max():
+    if not equal(A, diagonal[:, :, None] * np.eye(A.shape[1]), tol):
         return "products of different entries of the score (coordinates joined)"
     used = np.abs(diagonal) > tol * np.abs(A).max()
     if np.all(used == used[0]) and not used.all():
@@ -183,8 +183,8 @@ def _other_square(A, tol):
 
 def _other_entries(C, tol):
     mean, diagonal = C.mean(0), np.einsum("iaa->ia", C)
-    if np.abs(C - mean).max() > tol * np.abs(C).max():
-        if np.abs(C - diagonal[:, :, None] * np.eye(C.shape[1])).max() <= tol * np.abs(C).max():
+    if not equal(C, mean, tol):
+        if equal(C, diagonal[:, :, None] * np.eye(C.shape[1]), tol):
             return "a trace with other weights"
         return "different entries of the Jacobians of different rows (a trace over the wrong axes)"
     used = np.abs(mean) > tol * np.abs(mean).max()
@@ -259,13 +259,10 @@ def _of_energies(found, zero):
     out = ["the energy itself"] * bool(np.abs(found.e).max() > zero)
     if np.abs(F).max() <= zero:
         return out
-    known = (
-        ("the squared energy", e),
-        ("the squared mean energy", np.ones_like(e)),
-        ("the variance of the energy", e - 1 / len(e)),
-    )
+    known = {"squared energy": e, "squared mean energy": np.ones_like(e), "variance of the energy": e - 1 / len(e)}
     is_it = lambda P: _multiples(F[None], P[None], SMALL) is not None
-    return [*out, next((words for words, P in known if is_it(P)), "products of energies") + " (a regulariser)"]
+    what = next((f"the {words}" for words, P in known.items() if is_it(P)), "products of energies")
+    return [*out, f"{what} (a regulariser)"]
 
 
 # ------------------------------------------------------------------------------- from words to a sentence
@@ -318,14 +315,9 @@ def _weights(caller, kind, parts, setting, rng):
 
 
 def _place(rows):
-    numbers, end = np.flatnonzero(rows), len(rows) - 1
-    return (
-        "first row"
-        if numbers.tolist() == [0]
-        else "last row"
-        if numbers.tolist() == [end]
-        else numbered("row", numbers)
-    )
+    first, *more = np.flatnonzero(rows).tolist()
+    ends = {0: "first row", len(rows) - 1: "last row"}
+    return ends[first] if first in ends and not more else numbered("row", np.flatnonzero(rows))
 
 
 def in_numbers(found):

@@ -8,8 +8,8 @@ from ..report import FAIL, INCONCLUSIVE, PASS
 from .hearing import NORMAL
 from .identify import identify
 from .levels import function_of, widened
-from .names import Naming
-from .trials import as_asked, by_column, by_entry, mixture, noisy, rows_of, with_mixture
+from .names import Naming, alike, equal
+from .trials import as_asked, by_column, by_entry, mixture, noisy, with_mixture
 
 MANY = 1000
 SIGMAS = 6.0
@@ -57,8 +57,7 @@ def map_in_words(trial):
     """scale (x + offset) in words."""
     b = trial.scale * trial.offset
     x = "x" if trial.scale == 1 else f"{trial.scale:.6g} x"
-    one_number = np.ptp(b) <= 1e-9 * np.abs(b).max()
-    return f"{x} {'-' if b[0] < 0 else '+'} {abs(b[0]):.6g}" if one_number else f"{x} + a constant vector"
+    return f"{x} {'-' if b[0] < 0 else '+'} {abs(b[0]):.6g}" if alike(b, 1e-9) else f"{x} + a constant vector"
 
 
 def _mixed(caller, kind, trials, rng):
@@ -78,11 +77,11 @@ def _mixed(caller, kind, trials, rng):
 
 def _inferred(caller, kind, trials, rng):
     """Trials whose noise was not heard, with the one size known here that many rows have; as they were if there is none."""
-    sizes = {
-        "told": lambda t: np.broadcast_to(t.setting.level, t.c.shape),
-        "preserving": lambda t: np.sqrt(np.maximum(1 - t.c**2, 0)),
-        "straight": lambda t: 1 - t.c,
-    }
+    sizes = (
+        lambda t: np.broadcast_to(t.setting.level, t.c.shape),  # told
+        lambda t: np.sqrt(np.maximum(1 - t.c**2, 0)),  # variance preserving
+        lambda t: 1 - t.c,  # straight
+    )
     first = trials[0].setting
     if np.ndim(first.level):
         return trials
@@ -92,28 +91,22 @@ def _inferred(caller, kind, trials, rng):
         many = noisy(caller, kind, first._replace(n=MANY, x=x, extras=first.extras | {"noise": x}), rng)
     if many.trouble != "not heard":
         return trials
-    shift = lambda t: t.points - t.c[:, None] * t.setting.x[t.row]
-    for size in sizes.values():
+    for size in sizes:
         with np.errstate(all="ignore"):
-            z = shift(many) / size(many)[:, None]
-        fourth = np.mean(z**4) / 3
-        if (
-            np.all(np.isfinite(z))
-            and abs(np.mean(z**2) - 1) <= SIGMAS * np.sqrt(2 / z.size)
-            and abs(fourth - 1) <= SIGMAS * np.sqrt(11 / z.size)
-        ):
-            if np.abs(z.T @ z / len(z) - np.eye(first.d)).max() > SIGMAS * np.sqrt(2 / len(z)):
-                return [t._replace(trouble="correlated") for t in trials]
-            return [
-                t._replace(
-                    sigma=np.array(size(t), float),
-                    eps=shift(t) / size(t)[:, None],
-                    source=np.zeros((len(t.points), 2), int) - 3,
-                    trouble="inferred",
-                )
-                for t in trials
-            ]
+            z = many.shift / size(many)[:, None]
+        off = lambda power, mean, spread, z=z: abs(np.mean(z**power) / mean - 1) / np.sqrt(spread / z.size)
+        if not np.all(np.isfinite(z)) or max(off(2, 1, 2), off(4, 3, 11)) > SIGMAS:
+            continue
+        if np.abs(z.T @ z / len(z) - np.eye(first.d)).max() > SIGMAS * np.sqrt(2 / len(z)):
+            return [t._replace(trouble="correlated") for t in trials]
+        return [_of_size(t, np.array(size(t), float)) for t in trials]
     return trials
+
+
+def _of_size(trial, sigma):
+    """The trial with noise that was not heard, of known size."""
+    source = np.full((len(sigma), 2), -3)
+    return trial._replace(sigma=sigma, eps=trial.shift / sigma[:, None], source=source, trouble="inferred")
 
 
 # ------------------------------------------------------------------------------- what is wrong with the points
@@ -127,12 +120,10 @@ def perturbation(caller, trials):
 
 def _shifts(trials):
     """x~ - c x (M, d) and the row of the data (M,) of the points that have noise, of each trial in which c is known."""
-    for t in trials:
-        if t.c is not None and t.setting.d > 1:
-            shift = t.points - t.c[:, None] * t.setting.x[t.row]
-            use = np.abs(shift).max(1) > 1e-9 * np.abs(t.points).max()
-            if use.any():
-                yield shift[use], t.row[use]
+    for t in (t for t in trials if t.c is not None and t.setting.d > 1):
+        use = np.abs(t.shift).max(1) > 1e-9 * np.abs(t.points).max()
+        if use.any():
+            yield t.shift[use], t.row[use]
 
 
 def _signs(shift):
@@ -163,8 +154,7 @@ def _data_multiplied(caller, trials):
     for t in trials:
         if t.factors is None:
             return None
-        rows, of = rows_of(t.draws, t.setting.d)
-        rows = rows[[t.draws[k].law == NORMAL for k, _ in of]] if len(of) else rows
+        rows = np.concatenate([np.empty((0, t.setting.d)), *t.normals.values()])
         off = t.factors - t.factors.mean(1, keepdims=True)
         along = rows - rows.mean(1, keepdims=True)
         with np.errstate(all="ignore"):
@@ -177,7 +167,7 @@ def _data_multiplied(caller, trials):
 
 
 def _columns_without_noise(caller, trials):
-    columns = [np.abs(t.points - t.c[:, None] * t.setting.x[t.row]).max(0) for t in trials if t.c is not None]
+    columns = [np.abs(t.shift).max(0) for t in trials if t.c is not None]
     some = bool(columns) and all(np.any(c == 0) and np.any(c > 0) for c in columns)
     return (NO_NOISE, "x~ = c x in some columns") if some else None
 
@@ -199,10 +189,9 @@ def _entries_changed(caller, trials):
 
 def _changes(trial):
     """Of entries that are not sigma eps, where others of their row are: "zero", or the number in place of eps, and "at" the point."""
-    rows, of = rows_of(trial.draws, trial.setting.d)
-    rows = rows[[trial.draws[k].law == NORMAL for k, _ in of]] if len(of) else rows
+    rows = np.concatenate([np.empty((0, trial.setting.d)), *trial.normals.values()])
     for p in np.flatnonzero(np.isnan(trial.sigma)) if len(rows) else ():
-        shift = trial.points[p] - trial.c[p] * trial.setting.x[trial.row[p]]
+        shift = trial.shift[p]
         with np.errstate(all="ignore"):
             ratio = shift / rows  # (K, d)
             same = np.abs(ratio[:, :, None] / ratio[:, None] - 1) <= 1e-6
@@ -211,10 +200,8 @@ def _changes(trial):
             continue
         k, j = np.unravel_index(agree.argmax(), agree.shape)
         off = ~same[k, j]
-        yield from (
-            "zero" if v == 0 else f"{v:.6g}"
-            for v in np.abs(np.where(np.abs(shift) <= 1e-12, 0, shift / ratio[k, j]))[off]
-        )
+        size = np.abs(np.where(np.abs(shift) <= 1e-12, 0, shift / ratio[k, j]))
+        yield from ("zero" if v == 0 else f"{v:.6g}" for v in size[off])
         yield from (f"at {v:.6g}" for v in np.abs(trial.points[p, off]))
 
 
@@ -240,12 +227,9 @@ def _changed_by_entry(caller, trials):
     for t in strange:
         if t.setting.levels > 1 or t.c is None or len(t.points) != t.setting.n:
             return None
-        drawn = [rows_of([draw], t.setting.d)[0] for draw in t.draws if draw.law == NORMAL]
-        drawn = [rows[t.row] for rows in drawn if rows.shape == t.setting.x.shape]
-        shift = t.points - t.c[:, None] * t.setting.x[t.row]
-        near = [np.vdot(shift, rows) / np.vdot(rows, rows) * rows for rows in drawn]
-        apart = [np.abs(shift - multiple).max() > 1e-6 * np.abs(shift).max() for multiple in near]
-        if not any(a and function_of(shift.ravel(), rows.ravel()) for a, rows in zip(apart, drawn, strict=True)):
+        drawn = [rows[t.row] for rows in t.normals.values() if rows.shape == t.setting.x.shape]
+        multiple = lambda rows, t=t: equal(t.shift, np.vdot(t.shift, rows) / np.vdot(rows, rows) * rows)
+        if not any(function_of(t.shift.ravel(), rows.ravel()) and not multiple(rows) for rows in drawn):
             return None
     text = "noise changed: each entry of the noise is a function of the normal number that was drawn, and not its multiple (cast to integers, a power, an absolute value, a tanh): it is not Gaussian"
     return text, "x~ - c x is a function of the numbers drawn, entry by entry"
@@ -260,7 +244,7 @@ def _accumulated(caller, trials):
         steps = len(normals)
         if t.trouble != "not heard" or t.c is None or t.told is None or steps < 2 or len(t.points) != steps * n:
             return None
-        shift = (t.points - t.c[:, None] * t.setting.x[t.row]).reshape(steps, -1).T  # (n d, steps)
+        shift = t.shift.reshape(steps, -1).T  # (n d, steps)
         made, left, *_ = np.linalg.lstsq(np.stack(normals, axis=1), shift, rcond=None)
         nested = np.array_equal(np.abs(made) > 1e-6, np.triu(np.ones_like(made)))
         told = t.told.reshape(steps, -1)[:, 0]
@@ -314,18 +298,14 @@ def _centred_over_rows(caller, trials):
     return text, "the sum of x~ - c x over the rows is 0"
 
 
-def _data_not_used(caller, trials):
+def _data_or_noise_alone(caller, trials):
     known = [t for t in trials if t.sigma is not None]
-    unused = bool(known) and all(np.all(t.c == 0) for t in known)
-    return ("data not used: the points at which fn is asked do not depend on x", "x~ = noise") if unused else None
-
-
-def _clean(caller, trials):
-    known = [t for t in trials if t.sigma is not None]
-    if not known or not all(np.all(t.clean) for t in known):
-        return None
-    text = "clean point: the score is taken at the clean x, never at the noisy x + sigma eps"
-    return text, "fn was asked at x and nowhere else"
+    if known and all(np.all(t.c == 0) for t in known):
+        return "data not used: the points at which fn is asked do not depend on x", "x~ = noise"
+    if known and all(np.all(t.sigma == 0) for t in known):
+        text = "clean point: the score is taken at the clean x, never at the noisy x + sigma eps"
+        return text, "fn was asked at x and nowhere else"
+    return None
 
 
 def _given_noise_not_used(caller, trials):
@@ -352,7 +332,7 @@ def _sources(trials):
 
 RULES = (
     _data_multiplied, _points_clipped, _columns_without_noise, _levels_of_entries, _entries_changed, _changed_by_entry, _accumulated, _coordinates_shared, _rows_shared, _centred_over_rows,
-    _data_not_used, _clean, _given_noise_not_used, _not_gaussian,
+    _data_or_noise_alone, _given_noise_not_used, _not_gaussian,
 )  # fmt: skip
 
 
@@ -373,6 +353,11 @@ def drawn(caller, kind, trials, rng):
     return None
 
 
+MEANT = {  # what fn may be said to predict of points with correlated noise, where that is known
+    "score": "the score of the points, which is -C^-1 (x~ - c x)",
+    "eps": "the noise that was added",
+    "x": "the clean x",
+}
 JOINED = "correlated noise: the noise has a covariance C between the coordinates of a row that is no multiple of the identity"
 
 
@@ -382,27 +367,24 @@ def correlated(caller, trials, covariances, tables):
     for trial, C, table in zip(trials, covariances, tables, strict=True):
         found, d = identify(table, jacobian=False), trial.setting.d
         w = np.einsum("iaa->i", found.own)[:, None] / d
-        if not found.fit.near or np.abs(found.own - w[..., None] * np.eye(d)).max() > 1e-6 * np.abs(w).max():
+        if not found.fit.near or not equal(found.own, w[..., None] * np.eye(d)):
             return Naming(INCONCLUSIVE, f"{JOINED}; what fn is pulled to was not read off", "")
         if np.any(w <= 0):
             return Naming(INCONCLUSIVE, f"{JOINED}; some rows have no weight, or one below 0", "")
         target, eps, sigma = -found.b / w, trial.eps, trial.sigma[:, None]
-        is_it = lambda other, target=target: np.abs(target - other).max() <= 1e-6 * np.abs(target).max()
         along = np.sum(target * eps, axis=1, keepdims=True) / np.sum(eps**2, axis=1, keepdims=True)
-        right = -eps @ np.linalg.pinv(C) / sigma
-        forms.append(
-            "score" if is_it(right) else "eps" if is_it(along * eps) else "x" if is_it(trial.data[trial.row]) else ""
-        )
+        known = {"score": -eps @ np.linalg.pinv(C) / sigma, "eps": along * eps, "x": trial.data[trial.row]}
+        forms.append(next((form for form, right in known.items() if equal(target, right)), ""))
         sizes += along.ravel().tolist()
     pattern = f"covariance of the noise over its mean variance, first row {np.array2string(np.round(covariances[-1][0], 3) + 0.0)}"
     form = forms[0] if len(set(forms)) == 1 else ""
     if form == "score" and predicts in (None, "score"):
         note = f"another convention: {JOINED}, C, and the target is its score -C^-1 (x~ - c x)"
         return Naming(PASS, "", pattern, (note,))
-    if predicts == form == "x" or (predicts == form == "eps" and min(sizes) > 0 and np.ptp(sizes) <= 1e-6 * max(sizes)):
+    if predicts == form == "x" or (predicts == form == "eps" and min(sizes) > 0 and alike(sizes)):
         note = f"another convention: {JOINED}, C, and fn predicts {'the noise' if form == 'eps' else 'x'}; the score is C^-1 times what it is for independent noise"
         return Naming(PASS, "", pattern, (note,))
-    if not caller.free or predicts == "score":
-        return Naming(FAIL, f"{JOINED}; the target is not the score of the points, which is -C^-1 (x~ - c x)", pattern)
+    if not caller.free or predicts in MEANT:
+        return Naming(FAIL, f"{JOINED}; the target is not {MEANT.get(predicts, MEANT['score'])}", pattern)
     text = f"{JOINED}; the score of the points is -C^-1 (x~ - c x), and the target is something else; say predicts='eps' if it is that noise itself"
     return Naming(INCONCLUSIVE, text, pattern)

@@ -12,7 +12,7 @@ from ...objectives import OBJECTIVES
 from ..report import FAIL, INCONCLUSIVE, PASS
 from . import controls, patterns
 from .identify import Answers, identify, random_probe, solve
-from .names import COARSEST, LINEAR, REGULARISER, SQUARE, Naming, conversion, factor, levels_of, name_parts
+from .names import COARSEST, LINEAR, REGULARISER, SQUARE, Naming, alike, conversion, factor, levels_of, name_parts
 from .trials import Trial, as_asked, plain
 
 CALLS = 14  # probes in a trial, where a few coefficients are wanted
@@ -187,7 +187,7 @@ def _at_its_own_number(caller, parts, rtol):
         return parts, ()
     with np.errstate(all="ignore"):
         share = parts[REGULARISER] / parts[SQUARE]
-    if not np.all(np.isfinite(share)) or share.min() <= 0 or np.ptp(share) > max(rtol, COARSEST) * share.max():
+    if not np.all(np.isfinite(share)) or share.min() <= 0 or not alike(share, max(rtol, COARSEST)):
         return parts, ()
     note = f"it takes no lam, and has lambda = {caller.numbers['lam'] * share[0]:.6g} beside 1/2 |s|^2: whether that is meant is not asked here"
     return parts | {REGULARISER: parts[SQUARE]}, (note,)
@@ -283,7 +283,7 @@ def _moved(trial, step):
 def _as_far(v, step):
     """Directions on a sphere, whatever its radius, as those with |v|^2 = d, and the step that goes as far: (v, step)."""
     length = np.linalg.norm(v, axis=-1) / np.sqrt(v.shape[-1])
-    return (v, step) if np.ptp(length) > 1e-6 * length.max() else (v / length.mean(), step * length.mean())
+    return (v / length.mean(), step * length.mean()) if alike(length) else (v, step)
 
 
 def _law_of(sizes, settings, within):
@@ -381,8 +381,7 @@ def _by_arrays(caller, kind, setting, rng):
     if not even(N):
         return None
     traces, squares = np.einsum("iaa->i", C), np.einsum("iaa->ia", own)
-    same = lambda a: np.ptp(a) <= tol * np.abs(a).max()
-    if same(traces) and same(squares):  # |v|^2 is the same in all rows
+    if alike(traces) and alike(squares):  # |v|^2 is the same in all rows
         return traces[0] / squares[0].sum(), 1.0, tol, ""
     return k / a, 1.0, 2 * error, ""
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from .hearing import NORMAL
 from .identify import random_probe
+from .names import equal
 
 MANY = 500  # points; more are not compared with each other
 TRIED = 1e7  # numbers that pairs of rows of two draws may take
@@ -25,7 +26,7 @@ class Trial(NamedTuple):
     told: np.ndarray | None  # (M,), what fn is told beside them
     draws: tuple = ()
     row: np.ndarray | None = None  # (M,), the data's row behind each point
-    c: np.ndarray | None = None  # (M,)
+    c: Any = None  # (M,)
     sigma: np.ndarray | None = None  # (M,)
     eps: np.ndarray | None = None  # (M, d)
     source: np.ndarray | None = None  # (M, 2), number of the draw, and row in it; -1 where no draw was heard
@@ -44,11 +45,6 @@ class Trial(NamedTuple):
         return self._replace(**{k: a[keep] for k in names if (a := getattr(self, k)) is not None})
 
     @property
-    def clean(self):
-        """(M,) points that are c x, without noise."""
-        return self.sigma == 0
-
-    @property
     def single(self):
         """Whether noise was drawn in single precision."""
         used = set() if self.source is None else {int(k) for k in self.source[:, 0] if k >= 0}
@@ -59,6 +55,17 @@ class Trial(NamedTuple):
         """(n, d), what x~ is c times, but for the noise."""
         x = self.setting.x
         return x if self.offset is None else self.scale * (x + self.offset)
+
+    @property
+    def shift(self):
+        """(M, d), x~ - c x."""
+        return self.points - self.c[:, None] * self.setting.x[self.row]
+
+    @property
+    def normals(self):
+        """{number of a draw of normals: its rows of d numbers (K, d)}."""
+        rows = {k: rows_of([t], self.setting.d)[0] for k, t in enumerate(self.draws) if t.law == NORMAL}
+        return {k: of for k, of in rows.items() if len(of)}
 
 
 def plain(caller, kind, setting, rng):
@@ -82,11 +89,7 @@ def noisy(caller, kind, setting, rng):
         return trial
     trial, centres = _centred(trial)
     again = centres(caller.ask(probe, setting))
-    if (
-        again.points is None
-        or again.points.shape != trial.points.shape
-        or not np.array_equal(again.points, trial.points)
-    ):
+    if again.points is None or not np.array_equal(again.points, trial.points):
         return trial._replace(trouble="not held")
     single = np.array_equal(trial.points, trial.points.astype(np.float32))
     rounded = single and not np.array_equal(setting.x, setting.x.astype(np.float32))
@@ -104,8 +107,8 @@ def noisy(caller, kind, setting, rng):
     row, c = found
     eps = max(eps, np.finfo(float).eps / (1e3 * size))  # of c, the more uncertain the smaller the step is
     c = np.where(np.abs(c - 1) <= 1e4 * eps, 1.0, c)
-    shift = trial.points - c[:, None] * setting.x[row]
-    return with_noise(trial._replace(row=row, c=c, coupled=size < 1), shift, eps)
+    trial = trial._replace(row=row, c=c, coupled=size < 1)
+    return with_noise(trial, trial.shift, eps)
 
 
 SINGLE = float(np.finfo(np.float32).eps)
@@ -123,12 +126,10 @@ def _centred(trial):
     sizes = np.bincount(which)
     if sizes.min() < 2 or np.ptp(sizes):
         return trial, lambda call: call
-    mean = lambda a: (
-        None if a is None or len(a) != len(which) else np.array([a[which == k].mean(0) for k in range(len(firsts))])
-    )
-    return trial._replace(
-        points=mean(points), told=mean(trial.told), beside=mean(trial.beside)
-    ), lambda call: call._replace(points=mean(call.points))
+    known = lambda a: a is not None and len(a) == len(which)
+    mean = lambda a: np.array([a[which == k].mean(0) for k in range(len(firsts))]) if known(a) else None
+    middle = trial._replace(points=mean(points), told=mean(trial.told), beside=mean(trial.beside))
+    return middle, lambda call: call._replace(points=mean(call.points))
 
 
 def _scale(trial, moved, step, eps):
@@ -160,10 +161,8 @@ def _translated(trial, points_of):
     c = change @ step / (step @ step)
     if np.abs(change - c[:, None] * step).max() > 1e-6 * np.abs(trial.points).max():
         return None
-    still = np.abs(c).max() <= 1e-6
-    return trial._replace(
-        row=np.arange(len(x)), c=np.where(np.abs(c - 1) <= 1e-6, 1.0, c), trouble="centred" if still else "not scaled"
-    )
+    trouble, c = "centred" if np.abs(c).max() <= 1e-6 else "not scaled", np.where(np.abs(c - 1) <= 1e-6, 1.0, c)
+    return trial._replace(row=np.arange(len(x)), c=c, trouble=trouble)
 
 
 def _multiplied(trial, points_of, rng):
@@ -175,8 +174,7 @@ def _multiplied(trial, points_of, rng):
         if moved is None or moved.shape != x.shape or trial.points.shape != x.shape:
             return trial._replace(trouble="not scaled")
         found.append((moved - trial.points) / step)
-    same = np.abs(found[0] - found[1]).max() <= 1e-9 * np.abs(found[0]).max()
-    return trial._replace(trouble="not scaled", factors=found[0] if same else None)
+    return trial._replace(trouble="not scaled", factors=found[0] if equal(found[0], found[1], 1e-9) else None)
 
 
 def with_noise(trial, shift, eps):
@@ -197,8 +195,7 @@ def _of_two_draws(trial, shift, eps):
     Given a and b, the unit normals (b u - a v)/sigma are independent of eps.
     """
     d = shift.shape[1]
-    draws = [(k, rows_of([t], d)[0]) for k, t in enumerate(trial.draws) if t.law == NORMAL]
-    whole = [(k, rows) for k, rows in draws if len(rows) and np.ptp(rows, axis=1).min() > 0]
+    whole = [(k, rows) for k, rows in trial.normals.items() if np.ptp(rows, axis=1).min() > 0]
     allowed = (8 * SINGLE if np.any(_single(trial, eps)) else 1e4 * eps) * np.abs(trial.points).max()
     for (k, u), (_, v) in itertools.combinations(whole, 2):
         if d < 3 or len(u) * len(v) * shift.size > TRIED:
@@ -212,28 +209,24 @@ def _of_two_draws(trial, shift, eps):
             continue
         a, b = factors[best, :, np.arange(len(best))].T[..., None]
         sigma, u, v = np.hypot(a, b), u[i[best]], v[j[best]]
-        return trial._replace(
-            sigma=sigma[:, 0], eps=(a * u + b * v) / sigma, apart=(b * u - a * v) / sigma,
-            source=np.stack([np.full(len(best), k), i[best]], axis=1),
-        )  # fmt: skip
+        source = np.stack([np.full(len(best), k), i[best]], axis=1)
+        trial = trial._replace(sigma=sigma[:, 0], eps=(a * u + b * v) / sigma, source=source)
+        return trial._replace(apart=(b * u - a * v) / sigma)
     return None
 
 
 def with_draw_apart(trial, k):
     """The trial with its k-th draw, normals that no point is made of, beside its points; None where it is not such a draw."""
-    if k >= len(trial.draws) or trial.draws[k].law != NORMAL or k in trial.source[:, 0]:
-        return None
-    rows, _ = rows_of(trial.draws[k : k + 1], trial.setting.d)
-    if len(rows) != trial.setting.n:
+    rows = trial.normals.get(k, ())
+    if k in trial.source[:, 0] or len(rows) != trial.setting.n:
         return None
     return trial._replace(apart=rows[trial.row], apart_of=k)
 
 
 def _single(trial, eps):
     """Which of the draws are in single precision or less, where the loss is in double."""
-    return np.array(
-        [eps < SINGLE and d.value.dtype.kind == "f" and d.value.dtype.itemsize < 8 for d in trial.draws], bool
-    )
+    coarse = lambda a: eps < SINGLE and a.dtype.kind == "f" and a.dtype.itemsize < 8
+    return np.array([coarse(draw.value) for draw in trial.draws], bool)
 
 
 def _offset(trial, shift, eps):
@@ -242,13 +235,10 @@ def _offset(trial, shift, eps):
     With P the projection that removes eps of a point, P shift = c P o: a linear system, with more equations than unknowns.
     """
     M, d = shift.shape
-    rows, of = rows_of([draw for draw in trial.draws if draw.law == NORMAL], d)
     if M * (d - 1) <= d or np.all(trial.c == 0):
         return None
-    single = _single(trial, eps)
-    allowed = (8 * SINGLE if np.any(single) else 1e4 * eps) * np.abs(trial.points).max()
-    for k in np.unique(of[:, 0]):
-        mine = rows[of[:, 0] == k]
+    allowed = (8 * SINGLE if np.any(_single(trial, eps)) else 1e4 * eps) * np.abs(trial.points).max()
+    for mine in trial.normals.values():
         for which in (np.arange(M) % len(mine), trial.row % len(mine)):
             unit = mine[which] / np.linalg.norm(mine[which], axis=1)[:, None]
             P = np.eye(d) - unit[:, :, None] * unit[:, None]
@@ -291,17 +281,13 @@ def _multiples(trial, shift, eps, spread=False):
     return trial._replace(trouble="not heard") if unknown.any() else trial
 
 
-def _normals_and_shift(trial):
-    """All normals that were drawn row by row (M, K), each once, and x~ - c x (M, d)."""
+def _normals_of_rows(trial):
+    """All normals that were drawn row by row (M, K), each once."""
     M = len(trial.points)
-    drawn = [
-        column
-        for t in trial.draws
-        if t.law == NORMAL and len(np.shape(t.value)) and len(t.value) == M
-        for column in np.asarray(t.value, float).reshape(M, -1).T
-    ]
+    values = [np.asarray(t.value, float) for t in trial.draws if t.law == NORMAL]
+    drawn = [column for a in values if a.shape[:1] == (M,) for column in a.reshape(M, -1).T]
     once = [a for k, a in enumerate(drawn) if not any(np.array_equal(a, b) for b in drawn[:k])]
-    return np.array(once).reshape(-1, M).T, trial.points - trial.c[:, None] * trial.setting.x[trial.row]
+    return np.array(once).reshape(-1, M).T
 
 
 def mixture(trial, eps):
@@ -311,7 +297,7 @@ def mixture(trial, eps):
     """
     if trial.trouble != "not heard":
         return None
-    r, shift = _normals_and_shift(trial)
+    r, shift = _normals_of_rows(trial), trial.shift
     (M, K), d = r.shape, shift.shape[1]
     if K == 0 or M * d <= K * d + M or not np.all(np.any(shift, axis=1)):
         return None
@@ -328,26 +314,30 @@ def mixture(trial, eps):
 
 def with_mixture(trial, B, eps):
     """The trial with sigma and eps = r B of the normals r that it drew; None where they do not explain it."""
-    r, shift = _normals_and_shift(trial)
+    r, shift = _normals_of_rows(trial), trial.shift
     if r.shape[1] != len(B):
         return None
     unit = r @ B
     sigma = np.sum(shift * unit, axis=1) / np.sum(unit**2, axis=1)
-    if np.abs(shift - sigma[:, None] * unit).max() > _closeness(trial, eps) * np.abs(shift).max() or np.any(sigma <= 0):
+    if not equal(shift, sigma[:, None] * unit, _closeness(trial, eps)) or np.any(sigma <= 0):
         return None
+    return _made_of(trial, sigma, unit)
+
+
+def _made_of(trial, sigma, eps):
+    """The trial with sigma and eps that are made of the normals which it drew first."""
     first = next(k for k, t in enumerate(trial.draws) if t.law == NORMAL)
-    source = np.stack([np.full(len(unit), first), trial.row], axis=1)
-    return trial._replace(sigma=sigma, eps=unit, source=source, trouble="")
+    source = np.stack([np.full(len(sigma), first), trial.row], axis=1)
+    return trial._replace(sigma=sigma, eps=eps, source=source, trouble="")
 
 
 def by_entry(trial):
     """(sigma (M, d) of each entry, the normals (M, d)) of x~ - c x, by the draw of normals of which the entries are a few multiples; None."""
     if trial.c is None or len(trial.points) != trial.setting.n or trial.setting.d < 2:
         return None
-    shift = trial.points - trial.c[:, None] * trial.setting.x[trial.row]
-    for draw in trial.draws if np.any(shift) else ():
-        rows, _ = rows_of([draw], trial.setting.d)
-        if draw.law == NORMAL and rows.shape == trial.setting.x.shape and np.all(rows):
+    shift = trial.shift
+    for rows in trial.normals.values() if np.any(shift) else ():
+        if rows.shape == trial.setting.x.shape and np.all(rows):
             sizes = np.abs(shift / rows[trial.row])
             if len(np.unique(np.round(sizes / sizes.max(), 6))) <= sizes.size / 2:
                 return sizes, rows[trial.row]
@@ -363,9 +353,7 @@ def by_column(trial):
     f = sizes / np.where(sigma > 0, sigma, 1.0)[:, None]
     if np.ptp(f, axis=0).max() > 1e-6 or np.ptp(f[0]) <= 1e-6:
         return None
-    first = next(k for k, t in enumerate(trial.draws) if t.law == NORMAL)
-    source = np.stack([np.full(len(sigma), first), trial.row], axis=1)
-    return trial._replace(sigma=sigma, eps=f[0] * normals, source=source, trouble=""), np.diag(f[0] ** 2)
+    return _made_of(trial, sigma, f[0] * normals), np.diag(f[0] ** 2)
 
 
 def _closeness(trial, eps):
