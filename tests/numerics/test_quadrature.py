@@ -958,6 +958,14 @@ def test_a_kink_within_the_box_is_subdivided(monkeypatch, part, asked):
     assert bool(done) == asked and all(rtol == 1e-9 for _, rtol in done)
 
 
+@pytest.mark.parametrize("kinks, asked", [(1.04e-3, True), (1.06e-3, False), (None, True)])
+def test_a_kink_is_left_to_the_grid_up_to_the_error_that_was_said(monkeypatch, kinks, asked):
+    done = []
+    recorded(monkeypatch, [a_sum(1, 2, 2.1e-3, 1e-20)], lambda *a: (done.append(a), (np.ones(1), np.ones(1)))[1])
+    over_pieces("here", None, Frame(np.zeros(1), np.eye(1)), LINE, None, 1e-9, [[]], None, kinks)
+    assert bool(done) == asked
+
+
 def test_the_mass_is_known_where_there_is_one_piece_and_a_column_of_it(monkeypatch):
     told = []
     monkeypatch.setattr(quadrature, "_reconcile", lambda part, value, error, mass: told.append(mass))
@@ -1069,7 +1077,9 @@ def test_what_is_asked_of_an_expectation_is_asked_of_its_pieces(monkeypatch):
         lambda **k: integrate(squares, Frame(np.zeros(1), np.eye(1)), LINE, **k),
     ):
         f(rtol=1e-3, breaks=[0.5], budget=77), f()
-    assert [a[5:] for a in asked] == [(1e-3, [[0.5]], 77), (1e-12, [[]], None)] * 2
+    integrate(squares, Frame(np.zeros(1), np.eye(1)), LINE, kinks=0.1)
+    first, second = (1e-3, [[0.5]], 77), (1e-12, [[]], None)
+    assert [a[5:] for a in asked] == [first, second, (*first, None), (*second, None), (*second, 0.1)]
     circle = SimpleNamespace(
         dim=2,
         support=LINE,
