@@ -316,6 +316,9 @@ class Steps:
 # ------------------------------------------------------------------------------- right
 
 
+LANGEVIN = "a Langevin step at each level", "several Langevin steps at each level"
+
+
 def right(steps):
     """The right steps that these are: list of (kind, name)."""
     p, calls = steps.here, steps.calls
@@ -325,8 +328,9 @@ def right(steps):
         others = STEPS_OF_A_DRIFT if steps.var.any() and not found else ()
         fitting = [step for step in others if steps.same(*step.of(p, gamma))]
         found += [(step.kind, step.name.format(eta=eta)) for step in fitting[:1]]
-        if steps.same(np.ones_like(p.s), gamma, 2 * gamma):
-            found.append(("annealed", "a Langevin step at each level"))
+    at_home = calls == 1 or all(told == i for i, part in enumerate(steps.parts) for told in part.levels)
+    if at_home and steps.same(np.ones_like(p.s), tuple(steps.gamma.T), 2 * steps.gamma.sum(axis=1)):
+        found.append(("annealed", LANGEVIN[calls > 1]))
     return found + ([*_midway(steps), *_corrected(steps)] if calls == 2 else [])
 
 
@@ -545,7 +549,8 @@ def _verdict(report, steps, kind, walk, by_law):
     if kind == "annealed":
         rescaled = f"x rescaled: a Langevin step leaves the coefficient of x at 1, yours is {steps.alpha[0]:.6g}"
         flaw = langevin_flaw(steps.gamma.sum(axis=1), steps.var, steps.error, [{"sigma": s} for s in p.s])
-        return report(FAIL, diagnosis=rescaled if np.abs(steps.alpha - 1).max() > 1e-6 else flaw)
+        if flaw := rescaled if np.abs(steps.alpha - 1).max() > 1e-6 else flaw:
+            return report(FAIL, diagnosis=flaw)
     wrong = next((texts for rule in MISTAKES if (texts := list(dict.fromkeys(rule(steps, kind))))), [])
     if wrong:
         return report(FAIL, diagnosis=" -- or -- ".join(wrong[:3]))

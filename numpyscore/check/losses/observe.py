@@ -28,6 +28,16 @@ NAMES = {  # what a parameter of a loss is called -> what it is given
     "h_prime": ("h_prime", "dh", "h_dash"),
     "source": ("rng", "key", "generator", "seed"),
 }  # fmt: skip
+ARRAYS = {
+    "noise",
+    "v",
+    "target",
+    "h",
+    "h_prime",
+    "sigmas",
+    "alphas",
+    "level",
+}  # what has a number by default is none of them
 TWICE = "right only for a network that answers alike: fn is asked at the same points with different levels (or labels) told beside them"
 LEVELS_TOO = ("t", "sigma")  # what a loss over several levels may take for each row, besides its schedule
 
@@ -248,7 +258,8 @@ def _signature(where, loss, objective, condition):
     wanted = [*row.numbers, *row.takes, *more, "source"]
     natural = [*row.numbers, *row.takes[: row.first]]
     for p in rest:
-        what = next((name for name in wanted if p.name in names[name] and name not in out), None)
+        fits = lambda name, p=p: p.name in names[name] and not (name in ARRAYS and isinstance(p.default, int | float))
+        what = next((name for name in wanted if fits(name) and name not in out), None)
         if what is None and natural and natural[0] not in out and p.default is p.empty and p.kind is not p.KEYWORD_ONLY:
             what = natural[0]
         if what is None and objective == "generalised" and p.default is p.empty:
