@@ -160,11 +160,13 @@ def _unit(x, d):
 
 def _not_finite(function, frame, within=np.inf):
     """The diagnosis of a log p that is +inf somewhere, or NaN within so many units of the frame; else ""."""
-    for points, values in function.bad:
-        near = np.abs((points - frame.center) @ np.linalg.inv(frame.axes).T).max(axis=1) <= within
-        for x, value in zip(points[near | (values == np.inf)][:1], values[near | (values == np.inf)], strict=False):
-            return f"not finite: logpdf is {value} at x = {x.tolist()}; -inf alone has a meaning, that p is 0"
-    return ""
+    far = lambda points: np.abs((points - frame.center) @ np.linalg.inv(frame.axes).T).max(axis=1)
+    bad = ((points, values, (far(points) <= within) | (values == np.inf)) for points, values in function.bad)
+    points, values, counts = next((one for one in bad if one[2].any()), ((), (), None))
+    if counts is None:
+        return ""
+    k = int(counts.argmax())
+    return f"not finite: logpdf is {values[k]} at x = {points[k].tolist()}; -inf alone has a meaning, that p is 0"
 
 
 def _improper(function, frame, ends, rng):
@@ -275,13 +277,13 @@ def find(logp, support, x, rng):
     x : (n, d) array or None, points that reach every part of it
     rng : numpy.random.Generator
     """
-    line = Line(support)
+    coordinates = Unconstrained(support)
 
     def of_u(u):
         with np.errstate(all="ignore"):  # x may be as far out as numbers go
-            return logp(line.x(u)) + line.log_slope(u)
+            return logp(coordinates.x(u)) + coordinates.log_slope(u)
 
-    starts = [line.u(points) for points in _starts(support, x, rng)]
+    starts = [coordinates.u(points) for points in _starts(support, x, rng)]
     modes, covs, weights = _modes(of_u, starts, x)
     if len(modes) == 0:
         return None
@@ -297,15 +299,15 @@ def find(logp, support, x, rng):
         log_mass, error = top + np.log(w.mean()), w.std() / (w.mean() * np.sqrt(len(w)))
         modes, covs, weights = _refitted(points, w, share, modes, covs, weights)
     ended = np.isfinite(support).any()  # p may be highest at an end, where no mode of u is
-    tops = _climbed(logp, [line.x(points[:200])], None) if ended else [(float(logp(highest[None])[0]), highest)]
+    tops = _climbed(logp, [coordinates.x(points[:200])], None) if ended else [(float(logp(highest[None])[0]), highest)]
     top, highest = max(tops, key=lambda pair: pair[0])
-    means, covs = line.moments(modes, covs)
+    means, covs = coordinates.moments(modes, covs)
     frame, draws = _frame(means, covs, weights, support), () if ended else (points, log_q)
     return Modes(means, covs, frame, float(log_mass), float(error), highest, top, draws)
 
 
-class Line:
-    """Coordinates u, all of R^d, of the points x of a support: x itself, the logarithm of the distance from an end, or the logit between two.
+class Unconstrained:
+    """Unconstrained coordinates u, all of R^d, of the points x of a support: x itself, the logarithm of the distance from an end, or the logit between two.
 
     There a density has a mode though it grows without bound towards an end, and falls off to all sides.
     """

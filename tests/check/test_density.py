@@ -416,7 +416,7 @@ def test_a_density_that_is_infinite_at_an_end_passes_without_points(name, d):
 
 def test_coordinates_of_a_support_are_all_of_the_line_and_their_slope_is_that_of_their_map():
     ends = np.array([[-np.inf, np.inf], [2.0, np.inf], [-np.inf, -1.0], [-1.0, 4.0]])
-    line, u = parts.Line(ends), np.random.default_rng(0).standard_normal((50, 4)) * 3
+    line, u = parts.Unconstrained(ends), np.random.default_rng(0).standard_normal((50, 4)) * 3
     x = line.x(u)
     assert np.all((x > ends[:, 0]) & (x < ends[:, 1])) and np.array_equal(x[:, 0], u[:, 0])
     np.testing.assert_allclose(x[:, 1], 2 + np.exp(u[:, 1]), rtol=1e-15)
@@ -438,7 +438,7 @@ def test_coordinates_of_a_support_are_all_of_the_line_and_their_slope_is_that_of
 
 def test_moments_in_x_are_those_of_u_to_first_order_and_no_wider_than_a_part_lies_from_its_end():
     ends = np.array([[-np.inf, np.inf], [2.0, np.inf], [0.0, 4.0]])
-    line, means = parts.Line(ends), np.array([[0.5, np.log(3.0), 0.0]])
+    line, means = parts.Unconstrained(ends), np.array([[0.5, np.log(3.0), 0.0]])
     covs = np.diag([9.0, 0.25, 0.01])[None] + 0.1 * (np.ones((3, 3)) - np.eye(3))
     at, found = line.moments(means, covs)
     assert at.tolist() == [[0.5, pytest.approx(5.0), 2.0]]
