@@ -202,6 +202,11 @@ def _of_std(power):
     return of
 
 
+def _times_x(power):
+    """A map that multiplies each entry by a power of its x, where that has a logarithm."""
+    return lambda r, f: r * f.x**power if f.x is not None and f.x.shape == r.shape and np.all(f.x > 0) else None
+
+
 CHAIN_RULE = "the chain rule of a standardisation is missing or doubled"
 MAPS = (
     Map("previous row", "row i is the reference at row i - 1", lambda r, f: np.roll(r, 1, axis=0)),
@@ -236,6 +241,8 @@ MAPS = (
     Map("square of the energy", "each row is multiplied by twice the energy: the gradient of E^2", _of_energy(lambda E: 2 * E)),
     Map("logarithm of the energy", "each row is divided by the energy: the gradient of log E", _of_energy(lambda E: 1 / E)),
     Map("root of the energy", "each row is divided by twice the root of the energy: the gradient of sqrt(E)", _of_energy(lambda E: 0.5 / np.sqrt(np.where(E > 0, E, np.nan)))),
+    Map("chain rule", "each entry is multiplied by its x: the score of log x, and the 1/x of the chain rule is missing", _times_x(1)),
+    Map("chain rule", "each entry is divided by its x: the 1/x of the chain rule of log x is there twice", _times_x(-1)),
     Map("standardisation", f"each dimension is multiplied by the standard deviation of its column: {CHAIN_RULE}", _of_std(1)),
     Map("standardisation", f"each dimension is divided by the standard deviation of its column: {CHAIN_RULE}", _of_std(-1)),
     Map("standardisation", f"each dimension is multiplied by the variance of its column: {CHAIN_RULE}", _of_std(2)),

@@ -358,7 +358,7 @@ def number(I, close, top):
         return f"factor e^{logarithm}: p integrates to {size} = exp({logarithm}), so log p is {logarithm} too large: a term left in it or out of it (a scaled special function, half a variance); fine for the score"
     name = "no normaliser: log p is 0 at its maximum, and" if bare else "unnormalised:"
     why = "a normaliser, the weights, or the Jacobian of a change of variables (log det) is wrong or missing; that is fine for the score, not for a likelihood"
-    return f"{name} p integrates to {size}, not to 1; {why}"
+    return f"{name} the integral of p is {size}, not 1; {why}"
 
 
 @np.errstate(invalid="ignore")  # of a mode at an end, beside which log p is -inf

@@ -477,6 +477,20 @@ def other_room(steps, kind):
         yield f"noise beside the direction: the direction to eps leaves room for {ratio:.2g} times the variance of the noise that is added (beside DDIM with noise)"
 
 
+def one_slope(steps, kind):
+    """The mean of two slopes of which one has another coefficient than a known step gives it."""
+    for step, (alpha, gamma, var) in steps.known(kind, calls=2) if steps.calls == 2 else ():
+        for k, which in enumerate(("first", "second")):
+            own = steps.gamma[:, k]
+            if steps.same(alpha, tuple(own if j == k else g for j, g in enumerate(gamma)), var):
+                laws = (in_law(a, np.abs(a), steps.here, 1e2 * steps.exact) for a in (own, gamma[k]))
+                mine, right = (
+                    f"{law or 'a coefficient'} ({a[0]:.4g} in the first step)"
+                    for law, a in zip(laws, (own, gamma[k]), strict=True)
+                )
+                yield f"coefficient of the {which} slope: its score has {mine}, where {right} belongs; the other is right (beside {step.name})"
+
+
 def wrong_corrector(steps, kind):
     """A known predictor, and a Langevin step at the next level whose noise does not belong to its drift."""
     for step, (alpha, gamma, var) in steps.known(calls=1) if (steps.calls, kind) == (2, "predictor-corrector") else ():
@@ -500,6 +514,7 @@ MISTAKES = (  # the first that finds anything speaks
     uphill,
     partial(coefficient, plainly=False),
     other_room,
+    one_slope,
     wrong_corrector,
 )
 

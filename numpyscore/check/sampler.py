@@ -25,6 +25,7 @@ from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, product
 from .steps import MEAN, REPEATED, SIGMAS, VARIANCE, Flaw, Step, in_words, langevin_flaw, noise_flaw
 
 CHAINS = 100  # the fewest that are asked for
+CLOSE = 0.1  # relative, of a variance that is called that of a law
 LOG_DENSITIES = ("logpdf", "log_prob", "log_p", "log_density")  # names of a parameter that is given minus the energy
 
 
@@ -62,11 +63,23 @@ def check_sampler(step, *, discretisation="euler", step_size=0.2, wrap=None, rng
     law = f"{dim} dim{'s' * (dim > 1)} on N({MEAN}, {VARIANCE} I), step {tau:g}"
     try:
         n = CHAINS if _one_noise(chain, tau, dim) else n
-        return _judged(
-            partial(CheckReport, where, summary=f"{n} chains x {law}"), chain, tau, n, dim, rng, discretisation
-        )
+        report = partial(CheckReport, where, summary=f"{n} chains x {law}")
+        return _by_chains(_judged(report, chain, tau, n, dim, rng, discretisation), chain, tau, dim)
     except Flaw as error:
         return CheckReport(where, FAIL, f"{n} chains x {law}", diagnosis=str(error))
+
+
+def _by_chains(report, chain, tau, dim):
+    """The report; of a law that is wrong for no other reason it says whether a chain's step changes with the other chains."""
+    if report.name not in ("wrong law", "acceptance", "not adjusted"):
+        return report
+    x = MEAN + np.sqrt(VARIANCE) * np.random.default_rng(6).standard_normal((8, dim))
+    others = np.concatenate([x[:1], x[1:] + 1.0])
+    first, again, beside = (chain(points, tau, 3) for points in (x, x, others))
+    if not np.array_equal(first, again) or np.allclose(first[0], beside[0], rtol=1e-6, atol=1e-9):
+        return report
+    text = "rows mixed: the step of a chain changes with the other chains (a mean over the batch in its drift, its preconditioner, its acceptance);"
+    return replace(report, diagnosis=f"{text} {report.diagnosis}")
 
 
 def _one_noise(chain, tau, dim):
@@ -93,7 +106,11 @@ def _judged(report, chain, tau, n, dim, rng, discretisation):
         return report(FAIL, diagnosis=bent, pattern="the drift is not the step times the score")
     if discretisation == "adjusted":
         return _adjusted(report, chain, tau, n, dim, rng, straight)
-    return _by_law(report, chain, tau, n, dim, rng, VARIANCE / (1 - tau / (2 * VARIANCE)))
+    found = _by_law(report, chain, tau, n, dim, rng, VARIANCE / (1 - tau / (2 * VARIANCE)))
+    exact = _by_law(report, chain, tau, n, dim, rng, VARIANCE) if found.name == "wrong law" else found
+    return (
+        replace(exact, notes=(*exact.notes, "its law is that of the target itself")) if exact and not found else found
+    )
 
 
 # steps at which an adjusted sampler, right at every one, must have the same law; mistakes are larger there
@@ -114,10 +131,13 @@ def _adjusted(report, chain, tau, n, dim, rng, straight):
                 break
     if rule is not None and found.verdict != FAIL:
         return replace(found, verdict=PASS, diagnosis="", notes=(*found.notes, *rule.notes))
-    if straight or found.name != "wrong law":
+    if found.name != "wrong law" or (straight and found.details["share"] < 1):
         return found
     law = found.diagnosis.partition(": ")[2]
-    text = gone_astray(chain, LONGER[-1] * tau, n) or (
+    text = "" if straight else gone_astray(chain, LONGER[-1] * tau, n)
+    if not text and found.details["share"] == 1:
+        text = "not adjusted: every chain moves in every step: the acceptance is missing, its ratio is never below 1, or the proposal is x itself, changed in place."
+    text = text or (
         "acceptance: who moves where from chosen starts follows no known rule, right or wrong; what is returned on rejection, a half step or a sign of a "
         "momentum, a bound on the ratio, a random number that is not independent of the proposal?"
     )
@@ -184,12 +204,16 @@ def _unadjusted(report, parts, taus):
     flaws = [noise_flaw(p.noise, independent=flat) for p in parts]
     of_exact = VARIANCE * (1 - a**2)
     exact = flat and np.all(np.abs(noise - of_exact) <= error * np.abs(of_exact))
+    laws = {"Euler's step": VARIANCE / (1 - taus / (2 * VARIANCE)), "the target itself": VARIANCE}
+    arrives = next(
+        (of for of, law in laws.items() if flat and np.all(np.abs(stationary / law - 1) <= min(error, CLOSE))), ""
+    )
     apart = langevin_flaw(drift, noise, error, settings)
     first = lambda *starts: next((t for t in (*flaws, apart) if t.startswith(starts)), "")
     text = first("shared", "correlated") or first("no ", "sign") or first("biased")
     if not text and not flat:
         text = _preconditioned(G, cov, taus, n)
-    elif not text and apart and not exact:
+    elif not text and apart and not exact and not arrives:
         text = f"{apart}; the chain settles at variance {stationary[0]:.3g} instead of {euler[0]:.3g}"
     text = text or next(filter(None, flaws), "")
     if text:
@@ -197,7 +221,13 @@ def _unadjusted(report, parts, taus):
     if not flat:
         M = np.array2string(G[0] / drift[0], precision=3).replace("\n", "")
         return report(PASS, notes=(f"preconditioned by a multiple of {M}",))
-    named = "an exact step of the linear process" if apart else "Euler-Maruyama"
+    named = (
+        "an exact step of the linear process"
+        if exact and apart
+        else "Euler-Maruyama"
+        if not apart
+        else f"a step with the law of {arrives}"
+    )
     settled = f"this is {named}; at step {taus[0]:g} it settles at variance {stationary[0]:.4g} where the target has {VARIANCE}"
     if apart or not D_law or (abs(D_law[0] - 1) <= 1e-3 and D_law[1] == {"step": 1}):
         return report(PASS, notes=(settled,))
@@ -290,7 +320,7 @@ def _by_law(report, chain, tau, n, dim, rng, target, arriving=True):
     error, got = float(SIGMAS * np.sqrt(2 / (n * dim))), float(np.mean((stay - MEAN) ** 2))
     name = max(tests, key=lambda key: abs(tests[key]))
     report = partial(
-        report, worst=Worst(f"variance after {steps} steps of {tau:.3g}", got, float(target), error), resolution=error, details={"z": tests},
+        report, worst=Worst(f"variance after {steps} steps of {tau:.3g}", got, float(target), error), resolution=error, details={"z": tests, "share": share},
         pattern=f"largest |z| = {abs(tests[name]):.1f} ({name}), {share:.0%} of the chains move in a step",
         notes=() if again else ("its random numbers cannot be seeded, so only its law was checked",),
     )  # fmt: skip

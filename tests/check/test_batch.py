@@ -148,13 +148,13 @@ def test_data_of_a_batch_are_mapped_as_before(monkeypatch):
     assert np.all(out.trial.c == 0.75) and out.trial.scale == 2.0
     np.testing.assert_allclose(out.level, np.arctan2(SIGMA, 0.75), rtol=1e-12)
     draws = (Draw("normal", np.ones((40, 3))), Draw("normal", 2 * np.ones((40, 3))))
-    apart = batch_of(monkeypatch, trial_of(SIGMA, draws=draws), like=like._replace(apart_of=1))
-    assert np.all(apart.trial.apart == 2) and apart.trial.apart_of == 1
+    apart = batch_of(monkeypatch, trial_of(SIGMA, draws=draws), like=like._replace(apart_of=(1, 0)))
+    assert np.all(apart.trial.apart == 2) and apart.trial.apart_of == (1, 0)
     first = trial_of(SIGMA, draws=draws)._replace(source=np.ones((40, 2), int))
-    assert np.all(batch_of(monkeypatch, first, like=like._replace(apart_of=0)).trial.apart == 1)
+    assert np.all(batch_of(monkeypatch, first, like=like._replace(apart_of=(0, 0))).trial.apart == 1)
     assert batch_of(monkeypatch, first, like=like).trial.apart is None  # none was found before
     assert (
-        batch_of(monkeypatch, trial_of(SIGMA, draws=draws), like=like._replace(apart_of=0)).trial.apart is None
+        batch_of(monkeypatch, trial_of(SIGMA, draws=draws), like=like._replace(apart_of=(0, 0))).trial.apart is None
     )  # it is used
 
 

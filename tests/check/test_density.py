@@ -63,7 +63,7 @@ WRONG = {  # logpdf, options, integral, words
     "log p halved": (lambda x: normal(1, 1.0)(x) / 2, {"dim": 1}, 2 * (2 * np.pi) ** 0.25 / np.sqrt(2), "power of p: 2 log p is normalised, so log p is halved"),
     "sqrt(2 pi) for its logarithm": (lambda x: -0.5 * np.sum(x**2, axis=1) - 2 * np.sqrt(2 * np.pi), {"dim": 2}, 2 * np.pi * np.exp(-2 * np.sqrt(2 * np.pi)), "logarithm of the normaliser"),
     "root of a determinant": (normal(2, of_sigma=1), {"dim": 2}, 1.5, "or -- determinant: p integrates to sigma"),
-    "no plain fraction": (lambda x: normal(1)(x) + np.log(5 / 21), {"x": np.linspace(-3, 3, 50)[:, None]}, 5 / 21, "unnormalised: p integrates to 5/21"),
+    "no plain fraction": (lambda x: normal(1)(x) + np.log(5 / 21), {"x": np.linspace(-3, 3, 50)[:, None]}, 5 / 21, "unnormalised: the integral of p is 5/21"),
     "cut to an interval": (normal(1, 1.0), {"support": [[-1, 2]]}, 0.8185946141203637, "mass of the support: p integrates to 1 over the whole line"),
     "log x is normal": (lambda x: normal(1, 1.0)(np.log(x)), {"support": [[0, np.inf]]}, np.exp(0.5), "change of variables: p integrates to 1 only when it is multiplied by 1/x"),
     "logit x is normal": (lambda x: normal(1, 1.0)(np.log((x - 1) / (4 - x))), {"support": [[1, 4]]}, 3 * of_normal(lambda u: 0.25 / np.cosh(u / 2) ** 2), "the Jacobian of the logit"),
@@ -671,8 +671,8 @@ NUMBERS = {  # integral, what it is said to be
     19 / 20: "weights or a factor: p integrates to 19/20, unnormalised",
     np.exp(-2.5): "factor e^-5/2: p integrates to 0.082085 = exp(-5/2), so log p is -5/2 too large",
     np.exp(11 / 12): "factor e^11/12: p integrates to 2.50094 = exp(11/12), so log p is 11/12 too large",
-    5 / 21: "unnormalised: p integrates to 5/21, not to 1; a normaliser, the weights, or",
-    1.2345678: "unnormalised: p integrates to 1.23457, not to 1; a normaliser, the weights, or",
+    5 / 21: "unnormalised: the integral of p is 5/21, not 1; a normaliser, the weights, or",
+    1.2345678: "unnormalised: the integral of p is 1.23457, not 1; a normaliser, the weights, or",
 }  # fmt: skip
 
 
@@ -680,7 +680,7 @@ NUMBERS = {  # integral, what it is said to be
 def test_an_integral_of_no_rule_is_told_by_what_number_it_is(I):
     assert normaliser.number(I, 1e-6, -0.9).startswith(NUMBERS[I]), normaliser.number(I, 1e-6, -0.9)
     assert normaliser.number(I, 1e-6, 0.9e-6).startswith(
-        "no normaliser: log p is 0 at its maximum, and p integrates to "
+        "no normaliser: log p is 0 at its maximum, and the integral of p is "
     )
     assert normaliser.number(I, 1e-6, 1.1e-6).startswith(NUMBERS[I])
     assert normaliser.number(I, 1.1e-6, -0.9).startswith("unnormalised: ")  # too coarse for a number

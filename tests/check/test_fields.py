@@ -1,5 +1,7 @@
 """A field beside its reference: every transformation of the tables is recognised, ties stay ties, and noise is explained by nothing."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -33,8 +35,9 @@ class Beside:
 @pytest.mark.parametrize("row", MAPS, ids=lambda row: row.key)
 def test_every_row_of_the_table_is_recognised(row, factor):
     reference = S if row.key != "transposed" else S[:3]
-    t = row.of(reference, Beside)
-    found = read_field(factor * t, reference, DOUBT, x=X[: len(reference)], energy=ENERGY[: len(reference)])
+    x = np.exp(X) if row.key == "chain rule" else X  # which has a logarithm
+    t = row.of(reference, SimpleNamespace(theirs=Beside.theirs, x=x, energy=ENERGY))
+    found = read_field(factor * t, reference, DOUBT, x=x[: len(reference)], energy=ENERGY[: len(reference)])
     assert row.key in [e.key for e in tied(found)], found
     assert found[0].constants == (factor == 0.37 and not row.free), found
     if factor < 0:
@@ -479,6 +482,8 @@ ENTRIES = [  # words of the sentence, the entry (i, j), up to one factor where i
     ("the gradient of E^2", lambda i, j: 2 * ENERGY[i] * S[i, j]),
     ("the gradient of log E", lambda i, j: S[i, j] / ENERGY[i]),
     ("the gradient of sqrt(E)", lambda i, j: S[i, j] / (2 * np.sqrt(ENERGY[i]))),
+    ("the 1/x of the chain rule is missing", None),
+    ("of log x is there twice", None),
     ("multiplied by the standard deviation", lambda i, j: S[i, j] * STD[j]),
     ("divided by the standard deviation", lambda i, j: S[i, j] / STD[j]),
     ("multiplied by the variance", lambda i, j: S[i, j] * STD[j] ** 2),
@@ -491,6 +496,11 @@ def test_maps_are_what_their_sentences_say_entry_by_entry():
     assert len(MAPS) == len(ENTRIES)
     for row, (words, entry) in zip(MAPS, ENTRIES, strict=True):
         assert words in row.sentence and row.free == (row.key in ("gradient of p", "gradient of 1/p"))
+        if row.key == "chain rule":
+            power = 1 if "missing" in row.sentence else -1
+            assert row.of(S, field) is None and row.of(S, field._replace(x=np.exp(X[:, :2]))) is None
+            np.testing.assert_allclose(row.of(S, field._replace(x=np.exp(X))), S * np.exp(power * X), rtol=1e-14)
+            continue
         if entry is None:
             assert row.of(S, field) is None and np.array_equal(
                 row.of(S[:3], field), [[S[j, i] for j in COLUMNS] for i in COLUMNS]

@@ -25,11 +25,13 @@ from numpyscore.check.losses.trials import (
     Trial,
     _centred,
     _ends_with,
+    apart_from,
     mixture,
     noisy,
     rows_of,
     with_draw_apart,
     with_mixture,
+    with_posterior_means,
 )
 
 
@@ -1115,9 +1117,38 @@ def test_normals_that_belong_to_no_point_are_put_beside_them():
     draws = tuple(Draw(name, np.arange(12.0).reshape(4, 3) + 1) for name in ("normal", "normal", "random")) + (Draw("normal", np.ones((8, 3))),)  # fmt: skip
     setting = SimpleNamespace(n=4, d=3)
     trial = Trial(setting, np.zeros((2, 3)), None, draws, row=np.array([3, 1]), source=np.array([[0, 1], [0, 2]]))
-    beside = with_draw_apart(trial, 1)
-    assert beside.apart.tolist() == [[10, 11, 12], [4, 5, 6]] and beside.apart_of == 1
-    assert [with_draw_apart(trial, k) for k in (0, 2, 3, 4)] == [None] * 4  # used, not normal, too many, not there
+    beside = with_draw_apart(trial, (1, 0))
+    assert beside.apart.tolist() == [[10, 11, 12], [4, 5, 6]] and beside.apart_of == (1, 0)
+    assert apart_from(trial) == [(1, 0), (3, 0), (3, 1)]
+    assert [with_draw_apart(trial, block) for block in ((0, 0), (2, 0), (4, 0))] == [
+        None
+    ] * 3  # used, not normal, not there
+    draws = (Draw("normal", np.arange(24.0).reshape(2, 4, 3) + 1), Draw("normal", np.ones((6, 3))))
+    both = trial._replace(
+        draws=draws, source=np.array([[0, 5], [-1, -1]])
+    )  # of two times n rows the last n, of six none
+    assert apart_from(both) == [(0, 0)] and with_draw_apart(both, (0, 0)).apart.tolist() == [[10, 11, 12], [4, 5, 6]]
+
+
+def test_means_given_the_noisy_points_are_sums_over_the_rows_of_the_batch():
+    rng = np.random.default_rng(0)
+    x, y, c, s = (
+        rng.standard_normal((3, 2)),
+        rng.standard_normal((3, 2)),
+        np.array([1.0, 0.5, 0.8]),
+        np.array([0.4, 2.0, 0.7]),
+    )
+    trial = Trial(
+        SimpleNamespace(n=3, x=x, _replace=lambda x: SimpleNamespace(n=3, x=x)), y, None, row=np.arange(3), c=c, sigma=s
+    )
+    found = with_posterior_means(trial)
+    for i in range(3):
+        w = [np.exp(-sum((y[i] - c[i] * x[j]) ** 2) / (2 * s[i] ** 2)) for j in range(3)]
+        mean = sum(w[j] * x[j] for j in range(3)) / sum(w)
+        np.testing.assert_allclose(found.data[found.row[i]], mean, rtol=1e-12)
+        np.testing.assert_allclose(found.eps[i], (y[i] - c[i] * mean) / s[i], rtol=1e-12)
+    assert with_posterior_means(trial._replace(points=y[:2])) is None
+    assert with_posterior_means(trial._replace(sigma=s * [1, 0, 1])) is None
 
 
 # ------------------------------------------------------------------------------- maps and rules of the noise, on made points

@@ -250,9 +250,9 @@ def test_targets_are_explained_within_rounding():
 
 
 def test_another_draw_may_be_in_the_targets(monkeypatch):
-    """Looked for in three dimensions and more, and not in three alone, where any vector is made up of three."""
+    """Looked for in three dimensions and more, and not in three alone, where any vector is made up of three; means everywhere, and first."""
 
-    def say(dims, explains=1, draws=3, lost=()):
+    def say(dims, explains=1, draws=3, lost=(), means=None):
         asked = []
 
         def read(trials, founds):
@@ -261,8 +261,11 @@ def test_another_draw_may_be_in_the_targets(monkeypatch):
 
         monkeypatch.setattr(noise.denoising, "read", read)
         monkeypatch.setattr(noise, "with_draw_apart", lambda t, k: None if k in lost else ("apart", k))
+        monkeypatch.setattr(noise, "apart_from", lambda t: range(draws))
+        monkeypatch.setattr(noise, "with_posterior_means", lambda t: means)
         trials = [SimpleNamespace(setting=SimpleNamespace(d=d), draws=[0] * draws) for d in dims]
-        out, r = noise._with_noise_apart(trials, [])
+        out, r, notes = noise._of_other_numbers(trials, [])
+        assert notes == ((noise.MEANS,) if out == [("apart", "mean")] * len(dims) else ())
         return (out if out is not trials else None), r.left[0], len(asked)
 
     assert (
@@ -272,9 +275,11 @@ def test_another_draw_may_be_in_the_targets(monkeypatch):
     )
     assert say((3, 3)) == (None, 1.0, 1) and say((2, 4)) == (None, 1.0, 1) and say((4, 2)) == (None, 1.0, 1)
     assert say((4, 4), 5) == (None, 1.0, 4) and say((4, 4), 1, lost=(1,)) == (None, 1.0, 3)
+    mean = ("apart", "mean")
+    assert say((2, 3), "mean", means=mean) == ([mean] * 2, 0.0, 2) and say((4, 4), 0, means=mean)[2] == 3
     monkeypatch.setattr(noise.denoising, "read", lambda trials, founds: read_of(1.0))
     trials = [SimpleNamespace(setting=SimpleNamespace(d=4), draws=[0])]
-    assert noise._with_noise_apart(trials, [])[0] is trials
+    assert noise._of_other_numbers(trials, [])[0] is trials
 
 
 def entry_weights(
@@ -335,7 +340,9 @@ def test_weights_of_zero_are_a_mask_if_it_is_drawn(monkeypatch):
     mask = 3.0 * (np.arange(24).reshape(6, 4) % 5 > 0)
     out, seeds, _ = entry_weights(monkeypatch, mask, -1 / SIGMA)
     assert seeds == [6] and out is not None
-    np.testing.assert_allclose(out.own[0], mask.mean() * np.eye(4))
+    np.testing.assert_allclose(
+        out.own, 3 * np.eye(4) + np.zeros((6, 4, 4))
+    )  # a row's weight is that of what is used of it
     assert entry_weights(monkeypatch, mask, -1 / SIGMA, other=2 * mask)[0] is None  # the same entries: left out
     faint = np.where(mask > 0, mask, 3 * 0.98e-9), np.where(mask > 0, mask, 3 * 1.02e-9)
     assert (
@@ -385,7 +392,7 @@ def named(
     for module, name, word, otherwise in (
         (lv, "forgotten", "forgotten", None), (lv, "told", "told", (FAILED if says == "told" else None, ("told",))), (noise, "_as_said", "as said", None), (noise, "_of_noise_apart", "apart", None),
         (lv, "target_of_another", "another", None), (lv, "questions", "questions", None), (noise, "_never", "never", None), (lv, "averaged", "averaged", None), (lv, "weighted_by_noise", "by noise", None),
-        (lv, "of_one_level", "one level", None), (noise, "_by_score", "by score", None), (lv, "weights_note", "w", ("w",)), (lv, "coarse_note", "c", ("c",)), (lv, "shared", "s", ("s",)),
+        (lv, "of_one_level", "one level", None), (noise, "_by_score", "by score", None), (lv, "weights_note", "w", ("w",)), (lv, "coarse_note", "c", ("c",)), (noise, "_counted", "n", ("n",)), (lv, "shared", "s", ("s",)),
     ):  # fmt: skip
         asked = look(word, otherwise)
         monkeypatch.setattr(
@@ -424,10 +431,11 @@ def test_rules_are_asked_in_order(monkeypatch):
         "by target",
         "w",
         "c",
+        "n",
         "s",
     ]
     out, looked = named(monkeypatch)
-    assert looked == whole and out == PASSED._replace(notes=("told", "size", "w", "c", "s"))
+    assert looked == whole and out == PASSED._replace(notes=("told", "size", "w", "c", "n", "s"))
     for k, name in enumerate(whole[:10]):
         out, looked = named(monkeypatch, says=name)
         assert out is FAILED and looked == whole[: k + 1]
@@ -442,7 +450,8 @@ def test_rules_are_asked_in_order(monkeypatch):
         "by target",
         "w",
         "c",
-    ] and out.notes == ("size", "w", "c")
+        "n",
+    ] and out.notes == ("size", "w", "c", "n")
     assert "questions" not in named(monkeypatch, many=None)[1]
     assert named(monkeypatch, size=(FAILED, ()))[0] is FAILED
     assert named(monkeypatch, target=FAILED)[0].notes == ("told", "size") and named(monkeypatch, target=OPEN)[
@@ -616,8 +625,9 @@ def test_points_have_the_level_of_the_kernel_that_was_said():
     assert as_said(trial_of(t, 1 - t), kernel, takes=()) is None  # told nothing
 
 
-def never(monkeypatch, draws, varied=True, table=TABLE, given=None, trouble="", many=True):
-    """What is said where batches have these timesteps."""
+def never(monkeypatch, draws, varied=True, table=TABLE, given=None, trouble="", many=True, short=7):
+    """What is said where batches have these timesteps, of a schedule that is short up to so many levels."""
+    monkeypatch.setattr(noise, "SHORT", short)
     rows, seeds = list(draws), []
 
     def trial(index):
@@ -638,25 +648,33 @@ def test_a_quarter_of_a_schedule_that_never_turns_up(monkeypatch):
     naming, seeds = say([0, 1, 2], [3, 4, 5])
     assert naming.verdict == "FAIL" and len(seeds) == 10 and len(set(seeds)) == 10 and max(seeds) > 1 << 28
     assert (
-        naming.diagnosis == noise.NEVER.format(6, 7, 8)
+        naming.diagnosis == noise.NEVER.format("levels 6 to 7", 8)
         and naming.pattern == "6 of 8 levels met in 10 batches of 3 points"
     )
     assert say([0, 1, 2, 3, 4, 5, 6]) == (None, []) and say([1, 2, 3, 4, 5, 6, 7]) == (None, [])
     naming, seeds = say([2, 3, 4, 5, 6, 7], varied=False)
     assert (
-        naming.diagnosis == noise.NEVER.format(0, 1, 8)
+        naming.diagnosis == noise.NEVER.format("levels 0 to 1", 8)
         and len(seeds) == 60
         and naming.pattern == "6 of 8 levels met in 60 batches of 6 points"
     )
     assert (
         say([0, 1, 2, 3, 4, 5, 6], table=np.concatenate([TABLE, TABLE[:1]]))[0] is None
     )  # two of nine are less than a quarter
-    assert say([0, 1, 4, 5, 6, 7])[0].diagnosis == noise.NEVER.format(2, 3, 8)
+    assert say([0, 1, 4, 5, 6, 7])[0].diagnosis == noise.NEVER.format("levels 2 to 3", 8)
     later, seeds = say([0, 1, 2], [6], [4])
     assert later is None and len(seeds) in (1, 2)
     assert say([0, 1], trouble="not heard")[0] is None and len(say([0, 1], trouble="not heard")[1]) == 1
     for more in ({"many": False}, {"given": np.zeros(3)}, {"table": None}, {"table": TABLE[:, 0]}):
         assert say([0, 1], **more) == (None, [])
+
+
+def test_of_a_short_schedule_any_level_that_never_turns_up_is_told(monkeypatch):
+    say = lambda *draws: never(monkeypatch, draws, short=8)
+    naming, seeds = say([0, 1, 2, 3, 4, 5, 6])
+    assert naming.diagnosis == noise.NEVER.format("level 7", 8) and len(seeds) == noise.levels.BATCHES
+    assert say([1, 2, 3], [4, 6])[0].diagnosis == noise.NEVER.format("levels 0, 5, 7", 8)
+    assert say([0, 1, 2, 3], [4, 5, 6], [7])[0] is None
 
 
 # ------------------------------------------------------------------------------- the user's own conversion
@@ -941,7 +959,9 @@ def test_a_part_of_a_target_counts_if_it_is_large():
     assert off(0.98e-6) == [7] and off(1.02e-6) is None
 
 
-def unread(monkeypatch, points=24, one_more=None, residual=1.0, shape=None, diagnosis="unknown", levels=1):
+def unread(
+    monkeypatch, points=24, one_more=None, residual=1.0, shape=None, diagnosis="unknown", levels=1, implicit=None
+):
     looked = []
 
     def look(name, value):
@@ -950,6 +970,7 @@ def unread(monkeypatch, points=24, one_more=None, residual=1.0, shape=None, diag
     monkeypatch.setattr(noise, "named_by_one_more", look("one more", one_more))
     monkeypatch.setattr(noise, "identify", look("arrays", SimpleNamespace(fit=SimpleNamespace(residual=residual))))
     monkeypatch.setattr(noise, "shape_of", look("shape", shape))
+    monkeypatch.setattr(noise, "_implicit", lambda trials, tables: implicit)
     monkeypatch.setattr(noise, "unexplained", look("unexplained", (Naming("FAIL", diagnosis, ""), 0)))
     monkeypatch.setattr(
         noise, "observation", lambda caller, trial: SimpleNamespace(_replace=lambda **k: SimpleNamespace(**k))
@@ -983,6 +1004,7 @@ def test_what_is_not_quadratic_at_each_point_is_looked_for(monkeypatch):
     assert [g.tolist() for g in looked[3][1][1]] == [list(range(24))] and looked[3][2] == {"jacobian": False}
     assert looked[4][1][3] is None and looked[4][1][4] == pytest.approx(0.2)
     assert unread(monkeypatch, one_more=FAILED)[0] == (FAILED, 1, {})
+    assert unread(monkeypatch, implicit=PASSED)[0] == (PASSED, 2, {})
     assert [k for k, *_ in unread(monkeypatch, points=25)[1]] == ["one more", "one more", "unexplained"]
     for residual, found in ((0.98e-7, True), (1.02e-7, False)):
         out, looked, _ = unread(monkeypatch, residual=residual, shape=FAILED)

@@ -137,6 +137,7 @@ FACTORS = {  # of the score's coefficient
 }
 TWICE = {  # of the two calls of Heun's method, whose slopes count one half each
     "start of the second half: Heun's mean slope is added to the predicted point, not to the first": (3, 1),  # 1 + 1/2, 1/2
+    "sigma of each slope forgotten: the score is taken for it, where it is -sigma score": (1 / S, 1 / T),
     "the first slope alone, twice over": (2, 0),
     "the second slope alone, twice over": (0, 2),
 }  # fmt: skip

@@ -54,7 +54,7 @@ def test_points_are_the_data_or_where_the_loss_asks():
     np.testing.assert_array_equal(asked.points, x + 1)
     assert asked.told.tolist() == [0, 1, 2, 3] and asked.beside.shape == (4, 1) and asked.draws == draws
     assert asked.trouble == "" and caller.probes[0].kind == "score" and caller.probes[0].dim == 3
-    assert asked.scale == 1.0 and not asked.coupled and asked.apart_of == -1
+    assert asked.scale == 1.0 and not asked.coupled and asked.apart_of == ()
     hidden = Asking(lambda x: None, draws=draws)
     unseen = as_asked(hidden, "energy", setting_of(x), np.random.default_rng(0))
     assert unseen.trouble == "unseen" and unseen.points is x and unseen.draws == draws

@@ -1,25 +1,167 @@
 """Code as it stands in the wild, reduced: right forms that are no textbook's, and wrong ones; each once came out otherwise."""
 
 import numpy as np
-from wording import check_loss, check_reverse
+import pytest
+from scipy.special import softmax
+from wording import check_loss, check_reverse, check_sampler, check_score, check_trace
 
-KERNEL = lambda t: (1.0, np.sqrt((25.0 ** (2 * t) - 1) / (2 * np.log(25.0))))
+MANY = "multilevel_denoising"
+half = lambda s: 0.5 * np.sum(s**2, axis=1)
 
 
-def score_sde(right=1.0):
-    """score_sde's tutorial: loss_fn(model, x, eps=1e-5), eps the smallest time."""
+# ------------------------------------------------------------------------------- denoising, by other derivations
+
+
+def with_jitter(by=0.1):
+    """Noise and an independent normal in the target, both from one draw."""
+
+    def loss(fn, x, sigma, rng):
+        z, other = rng.standard_normal((2, *x.shape))
+        return np.mean(half(fn.score(x + sigma * z) + z / sigma - by * other))
+
+    return loss
+
+
+def posterior_mean(sharp=1.0):
+    """The target's mean given the noisy point, over the rows of the batch."""
+
+    def loss(fn, x, sigma, rng):
+        y = x + sigma * rng.standard_normal(x.shape)
+        w = softmax(-sharp * np.sum((y[:, None] - x) ** 2, axis=-1) / (2 * sigma**2), axis=1)
+        return np.mean(half(fn.score(y) - (w @ x - y) / sigma**2))
+
+    return loss
+
+
+def by_parts(trace=1.0):
+    """Stein's identity: the product with the noise has the mean of the trace."""
+
+    def loss(fn, x, sigma, rng):
+        y = x + sigma * rng.standard_normal(x.shape)
+        return np.mean(half(fn.score(y)) + trace * fn.trace(y))
+
+    return loss
+
+
+def by_parts_at_levels(weight):
+    def loss(fn, x, sigmas, rng):
+        s = sigmas[rng.integers(len(sigmas), size=len(x))]
+        y = x + s[:, None] * rng.standard_normal(x.shape)
+        return np.mean(weight(s, y) * (half(fn.score(y)) + fn.trace(y)))
+
+    return loss
+
+
+def test_a_normal_from_the_same_draw_as_the_noise_only_adds_variance():
+    report = check_loss(with_jitter(), objective="denoising")
+    assert report and "only adds variance" in report.notes[-1], report
+    no_noise = lambda fn, x, sigma, rng: np.mean(half(fn.score(x + sigma * (z := rng.standard_normal((2, *x.shape)))[0]) + z[1] / sigma))  # fmt: skip
+    assert check_loss(no_noise, objective="denoising").verdict == "FAIL"
+
+
+def test_a_target_averaged_over_the_rows_that_may_lie_behind_its_point_is_right():
+    report = check_loss(posterior_mean(), objective="denoising")
+    assert report and "means given the noisy points" in report.notes[-1], report
+    assert check_loss(posterior_mean(2.0), objective="denoising").verdict == "FAIL"
+
+
+def test_the_trace_at_noisy_points_stands_for_the_product_with_the_noise():
+    report = check_loss(by_parts(), objective="denoising")
+    assert report and "Stein's identity" in report.notes[-1], report
+    assert check_loss(by_parts(-1.0), objective="denoising").name == "sign of the trace"
+    assert check_loss(by_parts(0.5), objective="denoising").name == "trace halved"
+    assert check_loss(by_parts_at_levels(lambda s, y: s**2), objective=MANY)
+    of_y = by_parts_at_levels(lambda s, y: 1 + y[:, 0] ** 2)
+    assert check_loss(of_y, objective=MANY).verdict == "FAIL"  # a weight of x~ needs its gradient
+
+
+def test_rows_keep_their_weights_where_single_entries_are_masked():
+    def loss(fn, x, rng, tokens):
+        n, L, _ = x.shape
+        sigma, z = rng.uniform(0.2, 1.0, (n, 1, 1)), rng.standard_normal(x.shape)
+        mask = np.arange(L) != rng.integers(0, L, (n, 1))
+        r = sigma * fn(x + sigma * z, sigma[:, 0, 0]) + z
+        return (mask[..., None] * r**2).sum() / (mask.sum() * tokens)
+
+    report = check_loss(loss, objective=MANY, shape=(3, 2), condition={"tokens": 2})
+    assert report and any("weights of their own" in note for note in report.notes), report
+
+
+def kernel(t):
+    """c and sigma of score_sde's tutorial."""
+    return 1.0, np.sqrt((25.0 ** (2 * t) - 1) / (2 * np.log(25.0)))
+
+
+def score_sde(sign=1.0):
+    """Its loss_fn(model, x, eps=1e-5), eps the smallest time."""
 
     def loss(model, x, rng, eps=1e-5):
-        t = rng.random(len(x)) * (1 - eps) + eps
-        z, std = rng.standard_normal(x.shape), KERNEL(t)[1]
-        return np.mean(np.sum((model(x + z * std[:, None], t) * std[:, None] + right * z) ** 2, axis=1))
+        t, z = rng.random(len(x)) * (1 - eps) + eps, rng.standard_normal(x.shape)
+        std = kernel(t)[1][:, None]
+        return np.mean(np.sum((model(x + z * std, t) * std + sign * z) ** 2, axis=1))
 
     return loss
 
 
 def test_a_number_by_default_is_no_noise():
-    assert check_loss(score_sde(), objective="multilevel_denoising", kernel=KERNEL)
-    assert check_loss(score_sde(-1.0), objective="multilevel_denoising", kernel=KERNEL).verdict == "FAIL"
+    assert check_loss(score_sde(), objective=MANY, kernel=kernel)
+    assert check_loss(score_sde(-1.0), objective=MANY, kernel=kernel).verdict == "FAIL"
+
+
+# ------------------------------------------------------------------------------- timesteps
+
+BAR = np.cumprod(1 - np.linspace(0.02, 0.4, 8))
+SCHEDULE = np.stack([np.sqrt(BAR), np.sqrt(1 - BAR)], axis=1)
+
+
+def drawn_from(low, high):
+    def loss(fn, x, rng):
+        t, e = rng.integers(low, high, size=len(x)), rng.standard_normal(x.shape)
+        a = BAR[t][:, None]
+        return np.mean((fn(np.sqrt(a) * x + np.sqrt(1 - a) * e, t) - e) ** 2)
+
+    return loss
+
+
+def test_of_a_short_schedule_every_level_must_turn_up():
+    of = {"objective": MANY, "levels": SCHEDULE, "predicts": "eps"}
+    assert check_loss(drawn_from(0, 8), **of)
+    for low, high, which in ((1, 7, "levels 0, 7 of the 8"), (0, 7, "level 7 of the 8")):
+        report = check_loss(drawn_from(low, high), **of)
+        assert report.verdict == "FAIL" and f"level forgotten: {which}" in report.diagnosis, report
+
+
+def test_a_level_that_is_told_by_another_number_is_remarked():
+    def told(shift):
+        def loss(fn, x, t, rng):
+            e, a = rng.standard_normal(x.shape), BAR[t][:, None]
+            return np.mean((fn(np.sqrt(a) * x + np.sqrt(1 - a) * e, t + shift) - e) ** 2)
+
+        return check_loss(loss, objective=MANY, levels=SCHEDULE, predicts="eps")
+
+    assert told(1) and any("the number of its level +1" in note for note in told(1).notes)
+    assert told(0) and not any("the number of its level" in note for note in told(0).notes)
+
+
+# ------------------------------------------------------------------------------- gradients of surrogates
+
+
+@pytest.mark.parametrize("square, right", [(1.0, True), (0.5, False)])
+def test_a_loss_whose_value_is_a_surrogate_is_judged_by_its_gradient(square, right):
+    torch = pytest.importorskip("torch")
+
+    def loss(fn, x):
+        x = x.requires_grad_(True)
+        s = -torch.autograd.grad(fn(x).sum(), x, create_graph=True)[0]
+        columns = [torch.autograd.grad(s[:, i].sum(), x, create_graph=True)[0][:, i] for i in range(x.shape[1])]
+        return (square * (s * s.detach()).sum(-1) + sum(columns)).mean()
+
+    report = check_loss(loss, objective="implicit", wrap="torch")
+    assert bool(report) is right and report.verdict != "INCONCLUSIVE", report
+    assert not right or "its gradient in the parameters is" in report.notes[-1]
+
+
+# ------------------------------------------------------------------------------- samplers
 
 
 def langevin_at_each_level(noise=np.sqrt, steps=5):
@@ -38,3 +180,108 @@ def test_several_langevin_steps_at_each_level_are_annealed_langevin_dynamics():
     assert report and report.notes[0] == "this is several Langevin steps at each level", report
     report = check_reverse(langevin_at_each_level(lambda a: a), levels=levels, kind="annealed", n=4000)
     assert report.verdict == "FAIL" and report.name == "noise without root", report
+
+
+def test_a_proposal_changed_in_place_is_always_accepted():
+    def step(x, score, step_size, energy, rng):
+        y = x = x.copy()
+        y += 0.9 * rng.standard_normal(x.shape)
+        return np.where((np.log(rng.random(len(x))) < energy(x) - energy(y))[:, None], y, x)
+
+    report = check_sampler(step, discretisation="adjusted", n=4000)
+    assert report.verdict == "FAIL" and report.name == "not adjusted" and "changed in place" in report.diagnosis, report
+
+
+def test_a_drift_divided_by_a_mean_over_the_batch_mixes_chains():
+    def step(x, score, step_size, rng):
+        g = score(x)
+        drift = g / np.sqrt(0.9 + 0.1 * np.mean(g**2, axis=0))
+        return x + 0.5 * step_size * drift + np.sqrt(2 * step_size) * rng.standard_normal(x.shape)
+
+    report = check_sampler(step, n=4000)
+    assert report.verdict == "FAIL" and report.name == "rows mixed", report
+
+
+# ------------------------------------------------------------------------------- scores
+
+
+@pytest.mark.parametrize("power, word", [(0, "missing"), (2, "twice")])
+def test_the_chain_rule_of_a_logarithm(power, word):
+    """x is lognormal: d log p / dx = -(1 + (log x - m)/s^2) / x."""
+    x = np.random.default_rng(0).lognormal(size=(7, 2))
+
+    def logpdf(x):
+        with np.errstate(all="ignore"):
+            return np.sum(-np.log(x) - (np.log(x) - 0.2) ** 2 / 0.72, axis=1)
+
+    report = check_score(lambda x: -(1 + (np.log(x) - 0.2) / 0.36) / x**power, logpdf=logpdf, x=x)
+    assert report.verdict == "FAIL" and report.name == "chain rule" and word in report.diagnosis, report
+    assert check_score(lambda x: -(1 + (np.log(x) - 0.2) / 0.36) / x, logpdf=logpdf, x=x)
+
+
+# ------------------------------------------------------------------------------- traces, and steps with the law of others
+
+
+def test_an_exact_trace_along_random_axes_by_differences_is_right():
+    """Its calls differ by what differences leave, 1e-9, and not by chance."""
+    x = np.random.default_rng(1).standard_normal((5, 3))
+    score = lambda x: -np.tanh(x @ A) @ A.T
+
+    def trace(x, rng, h=1e-4, times=1.0):
+        axes = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+        return times * sum(((score(x + h * q) - score(x - h * q)) @ q) / (2 * h) for q in axes)
+
+    assert (report := check_trace(trace, score=score, x=x)), report
+    assert check_trace(lambda x, rng: trace(x, rng, times=1 + 1e-6), score=score, x=x).verdict == "FAIL"
+    scaled = lambda x: np.einsum(
+        "nii->n", -((1 - np.tanh(x @ A) ** 2)[:, None] * A) @ A.T * np.array([0.6, 1.3, 0.4]) ** 2
+    )
+    report = check_trace(scaled, score=score, x=np.concatenate([x, 1.5 * x]))
+    assert report.name == "weights of the entries" and "scaled coordinates" in report.diagnosis, report
+
+
+A = np.random.default_rng(2).standard_normal((3, 3))
+
+
+class Kept:
+    """Noise that is the mean of this step's and the last one's: exact on a Gaussian (Leimkuhler & Matthews)."""
+
+    def __init__(self):
+        self.last = {}
+
+    def __call__(self, x, score, step_size, rng):
+        z = rng.standard_normal(x.shape)
+        last, self.last[x.shape] = self.last.get(x.shape, z), z
+        return x + step_size * score(x) + np.sqrt(step_size / 2) * (z + last)
+
+
+def test_a_step_with_the_law_of_the_target_or_of_euler_s_step_has_a_right_law():
+    def leapfrogs(x, score, step_size, rng, kick=0.5):
+        h, p = np.sqrt(2 * step_size), rng.standard_normal(x.shape)
+        for _ in range(3):
+            p = p + kick * h * score(x)
+            x = x + h * p
+            p = p + kick * h * score(x)
+        return x
+
+    report = check_sampler(leapfrogs)
+    assert report and "the law of Euler's step" in report.notes[0], report
+    assert check_sampler(lambda x, score, step_size, rng: leapfrogs(x, score, step_size, rng, 1.0)).verdict == "FAIL"
+    report = check_sampler(Kept())
+    assert report and "the target itself" in report.notes[-1], report
+
+
+def slopes(second=lambda s, t: t, first=lambda s, t: s):
+    def heun(x, fn, s, t):
+        d = -first(s, t) * fn(x, s)
+        return x + (t - s) * (d - second(s, t) * fn(x + (t - s) * -s * fn(x, s), t)) / 2
+
+    return check_reverse(heun, levels=np.geomspace(5.0, 0.5, 7), n=2000)
+
+
+def test_one_wrong_slope_of_heun_s_step_is_named():
+    assert slopes()
+    report = slopes(lambda s, t: t * t / s)  # the second one divided by the first sigma
+    assert report.verdict == "FAIL" and "second slope" in report.diagnosis, report
+    report = slopes(lambda s, t: 1.0, lambda s, t: 1.0)
+    assert report.verdict == "FAIL" and "sigma of each slope forgotten" in report.diagnosis, report

@@ -71,7 +71,7 @@ def of_many_rows(caller, kind, like, rng):
         trial = with_mixture(trial, B, caller.eps) or trial
     if trial.trouble or not np.any(trial.sigma > 0):
         return None
-    trial = (with_draw_apart(trial, like.apart_of) if like.apart_of >= 0 else None) or trial
+    trial = (with_draw_apart(trial, like.apart_of) if like.apart_of else None) or trial
     trial, clean = trial.only(trial.sigma > 0), trial.only(trial.sigma == 0)
     trial, level = trial._replace(c=trial.c / like.scale, scale=like.scale), trial.setting.level
     handed = np.ndim(level) > 0 and bool(HANDED & caller.takes.keys())

@@ -17,7 +17,7 @@ from ...objectives import OBJECTIVES
 from ..report import FAIL, INCONCLUSIVE, PASS, CheckReport
 from .denoising import PARAMETRISATIONS
 from .identify import random_probe
-from .names import COARSEST, LINEAR, Naming
+from .names import COARSEST, LINEAR, SQUARE, Naming, levels_of, name_parts
 from .noise import denoised
 from .observe import LossCaller, Setting
 from .patterns import bent
@@ -280,6 +280,8 @@ def _examined(caller, kind, settings, rng):
     naming, sense, details = examine(caller, kind, settings, rng)
     if naming.verdict == PASS:
         naming = _controlled(caller, kind, settings, naming, rng, details)
+    elif naming.verdict == FAIL and "factors" in details:
+        naming = surrogate(caller, kind, settings, details["factors"], rng) or naming
     return Outcome(kind, naming, sense, details)
 
 
@@ -306,21 +308,18 @@ def again(caller, kind, setting, rng):
     return Naming(INCONCLUSIVE, text, f"{first:.9g} first, {last:.9g} when the same was asked again")
 
 
-def graph(caller, kind, settings, rng):
-    """A FAIL if the derivative in the model's scale, by the user's framework, is not that of the value: a graph that is cut.
+def _flows(caller, kind, settings, rng):
+    """How much of the linear part and of the square of the value the derivative in the model's scale has, (2,), and whether that is all of it; None without one.
 
-    Square and linear part of the value are those of 0, 1 and 2 times the model: nothing need be known of the loss.
+    Linear part and square of the value are those of 0, 1 and 2 times the model: nothing need be known of the loss.
     """
-    if caller.kind not in ("torch", "jax"):
-        return None
     rows, slopes = [], []
     for setting in settings[:2]:
         for _ in range(3):
             probe = random_probe(kind, setting.d, rng)
             slope = caller.ask(probe, setting, slope=True).value
             if slope is None:
-                text = "graph detached: the loss returns a plain number (.item()?): its value is right, and nothing can be trained with it"
-                return Naming(INCONCLUSIVE, text, "no graph") if caller.kind == "torch" else None
+                return None
             zero, one, two = caller.values([probe.scaled(c) for c in (0.0, 1.0, 2.0)], setting)
             square = (two - 2 * one + zero) / 2
             rows.append((one - zero - square, 2 * square, abs(one) + abs(two) + abs(zero)))
@@ -328,11 +327,23 @@ def graph(caller, kind, settings, rng):
     y, A, size = np.array(slopes), np.array(rows)[:, :2], np.array(rows)[:, 2]
     c = np.linalg.lstsq(A, y, rcond=None)[0]
     allowed = 2e4 * caller.eps * (np.abs(A).sum(1) + size)  # row by row: large terms must not hide the others
-    if np.all(np.abs(y - A.sum(1)) <= allowed):
+    c = np.ones(2) if np.all(np.abs(y - A.sum(1)) <= allowed) else c
+    return c, bool(np.all(np.abs(y - A @ c) <= allowed))
+
+
+def graph(caller, kind, settings, rng):
+    """A FAIL if the derivative in the model's scale, by the user's framework, is not that of the value: a graph that is cut."""
+    if caller.kind not in ("torch", "jax"):
         return None
-    linear = LINEAR[caller.objective]
+    found = _flows(caller, kind, settings, rng)
+    if found is None:
+        text = "graph detached: the loss returns a plain number (.item()?): its value is right, and nothing can be trained with it"
+        return Naming(INCONCLUSIVE, text, "no graph") if caller.kind == "torch" else None
+    (c, whole), linear = found, LINEAR[caller.objective]
+    if whole and np.all(c == 1):
+        return None
     pattern = f"d loss / d scale = {c[0]:.6g} x [{linear}] + {c[1]:.6g} x [square] of what the value says"
-    if np.any(np.abs(y - A @ c) > allowed):
+    if not whole:
         text = "wrong gradient: the value is right, its gradient in the parameters is not that of the value"
     elif all(off := [abs(v) < 1e-3 for v in c]):
         text = "graph detached: no gradient reaches the parameters; the loss has the right value and cannot be trained (detach, no_grad, stop_gradient, .item(), or create_graph=False)"
@@ -342,6 +353,21 @@ def graph(caller, kind, settings, rng):
     else:
         text = f"wrong gradient: the value is right, but its gradient has {c[0]:.4g} times the {linear} and {c[1]:.4g} times the square (a factor of the score is detached)"
     return Naming(FAIL, text, pattern)
+
+
+SURROGATE = "the value is not that of the objective, its gradient in the parameters is (a factor of the score is detached): right for training, not as a number"
+
+
+def surrogate(caller, kind, settings, factors, rng):
+    """The PASS of a loss whose terms have the wrong factors in its value, by the user's framework the right ones in its gradient; None of others."""
+    if caller.kind not in ("torch", "jax") or len(factors) != 2:
+        return None
+    found = _flows(caller, kind, settings, rng)
+    if found is None or not found[1]:
+        return None
+    parts = {name: np.asarray(f) * found[0][int(name == SQUARE)] for name, f in factors.items()}
+    naming = name_parts(caller.objective, parts, levels_of(settings), COARSEST)
+    return naming._replace(notes=(*naming.notes, SURROGATE)) if naming.verdict == PASS else None
 
 
 def _report(where, caller, settings, outcome):

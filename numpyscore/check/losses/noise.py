@@ -3,13 +3,14 @@
 import numpy as np
 
 from ...common.arrays import to_numpy
+from ..fields import numbered
 from ..report import FAIL, INCONCLUSIVE, PASS
 from . import denoising, levels, perturbation
 from .identify import NEAR, Answers, identify
-from .names import COARSEST, SQUARE, Level, Naming, alike, equal, factor, missing
+from .names import COARSEST, LINEAR, SQUARE, Level, Naming, alike, equal, factor, missing, name_parts
 from .patterns import PIECES, named_by_one_more, shape_of, target_named, unexplained
 from .plain import CALLS, near_note, observation, unusable
-from .trials import SINGLE, noisy, rows_of, with_draw_apart
+from .trials import SINGLE, apart_from, noisy, rows_of, with_draw_apart, with_posterior_means
 
 TROUBLE = {
     "unseen": "its points are hidden from the probe (a compiled function); let the loss take noise= (unit normals)",
@@ -89,7 +90,7 @@ def _read(caller, kind, trials, tables, rng):
     wrong = _not_isotropic(caller, kind, trials, founds)
     if wrong is not None:
         return wrong, 1, {}
-    trials, r = _with_noise_apart(trials, founds)
+    trials, r, more = _of_other_numbers(trials, founds)
     if not np.isfinite(r.rtol):
         text = "unresolved: the points with noise lie too near to others that fn is asked at; ask it at fewer, or add more noise"
         return Naming(INCONCLUSIVE, text, ""), 0, {}
@@ -101,7 +102,7 @@ def _read(caller, kind, trials, tables, rng):
     naming = _named(caller, kind, trials, r, rng)
     if naming.verdict == PASS and not all(f.fit.exact for f in founds):
         naming = naming._replace(notes=(near_note(left), *naming.notes))
-    return naming._replace(resolution=max(r.rtol, COARSEST), notes=(*naming.notes, *entry_notes)), 2, details
+    return naming._replace(resolution=max(r.rtol, COARSEST), notes=(*naming.notes, *entry_notes, *more)), 2, details
 
 
 def _unexplained(r):
@@ -109,16 +110,21 @@ def _unexplained(r):
     return bool(np.any(r.left[~np.isnan(r.p)] > max(1e-6, 10 * r.rtol)))
 
 
-def _with_noise_apart(trials, founds):
-    """(trials, their `Read`); with another draw of normals in the targets, if these are not explained without it and are with it."""
+MEANS = "the targets are means given the noisy points, over the rows of the batch that may lie behind them: that only lowers the variance"
+
+
+def _of_other_numbers(trials, founds):
+    """(trials, their `Read`, notes); with other normals that were drawn in the targets, or means given the noisy points, if nothing else explains them."""
     r = denoising.read(trials, founds)
-    if not _unexplained(r) or min(t.setting.d for t in trials) < 3 or max(t.setting.d for t in trials) == 3:
-        return trials, r
-    for k in range(len(trials[0].draws)):
-        beside = [with_draw_apart(t, k) for t in trials]
+    if not _unexplained(r):
+        return trials, r, ()
+    d = [t.setting.d for t in trials]
+    others = [[with_posterior_means(t) for t in trials]]
+    others += [[with_draw_apart(t, block) for t in trials] for block in apart_from(trials[0]) if min(d) >= 3 < max(d)]
+    for k, beside in enumerate(others):
         if all(t is not None for t in beside) and not _unexplained(other := denoising.read(beside, founds)):
-            return beside, other
-    return trials, r
+            return beside, other, (MEANS,) * (k == 0)
+    return trials, r, ()
 
 
 def _entry_weights(caller, kind, trials, founds, rng):
@@ -140,7 +146,8 @@ def _entry_weights(caller, kind, trials, founds, rng):
             other = np.einsum("iaa->ia", identify(Answers(caller, kind, again, rng), jacobian=False).own)
             if other.shape != w.shape or np.array_equal(other > 1e-9 * w.max(), w > 1e-9 * w.max()):
                 return founds, ()
-        mean = np.full_like(w, w[use].mean())
+        used = w > 1e-9 * w.max()
+        mean = np.broadcast_to((np.sum(w * used, 1) / np.maximum(used.sum(1), 1))[:, None], w.shape)
         A = np.zeros_like(found.A)
         np.einsum("iaia->ia", A)[:] = mean
         out.append(found._replace(A=A, b=-mean * t))
@@ -176,7 +183,12 @@ def _named(caller, kind, trials, r, rng):
     if np.any(np.abs(r.apart) > COARSEST * r.size):
         notes += (APART,)
     if naming.verdict == PASS:
-        notes += (*levels.weights_note(many), *levels.coarse_note(many), *(levels.shared(trials) if multilevel else ()))
+        notes += (
+            *levels.weights_note(many),
+            *levels.coarse_note(many),
+            *_counted(caller, many),
+            *(levels.shared(trials) if multilevel else ()),
+        )
     return naming._replace(notes=notes)
 
 
@@ -268,27 +280,43 @@ def _as_said(caller, trials):
 
 
 # batches in which a quarter of the levels must turn up, of rows with levels of their own or of one level
+SHORT = 16  # levels of a schedule of which each turns up in 40 batches of 40 rows, of a right loss
 DRAWN = {True: 10, False: 60}
-NEVER = "level forgotten: levels {} to {} of the {} of your schedule never turn up (an upper end of randint, a slice, a time that is never drawn); the network does not learn them"
+NEVER = "level forgotten: {} of the {} of your schedule never turn up (an upper end of randint, a slice, a time that is never drawn); the network does not learn them"
 
 
 def _never(caller, kind, many, rng):
-    """A FAIL if a quarter of the user's own schedule, a table of (c, sigma), never turns up where a loss draws its timesteps itself."""
+    """A FAIL if a quarter of the user's own schedule, a table of (c, sigma), never turns up where a loss draws its timesteps itself; of a short one any level."""
     table = caller.known["levels"]
     if many is None or many.given is not None or table is None or table.ndim < 2:
         return None
-    trial, met = many.trial, set[int]()
-    for _ in range(DRAWN[many.varied]):
+    short = len(table) <= SHORT
+    trial, met, batches = many.trial, set[int](), max(DRAWN[many.varied], levels.BATCHES * short)
+    for _ in range(batches):
         met |= {int(k) for k in _level_meant(caller, trial, table)}
         ends = np.array([-1, *sorted(met), len(table)])
         k = int(np.diff(ends).argmax())
-        if ends[k + 1] - ends[k] - 1 < len(table) / 4:
+        if ends[k + 1] - ends[k] - 1 < (1 if short else len(table) / 4):
             return None
         trial = noisy(caller, kind, trial.setting._replace(seed=int(rng.integers(1 << 31))), rng)
         if trial.trouble:
             return None
-    seen = f"{len(met)} of {len(table)} levels met in {DRAWN[many.varied]} batches of {len(trial.points)} points"
-    return Naming(FAIL, NEVER.format(ends[k] + 1, ends[k + 1] - 1, len(table)), seen)
+    seen = f"{len(met)} of {len(table)} levels met in {batches} batches of {len(trial.points)} points"
+    gone = np.setdiff1d(np.arange(len(table)), list(met))
+    which = numbered("level", gone) if short else f"levels {ends[k] + 1} to {ends[k + 1] - 1}"
+    return Naming(FAIL, NEVER.format(which, len(table)), seen)
+
+
+def _counted(caller, many):
+    """A note on a loss that tells fn the number of its level, in the user's schedule or as it was handed, plus a constant; ()."""
+    table = caller.known["levels"]
+    if many is None or many.told is None or (many.given is None and (table is None or table.ndim < 2)):
+        return ()
+    own = many.given if many.given is not None else _level_meant(caller, many.trial._replace(told=None), table)
+    shifts = {float(v) for v in many.told - own}
+    if len(shifts) > 1 or np.any(own != np.round(own)) or not (shift := shifts.pop()):
+        return ()
+    return (f"fn is told the number of its level {shift:+g}: right only if the sampler tells it the same",)
 
 
 def _score_made(caller, learnt, points, level):
@@ -476,6 +504,29 @@ def _sum_of(target, candidates):
     return [k for k, share in zip(numbers, shares[-len(numbers) :], strict=True) if share > 1e-6 * shares.max()]
 
 
+BY_PARTS = "another convention: it is implicit score matching at the noisy points, with the trace in place of the product with the noise, which has the same mean (Stein's identity)"
+
+
+def _implicit(trials, tables):
+    """The `Naming` of w (1/2 |s|^2 + k tr J) at noisy points, w a function of the level, by w and k; None of a loss that is something else."""
+    rows = []
+    for trial, table in zip(trials, tables, strict=True):
+        (M, d), found = trial.points.shape, identify(table)
+        w, v = (np.einsum("iaa->i", a) / d for a in (found.own, found.C))
+        same = equal(found.own, w[:, None, None] * np.eye(d)) and equal(found.C, v[:, None, None] * np.eye(d))
+        none = max(np.abs(found.b).max() / np.abs(found.A).max(), found.cross) <= 1e-6
+        if not (found.fit.near and same and none and np.all(w > 0) and np.all(trial.sigma > 0) and alike(v / w)):
+            return None
+        if not levels.function_of(w, np.arctan2(trial.sigma, trial.c)):
+            return None
+        size, one = M * w.mean() if alike(w) else 1.0, alike(trial.sigma)
+        level = Level(trial.setting.n, d, float(trial.sigma[0]) if one else 1.0)
+        rows.append((size, size * np.mean(v / w), level))
+    square, trace, at = map(list, zip(*rows, strict=True))
+    naming = name_parts("implicit", {SQUARE: np.array(square), LINEAR["implicit"]: np.array(trace)}, at, 1e-6)
+    return naming._replace(notes=(*naming.notes, BY_PARTS))
+
+
 def _unread(caller, kind, trials, tables, founds, rng):
     """(`Naming`, sense, details) of a loss that is not quadratic in what fn says at each point alone."""
     for table, trial in zip(tables[1:3], trials[1:3], strict=True):
@@ -485,6 +536,8 @@ def _unread(caller, kind, trials, tables, founds, rng):
         if named is not None:
             return named, 1, {}
     left = max(f.fit.residual for f in founds)
+    if (implicit := _implicit(trials, tables)) is not None:
+        return implicit, 2, {}
     for table in [t for t in tables if t.trial.points.size <= 24][:1]:
         q, together = (
             observation(caller, table.trial)._replace(x=table.trial.points),

@@ -37,7 +37,7 @@ class Trial(NamedTuple):
     trouble: str = ""  # why c, sigma and eps are not known
     beside: np.ndarray | None = None  # (M, k), all that fn is told
     apart: np.ndarray | None = None  # (M, d), unit normals drawn for the points, independent of eps
-    apart_of: int = -1  # the number of their draw, where no point is made of it
+    apart_of: tuple = ()  # the number of their draw, and of their n rows in it, of which no point is made
 
     def only(self, keep):
         """The trial of some of its points."""
@@ -215,12 +215,35 @@ def _of_two_draws(trial, shift, eps):
     return None
 
 
-def with_draw_apart(trial, k):
-    """The trial with its k-th draw, normals that no point is made of, beside its points; None where it is not such a draw."""
-    rows = trial.normals.get(k, ())
-    if k in trial.source[:, 0] or len(rows) != trial.setting.n:
+def apart_from(trial):
+    """Which normals no point is made of, one for each row of the data: numbers (k, b), the b-th n rows of the k-th draw."""
+    n, used = trial.setting.n, {(int(k), int(j) // trial.setting.n) for k, j in trial.source if k >= 0}
+    blocks = [(k, b) for k, rows in trial.normals.items() if len(rows) % n == 0 for b in range(len(rows) // n)]
+    return [block for block in blocks if block not in used]
+
+
+def with_draw_apart(trial, block):
+    """The trial with normals that no point is made of, as numbered in `apart_from`, beside its points; None where they are not there."""
+    if block not in apart_from(trial):
         return None
-    return trial._replace(apart=rows[trial.row], apart_of=k)
+    k, b = block
+    return trial._replace(apart=trial.normals[k][b * trial.setting.n :][trial.row], apart_of=block)
+
+
+def with_posterior_means(trial):
+    r"""The trial whose noise and data are their means given its n noisy points, over all rows of the batch that may lie behind them; None of others.
+
+    .. math:: w_{ij} \propto e^{-|\tilde x_i - c_i x_j|^2 / (2 \sigma_i^2)}, \qquad x \to \sum_j w_{ij} x_j
+    """
+    from scipy.special import softmax
+
+    if len(trial.points) != trial.setting.n or not np.all(trial.sigma > 0):
+        return None
+    c, s = trial.c[:, None], trial.sigma[:, None]
+    far = np.sum((trial.points[:, None] - c[..., None] * trial.data) ** 2, axis=-1)
+    x = softmax(-far / (2 * s**2), axis=1) @ trial.data
+    eps = (trial.points - c * x) / s
+    return trial._replace(setting=trial.setting._replace(x=x), row=np.arange(len(x)), offset=None, scale=1.0, eps=eps)
 
 
 def _single(trial, eps):
