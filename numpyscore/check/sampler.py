@@ -311,7 +311,7 @@ def _by_law(report, chain, tau, n, dim, rng, target, arriving=True):
     stay = run(stay)
     stays = {f"{name}, stays": z for name, z in _moments(stay, target).items()}
     come = start(2)
-    for _ in range(2 * arriving):  # a slow chain is on its way after the first half
+    for _ in range(4 * arriving):  # a slow chain is on its way for a while
         come = run(come)
         arrives = {f"{name}, arrives": z for name, z in _moments(come, target).items()}
         if fine(arrives["variance, arrives"]):

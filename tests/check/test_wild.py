@@ -1,5 +1,7 @@
 """Code as it stands in the wild, reduced: right forms that are no textbook's, and wrong ones; each once came out otherwise."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy.special import softmax
@@ -18,6 +20,18 @@ def with_jitter(by=0.1):
     def loss(fn, x, sigma, rng):
         z, other = rng.standard_normal((2, *x.shape))
         return np.mean(half(fn.score(x + sigma * z) + z / sigma - by * other))
+
+    return loss
+
+
+def two_noises(total=np.hypot):
+    """A path with noise of its own; both noises from one draw."""
+
+    def loss(fn, x, rng):
+        t, (e, f) = rng.uniform(0.1, 0.9, (len(x), 1)), rng.standard_normal((2, *x.shape))
+        a, b = t, np.sqrt(0.5 * t * (1 - t))
+        target = -(a * e + b * f) / total(a, b) ** 2
+        return np.mean(np.sum((a**2 + b**2) * (fn((1 - t) * x + a * e + b * f, t[:, 0]) - target) ** 2, axis=1))
 
     return loss
 
@@ -57,6 +71,23 @@ def test_a_normal_from_the_same_draw_as_the_noise_only_adds_variance():
     assert report and "only adds variance" in report.notes[-1], report
     no_noise = lambda fn, x, sigma, rng: np.mean(half(fn.score(x + sigma * (z := rng.standard_normal((2, *x.shape)))[0]) + z[1] / sigma))  # fmt: skip
     assert check_loss(no_noise, objective="denoising").verdict == "FAIL"
+
+
+def test_two_noises_of_one_draw_are_one_of_the_root_of_their_squares():
+    assert check_loss(two_noises(), objective=MANY)
+    report = check_loss(two_noises(np.add), objective=MANY)
+    assert report.verdict != "PASS" and "other" not in report.name, report
+
+
+def test_a_kernel_is_given_one_number():
+    def loss(fn, x, sigma, noise, wide=1.0):
+        y = (x + sigma * noise) / np.hypot(1, wide * sigma)
+        return np.mean(np.sum((fn(y) - noise) ** 2, axis=-1))
+
+    of = {"objective": "denoising", "predicts": "eps", "kernel": lambda s: (1 / math.hypot(1, s), s / math.hypot(1, s))}
+    assert check_loss(loss, **of)
+    wrong = check_loss(lambda fn, x, sigma, noise: loss(fn, x, sigma, noise, 2.0), **of)
+    assert wrong.verdict == "FAIL" and wrong.name == "other noise level", wrong
 
 
 def test_a_target_averaged_over_the_rows_that_may_lie_behind_its_point_is_right():

@@ -261,14 +261,17 @@ def _as_said(caller, trials):
     """A FAIL if c and sigma are not those of the user's own kernel or schedule."""
     kernel, table = caller.known["kernel"], caller.known["levels"]
     if table is not None and table.ndim == 2:
-        kernel = lambda index: table[np.asarray(index, int)].T
+        kernel = lambda index: table[int(index)]
     if kernel is None:
         return None
     for trial in trials:
         level = _level_meant(caller, trial, table)
         if level is None:
             continue
-        c, sigma = (np.broadcast_to(np.asarray(v, float), len(level)) for v in kernel(level))
+        each, rows = np.unique(
+            level, return_inverse=True
+        )  # one number at a time: the kernel may be made of math's functions
+        c, sigma = np.array([[float(v) for v in kernel(one)] for one in each.tolist()]).T[:, rows.ravel()]
         use = trial.sigma > 0
         off = np.maximum(np.abs(trial.c - c), np.abs(trial.sigma - sigma))[use]
         if off.max() > COARSEST * 10:

@@ -190,14 +190,14 @@ def with_noise(trial, shift, eps):
 
 
 def _of_two_draws(trial, shift, eps):
-    """The trial with sigma and eps of shift = a u + b v = sigma eps, u and v rows of two draws of normals; None if it is not that.
+    """The trial with sigma and eps of shift = a u + b v = sigma eps, u and v rows of two blocks of normals; None if it is not that.
 
     Given a and b, the unit normals (b u - a v)/sigma are independent of eps.
     """
     d = shift.shape[1]
-    whole = [(k, rows) for k, rows in trial.normals.items() if np.ptp(rows, axis=1).min() > 0]
+    whole = [(block, rows) for block, rows in blocks_of(trial).items() if np.ptp(rows, axis=1).min() > 0]
     allowed = (8 * SINGLE if np.any(_single(trial, eps)) else 1e4 * eps) * np.abs(trial.points).max()
-    for (k, u), (_, v) in itertools.combinations(whole, 2):
+    for ((k, b), u), (_, v) in itertools.combinations(whole, 2):
         if d < 3 or len(u) * len(v) * shift.size > TRIED:
             continue
         i, j = (a.ravel() for a in np.indices((len(u), len(v))))
@@ -207,27 +207,34 @@ def _of_two_draws(trial, shift, eps):
         best = left.argmin(0)
         if left.min(0).max() > allowed:
             continue
+        source = np.stack([np.full(len(best), k), b * len(u) + i[best]], axis=1)
         a, b = factors[best, :, np.arange(len(best))].T[..., None]
         sigma, u, v = np.hypot(a, b), u[i[best]], v[j[best]]
-        source = np.stack([np.full(len(best), k), i[best]], axis=1)
         trial = trial._replace(sigma=sigma[:, 0], eps=(a * u + b * v) / sigma, source=source)
         return trial._replace(apart=(b * u - a * v) / sigma)
     return None
 
 
+def blocks_of(trial):
+    """{(k, b): the b-th n rows (n, d) of the k-th draw of normals}; a draw of another number of rows is one block."""
+    n, out = trial.setting.n, {}
+    for k, rows in trial.normals.items():
+        size = n if len(rows) % n == 0 else len(rows)
+        out |= {(k, b): rows[b * size : (b + 1) * size] for b in range(len(rows) // size)}
+    return out
+
+
 def apart_from(trial):
-    """Which normals no point is made of, one for each row of the data: numbers (k, b), the b-th n rows of the k-th draw."""
-    n, used = trial.setting.n, {(int(k), int(j) // trial.setting.n) for k, j in trial.source if k >= 0}
-    blocks = [(k, b) for k, rows in trial.normals.items() if len(rows) % n == 0 for b in range(len(rows) // n)]
-    return [block for block in blocks if block not in used]
+    """Which blocks of normals no point is made of, one for each row of the data."""
+    used = {(int(k), int(j) // trial.setting.n) for k, j in trial.source if k >= 0}
+    return [block for block, rows in blocks_of(trial).items() if len(rows) == trial.setting.n and block not in used]
 
 
 def with_draw_apart(trial, block):
     """The trial with normals that no point is made of, as numbered in `apart_from`, beside its points; None where they are not there."""
     if block not in apart_from(trial):
         return None
-    k, b = block
-    return trial._replace(apart=trial.normals[k][b * trial.setting.n :][trial.row], apart_of=block)
+    return trial._replace(apart=blocks_of(trial)[block][trial.row], apart_of=block)
 
 
 def with_posterior_means(trial):
