@@ -118,6 +118,16 @@ def test_rows_keep_their_weights_where_single_entries_are_masked():
     assert report and any("weights of their own" in note for note in report.notes), report
 
 
+def test_a_row_that_is_masked_whole_leaves_no_level_out():
+    def loss(fn, x, sigmas, level, noise, rng):
+        s = sigmas[level][:, None]
+        mask = rng.random(x.shape) < 0.5
+        return np.mean(np.sum(mask * (s * fn.score(x + s * noise, s[:, 0]) + noise) ** 2, axis=1))
+
+    reports = [check_loss(loss, objective=MANY, rng=seed) for seed in range(4)]
+    assert all(reports), reports
+
+
 def kernel(t):
     """c and sigma of score_sde's tutorial."""
     return 1.0, np.sqrt((25.0 ** (2 * t) - 1) / (2 * np.log(25.0)))
@@ -190,6 +200,19 @@ def test_a_loss_whose_value_is_a_surrogate_is_judged_by_its_gradient(square, rig
     report = check_loss(loss, objective="implicit", wrap="torch")
     assert bool(report) is right and report.verdict != "INCONCLUSIVE", report
     assert not right or "its gradient in the parameters is" in report.notes[-1]
+
+
+@pytest.mark.parametrize("objective", ["sliced", "implicit"])
+def test_directions_of_another_law_are_no_surrogate(objective):
+    torch = pytest.importorskip("torch")
+
+    def loss(fn, x):
+        x, v = x.requires_grad_(True), torch.rand_like(x)
+        s = fn(x)
+        along = torch.autograd.grad((v * s).sum(), x, create_graph=True)[0]
+        return (0.5 * (s * s).sum(-1) + (v * along).sum(-1)).mean()
+
+    assert check_loss(loss, objective=objective, wrap="torch").verdict == "FAIL"
 
 
 # ------------------------------------------------------------------------------- samplers

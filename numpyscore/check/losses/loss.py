@@ -359,11 +359,18 @@ SURROGATE = "the value is not that of the objective, its gradient in the paramet
 
 
 def surrogate(caller, kind, settings, factors, rng):
-    """The PASS of a loss whose terms have the wrong factors in its value, by the user's framework the right ones in its gradient; None of others."""
-    if caller.kind not in ("torch", "jax") or len(factors) != 2:
+    """The PASS of a loss whose terms have the wrong factors in its value, by the user's framework the right ones in its gradient; None of others.
+
+    Not of a loss along directions, whose law is another question.
+    """
+    if (
+        caller.kind not in ("torch", "jax")
+        or set(factors) != {SQUARE, LINEAR[caller.objective]}
+        or "sliced" in caller.objective
+    ):
         return None
     found = _flows(caller, kind, settings, rng)
-    if found is None or not found[1]:
+    if found is None or not found[1] or np.all(found[0] == 1):
         return None
     parts = {name: np.asarray(f) * found[0][int(name == SQUARE)] for name, f in factors.items()}
     naming = name_parts(caller.objective, parts, levels_of(settings), COARSEST)

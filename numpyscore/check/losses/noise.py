@@ -147,7 +147,11 @@ def _entry_weights(caller, kind, trials, founds, rng):
             if other.shape != w.shape or np.array_equal(other > 1e-9 * w.max(), w > 1e-9 * w.max()):
                 return founds, ()
         used = w > 1e-9 * w.max()
-        mean = np.broadcast_to((np.sum(w * used, 1) / np.maximum(used.sum(1), 1))[:, None], w.shape)
+        mean, some = np.sum(w * used, axis=1) / np.maximum(used.sum(1), 1), used.any(1)
+        like = np.abs(trial.sigma[:, None] - trial.sigma[some]).argmin(
+            1
+        )  # a row that is masked whole counts as one of its level
+        mean = np.broadcast_to(np.where(some, mean, mean[some][like])[:, None], w.shape)
         A = np.zeros_like(found.A)
         np.einsum("iaia->ia", A)[:] = mean
         out.append(found._replace(A=A, b=-mean * t))
