@@ -217,7 +217,8 @@ def _of_two_draws(trial, shift, eps):
 
 def blocks_of(trial):
     """{(k, b): the b-th n rows (n, d) of the k-th draw of normals}; a draw of another number of rows is one block."""
-    n, out = trial.setting.n, {}
+    out: dict[tuple, np.ndarray] = {}
+    n = trial.setting.n
     for k, rows in trial.normals.items():
         size = n if len(rows) % n == 0 else len(rows)
         out |= {(k, b): rows[b * size : (b + 1) * size] for b in range(len(rows) // size)}
