@@ -25,7 +25,6 @@ from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, product
 from .steps import MEAN, REPEATED, SIGMAS, VARIANCE, Flaw, Step, in_words, langevin_flaw, noise_flaw
 
 CHAINS = 100  # the fewest that are asked for
-CLOSE = 0.1  # relative, of a variance that is called that of a law
 LOG_DENSITIES = ("logpdf", "log_prob", "log_p", "log_density")  # names of a parameter that is given minus the energy
 
 
@@ -202,18 +201,18 @@ def _unadjusted(report, parts, taus):
         details={"A": parts[0].A, "noise covariance": cov, "stationary variance": stationary},
     )  # fmt: skip
     flaws = [noise_flaw(p.noise, independent=flat) for p in parts]
-    of_exact = VARIANCE * (1 - a**2)
-    exact = flat and np.all(np.abs(noise - of_exact) <= error * np.abs(of_exact))
-    laws = {"Euler's step": VARIANCE / (1 - taus / (2 * VARIANCE)), "the target itself": VARIANCE}
-    arrives = next(
-        (of for of, law in laws.items() if flat and np.all(np.abs(stationary / law - 1) <= min(error, CLOSE))), ""
-    )
     apart = langevin_flaw(drift, noise, error, settings)
+    laws = {
+        "an exact step of the linear process": VARIANCE,
+        "a step with the law of Euler's step": VARIANCE / (1 - taus / (2 * VARIANCE)),
+    }
+    like = [name for name, law in laws.items() if flat and np.all(np.abs(stationary / law - 1) <= error)]
+    named = "Euler-Maruyama" if not apart else next(iter(like), "")
     first = lambda *starts: next((t for t in (*flaws, apart) if t.startswith(starts)), "")
     text = first("shared", "correlated") or first("no ", "sign") or first("biased")
     if not text and not flat:
         text = _preconditioned(G, cov, taus, n)
-    elif not text and apart and not exact and not arrives:
+    elif not text and not named:
         text = f"{apart}; the chain settles at variance {stationary[0]:.3g} instead of {euler[0]:.3g}"
     text = text or next(filter(None, flaws), "")
     if text:
@@ -221,13 +220,6 @@ def _unadjusted(report, parts, taus):
     if not flat:
         M = np.array2string(G[0] / drift[0], precision=3).replace("\n", "")
         return report(PASS, notes=(f"preconditioned by a multiple of {M}",))
-    named = (
-        "an exact step of the linear process"
-        if exact and apart
-        else "Euler-Maruyama"
-        if not apart
-        else f"a step with the law of {arrives}"
-    )
     settled = f"this is {named}; at step {taus[0]:g} it settles at variance {stationary[0]:.4g} where the target has {VARIANCE}"
     if apart or not D_law or (abs(D_law[0] - 1) <= 1e-3 and D_law[1] == {"step": 1}):
         return report(PASS, notes=(settled,))
