@@ -491,8 +491,7 @@ def matrix(field):
     U, _, V = np.linalg.svd(M)
     if field.residual(ref @ M) > 1:
         return
-    text = np.array2string(M[:4, :4], precision=4, max_line_width=200, suppress_small=True).replace("\n", "")
-    pattern = f"yours = reference @ M, M = {text}{' ...' * (d > 4)}"
+    pattern = f"yours = reference @ M, M = {_shown(M)}"
     say = lambda key, text, constants, M=M: field.says(key, f"your {word} is {text}", ref @ M, constants, pattern)
     if field.x is not None and field.x.shape == ref.shape:
         cov = np.cov(field.x.T)
@@ -503,6 +502,56 @@ def matrix(field):
     yield say("rotated", rotated, d * (d - 1) // 2, U @ V)
     why = "the chain rule of a linear map of x is missing or doubled"
     yield say("other coordinates", f"the reference times a matrix: {why}", d * d)
+
+
+def _triangle(B):
+    """Whether a matrix is symmetric, or has nothing on one side of its diagonal."""
+    return any(np.allclose(B, other, rtol=1e-6, atol=1e-6 * np.abs(B).max()) for other in (B.T, np.tril(B), np.triu(B)))
+
+
+MATRICES = (  # of a score -B (x - mu) where -H (x - mu) belongs: key, sentence, whether B is that of H, constants for d dimensions
+    ("inverse matrix", "its matrix is the inverse of the right one: a covariance stands where a precision, its inverse, belongs, or the reverse", lambda B, H: (B @ H, np.eye(len(H))), lambda d: 0),
+    ("correlations left out", "its matrix is the diagonal of the right one: its other entries, the correlations, are left out", lambda B, H: (B, np.diag(np.diag(H))), lambda d: 0),
+    ("correlations left out", "it divides by the variance of each dimension alone: the correlations are left out", lambda B, H: (B, np.diag(1 / np.diag(np.linalg.inv(H)))), lambda d: 0),
+    ("triangle", "its matrix is one triangle of the right one: the other half is left out", lambda B, H: (B, np.tril(H) if abs(B[0, -1]) < abs(B[-1, 0]) else np.triu(H)), lambda d: 0),
+    ("root of the matrix", "its matrix B has the square B B^T of the right one: a root (a Cholesky factor) stands where the matrix belongs", lambda B, H: (B @ B.T, H), lambda d: 1),
+    ("root of the matrix", "its matrix B has the square B^T B of the right one: a root (a Cholesky factor) stands where the matrix belongs, or its transpose", lambda B, H: (B.T @ B, H), lambda d: 1),
+    ("root of the matrix", "its matrix is a root of the inverse of the right one: a Cholesky factor of the covariance stands where the precision belongs, or the reverse", lambda B, H: (B @ B.T @ H, np.eye(len(H))), lambda d: 1),
+    ("not symmetric", "its matrix A is not symmetric, and (A + A^T)/2 is the right one: the gradient of x.A x/2 is (A + A^T) x/2, not A x", lambda B, H: (B + B.T, 2 * H), lambda d: d * (d - 1) // 2),
+    ("not symmetric", "its matrix A is not symmetric, and A + A^T is the right one: the gradient of x.A x is (A + A^T) x, not A x", lambda B, H: (B + B.T, H), lambda d: d * (d - 1) // 2),
+    ("squared matrix", "its matrix is the square of the right one: the product with it is taken twice", lambda B, H: (B, H @ H), lambda d: 0),
+    ("squared matrix", "its matrix is the inverse of the right one, squared: a covariance is multiplied twice where its inverse belongs", lambda B, H: (B @ H @ H, np.eye(len(H))), lambda d: 0),
+    ("matrices in another order", "its matrix has the eigenvalues of the right one: a product of matrices stands in another order, or one of them is transposed", lambda B, H: (np.poly(B), np.poly(H)), lambda d: d * (d - 1) // 2 + 1),
+    ("not symmetric", "its matrix is not symmetric, and so it is the gradient of no energy: a product of matrices lacks one, or has one twice, or x.A x is differentiated to A x", lambda B, H: (B, B), lambda d: d * d - 1),
+)  # fmt: skip
+
+
+def linear(field):
+    """theirs = -B (x - mu) where the reference is -H (x - mu): what B is of H."""
+    x, d = field.x, field.reference.shape[1]
+    if x is None or x.shape != field.reference.shape or len(x) < d + 2 or d == 1:
+        return
+    basis = np.column_stack([x, np.ones(len(x))])
+    (B, b), (H, h) = ((-c[:d].T, c[d]) for c in (np.linalg.lstsq(basis, a, rcond=None)[0] for a in field[:2]))
+    candidate = b - x @ B.T
+    if field.residual(candidate) > 1 or field._replace(theirs=field.reference).residual(h - x @ H.T) > 1:
+        return
+    if np.linalg.cond(H) > 1e8 or np.abs(b - B @ np.linalg.solve(H, h)).max() > 1e-6 * max(
+        np.abs(b).max(), np.abs(candidate).max()
+    ):
+        return
+    same = lambda a, c: np.abs(a - c).max() <= 1e-6 * np.abs(c).max()
+    for key, text, of, constants in MATRICES:
+        fits = {"not symmetric": not same(B.T, B), "root of the matrix": _triangle(B)}.get(key, True)
+        if fits and same(*of(B, H)) and not same(B, H):
+            say = f"your {field.word} is linear in {field.of}, as the reference is, and {text}"
+            yield field.says(key, say, candidate, constants(d), f"B = {_shown(B)}, H = {_shown(H)}")
+
+
+def _shown(M):
+    """The first numbers of a matrix, as text."""
+    text = np.array2string(M[:4, :4] + 0.0, precision=4, max_line_width=200, suppress_small=True).replace("\n", "")
+    return text + " ..." * (len(M) > 4)
 
 
 # ------------------------------------------------------------------------------- small errors, and where they are
@@ -605,4 +654,18 @@ def where(field, wrong):
     return ""
 
 
-RULES = (scaled, constant, shifted, added, by_dimension, by_row, mapped, clipped, matrix, one_sided, rounded, located)
+RULES = (
+    scaled,
+    constant,
+    shifted,
+    added,
+    by_dimension,
+    by_row,
+    mapped,
+    clipped,
+    matrix,
+    linear,
+    one_sided,
+    rounded,
+    located,
+)

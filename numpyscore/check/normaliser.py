@@ -51,7 +51,7 @@ def _constants(function, found, ends, bare):
     if "h" in parts and not family and (sigma is None or abs(parts["h"] / sigma - 1) > 1e-3):
         yield from _of_scale(d, "h", parts["h"])
     for m in range(2, 65) if not bare else ():
-        text = f"weights: p integrates to {m}, as a sum of {m} densities does whose weights are 1 instead of 1/{m}, or a density of scale {m} without its 1/{m} (log det); unnormalised, fine for the score"
+        text = f"weights: p integrates to {m}, as a sum of {m} densities does whose weights are 1 instead of 1/{m}, or a density of scale {m} without its 1/{m} (log det), or a factor 1/{m} in its normaliser is left out; unnormalised, fine for the score"
         yield m, 1, text
 
 

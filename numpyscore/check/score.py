@@ -86,6 +86,8 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
     if report.verdict == FAIL and report.name == "sign":
         either = f"Or the score is right, and {EXCHANGED[name]}"
         report = replace(report, diagnosis=f"{report.diagnosis}. {either}")
+    if report.verdict == FAIL and report.name == "some dimensions":
+        report = _of_some_dimensions(report, yours, points, step)
     if report.verdict == FAIL and report.name == "different":
         report = _other_energy(report, yours, points, step)
         width = widths(points, step)
@@ -116,6 +118,15 @@ def _other_energy(report, yours, points, step):
         text = "another energy: your score is a gradient, and no simple function of the reference: it belongs to another energy (other parameters, a term or a weight left out)"
     else:
         text = f"no gradient: your score is the gradient of no energy ({symmetric.pattern}), nor a simple function of the reference: a term of it is wrong"
+    return replace(report, diagnosis=text)
+
+
+def _of_some_dimensions(report, yours, points, step):
+    """The report on a score of which some dimensions alone are wrong: it says whether it is a gradient."""
+    symmetric = check_conservative(yours, x=points, step=step)
+    if symmetric.verdict != FAIL:
+        return report
+    text = f"{report.diagnosis}; no gradient: it is that of no energy ({symmetric.pattern}): of a term in which several dimensions stand (a product, a pair, a chain) the derivative in these is left out or wrong"
     return replace(report, diagnosis=text)
 
 

@@ -1213,14 +1213,16 @@ def test_what_is_wrong_with_points_is_said_of_made_points(case):
 def test_noise_that_was_given_is_used_row_by_row():
     caller = SimpleNamespace(takes={"noise": 0})
     of = lambda name, rows: perturbation.perturbation(caller, [points_of(X4, 0.5 * Z4, draws=[Draw(name, Z4)], source=np.stack([0 * np.arange(6), rows], 1))])  # fmt: skip
-    assert of("given", np.arange(6)) is None and of("given", np.arange(6) + 6) is None  # of the second level
+    assert (
+        of("the noise given", np.arange(6)) is None and of("the noise given", np.arange(6) + 6) is None
+    )  # of the second level
     other = of("normal", np.arange(6))
     assert (
         other.diagnosis
         == "noise: the noisy points are not x + sigma noise with the noise that was given; another noise is drawn, or x is changed"
     )
     assert other.pattern == "x~ - x is not proportional to the noise"
-    rolled = of("given", np.roll(np.arange(6), 1))
+    rolled = of("the noise given", np.roll(np.arange(6), 1))
     assert (
         rolled.diagnosis.endswith("that was given, row by row")
         and rolled.pattern == "x~ - x is proportional to the noise of another row"

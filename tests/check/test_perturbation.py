@@ -286,9 +286,12 @@ def test_levels_of_single_entries_are_those_that_were_handed():
     assert pattern == "sigmas of the first point [0.9 0.5 0.3 0.9]"
     one = np.where(sizes == 0.3, 0.3 + 0.88e-6, sizes), np.where(sizes == 0.3, 0.3 + 0.92e-6, sizes)
     assert rule("_levels_of_entries", of(one[0])) is not None and rule("_levels_of_entries", of(one[1])) is None
-    assert (
-        rule("_levels_of_entries", of(sizes, None)) is None and rule("_levels_of_entries", of(sizes, levels=1)) is None
-    )
+    assert rule("_levels_of_entries", of(sizes, None)) is None
+    clipped = np.where(np.arange(24).reshape(6, 4) % 5 == 0, sizes, 0.5)  # most of one size: their noise is clipped
+    assert rule("_levels_of_entries", of(sizes, levels=1)) is not None
+    assert rule("_levels_of_entries", of(clipped, levels=1)) is None
+    by_row = SIGMAS[np.arange(6) % 3][:, None] + 0 * sizes
+    assert rule("_levels_of_entries", of(by_row)) is None
     assert rule("_levels_of_entries", of(sizes, levels=2)) is not None
     assert rule("_levels_of_entries", of(sizes, trouble="")) is None
     assert rule("_levels_of_entries", of(sizes), of(np.linspace(1, 2, 24).reshape(6, 4))) is None
@@ -472,7 +475,7 @@ def test_data_and_noise_that_are_not_used():
     assert rule("_not_gaussian", heard)[0].endswith("the noise is drawn by laplace, uniform")
     quiet = heard._replace(sigma=np.array([1.0, 0, 1, 0, 1, 1]))  # of the points that have noise
     assert rule("_not_gaussian", quiet) is None and rule("_not_gaussian", heard._replace(trouble="inferred")) is None
-    given = heard._replace(draws=(Draw("given", Z), *drawn[1:]), source=source * [0, 1])
+    given = heard._replace(draws=(Draw("the noise given", Z), *drawn[1:]), source=source * [0, 1])
     assert rule("_not_gaussian", given) is None
     assert (
         rule("_given_noise_not_used", given, takes=["noise"]) is None and rule("_given_noise_not_used", heard) is None

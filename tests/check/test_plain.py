@@ -630,6 +630,7 @@ def wrong(monkeypatch, objective="implicit", left=0.5, parts=None, draws=(), ran
     monkeypatch.setattr(plain.patterns, "right_parts", lambda objective, table, q: {"a": 1, "b": 2})
     unexplained = Naming("FAIL", "unknown", "")
     monkeypatch.setattr(plain.patterns, "unexplained", look("unexplained", (unexplained, 0)))
+    monkeypatch.setattr(plain.patterns, "rounded", lambda table, terms: None)
     right = (
         None
         if parts is None
@@ -654,7 +655,7 @@ def test_what_the_reference_does_not_explain_is_looked_for_in_order(monkeypatch)
     assert arrays[3].x is trials[1].setting.x
     assert say(by_arrays=named)[0] == (named, 2, {}) and say(one_more=named)[0] == (named, 2, {})
     out, looked, _ = say(parts=([1.0, 1.0], [0.5, 0.5]))
-    assert looked[0][1][3] == "q1" and looked[-1][1][3:5] == (3, 0.5)
+    assert looked[0][1][3] == "q1" and looked[-1][1][3:5] == ({"a": 1, "b": 2}, 0.5)
     out, looked, _ = say("finite_difference_sliced", differences=named)
     assert out == (named, 2, {}) and looked == [("differences", looked[0][1])] and looked[0][1][2].setting.d == 3
     assert [k for k, _ in say("finite_difference_sliced")[1]] == ["differences", "unexplained"]

@@ -189,7 +189,13 @@ def test_round_off_moves_a_loss_at_once():
 
 def test_monotone_functions_of_the_right_loss():
     right = np.array([3.0, 1, 2, 5, 4, 6, 99.0])
-    say = lambda values, right=right: patterns._function_of_right(None, "energy", table_of(values), right, 0.1, None)
+    say = lambda values, right=right: (
+        patterns._function_of_right(None, "energy", table_of(values), right, 0.1, None)
+        if right is None
+        else patterns._function_of_right(
+            None, "energy", table_of(values), {"square": right - 7, "trace": 0 * right + 7}, 0.1, None
+        )
+    )
     assert say(np.exp(right[:6])).diagnosis.startswith(
         "function of the loss: your loss is a function of the right one (a logarithm"
     )

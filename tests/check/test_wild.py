@@ -339,3 +339,113 @@ def test_one_wrong_slope_of_heun_s_step_is_named():
     assert report.verdict == "FAIL" and "second slope" in report.diagnosis, report
     report = slopes(lambda s, t: 1.0, lambda s, t: 1.0)
     assert report.verdict == "FAIL" and "sigma of each slope forgotten" in report.diagnosis, report
+
+
+# ------------------------------------------------------------------------------- a sixth look: terms, matrices, entries
+
+
+def cast(term, kind):
+    """An implicit loss one of whose terms is cast, or rounded."""
+
+    def loss(fn, x):
+        terms = {"square": half(fn.score(x)), "trace": fn.trace(x)}
+        terms[term] = kind(terms[term])
+        return np.mean(terms["square"] + terms["trace"])
+
+    return loss
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (cast("trace", lambda t: t.astype(int)), "the trace is rounded to whole numbers"),
+        (cast("trace", lambda t: np.round(t, 2)), "the trace is rounded to 0.01"),
+        (cast("square", lambda s: np.round(s, 1)), "the square of the score is rounded to 0.1"),
+    ],
+)
+def test_a_term_that_is_rounded_is_named_by_what_it_is_rounded_to(loss, said):
+    report = check_loss(loss, objective="implicit")
+    assert report.verdict == "FAIL" and report.name == "rounded" and said in report.diagnosis, report
+
+
+def test_what_is_not_rounded_is_not_called_so():
+    report = check_loss(cast("trace", lambda t: np.minimum(t, 1.0)), objective="implicit")
+    assert report.verdict == "FAIL" and "rounded" not in report.diagnosis, report
+
+
+SIX = np.random.default_rng(3).standard_normal((7, 3))
+COVARIANCE = np.array([[1, 0.5, 0.2], [0.5, 1.4, -0.3], [0.2, -0.3, 0.8]])
+PRECISION, ROOT = np.linalg.inv(COVARIANCE), np.linalg.cholesky(COVARIANCE)
+TILTED = np.array([[2, 0.7, 0.1], [0.1, 1.5, 0.4], [0.3, -0.2, 1.0]])
+
+
+def of_matrix(B, precision=PRECISION):
+    """check_score of -B (x - mu) beside the Gaussian of that precision."""
+    mu = np.array([0.3, -0.2, 0.5])
+    energy = lambda x: 0.5 * np.einsum("ni,ij,nj->n", x - mu, precision, x - mu)
+    return check_score(lambda x: -(x - mu) @ np.transpose(B), energy=energy, x=SIX)
+
+
+@pytest.mark.parametrize(
+    ("B", "name"),
+    [
+        (COVARIANCE, "inverse matrix"),
+        (np.diag(np.diag(PRECISION)), "correlations left out"),
+        (np.diag(1 / np.diag(COVARIANCE)), "correlations left out"),
+        (np.tril(PRECISION), "triangle"),
+        (np.triu(PRECISION), "triangle"),
+        (ROOT, "root of the matrix"),
+        (np.linalg.inv(ROOT), "root of the matrix"),
+        (np.linalg.inv(ROOT).T, "root of the matrix"),
+        (PRECISION @ PRECISION, "squared matrix"),
+        (COVARIANCE @ COVARIANCE, "squared matrix"),
+        (ROOT.T @ ROOT @ np.diag([1.0, 2, 3]), "not symmetric"),
+    ],
+)
+def test_the_matrix_of_a_gaussian_is_named(B, name):
+    report = of_matrix(B)
+    assert report.verdict == "FAIL" and report.name == name, report
+
+
+def test_a_matrix_that_is_not_symmetric_and_a_product_in_another_order_are_named():
+    for A, precision in ((TILTED, TILTED), (TILTED, 2 * TILTED)):
+        report = of_matrix(A, precision)
+        assert report.verdict == "FAIL" and report.name == "not symmetric" and "A^T" in report.diagnosis, report
+    assert of_matrix(TILTED @ TILTED.T, TILTED.T @ TILTED).name == "matrices in another order"
+    assert of_matrix(PRECISION)
+
+
+def test_the_derivative_of_a_pair_in_one_of_its_coordinates_alone_is_no_gradient():
+    energy = lambda x: np.sum(x**2, 1) / 2 + np.sum(np.cos(x[:, 1:] - x[:, :-1]), 1)
+
+    def score(x, both=1.0):
+        pull, out = np.sin(x[:, 1:] - x[:, :-1]), -x
+        out[:, 1:] += pull
+        out[:, :-1] -= both * pull
+        return out
+
+    assert check_score(score, energy=energy, x=SIX)
+    report = check_score(lambda x: score(x, 0.0), energy=energy, x=SIX)
+    assert report.name == "some dimensions" and "no gradient" in report.diagnosis, report
+
+
+def by_entries(size, c=lambda t: 1 + 0 * t):
+    """A loss that draws one t for each entry."""
+
+    def loss(fn, x, rng):
+        t, z = rng.uniform(0.1, 0.9, x.shape), rng.standard_normal(x.shape)
+        return np.mean(np.sum((size(t) * fn(c(t) * x + size(t) * z, t[:, 0]) + z) ** 2, 1))
+
+    return loss
+
+
+@pytest.mark.parametrize("loss", [by_entries(lambda t: t), by_entries(np.sin, np.cos)])
+def test_a_level_for_each_entry_is_named(loss):
+    report = check_loss(loss, objective=MANY)
+    assert report.verdict == "FAIL" and "entries of a point" in report.diagnosis, report
+
+
+def test_noise_that_is_given_and_multiplies_the_data_is_named():
+    loss = lambda fn, x, sigma, noise: np.mean(half(fn.score(x + sigma * x * noise) + noise / sigma))
+    report = check_loss(loss, objective="denoising")
+    assert report.verdict == "FAIL" and report.name == "noise that multiplies the data", report

@@ -18,7 +18,8 @@ import numpy as np
 from ...common.arrays import concrete, same_randomness
 
 NORMAL, OTHER, WHOLE = "normal", "other", "integers"
-UNITS = {"standard_normal", "randn", "randn_like", "normal_", "normal", "multivariate_normal"}
+GIVEN = {"noise": "the noise given", "v": "the directions given"}  # what the loss is handed
+UNITS = {"standard_normal", "randn", "randn_like", "normal_", "normal", "multivariate_normal", GIVEN["noise"]}
 INTEGERS = {"integers", "randint", "randint_like", "random_integers", "permutation", "randperm", "categorical", "multinomial"}  # fmt: skip
 DRAWS = {  # what a source of random numbers is asked for
     "standard_normal", "normal", "multivariate_normal", "random", "random_sample", "uniform", "integers", "randint", "choice", "permutation",

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...common.arrays import derivative_in, dtype_name, framework, model_with_parameter, source, to_numpy, wrapper
 from ...objectives import OBJECTIVES
-from .hearing import Draw, generator, generators_of, listening, repeating
+from .hearing import GIVEN, Draw, generator, generators_of, listening, repeating
 from .identify import Asked
 
 NAMES = {  # what a parameter of a loss is called -> what it is given
@@ -125,7 +125,7 @@ class LossCaller:
                 return Call(_torch_slope(model, value), None, None)
         self.unseeded |= ear.unseeded
         self.as_score = asked.as_score
-        given = [Draw("given", setting.extras[what]) for what in ("noise", "v") if what in self.takes]
+        given = [Draw(name, setting.extras[what]) for what, name in GIVEN.items() if what in self.takes]
         points, beside, twice = _where(asked, setting)
         if twice:
             self.notes.add(TWICE)

@@ -411,7 +411,7 @@ def shape_of(caller, kind, found, q):
 
 
 def unexplained(caller, kind, table, right, left, rng):
-    """(`Naming`, sense) of a loss of which `left` is not explained; right (P,) is what the reference says, or None."""
+    """(`Naming`, sense) of a loss of which `left` is not explained; right is the terms of the reference, {name: (P,)}, or None."""
     for rule in LEFT:
         if (named := rule(caller, kind, table, right, left, rng)) is not None:
             return named, 1
@@ -439,7 +439,7 @@ def _round_off(caller, kind, table, right, left, rng):
 
 def _function_of_right(caller, kind, table, right, left, rng):
     """It is a monotone function of the right one."""
-    if right is None or not _monotone(right[: len(table.values)], table.values):
+    if right is None or not _monotone(sum(right.values())[: len(table.values)], table.values):
         return None
     text = "function of the loss: your loss is a function of the right one (a logarithm, a root, an exponential), not linear in it: its mean over batches has another minimum"
     return Naming(FAIL, text, "monotone in the reference")
@@ -480,6 +480,33 @@ def _power(caller, kind, table, right, left, rng, only=None):
         what = "stands still: it is clipped, made of directions alone (a cosine), or divided by itself (a weight 1/loss that is not detached)"
     text = f"not a square: for large scores your loss grows with the power {power:.2g} of the score: {what}"
     return Naming(FAIL, text, f"{left:.2g} of it is not quadratic")
+
+
+UNITS = (1, 0.5, 0.1, 0.05, 0.01, 0.005, 1e-3, 5e-4, 1e-4)  # that a term, or half of a square, may be rounded to
+
+
+def rounded(table, right):
+    """The FAIL of a loss one of whose terms is rounded; right is the terms of the reference, {name: (P,)}, or None.
+
+    What is left beside the others is a whole number of units over n m then.
+    """
+    count, P = table.trial.setting.n * table.trial.setting.m, len(table.values)
+    for name in right or {}:
+        rest = table.values - sum(part[:P] for other, part in right.items() if other != name)
+        for unit in UNITS:
+            whole, close = rest * count / unit, 1e4 * table.caller.eps * np.abs(table.values).max() * count / unit
+            if close < 1e-3 and np.abs(whole - np.round(whole)).max() <= close and np.ptp(whole) > 1:
+                text = (
+                    f"rounded: the {name} is rounded to whole numbers (an integer dtype?)"
+                    if unit >= 0.5
+                    else f"rounded: the {name} is rounded to {unit:g}"
+                )
+                return Naming(
+                    FAIL,
+                    f"{text}: no gradient comes through it",
+                    f"beside the rest it is a whole number of times {unit:g}, on average over the rows",
+                )
+    return None
 
 
 def _first_power(caller, kind, table, right, left, rng):

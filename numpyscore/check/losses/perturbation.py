@@ -5,7 +5,7 @@ import contextlib
 import numpy as np
 
 from ..report import FAIL, INCONCLUSIVE, PASS
-from .hearing import NORMAL
+from .hearing import GIVEN, NORMAL
 from .identify import identify
 from .levels import function_of, widened
 from .names import Naming, alike, equal
@@ -207,16 +207,37 @@ def _changes(trial):
 
 def _levels_of_entries(caller, trials):
     """Entries of one point with noise of different levels, beside which fn is told one."""
-    several = [t for t in trials if t.trouble == "not heard" and t.told is not None and t.setting.levels > 1]
-    found = [by_entry(t) for t in several]
-    if not several or any(one is None for one in found):
+    several = [t for t in trials if t.trouble in ("not heard", "not scaled") and t.told is not None]
+    found = [_sizes_of_entries(t) for t in several]
+    if 2 * len(several) <= len(trials) or any(one is None for one in found):
         return None
-    for t, (sizes, _) in zip(several, found, strict=True):
+    for t, sizes in zip(several, found, strict=True):
+        at = np.round(sizes / sizes.max(), 6)
+        often = np.unique(at, return_counts=True)[1].max()  # one size, but for entries that are clipped
+        if not at.all() or np.all(at == at[:, :1]) or (t.setting.levels == 1 and 2 * often > at.size):
+            return None
         sigmas = t.setting.extras["sigmas"]
-        if np.abs(sizes[..., None] - sigmas).min(-1).max() > 1e-6 * sigmas.max():
+        if t.setting.levels > 1 and np.abs(sizes[..., None] - sigmas).min(-1).max() > 1e-6 * sigmas.max():
             return None
     text = "levels mixed: the entries of a point have noise of different levels, where one level belongs to all of a row (it is drawn for each entry, or broadcast over the wrong axis), and fn is told one"
-    return text, f"sigmas of the first point {np.array2string(found[0][0][0], precision=4)}"
+    return text, f"sigmas of the first point {np.array2string(found[0][0], precision=4)}"
+
+
+def _sizes_of_entries(trial):
+    """sigma (n, d) of the entries of the points of n rows: a few numbers, or a function of other numbers that were drawn, entry by entry; None."""
+    if (few := by_entry(trial)) is not None:
+        return few[0]
+    c = trial.factors if trial.c is None else trial.c[:, None]
+    if c is None or trial.points.shape != trial.setting.x.shape:
+        return None
+    shift = trial.points - c * trial.setting.x
+    others = [t.value.ravel().astype(float) for t in trial.draws if t.law != NORMAL and t.value.size == shift.size]
+    for rows in trial.normals.values():
+        if rows.shape == shift.shape and np.all(rows):
+            sizes = np.abs(shift / rows)
+            if any(function_of(sizes.ravel(), other) for other in others):
+                return sizes
+    return None
 
 
 def _changed_by_entry(caller, trials):
@@ -312,7 +333,7 @@ def _given_noise_not_used(caller, trials):
     if "noise" not in caller.takes or not _heard(trials):
         return None
     text = "noise: the noisy points are not x + sigma noise with the noise that was given"
-    if "given" not in {d.name for d in _sources(trials)}:
+    if GIVEN["noise"] not in {d.name for d in _sources(trials)}:
         return f"{text}; another noise is drawn, or x is changed", "x~ - x is not proportional to the noise"
     if any(np.any(t.source[t.sigma > 0, 1] % t.setting.n != t.row[t.sigma > 0]) for t in trials):
         return f"{text}, row by row", "x~ - x is proportional to the noise of another row"
@@ -320,7 +341,7 @@ def _given_noise_not_used(caller, trials):
 
 
 def _not_gaussian(caller, trials):
-    odd = sorted({d.name for d in _sources(_heard(trials)) if d.law != NORMAL and d.name != "given"})
+    odd = sorted({d.name for d in _sources(_heard(trials)) if d.law != NORMAL})
     text = f"not Gaussian: the target -eps/sigma is right for Gaussian noise alone, and the noise is drawn by {', '.join(odd)}"
     return (text, "the draws were heard") if odd else None
 

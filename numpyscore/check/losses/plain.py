@@ -429,13 +429,15 @@ def _wrong(caller, kind, trials, tables, right, rng):
     if named is not None:
         return named, 2, {}
     left = 1.0 if right is None else right.left
+    terms = None if right is None else patterns.right_parts(objective, tables[0], right.seen[0])
+    if (named := patterns.rounded(tables[0], terms)) is not None:
+        return named, 2, {}
     if right is not None and left < INACCURATE:
         c = np.array(list(right.parts.values()))
         if np.all(np.abs(c / c[0] - 1) < INACCURATE):
             text = f"inaccurate: your loss is the right one up to {left:.0e} of its terms, as with a finite difference of its own, an epsilon, or a small term that is wrong"
             return Naming(FAIL, text, f"off by {left:.2g}"), 1, {}
-    total = None if right is None else sum(patterns.right_parts(objective, tables[0], right.seen[0]).values())
-    return *patterns.unexplained(caller, kind, tables[0], total, left, rng), {}
+    return *patterns.unexplained(caller, kind, tables[0], terms, left, rng), {}
 
 
 def _random(caller, table):
