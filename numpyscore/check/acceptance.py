@@ -17,15 +17,22 @@ BINS = 8  # classes of the proposals of one start, by their ratio
 
 
 class Target(NamedTuple):
-    """An energy (n, d) -> (n,) and its score, in arrays of any framework."""
+    """An energy (n, d) -> (n,), its score, and the log density, in arrays of any framework: one object each, for which a user's code is compiled once."""
 
     energy: Callable
     score: Callable
+    logpdf: Callable
 
 
-GAUSSIAN = Target(lambda x: ((x - MEAN) ** 2).sum(-1) / (2 * VARIANCE), lambda x: (MEAN - x) / VARIANCE)
+GAUSSIAN = Target(
+    lambda x: ((x - MEAN) ** 2).sum(-1) / (2 * VARIANCE),
+    lambda x: (MEAN - x) / VARIANCE,
+    lambda x: -((x - MEAN) ** 2).sum(-1) / (2 * VARIANCE),
+)
 TAILS = Target(  # linear tails
-    lambda x: 2 * (((x - MEAN) ** 2 + 1) ** 0.5).sum(-1), lambda x: 2 * (MEAN - x) / ((x - MEAN) ** 2 + 1) ** 0.5
+    lambda x: 2 * (((x - MEAN) ** 2 + 1) ** 0.5).sum(-1),
+    lambda x: 2 * (MEAN - x) / ((x - MEAN) ** 2 + 1) ** 0.5,
+    lambda x: -2 * (((x - MEAN) ** 2 + 1) ** 0.5).sum(-1),
 )
 
 
@@ -220,6 +227,24 @@ def _takes_three(chain, tau):
         return False
 
 
+def _by_coordinate(moves, of):
+    """What is wrong if the coordinates of a chain are accepted one by one, though not each by a ratio of its own: moves that are then not independent; ""."""
+    for x, y, _ in moves:
+        apart = y != x
+        if np.mean(np.any(apart, axis=1) & ~np.all(apart, axis=1)) < 0.01:
+            return ""
+        both = y[np.all(apart, axis=1)]
+        if len(both) < 100:
+            continue
+        own = [
+            of.energy(np.column_stack([both[:, j], *(0 * both.T[1:] + MEAN)])) for j in range(2)
+        ]  # of one coordinate
+        z = np.corrcoef(*own)[0, 1] * np.sqrt(len(both))
+        if abs(z) > SIGMAS + 1:
+            return f"accepted by coordinate: each coordinate of a chain is accepted or left by itself, and not by a ratio of its own: where both move, their energies are correlated (z = {z:.1f}); one decision must be taken for a whole row"
+    return ""
+
+
 def decided(report, chain, tau, n, rng):
     """The report on the rule of acceptance: PASS with the rule as a note, FAIL with its name; None where no rule fits."""
     of = TAILS if chain.names else GAUSSIAN  # who is given no energy may have that of the Gaussian written down
@@ -227,6 +252,8 @@ def decided(report, chain, tau, n, rng):
     if flaw:
         pattern = "from a start all chains move or none, or shares of them that change from call to call"
         return report(FAIL, diagnosis=flaw, pattern=pattern)
+    if flaw := _by_coordinate(moves, of):
+        return report(FAIL, diagnosis=flaw, pattern="in some chains some coordinates move and others do not")
     found = _fitting(chain, tau, n, of, moves, rng)
     right = [f"{rule.sentence} on the proposal {name}" for _, name, rule in found if rule.right]
     if right or not found:

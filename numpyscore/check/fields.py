@@ -136,9 +136,11 @@ def read(field, among=(), rules=None):
     if np.all(gap <= tolerance):
         return [Explanation("right", "", right=True, residual=float(np.max(gap / (tolerance + 1e-300))))]
     with np.errstate(all="ignore"):
-        found = [e for rule in rules or RULES for e in rule(field)]
+        found = [e for rule in (RULES if rules is None else rules) for e in rule(field)]
         of = lambda a: lambda r, f: np.asarray(a, float)
         found += [e for key, sentence, a in among for e in _of_map(field, Map(key, sentence, of(a)))]
+    if any(e.key in ("sign", "scale", "zero") and e.residual <= 1 for e in found):  # no multiple of a quotient then
+        found = [e for e in found if "difference" not in e.key or close(e.detail.get("factor", 1.0), 1, 1e-6)]
     return ranked(e for e in found if e.constants < max(n * d, 2) or e.key in OF_SIZE)
 
 
@@ -446,7 +448,7 @@ def _with_factors(field, c, candidate, unit, is_row):
         if is_row:
             yield say(f"factor of each {unit}", text, len(c))
         elif len(different) > 1:
-            text = f"each dimension of your {word} is off by its own factor, {few(different)}"
+            text = f"each dimension of your {word} is off by its own factor, {few(different)} (scales of the columns, whose chain rule is left out?)"
             yield say("scale of each dimension", text, max(2, len(different)))
         return
     names = f"{numbered(unit, which_rows(field, wrong) if is_row else np.flatnonzero(wrong))} of your {word}"

@@ -233,8 +233,8 @@ def precision(function, x):
 
 
 def _short(values):
-    """The 16-bit type, "half" or "bfloat16", that holds all numbers, if they are not whole; else ""."""
-    if np.array_equal(values, np.rint(values)):
+    """The 16-bit type, "half" or "bfloat16", that holds all numbers, if they are not whole, or few (those of a step); else ""."""
+    if np.array_equal(values, np.rint(values)) or len(np.unique(np.abs(values[0]))) <= values[0].size / 4:
         return ""
     with np.errstate(over="ignore"):
         half, single = values.astype(np.float16), np.ascontiguousarray(values, np.float32)

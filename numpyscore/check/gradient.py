@@ -12,7 +12,7 @@ from ..numerics.differences import differences, tolerance
 from .fields import Field, added, by_row, clipped, constant, located, mapped, one_sided, read, rounded, scaled, shifted
 from .functions import Function, unfit
 from .report import FAIL, INCONCLUSIVE, CheckReport, Explanation, close, judge, ranked, said, tied
-from .score import check_conservative
+from .score import check_conservative, quotients
 
 WHOLE = 600  # parameters, up to which a wrong gradient is looked at as a whole
 MIXED = 8  # random directions through all parameters
@@ -143,6 +143,12 @@ def _explained(field, chosen, L, yours, g, origin, along):
         found = read(whole, rules=(*linear, *BLOCKS, *OTHERS))
         if p <= FEW and (not found or found[0].constants > 1):
             found = ranked([*by_degree(whole, lambda at: every(at).reference, origin), *found])
+        if p <= FEW and (not found or found[0].constants > 1):
+            single_loss = lambda points: L(points)[:, 0]
+            rows = [(key, text, q.T) for key, text, q in quotients(single_loss, origin[None], "the loss")]
+            found = [e for e in read(whole, rows, rules=()) if not e.constants] or found
+        if found and found[0].key == "terms of the loss" and yours.seeds is not None and _kept(yours, origin):
+            found = [STALE]
         found = found or list(_other_side(whole, yours, origin))
     found = [replace(e, sentence=e.sentence.replace("row", "parameter")) for e in tied(found)]
     return found or [_of_another(L, yours, origin)]
@@ -211,6 +217,18 @@ def _on_average(L, yours, theta, spread):
     return bool(resolved and np.all(np.abs(np.mean(off, axis=0)) <= 5 * error))
 
 
+STALE = Explanation(
+    "stale", "the gradient is the same at another theta; it, or a part of it, was computed once, and kept"
+)
+
+
+def _kept(yours, theta):
+    """Whether the gradient is the same at another theta; one that was given as an array is."""
+    spread = theta.std() or np.abs(theta).max() or 1.0
+    points = theta + 0.1 * spread * np.random.default_rng(0).standard_normal((2, len(theta)))
+    return np.array_equal(*yours(points))
+
+
 def _of_another(L, yours, theta):
     """A gradient of which no parameter is right: of other random numbers, stale, of another function of theta, or of none."""
     unknown = Explanation("different", "this is not the gradient of that loss; no parameter is right")
@@ -221,13 +239,13 @@ def _of_another(L, yours, theta):
     if len(theta) > FEW:
         return unknown
     points = theta + 0.1 * spread * np.random.default_rng(0).standard_normal((2, len(theta)))
-    if np.array_equal(*yours(points)):
-        return Explanation("stale", "the gradient is the same at another theta; it was computed once, and kept")
+    if _kept(yours, theta):
+        return STALE
     symmetric = check_conservative(yours, x=points, step=0.1 * spread)
     if symmetric.verdict == INCONCLUSIVE:
         return unknown
     if symmetric:
-        text = "your gradient is that of another function of theta: a term of the loss is missing in it (detached?) or has another factor (sum for mean), or a factor of the chain rule is left out (the derivative of an activation)"
+        text = "your gradient is that of another function of theta: a term of the loss is missing in it (detached?) or has another factor (sum for mean), or a factor of the chain rule is left out (the derivative of an activation), or it is taken at other random numbers (another key, another batch)"
         return Explanation("another loss", text)
     text = f"your gradient is that of no function of theta ({symmetric.pattern}): a factor of the chain rule is missing or wrong"
     return Explanation("no gradient", text)

@@ -499,6 +499,31 @@ def wrong_corrector(steps, kind):
             yield f"corrector: after {step.name} the score at the next level has the coefficient {D:.4g} and its noise the variance {noise:.4g}, where twice the coefficient belongs"
 
 
+def other_beta(steps, kind):
+    """An ancestral step of a variance-preserving ladder with another beta in all its places."""
+    p = steps.here
+    if (
+        steps.calls > 1
+        or kind not in (None, "ancestral")
+        or not np.allclose(p.c**2 + p.s**2, 1)
+        or np.any(steps.alpha <= 1)
+    ):
+        return
+    beta = 1 - steps.alpha**-2.0
+    if any(steps.same(steps.alpha, steps.alpha * beta, noise) for noise in (beta, beta * (p.t / p.s) ** 2)):
+        i = int(np.argmax(np.abs(beta - p.beta)))
+        after = len(beta) > 1 and np.allclose(beta[:-1], p.beta[1:])
+        before = len(beta) > 1 and np.allclose(beta[1:], p.beta[:-1])
+        which = (
+            "that of the step after this one: an index is off by one"
+            if after
+            else "that of the step before this one: an index is off by one"
+            if before
+            else "another schedule"
+        )
+        yield f"beta of another step: x, the score and the noise have the coefficients of an ancestral step with beta = {beta[i]:.4g} in step {i}, where 1 - alpha_bar/alpha_bar' = {p.beta[i]:.4g} belongs ({which})"
+
+
 def uphill(steps, kind):
     """A step against the score: in no variable of time is that one down in level."""
     if np.all(steps.gamma.sum(axis=1) < 0):
@@ -511,6 +536,7 @@ MISTAKES = (  # the first that finds anything speaks
     partial(coefficient, plainly=True),
     lambda steps, kind: itertools.chain(changes(steps, kind, 2), within_fn(steps, kind, 2)),
     noise_alone,
+    other_beta,
     uphill,
     partial(coefficient, plainly=False),
     other_room,

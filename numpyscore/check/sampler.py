@@ -72,12 +72,12 @@ def _by_chains(report, chain, tau, dim):
     """The report; of a law that is wrong for no other reason it says whether a chain's step changes with the other chains."""
     if report.name not in ("wrong law", "acceptance", "not adjusted"):
         return report
-    x = MEAN + np.sqrt(VARIANCE) * np.random.default_rng(6).standard_normal((8, dim))
-    others = np.concatenate([x[:1], x[1:] + 1.0])
-    first, again, beside = (chain(points, tau, 3) for points in (x, x, others))
-    if not np.array_equal(first, again) or np.allclose(first[0], beside[0], rtol=1e-6, atol=1e-9):
+    rng = np.random.default_rng(6)
+    x, half = MEAN + np.sqrt(VARIANCE) * rng.standard_normal((64, dim)), rng.permutation(64) < 32
+    first, again, beside = (chain(points, tau, 3) for points in (x, x, np.where(half[:, None], x, x + 1.0)))
+    if not np.array_equal(first, again) or np.allclose(first[half], beside[half], rtol=1e-6, atol=1e-9):
         return report
-    text = "rows mixed: the step of a chain changes with the other chains (a mean over the batch in its drift, its preconditioner, its acceptance);"
+    text = "rows mixed: the step of a chain changes with the other chains (a mean over the batch in its drift, its preconditioner, its acceptance, points put back into other rows);"
     return replace(report, diagnosis=f"{text} {report.diagnosis}")
 
 
@@ -153,7 +153,7 @@ class Chain(Step):
 
     def __call__(self, x, tau, seed, target=GAUSSIAN):
         """The step from x (n, d), on a `Target`."""
-        given = {name: target.energy if name == "energy" else (lambda x: -target.energy(x)) for name in self.names}
+        given = {name: target.energy if name == "energy" else target.logpdf for name in self.names}
         return self.taken(x, seed, target.score, tau, **given)
 
 
@@ -205,6 +205,9 @@ def _unadjusted(report, parts, taus):
     laws = {
         "an exact step of the linear process": VARIANCE,
         "a step with the law of Euler's step": VARIANCE / (1 - taus / (2 * VARIANCE)),
+        "Euler's step with its noise before the drift": np.divide(
+            2 * drift * a**2, 1 - a**2, out=np.zeros_like(a), where=np.abs(a) < 1
+        ),
     }
     like = [name for name, law in laws.items() if flat and np.all(np.abs(stationary / law - 1) <= error)]
     named = "Euler-Maruyama" if not apart else next(iter(like), "")

@@ -86,8 +86,8 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
     if report.verdict == FAIL and report.name == "sign":
         either = f"Or the score is right, and {EXCHANGED[name]}"
         report = replace(report, diagnosis=f"{report.diagnosis}. {either}")
-    if report.verdict == FAIL and report.name == "some dimensions":
-        report = _of_some_dimensions(report, yours, points, step)
+    if report.verdict == FAIL and report.name in WITH_CURL:
+        report = _with_curl(report, yours, points, step)
     if report.verdict == FAIL and report.name == "different":
         report = _other_energy(report, yours, points, step)
         width = widths(points, step)
@@ -121,12 +121,18 @@ def _other_energy(report, yours, points, step):
     return replace(report, diagnosis=text)
 
 
-def _of_some_dimensions(report, yours, points, step):
-    """The report on a score of which some dimensions alone are wrong: it says whether it is a gradient."""
+WITH_CURL = {  # names beside which it is said that the score is no gradient, and where that comes from
+    "some dimensions": "of a term in which several dimensions stand (a product, a pair, a chain) the derivative in these is left out or wrong",
+    "other coordinates": "a matrix stands where its transpose belongs, or a product in another order",
+}
+
+
+def _with_curl(report, yours, points, step):
+    """The report on a score with one of the names above: it says whether it is a gradient."""
     symmetric = check_conservative(yours, x=points, step=step)
     if symmetric.verdict != FAIL:
         return report
-    text = f"{report.diagnosis}; no gradient: it is that of no energy ({symmetric.pattern}): of a term in which several dimensions stand (a product, a pair, a chain) the derivative in these is left out or wrong"
+    text = f"{report.diagnosis}; no gradient: it is that of no energy ({symmetric.pattern}): {WITH_CURL[report.name]}"
     return replace(report, diagnosis=text)
 
 

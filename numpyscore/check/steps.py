@@ -206,6 +206,7 @@ PLACES = {  # which level is taken for which
     "sigma of this level where that of the next one belongs": _with(t=lambda p: p.s),
     "this level and the next one exchanged": _with(c=lambda p: p.d, s=lambda p: p.t, d=lambda p: p.c, t=lambda p: p.s),
     "levels shifted by one: those of the step after this one": _with(c=lambda p: p.d, s=lambda p: p.t, d=lambda p: _next(p.d), t=lambda p: _next(p.t)),
+    "a level skipped: the one after the next stands where the next one belongs": _with(d=lambda p: _next(p.d), t=lambda p: _next(p.t)),
     "alpha_bar in place of its root": _with(c=lambda p: p.c**2, d=lambda p: p.d**2),
     "the root of c taken once more": _with(c=lambda p: np.sqrt(p.c), d=lambda p: np.sqrt(p.d)),
     "sigma^2 in place of sigma": _with(s=lambda p: p.s**2, t=lambda p: p.t**2),
@@ -252,10 +253,18 @@ NOISES = {  # b^2 of what it should be
     "noise sqrt(beta) z": lambda b, p: p.beta,
     "unit noise z": lambda b, p: np.ones_like(b),
 }
-SCALES = {  # alpha, and the factor of all the rest
+SCALES = {  # alpha, and the factor of the drift and of the noise, or of each
     "x not rescaled": lambda a, p: (np.ones_like(a), 1.0),
     "x scaled the other way": lambda a, p: (1 / a, 1.0),
     "x scaled twice": lambda a, p: (a**2, 1.0),
+    "alpha_bar in place of alpha: the mean is divided by its root c, not by the scale of the step": lambda a, p: (
+        1 / p.c,
+        (1 / (p.c * p.r), 1.0),
+    ),
+    "alpha in place of its root: the mean is divided by the squared scale of the step": lambda a, p: (
+        a * p.r,
+        (p.r, 1.0),
+    ),
     "sign of the step: it goes up in level": lambda a, p: (2 - a, -1.0),
     "the result not rescaled by r": lambda a, p: (a / p.r, 1 / p.r),
     "the result rescaled by r twice": lambda a, p: (a * p.r, p.r),
@@ -279,13 +288,14 @@ def changed(step, p, changes, slopes=None):
         (a, b), (right_a, right_b) = slopes(other.c, other.s), slopes(p.c, p.s)
         alpha, gamma = alpha + gamma / a * (right_b - b), gamma / a * right_a
     alpha, rest = of["scale"](alpha, p) if "scale" in of else (alpha, 1.0)
+    rest, noise = rest if isinstance(rest, tuple) else (rest, rest)
     factor = of["drift"](p) if "drift" in of else 1.0
     if isinstance(gamma, tuple):  # a factor of each call of fn
         factors = factor if isinstance(factor, tuple) else (factor,) * len(gamma)
         gamma = tuple(rest * f * g for f, g in zip(factors, gamma, strict=True))
     else:
         gamma = np.nan * gamma if isinstance(factor, tuple) else rest * factor * gamma
-    return alpha, gamma, rest**2 * (of["noise"](var, p) if "noise" in of else var)
+    return alpha, gamma, noise**2 * (of["noise"](var, p) if "noise" in of else var)
 
 
 def sets_of_changes(many):

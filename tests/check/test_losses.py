@@ -1095,7 +1095,7 @@ class Scaled:
 
 def asked_with(of, objective="implicit"):
     caller = Scaled(of)
-    caller.objective = objective
+    caller.objective, caller.takes = objective, {}
     setting = SimpleNamespace(x=np.random.default_rng(0).standard_normal((5, 3)), d=3, n=5, seed=1)
     setting._replace = lambda **k: SimpleNamespace(**{**vars(setting), **k})
     return caller, "energy", setting, np.random.default_rng(1)

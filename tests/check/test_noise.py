@@ -10,6 +10,7 @@ from numpyscore.check.losses import denoising as denoising_losses
 from numpyscore.check.losses import noise, perturbation
 from numpyscore.check.losses.denoising import (
     MISTAKES,
+    NOISE,
     PARAMETRISATIONS,
     Read,
     along_path,
@@ -451,7 +452,6 @@ MISTAKEN = {  # loss, words of the diagnosis
     "fn told the sigma before": (drawn(tell=lambda k, S: S[k - 1]), "level told: fn is told the sigma of the previous level"),
     "fn told another row's level": (drawn(tell=lambda k, S: S[np.roll(k, 1)]), "the sigma of another row"),
     "noise of another index": (noise_of_another_index, "level told"),
-    "target -eps": (drawn(target=lambda e, k, S: -e), "-eps instead"),
     "sign": (drawn(target=lambda e, k, S: e / S[k][:, None]), "sign of the target"),
     "no square": (product_alone, "no square"),
     "hardest level only": (hardest_level, "levels mixed"),
@@ -714,11 +714,11 @@ def test_each_parametrisation_is_right_for_its_kernels_alone(k, kernel):
     for said in (None, "noise"):
         naming = name(r, "denoising", True, said)
         hold(naming)
-        known = fits and (said == "noise" or row.key != "sigma score")
-        plain = kernel == "exploding" and row.key in ("eps", "sigma eps") and said is None
+        plain = kernel == "exploding" and row.key in NOISE and said is None
+        known = fits and (said == "noise" or row.key != "sigma score" or plain)
         verdict = "INCONCLUSIVE" if plain else "PASS" if known else naming.verdict
         assert naming.verdict == verdict and (known or naming.verdict != "PASS")
-    if row.key not in ("sigma score", "edm", "sigma eps"):
+    if row.key not in ("sigma score", "edm", "sigma eps", "residual"):
         turned = made(lambda c, s: tuple(-np.asarray(v) for v in row.form(c, s)), kernel)
         backward = made(row.form, kernel, lambda c, s: -1.0)
         for seen, verdict in ((r, "PASS"), (turned, "FAIL"), (backward, "FAIL")):

@@ -194,7 +194,10 @@ def test_squares_and_traces_that_may_stand_in_a_loss():
         s, J, v = a.S, a.J, q.v
         J_diagonal, along = np.einsum("pnii->pni", J), None if v is None else np.einsum("mni,pni->pmn", v, s)
         terms = {  # words: (square, trace)
-            "the squared score": (np.sum(s**2, -1), np.sum(J_diagonal, -1)),
+            "the squared score" + ", without the weight h" * (q.h is not None): (
+                np.sum(s**2, -1),
+                np.sum(J_diagonal, -1),
+            ),
             "the square of the sum": (s.sum(-1) ** 2, J.sum((-2, -1))),
         }
         if q.h is not None:
@@ -203,6 +206,14 @@ def test_squares_and_traces_that_may_stand_in_a_loss():
                 "the square weighted by h^2": (np.sum(q.h**2 * s**2, -1), np.sum(q.h**2 * J_diagonal, -1)),
                 "the square weighted by h'": (np.sum(q.h_prime * s**2, -1), np.sum(q.h_prime * J_diagonal, -1)),
                 "the square weighted by the mean of h": (np.sum(mean * s**2, -1), np.sum(mean * J_diagonal, -1)),
+                "the product of two sums of the score, one": (
+                    np.sum(q.h * s, -1) * s.sum(-1),
+                    np.einsum("ni,pnij->pn", q.h, J),
+                ),
+                "the product of two sums of the score, one ": (
+                    np.sum(q.h * s, -1) * s.sum(-1),
+                    np.einsum("nj,pnij->pn", q.h, J),
+                ),
             }
         if v is not None:
             curve = lambda u, w, J=J: np.einsum("mni,pnij,mnj->pmn", u, J, w).mean(1)

@@ -107,6 +107,7 @@ ELSEWHERE = {  # the level and the next that are used
     "sigma of this level where that of the next one belongs": (C, S, D, S),
     "this level and the next one exchanged": (D, T, C, S),
     "levels shifted by one: those of the step after this one": (D, T, NEXT_D, NEXT_T),
+    "a level skipped: the one after the next stands where the next one belongs": (C, S, NEXT_D, NEXT_T),
     "alpha_bar in place of its root": (C**2, S, D**2, T),
     "the root of c taken once more": (C**0.5, S, D**0.5, T),
     "sigma^2 in place of sigma": (C, S**2, D, T**2),
@@ -159,6 +160,16 @@ SCALED = {  # alpha, and what all the rest is multiplied by
     "x not rescaled": lambda a: (ONE, ONE),
     "x scaled the other way": lambda a: (1 / a, ONE),
     "x scaled twice": lambda a: (a * a, ONE),
+    "alpha_bar in place of alpha: the mean is divided by its root c, not by the scale of the step": lambda a: (
+        1 / C,
+        ONE / (C * RATIO),
+        ONE,
+    ),
+    "alpha in place of its root: the mean is divided by the squared scale of the step": lambda a: (
+        a * RATIO,
+        RATIO,
+        ONE,
+    ),
     "sign of the step: it goes up in level": lambda a: (1 - (a - 1), -ONE),
     "the result not rescaled by r": lambda a: (a / RATIO, 1 / RATIO),
     "the result rescaled by r twice": lambda a: (a * RATIO, RATIO),
@@ -180,8 +191,8 @@ def test_every_change_is_what_its_words_say(name):
     for words, of in DEVIATIONS.items():
         assert_same(changed(step, P, {"noise": words}), (alpha, gamma, of(np.sqrt(var)) ** 2))
     for words, of in SCALED.items():
-        a, rest = of(alpha)
-        assert_same(changed(step, P, {"scale": words}), (a, rest * gamma, rest**2 * var))
+        a, rest, noise = (*of(alpha), of(alpha)[1])[:3]
+        assert_same(changed(step, P, {"scale": words}), (a, rest * gamma, noise**2 * var))
     for words in TWICE:  # not of a step that asks once
         assert np.isnan(changed(step, P, {"drift": words})[1]).all()
 

@@ -71,6 +71,7 @@ def test_a_parabola_is_one_within_rounding(eps, size):
 
 def asked_again(of, kind="numpy", eps=2.2e-16):
     loss = Loss(of, kind=kind, eps=eps)
+    loss.takes = {}
     return questions.again(loss, "energy", setting_of(), np.random.default_rng(1)), loss.settings
 
 

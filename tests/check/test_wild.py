@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from scipy.special import softmax
-from wording import check_loss, check_reverse, check_sampler, check_score, check_trace
+from wording import check_gradient, check_loss, check_reverse, check_sampler, check_score, check_trace
 
 MANY = "multilevel_denoising"
 half = lambda s: 0.5 * np.sum(s**2, axis=1)
@@ -449,3 +449,216 @@ def test_noise_that_is_given_and_multiplies_the_data_is_named():
     loss = lambda fn, x, sigma, noise: np.mean(half(fn.score(x + sigma * x * noise) + noise / sigma))
     report = check_loss(loss, objective="denoising")
     assert report.verdict == "FAIL" and report.name == "noise that multiplies the data", report
+
+
+# ------------------------------------------------------------------------------- a sixth look: estimates, gradients, samplers, ladders
+
+
+NET = np.array([[1.0, 0.5, -0.3], [0.2, 1.2, 0.4], [-0.6, 0.1, 0.9]])
+tanh_score = lambda x: -np.tanh(x @ NET) @ NET.T
+tanh_jacobian = lambda x: -np.einsum("ik,nk,jk->nij", NET, 1 - np.tanh(x @ NET) ** 2, NET)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_log_determinant_of_a_change_of_variables_is_no_trace(sign):
+    theirs = lambda x: np.linalg.slogdet(np.eye(3) + sign * tanh_jacobian(x))[1]
+    report = check_trace(theirs, score=tanh_score, x=SIX)
+    assert report.name == "log determinant" and f"I {'+' if sign > 0 else '-'} J" in report.diagnosis, report
+
+
+def test_the_mean_length_of_j_v_is_the_frobenius_norm_and_no_direction_that_is_not_centred():
+    draw = lambda x, rng: np.einsum("nij,nj->ni", tanh_jacobian(x), rng.choice([-1.0, 1.0], x.shape))
+    report = check_trace(lambda x, rng: np.sum(draw(x, rng) ** 2, 1), score=tanh_score, x=SIX)
+    assert report.verdict == "FAIL" and report.name == "Frobenius norm", report
+
+
+def test_a_score_of_two_values_is_not_in_half_precision():
+    x = SIX + 0.3 * np.sign(SIX)
+    assert check_score(lambda x: -np.sign(x) / 0.8, energy=lambda x: np.abs(x).sum(1) / 0.8, x=x)
+    half = lambda x: -x.astype(np.float16).astype(float)
+    assert check_score(half, energy=lambda x: np.sum(x**2, 1) / 2, x=x).name == "precision"
+
+
+TABLE_OF = np.random.default_rng(4).standard_normal((9, 4))
+
+
+def of_theta(theta):
+    r = TABLE_OF @ theta.reshape(-1) - 1
+    return np.mean(r**2 + 0.3 * r**4)
+
+
+def test_a_gradient_by_long_forward_differences_and_one_that_was_kept_are_named():
+    theta = np.array([0.3, -0.2, 0.5, 0.1])
+    slope = lambda t: TABLE_OF.T @ (lambda r: 2 * r + 1.2 * r**3)(TABLE_OF @ t - 1) / 9
+    assert check_gradient(of_theta, slope, theta)
+    forward = lambda t: np.array([(of_theta(t + 0.1 * e) - of_theta(t)) / 0.1 for e in np.eye(4)])
+    report = check_gradient(of_theta, forward, theta)
+    assert report.name == "one-sided difference" and "step 0.1" in report.diagnosis, report
+    assert (
+        check_gradient(lambda t: np.sum((TABLE_OF @ t - 1) ** 2), lambda t: -2 * TABLE_OF.sum(0), theta).name == "stale"
+    )
+
+
+def metropolis(accept):
+    """MALA whose proposals are taken by `accept` (uniform numbers, log ratio of each coordinate) -> bool (n, d)."""
+
+    def step(x, score, step_size, rng):
+        gap = lambda a, b: (a - b - step_size * score(b)) ** 2 / (4 * step_size)
+        y = x + step_size * score(x) + np.sqrt(2 * step_size) * rng.standard_normal(x.shape)
+        each = ((x - 0.7) ** 2 - (y - 0.7) ** 2) / 3.2 - gap(x, y) + gap(y, x)
+        return np.where(accept(rng.uniform(size=x.shape), each), y, x)
+
+    return step
+
+
+def test_one_decision_is_taken_for_a_row_or_each_coordinate_has_a_ratio_of_its_own():
+    own = metropolis(lambda u, r: np.log(u) < r)
+    joint = metropolis(lambda u, r: np.log(u) < r.sum(1, keepdims=True))
+    say = lambda step: check_sampler(step, discretisation="adjusted", step_size=0.9)
+    assert say(own)
+    assert say(joint).name == "accepted by coordinate"
+
+
+def test_accepted_points_that_are_put_into_other_rows_mix_chains():
+    def step(x, score, step_size, energy, rng):
+        y = x + step_size * score(x) + np.sqrt(2 * step_size) * rng.standard_normal(x.shape)
+        gap = lambda a, b: np.sum((a - b - step_size * score(b)) ** 2, 1) / (4 * step_size)
+        take = np.log(rng.uniform(size=len(x))) < energy(x) - energy(y) - gap(x, y) + gap(y, x)
+        out = x.copy()
+        out[take] = y[: take.sum()]
+        return out
+
+    assert check_sampler(step, discretisation="adjusted", step_size=0.8).name == "rows mixed"
+
+
+def test_noise_before_the_drift_is_another_splitting():
+    def step(x, score, step_size, rng):
+        y = x + np.sqrt(2 * step_size) * rng.standard_normal(x.shape)
+        return y + step_size * score(y)
+
+    report = check_sampler(step)
+    assert report and "noise before the drift" in report.notes[0], report
+
+
+LADDER = np.stack([np.sqrt(BAR), np.sqrt(1 - BAR)], axis=1)
+BETAS = 1 - BAR / np.append(1.0, BAR[:-1])
+
+
+def ddpm(beta=lambda t: BETAS[t], scale=lambda t: np.sqrt(1 - BETAS[t]), small=True):
+    """One of DDPM's steps, with fn a network that predicts the noise."""
+
+    def step(x, fn, t, rng):
+        b = beta(t)
+        mean = (x - b / np.sqrt(1 - BAR[t]) * fn(x, t)) / scale(t)
+        share = (1 - BAR[t - 1]) / (1 - BAR[t]) if small else 1.0
+        return mean + np.sqrt(b * share) * rng.standard_normal(x.shape)
+
+    return step
+
+
+@pytest.mark.parametrize(
+    ("step", "name"),
+    [
+        (ddpm(), ""),
+        (ddpm(scale=lambda t: np.sqrt(BAR[t])), "alpha_bar in place of alpha"),
+        (ddpm(scale=lambda t: 1 - BETAS[t]), "alpha in place of its root"),
+        (ddpm(lambda t: BETAS[t - 1], lambda t: np.sqrt(1 - BETAS[t - 1])), "beta of another step"),
+        (ddpm(lambda t: BETAS[t - 1], lambda t: np.sqrt(1 - BETAS[t - 1]), False), "beta of another step"),
+    ],
+)
+def test_of_a_ddpm_step_the_quantity_that_is_another_is_named(step, name):
+    report = check_reverse(step, levels=LADDER, kind="ancestral", predicts="eps")
+    assert report.verdict == "PASS" if not name else report.name == name, report
+
+
+def test_a_level_that_is_skipped_is_named():
+    def step(x, fn, t, below):
+        (c, s), (d, r) = LADDER[t], LADDER[max(below - 1, 0)]
+        eps = fn(x, t)
+        return d * (x - s * eps) / c + r * eps
+
+    assert check_reverse(step, levels=LADDER, kind="ddim", predicts="eps").name.startswith("a level skipped")
+
+
+# ------------------------------------------------------------------------------- a sixth look: losses
+
+
+@pytest.mark.parametrize("target", [lambda z, s: -z, lambda z, s: -s * z])
+def test_a_network_may_be_the_score_times_sigma_and_is_not_accused_unless_it_is_said(target):
+    def loss(fn, x, sigmas, level, rng):
+        s, z = sigmas[level][:, None], rng.standard_normal(x.shape)
+        return np.mean((fn(x + s * z) - target(z, s)) ** 2)
+
+    report = check_loss(loss, objective=MANY)
+    assert report.verdict == "INCONCLUSIVE" and report.name == "noise or score", report
+    assert check_loss(loss, objective=MANY, model="noise")
+    assert check_loss(loss, objective=MANY, predicts="score").name == "scale of the target"
+
+
+KERNEL = lambda t: (np.cos(t), np.sin(t))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "words"),
+    [
+        (lambda c, s: (c**2, s**2), "these are the squares"),
+        (lambda c, s: (c, s**2), "sigma is squared"),
+        (lambda c, s: (s, c), "c and sigma are exchanged"),
+        (lambda c, s: (1 + 0 * c, s), "x is not scaled"),
+    ],
+)
+def test_what_a_kernel_is_in_place_of_the_one_that_is_meant_is_said(kernel, words):
+    def loss(fn, x, t, rng):
+        c, s = kernel(*(a[:, None] for a in KERNEL(t)))
+        z = rng.standard_normal(x.shape)
+        return np.mean((fn(c * x + s * z, t) - z) ** 2)
+
+    report = check_loss(loss, objective=MANY, predicts="eps", kernel=KERNEL)
+    assert report.name == "other noise level" and words in report.diagnosis, report
+
+
+def test_noise_that_is_normalised_is_no_other_level():
+    def loss(fn, x, t, rng):
+        c, s = (a[:, None] for a in KERNEL(t))
+        z = rng.standard_normal(x.shape)
+        z *= np.sqrt(x.shape[1]) / np.linalg.norm(z, axis=1, keepdims=True)
+        return np.mean((fn(c * x + s * z, t) - z) ** 2)
+
+    assert "the noise is normalised" in check_loss(loss, objective=MANY, predicts="eps", kernel=KERNEL).diagnosis
+
+
+def test_on_a_bridge_one_level_belongs_to_two_times():
+    def bridge(size):
+        def loss(fn, x, t, noise):
+            s = size(t)[:, None]
+            return np.mean(np.sum(s**2 * (fn(x + s * noise, t) + noise / s) ** 2, 1))
+
+        return loss
+
+    assert check_loss(bridge(lambda t: np.sqrt(t * (1 - t))), objective=MANY, predicts="score")
+    rolled = lambda fn, x, t, noise: bridge(lambda t: np.sqrt(t * (1 - t)))(
+        lambda y, t: fn(y, np.roll(t, 1)), x, t, noise
+    )
+    assert check_loss(rolled, objective=MANY, predicts="score").name == "level told"
+
+
+def test_a_level_that_an_earlier_call_has_left_is_state():
+    kept = []
+
+    def loss(fn, x, sigmas, level, noise):
+        s = sigmas[level]
+        told = kept[-1] if kept and len(kept[-1]) == len(s) else s
+        kept.append(s)
+        return np.mean((s[:, None] * fn(x + s[:, None] * noise, told) + noise) ** 2)
+
+    report = check_loss(loss, objective=MANY, predicts="score")
+    assert report.verdict == "FAIL" and report.name == "state", report
+
+
+def test_a_second_difference_divided_by_the_step_once_is_named():
+    def loss(fn, x, eps, probes):
+        up, mid, down = fn(x + eps * probes), fn(x), fn(x - eps * probes)
+        return np.mean((up - down) ** 2 / (8 * eps**2) - (up + down - 2 * mid) / eps)
+
+    report = check_loss(loss, objective="finite_difference_sliced")
+    assert report.verdict == "FAIL" and "divided by the step once" in report.diagnosis, report

@@ -26,6 +26,9 @@ WRONG_WAY = "fn is driven away from its target where the weight is negative"
 COMPROMISE = "weights move the minimiser only where one network without enough freedom serves all levels"
 
 
+NOISE = ("eps", "sigma eps", "sigma score", "residual")  # parametrisations that are the noise, up to a factor
+
+
 class Read(NamedTuple):
     """w, p and q of the noisy points of all trials (K,), with what they may depend on, and how exactly they are known."""
 
@@ -74,6 +77,7 @@ PARAMETRISATIONS = (
     Parametrisation("v", "v = c eps - sigma x", lambda c, s: (c, -s), lambda c, s: c * c + s * s, "-x~ - (c/sigma) fn"),
     Parametrisation("velocity", "the velocity eps - x", lambda c, s: (1, -1), lambda c, s: c + s, "-(x~ + c fn)/sigma"),
     Parametrisation("velocity", "the velocity x - eps", lambda c, s: (-1, 1), lambda c, s: c + s, "-(x~ - c fn)/sigma"),
+    Parametrisation("residual", "the residual x - x~ = -sigma eps", lambda c, s: (-s, 0), lambda c, s: c, "fn/sigma^2"),
     Parametrisation(
         "edm", "sigma x/r - r c eps with r = sqrt(1 - sigma^2)/c (-v if r = 1; EDM's network inside its preconditioning)",
         lambda c, s: (-np.sqrt(1 - s * s), s * c / np.sqrt(1 - s * s)), lambda c, s: s < 1, "-x~ + (r c/sigma) fn",
@@ -204,7 +208,7 @@ def _convention(r, objective, said, only=None):
     Noise added to x as it is says nothing of what fn is meant to be; there the noise as target is right only if fn was `said` to be "noise".
     """
     for row in PARAMETRISATIONS:
-        if (only is not None and row.key != only) or (row.key == "sigma score" and said != "noise"):
+        if only is not None and row.key != only:
             continue
         sizes = np.broadcast_to(row.kernel(r.c, r.sigma), r.c.shape).astype(float)
         if not np.allclose(sizes, 1, atol=max(r.rtol, 1e-6), rtol=0) or not is_form(r, row.form) or np.any(r.w < 0):
@@ -214,7 +218,9 @@ def _convention(r, objective, said, only=None):
         K = factor(data.w * weight * (data.q * data.sigma / data.c - data.p) ** 2, data.levels, r.rtol)
         pattern = f"loss = {factor(r.w, r.levels, r.rtol).text} x [1/2 |fn - target|^2] + constant, target {row.name}"
         scaled = () if K.one else (f"with that score, {conversion(K, objective)}",)
-        if row.key in ("eps", "sigma eps") and np.all(r.c == 1) and said != "noise" and only is None:
+        if row.key == "sigma score" and said != "noise" and not np.all(r.c == 1):
+            continue  # of points that are scaled eps itself is the rule
+        if row.key in NOISE and np.all(r.c == 1) and said != "noise" and only is None:
             text = f"noise or score: fn learns {row.name}; if that is meant, say model='noise': it is right, and the score is {row.score}. If fn is meant to be the score, the target is wrong, it should be -eps/sigma"
             return Naming(INCONCLUSIVE, text, pattern, scaled)
         return Naming(PASS, "", pattern, (PREDICTS.format(row.name, row.score), *scaled))

@@ -135,7 +135,10 @@ def function_of(values, level, close=ALIKE, size=None):
 
 
 def one_to_one(told, batch):
-    """Whether what fn is told (M,) and the level could be functions of each other; numbers that are told may be rounded if the level is no number."""
+    """Whether what fn is told (M,) and the level could be functions of each other; numbers that are told may be rounded if the level is no number.
+
+    Of a path on which one level is met twice (a bridge) what fn is told may be a function of the time that the loss is handed.
+    """
     level, close = batch.level, ALIKE if batch.exact else 1e-4
     counts = batch.given is not None and batch.given.dtype.kind in "iu"
     if counts and np.all(told == np.round(told)) and len({*zip(batch.given, told, strict=True)}) > len({*told}):
@@ -148,7 +151,10 @@ def one_to_one(told, batch):
         return True
     if counted and pairs > t.max() + 1 and _spread(level, t) > 1e-3 * np.ptp(level):
         return False
-    return all(_path(a[np.lexsort((a, b))]) <= SMOOTH * np.ptp(a) for a, b in ((told, level), (level, told)))
+    function = lambda a, b: _path(a[np.lexsort((a, b))]) <= SMOOTH * np.ptp(a)
+    return function(level, told) and (
+        function(told, level) or (batch.given is not None and function(told, batch.given))
+    )
 
 
 def _path(a):
@@ -212,7 +218,21 @@ def _told_one_level(batch, trials):
 
 def _told_another(batch, trials):
     told = batch.told
-    if told is None or not batch.varied or alike(told) or one_to_one(told, batch):
+    if told is None or not batch.varied or alike(told):
+        return None
+    sigma = batch.trial.sigma
+    few = sigma[:, None] - told
+    off = np.abs(sigma - told) > 1e-5 * sigma.max()
+    if (
+        off.any()
+        and len({*_classes(sigma, ALIKE)}) <= len(sigma) / 2
+        and np.abs(few).min(0).max() <= 1e-5 * sigma.max()
+    ):
+        text = (
+            "level told: fn is told the sigma of another level of the batch, not that of the noise which its point has"
+        )
+        return text, f"{off.mean():.0%} of the points are told another sigma"
+    if one_to_one(told, batch):
         return None
     if function_of(told, batch.level) and len({*told}) < len({*_classes(batch.level, ALIKE)}):
         text = "level told: fn is told the same number at different levels (an integer division, a rounding, a clamp)"

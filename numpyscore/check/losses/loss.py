@@ -34,7 +34,10 @@ COUNTS = (1, 2, 3, 1, 2)
 CURVED = ((lambda x: x + x**2 / 4), (lambda x: 1 + x / 2))
 LARGEST = 256  # numbers in a sample
 PRONOUN = {"energy": "an", "score": "a"}
-PREDICTS = ("score", *dict.fromkeys(row.key for row in PARAMETRISATIONS if " " not in row.key and row.key != "edm"))
+PREDICTS = (
+    "score",
+    *dict.fromkeys(row.key for row in PARAMETRISATIONS if " " not in row.key and row.key not in ("edm", "residual")),
+)
 
 
 def check_loss(
@@ -123,6 +126,7 @@ def check_loss(
     said = {"weight": weight, "score_of": score_of, "levels": levels, "kernel": kernel, "shape": shape, "condition": condition}  # fmt: skip
     _sensible(where, objective, said)
     known = said | {"weight": weight or linear_weight(), "predicts": predicts, "step": positive(where, "step", step)}
+    known["sigma"] = sigma
     known["levels"] = None if levels is None else np.asarray(levels)
     caller = LossCaller(where, loss, objective, wrap, known, model, shape, condition)
     if weight is None and {"h", "h_prime"} <= set(caller.takes):
@@ -238,7 +242,8 @@ def _investigate(where, caller, settings, kinds, rng):
     """The `CheckReport` of a loss: with fn an energy and with fn a score, each to the end; no FAIL where one of them is right."""
     errors: dict = {}
     found = []
-    either = settings[0].levels > 1 and "noise" in caller.takes and "level" not in caller.takes
+    # noise for each row, or for each row at each level
+    either = settings[0].levels > 1 and "noise" in caller.takes and not {"level", "t", "sigma"} & caller.takes.keys()
     for kind, by_level in itertools.product(kinds, (False, True) if either else (False,)):
         caller.forget()
         noise = lambda s: {"noise": rng.standard_normal((s.levels, *s.x.shape))}
@@ -298,6 +303,8 @@ def again(caller, kind, setting, rng):
     # jax keeps nothing, and compiles anew
     between = setting if caller.kind == "jax" else setting._replace(seed=setting.seed + 1)
     ((first,), _, (last,)) = (caller.values([p], s) for p, s in ((probe, setting), (other, between), (probe, setting)))
+    if (kept := _told_before(caller, probe, setting)) is not None:
+        return kept
     if not np.isfinite(first + last) or abs(first - last) <= 1e3 * caller.eps * max(abs(first), abs(last)):
         return None
     steps = np.diff(caller.values([probe] * 10, setting))
@@ -306,6 +313,18 @@ def again(caller, kind, setting, rng):
         return Naming(FAIL, text, f"{first:.9g} first, {last:.9g} after another call")
     text = "hidden randomness: it draws numbers that no seed holds; let the loss take rng= (or key, generator, noise, probes)"
     return Naming(INCONCLUSIVE, text, f"{first:.9g} first, {last:.9g} when the same was asked again")
+
+
+def _told_before(caller, probe, setting):
+    """A FAIL if fn is told what an earlier call, with levels of its own, has left; None."""
+    if "level" not in caller.takes or setting.levels == 1:
+        return None
+    rolled = setting._replace(extras=setting.extras | {"level": np.roll(setting.extras["level"], 1)})
+    first, _, last = (caller.ask(probe, s) for s in (setting, rolled, setting))
+    if first.told is None or last.told is None or np.array_equal(first.told, last.told):
+        return None
+    text = "state: after a call with other levels fn is told another level beside the same points; it is told what an earlier call has left"
+    return Naming(FAIL, text, f"told {first.told[0]:.4g} first, {last.told[0]:.4g} after another call")
 
 
 def _flows(caller, kind, settings, rng):
@@ -344,7 +363,7 @@ def graph(caller, kind, settings, rng):
         return None
     pattern = f"d loss / d scale = {c[0]:.6g} x [{linear}] + {c[1]:.6g} x [square] of what the value says"
     if not whole:
-        text = "wrong gradient: the value is right, its gradient in the parameters is not that of the value"
+        text = "wrong gradient: the value is right, its gradient in the parameters is not that of the value: some of it is detached (a term, a weight, a factor of the score)"
     elif all(off := [abs(v) < 1e-3 for v in c]):
         text = "graph detached: no gradient reaches the parameters; the loss has the right value and cannot be trained (detach, no_grad, stop_gradient, .item(), or create_graph=False)"
     elif any(off):

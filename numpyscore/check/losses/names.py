@@ -205,7 +205,11 @@ def wrong_target(R, B, what, rtol=1e-6):
     """The loss is B/2 |s - R target|^2, the target being `what`."""
     if R.known and not R.powers and not R.form and close(R.c, -1, rtol):
         return f"sign of the target: the score is pulled towards minus the target, that is towards grad E; the target is {what}{whole_loss(B)}"
-    return f"scale of the target: the target is {R.text} times what it should be, {what}; the minimiser is {R.text} times the score{whole_loss(B)}"
+    cross = {
+        "1/2": "; that is, the cross term of the square is halved",
+        "2": "; that is, the cross term of the square is doubled",
+    }.get(R.text, "")
+    return f"scale of the target: the target is {R.text} times what it should be, {what}; the minimiser is {R.text} times the score{whole_loss(B)}{cross}"
 
 
 AFTER = {SQUARE: "it has no minimum", SLOPE: "it is minimised by another score", REGULARISER: "it is the implicit loss"}

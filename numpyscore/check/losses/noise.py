@@ -1,5 +1,7 @@
 """Denoising losses: what they pull their model to at every noisy point, and what is said of it."""
 
+import contextlib
+
 import numpy as np
 
 from ...common.arrays import to_numpy
@@ -86,6 +88,8 @@ def _read(caller, kind, trials, tables, rng):
         return _unread(caller, kind, trials, tables, founds, rng)
     if all(np.abs(f.A).max() <= 1e-9 * np.abs(f.b).max() for f in founds):
         return Naming(FAIL, missing(caller.objective, SQUARE), "A = 0"), 2, {}
+    if (extra := _at_clean_points(trials, founds)) is not None:
+        return extra, 2, {}
     founds, entry_notes = _entry_weights(caller, kind, trials, founds, rng)
     wrong = _not_isotropic(caller, kind, trials, founds)
     if wrong is not None:
@@ -103,6 +107,31 @@ def _read(caller, kind, trials, tables, rng):
     if naming.verdict == PASS and not all(f.fit.exact for f in founds):
         naming = naming._replace(notes=(near_note(left), *naming.notes))
     return naming._replace(resolution=max(r.rtol, COARSEST), notes=(*naming.notes, *entry_notes, *more)), 2, details
+
+
+def _at_clean_points(trials, founds):
+    """The FAIL of what a loss has at the clean points beside the noisy ones; of the product with the noise of their row, a control variate, the mean is 0."""
+    for trial, found in zip(trials, founds, strict=True):
+        noisy_row = trial.row[trial.sigma > 0]
+        clean = np.flatnonzero((trial.sigma == 0) & np.isin(trial.row, noisy_row))
+        squares = np.abs(found.own[clean]).max(initial=0) > 1e-6 * np.abs(found.A).max()
+        size = 1e-6 * np.abs(found.b).max()
+        left = [
+            found.b[p] - _along(found.b[p], trial.eps[(trial.row == trial.row[p]) & (trial.sigma > 0)]) for p in clean
+        ]
+        text = "extra term: beside the noisy points your loss has {} at the clean ones; it is no control variate (a product with the noise, of mean 0), and moves the minimiser"
+        if squares and np.abs(found.b[clean]).max() <= size:  # a level without noise is pulled to something
+            return Naming(FAIL, text.format("the squared score"), "A is not 0 at the clean points")
+        if not squares and np.abs(left).max(initial=0) > size:
+            return Naming(
+                FAIL, text.format("a term linear in the score"), "b at the clean points is no multiple of the noise"
+            )
+    return None
+
+
+def _along(b, noises):
+    """The part of b (d,) along the noises (k, d)."""
+    return np.linalg.lstsq(noises.T, b, rcond=None)[0] @ noises
 
 
 def _unexplained(r):
@@ -261,13 +290,52 @@ def _level_meant(caller, trial, table):
     return np.abs(here[:, None] - table).max(axis=2).argmin(axis=1)
 
 
+INSTEAD = {  # what a kernel may be in place of the one that was said: (c, sigma) of that, of c, sigma and those of the rows beside
+    "these are the squares of what is meant: a root is left out (alpha_bar for its root, a variance for a standard deviation)": lambda c, s, near: (
+        c**2,
+        s**2,
+    ),
+    "sigma is squared: a variance stands where a standard deviation belongs": lambda c, s, near: (c, s**2),
+    "c is squared: alpha_bar stands where its root belongs": lambda c, s, near: (c**2, s),
+    "these are the roots of what is meant": lambda c, s, near: (np.sqrt(c), np.sqrt(s)),
+    "sigma is the root of what is meant": lambda c, s, near: (c, np.sqrt(s)),
+    "c and sigma are exchanged": lambda c, s, near: (s, c),
+    "x is not scaled": lambda c, s, near: (1 + 0 * c, s),
+    "these are those of the level after: an index is off by one": lambda c, s, near: near(1),
+    "these are those of the level before: an index is off by one": lambda c, s, near: near(-1),
+}
+
+
+def _instead(trial, c, sigma, kernel, level):
+    """What the c and sigma of noisy points are, where c and sigma (M,) are meant, in words with a semicolon; ""."""
+    use, same = trial.sigma > 0, lambda a, b: np.allclose(a, b, rtol=1e-5, atol=0)
+
+    def near(step):
+        with contextlib.suppress(Exception):  # no such level
+            return np.array([[float(v) for v in kernel(one + step)] for one in level.tolist()]).T
+        return np.nan * c, np.nan * c
+
+    length = trial.sigma * np.linalg.norm(trial.eps, axis=1)
+    for of, word in ((np.sqrt(trial.points.shape[1]), "sqrt(d)"), (1.0, "1")):
+        if same(length[use], of * sigma[use]) and trial.points.shape[1] > 1:
+            return f"; the noise is normalised: it has the length {word} sigma in every row, and is not normal"
+    for words, of in INSTEAD.items():
+        meant = of(c, sigma, near)
+        if all(
+            same(getattr(trial, k)[use], np.broadcast_to(a, c.shape)[use])
+            for k, a in zip(("c", "sigma"), meant, strict=True)
+        ):
+            return f"; {words}"
+    return ""
+
+
 def _as_said(caller, trials):
     """A FAIL if c and sigma are not those of the user's own kernel or schedule."""
     kernel, table = caller.known["kernel"], caller.known["levels"]
     if table is not None and table.ndim == 2:
         kernel = lambda index: table[int(index)]
     if kernel is None:
-        return None
+        return _of_sigma_said(caller, trials)
     for trial in trials:
         level = _level_meant(caller, trial, table)
         if level is None:
@@ -282,8 +350,25 @@ def _as_said(caller, trials):
             p = np.flatnonzero(use)[off.argmax()]
             text = "other noise level: the noisy points have not the c and sigma that belong to their level"
             here = f"at level {level[p]:.4g} c = {trial.c[p]:.6g}, sigma = {trial.sigma[p]:.6g}"
+            text += _instead(trial, c, sigma, kernel, level)
             return Naming(FAIL, text, f"{here}; meant are {c[p]:.6g} and {sigma[p]:.6g}")
     return None
+
+
+def _of_sigma_said(caller, trials):
+    """A FAIL if the noise of a loss of one level, which takes none, has not the sigma that was said."""
+    said = caller.known.get("sigma")
+    if said is None or {"sigma", "alpha", "t"} & caller.takes.keys() or caller.objective != "denoising":
+        return None
+    c, sigma = (np.concatenate([getattr(t, k)[t.sigma > 0] for t in trials]) for k in ("c", "sigma"))
+    if not alike(sigma) or any(np.allclose(a, said, rtol=1e-6) for a in (sigma, sigma / np.where(c == 0, 1, c))):
+        return None
+    text = f"other noise level: the noise has the standard deviation {sigma[0]:.6g}, and sigma={said:g} is said"
+    return Naming(
+        FAIL,
+        text + " (its square: a variance for a standard deviation)" * bool(np.isclose(sigma[0], said**2)),
+        f"sigma = {sigma[0]:.6g}",
+    )
 
 
 # batches in which a quarter of the levels must turn up, of rows with levels of their own or of one level

@@ -25,8 +25,9 @@ LOST = 1e-9  # the same for the weight of a row
 def matrices(q):
     """[(rows (n, d, d) of A or C, what they are in the square, in the term of the Jacobian)]."""
     e, sum_of = np.eye(q.x.shape[1]), "the sum of all entries of the Jacobian (the derivative of a summed score)"
+    bare = ", without the weight h" * (q.h is not None)
     rows = [
-        (e, "the squared score", "the trace of the Jacobian"),
+        (e, f"the squared score{bare}", f"the trace of the Jacobian{bare}"),
         (np.ones_like(e), "the square of the sum of the score's entries (summed before it is squared)", sum_of),
     ]
     if q.h is not None:
@@ -34,6 +35,11 @@ def matrices(q):
         rows += [
             (w[:, :, None] * e, f"the square weighted by {of}", f"the trace weighted by {of}")
             for of, w in powers.items()
+        ]
+        every = "all entries of the Jacobian, those off its diagonal too, weighted by h of their {}"
+        rows += [
+            (w + 0 * e, "the product of two sums of the score, one weighted by h", every.format(of))
+            for of, w in (("row", q.h[:, :, None]), ("column", q.h[:, None]))
         ]
     if q.v is not None:
         v, first, mean = q.v, 0 * q.v + q.v[:, :1], 0 * q.v + q.v.mean(0)

@@ -9,7 +9,7 @@ from .hearing import GIVEN, NORMAL
 from .identify import identify
 from .levels import function_of, widened
 from .names import Naming, alike, equal
-from .trials import as_asked, by_column, by_entry, mixture, noisy, with_mixture
+from .trials import SINGLE, as_asked, by_column, by_entry, mixture, noisy, with_mixture
 
 MANY = 1000
 SIGMAS = 6.0
@@ -41,11 +41,16 @@ def _of_mapped_data(trials):
     if not any(t.offset is not None for t in trials):
         return trials, ()
     c, s = (np.concatenate([getattr(t, k) for t in trials if t.offset is not None]) for k in ("c", "sigma"))
-    with np.errstate(all="ignore"):
-        scales = (c, c / np.sqrt(1 - s**2), c / (1 - s))
-        scale = next((float(a.mean()) for a in scales if np.ptp(a) <= 1e-9 * np.abs(a).max() < np.inf), 1.0)
-    scale = float(np.round(scale)) if abs(scale - np.round(scale)) <= 1e-9 and round(scale) else scale
-    rest = [np.where(np.abs(t.c / scale - 1) <= 1e-9, 1.0, t.c / scale) for t in trials if t.c is not None]
+    # c = k a, with a 1, sqrt(1 - sigma^2) or 1 - sigma, to single precision of 1: a schedule may be kept in it
+    kernels = [np.ones_like(c), np.sqrt(np.maximum(1 - s**2, 0)), 1 - s]
+    factors = [float(c @ a / max(a @ a, 1e-300)) for a in kernels]
+    close = [
+        np.abs(c**2 - (k * a) ** 2).max() <= 8 * SINGLE * np.abs(c).max() ** 2
+        for k, a in zip(factors, kernels, strict=True)
+    ]
+    scale = next((k for k, fits in zip(factors, close, strict=True) if fits and k), 1.0)
+    scale = float(np.round(scale)) if abs(scale - np.round(scale)) <= SINGLE * abs(scale) and round(scale) else scale
+    rest = [np.where(np.abs(t.c / scale - 1) <= SINGLE, 1.0, t.c / scale) for t in trials if t.c is not None]
     of = iter(rest)
     trials = [t if t.c is None else t._replace(c=next(of), scale=scale) for t in trials]
     words = dict.fromkeys(map_in_words(t) for t in trials if t.offset is not None)
@@ -362,7 +367,9 @@ def drawn(caller, kind, trials, rng):
     trial = trials[0]
     if "noise" not in caller.takes:
         other = as_asked(caller, kind, trial.setting._replace(seed=trial.setting.seed + 7), rng)
-        if np.array_equal(other.points, trial.points):
+        before, after = ([d.value for d in t.draws if d.law == NORMAL] for t in (trial, other))
+        same = bool(before) and len(before) == len(after) and all(map(np.array_equal, before, after))
+        if same or np.array_equal(other.points, trial.points):
             text = "fixed noise: another seed gives the same noise; it never changes (a generator or key made anew inside the loss), and the network learns one noise for each row"
             return Naming(FAIL, text, "another seed, the same points")
     for draws in (t.draws for t in trials):

@@ -169,6 +169,8 @@ def _factors(caller, kind, settings, right, rng):
     rtol = max(1e-9, SIGMAS * doubt, 0.0 if exact else 30 * right.left)
     parts, notes = _at_its_own_number(caller, right.parts, rtol)
     naming = name_parts(caller.objective, parts, levels_of(settings), rtol)
+    if naming.verdict == FAIL and caller.objective == "finite_difference_sliced":
+        naming = _by_step(naming, parts, caller.known["step"])
     notes += () if exact else (near_note(right.left),)
     details = {"factors": right.parts, "residual": right.left, "form": right.form}
     details["settings"] = [{k: getattr(s, k) for k in ("n", "d", "m")} for s in settings]
@@ -179,6 +181,19 @@ def _factors(caller, kind, settings, right, rng):
             said = f"for lambda |x|^2/2 on standardised data your loss has its minimum at lambda = {yours:.6g}, the right one at 1"
             notes += (said,)
     return naming._replace(resolution=max(rtol, COARSEST), notes=(*notes, *naming.notes)), details
+
+
+def _by_step(naming, parts, step):
+    """The `Naming` of a second difference beside the square, that says where its factor is a power of the step."""
+    square, second = parts.values()
+    for power, why in (
+        (1, "it is divided by the step once, where its square belongs"),
+        (-1, "it is divided by the step once more"),
+        (2, "it is not divided by the squared step"),
+    ):
+        if np.all(square) and alike(second / square) and abs(second[0] / square[0] / step**power - 1) < 1e-6:
+            return naming._replace(diagnosis=f"{naming.diagnosis}: {why}")
+    return naming
 
 
 def _at_its_own_number(caller, parts, rtol):
@@ -476,7 +491,7 @@ def _second_difference(found, points, step):
         text = "weight of the second difference: it has another factor in every row (it is divided by the length of v, in this term alone)"
         return Naming(FAIL, text, f"factors of the rows {patterns.few(at[:, 2] / 2)}")
     if np.abs(found.F[points[:, 2]]).max() > 1e-6 * np.abs(found.F).max() + SIGMAS * found.fit.doubt[: 6 * n].max():
-        text = "values of the difference: the middle point x enters the squared difference, where the two ends x + h v and x - h v belong"
+        text = "values of the difference: the middle point x enters the squared difference, where the two ends x + h v and x - h v belong (a one-sided difference, whose square lacks a factor 4 beside the central one?)"
         return Naming(FAIL, text, f"in the second difference the energies have {said}")
     if np.abs(at[0] / size - np.array([-0.5, -0.5, 1.0])).max() <= 1e-5:
         return None
