@@ -211,8 +211,8 @@ def _times_x(power):
 
 CHAIN_RULE = "the chain rule of a standardisation is missing or doubled"
 MAPS = (
-    Map("previous row", "row i is the reference at row i - 1", lambda r, f: np.roll(r, 1, axis=0)),
-    Map("next row", "row i is the reference at row i + 1", lambda r, f: np.roll(r, -1, axis=0)),
+    Map("previous row", "row i is the reference at row i - 1: all are shifted by one place (rolled, or another order)", lambda r, f: np.roll(r, 1, axis=0)),
+    Map("next row", "row i is the reference at row i + 1: all are shifted by one place (rolled, or another order)", lambda r, f: np.roll(r, -1, axis=0)),
     Map("rows reversed", "the rows of the reference stand in reverse order", lambda r, f: r[::-1]),
     Map("columns reversed", "the dimensions of the reference stand in reverse order", lambda r, f: r[:, ::-1]),
     Map("transposed", "it is the transpose of the reference", lambda r, f: r.T if len(r) == len(r.T) else None),
@@ -613,6 +613,7 @@ def located(field):
     else:
         return
     text = f"only {names} of your {field.word} went wrong{where(field, rows)}"
+    text += ": a term in which they stand is wrong, left out or detached" * (field.of == "theta")
     detail = {"pattern": f"{wrong.sum()} of {wrong.size} entries differ"}
     yield Explanation(f"some {unit}s", text, False, int(wrong.sum()), 1.0, detail)
 

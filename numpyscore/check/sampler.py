@@ -212,7 +212,10 @@ def _unadjusted(report, parts, taus):
     like = [name for name, law in laws.items() if flat and np.all(np.abs(stationary / law - 1) <= error)]
     named = "Euler-Maruyama" if not apart else next(iter(like), "")
     first = lambda *starts: next((t for t in (*flaws, apart) if t.startswith(starts)), "")
-    text = first("shared", "correlated") or first("no ", "sign") or first("biased")
+    text = first("shared", "correlated") or first("no ", "sign")
+    if not text and flat and np.allclose(a, -taus / VARIANCE, atol=1e-6):
+        text = "x left out: the step returns its increment, step score + sqrt(2 step) z, and x itself is not in it"
+    text = text or first("biased")
     if not text and not flat:
         text = _preconditioned(G, cov, taus, n)
     elif not text and not named:

@@ -176,6 +176,9 @@ def with_growth(report, far, points, derivatives):
         grows = "stays bounded" if not grown else f"falls off as {grown}" if power < 0 else f"grows as {grown}"
         of = "the gradient" if derivatives == 1 else "the Laplacian"
         text = f"differs by what {grows}: far out, at {FAR[0]:.0f} to {FAR[1]:.0f} times the spread of x; so does {of} of a term that grows as {TERMS[whole + derivatives]}: such a term is wrong, or left out"
+        text += ", or the derivative of an activation is (1 - h for 1 - h^2), which saturates" * (
+            not grown and derivatives == 2
+        )
     else:
         return report
     return replace(report, diagnosis=f"{text}; {report.diagnosis}")

@@ -44,7 +44,11 @@ def test_a_scale_close_to_a_whole_number_is_one():
 
     assert read(2.0).scale == 2.0 and np.all(read(2.0).c == 1)
     single = 2.0**-23  # a schedule may be kept in single precision
-    assert read(2 + 1.9 * single).scale == 2.0 and read(2 + 2.1 * single).scale != 2.0 and read(0.3).scale == pytest.approx(0.3)
+    assert (
+        read(2 + 1.9 * single).scale == 2.0
+        and read(2 + 2.1 * single).scale != 2.0
+        and read(0.3).scale == pytest.approx(0.3)
+    )
     assert read(1e-10).scale == pytest.approx(1e-10)
     wave = np.array([0.0, 1, 0.5, 0.2, 0.9, 0.4])
     even, uneven = read(4 * (1 + 0.9 * single * wave)), read(4 * (1 + 20 * single * wave))  # c^2 to 8 of them

@@ -662,3 +662,102 @@ def test_a_second_difference_divided_by_the_step_once_is_named():
 
     report = check_loss(loss, objective="finite_difference_sliced")
     assert report.verdict == "FAIL" and "divided by the step once" in report.diagnosis, report
+
+
+def beside_the_clean_points(extra):
+    """A right denoising loss, and something of the score at the clean points."""
+
+    def loss(fn, x, sigma, noise):
+        return np.mean(half(fn(x + sigma * noise) + noise / sigma) + extra(fn(x), noise / sigma))
+
+    return loss
+
+
+@pytest.mark.parametrize("model", ["energy", "score"])
+def test_what_stands_at_the_clean_points_is_a_control_variate_or_a_fault(model):
+    def loss(extra):
+        of = (lambda fn: fn.score) if model == "energy" else (lambda fn: fn)
+        return lambda fn, x, sigma, noise: beside_the_clean_points(extra)(of(fn), x, sigma, noise)
+
+    say = lambda extra: check_loss(loss(extra), objective="denoising", model=model)
+    assert say(lambda s, e: -np.sum(s * e, 1))
+    for extra in (lambda s, e: 0.1 * np.sum(s**2, 1), lambda s, e: np.sum(s, 1)):
+        assert say(extra).name == "extra term"
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_noise_that_never_changes_is_seen_beside_levels_that_do(seed):
+    def loss(fn, x, sigmas, rng):
+        s = sigmas[rng.integers(len(sigmas), size=len(x))][:, None]
+        z = np.random.default_rng(seed).standard_normal(x.shape)
+        return np.mean((s * fn(x + s * z, s[:, 0]) + z) ** 2)
+
+    assert check_loss(loss, objective=MANY, predicts="score").name == "fixed noise"
+
+
+def test_the_sigma_of_another_level_is_told_whatever_the_permutation():
+    def loss(fn, x, rng, shift=1):
+        S = np.array([0.9, 0.6, 0.3, 0.1])
+        k, z = rng.integers(4, size=len(x)), rng.standard_normal(x.shape)
+        s = S[k][:, None]
+        return np.mean((s * fn(x + s * z, S[(k + shift) % 4]) + z) ** 2)
+
+    assert check_loss(lambda fn, x, rng: loss(fn, x, rng, 0), objective=MANY, predicts="score")
+    assert check_loss(loss, objective=MANY, predicts="score").name == "level told"
+
+
+def test_a_sigma_that_is_said_is_held_against_the_noise():
+    loss = lambda own: lambda fn, x, noise: np.mean(half(fn(x + own * noise) + noise / own))
+    say = lambda own: check_loss(loss(own), objective="denoising", model="score", sigma=0.3)
+    assert say(0.3)
+    report = say(0.09)
+    assert report.name == "other noise level" and "a variance" in report.diagnosis, report
+
+
+@pytest.mark.parametrize("of", ["x", "v"])
+def test_mapped_data_and_a_schedule_in_single_precision(of):
+    bar = np.cumprod(1 - np.linspace(0.02, 0.4, 8)).astype(np.float32)
+
+    def loss(fn, x, t, rng):
+        c, s = (np.sqrt(a[t])[:, None].astype(float) for a in (bar, 1 - bar))
+        x, z = 2 * x - 1, rng.standard_normal(x.shape)
+        return np.mean((fn(c * x + s * z, t) - (x if of == "x" else c * z - s * x)) ** 2)
+
+    assert check_loss(loss, objective=MANY, predicts=of, levels=np.arange(8))
+
+
+def test_minus_the_score_is_a_sign_and_no_difference_quotient():
+    energy = lambda x: np.sum(np.log1p(np.exp(-3 * x**2)) + 0.5 * x**2, 1)
+    score = lambda x: 6 * x / (1 + np.exp(3 * x**2)) - x
+    assert check_score(score, energy=energy, x=SIX)
+    assert check_score(lambda x: -score(x), energy=energy, x=SIX).name == "sign"
+
+
+def test_a_sampler_gets_one_log_density_whatever_the_call():
+    seen = []
+
+    def step(x, score, step_size, logpdf, rng):
+        seen.append(logpdf)
+        y = x + step_size * score(x) + np.sqrt(2 * step_size) * rng.standard_normal(x.shape)
+        gap = lambda a, b: np.sum((a - b - step_size * score(b)) ** 2, 1) / (4 * step_size)
+        take = np.log(rng.uniform(size=len(x))) < logpdf(y) - logpdf(x) - gap(x, y) + gap(y, x)
+        return np.where(take[:, None], y, x)
+
+    assert check_sampler(step, discretisation="adjusted") and len(set(map(id, seen))) <= 2
+
+
+def test_a_step_without_x_and_one_that_keeps_what_the_network_said_are_named():
+    increment = lambda x, score, step_size, rng: (
+        step_size * score(x) + np.sqrt(2 * step_size) * rng.standard_normal(x.shape)
+    )
+    assert check_sampler(increment).name == "x left out"
+    kept = {}
+
+    def step(x, fn, t, below):
+        (c, s), (d, r) = LADDER[t], LADDER[below]
+        eps = kept.setdefault("eps", None)
+        if eps is None or len(eps) != len(x):
+            eps = kept["eps"] = fn(x, t)
+        return d * (x - s * eps) / c + r * eps
+
+    assert check_reverse(step, levels=LADDER, kind="ddim", predicts="eps").name == "state"

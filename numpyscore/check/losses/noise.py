@@ -44,6 +44,8 @@ def denoised(caller, kind, settings, rng):
     naming, sense, details = _read(caller, kind, trials, tables, rng)
     if naming.verdict != FAIL:
         naming = perturbation.drawn(caller, kind, trials, rng) or naming
+    elif (keys := perturbation.one_key(trials, twice=True)) is not None and not naming.diagnosis.startswith("one key"):
+        naming = naming._replace(diagnosis=f"{keys.diagnosis}; {naming.diagnosis}")
     naming = _with_caveats(caller, trials, naming, mapped)
     return naming, sense if naming.verdict != INCONCLUSIVE or not naming.diagnosis.startswith(CAVEATS) else 0, details
 

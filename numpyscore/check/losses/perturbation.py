@@ -371,11 +371,18 @@ def drawn(caller, kind, trials, rng):
         same = bool(before) and len(before) == len(after) and all(map(np.array_equal, before, after))
         if same or np.array_equal(other.points, trial.points):
             text = "fixed noise: another seed gives the same noise; it never changes (a generator or key made anew inside the loss), and the network learns one noise for each row"
-            return Naming(FAIL, text, "another seed, the same points")
+            return Naming(FAIL, text, f"another seed, the same {'numbers' if same else 'points'}")
+    return one_key(trials)
+
+
+def one_key(trials, twice=False):
+    """A FAIL of two draws that come from one key, or one state; the same draw, made `twice`, is one where the loss is wrong besides."""
     for draws in (t.draws for t in trials):
-        keyed = [(d.key, d.value.shape, d.name) for d in draws if d.key is not None]
+        keyed = [
+            (d.key, d.value.shape, d.name) for d in draws if d.key is not None and np.any(d.value != d.value.flat[:1])
+        ]
         for k, (key, *what) in enumerate(keyed):
-            if any(key == other and what != more for other, *more in keyed[:k]):
+            if any(key == other and (twice or what != more) for other, *more in keyed[:k]):
                 text = "one key: two different draws of the loss come from one key, or one state; what they give is not independent (the time and the noise, say): split the key"
                 return Naming(FAIL, text, f"{what[1]} {what[0]} from the key of an earlier draw")
     return None
