@@ -613,6 +613,8 @@ def located(field):
     else:
         return
     text = f"only {names} of your {field.word} went wrong{where(field, rows)}"
+    if wrong.sum() == 1 and np.any(field.reference[wrong]):
+        text += f", which is {float(field.theirs[wrong][0] / field.reference[wrong][0]):.6g} times what it should be"
     text += ": a term in which they stand is wrong, left out or detached" * (field.of == "theta")
     detail = {"pattern": f"{wrong.sum()} of {wrong.size} entries differ"}
     yield Explanation(f"some {unit}s", text, False, int(wrong.sum()), 1.0, detail)

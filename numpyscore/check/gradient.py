@@ -93,6 +93,9 @@ def _unfit(where, yours, L, g, origin):
     if np.any(g) and np.allclose(yours(origin[None])[0], 2 * g, rtol=1e-6, atol=0):
         text = "accumulated gradient: a second call at the same theta gives twice the first; set the gradient to zero before each (zero_grad)"
         return CheckReport(where, FAIL, "", diagnosis=text)
+    if not np.allclose(yours(origin[None])[0], g, rtol=1e-6, atol=1e-6 * np.abs(g).max()):
+        text = "random gradient: two calls at the same theta differ: it draws numbers of its own, which are not those of the loss; give both the same ones"
+        return CheckReport(where, INCONCLUSIVE, "", diagnosis=text)
     first, second = L(origin[None]), L(origin[None])
     if first.size != 1:
         raise ValueError(f"{where}: loss returned {first.size} numbers, expected one; take their mean.")
@@ -247,7 +250,7 @@ def _of_another(L, yours, theta):
     if symmetric:
         text = "your gradient is that of another function of theta: a term of the loss is missing in it (detached?) or has another factor (sum for mean), or a factor of the chain rule is left out (the derivative of an activation), or it is taken at other random numbers (another key, another batch)"
         return Explanation("another loss", text)
-    text = f"your gradient is that of no function of theta ({symmetric.pattern}): a factor of the chain rule is missing or wrong"
+    text = f"your gradient is that of no function of theta ({symmetric.pattern}): a factor of the chain rule is missing or wrong, or a path to a parameter is cut (detach, stop_gradient)"
     return Explanation("no gradient", text)
 
 

@@ -251,6 +251,10 @@ def _measured(walk, i, x):
     rest = base - alpha * x - w * sum(gamma)
     if np.abs(rest).max() <= 1e2 * steep * exact * own:
         rest = 0 * rest
+    elif not np.any(gammas):
+        raise Flaw(
+            "answer not used: what fn says changes nothing; the step uses an answer that it has kept from an earlier call (a cache)"
+        )
     elif np.array_equal(base, walk(x, i, 2, lambda k, points, level: w)):
         raise Flaw(REPEATED)
     if flaw := noise_flaw(rest):

@@ -137,7 +137,7 @@ def _adjusted(report, chain, tau, n, dim, rng, straight):
     if not text and found.details["share"] == 1:
         text = "not adjusted: every chain moves in every step: the acceptance is missing, its ratio is never below 1, or the proposal is x itself, changed in place."
     text = text or (
-        "acceptance: who moves where from chosen starts follows no known rule, right or wrong; what is returned on rejection, a half step or a sign of a "
+        "acceptance: who moves where from chosen starts follows no known rule, right or wrong; what is returned on rejection, a half step, a sign or the kinetic energy of a "
         "momentum, a bound on the ratio, a random number that is not independent of the proposal?"
     )
     return replace(found, diagnosis=f"{text} {law}")

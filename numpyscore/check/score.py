@@ -1,5 +1,6 @@
 """Is a score minus the gradient of its energy, and is it a gradient at all?"""
 
+import itertools
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -216,6 +217,19 @@ class Differenced(NamedTuple):
         return np.diagonal(self.value, axis1=1, axis2=2)
 
 
+def _exchanged(jac):
+    """The two dimensions of a score with whose exchange its Jacobian is symmetric; None."""
+    J, d = jac.value, jac.value.shape[1]
+    allowed = jac.tolerance + jac.tolerance.transpose(0, 2, 1)
+    for i, j in itertools.combinations(range(min(d, 8)), 2):
+        order = np.arange(d)
+        order[[i, j]] = j, i
+        turned = J[:, order]
+        if np.all(np.abs(turned - turned.transpose(0, 2, 1)) <= 4 * (allowed + allowed[:, order])):
+            return i, j
+    return None
+
+
 STEPS = tuple(c * 10.0**-k for k in range(4) for c in (1, 0.5, 0.25, 0.2))  # of quotients that are recognised
 
 
@@ -296,6 +310,9 @@ def check_conservative(score, *, x, wrap=None, rtol=None, step=None, claimed=Tru
     place = lambda row, k: f"x[{row}], d s_{upper[0][k]}/d x_{upper[1][k]} beside d s_{upper[1][k]}/d x_{upper[0][k]}"
     report = judge(where, summary, field, (function,), lambda f: [none], rtol=rtol, place=place)
     pattern = "" if report else f"the antisymmetric part is {share:.2g} of the Jacobian"
+    if report.verdict == FAIL and (pair := _exchanged(jac)) is not None:
+        text = f"{report.diagnosis}; with the dimensions {pair[0]} and {pair[1]} of the score exchanged it is symmetric"
+        report = replace(report, diagnosis=text)
     report = replace(report, pattern=pattern, details={"jacobian": jac.value, "antisymmetric": share})
     if claimed or report.verdict != FAIL:
         return report

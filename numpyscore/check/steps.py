@@ -201,6 +201,12 @@ def _next(a):
     return np.append(a[1:], a[-1])
 
 
+def _of_single_steps(p):
+    """c of each level over that of the less noisy one after it, of a variance-preserving ladder; the last over 1."""
+    c, d = p.c / p.d, p.d / np.append(p.d[1:], 1.0)
+    return Place(c, np.sqrt(1 - c**2), d, np.sqrt(1 - d**2))
+
+
 PLACES = {  # which level is taken for which
     "sigma of the next level where that of this one belongs": _with(s=lambda p: p.t),
     "sigma of this level where that of the next one belongs": _with(t=lambda p: p.s),
@@ -215,6 +221,7 @@ PLACES = {  # which level is taken for which
     "sigma^2 in place of sigma, at the next level": _with(t=lambda p: p.t**2),
     "alpha_bar in place of its root, at this level": _with(c=lambda p: p.c**2),
     "alpha_bar in place of its root, at the next level": _with(d=lambda p: p.d**2),
+    "alpha of the single step in place of alpha_bar, the product of all": lambda p: _of_single_steps(p),
     "x_0 not scaled: c of this level left out": _with(c=lambda p: np.ones_like(p.c)),
     "c of the next level left out": _with(d=lambda p: np.ones_like(p.d)),
 }  # fmt: skip
@@ -252,6 +259,7 @@ NOISES = {  # b^2 of what it should be
     "noise of the difference of the levels, (sigma - sigma') z": lambda b, p: (p.s - p.t) ** 2,
     "noise sqrt(beta) z": lambda b, p: p.beta,
     "unit noise z": lambda b, p: np.ones_like(b),
+    "ratio upside down, sigma/sigma' in place of sigma'/sigma in the noise": lambda b, p: b * (p.s / p.t) ** 4,
 }
 SCALES = {  # alpha, and the factor of the drift and of the noise, or of each
     "x not rescaled": lambda a, p: (np.ones_like(a), 1.0),

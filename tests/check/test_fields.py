@@ -259,7 +259,7 @@ SAID = {  # rule, field, (key, constants, sentence, pattern) of each explanation
     "one row wrong": (fields.located, beside(S + (NUMBER == 2)), [("some rows", 3, "only row 2 of your score went wrong", "3 of 21 entries differ")]),
     "rows beyond a threshold": (fields.located, beside(S + (X[:, :1] > 0.6)), [("some rows", 6, "only rows 2, 6 of your score went wrong", "6 of 21 entries differ")]),
     "everywhere": (fields.located, beside(S + 1), []),
-    "one parameter": (fields.located, beside(S1 + (NUMBER == 2), S1, x=X1, **PARAMETERS), [("some parameters", 1, "only parameter 2 of your gradient went wrong: a term in which they stand is wrong, left out or detached", "1 of 7 entries differ")]),
+    "one parameter": (fields.located, beside(S1 + (NUMBER == 2), S1, x=X1, **PARAMETERS), [("some parameters", 1, "only parameter 2 of your gradient went wrong, which is 2.46444 times what it should be: a term in which they stand is wrong, left out or detached", "1 of 7 entries differ")]),
 }  # fmt: skip
 
 

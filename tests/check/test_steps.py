@@ -116,6 +116,12 @@ ELSEWHERE = {  # the level and the next that are used
     "sigma^2 in place of sigma, at the next level": (C, S, D, T**2),
     "alpha_bar in place of its root, at this level": (C**2, S, D, T),
     "alpha_bar in place of its root, at the next level": (C, S, D**2, T),
+    "alpha of the single step in place of alpha_bar, the product of all": (
+        C / D,
+        np.sqrt(1 - (C / D) ** 2),
+        D / np.append(D[1:], 1),
+        np.sqrt(1 - (D / np.append(D[1:], 1)) ** 2),
+    ),
     "x_0 not scaled: c of this level left out": (ONE, S, D, T),
     "c of the next level left out": (C, S, ONE, T),
 }
@@ -155,6 +161,7 @@ DEVIATIONS = {  # standard deviation of the noise, where b belongs
     "noise of the difference of the levels, (sigma - sigma') z": lambda b: S - T,
     "noise sqrt(beta) z": lambda b: np.sqrt(BETA),
     "unit noise z": lambda b: ONE,
+    "ratio upside down, sigma/sigma' in place of sigma'/sigma in the noise": lambda b: b * (S / T) ** 2,
 }
 SCALED = {  # alpha, and what all the rest is multiplied by
     "x not rescaled": lambda a: (ONE, ONE),

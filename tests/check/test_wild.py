@@ -5,7 +5,15 @@ import math
 import numpy as np
 import pytest
 from scipy.special import softmax
-from wording import check_gradient, check_loss, check_reverse, check_sampler, check_score, check_trace
+from wording import (
+    check_conservative,
+    check_gradient,
+    check_loss,
+    check_reverse,
+    check_sampler,
+    check_score,
+    check_trace,
+)
 
 MANY = "multilevel_denoising"
 half = lambda s: 0.5 * np.sum(s**2, axis=1)
@@ -761,3 +769,98 @@ def test_a_step_without_x_and_one_that_keeps_what_the_network_said_are_named():
         return d * (x - s * eps) / c + r * eps
 
     assert check_reverse(step, levels=LADDER, kind="ddim", predicts="eps").name == "state"
+
+
+# ------------------------------------------------------------------------------- after a referee's reading of the names
+
+
+def test_the_answer_of_a_network_that_is_kept_changes_nothing_later():
+    kept = {}
+
+    def step(x, fn, t, below):
+        (c, s), (d, r) = LADDER[t], LADDER[below]
+        eps = kept.setdefault(x.shape, fn(x, t))
+        return d * (x - s * eps) / c + r * eps
+
+    assert check_reverse(step, levels=LADDER, kind="ddim", predicts="eps").name == "answer not used"
+
+
+@pytest.mark.parametrize("name", ["alpha of the single step", "ratio upside down"])
+def test_single_steps_and_a_ratio_upside_down_are_named_in_a_step(name):
+    alone = np.stack([np.sqrt(1 - BETAS), np.sqrt(BETAS)], axis=1)
+
+    def single(x, fn, t, below):
+        (c, s), (d, r) = alone[t], alone[below]
+        eps = fn(x, t)
+        return d * (x - s * eps) / c + r * eps
+
+    def turned(x, fn, t, rng):
+        mean = (x - BETAS[t] / np.sqrt(1 - BAR[t]) * fn(x, t)) / np.sqrt(1 - BETAS[t])
+        return mean + np.sqrt(BETAS[t] * (1 - BAR[t]) / (1 - BAR[t - 1])) * rng.standard_normal(x.shape)
+
+    step, kind = (single, "ddim") if name.startswith("alpha") else (turned, "ancestral")
+    assert name in check_reverse(step, levels=LADDER, kind=kind, predicts="eps").diagnosis
+
+
+@pytest.mark.parametrize(
+    ("schedule", "words"),
+    [
+        (np.stack([np.sqrt(1 - BETAS), np.sqrt(BETAS)], axis=1), "alpha of the single step"),
+        (np.stack([BAR**0.25, np.sqrt(1 - BAR**0.5)], axis=1), "a square is left out"),
+    ],
+)
+def test_what_a_schedule_is_in_place_of_the_one_that_is_meant_is_said(schedule, words):
+    def loss(fn, x, t, rng):
+        c, s = schedule[t].T[:, :, None]
+        z = rng.standard_normal(x.shape)
+        return np.mean((fn(c * x + s * z, t) - z) ** 2)
+
+    report = check_loss(loss, objective=MANY, predicts="eps", levels=LADDER)
+    assert report.name == "other noise level" and words in report.diagnosis, report
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_velocity_of_a_path_on_the_circle_is_a_multiple_of_v(sign):
+    def loss(fn, x, t, noise):
+        c, s = (f(np.pi / 2 * t)[:, None] for f in (np.cos, np.sin))
+        return np.mean((fn(c * x + s * noise, t) - np.pi / 2 * (c * noise - sign * s * x)) ** 2)
+
+    report = check_loss(loss, objective=MANY, predicts="velocity")
+    assert report if sign > 0 else report.name == "sign of one term of the target", report
+
+
+def test_a_regulariser_of_its_own_number_may_have_the_wrong_sign():
+    loss = lambda sign: (
+        lambda fn, x: np.mean(
+            half(fn.score(x)) + fn.trace(x) + sign * 0.1 * np.sum(np.einsum("nii->ni", fn.jacobian(x)) ** 2, 1)
+        )
+    )
+    assert check_loss(loss(1), objective="regularised")
+    assert check_loss(loss(-1), objective="regularised").name == "sign of the regulariser"
+
+
+@pytest.mark.parametrize("model", ["energy", "score"])
+def test_a_product_with_v_that_is_left_out_is_named(model):
+    def loss(fn, x, rng):
+        v = rng.choice([-1.0, 1.0], x.shape)
+        return np.mean(half(fn.score(x)) + np.sum(fn.jvp(x, v), 1))
+
+    report = check_loss(loss, objective="sliced", model=model)
+    assert report.verdict == "FAIL" and (
+        "v is left out" in report.diagnosis or "not its product with v" in report.diagnosis
+    ), report
+
+
+def test_a_gradient_that_draws_numbers_of_its_own_is_random():
+    own = np.random.default_rng(99)
+    loss = lambda t: np.mean((TABLE_OF @ t - 1) ** 2)
+    slope = lambda t: 2 * TABLE_OF.T @ (TABLE_OF @ t - 1 + 0.1 * own.standard_normal(9)) / 9
+    report = check_gradient(loss, slope, np.array([0.3, -0.2, 0.5, 0.1]))
+    assert report.verdict == "INCONCLUSIVE" and report.name == "random gradient", report
+
+
+def test_two_dimensions_that_are_exchanged_are_said_of_what_is_no_gradient():
+    score = lambda x: tanh_score(x)[:, [1, 0, 2]]
+    report = check_conservative(score, x=SIX)
+    assert report.verdict == "FAIL" and "dimensions 0 and 1 of the score exchanged" in report.diagnosis, report
+    assert "exchanged" not in check_conservative(lambda x: -x @ TILTED.T, x=SIX).diagnosis

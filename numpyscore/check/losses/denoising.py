@@ -233,11 +233,12 @@ def _predicted(r, objective, predicts):
     known = _convention(r, objective, "noise", predicts)
     if known is not None:
         return known
-    words = {"v": "v = c eps - sigma x", "velocity": "the velocity eps - x or x - eps"}
-    meant = words.get(predicts, predicts)
+    straight = np.allclose(r.c + r.sigma, 1, atol=1e-6)
+    velocity = "the velocity eps - x or x - eps" if straight else "the velocity of the points, c' x + sigma' eps"
+    meant = {"v": "v = c eps - sigma x", "velocity": velocity}.get(predicts, predicts)
     turned = _convention(r._replace(p=-r.p, q=-r.q), objective, "noise", predicts)
     other = next((row.name for row in PARAMETRISATIONS if is_form(r, row.form)), "")
-    slip = "" if other else _slip(r, predicts)
+    slip = "" if other else _slip(*_along_v(r, predicts))
     as_meant = _convention(r._replace(w=np.abs(r.w)), objective, "noise", predicts)
     text = (
         f"sign of the weight: {WRONG_WAY}" if as_meant is not None
@@ -247,6 +248,15 @@ def _predicted(r, objective, predicts):
         else f"another parametrisation: fn learns {other or in_words(r)}, and is meant to predict {meant}"
     )  # fmt: skip
     return Naming(FAIL, text, f"target = {in_words(r)}")
+
+
+def _along_v(r, predicts):
+    """(what was read, what is meant); of a velocity with c^2 + sigma^2 = 1, a multiple of v, as v."""
+    with np.errstate(all="ignore"):
+        k = np.abs(r.p / r.c)
+    if predicts != "velocity" or not np.allclose(r.c**2 + r.sigma**2, 1) or np.ptp(k) > 1e-6 * k.max():
+        return r, predicts
+    return r._replace(p=r.p / k, q=r.q / k), "v"
 
 
 SLIPS = {  # what may happen to a right target p eps + q x of kernel c, s, (p, q) = f(c, s): words -> what it is then
@@ -333,8 +343,9 @@ def in_words(r):
     out = ""
     for values, word in ((r.p, "eps"), (r.q, "x")):
         if np.any(np.abs(values) > max(r.rtol, COARSEST) * r.size):
-            text = factor(np.abs(values), r.levels, r.rtol).text
-            out += f" {'-' if values[0] < 0 else '+'} {word if text == '1' else f'{text} {word}'}"
+            one_sign = np.all(values >= 0) or np.all(values <= 0)
+            text = factor(np.abs(values) if one_sign else values, r.levels, r.rtol).text
+            out += f" {'-' if one_sign and values[0] < 0 else '+'} {word if text == '1' else f'{text} {word}'}"
     return out.removeprefix(" + ").replace(" - ", "-", 1) if out.startswith(" -") else out.removeprefix(" + ")
 
 

@@ -292,6 +292,12 @@ def _level_meant(caller, trial, table):
     return np.abs(here[:, None] - table).max(axis=2).argmin(axis=1)
 
 
+@np.errstate(all="ignore")
+def _of_single_step(c, before):
+    """(c, sigma) of the steps of a variance-preserving schedule by themselves."""
+    return c / before, np.sqrt(1 - (c / before) ** 2)
+
+
 INSTEAD = {  # what a kernel may be in place of the one that was said: (c, sigma) of that, of c, sigma and those of the rows beside
     "these are the squares of what is meant: a root is left out (alpha_bar for its root, a variance for a standard deviation)": lambda c, s, near: (
         c**2,
@@ -301,6 +307,10 @@ INSTEAD = {  # what a kernel may be in place of the one that was said: (c, sigma
     "c is squared: alpha_bar stands where its root belongs": lambda c, s, near: (c**2, s),
     "these are the roots of what is meant": lambda c, s, near: (np.sqrt(c), np.sqrt(s)),
     "sigma is the root of what is meant": lambda c, s, near: (c, np.sqrt(s)),
+    "alpha_bar is the root of what is meant: a square is left out": lambda c, s, near: (np.sqrt(c), np.sqrt(1 - c)),
+    "alpha of the single step stands where alpha_bar, the product of all steps, belongs": lambda c, s, near: (
+        _of_single_step(c, near(-1)[0])
+    ),
     "c and sigma are exchanged": lambda c, s, near: (s, c),
     "x is not scaled": lambda c, s, near: (1 + 0 * c, s),
     "these are those of the level after: an index is off by one": lambda c, s, near: near(1),
@@ -314,7 +324,8 @@ def _instead(trial, c, sigma, kernel, level):
 
     def near(step):
         with contextlib.suppress(Exception):  # no such level
-            return np.array([[float(v) for v in kernel(one + step)] for one in level.tolist()]).T
+            at = lambda k: (1.0, 0.0) if k < 0 else kernel(k)  # before the first step there is no noise
+            return np.array([[float(v) for v in at(one + step)] for one in level.tolist()]).T
         return np.nan * c, np.nan * c
 
     length = trial.sigma * np.linalg.norm(trial.eps, axis=1)

@@ -202,8 +202,10 @@ def _at_its_own_number(caller, parts, rtol):
         return parts, ()
     with np.errstate(all="ignore"):
         share = parts[REGULARISER] / parts[SQUARE]
-    if not np.all(np.isfinite(share)) or share.min() <= 0 or not alike(share, max(rtol, COARSEST)):
+    if not np.all(np.isfinite(share)) or not np.all(share) or not alike(share, max(rtol, COARSEST)):
         return parts, ()
+    if share[0] < 0:
+        return parts | {REGULARISER: -parts[SQUARE]}, ()
     note = f"it takes no lam, and has lambda = {caller.numbers['lam'] * share[0]:.6g} beside 1/2 |s|^2: whether that is meant is not asked here"
     return parts | {REGULARISER: parts[SQUARE]}, (note,)
 
@@ -229,6 +231,9 @@ OVER_BATCH = (
     "directions normalised over the batch: the mean of v v^T goes as 1/n; each row must have its own length, |v|^2 = d"
 )
 UNEVEN = "directions not isotropic: the mean of v v^T is not a multiple of I, so v.J v does not average to the trace"
+FORGOT = (
+    "no product with v: the Jacobian times v is summed over its entries, where v.J v belongs: v is left out on one side"
+)
 TWO = "two directions: the Jacobian has different vectors on its two sides, u.J v in place of v.J v (two independent vectors, v drawn twice, or the product with the same v left out), which averages to nothing"
 
 
@@ -411,9 +416,19 @@ def _of_rows(caller, kind, table, C, rng):
         return Naming(FAIL, FIXED_WRONG if table.values[0] == again else SHARED, "C is the same in all rows")
     sides = kind == "score" and np.abs(C - even).max() > 1e-6 * size
     sides = sides or np.any(values.min(1) * values.max(1) < -1e-9 * size**2)
+    if sides and _with_ones(even, size):
+        return Naming(FAIL, FORGOT, f"C of the first row {np.array2string(C[0], precision=3)}".replace("\n", ""))
     if sides and caller.ask(random_probe(kind, setting.d, rng), setting).draws:
         return Naming(FAIL, TWO, f"C of the first row {np.array2string(C[0], precision=3)}".replace("\n", ""))
     return None
+
+
+def _with_ones(even, size):
+    """Whether the symmetric parts (n, d, d) of u v^T + v u^T have u = (1, ..., 1) in every row, in more than two dimensions."""
+    values, vectors = np.linalg.eigh(even)
+    ones = np.ones(even.shape[1])
+    span = vectors * (np.abs(values) > 1e-6 * size)[:, None]
+    return len(ones) > 2 and bool(np.allclose(np.einsum("nik,njk,j->ni", span, span, ones), ones, atol=1e-6))
 
 
 # ------------------------------------------------------------------------------- something else
