@@ -217,6 +217,12 @@ class Part(NamedTuple):
     strays: str = ""
 
 
+ASKED_ONCE = (
+    "state: fn is asked in the first call of a step alone; its answer is kept, and used again in later ones (a cache)"
+)
+KEPT = "answer not used: what fn says changes nothing; the step uses an answer that it has kept from an earlier call (a cache)"
+
+
 def _measured(walk, i, x):
     """The `Part` of the step from level i; None if it is no such sum or not repeatable. Raises a `Flaw` of its noise by itself."""
     v = walk.ladder[i]
@@ -228,12 +234,8 @@ def _measured(walk, i, x):
     group, asked = _grouped(walk.asked)
     calls = len(asked)
     again = run(x)
-    if calls == 0:
-        raise Flaw("fn not used: the step never asks the network")
     if not walk.asked:
-        raise Flaw(
-            "state: fn is asked in the first call of a step alone; its answer is kept, and used again in later ones (a cache)"
-        )
+        raise Flaw(ASKED_ONCE if calls else "fn not used: the step never asks the network")
     if not np.array_equal(base, again):
         return None
     if not np.allclose(asked[0][1], x, rtol=1e-5, atol=1e-6 * np.abs(x).max()):
@@ -252,9 +254,7 @@ def _measured(walk, i, x):
     if np.abs(rest).max() <= 1e2 * steep * exact * own:
         rest = 0 * rest
     elif not np.any(gammas):
-        raise Flaw(
-            "answer not used: what fn says changes nothing; the step uses an answer that it has kept from an earlier call (a cache)"
-        )
+        raise Flaw(KEPT)
     elif np.array_equal(base, walk(x, i, 2, lambda k, points, level: w)):
         raise Flaw(REPEATED)
     if flaw := noise_flaw(rest):

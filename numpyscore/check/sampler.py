@@ -202,20 +202,11 @@ def _unadjusted(report, parts, taus):
     )  # fmt: skip
     flaws = [noise_flaw(p.noise, independent=flat) for p in parts]
     apart = langevin_flaw(drift, noise, error, settings)
-    laws = {
-        "an exact step of the linear process": VARIANCE,
-        "a step with the law of Euler's step": VARIANCE / (1 - taus / (2 * VARIANCE)),
-        "Euler's step with its noise before the drift": np.divide(
-            2 * drift * a**2, 1 - a**2, out=np.zeros_like(a), where=np.abs(a) < 1
-        ),
-    }
-    like = [name for name, law in laws.items() if flat and np.all(np.abs(stationary / law - 1) <= error)]
+    like = [
+        name for name, law in _laws(taus, drift, a).items() if flat and np.all(np.abs(stationary / law - 1) <= error)
+    ]
     named = "Euler-Maruyama" if not apart else next(iter(like), "")
-    first = lambda *starts: next((t for t in (*flaws, apart) if t.startswith(starts)), "")
-    text = first("shared", "correlated") or first("no ", "sign")
-    if not text and flat and np.allclose(a, -taus / VARIANCE, atol=1e-6):
-        text = "x left out: the step returns its increment, step score + sqrt(2 step) z, and x itself is not in it"
-    text = text or first("biased")
+    text = _plain_flaw(flaws, apart, flat and np.allclose(a, -taus / VARIANCE, atol=1e-6))
     if not text and not flat:
         text = _preconditioned(G, cov, taus, n)
     elif not text and not named:
@@ -231,6 +222,23 @@ def _unadjusted(report, parts, taus):
         return report(PASS, notes=(settled,))
     other = f"another convention: your step is {product(D_law[0], D_law[1], 1e-3)} in x + step score + sqrt(2 step) z"
     return report(PASS, notes=(settled, other))
+
+
+def _laws(taus, drift, a):
+    """The variances (3,) at which right steps x' - mu = a (x - mu) + noise settle that are not Euler's, by what they are called."""
+    before = np.divide(2 * drift * a**2, 1 - a**2, out=np.zeros_like(a), where=np.abs(a) < 1)
+    return {
+        "an exact step of the linear process": VARIANCE,
+        "a step with the law of Euler's step": VARIANCE / (1 - taus / (2 * VARIANCE)),
+        "Euler's step with its noise before the drift": before,
+    }
+
+
+def _plain_flaw(flaws, apart, increment):
+    """The flaw of a linear step that is said before all others; `increment` if the score alone moves it; ""."""
+    first = lambda *starts: next((t for t in (*flaws, apart) if t.startswith(starts)), "")
+    left_out = "x left out: the step returns its increment, step score + sqrt(2 step) z, and x itself is not in it"
+    return first("shared", "correlated") or first("no ", "sign") or left_out * increment or first("biased")
 
 
 def _preconditioned(G, cov, taus, n):

@@ -87,8 +87,7 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
     if report.verdict == FAIL and report.name == "sign":
         either = f"Or the score is right, and {EXCHANGED[name]}"
         report = replace(report, diagnosis=f"{report.diagnosis}. {either}")
-    if report.verdict == FAIL and report.name in WITH_CURL:
-        report = _with_curl(report, yours, points, step)
+    report = _with_curl(report, yours, points, step)
     if report.verdict == FAIL and report.name == "different":
         report = _other_energy(report, yours, points, step)
         width = widths(points, step)
@@ -130,6 +129,8 @@ WITH_CURL = {  # names beside which it is said that the score is no gradient, an
 
 def _with_curl(report, yours, points, step):
     """The report on a score with one of the names above: it says whether it is a gradient."""
+    if report.verdict != FAIL or report.name not in WITH_CURL:
+        return report
     symmetric = check_conservative(yours, x=points, step=step)
     if symmetric.verdict != FAIL:
         return report

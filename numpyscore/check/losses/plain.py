@@ -439,7 +439,7 @@ def _wrong(caller, kind, trials, tables, right, rng):
     objective, settings = caller.objective, [t.setting for t in trials]
     hidden = None
     if objective == "sliced" and "v" not in caller.takes:
-        hidden = _hidden(caller, kind, settings[1:3], rng)
+        hidden = None if _nearly(right) else _hidden(caller, kind, settings[1:3], rng)
         if hidden is not None and (hidden.verdict == PASS or not hidden.resolution > 1e-3):
             return hidden, 2, {}
     if "sliced" not in objective and trials[0].draws and _random(caller, tables[0]):
@@ -462,12 +462,18 @@ def _wrong(caller, kind, trials, tables, right, rng):
     terms = None if right is None else patterns.right_parts(objective, tables[0], right.seen[0])
     if (named := patterns.rounded(tables[0], terms)) is not None:
         return named, 2, {}
-    if right is not None and left < INACCURATE:
-        c = np.array(list(right.parts.values()))
-        if np.all(np.abs(c / c[0] - 1) < INACCURATE):
-            text = f"inaccurate: your loss is the right one up to {left:.0e} of its terms, as with a finite difference of its own, an epsilon, or a small term that is wrong"
-            return Naming(FAIL, text, f"off by {left:.2g}"), 1, {}
+    if _nearly(right):
+        text = f"inaccurate: your loss is the right one up to {left:.0e} of its terms, as with a finite difference of its own, an epsilon, or a small term that is wrong"
+        return Naming(FAIL, text, f"off by {left:.2g}"), 1, {}
     return *patterns.unexplained(caller, kind, tables[0], terms, left, rng), {}
+
+
+def _nearly(right):
+    """Whether the terms of the reference, each with the same factor, are nearly all that a loss is."""
+    if right is None or right.left >= INACCURATE:
+        return False
+    c = np.array(list(right.parts.values()))
+    return bool(np.all(np.abs(c / c[0] - 1) < INACCURATE))
 
 
 def _random(caller, table):
