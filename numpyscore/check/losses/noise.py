@@ -318,6 +318,7 @@ INSTEAD = {  # what a kernel may be in place of the one that was said: (c, sigma
 }
 
 
+@np.errstate(all="ignore")
 def _instead(trial, c, sigma, kernel, level):
     """What the c and sigma of noisy points are, where c and sigma (M,) are meant, in words with a semicolon; ""."""
     use, same = trial.sigma > 0, lambda a, b: np.allclose(a, b, rtol=1e-5, atol=0)
