@@ -227,21 +227,22 @@ def _takes_three(chain, tau):
         return False
 
 
-def _by_coordinate(moves, of):
-    """What is wrong if the coordinates of a chain are accepted one by one, though not each by a ratio of its own: moves that are then not independent; ""."""
-    for x, y, _ in moves:
-        apart = y != x
-        if np.mean(np.any(apart, axis=1) & ~np.all(apart, axis=1)) < 0.01:
-            return ""
-        both = y[np.all(apart, axis=1)]
-        if len(both) < 100:
-            continue
-        own = [
-            of.energy(np.column_stack([both[:, j], *(0 * both.T[1:] + MEAN)])) for j in range(2)
-        ]  # of one coordinate
-        z = np.corrcoef(*own)[0, 1] * np.sqrt(len(both))
-        if abs(z) > SIGMAS + 1:
-            return f"accepted by coordinate: each coordinate of a chain is accepted or left by itself, and not by a ratio of its own: where both move, their energies are correlated (z = {z:.1f}); one decision must be taken for a whole row"
+BY_COORDINATE = "accepted by coordinate: each coordinate of a chain is accepted or left by a uniform number of its own, on the ratio of the whole row; one decision must be taken for a row"
+
+
+def _by_coordinate(tau, of, moves):
+    """`BY_COORDINATE` if so many chains move in all, in some and in no coordinates as by that rule, of one of the known proposals; ""."""
+    rng = np.random.default_rng(8)  # its own: what is drawn afterwards does not depend on this question
+    for drift, var in PROPOSALS:
+        fits, some = [], 0.0
+        for x, y, _ in moves:
+            y_own = x + drift * tau * of.score(x) + np.sqrt(var * tau) * rng.standard_normal(y.shape)
+            p, d, apart = _RATIO(Proposals(of, x, y_own, drift * tau, var * tau)), len(x), y != x
+            seen, meant = ([np.mean(a), np.mean(b)] for a, b in ((apart.all(1), ~apart.any(1)), (p**d, (1 - p) ** d)))
+            some = max(some, 1 - sum(seen))
+            fits.append(np.abs(np.subtract(seen, meant)).max() <= SIGMAS * np.sqrt(0.5 / len(y)) + 3 / len(y))
+        if some > 0.01 and all(fits):
+            return BY_COORDINATE
     return ""
 
 
@@ -252,7 +253,7 @@ def decided(report, chain, tau, n, rng):
     if flaw:
         pattern = "from a start all chains move or none, or shares of them that change from call to call"
         return report(FAIL, diagnosis=flaw, pattern=pattern)
-    if flaw := _by_coordinate(moves, of):
+    if flaw := _by_coordinate(tau, of, moves):
         return report(FAIL, diagnosis=flaw, pattern="in some chains some coordinates move and others do not")
     found = _fitting(chain, tau, n, of, moves, rng)
     right = [f"{rule.sentence} on the proposal {name}" for _, name, rule in found if rule.right]

@@ -221,7 +221,7 @@ PLACES = {  # which level is taken for which
     "sigma^2 in place of sigma, at the next level": _with(t=lambda p: p.t**2),
     "alpha_bar in place of its root, at this level": _with(c=lambda p: p.c**2),
     "alpha_bar in place of its root, at the next level": _with(d=lambda p: p.d**2),
-    "alpha of the single step in place of alpha_bar, the product of all": lambda p: _of_single_steps(p),
+    "alpha of the single step in place of alpha_bar, the product of all": _of_single_steps,
     "x_0 not scaled: c of this level left out": _with(c=lambda p: np.ones_like(p.c)),
     "c of the next level left out": _with(d=lambda p: np.ones_like(p.d)),
 }  # fmt: skip

@@ -718,7 +718,7 @@ def test_each_parametrisation_is_right_for_its_kernels_alone(k, kernel):
         known = fits and (said == "noise" or row.key != "sigma score" or plain)
         verdict = "INCONCLUSIVE" if plain else "PASS" if known else naming.verdict
         assert naming.verdict == verdict and (known or naming.verdict != "PASS")
-    if row.key not in ("sigma score", "edm", "sigma eps", "residual"):
+    if row.key not in ("sigma score", "edm", "sigma eps", "sigma^2 score"):
         turned = made(lambda c, s: tuple(-np.asarray(v) for v in row.form(c, s)), kernel)
         backward = made(row.form, kernel, lambda c, s: -1.0)
         for seen, verdict in ((r, "PASS"), (turned, "FAIL"), (backward, "FAIL")):

@@ -864,3 +864,27 @@ def test_two_dimensions_that_are_exchanged_are_said_of_what_is_no_gradient():
     report = check_conservative(score, x=SIX)
     assert report.verdict == "FAIL" and "dimensions 0 and 1 of the score exchanged" in report.diagnosis, report
     assert "exchanged" not in check_conservative(lambda x: -x @ TILTED.T, x=SIX).diagnosis
+
+
+def test_a_mixture_of_kernels_that_moves_some_coordinates_alone_is_right():
+    def step(x, score, step_size, energy, rng):
+        alone = (rng.uniform(size=(len(x), 1)) < 0.5) & (
+            np.arange(x.shape[1]) > 0
+        )  # the first coordinate moves by itself
+        drift = lambda a: np.where(alone, 0.0, step_size * score(a))
+        y = x + drift(x) + np.where(alone, 0.0, np.sqrt(2 * step_size) * rng.standard_normal(x.shape))
+        gap = lambda a, b: np.sum((a - b - drift(b)) ** 2, 1) / (4 * step_size)
+        take = np.log(rng.uniform(size=len(x))) < energy(x) - energy(y) - gap(x, y) + gap(y, x)
+        return np.where(take[:, None], y, x)
+
+    assert check_sampler(step, discretisation="adjusted", step_size=0.9)
+
+
+def test_numbers_of_levels_are_no_sigmas_of_other_levels():
+    def loss(fn, x, rng):
+        S = np.array([3.0, 2.0, 1.0])
+        k, z = rng.integers(3, size=len(x)), rng.standard_normal(x.shape)
+        s = S[k][:, None]
+        return np.mean((s * fn(x + s * z, k + 1) + z) ** 2)
+
+    assert check_loss(loss, objective=MANY, predicts="score")

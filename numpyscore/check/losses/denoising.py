@@ -26,7 +26,7 @@ WRONG_WAY = "fn is driven away from its target where the weight is negative"
 COMPROMISE = "weights move the minimiser only where one network without enough freedom serves all levels"
 
 
-NOISE = ("eps", "sigma eps", "sigma score", "residual")  # parametrisations that are the noise, up to a factor
+NOISE = ("eps", "sigma eps", "sigma score", "sigma^2 score")  # parametrisations that are the noise, up to a factor
 
 
 class Read(NamedTuple):
@@ -77,7 +77,7 @@ PARAMETRISATIONS = (
     Parametrisation("v", "v = c eps - sigma x", lambda c, s: (c, -s), lambda c, s: c * c + s * s, "-x~ - (c/sigma) fn"),
     Parametrisation("velocity", "the velocity eps - x", lambda c, s: (1, -1), lambda c, s: c + s, "-(x~ + c fn)/sigma"),
     Parametrisation("velocity", "the velocity x - eps", lambda c, s: (-1, 1), lambda c, s: c + s, "-(x~ - c fn)/sigma"),
-    Parametrisation("residual", "the residual x - x~ = -sigma eps", lambda c, s: (-s, 0), lambda c, s: c, "fn/sigma^2"),
+    Parametrisation("sigma^2 score", "the residual x - x~ = -sigma eps", lambda c, s: (-s, 0), lambda c, s: c, "fn/sigma^2"),
     Parametrisation(
         "edm", "sigma x/r - r c eps with r = sqrt(1 - sigma^2)/c (-v if r = 1; EDM's network inside its preconditioning)",
         lambda c, s: (-np.sqrt(1 - s * s), s * c / np.sqrt(1 - s * s)), lambda c, s: s < 1, "-x~ + (r c/sigma) fn",

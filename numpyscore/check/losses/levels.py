@@ -220,18 +220,11 @@ def _told_another(batch, trials):
     told = batch.told
     if told is None or not batch.varied or alike(told):
         return None
-    sigma = batch.trial.sigma
-    few = sigma[:, None] - told
-    off = np.abs(sigma - told) > 1e-5 * sigma.max()
-    if (
-        off.any()
-        and len({*_classes(sigma, ALIKE)}) <= len(sigma) / 2
-        and np.abs(few).min(0).max() <= 1e-5 * sigma.max()
-    ):
+    if (share := _sigmas_of_others(told, batch.trial.sigma)) > 0:
         text = (
             "level told: fn is told the sigma of another level of the batch, not that of the noise which its point has"
         )
-        return text, f"{off.mean():.0%} of the points are told another sigma"
+        return text, f"{share:.0%} of the points are told another sigma"
     if one_to_one(told, batch):
         return None
     if function_of(told, batch.level) and len({*told}) < len({*_classes(batch.level, ALIKE)}):
@@ -243,6 +236,13 @@ def _told_another(batch, trials):
     order = np.lexsort((told, _classes(batch.level, ALIKE)))  # of one level as it is told, whatever rounding says
     turns = _path(told[order]) / np.ptp(told)
     return text, f"along the levels in order, what fn is told goes through {turns:.1f} of its ranges"
+
+
+def _sigmas_of_others(told, sigma):
+    """The share of the points (M,) that are told a sigma of the batch other than their own; 0 where told are no sigmas, or may be numbers of levels."""
+    near = np.abs(sigma[:, None] - told) <= 1e-5 * sigma.max()
+    few = len({*_classes(sigma, ALIKE)}) <= len(sigma) / 2
+    return 1 - np.mean(np.diag(near)) if few and np.all(near.any(0)) and np.any(told != np.round(told)) else 0.0
 
 
 def _noise_of_the_level(batch, trials):
