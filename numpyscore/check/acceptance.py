@@ -4,6 +4,7 @@ The target is not Gaussian where the step takes an energy: there half a step is 
 """
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -36,8 +37,8 @@ TAILS = Target(  # linear tails
 )
 
 
-class Proposals(NamedTuple):
-    """Proposals y (m, d) from one start x (d,), drawn from N(x + drift score(x), var I)."""
+class Moves(NamedTuple):
+    """Ends y (m, d) of moves from one start x (d,) that are drawn from N(x + drift score(x), var I)."""
 
     of: Target
     x: np.ndarray
@@ -45,29 +46,42 @@ class Proposals(NamedTuple):
     drift: float
     var: float
 
-    @property
+
+class Proposals(Moves):
+    """Moves that are to be accepted, with what a ratio of acceptance may be made of."""
+
+    @cached_property
+    def _squares(self):
+        """What many rules are made of, once for each."""
+        return {}
+
+    @cached_property
     def target(self):
         """log p(y) - log p(x)."""
         return self.of.energy(self.x) - self.of.energy(self.y)
 
-    def _log_q(self, to, start, score, drift, var):
-        """log q(to | start), with the drift and the variance of q times a factor."""
-        gap = to - start - drift * self.drift * self.of.score(score)
-        return -np.sum(gap**2, axis=1) / (2 * var * self.var)
+    def _square(self, way, drift):
+        """(m,), |end - start - drift score|^2 of a way, with the drift of q times a factor."""
+        if (way, drift) not in self._squares:
+            x, y = self.x, self.y
+            start, end, at = {"forth": (x, y, x), "back": (y, x, y), "back, the old score": (y, x, x)}[way]
+            gap = end - start - drift * self.drift * self.of.score(at)
+            self._squares[way, drift] = np.sum(gap**2, axis=1)
+        return self._squares[way, drift]
 
     def forth(self, drift=1.0, var=1.0):
-        """log q(y | x)."""
-        return self._log_q(self.y, self.x, self.x, drift, var)
+        """log q(y | x), with the drift and the variance of q times a factor."""
+        return -self._square("forth", drift) / (2 * var * self.var)
 
     def back(self, drift=1.0, var=1.0, old=False):
         """log q(x | y); `old` takes the score at x."""
-        return self._log_q(self.x, self.y, self.x if old else self.y, drift, var)
+        return -self._square("back, the old score" if old else "back", drift) / (2 * var * self.var)
 
     def proposal(self, drift=1.0, var=1.0):
         """log q(x | y) - log q(y | x)."""
         return self.back(drift, var) - self.forth(drift, var)
 
-    @property
+    @cached_property
     def ratio(self):
         """Logarithm of the ratio of Metropolis and Hastings."""
         return self.target + self.proposal()

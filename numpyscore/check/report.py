@@ -336,6 +336,20 @@ def _exponents(choices):
     return np.array(list(itertools.product(*choices)), float)
 
 
+def _fitting(sizes, logs, choices, rtol):
+    """The exponents (C, names), one of the choices of each name, with |sizes @ e - logs| <= rtol in all rows."""
+    k = len(choices)
+    nearest, _, rank, scale = np.linalg.lstsq(sizes, logs, rcond=None) if k <= len(sizes) else (np.zeros(k), 0, 0, None)
+    if k and rank == k and 2 * np.sqrt(len(sizes)) * rtol / scale[-1] < 0.25:  # no two half integers are as near
+        one = np.round(2 * nearest) / 2
+        exponents = one[None] if all(e in of for e, of in zip(one, choices, strict=True)) else np.empty((0, k))
+    else:
+        exponents = _exponents(tuple(choices))
+    for of, log in zip(sizes, logs, strict=True):  # few choices survive the first
+        exponents = exponents[np.abs(log - exponents @ of) <= rtol]
+    return exponents
+
+
 def law(values, settings, rtol=1e-8, odd=()):
     """(c, {name: exponent}) with values[g] = c prod settings[g][name]^exponent for all g, simplest first; None if there is none.
 
@@ -351,14 +365,11 @@ def law(values, settings, rtol=1e-8, odd=()):
     values = np.asarray(values, float)
     if np.any(values == 0) or np.any(np.sign(values) != np.sign(values[0])):
         return None
-    exponents = _exponents(tuple(choices))
-    sizes = np.log(np.array([[s[name] for name in names] for s in settings], float))
+    sizes = np.log(np.array([[s[name] for name in names] for s in settings], float).reshape(len(settings), -1))
     logs = np.log(np.abs(values))
-    # log c = logs - exponents . sizes is the same in all settings; few choices survive the second
-    for of, log in zip(sizes, logs, strict=True):
-        exponents = exponents[np.abs(log - logs[0] - exponents @ (of - sizes[0])) <= rtol]
-        if len(exponents) == 0:
-            return None
+    exponents = _fitting(sizes[1:] - sizes[0], logs[1:] - logs[0], choices, rtol)
+    if len(exponents) == 0:
+        return None
     best = exponents[np.argmin(np.abs(exponents).sum(1) + 0.1 * (exponents != 0).sum(1))]
     c = float(np.sign(values[0]) * np.exp(logs[0] - best @ sizes[0]))
     return c, {name: float(e) for name, e in zip(names, best, strict=True) if e}

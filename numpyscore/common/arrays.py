@@ -6,6 +6,7 @@ for NumPy, the names "torch" or "jax", or any function from an ndarray to the us
 """
 
 import contextlib
+import functools
 import random
 import sys
 from typing import Any
@@ -73,7 +74,12 @@ def _deep(values):
 
 def dtype_name(value):
     """The dtype that `value` has where it comes from: "torch.float32", "float64", ..."""
-    return str(getattr(value, "dtype", None) or np.asarray(value).dtype)
+    return _name(getattr(value, "dtype", None) or np.asarray(value).dtype)
+
+
+@functools.cache
+def _name(dtype):
+    return str(dtype)
 
 
 def _typed(value):
@@ -183,13 +189,13 @@ def _below_functorch(value):
 def same_randomness(seed):
     """Inside, the global generators of Python, NumPy and torch (if loaded) start from `seed`; afterwards they go on as before.
 
-    It yields a function that starts them from `seed` once more.
+    It yields a function that starts them once more, from `seed` or another one.
     """
     torch: Any = sys.modules.get("torch")
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002  theirs, not ours
     theirs = torch.get_rng_state() if hasattr(torch, "get_rng_state") else None
 
-    def start():
+    def start(seed=seed):
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002
         if theirs is not None:
