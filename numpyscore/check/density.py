@@ -83,6 +83,8 @@ def check_density(logpdf, *, dim=None, x=None, support=None, wrap=None, rtol=Non
     elif found is not None and not diagnosis:
         whole = _integral(function, found.frame, ends)
         verdict, pattern, diagnosis = _judged(function, found, whole, ends, points, rtol)
+    if verdict != PASS and _of_other_rows(function, frame):
+        verdict, diagnosis = FAIL, OTHER_ROWS
     far = "" if diagnosis.startswith("not finite") else _not_finite(function, frame)
     report = partial(
         CheckReport, where, verdict, f"{d} dim{'s' * (d > 1)}, {asked.came} out, {asked.evaluations} evaluations",
@@ -93,6 +95,18 @@ def check_density(logpdf, *, dim=None, x=None, support=None, wrap=None, rtol=Non
     worst = Worst("the integral of p", whole.value, 1.0, whole.error) if verdict == FAIL else None
     numbers = {"integral": whole.value, "bound": whole.error, "importance sampling": np.exp(found.log_mass)}
     return report(worst=worst, resolution=whole.error, details={**numbers, "standard error": found.error})
+
+
+OTHER_ROWS = "rows depend on each other: the log density of a row changes with the other rows of the batch (a softmax, a mean or a maximum over the wrong axis)"
+
+
+def _of_other_rows(function, frame):
+    """Whether the log density of a row changes with the other rows."""
+    x = frame.center + np.random.default_rng(5).standard_normal((8, len(frame.center))) @ frame.axes.T
+    with np.errstate(all="ignore"):
+        whole, some = function(x)[:3], function(x[:3])
+    use = np.isfinite(whole) & np.isfinite(some)
+    return bool(use.any() and not np.allclose(whole[use], some[use], rtol=1e-4, atol=1e-4))
 
 
 # ------------------------------------------------------------------------------- what comes in

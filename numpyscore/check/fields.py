@@ -30,7 +30,7 @@ class Field(NamedTuple):
     round_off : relative, of the numbers that came back
     numbers : (n,) array or None, which rows of a whole these are, if they are some of it
     size : (n, 1) array, what a relative error is relative to, where that is not the norm of a row: of a sum that cancels, the absolute sum
-    rounds : whether the user's numbers are the same at x rounded to float32
+    rounds : the type, "float32" or "float16", at x rounded to which the user's numbers are the same; "" if it is none
     """
 
     theirs: np.ndarray
@@ -45,7 +45,7 @@ class Field(NamedTuple):
     of: str = "x"
     numbers: np.ndarray | None = None
     size: np.ndarray | None = None
-    rounds: bool = False
+    rounds: str = ""
 
     @property
     def gap(self):
@@ -147,8 +147,8 @@ def read(field, among=(), rules=None):
 def explained(field, function, among=()):
     """Explanations between which nothing decides: of those that tie, the ones that explain half of the rows as well. 1/n is no 1/(2 d) there."""
     found, n = tied(read(field, among)), len(field.theirs)
-    if (not found or found[0].key == "inaccurate") and _rounds(field, function):
-        return tied(read(field._replace(rounds=True), among))
+    if (not found or found[0].key == "inaccurate") and (coarse := _rounds(field, function)):
+        return tied(read(field._replace(rounds=coarse), among))
     half = slice((n + 1) // 2)
     if n < 2 or not found or not (len(found) > 1 or found[0].key == "scale"):
         return found
@@ -163,11 +163,17 @@ def explained(field, function, among=()):
 
 
 def _rounds(field, function):
-    """Whether the user's numbers are the same at x rounded to float32, which is another x."""
-    with np.errstate(over="ignore"):
-        single = field.x.astype(np.float32).astype(float)
-    other = field.second is not None and np.isfinite(single).all() and np.any(single != field.x)
-    return other and np.array_equal(np.ravel(function(single)), np.ravel(field.theirs))
+    """The type at x rounded to which, another x, the user's numbers are the same; "" if it is none."""
+    for name in COARSE if field.second is not None else ():
+        with np.errstate(over="ignore"):
+            x = field.x.astype(name).astype(float)
+        if (
+            np.isfinite(x).all()
+            and np.any(x != field.x)
+            and np.array_equal(np.ravel(function(x)), np.ravel(field.theirs))
+        ):
+            return name
+    return ""
 
 
 # ------------------------------------------------------------------------------- one factor on a transformation of the reference
@@ -283,12 +289,12 @@ def mapped(field):
 
 
 WHY = {  # where a factor usually comes from
-    "1/n": ": the gradient of a mean over the batch where a sum was meant",
-    "n": ": multiplied by the number of rows",
-    "1/d": ": a mean over dimensions where a sum was meant",
-    "d": ": multiplied by the number of dimensions",
-    "1/2": ": a factor 1/2 too many",
-    "2": ": the gradient of a square without its 1/2",
+    "1/n": ", as of a mean over the batch where a sum is meant",
+    "n": ", as of a sum over the batch where a mean is meant",
+    "1/d": ", as of a mean over dimensions where a sum is meant",
+    "d": ", as of a sum over dimensions where a mean is meant",
+    "1/2": ", as of a factor 1/2 too many, a half that is left out, a difference over 2 h in place of h",
+    "2": ", as of a square without its 1/2, a pair counted twice, a sum that goes on (accumulates), a difference over h in place of 2 h",
 }
 
 
@@ -424,6 +430,8 @@ by_dimension, by_row = partial(by_unit, axis=0), partial(by_unit, axis=1)
 
 def _order(rows, among):
     """Which row of `among` each row is, up to its sign, and the signs; (None, None) if one is none, or all stand where they should."""
+    from scipy.optimize import linear_sum_assignment
+
     scale = 1e-7 * np.abs(among).max()
     same = lambda s: np.array([np.all(np.abs(row - s * among) <= 1e-6 * np.abs(among) + scale, axis=1) for row in rows])
     plus, minus = same(1), same(-1)
@@ -431,6 +439,9 @@ def _order(rows, among):
     order = either.argmax(axis=1)
     if not either.any(axis=1).all() or np.array_equal(order, np.arange(len(rows))):
         return None, None
+    if len(set(order)) < len(rows):  # of equal rows each is one
+        _, each = linear_sum_assignment(np.where(plus, 0, np.where(minus, 1, len(rows) + 1)))
+        order = each if either[np.arange(len(rows)), each].all() else order
     return order, np.where(plus[np.arange(len(rows)), order], 1, -1)
 
 
@@ -502,8 +513,8 @@ def matrix(field):
                 yield say("preconditioned", f"multiplied by {name}", 1)
     rotated = "the reference in rotated coordinates: multiplied by an orthogonal matrix"
     yield say("rotated", rotated, d * (d - 1) // 2, U @ V)
-    why = "the chain rule of a linear map of x is missing or doubled"
-    yield say("other coordinates", f"the reference times a matrix: {why}", d * d)
+    why = "(a linear map of x whose chain rule is missing or doubled, a matrix in the place of another?)"
+    yield say("other coordinates", f"the reference times a matrix {why}", d * d)
 
 
 def _triangle(B):
@@ -515,6 +526,7 @@ MATRICES = (  # of a score -B (x - mu) where -H (x - mu) belongs: key, sentence,
     ("inverse matrix", "its matrix is the inverse of the right one: a covariance stands where a precision, its inverse, belongs, or the reverse", lambda B, H: (B @ H, np.eye(len(H))), lambda d: 0),
     ("correlations left out", "its matrix is the diagonal of the right one: its other entries, the correlations, are left out", lambda B, H: (B, np.diag(np.diag(H))), lambda d: 0),
     ("correlations left out", "it divides by the variance of each dimension alone: the correlations are left out", lambda B, H: (B, np.diag(1 / np.diag(np.linalg.inv(H)))), lambda d: 0),
+    ("root of the variances", "it divides by the standard deviation of each dimension where the variance, its square, belongs (or multiplies by the root of a precision)", lambda B, H: (B, np.sqrt(np.abs(np.diag(np.diag(H))))), lambda d: 0),
     ("triangle", "its matrix is one triangle of the right one: the other half is left out", lambda B, H: (B, np.tril(H) if abs(B[0, -1]) < abs(B[-1, 0]) else np.triu(H)), lambda d: 0),
     ("root of the matrix", "its matrix B has the square B B^T of the right one: a root (a Cholesky factor) stands where the matrix belongs", lambda B, H: (B @ B.T, H), lambda d: 1),
     ("root of the matrix", "its matrix B has the square B^T B of the right one: a root (a Cholesky factor) stands where the matrix belongs, or its transpose", lambda B, H: (B.T @ B, H), lambda d: 1),
@@ -536,7 +548,11 @@ def linear(field):
     basis = np.column_stack([x, np.ones(len(x))])
     (B, b), (H, h) = ((-c[:d].T, c[d]) for c in (np.linalg.lstsq(basis, a, rcond=None)[0] for a in field[:2]))
     candidate = b - x @ B.T
-    if field.residual(candidate) > 1 or field._replace(theirs=field.reference).residual(h - x @ H.T) > 1:
+    if field.residual(candidate) > 1:
+        return
+    if field._replace(theirs=field.reference).residual(h - x @ H.T) > 1:
+        text = f"your {field.word} is linear in {field.of}, and the reference is not: what depends on {field.of} in it (weights, responsibilities, a scale) is constant in yours"
+        yield field.says("linear", text, candidate, d * (d + 1), f"yours = b - B {field.of}, B = {_shown(B)}")
         return
     if np.linalg.cond(H) > 1e8 or np.abs(b - B @ np.linalg.solve(H, h)).max() > 1e-6 * max(
         np.abs(b).max(), np.abs(candidate).max()
@@ -573,6 +589,7 @@ def one_sided(field):
 
 
 SINGLE = 2.0**-23
+COARSE = {"float16": 2.0**-10, "float32": SINGLE}  # types of few digits, the fewest first
 OF_SIZE = ("precision", "inaccurate")  # they say how large the differences are, and leave every one of them free
 
 
@@ -584,12 +601,18 @@ def rounded(field):
         return
     detail = {"pattern": f"relative differences up to {share:.0e}, in {differ:.0%} of the entries"}
     say = lambda key, text, right, constants: Explanation(key, text, right, constants, 1.0, detail)
-    like_single = lambda size: np.all(gap <= SINGLE * size) and np.median(gap / (size + 1e-300)) > SINGLE / 1024
-    if like_single(16 * size):
+    like = lambda unit, size: np.all(gap <= unit * size) and np.median(gap / (size + 1e-300)) > unit / 1024
+    if like(SINGLE, 16 * size):
         text = "the differences have the size of float32 round-off, as of a part in single precision, of constants kept in float32, or of an approximation as good"
         yield say("precision", text, True, 2)
-    elif field.rounds and like_single(moved(field.second, field.x)):
-        text = "it rounds x to float32, which is far from the origin beside its spread: the numbers are the same at x rounded, and the differences have that size; subtract the offset before it is rounded"
+    elif field.rounds and like(COARSE[field.rounds], moved(field.second, field.x)):
+        far = ", which is far from the origin beside its spread" * (field.rounds == "float32")
+        cure = (
+            "subtract the offset before it is rounded"
+            if far
+            else "leave x, and what it is multiplied by, in double precision"
+        )
+        text = f"it rounds x to {field.rounds}{far}: the numbers are the same at x rounded, and the differences have that size; {cure}"
         yield say("precision", text, False, 2)
     elif share < 1e-2:
         text = f"your {field.word} is the reference up to {share:.0e}, as with a finite difference, an iteration that stops early, a regulariser or a small term that is wrong"
@@ -614,10 +637,47 @@ def located(field):
         return
     text = f"only {names} of your {field.word} went wrong{where(field, rows)}"
     if wrong.sum() == 1 and np.any(field.reference[wrong]):
-        text += f", which is {float(field.theirs[wrong][0] / field.reference[wrong][0]):.6g} times what it should be"
+        times = float(field.theirs[wrong][0] / field.reference[wrong][0])
+        text += f", which is {times:.6g} times what it should be{_of_its_own(field, wrong, times)}"
     text += ": a term in which they stand is wrong, left out or detached" * (field.of == "theta")
     detail = {"pattern": f"{wrong.sum()} of {wrong.size} entries differ"}
     yield Explanation(f"some {unit}s", text, False, int(wrong.sum()), 1.0, detail)
+
+
+def _of_its_own(field, wrong, times):
+    """What a factor of one parameter is of that parameter, in words; ""."""
+    if field.of != "theta" or field.x is None:
+        return ""
+    theta = float(field.x[wrong.any(axis=1)][0, 0])
+    known = {f"exp({k:g} theta)".replace("(1 ", "(").replace("-1 ", "-"): math.exp(k * theta) for k in (1, -1, 2, -2, 0.5, -0.5)} | {
+        "theta": theta, "theta^2": theta**2, "1/theta": 1 / theta if theta else math.inf, "2 theta": 2 * theta,
+    }  # fmt: skip
+    word = next((word for word, value in known.items() if close(times, value, 1e-6)), "")
+    return (
+        f" ({word}, theta being that parameter: the chain rule of a parameter that is a logarithm, or a square)"
+        * bool(word)
+    )
+
+
+def by_entry(field):
+    """Exactly the entries wrong beyond a threshold of their own x, or of the reference, with one factor, or a constant, if it is one."""
+    wrong, x, r = field.gap > field.tolerance, field.x, field.reference
+    looked = [] if x is None or x.shape != r.shape else [(f"|{field.of}_j|", np.abs(x)), (f"{field.of}_j", x)]
+    n = int(wrong.sum())
+    if not 2 <= n <= wrong.size - 2 or wrong.shape[1] == 1 or CHANCE * math.comb(wrong.size, n) < 8:
+        return
+    for name, values in [*looked, (f"|{field.word}_j|", np.abs(r))]:
+        for sign, than in ((1, ">"), (-1, "<")):
+            limit = sign * np.max(sign * values[~wrong])
+            if np.min(sign * values[wrong]) <= sign * limit:
+                continue
+            c, off = field.theirs[wrong] / np.where(r[wrong], r[wrong], np.nan), (field.theirs - r)[wrong]
+            same = lambda a: np.ptp(a) <= 1e-6 * np.abs(a).max()
+            what = f", by a factor {said(c[0], 1e-6)}" if same(c) else f", by {off[0]:+.6g}" if same(off) else ""
+            text = f"of your {field.word} exactly the entries with {name} {than} {limit:.4g} are off{what}: another formula stands there (a threshold, a clip, a branch that is taken at the wrong place)"
+            pattern = f"{n} of {wrong.size} entries differ"
+            yield Explanation("some entries", text, False, 3 if what else 4, 1.0, {"pattern": pattern})
+            return
 
 
 def few(words):
@@ -672,5 +732,6 @@ RULES = (
     linear,
     one_sided,
     rounded,
+    by_entry,
     located,
 )

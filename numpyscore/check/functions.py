@@ -3,7 +3,6 @@
 Before they mean anything: how precise they are, measured; whether they have the right shape, are finite, the same in each call, and each one its row's alone.
 """
 
-import contextlib
 import sys
 from dataclasses import replace
 from functools import partial
@@ -23,7 +22,7 @@ SINGLE = 2.0**-23
 UNITS = {"half": 2.0**-10, "bfloat16": 2.0**-8}  # eps of what arrives as float32
 SOURCES = ("rng", "key", "generator", "seed")  # names of a parameter that is given random numbers
 LOOSE = (  # where or how much, not what
-    "different", "some rows", "some dimensions", "factor of each row", "inaccurate", "energy not used",
+    "different", "some rows", "some dimensions", "factor of each row", "inaccurate", "energy not used", "linear",
 )  # fmt: skip
 EVALUATE = "put the model in evaluation mode"
 TABLE = 8  # points on which scatter is measured
@@ -60,7 +59,7 @@ class Function:
     It is tried as it is in float64; if it refuses, with points that require a gradient (a loss that differentiates inside
     wants that), then in float32 (parameters of another dtype). The first way that works is kept.
     With a `shape` it is a function of one array of that shape (parameters), asked for one row of x after the other.
-    With an iterator of `seeds` the global generators start from the next of them in each of its calls.
+    `again`, where it is given, starts the global generators once more before each of its calls (`common.arrays.same_randomness`).
 
     Attributes
     ----------
@@ -71,7 +70,7 @@ class Function:
     precision : Precision, once `measure` was called
     """
 
-    def __init__(self, where, name, function, wrap=None, like=None, shape=None, seeds=None):
+    def __init__(self, where, name, function, wrap=None, like=None, shape=None, again=None):
         if isinstance(function, type):
             raise TypeError(
                 f"{where}: {name} is {kind_of(function)}; make one, {function.__name__}(...), and pass its .{name}."
@@ -79,7 +78,7 @@ class Function:
         if not callable(function):
             of = "x (n, d)" if shape is None else "theta"
             raise TypeError(f"{where}: {name} is {function!r}, expected a function of {of}.")
-        self.where, self.name, self.function, self.shape, self.seeds = where, name, function, shape, seeds
+        self.where, self.name, self.function, self.shape, self.again = where, name, function, shape, again
         make = wrapper(where, wrap, like)
         narrow = lambda a: make(a.astype(np.float32))
         grad = lambda a: a.requires_grad_(True) if hasattr(a, "requires_grad_") else a
@@ -120,8 +119,9 @@ class Function:
             sent = way(x)
             seen = to_numpy(sent)  # before the call, which may change it
             try:
-                with contextlib.nullcontext() if self.seeds is None else same_randomness(next(self.seeds)):
-                    value = self.function(sent)
+                if self.again is not None:
+                    self.again()
+                value = self.function(sent)
             except Exception as error:
                 errors.append((error, sent))
             else:
@@ -316,6 +316,8 @@ def _rows(where, function, points, rtol, rng):
     name = max(top, key=lambda key: top[key])
     worst = Worst(f"row {int(trials[name].argmax())}, {name}", top[name], 0.0, resolution)
     text = _mixed(fewer, whole, top, allowed)
+    if text.startswith("position"):
+        text = _of_earlier_rows(function, points, whole, allowed) or text
     return report(FAIL, worst=worst, pattern=f"{pattern} of the largest result", diagnosis=text)
 
 
@@ -336,6 +338,22 @@ def _changes(function, points, whole, fewer, rng):
         near = points[i] + 0.01 * (points - points[i])
         trials["near rows"][i] = _change(function(near)[[i]], whole[[i]])[0]
     return trials
+
+
+def _of_earlier_rows(function, points, whole, allowed):
+    """What is said of results that change with their place, if they change with the first row or with all rows before them; ""."""
+    n = len(points)
+
+    def others_change(k):
+        there = np.arange(n) == k
+        change = _change(function(np.where(there[:, None], points.mean(0) + 3 * points.std(0), points)), whole)
+        return np.any(change[~there] > allowed)
+
+    if not others_change(0):
+        return ""
+    if n > 2 and others_change(n // 2):
+        return "rows before: the result of a row changes with the rows that stand before it (a cumulative sum, a scan over the rows)"
+    return "first row: the result of every row changes with the first row of the batch (a number of that row is used for all)"
 
 
 def _change(now, before):

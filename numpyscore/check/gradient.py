@@ -2,11 +2,10 @@
 
 from dataclasses import replace
 from functools import partial
-from itertools import repeat
 
 import numpy as np
 
-from ..common.arrays import to_numpy
+from ..common.arrays import same_randomness, to_numpy
 from ..common.inputs import count, finite, generator, positive
 from ..numerics.differences import differences, tolerance
 from .fields import Field, added, by_row, clipped, constant, located, mapped, one_sided, read, rounded, scaled, shifted
@@ -61,17 +60,23 @@ def check_gradient(loss, gradient, theta, *, wrap=None, rtol=None, rng=0, step=N
         raise ValueError(f"{where}: theta is empty, expected at least one parameter.")
     start = start.astype(float)
     finite(where, "theta", start)
-    rng, p, few, origin = generator(where, rng), start.size, count(where, "coordinates", coordinates), start.reshape(-1)
-    L = Function(where, "loss", loss, wrap, theta, start.shape, repeat(0))
-    given, seeds = (gradient, repeat(0)) if callable(gradient) else (lambda theta: gradient, None)
-    yours = Function(where, "gradient", given, wrap, theta, start.shape, seeds)
-    g = yours(origin[None])[0]
+    few, width = count(where, "coordinates", coordinates), None if step is None else positive(where, "step", step)
+    with same_randomness(0) as again:
+        L = Function(where, "loss", loss, wrap, theta, start.shape, again)
+        given, again = (gradient, again) if callable(gradient) else (lambda theta: gradient, None)
+        yours = Function(where, "gradient", given, wrap, theta, start.shape, again)
+        return _checked(where, L, yours, start.reshape(-1), generator(where, rng), few, width, rtol)
+
+
+def _checked(where, L, yours, origin, rng, few, width, rtol):
+    """The report on a gradient beside its loss, at the parameters `origin` (p,)."""
+    p, g = len(origin), yours(origin[None])[0]
     unusable = _unfit(where, yours, L, g, origin)
     if unusable is not None:
         return replace(unusable, summary=f"{p} parameter{'s' * (p > 1)}, {yours.came} gradient")
-    spread = start.std() or np.abs(start).max() or 1.0
-    width = 0.5 * spread if step is None else positive(where, "step", step)
-    if callable(gradient):
+    spread = origin.std() or np.abs(origin).max() or 1.0
+    width = 0.5 * spread if width is None else width
+    if yours.again is not None:  # a function, and no array
         yours.measure(origin + 1e-3 * spread * np.array([[0.0], [1.0]]))  # two points, which tell a width
     # some parameters one by one, and directions through all of them: V (D, p)
     chosen = np.arange(p) if p <= few else np.sort(rng.choice(p, few, replace=False))
@@ -150,7 +155,7 @@ def _explained(field, chosen, L, yours, g, origin, along):
             single_loss = lambda points: L(points)[:, 0]
             rows = [(key, text, q.T) for key, text, q in quotients(single_loss, origin[None], "the loss")]
             found = [e for e in read(whole, rows, rules=()) if not e.constants] or found
-        if found and found[0].key == "terms of the loss" and yours.seeds is not None and _kept(yours, origin):
+        if found and found[0].key == "terms of the loss" and yours.again is not None and _kept(yours, origin):
             found = [STALE]
         found = found or list(_other_side(whole, yours, origin))
     found = [replace(e, sentence=e.sentence.replace("row", "parameter")) for e in tied(found)]
@@ -206,15 +211,15 @@ def _other_side(field, yours, theta):
 
 def _on_average(L, yours, theta, spread):
     """Whether the gradient agrees with the loss on average over seeds, where both change with the seed."""
-    if yours.seeds is None:
+    if (again := yours.again) is None:
         return False
     V = np.random.default_rng(0).choice([-1.0, 1.0], (4, len(theta))) / np.sqrt(len(theta))
     off, slopes, h = [], [], 1e-3 * spread
     for seed in range(SEEDS):
-        L.seeds = yours.seeds = repeat(seed)
+        L.again = yours.again = partial(again, seed)
         slopes.append((L(theta + h * V) - L(theta - h * V))[:, 0] / (2 * h))
         off.append(V @ yours(theta[None])[0] - slopes[-1])
-    L.seeds = yours.seeds = repeat(0)
+    L.again = yours.again = again
     error = np.std(off, axis=0) / np.sqrt(SEEDS)  # of what is not random it is 0, and the gradient wrong by more
     resolved = 5 * error.max() <= np.abs(np.mean(slopes, axis=0)).max()
     return bool(resolved and np.all(np.abs(np.mean(off, axis=0)) <= 5 * error))
@@ -290,7 +295,11 @@ def transposed(field):
     if found:
         places = "; ".join(f"theta[{s}:{s + a * b}], a matrix ({a}, {b})" for s, a, b in found)
         many = len(found) > 1
-        turned = "are flattened the other way round, columns as rows" if many else f"is flattened as ({b}, {a})"
+        turned = (
+            "are flattened the other way round, columns as rows"
+            if many
+            else f"is flattened as ({b}, {a}){' transposed' * (a == b)}"
+        )
         yield _in_order(field, order, f"transposed block{'s' * many}", f"the gradient of {places}, {turned}")
 
 

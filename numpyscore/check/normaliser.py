@@ -231,8 +231,27 @@ def _variant(function, ends, close, integral, found=None):
     everywhere = found is not None and abs(_gaussian_mass(function, found) - 1) <= close
     with contextlib.suppress(ValueError):  # it cannot be asked outside
         everywhere = everywhere or is_one(wide, wide.ends)
-    text = "mass of the support: p integrates to 1 over the whole line, and not over its support: it is not divided by its mass there"
-    return text if everywhere else ""
+    text = "mass of the support: p, its formula continued, integrates to 1 over the whole line, and not over its support: it is not divided by its mass there"
+    return text if everywhere else _of_some_ends(wide, ends, is_one)
+
+
+def _of_some_ends(wide, ends, is_one):
+    """The diagnosis of a log p that integrates to 1 if one dimension of its support has one end, or none; ""."""
+    text = "mass of the support: p integrates to 1 over {}, and not over its support: {}"
+    for j, free in itertools.product(
+        np.flatnonzero(np.isfinite(ends).all(1)), ([True, False], [False, True], [True, True])
+    ):
+        wide.ends = ends.copy()
+        wide.ends[j] = np.where(free, (-np.inf, np.inf), ends[j])
+        with contextlib.suppress(ValueError):  # it cannot be asked outside
+            if not is_one(wide, wide.ends):
+                continue
+            x = "x" if len(ends) == 1 else f"x_{j}"
+            if all(free):
+                return text.format(f"all {x}", "in that dimension it is not divided by its mass there")
+            half = f"{x} < {ends[j, 1]:g}" if free[0] else f"{x} > {ends[j, 0]:g}"
+            return text.format(half, "one distribution function stands where the difference of two belongs")
+    return ""
 
 
 def _variants(function, ends):
@@ -354,10 +373,12 @@ def number(I, close, top):
     fraction, logarithm = Fraction(I).limit_denominator(20), Fraction(np.log(I)).limit_denominator(12)
     if near(fraction):
         return f"weights or a factor: p integrates to {fraction}, unnormalised, but no pi and no sigma is missing: weights of a mixture that sum to it, or a constant; fine for the score"
+    if k := next((k for k in range(4, 13) if abs(I * gamma(k + 1) - 1) <= max(close, 1e-6) <= 1e-4), 0):
+        return f"factorial: p integrates to {size} = 1/{k}! = 1/Gamma({k + 1}): a Gamma function of a sum of parameters is left out of the normaliser; fine for the score"
     if near(np.exp(float(logarithm))):
         return f"factor e^{logarithm}: p integrates to {size} = exp({logarithm}), so log p is {logarithm} too large: a term left in it or out of it (a scaled special function, half a variance); fine for the score"
     name = "no normaliser: log p is 0 at its maximum, and" if bare else "unnormalised:"
-    why = "a normaliser, the weights, or the Jacobian of a change of variables (log det) is wrong or missing; that is fine for the score, not for a likelihood"
+    why = "a normaliser, the weights, or the Jacobian of a change of variables (log det) is wrong or missing; of these a constant alone is fine for the score"
     return f"{name} the integral of p is {size}, not 1; {why}"
 
 

@@ -505,6 +505,10 @@ def wrong_corrector(steps, kind):
     for step, (alpha, gamma, var) in steps.known(calls=1) if (steps.calls, kind) == (2, "predictor-corrector") else ():
         if steps.same(alpha, (gamma, steps.gamma[:, 1]), steps.var):
             D, noise = steps.gamma[0, 1], steps.var[0] - var[0]
+            once = (np.sqrt(var) + np.sqrt(np.maximum(2 * steps.gamma[:, 1], 0))) ** 2
+            if np.any(var > 0) and steps.same_noise(once):
+                yield f"one key: {step.name} and the Langevin step after it get the same noise; draw it anew"
+                return
             yield f"corrector: after {step.name} the score at the next level has the coefficient {D:.4g} and its noise the variance {noise:.4g}, where twice the coefficient belongs"
 
 
@@ -533,6 +537,17 @@ def other_beta(steps, kind):
         yield f"beta of another step: x, the score and the noise have the coefficients of an ancestral step with beta = {beta[i]:.4g} in step {i}, where 1 - alpha_bar/alpha_bar' = {p.beta[i]:.4g} belongs ({which})"
 
 
+def returns_x_0(steps, kind):
+    """What fn says of x_0 is returned, without noise."""
+    if steps.calls > 1 or steps.var.any() or not np.any(steps.here.t > 0):
+        return
+    scale, q, _, size = terms(steps, steps.alpha, steps.gamma[:, 0])["x_0", "eps"]
+    if np.all(np.abs(q) <= 1e2 * steps.exact * size) and any(
+        np.allclose(scale, c, rtol=1e-4) for c in (1, steps.here.d)
+    ):
+        yield "x_0 returned: the step returns fn's x_0 itself, without the noise of the next level"
+
+
 def uphill(steps, kind):
     """A step against the score: in no variable of time is that one down in level."""
     if np.all(steps.gamma.sum(axis=1) < 0):
@@ -540,10 +555,11 @@ def uphill(steps, kind):
 
 
 MISTAKES = (  # the first that finds anything speaks
+    returns_x_0,
     lambda steps, kind: changes(steps, kind, 1),
     lambda steps, kind: itertools.chain(misread(steps, kind), within_fn(steps, kind, 1)),
     partial(coefficient, plainly=True),
-    lambda steps, kind: itertools.chain(changes(steps, kind, 2), within_fn(steps, kind, 2)),
+    lambda steps, kind: _as_two(steps, kind, itertools.chain(changes(steps, kind, 2), within_fn(steps, kind, 2))),
     noise_alone,
     other_beta,
     uphill,
@@ -552,6 +568,13 @@ MISTAKES = (  # the first that finds anything speaks
     one_slope,
     wrong_corrector,
 )
+
+
+def _as_two(steps, kind, found):
+    """Of steps that are two changes of a known one, behind the one coefficient that is another, where it is one."""
+    found = list(dict.fromkeys(found))[:2]
+    one = next(coefficient(steps, kind, plainly=False), "") if found else ""
+    yield from (f"{one}; as two changes would make it: {' -- or -- '.join(found)}",) if one else found
 
 
 def elsewhere(steps):
@@ -602,6 +625,7 @@ def _verdict(report, steps, kind, walk, by_law):
         if flaw := rescaled if np.abs(steps.alpha - 1).max() > 1e-6 else flaw:
             return report(FAIL, diagnosis=flaw)
     wrong = next((texts for rule in MISTAKES if (texts := list(dict.fromkeys(rule(steps, kind))))), [])
+    wrong = [text for text in wrong if text.startswith("one key")] or wrong
     if wrong:
         return report(FAIL, diagnosis=" -- or -- ".join(wrong[:3]))
     if kind in ("ancestral", "ddim") and steps.calls == 1:

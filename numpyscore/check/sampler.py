@@ -69,16 +69,35 @@ def check_sampler(step, *, discretisation="euler", step_size=0.2, wrap=None, rng
 
 
 def _by_chains(report, chain, tau, dim):
-    """The report; of a law that is wrong for no other reason it says whether a chain's step changes with the other chains."""
-    if report.name not in ("wrong law", "acceptance", "not adjusted"):
+    """The report; of a law that is wrong for no other reason it says whether a chain's step changes with the other chains, or with the call before."""
+    law = report.name in ("wrong law", "acceptance", "not adjusted")
+    if not law and report.name not in BY_NUMBERS:
         return report
     rng = np.random.default_rng(6)
     x, half = MEAN + np.sqrt(VARIANCE) * rng.standard_normal((64, dim)), rng.permutation(64) < 32
+    _, again, same, _, after = (chain(points, tau, 3) for points in (x, x, x, x + 1.0, x))
+    state = np.array_equal(again, same) and not np.array_equal(same, after)
+    if report.name == TOGETHER and not state:
+        return report
+    if state:
+        text = "state: from the same points, with the same random numbers, the step leads elsewhere after other points were asked (a score or an energy that is kept from the call before)"
+        return replace(report, diagnosis=f"{text}; {report.diagnosis}" if law else text)
     first, again, beside = (chain(points, tau, 3) for points in (x, x, np.where(half[:, None], x, x + 1.0)))
     if not np.array_equal(first, again) or np.allclose(first[half], beside[half], rtol=1e-6, atol=1e-9):
         return report
-    text = "rows mixed: the step of a chain changes with the other chains (a mean over the batch in its drift, its preconditioner, its acceptance, points put back into other rows);"
-    return replace(report, diagnosis=f"{text} {report.diagnosis}")
+    text = "rows mixed: the step of a chain changes with the other chains (a mean over the batch in its drift, its preconditioner, its acceptance, points put back into other rows)"
+    return replace(report, diagnosis=f"{text}; {report.diagnosis}" if law else text)
+
+
+TOGETHER = "one decision for all chains"
+BY_NUMBERS = (
+    "temperature",
+    "scale of the noise",
+    "scale of the drift",
+    "noise without root",
+    "biased",
+    TOGETHER,
+)  # of chains without memory, each by itself
 
 
 def _one_noise(chain, tau, dim):

@@ -117,7 +117,7 @@ def _other_energy(report, yours, points, step):
     if symmetric:
         text = "another energy: your score is a gradient, and no simple function of the reference: it belongs to another energy (other parameters, a term or a weight left out)"
     else:
-        text = f"no gradient: your score is the gradient of no energy ({symmetric.pattern}), nor a simple function of the reference: a term of it is wrong"
+        text = f"no gradient: your score is the gradient of no energy ({symmetric.pattern}), nor a simple function of the reference: a term of it is wrong, or a path of the derivative is cut (detach, stop_gradient)"
     return replace(report, diagnosis=text)
 
 
@@ -141,14 +141,14 @@ def _with_curl(report, yours, points, step):
 FAR = 1e2, 1e4  # times the points' distance from their mean
 NEARER = 5.0, 10.0  # the same, where numbers over- or underflow that far out
 TERMS = {  # power of |x| with which a term of the energy grows, in words
-    0: "log |x|, as the tails of a Student t do",
+    0: "log |x|, as the tails of a Student t, a log determinant, a logarithm of a variance that depends on x do",
     1: "|x|, as a softplus, a norm, a hidden layer that saturates do, or a mean left out",
     2: "|x|^2, as a confinement, a prior, a variance do (of a part of a mixture, too)",
     3: "|x|^3",
     4: "|x|^4",
 }
 DIES_OUT = {  # what differs between the points alone, and is right far out: of a score, of a trace
-    "score": "weights of a mixture: far out, where one part is left, your score is the reference, and between the parts it differs: they are right, and what each counts is not (a weight, a normaliser, a determinant in the responsibilities), or a term is wrong that dies out (a bias, the slope of a hidden unit that saturates)",
+    "score": "weights of a mixture: far out, where one part is left, your score is the reference, and between the parts it differs: they are right, and what each counts is not (a weight, a normaliser, a determinant in the responsibilities), or a term is wrong that dies out (a bias, the slope of a hidden unit that saturates, a log determinant of a map that is linear far out)",
     "trace": "differs by what dies out: far out your trace is the reference, and between the points it differs: a term is wrong that dies out there (the curvature of a hidden unit that saturates, of a mixture between its parts)",
 }
 
@@ -178,9 +178,9 @@ def with_growth(report, far, points, derivatives):
         grows = "stays bounded" if not grown else f"falls off as {grown}" if power < 0 else f"grows as {grown}"
         of = "the gradient" if derivatives == 1 else "the Laplacian"
         text = f"differs by what {grows}: far out, at {FAR[0]:.0f} to {FAR[1]:.0f} times the spread of x; so does {of} of a term that grows as {TERMS[whole + derivatives]}: such a term is wrong, or left out"
-        text += ", or the derivative of an activation is (1 - h for 1 - h^2), which saturates" * (
-            not grown and derivatives == 2
-        )
+        slope = ", or the derivative of an activation is (1 - h for 1 - h^2), which saturates"
+        itself = ", or an activation stands where its derivative belongs (a softplus for a sigmoid)"
+        text += slope * (not grown and derivatives == 2) + itself * bool(whole == derivatives == 1)
     else:
         return report
     return replace(report, diagnosis=f"{text}; {report.diagnosis}")
@@ -222,7 +222,7 @@ def _exchanged(jac):
     """The two dimensions of a score with whose exchange its Jacobian is symmetric; None."""
     J, d = jac.value, jac.value.shape[1]
     allowed = jac.tolerance + jac.tolerance.transpose(0, 2, 1)
-    for i, j in itertools.combinations(range(min(d, 8)), 2):
+    for i, j in itertools.combinations(range(min(d, 8)), 2) if d > 2 else ():
         order = np.arange(d)
         order[[i, j]] = j, i
         turned = J[:, order]

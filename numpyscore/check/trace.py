@@ -7,7 +7,7 @@ import numpy as np
 
 from ..common.arrays import wrapper
 from ..common.inputs import count, generator
-from ..numerics.differences import widths
+from ..numerics.differences import differences, widths
 from .fields import Field, explained
 from .functions import Function, Seeded, by_rows, kink, points_of, unfit
 from .report import FAIL, INCONCLUSIVE, PASS, QUOTIENT, CheckReport, Worst, close, judge, ranked, said, summary_of
@@ -75,6 +75,7 @@ def check_trace(trace, *, score, x, wrap=None, rtol=None, rng=0, n_calls=200, st
         explain = lambda field: _explained(field, yours, of_score, jac.value, s)
         field = field.allowing(where, rtol, np.abs(field.reference))
         report = by_rows(judge(where, summary, field, (yours, of_score), explain, rtol=rtol), yours, seen)
+        report = _with_probe(report, yours, of_score, seen)
     else:
         notes = (*of_score.notes(), *yours.notes())
         report = _estimated(partial(CheckReport, where, summary=summary), notes, yours, field, jac.value, s, n_calls)
@@ -117,7 +118,15 @@ def _with_kink(report, found):
 def _explained(field, yours, of_score, J, s):
     """What explains the user's trace: something else of the Jacobian or of the score, a divergence by difference quotients, or weights of the entries."""
     divergences = ((key, text, q.sum(1)[:, None]) for key, text, q in quotients(of_score, field.x, "the score"))
-    return explained(field, yours, [*_of_the_jacobian(J, s), *divergences]) or ranked(_weighted(field, J))
+    found = explained(field, yours, [*_of_the_jacobian(J, s), *divergences])
+    found = [e for e in found if e.key not in CURVED or close(abs(e.detail["factor"]), 1, 1e-6)]
+    return found or ranked(_weighted(field, J))
+
+
+CURVED = (  # functions of the Jacobian that are not linear: a multiple of one is an accident
+    "Frobenius norm", "trace of the square", "determinant", "log determinant", "largest eigenvalue", "spectral norm", "absolute diagonal",
+    "squared diagonal", "product of the diagonal",
+)  # fmt: skip
 
 
 @np.errstate(all="ignore")
@@ -174,6 +183,27 @@ def _weighted(field, J):
         yield field.says("weights of the entries", text, np.tensordot(w, entries, 1), len(w), pattern)
 
 
+FIXED = "fixed probe: each place of the batch has directions v of its own, the same in every call (a generator or a key made anew inside), and the result is v.J v along them; its error never averages out"
+
+
+def _with_probe(report, yours, of_score, x):
+    """The report on a trace that changes with the place of a row: it is C : J with one C at each place if it is taken along fixed directions."""
+    (n, d), unknowns = x.shape, x.shape[1] * (x.shape[1] + 1) // 2
+    if not report.diagnosis.startswith("position") or d > WIDE:
+        return report
+    rng, width = np.random.default_rng(9), widths(x)
+    points = x[None] + width * rng.uniform(-1, 1, (unknowns + SPARE, n, d))
+    traces = np.array([yours(p).reshape(-1) for p in points])  # (T, n)
+    J = differences(of_score.both, points.reshape(-1, d), width, (d,))[0].value
+    i, j = np.triu_indices(d)
+    even = (J + J.swapaxes(1, 2))[:, i, j].reshape(len(points), n, unknowns)
+    left = [t - A @ np.linalg.lstsq(A, t, rcond=None)[0] for t, A in zip(traces.T, even.swapaxes(0, 1), strict=True)]
+    return replace(report, diagnosis=FIXED) if np.abs(left).max() <= 1e-6 * np.abs(traces).max() else report
+
+
+WIDE, SPARE = 6, 4  # dimensions in which directions are looked for; equations beyond the unknowns
+
+
 # ------------------------------------------------------------------------------- estimated
 
 
@@ -197,8 +227,11 @@ def _estimated(report, notes, yours, field, J, s, n_calls):
     if wrong and share <= QUOTIENT:
         notes = (*notes, f"right up to {share:.0e} of its size, as difference quotients are")
     elif wrong:
-        verdict, text = FAIL, _of_another(mean, error, ratio * reference, J, s)
-        text = text or _biased(mean, error, reference, J.sum((1, 2)), ratio, ratio_error, d)
+        verdict, text = FAIL, _of_all_rows(values, reference) or _of_another(mean, error, ratio * reference, J, s)
+        biased = lambda mean, error: _biased(mean, error, reference, J.sum((1, 2)), ratio, ratio_error, d)
+        text = text or biased(mean, error)
+        if text.startswith("directions not centred"):  # two numbers fit six rows easily
+            text = biased(*_mean(np.concatenate([values, more(SURE * n_calls)]), floor))
     elif shared:
         verdict, pattern = FAIL, "equal rows get equal values, which change from call to call"
         text = "shared probe: all rows of a batch use one direction; unbiased, but averaging over the batch does not reduce its noise"
@@ -212,6 +245,14 @@ def _estimated(report, notes, yours, field, J, s, n_calls):
         verdict, worst=worst, pattern=pattern, diagnosis=text, resolution=resolution, notes=(*notes, f"random: the mean of {n_calls} calls was checked"),
         details={"mean": mean, "standard error": error, "reference": reference},
     )  # fmt: skip
+
+
+def _of_all_rows(values, trace):
+    """The diagnosis of calls (calls, n) in which all rows get one number; ""."""
+    if np.ptp(values, axis=1).max() > 1e-9 * np.abs(values).max() or np.ptp(trace) <= 1e-6 * np.abs(trace).max():
+        return ""
+    c = values.mean() / trace.mean()
+    return f"one number for all rows: in a call every row gets the same, on average {c:.3g} times the mean of the traces over the batch; it is summed or averaged over all axes"
 
 
 def _of_another(mean, error, trace, J, s):
@@ -252,6 +293,7 @@ def _one_probe(yours, equal):
     return bool(same(first) and same(second) and not same([first[0], second[0]]))
 
 
+SURE = 15  # times the calls before a matrix E[v v^T] is named
 UNIT = "unit-length directions: E[v v^T] = I/d, so the mean is the trace divided by d; take |v|^2 = d, or multiply by d"
 VARIANCE = "variance of the directions: E[v v^T] = {0} I (uniform numbers?), so the mean is {0} of the trace"
 BIASES = (  # the mean over the trace in d dimensions, and its name
@@ -290,7 +332,9 @@ def _biased(mean, error, trace, whole, ratio, ratio_error, d):
         what = f"or, with {m} probes, their sum is" if m == d else mean_is
         out.append(f"summed over probes: {what} never divided by their number")
     uniform = (
-        c for c in (2 / 3, 1 / 3, 1 / 12) if near(c) and close(ratio, c, 0.1) and (not out or close(c, 1 / d, 1e-9))
+        c
+        for c in (2 / 3, 1 / 3, 1 / 12, 1 / 4)
+        if near(c) and close(ratio, c, 0.1) and (not out or close(c, 1 / d, 1e-9))
     )
     out += [VARIANCE.format(said(c, 1e-6)) for c in uniform]
     return " -- or -- ".join(out) or f"scale: the mean is {ratio:.4g} +- {ratio_error:.1g} times the trace"

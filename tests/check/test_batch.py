@@ -236,7 +236,7 @@ def test_what_clean_points_say_may_stand_beside():
     found, _, (w, p, q), calls = valued(clean=clean, variate=0.3)
     for mine, right in ((found.w, w), (found.p, p), (found.q, q)):
         np.testing.assert_allclose(mine, right, rtol=1e-6)
-    assert calls == 4 * 12 + 2 + 1 + 8
+    assert calls == 4 * 12 + 2 * 2 + 1 + 8
     without, batch, _, _ = valued(
         clean=lambda trial: trial.only(np.zeros(12, bool)), extra=lambda s: 0.01 * np.abs(s).sum()
     )

@@ -509,7 +509,7 @@ def test_rows_may_change_by_round_off_of_the_largest(call):
     )
     again = Adding(call, 1e-3)
     report = check_rows(again, X)
-    assert len(again.sizes) == 13 + 10 * (call == 2)
+    assert len(again.sizes) == 13 + 10 * (call == 2) + (call == 3)  # once more with another first row
     if call != 2:
         name, far = {1: "half the batch", 3: "another order", 4: "other rows"}.get(call, "near rows"), outermost()
         row = far[call - 5] if call > 4 else 0

@@ -244,7 +244,7 @@ def test_without_a_time_the_sign_of_a_velocity_is_said_to_be_unknown():
     "target, words",
     [
         (lambda e, x, c, s: c * e - s * (c * x + s * e), "noisy point in the target"),
-        (lambda e, x, c, s: s * e - c * x, "factors exchanged"),
+        (lambda e, x, c, s: s * e - c * x, "c and sigma exchanged"),
         (lambda e, x, c, s: c * e + s * x, "sign of one term"),
     ],
 )
@@ -664,8 +664,8 @@ def test_a_weight_that_is_the_mean_of_its_batch():
         r = targets(-1 / s, 0, index, groups, w=means)
         naming = averaged(None, "score", None, [SimpleNamespace(setting=setting)], r, None)
         assert naming.diagnosis == (
-            f"weights averaged: every row has the mean weight of its batch, that of {word}, and levels none of their own; "
-            "a product of shapes (weights (n, 1) times losses (n,) make (n, n))"
+            f"weights averaged: every row has the mean weight of its batch, that of {word}, and levels none of their own "
+            "(as weights (n, 1) times losses (n,) do, which make (n, n))"
         )
         assert naming.pattern == f"weight = mean of {word} over the rows of a batch"
     assert (

@@ -340,7 +340,7 @@ def test_correlated_noise_has_another_score():
     report = check_loss(joined(wrong), objective="denoising")
     assert report.verdict == "FAIL" and report.name == "correlated noise", report
     report = check_loss(joined(wrong, lambda d: np.diag(np.linspace(0.5, 1.5, d))), objective="denoising")
-    assert report.verdict == "FAIL" and report.name == "correlated noise", report
+    assert report.verdict == "FAIL" and report.name == "noise of other sizes", report
     report = check_loss(joined(wrong, call=lambda fn, y: fn(y)), objective="denoising")  # fn may be C times the score
     assert report.verdict == "INCONCLUSIVE" and report.name == "correlated noise", report
     unmixed = joined(lambda r, e, s, C: r, call=lambda fn, y: fn(y))  # the noise before it was mixed
@@ -582,7 +582,7 @@ def test_of_three_terms_those_that_agree_are_the_rest():
     )
     both = of(1.0, 3.0, -1.0).diagnosis  # each beside the first
     assert both.count("; ") == 1 and "scale of the weighted trace" in both and "sign of the derivative term" in both
-    assert missing("regularised", REGULARISER).endswith("; it is the implicit loss")
+    assert missing("regularised", REGULARISER).endswith("; nothing penalises the curvature")
 
 
 def test_a_term_is_gone_where_it_is_less_than_is_known():

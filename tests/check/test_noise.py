@@ -763,8 +763,8 @@ def test_slips_are_those_of_the_target_that_is_meant(predicts):
     meant = {  # what each does to p eps + q x, written out
         "noisy point in the target, x~ in place of x": p * e + q * y,
         "noisy point in the target, x~ in place of eps": p * y + q * x,
-        "factors exchanged in the target": q * e + p * x,
-        "factors exchanged in the target, and a sign": -q * e - p * x,
+        "c and sigma exchanged in the target": of(row.form(s, c)),
+        "c and sigma exchanged in the target, and its sign": -of(row.form(s, c)),
         "sign of one term of the target": p * e - q * x,
         "sign of the other term of the target": q * x - p * e,
         "squares in the target, c^2 and sigma^2 in place of c and sigma": of(row.form(c**2, s**2)),
@@ -1336,7 +1336,7 @@ def test_the_size_of_the_noise_is_that_of_the_level_handed():
 # ------------------------------------------------------------------------------- noise in other units
 
 UNITS = {  # of (x, sigma, rng): noisy points, sigma of the target beside eps; and what is said if the target is -eps/sigma
-    "units of the data": (lambda x, sigma, eps: x + sigma * x.std(0) * eps, "correlated noise"),
+    "units of the data": (lambda x, sigma, eps: x + sigma * x.std(0) * eps, "noise of other sizes"),
     "cast to integers": (lambda x, sigma, eps: x + sigma * np.trunc(eps), "noise changed"),
 }
 

@@ -714,7 +714,7 @@ def test_another_conversion_is_told_by_what_it_is_right_for():
     assert turned.verdict == "FAIL" and turned.pattern == "fn learns -eps"
     assert (
         turned.diagnosis
-        == "sign of what score_of makes of fn: where sigma is 0.5 fn learns -1 eps, and score_of makes the score of 1 eps"
+        == "sign of what score_of makes of fn: it is minus the score of the points that fn was trained at"
     )
     twice = by_score(lambda out, y, level: 2 * out / column(level))
     assert twice.diagnosis == (

@@ -187,7 +187,7 @@ class LogP:
         self.ends, self.raises = np.array(ends), raises
 
     def __call__(self, x):
-        if self.raises and np.isinf(self.ends).all():
+        if self.raises and np.isinf(self.ends).any():
             raise ValueError
         return -x.sum(1)
 
@@ -229,7 +229,7 @@ def test_a_change_is_named_where_p_integrates_to_one_after_it():
     everywhere = name(UNIT, {-0.25: (1.0, 0.0)})
     assert (
         everywhere
-        == "mass of the support: p integrates to 1 over the whole line, and not over its support: it is not divided by its mass there"
+        == "mass of the support: p, its formula continued, integrates to 1 over the whole line, and not over its support: it is not divided by its mass there"
     )
     assert name(UNIT, {-0.25: (1.1, 0.0)}) == "" == name(UNIT, {-0.25: (1.0, 0.0)}, raises=True)
 

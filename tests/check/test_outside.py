@@ -276,7 +276,7 @@ def test_where_rows_depend_on_each_other_the_score_is_not_said_to_belong_to_anot
     fixed = np.random.default_rng(0).standard_normal((8, 3))
     probe = lambda x: np.sum(fixed[: len(x)] ** 2 * np.cos(x), axis=1)  # Hutchinson with the same directions for ever
     report = ns.check_trace(probe, score=np.sin, x=thrown(np.ones(8)))
-    assert report.verdict == "FAIL" and report.name == "position", report
+    assert report.verdict == "FAIL" and report.name == "fixed probe", report
     other = ns.check_score(lambda x: -np.sinh(x), energy=Gaussian.energy, x=thrown(np.ones(8)))
     assert other.name == "another energy"  # where rows are independent, as before
 

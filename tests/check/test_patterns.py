@@ -206,6 +206,15 @@ def test_squares_and_traces_that_may_stand_in_a_loss():
                 "the square weighted by h^2": (np.sum(q.h**2 * s**2, -1), np.sum(q.h**2 * J_diagonal, -1)),
                 "the square weighted by h'": (np.sum(q.h_prime * s**2, -1), np.sum(q.h_prime * J_diagonal, -1)),
                 "the square weighted by the mean of h": (np.sum(mean * s**2, -1), np.sum(mean * J_diagonal, -1)),
+                **{
+                    f"the square weighted by the {word}": (np.sum(w * s**2, -1), np.sum(w * J_diagonal, -1))
+                    for word, w in {
+                        "batch mean of h": q.h.mean(0),
+                        "h of the first row": q.h[0],
+                        "h of the previous row": np.roll(q.h, 1, 0),
+                        "h of the next row": np.roll(q.h, -1, 0),
+                    }.items()
+                },
                 "the product of two sums of the score, one": (
                     np.sum(q.h * s, -1) * s.sum(-1),
                     np.einsum("ni,pnij->pn", q.h, J),
@@ -262,6 +271,7 @@ def test_linear_terms_and_products_that_may_stand_in_a_loss():
         }
         if q.v is not None:
             squares["the squared norm of J v"] = np.sum(np.einsum("pnij,mnj->pmni", J, q.v) ** 2, -1).sum(1)
+            squares["the squared curvature (v.J v)^2"] = np.sum(np.einsum("mni,pnij,mnj->pmn", q.v, J, q.v) ** 2, 1)
         for (D, text), (words, value) in zip(products(q, basis), squares.items(), strict=True):
             assert text == words
             D, flat = D.sum(0) if D.ndim == 4 else D, J.reshape(*J.shape[:2], -1)

@@ -527,7 +527,7 @@ def differences(monkeypatch, offsets, kind="energy", near=True, e=(-1.0, -1.0, 2
     order = np.arange(len(points)) if order is None else order
     seen = []
 
-    def identify(table, groups, jacobian, quadratic):
+    def identify(table, groups, jacobian, quadratic=("S",)):
         seen.append((jacobian, quadratic, [g.tolist() for g in groups]))
         weights = np.concatenate(
             [[e[{1: 0, -1: 1, 0: 2}[int(np.sign(o @ V4[i]))]] for o in np.asarray(offsets(i))] for i in range(n)]
@@ -565,8 +565,8 @@ def test_differences_of_energies_are_found_by_their_points(monkeypatch):
     once = say(three, e=(-1.0, -1.0, 1.0), order=mixed)[0]
     assert once.verdict == "FAIL" and once.pattern == "second difference -1, -1, 1"
     assert (
-        say(three, kind="score") == (None, [])
-        and say(lambda i: [V4[i], -V4[i]]) == (None, [])
+        say(three, kind="score", near=False)[1][0][1] == ("S",)  # of scores
+        and say(lambda i: [V4[i], -V4[i]], near=False)[1][0][1] == ("S",)
         and say(three, near=False)[0] is None
     )
     apart, seen = say(lambda i: [V4[i], -2 * V4[i], 0 * V4[i]])

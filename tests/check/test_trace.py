@@ -65,7 +65,7 @@ def test_a_trace_in_single_precision_and_one_off_by_a_number_everywhere():
     near = lambda off, **options: check_trace(lambda x: trace(x) * (1 + off), score=score, x=X, **options)
     assert near(0.5e-5, rtol=1e-5) and near(2e-5, rtol=1e-5).verdict == "FAIL"  # nothing finer is asked for
     mean = check_trace(lambda x: trace(x) / 3, score=score, x=X)
-    assert "1/d times the reference: a mean over dimensions" in mean.diagnosis, mean
+    assert "1/d times the reference, as of a mean over dimensions" in mean.diagnosis, mean
 
 
 def test_an_estimate_of_something_else_of_the_jacobian_is_named():

@@ -632,7 +632,7 @@ def test_noise_that_is_normalised_is_no_other_level():
         z *= np.sqrt(x.shape[1]) / np.linalg.norm(z, axis=1, keepdims=True)
         return np.mean((fn(c * x + s * z, t) - z) ** 2)
 
-    assert "the noise is normalised" in check_loss(loss, objective=MANY, predicts="eps", kernel=KERNEL).diagnosis
+    assert "noise normalised" in check_loss(loss, objective=MANY, predicts="eps", kernel=KERNEL).diagnosis
 
 
 def test_on_a_bridge_one_level_belongs_to_two_times():

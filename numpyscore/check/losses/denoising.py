@@ -262,8 +262,8 @@ def _along_v(r, predicts):
 SLIPS = {  # what may happen to a right target p eps + q x of kernel c, s, (p, q) = f(c, s): words -> what it is then
     "noisy point in the target, x~ in place of x": lambda f, c, s: (f(c, s)[0] + f(c, s)[1] * s, f(c, s)[1] * c),
     "noisy point in the target, x~ in place of eps": lambda f, c, s: (f(c, s)[0] * s, f(c, s)[1] + f(c, s)[0] * c),
-    "factors exchanged in the target": lambda f, c, s: f(c, s)[::-1],
-    "factors exchanged in the target, and a sign": lambda f, c, s: tuple(-a for a in f(c, s)[::-1]),
+    "c and sigma exchanged in the target": lambda f, c, s: f(s, c),
+    "c and sigma exchanged in the target, and its sign": lambda f, c, s: tuple(-np.asarray(a) for a in f(s, c)),
     "sign of one term of the target": lambda f, c, s: (f(c, s)[0], -f(c, s)[1]),
     "sign of the other term of the target": lambda f, c, s: (-f(c, s)[0], f(c, s)[1]),
     "squares in the target, c^2 and sigma^2 in place of c and sigma": lambda f, c, s: f(c * c, s * s),
@@ -301,7 +301,7 @@ def _mistake(r, objective, free, smooth):
             return Naming(FAIL, f"wrong target: the target is {text}", pattern)
     lost = _lost(r)
     if np.all(lost) and np.any(r.p != 0):
-        text = "noisy point as the target: the target is a multiple of the noisy point, which fn is given, with nothing of the data in it"
+        text = "noisy point as the target: the target is a multiple of the noisy point, which fn is given: it can be met without knowing the data"
         return Naming(FAIL, text, pattern)
     lawful = all(factor(np.abs(a), r.levels, r.rtol).known for a in (r.p, r.q))
     noise_is_in_it = np.all(np.abs(r.p) > 1e-6 * np.abs(r.q))
@@ -328,6 +328,9 @@ def _of_noise(r, objective):
     R = factor(-r.p * r.sigma, r.levels, r.rtol)
     B = factor(r.w if objective == "denoising" else r.w / r.sigma**2, r.levels, r.rtol)
     powers, rtol = tuple(R.powers.items()), max(r.rtol, 1e-6)
+    signs = np.sign(-r.p)
+    if np.ptp(signs) and np.allclose(np.abs(r.p * r.sigma), 1, rtol=rtol):
+        return f"sign of some targets: at {np.mean(signs < 0):.0%} of the points the target is minus {what}, at the others it is that (x + sigma eps and x - sigma eps with one target?){whole_loss(B)}"
     told = POWERS.get(powers)
     if not (R.known and told and abs(abs(R.c) - 1) <= rtol):
         return wrong_target(R, B, what, rtol)

@@ -268,6 +268,9 @@ class Found(NamedTuple):
     F: np.ndarray  # (M, M): of the products of two energies
     fit: Fit
     doubt: float  # relative standard error of the least certain of them
+    G: np.ndarray | None = (
+        None  # (M, d, w): of the products of a score and one of the w entries, where these were multiplied
+    )
 
     @property
     def own(self):
@@ -365,5 +368,6 @@ def _arrays(fit, Q, single, quadratic, width, dual):
     block = lambda q: Q[:, at[q], :, at[q]] if q in at else np.zeros((M, width[q], M, width[q]))
     A, F, e = block("S"), block("E")[:, 0, :, 0], single.get("E", np.zeros((M, 1)))[:, 0]
     D, C = np.einsum("iaib->iab", block("J")), np.einsum("mw,wij->mij", single.get("J", np.zeros((M, len(dual)))), dual)
+    G = np.einsum("iaib->iab", Q[:, at["S"], :, at["J"]]) if "J" in at else None
     doubt = float(fit.doubt.max() / max(np.abs(fit.coefficients).max(), 1e-300))
-    return Found(A, single["S"], C, D, e, F, fit, doubt)
+    return Found(A, single["S"], C, D, e, F, fit, doubt, G)

@@ -41,6 +41,7 @@ class Batch(NamedTuple):
     p: np.ndarray | None = None
     q: np.ndarray | None = None
     clean: Any = None  # the `Trial` of the points without noise
+    extra: bool = False  # whether the loss has the squared score there as well
 
     @property
     def varied(self):
@@ -104,13 +105,20 @@ def with_values(caller, kind, batch, rng):
     trial, M = batch.trial, len(batch.level)
     if M > 2 * ROWS:
         return batch
-    answers = Answers(caller, kind, trial, rng).grow(4 * M + len(batch.clean.points) + 1 + SPARE)
+    answers = Answers(caller, kind, trial, rng).grow(4 * M + 2 * len(batch.clean.points) + 1 + SPARE)
     parts = [0.5 * answers.S**2, answers.S * trial.eps, answers.S * trial.data[trial.row]]
     parts += [] if trial.apart is None else [answers.S * trial.apart]
     if len(batch.clean.points):  # a control variate: the noise of the row times what fn says without noise
         noise = trial.eps[[int(np.argmax(trial.row == i)) for i in batch.clean.row]]
         parts.append(answers.of(lambda probe: probe.score(batch.clean.points)) * noise)
-    fit = solve(np.concatenate([np.sum(part, axis=-1) for part in parts], axis=1), answers.values, caller.eps)
+    fitted = lambda parts: solve(
+        np.concatenate([np.sum(p, axis=-1) for p in parts], axis=1), answers.values, caller.eps
+    )
+    fit = fitted(parts)
+    if len(batch.clean.points) and not fit.exact:
+        squares = 0.5 * answers.of(lambda probe: probe.score(batch.clean.points)) ** 2
+        if fitted([*parts, squares]).exact:
+            return batch._replace(extra=True)
     w, a, b = fit.coefficients[: 3 * M].reshape(3, M)
     if not fit.near or np.abs(w).max() <= 1e-9 * max(np.abs(a).max(), np.abs(b).max()):
         return batch
@@ -180,6 +188,13 @@ def _other(holds):
 
 
 # ------------------------------------------------------------------------------- rules: what is wrong, as (diagnosis, pattern); None
+
+
+EXTRA = "extra term: beside the noisy points your loss has {} at the clean ones; it is no control variate (a product with the noise, of mean 0), and moves the minimiser"
+
+
+def _square_at_clean_points(batch, trials):
+    return (EXTRA.format("the squared score"), "A is not 0 at the clean points") if batch.extra else None
 
 
 def _told_whatever_the_noise_is(batch, trials):
@@ -289,6 +304,7 @@ MADE = (  # what is a function of the level, and what is wrong if it is one of t
 )
 # fmt: on
 RULES = (
+    _square_at_clean_points,
     _rows_without_noise,
     _told_whatever_the_noise_is,
     _kernel_of_two_levels,
@@ -370,7 +386,7 @@ def averaged(caller, kind, batch, trials, r, rng):
         if alike(np.array([again.w[0], batch.w[0]]), 10 * batch.close):
             return None
     which = f"that of {of}" if of else "another one in every batch"
-    text = f"weights averaged: every row has the mean weight of its batch, {which}, and levels none of their own; a product of shapes (weights (n, 1) times losses (n,) make (n, n))"
+    text = f"weights averaged: every row has the mean weight of its batch, {which}, and levels none of their own (as weights (n, 1) times losses (n,) do, which make (n, n))"
     return Naming(FAIL, text, f"weight = mean of {of or 'a function of the level'} over the rows of a batch")
 
 
@@ -513,6 +529,21 @@ def none_of_them(trials, r):
     return Naming(FAIL, text, f"sigma of the points {', '.join(f'{s:.4g}' for s in trials[0].sigma[:4])}")
 
 
+def _noise_of_a_power(trials, r):
+    """A FAIL if the noise that is added, of none of the levels, has the square, or the root, of a sigma of the schedule for its size, and the target is that of that sigma."""
+    for power, word in ((2.0, "sigma^2"), (0.5, "sqrt(sigma)")):
+        fits = []
+        for t, here in zip(trials, r.batches, strict=True):
+            sigmas = t.setting.extras["sigmas"]
+            index = _nearest(r.sigma[here] ** (1 / power), sigmas, ALIKE * sigmas)
+            with np.errstate(all="ignore"):
+                fits.append(index is not None and np.allclose(-1 / r.p[here], sigmas[index]))
+        if all(fits):
+            text = f"scale of the noise: the noise that is added has standard deviation {word} of its level, the target is that of sigma"
+            return Naming(FAIL, text, f"sigma of the points {', '.join(f'{s:.4g}' for s in trials[0].sigma[:4])}")
+    return None
+
+
 def _numbered(k, L):
     """Level k of L in words."""
     return "the first" if k == 0 else "the last" if k == L - 1 else f"number {k}"
@@ -544,7 +575,7 @@ def target_of_another(trials, r):
         for (t, p), value in zip(r.of, used, strict=True):
             own, sigmas = numbers(trials[t]), trials[t].setting.extras["sigmas"]
             if own is None:
-                return None
+                return _noise_of_a_power(trials, r)
             near = _nearest(value[None] * sigmas[own[p]] / trials[t].sigma[p], sigmas, ALIKE * sigmas)
             if near is None:
                 break

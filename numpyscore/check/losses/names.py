@@ -149,7 +149,9 @@ def name_parts(objective, parts, levels, rtol):
     never = Factor(np.nan, {}, "", False)
     beside = lambda a, b: factor(parts[a] / parts[b], levels, rtol) if np.all(parts[b]) else never
     alike = {b: [a for a in F if beside(a, b).one] for b in F}
-    whole = min(F, key=lambda b: (-len(alike[b]), F[b].cost))
+    whole = min(
+        F, key=lambda b: (F[b].c < 0, -len(alike[b]), F[b].cost)
+    )  # a loss is not turned if a term of it is right
     K, off = F[whole], [a for a in F if a not in alike[whole]]
     same = f"right: the same factor for {'both' if len(parts) == 2 else 'all'}"
     pattern = "loss = " + " + ".join(f"{f.text} x [{name}]" for name, f in F.items()) + f" + constant ({same})"
@@ -194,7 +196,7 @@ def _off(objective, term, F, rest):
         return f"{short} doubled: the {term} is twice what it should be beside the {rest}{half * (rest != 'rest' or term == SQUARE)}"
     why = OFF.get(powers if F.known else (), "")
     sign = ", with the wrong sign" if F.c < 0 else ""
-    if objective == "sliced" and F.known and powers == (("d", -1),):
+    if "sliced" in objective and F.known and powers == (("d", -1),):
         why += " (or slices of unit length, E[v v^T] = I/d)"
     if why and close(abs(F.c), 1, 1e-6):
         return f"{short} {why.split(':')[0]}: the {term} is {F.text} of what it should be beside the {rest}, {why.split(': ', 1)[1]}{sign}"
@@ -212,7 +214,11 @@ def wrong_target(R, B, what, rtol=1e-6):
     return f"scale of the target: the target is {R.text} times what it should be, {what}; the minimiser is {R.text} times the score{whole_loss(B)}{cross}"
 
 
-AFTER = {SQUARE: "it has no minimum", SLOPE: "it is minimised by another score", REGULARISER: "it is the implicit loss"}
+AFTER = {
+    SQUARE: "it has no minimum",
+    SLOPE: "it is minimised by another score",
+    REGULARISER: "nothing penalises the curvature",
+}
 
 
 def missing(objective, term):

@@ -121,12 +121,13 @@ def _at_clean_points(trials, founds):
         left = [
             found.b[p] - _along(found.b[p], trial.eps[(trial.row == trial.row[p]) & (trial.sigma > 0)]) for p in clean
         ]
-        text = "extra term: beside the noisy points your loss has {} at the clean ones; it is no control variate (a product with the noise, of mean 0), and moves the minimiser"
         if squares and np.abs(found.b[clean]).max() <= size:  # a level without noise is pulled to something
-            return Naming(FAIL, text.format("the squared score"), "A is not 0 at the clean points")
+            return Naming(FAIL, levels.EXTRA.format("the squared score"), "A is not 0 at the clean points")
         if not squares and np.abs(left).max(initial=0) > size:
             return Naming(
-                FAIL, text.format("a term linear in the score"), "b at the clean points is no multiple of the noise"
+                FAIL,
+                levels.EXTRA.format("a term linear in the score"),
+                "b at the clean points is no multiple of the noise",
             )
     return None
 
@@ -315,7 +316,59 @@ INSTEAD = {  # what a kernel may be in place of the one that was said: (c, sigma
     "x is not scaled": lambda c, s, near: (1 + 0 * c, s),
     "these are those of the level after: an index is off by one": lambda c, s, near: near(1),
     "these are those of the level before: an index is off by one": lambda c, s, near: near(-1),
+    "sigma is that of the level after, beside c of the level itself: an index is off by one": lambda c, s, near: (
+        c,
+        near(1)[1],
+    ),
+    "sigma is that of the level before, beside c of the level itself: an index is off by one": lambda c, s, near: (
+        c,
+        near(-1)[1],
+    ),
+    "c is that of the level after, beside sigma of the level itself: an index is off by one": lambda c, s, near: (
+        near(1)[0],
+        s,
+    ),
+    "c is that of the level before, beside sigma of the level itself: an index is off by one": lambda c, s, near: (
+        near(-1)[0],
+        s,
+    ),
+    "sigma is 1 - c: 1 - sqrt(alpha_bar) stands where sqrt(1 - alpha_bar) belongs": lambda c, s, near: (c, 1 - c),
+    "c is 1 - sigma, as on a straight line": lambda c, s, near: (1 - s, s),
 }
+
+
+def _normalised(trial, sigma):
+    """That the noise of all points has one length in units of sigma (M,), in words; ""."""
+    use, d = trial.sigma > 0, trial.points.shape[1]
+    length = trial.sigma * np.linalg.norm(trial.eps, axis=1)
+    for of, word in ((np.sqrt(d), "sqrt(d)"), (1.0, "1")):
+        if d > 1 and np.allclose(length[use], of * sigma[use], rtol=1e-5):
+            return f"noise normalised: it has the length {word} sigma in every row, and is not normal"
+    return ""
+
+
+def _other_level(trial, kernel, level):
+    """The levels (M,) between 0 and 1 at which a kernel of a time has the c and sigma of the noisy points; None if it has them nowhere, or is one of whole numbers."""
+    from scipy.optimize import minimize_scalar
+
+    if np.all(level == np.round(level)):
+        return None
+    t = np.linspace(0, 1, 401)[1:-1]
+    path = np.array([[float(v) for v in kernel(one)] for one in t])
+    here = np.stack([trial.c, trial.sigma], axis=1)
+    k = np.linalg.norm(here[:, None] - path, axis=-1).argmin(1)
+    near = lambda at, p: np.linalg.norm(np.array([float(v) for v in kernel(at)]) - here[p])
+    found = [
+        minimize_scalar(
+            near,
+            args=(p,),
+            bounds=(t[max(i - 1, 0)], t[min(i + 1, len(t) - 1)]),
+            method="bounded",
+            options={"xatol": 1e-10},
+        )
+        for p, i in enumerate(k)
+    ]
+    return np.array([f.x for f in found]) if max(f.fun for f in found) <= 1e-5 else None
 
 
 @np.errstate(all="ignore")
@@ -323,23 +376,34 @@ def _instead(trial, c, sigma, kernel, level):
     """What the c and sigma of noisy points are, where c and sigma (M,) are meant, in words with a semicolon; ""."""
     use, same = trial.sigma > 0, lambda a, b: np.allclose(a, b, rtol=1e-5, atol=0)
 
-    def near(step):
+    def at(k):
         with contextlib.suppress(Exception):  # no such level
-            at = lambda k: (1.0, 0.0) if k < 0 else kernel(k)  # before the first step there is no noise
-            return np.array([[float(v) for v in at(one + step)] for one in level.tolist()]).T
-        return np.nan * c, np.nan * c
+            return [float(v) for v in ((1.0, 0.0) if k < 0 else kernel(k))]  # before the first step there is no noise
+        return [np.nan, np.nan]
 
-    length = trial.sigma * np.linalg.norm(trial.eps, axis=1)
-    for of, word in ((np.sqrt(trial.points.shape[1]), "sqrt(d)"), (1.0, "1")):
-        if same(length[use], of * sigma[use]) and trial.points.shape[1] > 1:
-            return f"; the noise is normalised: it has the length {word} sigma in every row, and is not normal"
+    near = lambda step: np.array([at(one + step) for one in level.tolist()]).T
+    if normalised := _normalised(trial, sigma):
+        return f"; {normalised.replace(': ', ' (', 1)})"
     for words, of in INSTEAD.items():
         meant = of(c, sigma, near)
-        if all(
-            same(getattr(trial, k)[use], np.broadcast_to(a, c.shape)[use])
-            for k, a in zip(("c", "sigma"), meant, strict=True)
+        meant = np.broadcast_arrays(*meant, c)[:2]
+        there = use & np.all(np.isfinite(meant), axis=0)
+        if there.sum() > use.sum() / 2 and all(
+            map(same, (trial.c[there], trial.sigma[there]), (a[there] for a in meant))
         ):
             return f"; {words}"
+    if (other := _other_level(trial, kernel, level)) is not None:
+        p = np.flatnonzero(use)[0]
+        return f"; they are those of another level: of {other[p]:.4g} where {level[p]:.4g} is meant (a time that is warped or scaled after it was handed over, or another rate of the schedule)"
+    both = np.concatenate([trial.c[use] ** 2 + trial.sigma[use] ** 2, c[use] ** 2 + sigma[use] ** 2])
+    if np.allclose(both, 1, rtol=1e-5):
+        k = np.log(trial.c[use]) / np.log(c[use])
+        rate = (
+            f"log c is {k[0]:.4g} times what it should be"
+            if alike(k)
+            else f"log c is {k.min():.3g} to {k.max():.3g} times what it should be"
+        )
+        return f"; they are those of another schedule with c^2 + sigma^2 = 1: {rate} (the integral or the sum of beta, a rate, a time in other units)"
     return ""
 
 
@@ -448,14 +512,21 @@ def _by_score(caller, trials, r):
         if trouble:
             return Naming(INCONCLUSIVE, trouble, pattern)
         right = -trial.eps[points] / trial.sigma[points, None]
-        before = right * trial.c[points, None]  # the score of x + (sigma/c) eps
-        if min(np.abs(theirs - of).max() / np.abs(of).max() for of in (right, before)) > 1e-5:
-            meant = _meant_by(caller, trial, points, level)
-            mine, size = np.stack([r.p[here], r.q[here]], axis=1), np.abs(meant).max(1)
+        rights = (right, right * trial.c[points, None])  # of the points, and of x + (sigma/c) eps
+        c, s = trial.c[points], trial.sigma[points]
+        known = any(np.allclose(a, 1) for a in (c, c**2 + s**2, c + s))
+        right = min(rights[: 1 + (not known)], key=lambda of: np.abs(theirs - of).max() / np.abs(of).max())
+        if not any(equal(of, theirs, 1e-5) for of in rights):
+            turned = any(equal(of, -theirs, 1e-5) for of in rights)
+            meant = _meant_by(caller, trial, points, level, right)
+            mine = np.stack([r.p[here], r.q[here]], axis=1)
+            size = np.abs(mine - meant).max(1)
             k = int(np.argmax(size >= (1 - 1e-9) * size.max()))  # the first of the largest, whatever rounding says
+            sigma = trial.sigma[points[k]] / (1 if right is rights[0] else trial.c[points[k]])
             text = "another parametrisation: what score_of makes of fn is not the score of the points that fn was trained at;"
-            sign = "sign of what score_of makes of fn:" if np.allclose(mine, -meant, rtol=1e-5) else text
-            said = f"{sign} where sigma is {trial.sigma[points[k]]:.4g} fn learns {_sum(*mine[k])}, and score_of makes the score of {_sum(*meant[k])}"
+            sign = "sign of what score_of makes of fn:" if turned or np.allclose(mine, -meant, rtol=1e-5) else text
+            said = f"{sign} where sigma is {sigma:.4g} fn learns {_sum(*mine[k])}, and score_of makes the score of {_sum(*meant[k])}"
+            said = f"{sign} it is minus the score of the points that fn was trained at" if turned else said
             return Naming(FAIL, said, pattern)
     if np.any(r.w < 0):
         return Naming(FAIL, "sign of the loss: minimising it drives fn away from its target", pattern)
@@ -467,12 +538,12 @@ def _sum(p, q, x="x"):
     return f"{p:.4g} eps" + (f" {q:+.4g} {x}" if abs(q) > 1e-6 * abs(p) else "")
 
 
-def _meant_by(caller, trial, points, level):
-    """(p, q) (M, 2) of the p eps + q x of which score_of, which is affine in what fn says, makes the score of some points."""
+def _meant_by(caller, trial, points, level, right):
+    """(p, q) (M, 2) of the p eps + q x of which score_of, which is affine in what fn says, makes the right score (M, d) of some points."""
     eps, x, y = trial.eps[points], trial.data[trial.row[points]], trial.points[points]
     none, one = (_score_made(caller, a, y, level)[0] for a in (np.zeros_like(y), np.ones_like(y)))
     with np.errstate(all="ignore"):
-        needed = np.nan_to_num((-eps / trial.sigma[points, None] - none) / (one - none), posinf=0, neginf=0)
+        needed = np.nan_to_num((right - none) / (one - none), posinf=0, neginf=0)
     fit = lambda *basis, of: np.linalg.lstsq(np.stack(basis, axis=1), of, rcond=None)[0]
     return np.array([fit(eps[k], x[k], of=needed[k]) for k in range(len(y))])
 
@@ -502,6 +573,9 @@ def _size(caller, trials, r):
     if np.allclose(r.sigma, told, rtol=1e-6) or np.allclose(r.sigma, r.c * told, rtol=1e-6):
         return None, ()
     size = factor(r.sigma, [Level(v.n, v.d, s, v.m, 1.0, 1) for v, s in zip(r.levels, told, strict=True)], r.rtol)
+    for t, trial in enumerate(trials if not size.known else ()):
+        if normalised := _normalised(trial, np.broadcast_to(handed[t], len(trial.setting.x))[trial.row]):
+            return Naming(FAIL, normalised, f"sigma told {told[0]:.4g}"), ()
     if np.allclose(-r.p * r.sigma, 1, rtol=1e-6):
         note = f"another convention: the noise that is added has standard deviation {_times(size)}, sigma being what the loss is handed, and the target is that of this noise"
         return None, (note,)
@@ -536,6 +610,9 @@ def _strange(caller, trials, founds, r):
     if (moved := _with_constant(target, eps, x, trial)) is not None:
         return moved
     for right in (-eps / trial.sigma[use, None], eps, x):
+        if equal(np.sort(target, axis=None), np.sort(right, axis=None)) and not equal(target, right):
+            text = "wrong target, entries permuted: it is made of the right numbers, and these stand in other rows and columns (a reshape for a transpose, a flattening in another order)"
+            return Naming(FAIL, text, first_row)
         some = np.abs(target) > 1e-9 * np.abs(target).max()
         factors = target[some] / right[some]
         if 0.2 < some.mean() < 1 and some.any(1).mean() > 0.5 and alike(factors):

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...objectives import OBJECTIVES
 from ..fields import Field, numbered, read
-from ..report import FAIL, PASS, Explanation, diagnosis_of, ranked, tied
+from ..report import FAIL, PASS, Explanation, close, diagnosis_of, ranked, tied
 from .identify import NEAR, WIDE, Answers, Probe, entries_of, identify
 from .names import LINEAR, REGULARISER, SHORT, SLOPE, SQUARE, WEIGHTED, Naming, alike, equal, missing
 from .trials import Trial, as_asked
@@ -32,6 +32,8 @@ def matrices(q):
     ]
     if q.h is not None:
         powers = {"h^2": q.h**2, "h'": q.h_prime, "the mean of h": q.h.mean(1, keepdims=True) + 0 * q.h}
+        powers |= {"the batch mean of h": q.h.mean(0) + 0 * q.h, "the h of the first row": q.h[:1] + 0 * q.h}
+        powers |= {f"the h of the {word} row": np.roll(q.h, k, axis=0) for k, word in ((1, "previous"), (-1, "next"))}
         rows += [
             (w[:, :, None] * e, f"the square weighted by {of}", f"the trace weighted by {of}")
             for of, w in powers.items()
@@ -82,7 +84,25 @@ def products(q, basis):
     if q.v is None:
         return rows
     along = np.einsum("pij,mnj->mnpi", basis, q.v)
-    return [*rows, (np.einsum("mnpi,mnqi->npq", along, along), "the squared norm of J v")]
+    curve = np.einsum("mnpi,mni->mnp", along, q.v)
+    return [
+        *rows,
+        (np.einsum("mnpi,mnqi->npq", along, along), "the squared norm of J v"),
+        (np.einsum("mnp,mnq->npq", curve, curve), "the squared curvature (v.J v)^2"),
+    ]
+
+
+def of_both(q, basis):
+    """[(rows (n, d, w) of G, in words)], of Jacobians that are sums of the basis (w, d, d)."""
+    v = np.ones((1, *q.x.shape)) if q.v is None else q.v
+    word = "1" if q.v is None else "v"
+    trace = np.einsum("paa->p", basis)
+    rows = [
+        (np.einsum("pij,mnj->nip", basis, v), f"the product s.J {word} of score and Jacobian"),
+        (np.einsum("pij,mni->njp", basis, v), f"the product {word}.J s of Jacobian and score"),
+        (np.einsum("mni,p->nip", v, trace), f"the product of {word}.s and the trace"),
+    ]
+    return rows[: 3 if q.v is not None else 2]
 
 
 def not_quadratic(answers, q, noise=None):
@@ -181,6 +201,14 @@ def few(a):
 def _other_square(A, tol):
     diagonal = np.einsum("iaa->ia", A)
     if not equal(A, diagonal[:, :, None] * np.eye(A.shape[1]), tol):
+        sums = np.unique(np.abs(A[0]) > tol * np.abs(A).max(), axis=0)
+        if (
+            equal(A, A[:1], tol)
+            and np.all(sums.sum(0) == 1)
+            and np.ptp(A[0][np.any(sums[:, :, None] & sums[:, None], axis=0)]) <= tol
+        ):
+            groups = ", ".join(str(np.flatnonzero(g).tolist()) for g in sums[:4])
+            return f"the squares of sums over the entries {groups}{' ...' * (len(sums) > 4)} of the score (summed before they are squared)"
         return "products of different entries of the score (coordinates joined)"
     used = np.abs(diagonal) > tol * np.abs(A).max()
     if np.all(used == used[0]) and not used.all():
@@ -205,6 +233,7 @@ OTHERWISE = {
     "b": lambda b, _: f"a term linear in the score with other weights, b = {few(b[0])} in the first row",
     "C": _other_entries,
     "D": lambda *_: "products of entries of the Jacobian",
+    "G": lambda *_: "products of entries of the score and of the Jacobian",
 }
 
 
@@ -228,7 +257,7 @@ def _should_be(caller, kind, found, q):
 
 def parts_of(caller, kind, found, q):
     """(the `Part`s that a loss should have, what else is in it in words), read from its arrays."""
-    arrays = {"A": found.own, "b": found.b, "C": found.C, "D": found.D}
+    arrays = {"A": found.own, "b": found.b, "C": found.C, "D": found.D} | ({} if found.G is None else {"G": found.G})
     size, tol = max(np.abs(a).max() for a in (found.A, found.b, found.C)), max(SMALL, 10 * found.doubt)
     even = (lambda M: M) if kind == "score" else (lambda M: (M + np.swapaxes(M, -1, -2)) / 2)
     table = matrices(q)
@@ -237,6 +266,7 @@ def parts_of(caller, kind, found, q):
         "b": vectors(q),
         "C": [(even(M), words) for M, _, words in table],
         "D": products(q, entries_of(kind, q.x.shape[1])),
+        "G": of_both(q, entries_of(kind, q.x.shape[1])),
     }
     parts, extras, right = [], [], _should_be(caller, kind, found, q)
     for key, array in arrays.items():
@@ -395,7 +425,7 @@ def named_by_one_more(caller, kind, table, q, jacobian=True, noise=None):
         one = identify(table, jacobian=jacobian, beside=values)
         if one.fit.exact and abs(times := one.fit.coefficients[-1]) * np.ptp(values) > SMALL * np.ptp(table.values):
             if np.ptp(table.values - times * values) <= SMALL * np.ptp(table.values):  # nothing but that term
-                one = one._replace(**{array: 0 * getattr(one, array) for array in "AbCDeF"})
+                one = one._replace(**{array: 0 * getattr(one, array) for array in "AbCDeF"}, G=None)
             parts, extras = parts_of(caller, kind, one, q)
             key, text = sentence(caller.objective, parts, [words, *extras]).split(": ", 1)
             pattern = {"pattern": f"{times:.6g} times {words}, beside {in_numbers(one)}"}
@@ -422,7 +452,7 @@ def unexplained(caller, kind, table, right, left, rng):
         if (named := rule(caller, kind, table, right, left, rng)) is not None:
             return named, 1
     smaller = "; with a smaller shape=, such as (1, 2, 4), products of different entries are looked at as well"
-    text = f"unknown term: no combination of the terms known here is your loss; the {LINEAR[caller.objective]} and the square leave {left:.2g} of it unexplained. It is not quadratic in the score, or is taken at other points, or mixes the samples"
+    text = f"unknown term: no combination of the terms known here is your loss; the {LINEAR[caller.objective]} and the square leave {left:.2g} of it unexplained (is it quadratic in the score, and is it taken at these points, row by row?)"
     text += smaller if table.trial.points.shape[1] > WIDE else ""
     return _power(caller, kind, table, right, left, rng) or Naming(FAIL, text, f"off by {left:.2g}"), 0
 
@@ -473,12 +503,15 @@ def _monotone(right, values):
 
 def _power(caller, kind, table, right, left, rng, only=None):
     """It grows with another power of the model than the second, for models of very different size."""
-    sizes = np.array([0.0, 1e3, -1e3, 1e6, -1e6])
+    sizes = np.array([0.0, 1e3, -1e3, 1e6, -1e6, 1e9, -1e9])
     zero, *at = caller.values([table.probes[0].scaled(s) for s in sizes], table.trial.setting)
-    near, far = (np.abs(np.array(pair) - zero).sum() for pair in (at[:2], at[2:]))
+    near, far, farther = (np.abs(np.array(pair) - zero).sum() for pair in (at[:2], at[2:4], at[4:]))
     power = np.log(max(far, 1e-300) / max(near, 1e-300)) / np.log(1e3)
     if not np.isfinite(power) or abs(power - 2) <= 0.05 or (only is not None and abs(power - only) > 0.05):
         return None
+    if far > near and close(farther - far, far - near, 0.01):
+        text = "not a square: for large scores your loss grows with the logarithm of the score: it is the logarithm of a loss, whose mean over batches has another minimum"
+        return Naming(FAIL, text, f"{left:.2g} of it is not quadratic")
     what = f"not with its square, but its power {power:.3g}"
     if abs(power - 1) < 0.05:
         what = "a norm, an absolute error or a Huber error stands where the square should"
@@ -542,7 +575,43 @@ def _away(caller, kind, table, right, left, rng):
     return Naming(FAIL, text, f"asked at {np.array2string(points[-1], precision=3)}")
 
 
-LEFT = (_clamped, _round_off, _function_of_right, _first_power, _pieces, _function_of_each, _away)
+def _logarithm(caller, kind, table, right, left, rng):
+    """It grows as the logarithm of the model does."""
+    named = _power(caller, kind, table, right, left, rng)
+    return named if named is not None and "logarithm" in named.diagnosis else None
+
+
+def _rows_together(caller, kind, table, right, left, rng):
+    """What one row adds to it changes with another row."""
+    setting = table.trial.setting
+    moved = rng.uniform(0.2, 0.5, setting.x.shape)
+
+    def at(*rows):
+        x = setting.x + moved * np.isin(np.arange(setting.n), rows)[:, None]
+        return caller.values(table.probes[:2], setting._replace(x=x))
+
+    neither, first, second, both = at(), at(0), at(1), at(0, 1)
+    size = max(np.abs(first - neither).max(), np.abs(second - neither).max())
+    if (
+        setting.n < 2
+        or np.abs(both - first - second + neither).max() <= 1e-6 * size + 1e4 * caller.eps * np.abs(neither).max()
+    ):
+        return None
+    text = "rows interact: what one row adds to the loss changes with another row: something is averaged, summed or normalised over the batch before it is squared or multiplied, where a loss is a mean over rows"
+    return Naming(FAIL, text, f"{left:.2g} of it is unexplained")
+
+
+LEFT = (
+    _clamped,
+    _round_off,
+    _function_of_right,
+    _first_power,
+    _logarithm,
+    _pieces,
+    _rows_together,
+    _function_of_each,
+    _away,
+)
 
 # ------------------------------------------------------------------------------- a loss in the scale of its model
 

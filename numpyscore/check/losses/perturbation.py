@@ -236,11 +236,11 @@ def _sizes_of_entries(trial):
     if c is None or trial.points.shape != trial.setting.x.shape:
         return None
     shift = trial.points - c * trial.setting.x
-    others = [t.value.ravel().astype(float) for t in trial.draws if t.law != NORMAL and t.value.size == shift.size]
-    for rows in trial.normals.values():
+    others = {k: t.value.ravel().astype(float) for k, t in enumerate(trial.draws) if t.value.size == shift.size}
+    for mine, rows in trial.normals.items():
         if rows.shape == shift.shape and np.all(rows):
             sizes = np.abs(shift / rows)
-            if any(function_of(sizes.ravel(), other) for other in others):
+            if any(function_of(sizes.ravel(), other) for k, other in others.items() if k != mine):
                 return sizes
     return None
 
@@ -367,10 +367,16 @@ def drawn(caller, kind, trials, rng):
     trial = trials[0]
     if "noise" not in caller.takes:
         other = as_asked(caller, kind, trial.setting._replace(seed=trial.setting.seed + 7), rng)
-        before, after = ([d.value for d in t.draws if d.law == NORMAL] for t in (trial, other))
-        same = bool(before) and len(before) == len(after) and all(map(np.array_equal, before, after))
+        known = trial.source is not None and trial.source[trial.sigma > 0, 0]
+        used = (
+            {int(k) for k in known if k >= 0}
+            if known is not False
+            else {k for k, d in enumerate(trial.draws) if d.law == NORMAL}
+        )
+        again = len(other.draws) == len(trial.draws)
+        same = bool(used) and again and all(np.array_equal(trial.draws[k].value, other.draws[k].value) for k in used)
         if same or np.array_equal(other.points, trial.points):
-            text = "fixed noise: another seed gives the same noise; it never changes (a generator or key made anew inside the loss), and the network learns one noise for each row"
+            text = "fixed noise: another seed gives the same noise; it never changes (a generator or key made anew inside the loss, or numbers that are kept), and the network learns one noise for each row"
             return Naming(FAIL, text, f"another seed, the same {'numbers' if same else 'points'}")
     return one_key(trials)
 
@@ -393,20 +399,23 @@ MEANT = {  # what fn may be said to predict of points with correlated noise, whe
     "eps": "the noise that was added",
     "x": "the clean x",
 }
+UNEVEN = "noise of other sizes: the noise has another standard deviation in each dimension of a row, a covariance C that is diagonal and no multiple of the identity"
 JOINED = "correlated noise: the noise has a covariance C between the coordinates of a row that is no multiple of the identity"
 
 
 def correlated(caller, trials, covariances, tables):
     """The `Naming` of correlated noise, of covariance sigma^2 C: the score of such points is -C^-1 (x~ - c x)/sigma^2."""
     predicts, forms, sizes = caller.known["predicts"], [], []
+    uneven = all(equal(C, np.diag(np.diag(C))) for C in covariances)
+    joined = UNEVEN if uneven else JOINED
     for trial, C, table in zip(trials, covariances, tables, strict=True):
-        found, d = identify(table, jacobian=False), trial.setting.d
-        w = np.einsum("iaa->i", found.own)[:, None] / d
-        if not found.fit.near or not equal(found.own, w[..., None] * np.eye(d)):
-            return Naming(INCONCLUSIVE, f"{JOINED}; what fn is pulled to was not read off", "")
-        if np.any(w <= 0):
-            return Naming(INCONCLUSIVE, f"{JOINED}; some rows have no weight, or one below 0", "")
-        target, eps, sigma = -found.b / w, trial.eps, trial.sigma[:, None]
+        found = identify(table, jacobian=False)
+        if not found.fit.near:
+            return Naming(INCONCLUSIVE, f"{joined}; what fn is pulled to was not read off", "")
+        weights = np.linalg.eigvalsh(found.own)
+        if weights.min() <= 1e-9 * weights.max():
+            return Naming(INCONCLUSIVE, f"{joined}; some rows or dimensions have no weight, or one below 0", "")
+        target, eps, sigma = -np.linalg.solve(found.own, found.b[..., None])[..., 0], trial.eps, trial.sigma[:, None]
         along = np.sum(target * eps, axis=1, keepdims=True) / np.sum(eps**2, axis=1, keepdims=True)
         known = {"score": -eps @ np.linalg.pinv(C) / sigma, "eps": along * eps, "x": trial.data[trial.row]}
         forms.append(next((form for form, right in known.items() if equal(target, right)), ""))
@@ -414,12 +423,12 @@ def correlated(caller, trials, covariances, tables):
     pattern = f"covariance of the noise over its mean variance, first row {np.array2string(np.round(covariances[-1][0], 3) + 0.0)}"
     form = forms[0] if len(set(forms)) == 1 else ""
     if form == "score" and predicts in (None, "score"):
-        note = f"another convention: {JOINED}, C, and the target is its score -C^-1 (x~ - c x)"
+        note = f"another convention: {joined}, and the target is its score -C^-1 (x~ - c x)"
         return Naming(PASS, "", pattern, (note,))
     if predicts == form == "x" or (predicts == form == "eps" and min(sizes) > 0 and alike(sizes)):
-        note = f"another convention: {JOINED}, C, and fn predicts {'the noise' if form == 'eps' else 'x'}; the score is C^-1 times what it is for independent noise"
+        note = f"another convention: {joined}, and fn predicts {'the noise' if form == 'eps' else 'x'}; the score is C^-1 times what it is for independent noise"
         return Naming(PASS, "", pattern, (note,))
     if not caller.free or predicts in MEANT:
-        return Naming(FAIL, f"{JOINED}; the target is not {MEANT.get(predicts, MEANT['score'])}", pattern)
-    text = f"{JOINED}; the score of the points is -C^-1 (x~ - c x), and the target is something else; say predicts='eps' if it is that noise itself"
+        return Naming(FAIL, f"{joined}; the target is not {MEANT.get(predicts, MEANT['score'])}", pattern)
+    text = f"{joined}; the score of the points is -C^-1 (x~ - c x), and the target is something else; say predicts='eps' if it is that noise itself"
     return Naming(INCONCLUSIVE, text, pattern)

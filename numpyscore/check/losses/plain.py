@@ -484,21 +484,49 @@ def _random(caller, table):
 
 
 def _differences(caller, kind, trial, rng):
-    """The `Naming` of a finite-difference loss by the coefficients of the energies at x + h v, x and x - h v; None if they explain nothing."""
+    """The `Naming` of a finite-difference loss by what it does at the points x + h v, x and x - h v of a row; None if that explains nothing."""
     x, n = trial.setting.x, trial.setting.n
     row = np.linalg.norm(trial.points[:, None] - x, axis=-1).argmin(1)
+    offset = trial.points - x[row]
+    ends = np.abs(offset).max(1) > 1e-9 * np.abs(offset).max()
     groups = [np.flatnonzero(row == i) for i in range(n)]
-    if kind != "energy" or any(len(g) != 3 for g in groups):
-        return None
-    moved = np.array([trial.points[g] - x[i] for i, g in enumerate(groups)])  # (n, 3, d)
-    if np.abs(moved.sum(1)).max() > 1e-6 * np.abs(moved).max():
+    pairs = [g[ends[g]] for g in groups]
+    if any(len(p) == 2 and np.abs(offset[p].sum(0)).max() > 1e-6 * np.abs(offset).max() for p in pairs):
         text = "directions apart: the two points of a difference do not lie opposite each other: they are taken along different directions, or with different steps"
-        return Naming(FAIL, text, f"x + a and x - b with a + b = {patterns.few(moved[0].sum(0))}")
-    found = identify(Answers(caller, kind, trial, rng), groups, jacobian=False, quadratic=("E",))
-    if not found.fit.near:
+        return Naming(FAIL, text, f"x + a and x - b with a + b = {patterns.few(offset[pairs[0]].sum(0))}")
+    if kind == "energy" and all(len(g) == 3 and len(p) == 2 for g, p in zip(groups, pairs, strict=True)):
+        found = identify(Answers(caller, kind, trial, rng), groups, jacobian=False, quadratic=("E",))
+        if found.fit.near:
+            order = np.argsort(~ends[np.array(groups)], axis=1, kind="stable")
+            return _second_difference(found, np.take_along_axis(np.array(groups), order, axis=1), caller.known["step"])
+    found = identify(Answers(caller, kind, trial, rng), groups, jacobian=False)
+    return _of_scores(found, pairs, offset) if found.fit.near else None
+
+
+def _of_scores(found, pairs, offset):
+    """`_differences` of scores at the ends of each row (k,), which lie at an offset (M, d)."""
+    size = max(np.abs(found.b).max(), np.abs(found.A).max())
+    if all(len(p) == 1 for p in pairs) and np.abs(found.b).max() <= 1e-6 * size:
+        text = "no second difference: fn is asked on one side of x alone, at x + h v, and no difference of its answers is left: the curvature is missing"
+        return Naming(FAIL, text, "one point beside x in every row, b = 0")
+    if any(len(p) != 2 for p in pairs):
         return None
-    order = np.argsort(np.abs(moved).max(2) < 1e-12, kind="stable")
-    return _second_difference(found, np.take_along_axis(np.array(groups), order, axis=1), caller.known["step"])
+    first, second = np.array(pairs).T
+    b, v, said = (
+        (found.b[first] - found.b[second]) / 2,
+        offset[first],
+        f"b of the first row {patterns.few(found.b[first[0]])}",
+    )
+    if np.abs(found.b[first] + found.b[second]).max() > 1e-6 * size:
+        return None
+    if not alike(np.sum(b * v, 1) / np.sum(v * v, 1)) and np.ptp(b) <= 1e-6 * size:
+        text = "no product with v: the difference of the two scores is summed over its entries, where its product with v belongs"
+        return Naming(FAIL, text, said)
+    both, one = found.A[first, :, second], found.A[first, :, first]
+    if np.abs(one).max() > 1e-6 * size and np.abs(both + one).max() <= 1e-6 * size:
+        text = "wrong square: the difference of the two scores is squared, where their mean (or sum) belongs: the score itself has no square"
+        return Naming(FAIL, text, f"A between the two ends is minus that of one end; {said}")
+    return None
 
 
 def _second_difference(found, points, step):
