@@ -300,41 +300,27 @@ def _of_single_step(c, before):
 
 
 INSTEAD = {  # what a kernel may be in place of the one that was said: (c, sigma) of that, of c, sigma and those of the rows beside
-    "these are the squares of what is meant: a root is left out (alpha_bar for its root, a variance for a standard deviation)": lambda c, s, near: (
-        c**2,
-        s**2,
-    ),
+    "these are the squares of what is meant: a root is left out (alpha_bar for its root, a variance for a standard deviation)": lambda c, s, near: (c**2, s**2),
     "sigma is squared: a variance stands where a standard deviation belongs": lambda c, s, near: (c, s**2),
     "c is squared: alpha_bar stands where its root belongs": lambda c, s, near: (c**2, s),
     "these are the roots of what is meant": lambda c, s, near: (np.sqrt(c), np.sqrt(s)),
     "sigma is the root of what is meant": lambda c, s, near: (c, np.sqrt(s)),
     "alpha_bar is the root of what is meant: a square is left out": lambda c, s, near: (np.sqrt(c), np.sqrt(1 - c)),
-    "alpha of the single step stands where alpha_bar, the product of all steps, belongs": lambda c, s, near: (
-        _of_single_step(c, near(-1)[0])
-    ),
+    "alpha of the single step stands where alpha_bar, the product of all steps, belongs": lambda c, s, near: _of_single_step(c, near(-1)[0]),
     "c and sigma are exchanged": lambda c, s, near: (s, c),
     "x is not scaled": lambda c, s, near: (1 + 0 * c, s),
-    "these are those of the level after: an index is off by one": lambda c, s, near: near(1),
-    "these are those of the level before: an index is off by one": lambda c, s, near: near(-1),
-    "sigma is that of the level after, beside c of the level itself: an index is off by one": lambda c, s, near: (
-        c,
-        near(1)[1],
-    ),
-    "sigma is that of the level before, beside c of the level itself: an index is off by one": lambda c, s, near: (
-        c,
-        near(-1)[1],
-    ),
-    "c is that of the level after, beside sigma of the level itself: an index is off by one": lambda c, s, near: (
-        near(1)[0],
-        s,
-    ),
-    "c is that of the level before, beside sigma of the level itself: an index is off by one": lambda c, s, near: (
-        near(-1)[0],
-        s,
-    ),
     "sigma is 1 - c: 1 - sqrt(alpha_bar) stands where sqrt(1 - alpha_bar) belongs": lambda c, s, near: (c, 1 - c),
     "c is 1 - sigma, as on a straight line": lambda c, s, near: (1 - s, s),
-}
+    **{
+        f"{what} of the level {word}{beside}: an index is off by one": lambda c, s, near, k=k, of=of: of(c, s, near(k))
+        for what, beside, of in (
+            ("these are those", "", lambda c, s, other: other),
+            ("sigma is that", ", beside c of the level itself", lambda c, s, other: (c, other[1])),
+            ("c is that", ", beside sigma of the level itself", lambda c, s, other: (other[0], s)),
+        )
+        for word, k in (("after", 1), ("before", -1))
+    },
+}  # fmt: skip
 
 
 def _normalised(trial, sigma):
@@ -351,24 +337,19 @@ def _other_level(trial, kernel, level):
     """The levels (M,) between 0 and 1 at which a kernel of a time has the c and sigma of the noisy points; None if it has them nowhere, or is one of whole numbers."""
     from scipy.optimize import minimize_scalar
 
-    if np.all(level == np.round(level)):
-        return None
-    t = np.linspace(0, 1, 401)[1:-1]
-    path = np.array([[float(v) for v in kernel(one)] for one in t])
-    here = np.stack([trial.c, trial.sigma], axis=1)
-    k = np.linalg.norm(here[:, None] - path, axis=-1).argmin(1)
-    near = lambda at, p: np.linalg.norm(np.array([float(v) for v in kernel(at)]) - here[p])
-    found = [
-        minimize_scalar(
-            near,
-            args=(p,),
-            bounds=(t[max(i - 1, 0)], t[min(i + 1, len(t) - 1)]),
-            method="bounded",
-            options={"xatol": 1e-10},
-        )
-        for p, i in enumerate(k)
-    ]
-    return np.array([f.x for f in found]) if max(f.fun for f in found) <= 1e-5 else None
+    t, here = np.linspace(0, 1, 401)[1:-1], np.stack([trial.c, trial.sigma], axis=1)
+    at = lambda one: np.array([float(v) for v in kernel(one)])
+    with contextlib.suppress(Exception):  # it is a kernel of something else
+        near = np.linalg.norm(here[:, None] - np.array([at(one) for one in t]), axis=-1).argmin(1)
+        between = zip(t[np.maximum(near - 1, 0)], t[np.minimum(near + 1, len(t) - 1)], strict=True)
+        off = lambda one, point: np.linalg.norm(at(one) - point)
+        found = [
+            minimize_scalar(off, ends, args=(p,), bounds=ends, options={"xatol": 1e-10})
+            for p, ends in zip(here, between, strict=True)
+        ]
+        if np.any(level != np.round(level)) and max(f.fun for f in found) <= 1e-5:
+            return np.array([f.x for f in found])
+    return None
 
 
 @np.errstate(all="ignore")
