@@ -344,7 +344,7 @@ def _other_level(trial, kernel, level):
         between = zip(t[np.maximum(near - 1, 0)], t[np.minimum(near + 1, len(t) - 1)], strict=True)
         off = lambda one, point: np.linalg.norm(at(one) - point)
         found = [
-            minimize_scalar(off, ends, args=(p,), bounds=ends, options={"xatol": 1e-10})
+            minimize_scalar(off, args=(p,), bounds=ends, options={"xatol": 1e-10})
             for p, ends in zip(here, between, strict=True)
         ]
         if np.any(level != np.round(level)) and max(f.fun for f in found) <= 1e-5:
