@@ -3,8 +3,9 @@
 The target is not Gaussian where the step takes an energy: there half a step is half a ratio. A new name is a new row of `RULES`.
 """
 
+import itertools
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -207,19 +208,73 @@ def gone_astray(chain, tau, n):
     return ""
 
 
-def _fitting(chain, tau, n, of, moves, rng):
+def _of_langevin(tau):
+    """{what a proposal is: (start, unit normals) -> `Proposals`} of those that are normal."""
+    make = lambda of, x, z, a, v: Proposals(of, x, x + a * tau * of.score(x) + np.sqrt(v * tau) * z, a * tau, v * tau)
+    return {name: partial(make, a=a, v=v) for (a, v), name in PROPOSALS.items()}
+
+
+class Trajectory(Proposals):
+    """Ends of leapfrog trajectories, whose log q is minus the kinetic energy: forth that of the momentum at the start, back that at the end."""
+
+    @classmethod
+    def leapfrog(cls, of, x, p, length, count, first, last):
+        """So many steps of a length from momenta p (m, d); `first` and `last` are the shares of a step by which the score moves p then."""
+        y, start = x + 0 * p, p
+        for k in range(count):
+            p = p + (first if k == 0 else 1.0) * length * of.score(y)
+            y = y + length * p
+        out = cls(of, x, y, 0.0, 1.0)
+        ends = (("forth", start), ("back", p + last * length * of.score(y)))
+        out._squares.update({(way, 1.0): np.sum(p**2, axis=1) for way, p in ends})
+        return out
+
+    def _square(self, way, drift):
+        return self._squares.get((way, drift), np.full(len(self.y), np.nan))  # it has no drift
+
+
+KICKS = {  # shares of a step by which a momentum is moved at first and at last
+    "": (0.5, 0.5),
+    "the last step of the momentum is a whole one": (0.5, 1.0),
+    "the first step of the momentum is a whole one": (1.0, 0.5),
+    "the last half step of the momentum is left out": (0.5, 0.0),
+    "the first half step of the momentum is left out": (0.0, 0.5),
+    "the momentum is moved before each step of the position alone": (1.0, 0.0),
+    "the momentum is moved after each step of the position alone": (0.0, 1.0),
+}
+
+
+def _of_trajectories(tau):
+    """The same of leapfrog trajectories of several lengths."""
+    lengths = {"step": tau, "sqrt(step)": np.sqrt(tau), "sqrt(2 step)": np.sqrt(2 * tau)}
+    return {
+        f"{count} leapfrog step{'s' * (count > 1)} of length {name}, q the density exp(-|p|^2/2) of its momenta{'; ' * bool(words)}{words}": partial(Trajectory.leapfrog, length=length, count=count, first=first, last=last)
+        for (name, length), count, (words, (first, last)) in itertools.product(lengths.items(), range(1, LEAPS + 1), KICKS.items())
+    }  # fmt: skip
+
+
+LEAPS = 12  # steps of a trajectory that is recognised
+
+
+def _fitting(proposals, of, moves, rng):
     """(distance, proposal, `Rule`) of those that agree with the moves, the nearest first."""
     found = []
-    for (drift, var), name in PROPOSALS.items():
+    for name, make in proposals.items():
         distance = np.zeros(len(RULES))  # largest |z| of what was seen, if this is the rule
         for x, y, moved in moves:
-            noise = rng.standard_normal(y.shape)
-            own = Proposals(of, x, x + drift * tau * of.score(x) + np.sqrt(var * tau) * noise, drift * tau, var * tau)
-            edges = np.quantile(own.ratio, np.arange(1, BINS) / BINS) if np.ptp(own.ratio) > 1e-9 else np.zeros(0)
-            seen = _means(moved.astype(float), _features(x, y, own._replace(y=y).ratio, edges))
+            z = rng.standard_normal(y.shape)
+            if not np.any(distance <= SIGMAS):
+                continue
+            own = make(of, x, z)
+            plain = not isinstance(own, Trajectory)  # whose ends do not tell their ratio
+            classes = plain and np.ptp(own.ratio) > 1e-9
+            edges = np.quantile(own.ratio, np.arange(1, BINS) / BINS) if classes else np.zeros(0)
+            ratio = own._replace(y=y).ratio if plain else np.zeros(len(y))
+            seen = _means(moved.astype(float), _features(x, y, ratio, edges))
             ours = _features(x, own.y, own.ratio, edges)
             for i in np.flatnonzero(distance <= SIGMAS):
-                distance[i] = max(distance[i], _distance(RULES[i], own, ours, *seen))
+                far = _distance(RULES[i], own, ours, *seen)
+                distance[i] = max(distance[i], np.nan_to_num(far, nan=np.inf))
         found += [(distance[i], name, RULES[i]) for i in np.flatnonzero(distance <= SIGMAS)]
     return sorted(found, key=lambda entry: entry[0])
 
@@ -269,12 +324,34 @@ def decided(report, chain, tau, n, rng):
         return report(FAIL, diagnosis=flaw, pattern=pattern)
     if flaw := _by_coordinate(tau, of, moves):
         return report(FAIL, diagnosis=flaw, pattern="in some chains some coordinates move and others do not")
-    found = _fitting(chain, tau, n, of, moves, rng)
-    right = [f"{rule.sentence} on the proposal {name}" for _, name, rule in found if rule.right]
+    return _named(report, _fitting(_of_langevin(tau), of, moves, rng), n)
+
+
+def decided_by_trajectory(report, chain, tau, n, rng):
+    """`decided` of a step with momenta, by its leapfrog trajectories."""
+    of = TAILS if chain.names else GAUSSIAN
+    moves = [(x, y[:FEWER], moved[:FEWER]) for x, y, moved in _moves(chain, tau, n, of)[0]]
+    found = _fitting(_of_trajectories(tau), of, moves[::-1], rng)  # the most telling start first
+    found = [one for one in found if one[2].right or ";" not in one[1]]  # a wrong rule on a right trajectory
+    return _named(report, found, min(n, FEWER))
+
+
+FEWER = 3000  # chains whose ends are compared with those of trajectories
+
+
+def _named(report, found, n):
+    """The report on the rules that fit."""
+    right = [f"{rule.sentence} on the proposal {name}" for _, name, rule in found if rule.right and ";" not in name]
     if right or not found:
         return report(PASS, notes=(right[0],)) if right else None
-    least, proposal, _ = found[0]
-    near = sorted({rule for far, _, rule in found if far <= least + 2}, key=RULES.index)
-    names = [Explanation(rule.key, f"{rule.sentence}; the proposal is {proposal}") for rule in near]
+    least, proposal, first = found[0]
+    if first.right:  # on a trajectory that is wrong
+        length, _, text = proposal.partition("; ")
+        names = [
+            Explanation("leapfrog", f"{text}, where the first and the last are half ones; the proposal is {length}")
+        ]
+    else:
+        near = sorted({rule for far, _, rule in found if far <= least + 2 and not rule.right}, key=RULES.index)
+        names = [Explanation(rule.key, f"{rule.sentence}; the proposal is {proposal}") for rule in near]
     pattern = f"{n} chains from each of {len(STARTS)} starts move as by this rule, largest |z| = {least:.1f}, and as by no right one"
     return report(FAIL, pattern=pattern, diagnosis=diagnosis_of(names), resolution=SIGMAS / np.sqrt(n))

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..common.inputs import count, generator, positive
-from .acceptance import GAUSSIAN, decided, gone_astray
+from .acceptance import GAUSSIAN, decided, decided_by_trajectory, gone_astray
 from .fields import Field, numbered, read
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, product
 from .steps import MEAN, REPEATED, SIGMAS, VARIANCE, Flaw, Step, in_words, langevin_flaw, noise_flaw
@@ -147,6 +147,10 @@ def _adjusted(report, chain, tau, n, dim, rng, straight):
             if longer.name == "wrong law":
                 found = longer
                 break
+    if rule is None and found.verdict != PASS and not straight:
+        rule = decided_by_trajectory(report, chain, tau, n, rng)
+        if rule is not None and rule.verdict == FAIL and found.verdict == FAIL:
+            return rule
     if rule is not None and found.verdict != FAIL:
         return replace(found, verdict=PASS, diagnosis="", notes=(*found.notes, *rule.notes))
     if found.name != "wrong law" or (straight and found.details["share"] < 1):

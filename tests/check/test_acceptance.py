@@ -345,7 +345,8 @@ def test_moves_are_counted_in_eight_classes_of_the_ratio_as_full_as_each_other(m
     monkeypatch.setattr(acceptance, "_features", spied)
     assert judged(RULES[0], (1.0, 2.0), 800)
     classed = [(ratio, edges) for ratio, edges in seen if len(edges)]
-    assert len(classed) == len(seen) == 2 * 4 * 6  # what was seen and what would be, from four starts, on six proposals
+    # what was seen and what would be, from four starts on the right proposal, and from one at least on each of the other five
+    assert 2 * (4 + 5) <= len(classed) == len(seen) <= 2 * 4 * 6
     for ratio, edges in classed[1::2]:
         assert np.bincount(np.digitize(ratio, edges)).tolist() == [100] * 8
     chain = Moves(first(0.5), lambda x, seed: x + 1e-12)

@@ -480,3 +480,28 @@ def test_two_changes_at_once_are_said_behind_the_coefficient_that_is_another():
     options = {"levels": table, "kind": "ddim", "predicts": "eps"}
     assert check_reverse(step(1), **options)
     said(check_reverse(step(-1), **options), "coefficient of eps")
+
+
+def hamiltonian(kinetic=1.0, first=0.5, last=0.5, steps=4):
+    """One step of Hamiltonian Monte Carlo whose leapfrog steps have the length sqrt(2 step)."""
+
+    def step(x, score, h, rng, energy):
+        p = rng.standard_normal(x.shape)
+        start, y, length = p, x, np.sqrt(2 * h)
+        for k in range(steps):
+            p = p + (first if k == 0 else 1) * length * score(y)
+            y = y + length * p
+        p = p + last * length * score(y)
+        ratio = energy(x) - energy(y) + kinetic * 0.5 * np.sum(start**2 - p**2, axis=1)
+        return np.where(np.log(rng.random(len(x)))[:, None] < ratio[:, None], y, x)
+
+    return step
+
+
+def test_hamiltonian_steps_are_told_by_their_trajectories():
+    options = {"discretisation": "adjusted", "n": 1000}
+    assert check_sampler(hamiltonian(), **options)
+    said(check_sampler(hamiltonian(kinetic=0.0), **options), "without the kinetic energy")
+    report = check_sampler(hamiltonian(last=1.0), **options)
+    said(report, "leapfrog: the last step of the momentum is a whole one")
+    assert "4 leapfrog steps of length sqrt(2 step)" in report.diagnosis

@@ -175,7 +175,7 @@ def test_mistakes_that_hide_at_the_step_that_was_given_show_at_longer_ones():
     without = lambda x, score, h, energy, rng: hamiltonian(x, score, h, energy, rng, 1.0, 1.0)
     whole = lambda x, score, h, energy, rng: hamiltonian(x, score, h, energy, rng, 0.5, 1.0)
     report = check_sampler(without, discretisation="adjusted", n=6000)
-    assert report.verdict == "FAIL" and "half step" in report.diagnosis, report
+    assert report.verdict == "FAIL" and "last step of the momentum is a whole one" in report.diagnosis, report
     assert check_sampler(whole, discretisation="adjusted", n=6000)
     report = check_sampler(to_the_mean, discretisation="adjusted", step_size=0.5, n=6000)
     assert report.name == "rejection" and "x + step score" in report.diagnosis, report

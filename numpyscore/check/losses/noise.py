@@ -1,6 +1,8 @@
 """Denoising losses: what they pull their model to at every noisy point, and what is said of it."""
 
 import contextlib
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -299,7 +301,12 @@ def _of_single_step(c, before):
     return c / before, np.sqrt(1 - (c / before) ** 2)
 
 
-INSTEAD = {  # what a kernel may be in place of the one that was said: (c, sigma) of that, of c, sigma and those of the rows beside
+def _beside(c, s, near, k, parts):
+    """c and sigma, those of `parts` as they are k rows further."""
+    return tuple(other if i in parts else own for i, (own, other) in enumerate(zip((c, s), near(k), strict=True)))
+
+
+INSTEAD: dict[str, Callable] = {  # what a kernel may be in place of the one that was said: (c, sigma) of that, of c, sigma and those of the rows beside
     "these are the squares of what is meant: a root is left out (alpha_bar for its root, a variance for a standard deviation)": lambda c, s, near: (c**2, s**2),
     "sigma is squared: a variance stands where a standard deviation belongs": lambda c, s, near: (c, s**2),
     "c is squared: alpha_bar stands where its root belongs": lambda c, s, near: (c**2, s),
@@ -312,11 +319,11 @@ INSTEAD = {  # what a kernel may be in place of the one that was said: (c, sigma
     "sigma is 1 - c: 1 - sqrt(alpha_bar) stands where sqrt(1 - alpha_bar) belongs": lambda c, s, near: (c, 1 - c),
     "c is 1 - sigma, as on a straight line": lambda c, s, near: (1 - s, s),
     **{
-        f"{what} of the level {word}{beside}: an index is off by one": lambda c, s, near, k=k, of=of: of(c, s, near(k))
-        for what, beside, of in (
-            ("these are those", "", lambda c, s, other: other),
-            ("sigma is that", ", beside c of the level itself", lambda c, s, other: (c, other[1])),
-            ("c is that", ", beside sigma of the level itself", lambda c, s, other: (other[0], s)),
+        f"{what} of the level {word}{beside}: an index is off by one": partial(_beside, k=k, parts=parts)
+        for parts, what, beside in (
+            ((0, 1), "these are those", ""),
+            ((1,), "sigma is that", ", beside c of the level itself"),
+            ((0,), "c is that", ", beside sigma of the level itself"),
         )
         for word, k in (("after", 1), ("before", -1))
     },
