@@ -183,13 +183,19 @@ def _not_finite(function, frame, within=np.inf):
     return f"not finite: logpdf is {values[k]} at x = {points[k].tolist()}; -inf alone has a meaning, that p is 0"
 
 
+SIGN = "sign of log p: it grows outwards, as an energy does; log p = -energy - log Z falls off"
+
+
 def _improper(function, frame, ends, rng):
     """The diagnosis of a log p that is NaN or +inf where p is, or that falls off along some ray more slowly than r^-d; else ""."""
-    if text := _not_finite(function, frame, WITHIN):
-        return text
     d = len(ends)
-    rays = rng.standard_normal((32, d))
-    if np.isfinite(ends).any():
+    rays, finite = rng.standard_normal((32, d)), np.isfinite(ends).any()
+    if text := _not_finite(function, frame, WITHIN):
+        unit = rays / np.linalg.norm(rays, axis=1, keepdims=True)
+        values = [function(r * unit) for r in (8.0, 16.0, 32.0, 64.0)]  # the search went outwards, where it grows
+        with np.errstate(invalid="ignore"):
+            return SIGN if not finite and np.all(np.diff(values, axis=0) > 0) else text
+    if finite:
         return ""
     near, far = (function(frame.center + r * rays @ frame.axes.T) for r in (1e4, 1e8))
     with np.errstate(invalid="ignore"):
@@ -202,7 +208,7 @@ def _improper(function, frame, ends, rng):
             "p for log p: your function is never negative and goes to 0 far out, as p does; its logarithm was asked for"
         )
     if far > near + 1:
-        return "sign of log p: it grows outwards, as an energy does; log p = -energy - log Z falls off"
+        return SIGN
     return "no density: p does not fall off fast enough to have an integral (a bounded energy, a missing confinement); no constant can normalise it"
 
 

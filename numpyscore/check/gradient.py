@@ -158,8 +158,19 @@ def _explained(field, chosen, L, yours, g, origin, along):
         if found and found[0].key == "terms of the loss" and yours.again is not None and _kept(yours, origin):
             found = [STALE]
         found = found or list(_other_side(whole, yours, origin))
-    found = [replace(e, sentence=e.sentence.replace("row", "parameter")) for e in tied(found)]
+    found = [replace(e, sentence=_off_diagonal(e, yours.shape).replace("row", "parameter")) for e in tied(found)]
     return found or [_of_another(L, yours, origin)]
+
+
+def _off_diagonal(e, shape):
+    """The sentence of an explanation, that says whether exactly the entries off the diagonal of a square matrix, or on it, are off."""
+    factors = e.detail.get("factors")
+    if factors is None or len(shape) != 2 or shape[0] != shape[1] or len(factors) != np.prod(shape):
+        return e.sentence
+    off, diagonal = factors != 1, np.eye(shape[0], dtype=bool).ravel()
+    place = "off" if np.array_equal(off, ~diagonal) else "on" if np.array_equal(off, diagonal) else ""
+    sentence = e.sentence.partition(": exactly those")[0]
+    return f"{sentence}: exactly the entries {place} the diagonal of the matrix" if place else e.sentence
 
 
 def of_the_loss(field, L):

@@ -196,9 +196,9 @@ def _with(**changes):
     return lambda p: p._replace(**{name: change(p) for name, change in changes.items()})
 
 
-def _next(a):
-    """The entries of the next level; that of the last one once more."""
-    return np.append(a[1:], a[-1])
+def _next(a, last=None):
+    """The entries of the next level; that of the last one once more, or another."""
+    return np.append(a[1:], a[-1] if last is None else last)
 
 
 def _of_single_steps(p):
@@ -212,6 +212,7 @@ PLACES = {  # which level is taken for which
     "sigma of this level where that of the next one belongs": _with(t=lambda p: p.s),
     "this level and the next one exchanged": _with(c=lambda p: p.d, s=lambda p: p.t, d=lambda p: p.c, t=lambda p: p.s),
     "levels shifted by one: those of the step after this one": _with(c=lambda p: p.d, s=lambda p: p.t, d=lambda p: _next(p.d), t=lambda p: _next(p.t)),
+    "levels shifted by one: those of the step after this one, the last of them data without noise": _with(c=lambda p: p.d, s=lambda p: p.t, d=lambda p: _next(p.d, 1.0), t=lambda p: _next(p.t, 0.0)),
     "a level skipped: the one after the next stands where the next one belongs": _with(d=lambda p: _next(p.d), t=lambda p: _next(p.t)),
     "alpha_bar in place of its root": _with(c=lambda p: p.c**2, d=lambda p: p.d**2),
     "the root of c taken once more": _with(c=lambda p: np.sqrt(p.c), d=lambda p: np.sqrt(p.d)),

@@ -505,3 +505,33 @@ def test_hamiltonian_steps_are_told_by_their_trajectories():
     report = check_sampler(hamiltonian(last=1.0), **options)
     said(report, "leapfrog: the last step of the momentum is a whole one")
     assert "4 leapfrog steps of length sqrt(2 step)" in report.diagnosis
+
+
+def test_what_a_second_examination_found():
+    minus = lambda x: x[:, 0] + 2 * np.log1p(np.exp(-x[:, 0]))  # of a logistic density: exp overflows on the left
+    assert check_density(lambda x: -minus(x), dim=1)
+    with np.errstate(over="ignore"):
+        assert check_density(minus, dim=1).name == "sign of log p"
+    P, S = np.diag([1.0, 2.0, 0.5]) + 0.3, np.diag([2.0, 1.0, 1.5])
+    loss = lambda P: np.sum(S * P) - np.linalg.slogdet(P)[1]
+    right = lambda P: S - np.linalg.inv(P).T
+    assert check_gradient(loss, right, P)
+    twice = check_gradient(loss, lambda P: 2 * right(P) - np.diag(np.diag(right(P))), P)
+    said(twice, "off by a factor of 2, the others are right: exactly the entries off the diagonal of the matrix")
+    c = np.append(1.0, np.sqrt(np.cumprod(1 - np.linspace(0.02, 0.5, 7))))
+    table = np.stack([c[1:], np.sqrt(1 - c[1:] ** 2)], axis=1)
+
+    def step(k):
+        def of(x, fn, i, j):
+            (a, s), (b, t) = ((c[m + k], np.sqrt(1 - c[m + k] ** 2)) for m in (i, j))
+            e = fn(x, i)
+            return b * (x - s * e) / a + t * e
+
+        return of
+
+    options = {"levels": table, "kind": "ddim", "predicts": "eps"}
+    assert check_reverse(step(1), **options)
+    said(
+        check_reverse(step(0), **options),
+        "levels shifted by one: those of the step after this one, the last of them data",
+    )

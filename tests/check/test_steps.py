@@ -107,6 +107,12 @@ ELSEWHERE = {  # the level and the next that are used
     "sigma of this level where that of the next one belongs": (C, S, D, S),
     "this level and the next one exchanged": (D, T, C, S),
     "levels shifted by one: those of the step after this one": (D, T, NEXT_D, NEXT_T),
+    "levels shifted by one: those of the step after this one, the last of them data without noise": (
+        D,
+        T,
+        np.append(D[1:], 1.0),
+        np.append(T[1:], 0.0),
+    ),
     "a level skipped: the one after the next stands where the next one belongs": (C, S, NEXT_D, NEXT_T),
     "alpha_bar in place of its root": (C**2, S, D**2, T),
     "the root of c taken once more": (C**0.5, S, D**0.5, T),
