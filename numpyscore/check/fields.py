@@ -343,7 +343,7 @@ def shifted(field):
     for a in (1.0, -1.0) if len(ref) > 1 else ():
         shift = np.median(field.theirs - a * ref, axis=0)
         size, minus = np.abs(shift).max(), "minus " * (a < 0)
-        what = "plus a constant vector: a linear term is in one and not in the other"
+        what = "plus a constant vector: their energies differ by a linear term"
         if ref.shape[1] == 1:
             what = f"{'-' if shift[0] < 0 else '+'} {said(abs(shift[0]), 1e-6)} everywhere"
         constants = 1 if np.ptp(shift) <= 1e-6 * size else np.sum(np.abs(shift) > 1e-9 * size)
@@ -390,7 +390,7 @@ def added(field):
         if abs(c) <= 1e3 * rtol * np.abs(ref).max() / (np.abs(extra).max() or 1.0):
             continue
         one, times = close(a, 1, 1e3 * rtol), lambda c, name=name: f"{said(abs(c), 1e-6)} {name}".removeprefix("1 ")
-        text = f"the reference {'-' if c < 0 else '+'} {times(c)}: {term.why} is in one of them and not in the other"
+        text = f"the reference {'-' if c < 0 else '+'} {times(c)}: {term.why} is in one of them and not in the other, or has another factor there"
         if not one:  # a reference + c T = a (reference - k T) + k T
             text = (
                 f"{said(a, rtol)} x {text}, and the rest has another factor; or all but a term {times(c / (1 - a))} is multiplied by {said(a, rtol)} "

@@ -89,6 +89,8 @@ def _gaussian(d, k, j, known, scale):
     """In words: p integrates to (2 pi)^(k/2) sigma^j, so its normaliser has that much too little."""
     words = lambda a, b: product(1.0, {"(2 pi)": a / 2, scale: b})
     ratio, left = f"p integrates to {words(k, j)}", (d - k, d - j if known else 0)
+    if k == d and j == 0 and known:
+        return f"no normaliser: {ratio}: (2 pi)^(d/2) is missing in the normaliser (fine for the score, not for a likelihood)"
     if k == d and j in (0, d):
         return f"no normaliser: {ratio}, the normaliser of a Gaussian is missing (unnormalised: fine for the score, not for a likelihood)"
     if left == (-d, -d if known else 0):

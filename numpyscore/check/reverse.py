@@ -377,13 +377,17 @@ def _midway(steps):
 # ------------------------------------------------------------------------------- wrong
 
 
+BY_TWO = " (of two slopes: their sum, not their mean)"  # said of steps with two slopes alone
+
+
 def changes(steps, kind, many, of=None):
     """So many changes that make a known step of the kind these, each of them a mistake; `of` as in `changed`."""
     for step, made in itertools.product([step for step, _ in steps.known(kind)], sets_of_changes(many)):
         with np.errstate(all="ignore"):
             same = (of is None or "place" in made) and steps.same(*changed(step, steps.here, made, of))
         if same:
-            yield f"{'; '.join(made.values())} (beside {step.name})"
+            words = "; ".join(made.values())
+            yield f"{words if steps.calls > 1 else words.replace(BY_TWO, '')} (beside {step.name})"
 
 
 def within_fn(steps, kind, many):
@@ -548,6 +552,13 @@ def returns_x_0(steps, kind):
         yield "x_0 returned: the step returns fn's x_0 itself, without the noise of the next level"
 
 
+def one_change(steps, kind):
+    """One change of a known step; of an ancestral one another beta says more than a schedule that is padded in front."""
+    found = list(changes(steps, kind, 1))
+    padded = found and all("data without noise" in text for text in found)
+    return (padded and list(other_beta(steps, kind))) or found
+
+
 def uphill(steps, kind):
     """A step against the score: in no variable of time is that one down in level."""
     if np.all(steps.gamma.sum(axis=1) < 0):
@@ -556,7 +567,7 @@ def uphill(steps, kind):
 
 MISTAKES = (  # the first that finds anything speaks
     returns_x_0,
-    lambda steps, kind: changes(steps, kind, 1),
+    one_change,
     lambda steps, kind: itertools.chain(misread(steps, kind), within_fn(steps, kind, 1)),
     partial(coefficient, plainly=True),
     lambda steps, kind: _as_two(steps, kind, itertools.chain(changes(steps, kind, 2), within_fn(steps, kind, 2))),

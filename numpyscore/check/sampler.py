@@ -215,7 +215,7 @@ def _unadjusted(report, parts, taus):
     flat = np.allclose(G, drift[:, None, None] * np.eye(d), atol=1e-6 * np.abs(G).max())
     a = 1 - drift / VARIANCE
     stationary = np.divide(noise, 1 - a**2, out=np.full_like(noise, np.inf), where=np.abs(a) < 1)
-    euler = VARIANCE / (1 - drift / (2 * VARIANCE))
+    euler = VARIANCE / (1 - np.abs(drift) / (2 * VARIANCE))
     settings = [{"step": t} for t in taus]
     (D, D_law), (B, _) = in_words(drift, settings, 1e-3), in_words(np.sqrt(noise), settings, error)
     report = partial(

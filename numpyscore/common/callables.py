@@ -48,9 +48,14 @@ def origin(error):
 
 
 def parameters_of(function):
-    """{name: parameter} of what a function takes; None where it does not say."""
+    """{name: parameter} of what a function takes, of a torch module what its `forward` takes; None where it does not say."""
     try:
-        return dict(inspect.signature(function).parameters)
+        parameters = dict(inspect.signature(function).parameters)
+        if hasattr(function, "forward") and all(
+            p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters.values()
+        ):
+            parameters = dict(inspect.signature(function.forward).parameters)
+        return parameters
     except (TypeError, ValueError):
         return None
 

@@ -643,7 +643,7 @@ def test_the_constants_of_gaussians_are_all_powers_of_two_pi_and_sigma_simple_on
 
 GAUSSIAN_WORDS = {  # d, k, j, is sigma known: (2 pi)^(k/2) sigma^j
     (2, 2, 2, True): "no normaliser: p integrates to (2 pi) sigma^2, the normaliser of a Gaussian is missing (unnormalised: fine for the score, not for a likelihood)",
-    (2, 2, 0, True): "no normaliser: p integrates to (2 pi), the normaliser of a Gaussian is missing (unnormalised: fine for the score, not for a likelihood)",
+    (2, 2, 0, True): "no normaliser: p integrates to (2 pi): (2 pi)^(d/2) is missing in the normaliser (fine for the score, not for a likelihood)",
     (1, 2, 2, True): "sign of the normaliser: p integrates to (2 pi) sigma^2; the logarithm of the normaliser is added where it is subtracted",
     (1, 2, 0, False): "sign of the normaliser: p integrates to (2 pi); the logarithm of the normaliser is added where it is subtracted",
     (2, 1, 1, True): "normaliser without d: p integrates to sqrt(2 pi) sigma: its normaliser is sqrt(2 pi) sigma where (2 pi) sigma^2 belongs; the dimension is missing in the exponent",

@@ -198,6 +198,8 @@ KERNELS = {
     "sigma is that of the level after": lambda t: (SCHEDULE[t], TABLE[np.minimum(t + 1, 19), 1]),
     "c is that of the level before": lambda t: (SCHEDULE[np.maximum(t - 1, 0)], TABLE[t, 1]),
     "log c is 0.25 times what it should be": lambda t: (SCHEDULE[t] ** 0.25, np.sqrt(1 - SCHEDULE[t] ** 0.5)),
+    "these are those of the level before: an index is off by one": lambda t: TABLE[t - 1].T,  # of 0 the last
+    "arctan(sigma/c) is 2 times what it should be": lambda t: (2 * SCHEDULE[t] ** 2 - 1, 2 * SCHEDULE[t] * TABLE[t, 1]),
 }
 
 
@@ -535,3 +537,61 @@ def test_what_a_second_examination_found():
         check_reverse(step(0), **options),
         "levels shifted by one: those of the step after this one, the last of them data",
     )
+
+
+def test_a_loss_that_is_a_module_is_asked_for_what_its_forward_takes():
+    torch = pytest.importorskip("torch")
+
+    class Denoising(torch.nn.Module):
+        def __init__(self, sign):
+            super().__init__()
+            self.sign = sign
+
+        def forward(self, fn, x, sigma, noise):
+            return 0.5 * ((fn(x + sigma * noise) + self.sign * noise / sigma) ** 2).sum(1).mean()
+
+    assert check_loss(Denoising(1.0), objective=ONE, wrap="torch", model="score")
+    assert check_loss(Denoising(-1.0), objective=ONE, wrap="torch", model="score").name == "sign of the target"
+
+
+def test_points_of_a_shuffled_batch_have_targets_of_other_rows():
+    def loss(order):
+        def of(fn, x, sigma, rng):
+            k, e = order(rng, len(x)), rng.standard_normal(x.shape)
+            y = x[k] + sigma * e
+            return np.mean(half(fn(y) - (x - y) / sigma**2))
+
+        return of
+
+    assert check_loss(loss(lambda rng, n: np.arange(n)), objective=ONE, predicts="score")
+    mixed = check_loss(loss(lambda rng, n: np.roll(np.arange(n), 1)), objective=ONE, predicts="score")
+    said(mixed, "the target of a row is made of the data x of another row")
+
+
+def test_coefficients_that_are_exchanged_and_a_level_that_is_told_alone():
+    preserving = lambda swap: lambda x, s, e: (s, np.sqrt(1 - s**2))[swap] * e + (np.sqrt(1 - s**2), s)[swap] * x
+    assert check_loss(noised(points=preserving(0)), objective=ONE)
+    said(check_loss(noised(points=preserving(1)), objective=ONE), "c and sigma exchanged: x is multiplied by the sigma")
+
+    def loss(step):
+        def of(fn, x, sigmas, rng):
+            k, e = rng.integers(len(sigmas), size=len(x)), rng.standard_normal(x.shape)
+            s, size = column(sigmas[k]), column(sigmas[np.minimum(k + step, len(sigmas) - 1)])
+            return np.mean(s[:, 0] ** 2 * half(fn(x + size * e, sigmas[k]) + e / s))
+
+        return of
+
+    assert check_loss(loss(0), objective=MANY, predicts="score")
+    said(
+        check_loss(loss(1), objective=MANY, predicts="score"), "level told: fn is told number 0 of sigmas, and no point"
+    )
+
+
+def test_directions_with_a_metric_have_no_conversion():
+    def loss(fn, x, rng):
+        v = rng.random(x.shape)
+        return np.mean(0.5 * np.sum(v * fn.score(x), 1) ** 2 + fn.curvature(x, v))
+
+    report = check_loss(loss, objective=SLICED)
+    assert report and any("no multiple of I" in note for note in report.notes), report
+    assert not any("another convention" in note for note in report.notes), report

@@ -571,7 +571,7 @@ def test_differences_of_energies_are_found_by_their_points(monkeypatch):
     )
     apart, seen = say(lambda i: [V4[i], -2 * V4[i], 0 * V4[i]])
     assert apart.verdict == "FAIL" and apart.diagnosis.startswith("directions apart: ") and seen == []
-    assert apart.pattern == f"x + a and x - b with a + b = {plain.patterns.few(-0.05 * V4[0])}"
+    assert apart.pattern == f"x + a and x + b with a + b = {plain.patterns.few(-0.05 * V4[0])}"
     size = np.abs(V4).max()
     off = lambda by: say(lambda i: [V4[i] + by * size * np.eye(4, 3)[i], -V4[i], 0 * V4[i]])[0]
     assert off(0.97e-6) is None and off(1.03e-6) is not None

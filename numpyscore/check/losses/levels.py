@@ -493,6 +493,10 @@ def forgotten(caller, kind, trials, r, rng):
     missing = sorted((set(range(L)) - met) | weightless)
     if not missing:
         return None
+    told = {b for _, b, _ in _said(trials[:1], "sigma") or ()} if trial.told is not None else set()
+    if not weightless and set(missing) <= told:
+        text = f"level told: fn is told {numbered('number', np.array(missing))} of sigmas, and no point has that noise: the noise is that of another level (an index off by one?)"
+        return Naming(FAIL, text, f"levels {sorted(int(k) for k in met)} of {L} met in up to {BATCHES} batches")
     one = f"{_numbered(missing[0], L)} of sigmas is"
     which = one if len(missing) == 1 else f"{numbered('number', np.array(missing))} of sigmas are"
     unmet = "an upper end that randint excludes, a slice that ends too early, an index off by one"

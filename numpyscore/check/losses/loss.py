@@ -360,7 +360,7 @@ def graph(caller, kind, settings, rng):
         return None
     pattern = f"d loss / d scale = {c[0]:.6g} x [{linear}] + {c[1]:.6g} x [square] of what the value says"
     if not whole:
-        pattern = f"d loss / d scale is no sum of multiples of [{linear}] and [square]"
+        pattern = "d loss / d scale is no sum of multiples of the linear and the quadratic part of the value"
         text = "wrong gradient: the value is right, its gradient in the parameters is not that of the value: some of it is detached (a term, a weight, a factor of the score)"
     elif all(off := [abs(v) < 1e-3 for v in c]):
         text = "graph detached: no gradient reaches the parameters; the loss has the right value and cannot be trained (detach, no_grad, stop_gradient, .item(), or create_graph=False)"

@@ -366,7 +366,8 @@ def _instead(trial, c, sigma, kernel, level):
 
     def at(k):
         with contextlib.suppress(Exception):  # no such level
-            return [float(v) for v in ((1.0, 0.0) if k < 0 else kernel(k))]  # before the first step there is no noise
+            if k >= 0:  # a table has rows from the end below 0
+                return [float(v) for v in kernel(k)]
         return [np.nan, np.nan]
 
     near = lambda step: np.array([at(one + step) for one in level.tolist()]).T
@@ -385,13 +386,19 @@ def _instead(trial, c, sigma, kernel, level):
         return f"; they are those of another level: of {other[p]:.4g} where {level[p]:.4g} is meant (a time that is warped or scaled after it was handed over, or another rate of the schedule)"
     both = np.concatenate([trial.c[use] ** 2 + trial.sigma[use] ** 2, c[use] ** 2 + sigma[use] ** 2])
     if np.allclose(both, 1, rtol=1e-5):
-        k = np.log(trial.c[use]) / np.log(c[use])
-        rate = (
-            f"log c is {k[0]:.4g} times what it should be"
-            if alike(k)
-            else f"log c is {k.min():.3g} to {k.max():.3g} times what it should be"
+        sizes = {
+            "log c": np.log(trial.c[use]) / np.log(c[use]),
+            "arctan(sigma/c)": np.arctan2(trial.sigma, trial.c)[use] / np.arctan2(sigma, c)[use],
+        }
+        rate = next(
+            (
+                f": {word} is {k[0]:.4g} times what it should be"
+                for word, k in sizes.items()
+                if np.all(np.isfinite(k)) and alike(k)
+            ),
+            "",
         )
-        return f"; they are those of another schedule with c^2 + sigma^2 = 1: {rate} (the integral or the sum of beta, a rate, a time in other units)"
+        return f"; they are those of another schedule with c^2 + sigma^2 = 1, or of other rows of it{rate} (the integral or the sum of beta, a rate, a time in other units, an index?)"
     return ""
 
 
@@ -561,6 +568,9 @@ def _size(caller, trials, r):
     if np.allclose(r.sigma, told, rtol=1e-6) or np.allclose(r.sigma, r.c * told, rtol=1e-6):
         return None, ()
     size = factor(r.sigma, [Level(v.n, v.d, s, v.m, 1.0, 1) for v, s in zip(r.levels, told, strict=True)], r.rtol)
+    if np.allclose(r.c, told) and np.allclose(r.sigma, np.sqrt(np.maximum(1 - told**2, 0))):
+        text = "c and sigma exchanged: x is multiplied by the sigma that the loss is told, and the noise by sqrt(1 - sigma^2)"
+        return Naming(FAIL, text, f"sigma told {told[0]:.4g}, added {r.sigma[0]:.4g}"), ()
     for t, trial in enumerate(trials if not size.known else ()):
         if normalised := _normalised(trial, np.broadcast_to(handed[t], len(trial.setting.x))[trial.row]):
             return Naming(FAIL, normalised, f"sigma told {told[0]:.4g}"), ()
@@ -574,7 +584,7 @@ def _size(caller, trials, r):
 
 
 def _times(size):
-    return size.text if size.powers else f"{size.text} whatever sigma is"
+    return size.text if size.powers or not size.known else f"{size.text} whatever sigma is"
 
 
 def _not_isotropic(caller, kind, trials, founds):
@@ -597,6 +607,7 @@ def _strange(caller, trials, founds, r):
     x, first_row = trial.data[trial.row[use]], f"target of the first row {np.array2string(target[0], precision=3)}"
     if (moved := _with_constant(target, eps, x, trial)) is not None:
         return moved
+    where = None
     for right in (-eps / trial.sigma[use, None], eps, x):
         if equal(np.sort(target, axis=None), np.sort(right, axis=None)) and not equal(target, right):
             text = "wrong target, entries permuted: it is made of the right numbers, and these stand in other rows and columns (a reshape for a transpose, a flattening in another order)"
@@ -607,8 +618,9 @@ def _strange(caller, trials, founds, r):
             text = "entries without a target: the target of some entries is 0 (dropped, masked), and these are pulled to 0; leave them out of the loss"
             return Naming(FAIL, text, f"{1 - some.mean():.0%} of the entries")
         named = target_named(target, right, {"n": trial.setting.n, "d": trial.setting.d})
-        if named is not None:
+        if named is not None and not named.diagnosis.startswith("wrong target, some rows"):
             return named
+        where = where or named  # which is not what
     # first, as it is exact, where a function is a matter of few ups and downs
     paired = _other_rows_in(target, trial, np.flatnonzero(use))
     if paired is not None:
@@ -618,7 +630,7 @@ def _strange(caller, trials, founds, r):
         if many and levels.function_of(target.ravel(), values.ravel()):
             text = f"wrong target, not linear: every entry of the target is a function of that of {word}, and not its multiple (a square, a log density, a clip)"
             return Naming(FAIL, text, first_row)
-    return Naming(FAIL, NOT_OF_ITS_ROW, f"{first_row}, eps {np.array2string(eps[0], precision=3)}")
+    return where or Naming(FAIL, NOT_OF_ITS_ROW, f"{first_row}, eps {np.array2string(eps[0], precision=3)}")
 
 
 def _with_constant(target, eps, x, trial):

@@ -1,13 +1,13 @@
 """Calling a user's loss on a probe: which extra arguments it takes, where it asked, which random numbers it drew, and what it returned."""
 
 import contextlib
-import inspect
 import sys
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...common.arrays import derivative_in, dtype_name, framework, model_with_parameter, source, to_numpy, wrapper
+from ...common.callables import parameters_of
 from ...objectives import OBJECTIVES
 from .hearing import GIVEN, Draw, generator, generators_of, listening, repeating
 from .identify import Asked
@@ -241,9 +241,8 @@ def _ways(kind):
 
 def _signature(where, loss, objective, condition):
     """{what: (parameter, "positional" or "named")} of the parameters beyond fn and x that a loss is to be given."""
-    try:
-        parameters = list(inspect.signature(loss).parameters.values())
-    except (TypeError, ValueError):
+    parameters = list((parameters_of(loss) or {}).values())
+    if not parameters:
         return {}
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if len(positional) < 2 and not any(p.kind is p.VAR_POSITIONAL for p in parameters):

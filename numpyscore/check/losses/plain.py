@@ -251,7 +251,7 @@ def _with_law(caller, kind, settings, key, naming, right, rng):
     K, error = np.array([size for _, *size in laws]).T
     law = _law_of(K, some, error)
     size = np.array([K[0] if law is None else law(s.d) for s in settings])
-    if np.all(size == 1):
+    if np.all(size == 1) or METRIC in naming.notes:  # no number converts a matrix
         return naming
     (b, a), levels = right.parts.values(), levels_of(settings)
     if not projected:
@@ -493,7 +493,7 @@ def _differences(caller, kind, trial, rng):
     pairs = [g[ends[g]] for g in groups]
     if any(len(p) == 2 and np.abs(offset[p].sum(0)).max() > 1e-6 * np.abs(offset).max() for p in pairs):
         text = "directions apart: the two points of a difference do not lie opposite each other: they are taken along different directions, or with different steps"
-        return Naming(FAIL, text, f"x + a and x - b with a + b = {patterns.few(offset[pairs[0]].sum(0))}")
+        return Naming(FAIL, text, f"x + a and x + b with a + b = {patterns.few(offset[pairs[0]].sum(0))}")
     if kind == "energy" and all(len(g) == 3 and len(p) == 2 for g, p in zip(groups, pairs, strict=True)):
         found = identify(Answers(caller, kind, trial, rng), groups, jacobian=False, quadratic=("E",))
         if found.fit.near:
