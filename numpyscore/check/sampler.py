@@ -34,14 +34,14 @@ def check_sampler(step, *, discretisation="euler", step_size=0.2, wrap=None, rng
     Parameters
     ----------
     step : callable step(x, score, step_size) -> x
-        One step for all rows of x (n, d). score is a function in the user's arrays, of a Gaussian; a parameter called energy, or logpdf
+        One step for all rows of x (n, d). score is a function in the user's arrays, of the Gaussian N(0.7, 1.6 I); a parameter called energy, or logpdf
         (or log_prob), is given that of the same Gaussian, (n, d) -> (n,). One called rng, key, generator or seed is given random numbers.
     discretisation : "euler" or "adjusted"
         "euler": x + step * score + sqrt(2 step) z, stationary at variance v / (1 - step/(2 v)); an exact step of the linear process, stationary
         at v, passes too, and so does a constant preconditioner M in x + step M score + sqrt(2 step) M^(1/2) z. "adjusted": Metropolis-adjusted,
         stationary at v.
     step_size : float, [x]^2
-        The largest step; the Gaussian has variance 1.6, so it must be well below 3.2.
+        The largest step; it must be well below twice the variance of the Gaussian, 3.2.
     wrap : as in `check_score`
     rng : seed or numpy.random.Generator
     n : int

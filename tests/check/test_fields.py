@@ -100,6 +100,14 @@ def test_equal_fields_are_right_and_others_of_noise_are_explained_by_nothing():
         assert [e.key for e in found] == ["linear"] * (seed == 0)  # the noise that X is made of
 
 
+def test_what_is_off_by_less_than_a_hundredth_is_inaccurate():
+    norm = np.linalg.norm(S, axis=1, keepdims=True)
+    size = np.maximum(norm, np.sqrt(np.mean(norm**2)))
+    signs = np.where(np.random.default_rng(3).random(S.shape) < 0.5, -1.0, 1.0)
+    keys = lambda by: [e.key for e in fields.rounded(Field(S + by * size * signs, S, DOUBT + 0 * S, x=X))]
+    assert keys(0.99e-2) == ["inaccurate"] and keys(1.01e-2) == []
+
+
 def test_one_row_has_no_factor_for_each_dimension_unless_some_are_right():
     keys = lambda factors: {e.key for e in read_field(S[:1] * factors, S[:1], DOUBT)}
     assert "scale of some dimensions" in keys([2.3, 1, 1]) and not keys([2.3, 3.1, 5.7]) and not keys([0, 3.1, 5.7])

@@ -46,7 +46,7 @@ def check_loss(
     Parameters
     ----------
     loss : callable loss(fn, x, ...) -> number, or one number per sample
-        In the user's framework. fn is the model, an energy (..., d) -> (...) or a score (..., d) -> (..., d), to be called like a network
+        In the user's framework, a function or a torch module. fn is the model, an energy (..., d) -> (...) or a score (..., d) -> (..., d), to be called like a network
         (in NumPy also fn.energy(x), fn.score(x), fn.trace(x), fn.jacobian(x), fn.curvature(x, v), fn.jvp(x, v)); x is (n, d). Whatever the
         objective needs beyond is passed by name if the loss takes it: target_score; h, h_prime; sigma,
         noise (unit normals), alpha (1 - sigma^2), t (a time in (0, 1)); sigmas or alphas, level (of each row, an
