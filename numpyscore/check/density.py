@@ -97,7 +97,7 @@ def check_density(logpdf, *, dim=None, x=None, support=None, wrap=None, rtol=Non
     return report(worst=worst, resolution=whole.error, details={**numbers, "standard error": found.error})
 
 
-OTHER_ROWS = "rows depend on each other: the log density of a row changes with the other rows of the batch (a softmax, a mean or a maximum over the wrong axis)"
+OTHER_ROWS = "rows depend on each other: the log density of a row changes with the other rows of the batch (a softmax, a mean or a maximum over the wrong axis?)"
 
 
 def _of_other_rows(function, frame):

@@ -217,8 +217,8 @@ def _times_x(power):
 
 CHAIN_RULE = "the chain rule of a standardisation is missing or doubled"
 MAPS = (
-    Map("previous row", "row i is the reference at row i - 1: all are shifted by one place (rolled, or another order)", lambda r, f: np.roll(r, 1, axis=0)),
-    Map("next row", "row i is the reference at row i + 1: all are shifted by one place (rolled, or another order)", lambda r, f: np.roll(r, -1, axis=0)),
+    Map("previous row", "row i is the reference at row i - 1: all are shifted by one place (rolled, or another order?)", lambda r, f: np.roll(r, 1, axis=0)),
+    Map("next row", "row i is the reference at row i + 1: all are shifted by one place (rolled, or another order?)", lambda r, f: np.roll(r, -1, axis=0)),
     Map("rows reversed", "the rows of the reference stand in reverse order", lambda r, f: r[::-1]),
     Map("columns reversed", "the dimensions of the reference stand in reverse order", lambda r, f: r[:, ::-1]),
     Map("transposed", "it is the transpose of the reference", lambda r, f: r.T if len(r) == len(r.T) else None),
@@ -238,8 +238,8 @@ MAPS = (
     Map("tanh", "each entry went through tanh", lambda r, f: np.tanh(r)),
     Map("whole numbers", "each entry is cut to a whole number (an integer dtype?)", lambda r, f: np.trunc(r)),
     Map("whole numbers", "each entry is rounded to a whole number", lambda r, f: np.rint(r)),
-    Map("floored at zero", "negative entries are zero (a ReLU or a clamp)", lambda r, f: np.maximum(r, 0)),
-    Map("floored at zero", "positive entries are zero (a ReLU or a clamp)", lambda r, f: np.minimum(r, 0)),
+    Map("floored at zero", "negative entries are zero (a ReLU or a clamp?)", lambda r, f: np.maximum(r, 0)),
+    Map("floored at zero", "positive entries are zero (a ReLU or a clamp?)", lambda r, f: np.minimum(r, 0)),
     Map("normalised", "each row is divided by its norm (or clipped to a shorter one): only the direction is left", lambda r, f: r / _norm(r) if np.all(_norm(r)) else None),
     Map("times its norm", "each row is multiplied by its norm", lambda r, f: r * _norm(r)),
     Map("row number", "each row is multiplied by its number in the batch: an index or a cumulative sum got into it", lambda r, f: r * np.arange(1, len(r) + 1)[:, None]),
@@ -414,7 +414,7 @@ def by_unit(field, axis):
     order, signs = _order(theirs, r)
     if order is not None and (axis or (m > 1 and len(set(order)) == k)):
         negated = bool(np.any(signs < 0))
-        why = ": they are mixed up (a transpose, a shuffle)" * axis
+        why = ": they are mixed up (a transpose, a shuffle?)" * axis
         text = f"your {unit}s are those of the reference in the order {few(order)}{', some negated' * negated}{why}"
         key = f"{unit if axis else 'column'}s permuted"
         candidate, allowed = back(r[order] * signs[:, None]), back(tolerance[order])
@@ -468,7 +468,7 @@ def _with_factors(field, c, candidate, unit, is_row):
     factors = f" of {', '.join(different)}" * (len(different) <= 6)
     scale = f"{'' if is_row else 'scale of '}some {unit}s", f"{is_} off by a factor{factors}", 1 + len(different)
     special = {
-        "0": (f"no {word} for some {unit}s", f"{is_} zero (detached, or never written)", 1),
+        "0": (f"no {word} for some {unit}s", f"{is_} zero (detached, or never written?)", 1),
         "-1": (f"sign of some {unit}s", f"{has} the wrong sign", 1),
     }
     near = next((v for v in special if np.all(np.abs(c[wrong] - float(v)) <= 1e3 * field.rtol)), "")
@@ -674,7 +674,7 @@ def by_entry(field):
             c, off = field.theirs[wrong] / np.where(r[wrong], r[wrong], np.nan), (field.theirs - r)[wrong]
             same = lambda a: np.ptp(a) <= 1e-6 * np.abs(a).max()
             what = f", by a factor {said(c[0], 1e-6)}" if same(c) else f", by {off[0]:+.6g}" if same(off) else ""
-            text = f"of your {field.word} exactly the entries with {name} {than} {limit:.4g} are off{what}: another formula stands there (a threshold, a clip, a branch that is taken at the wrong place)"
+            text = f"of your {field.word} exactly the entries with {name} {than} {limit:.4g} are off{what}: another formula stands there (a threshold, a clip, a branch that is taken at the wrong place?)"
             pattern = f"{n} of {wrong.size} entries differ"
             yield Explanation("some entries", text, False, 3 if what else 4, 1.0, {"pattern": pattern})
             return

@@ -296,7 +296,7 @@ def _rows(where, function, points, rtol, rng):
         return report(FAIL, diagnosis=text)
     fewer = function(points[:half])
     if fewer.shape != (half, *whole.shape[1:]):
-        text = f"axes: the result has shape {whole.shape} for {n} rows and {fewer.shape} for {half}; rows and dimensions are mixed up (a trace, a sum or a vmap over the wrong axis)"
+        text = f"axes: the result has shape {whole.shape} for {n} rows and {fewer.shape} for {half}; rows and dimensions are mixed up (a trace, a sum or a vmap over the wrong axis?)"
         return report(FAIL, diagnosis=text)
     trials = _changes(function, points, whole, fewer, rng)
     scale = np.abs(whole[np.isfinite(whole)]).max(initial=0.0)
@@ -352,8 +352,8 @@ def _of_earlier_rows(function, points, whole, allowed):
     if not others_change(0):
         return ""
     if n > 2 and others_change(n // 2):
-        return "rows before: the result of a row changes with the rows that stand before it (a cumulative sum, a scan over the rows)"
-    return "first row: the result of every row changes with the first row of the batch (a number of that row is used for all)"
+        return "rows before: the result of a row changes with the rows that stand before it (a cumulative sum, a scan over the rows?)"
+    return "first row: the result of every row changes with the first row of the batch (a number of that row is used for all?)"
 
 
 def _change(now, before):
@@ -372,9 +372,9 @@ def _mixed(halved, whole, top, allowed):
     if times(m / n):
         return "n: rows are multiplied by their number"
     if top["another order"] <= allowed:
-        return "batch statistics: the result of a row changes with the other rows, not with their order (batch normalisation, centring, a mean or sum over the wrong axis)"
+        return "batch statistics: the result of a row changes with the other rows, not with their order (batch normalisation, centring, a mean or sum over the wrong axis?)"
     if top["other rows"] <= allowed:
-        return "position: the result of a row changes with its place in the batch (an index, a fixed noise array, a cumulative sum)"
+        return "position: the result of a row changes with its place in the batch (an index, a fixed noise array, a cumulative sum?)"
     return "rows mixed: the result of a row changes with the other rows and with their order"
 
 
@@ -450,7 +450,9 @@ def _kept(function, points, turned, same):
     return not same(function(points[::-1]), turned)
 
 
-DRIFTS = "the same points give another result in each call, always further in one direction (a running mean, a counter)"
+DRIFTS = (
+    "the same points give another result in each call, always further in one direction (a running mean, a counter?)"
+)
 
 
 def _drifts(function, points):
@@ -480,7 +482,7 @@ def unsteady(where, function, value, points):
         elif same(third - again, value):
             text = "each call adds to what the calls before returned; gradients accumulate (zero_grad is missing)"
         elif same(third, again):
-            text = "the same points give another result after other points were asked (a cache, a buffer, running statistics)"
+            text = "the same points give another result after other points were asked (a cache, a buffer, running statistics?)"
         elif _drifts(function, points):
             text = DRIFTS
         else:

@@ -80,12 +80,12 @@ def _by_chains(report, chain, tau, dim):
     if report.name == TOGETHER and not state:
         return report
     if state:
-        text = "state: from the same points, with the same random numbers, the step leads elsewhere after other points were asked (a score or an energy that is kept from the call before)"
+        text = "state: from the same points, with the same random numbers, the step leads elsewhere after other points were asked (a score or an energy that is kept from the call before?)"
         return replace(report, diagnosis=f"{text}; {report.diagnosis}" if law else text)
     first, again, beside = (chain(points, tau, 3) for points in (x, x, np.where(half[:, None], x, x + 1.0)))
     if not np.array_equal(first, again) or np.allclose(first[half], beside[half], rtol=1e-6, atol=1e-9):
         return report
-    text = "rows mixed: the step of a chain changes with the other chains (a mean over the batch in its drift, its preconditioner, its acceptance, points put back into other rows)"
+    text = "rows mixed: the step of a chain changes with the other chains (a mean over the batch in its drift, its preconditioner, its acceptance, points put back into other rows?)"
     return replace(report, diagnosis=f"{text}; {report.diagnosis}" if law else text)
 
 

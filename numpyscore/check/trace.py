@@ -183,7 +183,7 @@ def _weighted(field, J):
         yield field.says("weights of the entries", text, np.tensordot(w, entries, 1), len(w), pattern)
 
 
-FIXED = "fixed probe: each place of the batch has directions v of its own, the same in every call (a generator or a key made anew inside), and the result is v.J v along them; its error never averages out"
+FIXED = "fixed probe: each place of the batch has directions v of its own, the same in every call (a generator or a key made anew inside?), and the result is v.J v along them; its error never averages out"
 
 
 def _with_probe(report, yours, of_score, x):

@@ -499,7 +499,7 @@ def test_levels_that_never_turn_up_or_have_no_weight(monkeypatch):
     assert len(asked) == 40 and len(set(asked)) == 40 and max(asked) > 1 << 30 and min(asked) < 1 << 28
     assert naming.verdict == "FAIL" and naming.pattern == "levels [0, 1] of 3 met in up to 40 batches"
     assert naming.diagnosis == (
-        "level forgotten: the last of sigmas is never used (an upper end that randint excludes, a slice that ends too early, an index off by one); "
+        "level forgotten: the last of sigmas is never used (an upper end that randint excludes, a slice that ends too early, an index off by one?); "
         "the network does not learn that level"
     )
     four = np.array([0.9, 0.5, 0.3, 0.2])

@@ -654,11 +654,11 @@ ASKED_AGAIN = {  # answers to: reversed points, the same points, and what follow
     "the call before": ((V, R, V), "the result is that of the call before"),
     "reversed, and no call before": (
         (O, R, R),
-        "after other points were asked (a cache, a buffer, running statistics)",
+        "after other points were asked (a cache, a buffer, running statistics?)",
     ),
-    "a cache that moves on": ((V, O, O), "after other points were asked (a cache, a buffer, running statistics)"),
+    "a cache that moves on": ((V, O, O), "after other points were asked (a cache, a buffer, running statistics?)"),
     "accumulates": ((V + R, V + R + V, V + R + 2 * V), "each call adds to what the calls before returned"),
-    "another after others": ((R, O, O), "after other points were asked (a cache, a buffer, running statistics)"),
+    "another after others": ((R, O, O), "after other points were asked (a cache, a buffer, running statistics?)"),
     "drifts": ((R, V + 0.1, *(V + 0.1 * 1.5**k for k in range(2, 14))), "always further in one direction"),
     "random": (
         (R, V + 0.1, V + 0.3, *(V + 0.1 * (-1) ** k for k in range(11))),

@@ -1273,7 +1273,7 @@ def test_targets_that_are_not_of_their_rows_are_told_by_what_they_are():
     square = strange(np.exp(Z4 / 2))
     assert (
         square.diagnosis
-        == "wrong target, not linear: every entry of the target is a function of that of the noise, and not its multiple (a square, a log density, a clip)"
+        == "wrong target, not linear: every entry of the target is a function of that of the noise, and not its multiple (a square, a log density, a clip?)"
     )
     bent = strange(np.tanh(X4 + 0.5 * Z4))
     assert "a function of that of the noisy point," in bent.diagnosis
@@ -1281,7 +1281,7 @@ def test_targets_that_are_not_of_their_rows_are_told_by_what_they_are():
     other = strange(-2 * Z4 + 0.3 * np.roll(Z4, 1, 0), draws=draws)
     assert (
         other.diagnosis
-        == "wrong target, other rows: the target of a row is made of the noise of another row of the batch (shuffled, rolled, or paired wrongly)"
+        == "wrong target, other rows: the target of a row is made of the noise of another row of the batch (shuffled, rolled, or paired wrongly?)"
     )
     assert other.pattern == "100% of the rows"
     data = strange(Z4 + 0.3 * np.roll(X4, 1, 0), draws=draws)

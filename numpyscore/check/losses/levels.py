@@ -243,7 +243,7 @@ def _told_another(batch, trials):
     if one_to_one(told, batch):
         return None
     if function_of(told, batch.level) and len({*told}) < len({*_classes(batch.level, ALIKE)}):
-        text = "level told: fn is told the same number at different levels (an integer division, a rounding, a clamp)"
+        text = "level told: fn is told the same number at different levels (an integer division, a rounding, a clamp?)"
         return text, f"{len({*told})} numbers told at {len({*_classes(batch.level, ALIKE)})} levels"
     rows = len(told) == len(batch.trial.setting.x)
     other = _other(lambda order: rows and one_to_one(order(told), batch))
@@ -499,7 +499,7 @@ def forgotten(caller, kind, trials, r, rng):
         return Naming(FAIL, text, f"levels {sorted(int(k) for k in met)} of {L} met in up to {BATCHES} batches")
     one = f"{_numbered(missing[0], L)} of sigmas is"
     which = one if len(missing) == 1 else f"{numbered('number', np.array(missing))} of sigmas are"
-    unmet = "an upper end that randint excludes, a slice that ends too early, an index off by one"
+    unmet = "an upper end that randint excludes, a slice that ends too early, an index off by one?"
     why = "its weight is zero" if weightless else unmet
     text = f"level forgotten: {which} never used ({why}); the network does not learn that level"
     return Naming(FAIL, text, f"levels {sorted(int(k) for k in met)} of {L} met in up to {BATCHES} batches")
@@ -509,7 +509,7 @@ def of_one_level(r):
     """A FAIL of targets that have the same factors in all rows of a batch, of several levels, and others in the next batch; of rows without a target."""
     none, size = r.size <= 1e-9 * np.median(r.size), r.size.max()
     if 0 < none.sum() <= len(none) / 2:
-        text = "rows without a target: the target of some rows is 0 (dropped, masked), and those rows have their weight; leave them out of the loss"
+        text = "rows without a target: the target of some rows is 0 (dropped, masked?), and those rows have their weight; leave them out of the loss"
         return Naming(FAIL, text, f"{none.sum()} of {len(none)} rows")
     one = lambda a, g: np.ptp(a[g]) <= ALIKE * size
     if not all(one(r.p, g) and one(r.q, g) for g in r.batches) or any(one(r.sigma, g) for g in r.batches):

@@ -306,7 +306,7 @@ def again(caller, kind, setting, rng):
         return None
     steps = np.diff(caller.values([probe] * 10, setting))
     if np.all(steps >= 0) or np.all(steps <= 0):  # random numbers would go up and down
-        text = "state: the same call with the same random numbers gives another value; something is kept from call to call (a running average, a counter, a list that grows)"
+        text = "state: the same call with the same random numbers gives another value; something is kept from call to call (a running average, a counter, a list that grows?)"
         return Naming(FAIL, text, f"{first:.9g} first, {last:.9g} after another call")
     text = "hidden randomness: it draws numbers that no seed holds; let the loss take rng= (or key, generator, noise, probes)"
     return Naming(INCONCLUSIVE, text, f"{first:.9g} first, {last:.9g} when the same was asked again")
@@ -361,12 +361,12 @@ def graph(caller, kind, settings, rng):
     pattern = f"d loss / d scale = {c[0]:.6g} x [{linear}] + {c[1]:.6g} x [square] of what the value says"
     if not whole:
         pattern = "d loss / d scale is no sum of multiples of the linear and the quadratic part of the value"
-        text = "wrong gradient: the value is right, its gradient in the parameters is not that of the value: some of it is detached (a term, a weight, a factor of the score)"
+        text = "wrong gradient: the value is right, its gradient in the parameters is not that of the value: some of it is detached (a term, a weight, a factor of the score?)"
     elif all(off := [abs(v) < 1e-3 for v in c]):
         text = "graph detached: no gradient reaches the parameters; the loss has the right value and cannot be trained (detach, no_grad, stop_gradient, .item(), or create_graph=False)"
     elif any(off):
         term = linear if off[0] else "square"
-        text = f"graph detached: no gradient flows through the {term}; the value is right, training ignores that term (create_graph=True is missing, or something is detached)"
+        text = f"graph detached: no gradient flows through the {term}; the value is right, training ignores that term (create_graph=True is missing, or something is detached?)"
     else:
         text = f"wrong gradient: the value is right, but its gradient has {c[0]:.4g} times the {linear} and {c[1]:.4g} times the square (a factor of the score is detached)"
     return Naming(FAIL, text, pattern)

@@ -24,7 +24,7 @@ TROUBLE = {
     "correlated": "its noise was not heard, or has another level in each row, and is correlated between the coordinates of a row, or of different size in them: the target must be -C^-1 (x~ - c x)",
     "not heard": "its noise was not heard (another library draws it, or it is mixed or shifted after it is drawn), and is of no size known here; let the loss take rng= (or key, generator, noise)",
 }
-MIXED = "levels mixed: the loss is not the sum of those of its levels or rows with weights of their own: only some count at a time (a maximum, a minimum, a median, a sort, a clip), or a weight is made of the loss itself and not detached"
+MIXED = "levels mixed: the loss is not the sum of those of its levels or rows with weights of their own: only some count at a time (a maximum, a minimum, a median, a sort, a clip?), or a weight is made of the loss itself and not detached"
 
 
 def denoised(caller, kind, settings, rng):
@@ -53,7 +53,7 @@ def denoised(caller, kind, settings, rng):
 
 
 CAVEATS = ("coupled noise", "not heard")
-COUPLED = "coupled noise: the noise goes to other rows when the data change (an assignment, optimal transport)"
+COUPLED = "coupled noise: the noise goes to other rows when the data change (an assignment, optimal transport?)"
 
 
 def _with_caveats(caller, trials, naming, mapped):
@@ -251,7 +251,7 @@ def _by_target(caller, kind, trials, r, many, multilevel, rng):
 
 
 APART = "the target has noise in it that is independent of its point, of mean zero: it only adds variance"
-OTHER_NOISE = "other noise: the target is not made of the noise that was added; it is drawn anew (another key, a second call of randn), or belongs to other points"
+OTHER_NOISE = "other noise: the target is not made of the noise that was added; it is drawn anew (another key, a second call of randn?), or belongs to other points"
 NOT_OF_ITS_ROW = "wrong target, not of its row: it is not made of the noise and the data of its own point alone; noise that is drawn anew, or a function of other points, is in it"
 
 
@@ -383,7 +383,7 @@ def _instead(trial, c, sigma, kernel, level):
             return f"; {words}"
     if (other := _other_level(trial, kernel, level)) is not None:
         p = np.flatnonzero(use)[0]
-        return f"; they are those of another level: of {other[p]:.4g} where {level[p]:.4g} is meant (a time that is warped or scaled after it was handed over, or another rate of the schedule)"
+        return f"; they are those of another level: of {other[p]:.4g} where {level[p]:.4g} is meant (a time that is warped or scaled after it was handed over, or another rate of the schedule?)"
     both = np.concatenate([trial.c[use] ** 2 + trial.sigma[use] ** 2, c[use] ** 2 + sigma[use] ** 2])
     if np.allclose(both, 1, rtol=1e-5):
         sizes = {
@@ -447,7 +447,7 @@ def _of_sigma_said(caller, trials):
 # batches in which a quarter of the levels must turn up, of rows with levels of their own or of one level
 SHORT = 16  # levels of a schedule of which each turns up in 40 batches of 40 rows, of a right loss
 DRAWN = {True: 10, False: 60}
-NEVER = "level forgotten: {} of the {} of your schedule never turn up (an upper end of randint, a slice, a time that is never drawn); the network does not learn them"
+NEVER = "level forgotten: {} of the {} of your schedule never turn up (an upper end of randint, a slice, a time that is never drawn?); the network does not learn them"
 
 
 def _never(caller, kind, many, rng):
@@ -610,12 +610,12 @@ def _strange(caller, trials, founds, r):
     where = None
     for right in (-eps / trial.sigma[use, None], eps, x):
         if equal(np.sort(target, axis=None), np.sort(right, axis=None)) and not equal(target, right):
-            text = "wrong target, entries permuted: it is made of the right numbers, and these stand in other rows and columns (a reshape for a transpose, a flattening in another order)"
+            text = "wrong target, entries permuted: it is made of the right numbers, and these stand in other rows and columns (a reshape for a transpose, a flattening in another order?)"
             return Naming(FAIL, text, first_row)
         some = np.abs(target) > 1e-9 * np.abs(target).max()
         factors = target[some] / right[some]
         if 0.2 < some.mean() < 1 and some.any(1).mean() > 0.5 and alike(factors):
-            text = "entries without a target: the target of some entries is 0 (dropped, masked), and these are pulled to 0; leave them out of the loss"
+            text = "entries without a target: the target of some entries is 0 (dropped, masked?), and these are pulled to 0; leave them out of the loss"
             return Naming(FAIL, text, f"{1 - some.mean():.0%} of the entries")
         named = target_named(target, right, {"n": trial.setting.n, "d": trial.setting.d})
         if named is not None and not named.diagnosis.startswith("wrong target, some rows"):
@@ -628,7 +628,7 @@ def _strange(caller, trials, founds, r):
     many = target.size >= 12 and np.ptp(trial.sigma[use]) <= 1e-6
     for values, word in ((eps, "the noise"), (trial.points[use], "the noisy point")):
         if many and levels.function_of(target.ravel(), values.ravel()):
-            text = f"wrong target, not linear: every entry of the target is a function of that of {word}, and not its multiple (a square, a log density, a clip)"
+            text = f"wrong target, not linear: every entry of the target is a function of that of {word}, and not its multiple (a square, a log density, a clip?)"
             return Naming(FAIL, text, first_row)
     return where or Naming(FAIL, NOT_OF_ITS_ROW, f"{first_row}, eps {np.array2string(eps[0], precision=3)}")
 
@@ -669,7 +669,7 @@ def _other_rows_in(target, trial, points):
     if apart or not (noise or data):
         return None
     what = " and ".join(w for w, there in (("noise", noise), ("data x", data)) if there)
-    text = f"wrong target, other rows: the target of a row is made of the {what} of another row of the batch (shuffled, rolled, or paired wrongly)"
+    text = f"wrong target, other rows: the target of a row is made of the {what} of another row of the batch (shuffled, rolled, or paired wrongly?)"
     return Naming(FAIL, text, f"{np.mean([any(p[1:]) for p in picked]):.0%} of the rows")
 
 

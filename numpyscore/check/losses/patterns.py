@@ -477,7 +477,7 @@ def _function_of_right(caller, kind, table, right, left, rng):
     """It is a monotone function of the right one."""
     if right is None or not _monotone(sum(right.values())[: len(table.values)], table.values):
         return None
-    text = "function of the loss: your loss is a function of the right one (a logarithm, a root, an exponential), not linear in it: its mean over batches has another minimum"
+    text = "function of the loss: your loss is a function of the right one (a logarithm, a root, an exponential?), not linear in it: its mean over batches has another minimum"
     return Naming(FAIL, text, "monotone in the reference")
 
 
@@ -492,7 +492,7 @@ def _function_of_each(caller, kind, table, right, left, rng):
     bent = np.abs(equal.values - np.polyval(np.polyfit(theirs, equal.values, 1), theirs)).max() > 1e-6 * np.ptp(theirs)
     if not bent or not _monotone(theirs, equal.values):
         return None
-    text = "function of the loss: your loss is a function of the right one of each sample (a softplus, a logarithm, a root), not linear in it: its mean has another minimum"
+    text = "function of the loss: your loss is a function of the right one of each sample (a softplus, a logarithm, a root?), not linear in it: its mean has another minimum"
     return Naming(FAIL, text, "of equal rows, monotone in the reference")
 
 
@@ -553,7 +553,7 @@ def _first_power(caller, kind, table, right, left, rng):
     return _power(caller, kind, table, right, left, rng, only=1.0)
 
 
-PIECES = "pieces: for models near each other your loss is a square, and for all it is none: it has kinks (an absolute value, or a maximum, a minimum, a median, a sort, a clip, by which only some of the rows count at a time)"
+PIECES = "pieces: for models near each other your loss is a square, and for all it is none: it has kinks (an absolute value, or a maximum, a minimum, a median, a sort, a clip, by which only some of the rows count at a time?)"
 
 
 def _pieces(caller, kind, table, right, left, rng):
@@ -571,7 +571,7 @@ def _away(caller, kind, table, right, left, rng):
     x, points = table.trial.setting.x, as_asked(caller, kind, table.trial.setting, rng).points
     if np.abs(points[:, None] - x).max(-1).min(1).max() < 1e-6:
         return None
-    text = f"other points: fn is asked at points that are not the data, where the {caller.objective} loss is taken at x alone (noise is added, x is scaled, or a step of differences is large)"
+    text = f"other points: fn is asked at points that are not the data, where the {caller.objective} loss is taken at x alone (noise is added, x is scaled, or a step of differences is large?)"
     return Naming(FAIL, text, f"asked at {np.array2string(points[-1], precision=3)}")
 
 
@@ -655,6 +655,6 @@ def bent(caller, kind, setting, rng):
     steps = np.diff(values) == 0  # two equal values beside each other; for an upper limit the ends of the parabola
     stands = low if np.any(steps & (values[1:] == low)) else high if np.sum(values == high) > 1 else None
     where = "" if stands is None else f": it stands still at {stands:.6g}"
-    text = f"clipped loss: in the scale of the model the loss is no parabola{where}; it is clamped, or a term of it is (clamp, relu, maximum, clip)"
+    text = f"clipped loss: in the scale of the model the loss is no parabola{where}; it is clamped, or a term of it is (clamp, relu, maximum, clip?)"
     points = ", ".join(f"{v:.4g}" for v in values)
     return Naming(FAIL, text, f"loss of lambda |x|^2/2 at lambda = {SCALES[0]:g} ... {SCALES[-1]:g}: {points}")

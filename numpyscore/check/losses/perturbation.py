@@ -224,7 +224,7 @@ def _levels_of_entries(caller, trials):
         sigmas = t.setting.extras["sigmas"]
         if t.setting.levels > 1 and np.abs(sizes[..., None] - sigmas).min(-1).max() > 1e-6 * sigmas.max():
             return None
-    text = "levels mixed: the entries of a point have noise of different levels, where one level belongs to all of a row (it is drawn for each entry, or broadcast over the wrong axis), and fn is told one"
+    text = "levels mixed: the entries of a point have noise of different levels, where one level belongs to all of a row (it is drawn for each entry, or broadcast over the wrong axis?), and fn is told one"
     return text, f"sigmas of the first point {np.array2string(found[0][0], precision=4)}"
 
 
@@ -257,7 +257,7 @@ def _changed_by_entry(caller, trials):
         multiple = lambda rows, t=t: equal(t.shift, np.vdot(t.shift, rows) / np.vdot(rows, rows) * rows)
         if not any(function_of(t.shift.ravel(), rows.ravel()) and not multiple(rows) for rows in drawn):
             return None
-    text = "noise changed: each entry of the noise is a function of the normal number that was drawn, and not its multiple (cast to integers, a power, an absolute value, a tanh): it is not Gaussian"
+    text = "noise changed: each entry of the noise is a function of the normal number that was drawn, and not its multiple (cast to integers, a power, an absolute value, a tanh?): it is not Gaussian"
     return text, "x~ - c x is a function of the numbers drawn, entry by entry"
 
 
@@ -294,7 +294,7 @@ def _coordinates_shared(caller, trials):
     if any(_signs(shift) for shift, _ in _shifts(trials)):
         return None
     which = ", ".join(map(str, groups[0]))
-    text = "shared noise: some coordinates of a row get the same noise: it is drawn for a part of the shape (one channel, one row of pixels), and broadcast"
+    text = "shared noise: some coordinates of a row get the same noise: it is drawn for a part of the shape (one channel, one row of pixels?), and broadcast"
     return text, f"x~ - c x is the same in the columns {which}"
 
 
@@ -376,7 +376,7 @@ def drawn(caller, kind, trials, rng):
         again = len(other.draws) == len(trial.draws)
         same = bool(used) and again and all(np.array_equal(trial.draws[k].value, other.draws[k].value) for k in used)
         if same or np.array_equal(other.points, trial.points):
-            text = "fixed noise: another seed gives the same noise; it never changes (a generator or key made anew inside the loss, or numbers that are kept), and the network learns one noise for each row"
+            text = "fixed noise: another seed gives the same noise; it never changes (a generator or key made anew inside the loss, or numbers that are kept?), and the network learns one noise for each row"
             return Naming(FAIL, text, f"another seed, the same {'numbers' if same else 'points'}")
     return one_key(trials)
 

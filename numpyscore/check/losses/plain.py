@@ -234,7 +234,7 @@ UNEVEN = "directions not isotropic: the mean of v v^T is not a multiple of I, so
 FORGOT = (
     "no product with v: the Jacobian times v is summed over its entries, where v.J v belongs: v is left out on one side"
 )
-TWO = "two directions: the Jacobian has different vectors on its two sides, u.J v in place of v.J v (two independent vectors, v drawn twice, or the product with the same v left out), which averages to nothing"
+TWO = "two directions: the Jacobian has different vectors on its two sides, u.J v in place of v.J v (two independent vectors, v drawn twice, or the product with the same v left out?), which averages to nothing"
 
 
 def _with_law(caller, kind, settings, key, naming, right, rng):
@@ -537,7 +537,7 @@ def _second_difference(found, points, step):
     if np.ptp(at, axis=0).max() > 1e-5 * size:
         if np.abs(at.sum(1)).max() > 1e-5 * size:
             return None
-        text = "weight of the second difference: it has another factor in every row (it is divided by the length of v, in this term alone)"
+        text = "weight of the second difference: it has another factor in every row (it is divided by the length of v, in this term alone?)"
         return Naming(FAIL, text, f"factors of the rows {patterns.few(at[:, 2] / 2)}")
     if np.abs(found.F[points[:, 2]]).max() > 1e-6 * np.abs(found.F).max() + SIGMAS * found.fit.doubt[: 6 * n].max():
         text = "values of the difference: the middle point x enters the squared difference, where the two ends x + h v and x - h v belong (a one-sided difference, whose square lacks a factor 4 beside the central one?)"
