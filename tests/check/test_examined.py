@@ -567,6 +567,14 @@ def test_points_of_a_shuffled_batch_have_targets_of_other_rows():
     mixed = check_loss(loss(lambda rng, n: np.roll(np.arange(n), 1)), objective=ONE, predicts="score")
     said(mixed, "the target of a row is made of the data x of another row")
 
+    def of_levels(fn, x, sigmas, level, rng):
+        s, e = column(sigmas[level]), rng.standard_normal(x.shape)
+        y = x[rng.permutation(len(x))] + s * e
+        return np.mean(half(s * (fn(y, level) + (y - x) / s**2)))
+
+    shuffled = check_loss(of_levels, objective=MANY, predicts="score")
+    said(shuffled, "the target of a row is made of the data x of another row")
+
 
 def test_coefficients_that_are_exchanged_and_a_level_that_is_told_alone():
     preserving = lambda swap: lambda x, s, e: (s, np.sqrt(1 - s**2))[swap] * e + (np.sqrt(1 - s**2), s)[swap] * x

@@ -600,7 +600,9 @@ def _not_isotropic(caller, kind, trials, founds):
 
 def _strange(caller, trials, founds, r):
     """The FAIL of a loss whose targets are not made of the noise and the data of their own rows."""
-    trial, found = max(zip(trials, founds, strict=True), key=lambda pair: pair[0].points.size)
+    trial, found = max(
+        zip(trials, founds, strict=True), key=lambda pair: (pair[0].points.shape[1] > 3, pair[0].points.size)
+    )
     own = np.einsum("pii->pi", found.own).mean(1)
     use = (trial.sigma > 0) & (np.abs(own) > 1e-9 * np.abs(own).max())
     target, eps = -found.b[use] / own[use, None], trial.eps[use]
