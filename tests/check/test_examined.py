@@ -6,17 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import gammaln, log_ndtr, ndtr
 
-from numpyscore import (
-    check_conservative,
-    check_density,
-    check_gradient,
-    check_loss,
-    check_reverse,
-    check_rows,
-    check_sampler,
-    check_score,
-    check_trace,
-)
+import numpyscore as ns
 from numpyscore.check.losses.names import LINEAR, SLOPE, SQUARE, WEIGHTED, Level, name_parts
 
 ONE, MANY, SLICED, DIFFERENCES = "denoising", "multilevel_denoising", "sliced", "finite_difference_sliced"
@@ -49,8 +39,8 @@ SLICES = {
 
 @pytest.mark.parametrize("words", SLICES)
 def test_products_of_score_and_jacobian_are_read(words):
-    assert check_loss(sliced(), objective=SLICED)
-    said(check_loss(SLICES[words], objective=SLICED), words)
+    assert ns.check_loss(sliced(), objective=SLICED)
+    said(ns.check_loss(SLICES[words], objective=SLICED), words)
 
 
 def differences(
@@ -74,8 +64,8 @@ ENDS = {
 
 @pytest.mark.parametrize("words", ENDS)
 def test_differences_of_scores_are_read_at_their_ends(words):
-    assert check_loss(differences(), objective=DIFFERENCES)
-    said(check_loss(ENDS[words], objective=DIFFERENCES), words)
+    assert ns.check_loss(differences(), objective=DIFFERENCES)
+    said(ns.check_loss(ENDS[words], objective=DIFFERENCES), words)
 
 
 def test_what_is_averaged_over_the_batch_before_it_is_squared_lets_rows_interact():
@@ -86,9 +76,10 @@ def test_what_is_averaged_over_the_batch_before_it_is_squared_lets_rows_interact
 
         return of
 
-    assert check_loss(loss(lambda d: np.mean(np.sum(d**2, 1))), objective="regularised")
+    assert ns.check_loss(loss(lambda d: np.mean(np.sum(d**2, 1))), objective="regularised")
     said(
-        check_loss(loss(lambda d: np.sum(d.mean(0) ** 2)), objective="regularised"), "rows interact: what one row adds"
+        ns.check_loss(loss(lambda d: np.sum(d.mean(0) ** 2)), objective="regularised"),
+        "rows interact: what one row adds",
     )
 
 
@@ -100,12 +91,12 @@ def test_the_weight_of_another_row_is_told():
 
         return of
 
-    assert check_loss(loss(lambda h: h), objective="generalised")
+    assert ns.check_loss(loss(lambda h: h), objective="generalised")
     said(
-        check_loss(loss(lambda h: np.roll(h, 1, axis=0)), objective="generalised"),
+        ns.check_loss(loss(lambda h: np.roll(h, 1, axis=0)), objective="generalised"),
         "weighted by the h of the previous row",
     )
-    said(check_loss(loss(lambda h: h.mean(0) + 0 * h), objective="generalised"), "weighted by the batch mean of h")
+    said(ns.check_loss(loss(lambda h: h.mean(0) + 0 * h), objective="generalised"), "weighted by the batch mean of h")
 
 
 def test_a_loss_is_not_turned_if_one_of_its_terms_is_right():
@@ -144,8 +135,8 @@ POINTS = {
 
 @pytest.mark.parametrize("words", POINTS)
 def test_what_became_of_the_noise_is_told(words):
-    assert check_loss(noised(), objective=ONE)
-    said(check_loss(POINTS[words], objective=ONE), words)
+    assert ns.check_loss(noised(), objective=ONE)
+    said(ns.check_loss(POINTS[words], objective=ONE), words)
 
 
 def test_noise_of_another_size_in_each_dimension_is_right_with_its_score_whatever_its_weights():
@@ -153,7 +144,7 @@ def test_noise_of_another_size_in_each_dimension_is_right_with_its_score_whateve
         e, f = rng.standard_normal(x.shape), sigma * np.linspace(0.5, 1.5, x.shape[1])
         return np.mean(half(f * fn.score(x + f * e) + e))
 
-    assert check_loss(loss, objective=ONE)
+    assert ns.check_loss(loss, objective=ONE)
 
 
 def test_mirrored_points_have_mirrored_targets():
@@ -164,8 +155,8 @@ def test_mirrored_points_have_mirrored_targets():
 
         return of
 
-    assert check_loss(loss(-1), objective=ONE)
-    said(check_loss(loss(1), objective=ONE), "sign of some targets: at 50% of the points")
+    assert ns.check_loss(loss(-1), objective=ONE)
+    said(ns.check_loss(loss(1), objective=ONE), "sign of some targets: at 50% of the points")
 
 
 def test_noise_that_stays_beside_other_numbers_that_do_not_is_fixed():
@@ -177,8 +168,8 @@ def test_noise_that_stays_beside_other_numbers_that_do_not_is_fixed():
 
         return of
 
-    assert check_loss(loss(True), objective=MANY, predicts="velocity")
-    assert check_loss(loss(False), objective=MANY, predicts="velocity").name == "fixed noise"
+    assert ns.check_loss(loss(True), objective=MANY, predicts="velocity")
+    assert ns.check_loss(loss(False), objective=MANY, predicts="velocity").name == "fixed noise"
 
 
 SCHEDULE = np.sqrt(np.cumprod(1 - np.linspace(1e-3, 0.3, 20)))
@@ -206,8 +197,8 @@ KERNELS = {
 @pytest.mark.parametrize("words", KERNELS)
 def test_what_a_kernel_is_in_place_of_the_one_that_was_said(words):
     said_levels = {"levels": TABLE, "predicts": "eps"}
-    assert check_loss(ddpm(), objective=MANY, **said_levels)
-    said(check_loss(ddpm(KERNELS[words]), objective=MANY, **said_levels), words)
+    assert ns.check_loss(ddpm(), objective=MANY, **said_levels)
+    said(ns.check_loss(ddpm(KERNELS[words]), objective=MANY, **said_levels), words)
 
 
 def test_a_time_that_is_warped_is_that_of_another_level():
@@ -219,8 +210,8 @@ def test_a_time_that_is_warped_is_that_of_another_level():
         return of
 
     straight = {"kernel": lambda t: (1 - t, t), "predicts": "velocity", "objective": MANY}
-    assert check_loss(loss(lambda t: t), **straight)
-    said(check_loss(loss(lambda t: t**2), **straight), "they are those of another level")
+    assert ns.check_loss(loss(lambda t: t), **straight)
+    said(ns.check_loss(loss(lambda t: t**2), **straight), "they are those of another level")
 
 
 def test_a_level_for_each_entry_is_told_also_where_it_is_made_of_normals():
@@ -232,8 +223,8 @@ def test_a_level_for_each_entry_is_told_also_where_it_is_made_of_normals():
 
         return of
 
-    assert check_loss(loss(lambda x: (len(x), 1)), objective=MANY, predicts="score")
-    said(check_loss(loss(lambda x: x.shape), objective=MANY, predicts="score"), "levels mixed")
+    assert ns.check_loss(loss(lambda x: (len(x), 1)), objective=MANY, predicts="score")
+    said(ns.check_loss(loss(lambda x: x.shape), objective=MANY, predicts="score"), "levels mixed")
 
 
 def levelled(size=lambda s: s, outer=lambda a: a):
@@ -246,10 +237,12 @@ def levelled(size=lambda s: s, outer=lambda a: a):
 
 
 def test_the_square_of_a_level_added_and_the_logarithm_of_a_loss():
-    assert check_loss(levelled(), objective=MANY, predicts="score")
-    squared = check_loss(levelled(lambda s: s**2), objective=MANY, predicts="score")
+    assert ns.check_loss(levelled(), objective=MANY, predicts="score")
+    squared = ns.check_loss(levelled(lambda s: s**2), objective=MANY, predicts="score")
     said(squared, "the noise that is added has standard deviation sigma^2 of its level")
-    said(check_loss(levelled(outer=np.log), objective=MANY, predicts="score"), "grows with the logarithm of the score")
+    said(
+        ns.check_loss(levelled(outer=np.log), objective=MANY, predicts="score"), "grows with the logarithm of the score"
+    )
 
 
 def test_channels_that_are_summed_before_they_are_squared():
@@ -261,8 +254,8 @@ def test_channels_that_are_summed_before_they_are_squared():
         return of
 
     options = {"objective": ONE, "shape": (2, 3), "predicts": "score"}
-    assert check_loss(loss(lambda a: np.sum(a**2, axis=(1, 2))), **options)
-    said(check_loss(loss(lambda a: np.sum(a.sum(1) ** 2, axis=1)), **options), "sums over the entries")
+    assert ns.check_loss(loss(lambda a: np.sum(a**2, axis=(1, 2))), **options)
+    said(ns.check_loss(loss(lambda a: np.sum(a.sum(1) ** 2, axis=1)), **options), "sums over the entries")
 
 
 def test_a_square_at_the_clean_points_of_few_rows_is_found_among_many():
@@ -277,8 +270,8 @@ def test_a_square_at_the_clean_points_of_few_rows_is_found_among_many():
 
         return of
 
-    assert check_loss(loss(0), objective=MANY, model="score")
-    said(check_loss(loss(1), objective=MANY, model="score"), "extra term: beside the noisy points")
+    assert ns.check_loss(loss(0), objective=MANY, model="score")
+    said(ns.check_loss(loss(1), objective=MANY, model="score"), "extra term: beside the noisy points")
 
 
 def test_what_the_sampler_makes_of_fn_is_compared_in_its_own_units():
@@ -299,9 +292,9 @@ def test_what_the_sampler_makes_of_fn_is_compared_in_its_own_units():
 
         return score
 
-    assert check_loss(loss, objective=MANY, score_of=sampler())
-    assert check_loss(loss, objective=MANY, score_of=sampler(-1)).name == "sign of what score_of makes of fn"
-    report = check_loss(loss, objective=MANY, score_of=sampler(out_of=1.0))
+    assert ns.check_loss(loss, objective=MANY, score_of=sampler())
+    assert ns.check_loss(loss, objective=MANY, score_of=sampler(-1)).name == "sign of what score_of makes of fn"
+    report = ns.check_loss(loss, objective=MANY, score_of=sampler(out_of=1.0))
     said(report, "another parametrisation")
     learns, makes = (float(v) for v in re.findall(r"([-\d.]+) eps", report.diagnosis))
     assert makes == pytest.approx(learns / 2, rel=1e-3), report  # 1 in place of 1/2
@@ -315,7 +308,7 @@ gaussian = lambda x: 0.5 * np.sum(x**2 / V, axis=1)
 
 
 def test_scores_are_told_what_they_are():
-    check = lambda score, energy=gaussian: check_score(score, energy=energy, x=X)
+    check = lambda score, energy=gaussian: ns.check_score(score, energy=energy, x=X)
     assert check(lambda x: -x / V)
     assert check(lambda x: -x / np.sqrt(V)).name == "root of the variances"
     coarse = check(lambda x: -(x.astype(np.float16).astype(float)) / V)
@@ -331,12 +324,12 @@ def test_scores_are_told_what_they_are():
 def test_columns_are_permuted_also_where_two_are_each_others_negative():
     energy = lambda x: (x[:, 0] - x[:, 1]) ** 2 + x[:, 2] ** 4
     score = lambda x: np.stack([-2 * (x[:, 0] - x[:, 1]), 2 * (x[:, 0] - x[:, 1]), -4 * x[:, 2] ** 3], axis=1)
-    assert check_score(score, energy=energy, x=X)
-    assert check_score(lambda x: score(x)[:, [2, 0, 1]], energy=energy, x=X).name == "columns permuted"
+    assert ns.check_score(score, energy=energy, x=X)
+    assert ns.check_score(lambda x: score(x)[:, [2, 0, 1]], energy=energy, x=X).name == "columns permuted"
 
 
 def test_two_dimensions_are_not_called_exchanged():
-    turned = check_conservative(lambda x: np.stack([-x[:, 0] - x[:, 1], x[:, 0] - x[:, 1]], axis=1), x=X[:, :2])
+    turned = ns.check_conservative(lambda x: np.stack([-x[:, 0] - x[:, 1], x[:, 0] - x[:, 1]], axis=1), x=X[:, :2])
     assert turned.verdict == "FAIL" and "exchanged" not in turned.diagnosis
 
 
@@ -349,7 +342,7 @@ whole = lambda x: (
 
 
 def test_traces_are_told_what_they_are():
-    check = lambda trace: check_trace(trace, score=field, x=X)
+    check = lambda trace: ns.check_trace(trace, score=field, x=X)
     curve = lambda x, v: np.einsum("ni,nij,nj->n", v, whole(x), v)
     along = lambda v: lambda x: curve(x, v(x))
     assert check(lambda x: np.einsum("nii->n", whole(x)))
@@ -364,7 +357,7 @@ def test_traces_are_told_what_they_are():
 def test_a_multiple_of_a_norm_is_no_name():
     """s = x/(1 + |x|^2): where the gate is held fixed the trace is d/(1 + |x|^2), d times the largest eigenvalue of the Jacobian."""
     gate = lambda x: 1 / (1 + np.sum(x**2, axis=1, keepdims=True))
-    report = check_trace(lambda x: 3 * gate(x)[:, 0], score=lambda x: x * gate(x), x=X)
+    report = ns.check_trace(lambda x: 3 * gate(x)[:, 0], score=lambda x: x * gate(x), x=X)
     assert report.verdict == "FAIL" and "norm" not in report.name and "eigenvalue" not in report.name
 
 
@@ -383,23 +376,23 @@ def test_a_sketch_without_its_residual_is_no_mistake_of_the_directions():
         ],
         axis=1,
     )
-    report = check_trace(trace, score=score, x=np.random.default_rng(0).standard_normal((6, 4)))
+    report = ns.check_trace(trace, score=score, x=np.random.default_rng(0).standard_normal((6, 4)))
     assert report.verdict == "FAIL" and report.name != "directions not centred", report
 
 
 def test_rows_are_told_which_others_they_change_with():
-    assert check_rows(lambda x: -x, X)
-    assert check_rows(lambda x: -x / np.linalg.norm(x[0]), X).name == "first row"
-    assert check_rows(lambda x: np.cumsum(x, axis=0), X).name == "rows before"
-    assert check_rows(lambda x: x * np.arange(len(x))[:, None], X).name == "position"
+    assert ns.check_rows(lambda x: -x, X)
+    assert ns.check_rows(lambda x: -x / np.linalg.norm(x[0]), X).name == "first row"
+    assert ns.check_rows(lambda x: np.cumsum(x, axis=0), X).name == "rows before"
+    assert ns.check_rows(lambda x: x * np.arange(len(x))[:, None], X).name == "position"
 
 
 def test_a_parameter_that_is_a_logarithm_has_a_chain_rule():
     loss = lambda theta: float(theta[0] ** 2 + np.exp(2 * theta[1]) + theta[0] * theta[2])
     right = lambda t: np.array([2 * t[0] + t[2], 2 * np.exp(2 * t[1]), t[0]])
     theta = np.array([0.7, -0.4, 1.3])
-    assert check_gradient(loss, right, theta)
-    wrong = check_gradient(loss, lambda t: right(t) * [1, np.exp(-t[1]), 1], theta)
+    assert ns.check_gradient(loss, right, theta)
+    wrong = ns.check_gradient(loss, lambda t: right(t) * [1, np.exp(-t[1]), 1], theta)
     said(wrong, "exp(-theta)")
 
 
@@ -413,20 +406,20 @@ def normal(x):
 def test_masses_of_a_support_are_told_by_its_ends():
     a, b = -0.5, 1.0
     inside, ends = np.log(ndtr(b) - ndtr(a)), [[a, b]]
-    assert check_density(lambda x: normal(x) - inside, support=ends)
-    said(check_density(lambda x: normal(x) - log_ndtr(b), support=ends), "p integrates to 1 over x < 1")
-    said(check_density(lambda x: normal(x) - log_ndtr(-a), support=ends), "p integrates to 1 over x > -0.5")
-    both = check_density(lambda x: normal(x) - inside, support=[*ends, *ends])
+    assert ns.check_density(lambda x: normal(x) - inside, support=ends)
+    said(ns.check_density(lambda x: normal(x) - log_ndtr(b), support=ends), "p integrates to 1 over x < 1")
+    said(ns.check_density(lambda x: normal(x) - log_ndtr(-a), support=ends), "p integrates to 1 over x > -0.5")
+    both = ns.check_density(lambda x: normal(x) - inside, support=[*ends, *ends])
     said(both, "over all x_0" if "x_0" in both.diagnosis else "over all x_1")
 
 
 def test_a_gamma_function_left_out_and_rows_that_are_normalised_together():
     beta = lambda x: 2 * np.log(x[:, 0]) + 3 * np.log1p(-x[:, 0])
     whole = gammaln(7) - gammaln(3) - gammaln(4)
-    assert check_density(lambda x: beta(x) + whole, support=[[0, 1]])
-    said(check_density(lambda x: beta(x) - gammaln(3) - gammaln(4), support=[[0, 1]]), "Gamma")
+    assert ns.check_density(lambda x: beta(x) + whole, support=[[0, 1]])
+    said(ns.check_density(lambda x: beta(x) - gammaln(3) - gammaln(4), support=[[0, 1]]), "Gamma")
     together = lambda x: normal(x) - np.logaddexp.reduce(normal(x))
-    said(check_density(together, dim=1), "rows depend on each other")
+    said(ns.check_density(together, dim=1), "rows depend on each other")
 
 
 # ------------------------------------------------------------------------------- steps
@@ -440,9 +433,9 @@ def test_a_step_that_remembers_and_one_that_asks_elsewhere():
         kept[x.shape] = score(x)
         return x + h * used + np.sqrt(2 * h) * rng.standard_normal(x.shape)
 
-    assert check_sampler(stale).name == "state"
+    assert ns.check_sampler(stale).name == "state"
     mean = lambda x, score, h, rng: x + h * score(x.mean(0) + 0 * x) + np.sqrt(2 * h) * rng.standard_normal(x.shape)
-    assert check_sampler(mean).name == "rows mixed"
+    assert ns.check_sampler(mean).name == "rows mixed"
 
 
 SIGMAS = np.geomspace(3, 0.2, 6)
@@ -450,8 +443,8 @@ SIGMAS = np.geomspace(3, 0.2, 6)
 
 def test_steps_down_that_return_x_0_or_use_a_noise_twice():
     ddim = lambda x, fn, s, t: x + s * (s - t) * fn(x, s)
-    assert check_reverse(ddim, levels=SIGMAS, kind="ddim")
-    assert check_reverse(lambda x, fn, s, t: x + s * s * fn(x, s), levels=SIGMAS, kind="ddim").name == "x_0 returned"
+    assert ns.check_reverse(ddim, levels=SIGMAS, kind="ddim")
+    assert ns.check_reverse(lambda x, fn, s, t: x + s * s * fn(x, s), levels=SIGMAS, kind="ddim").name == "x_0 returned"
 
     def corrected(anew):
         def step(x, fn, s, t, rng):
@@ -462,8 +455,8 @@ def test_steps_down_that_return_x_0_or_use_a_noise_twice():
 
         return step
 
-    assert check_reverse(corrected(True), levels=SIGMAS, kind="predictor-corrector")
-    assert check_reverse(corrected(False), levels=SIGMAS, kind="predictor-corrector").name == "one key"
+    assert ns.check_reverse(corrected(True), levels=SIGMAS, kind="predictor-corrector")
+    assert ns.check_reverse(corrected(False), levels=SIGMAS, kind="predictor-corrector").name == "one key"
 
 
 def test_two_changes_at_once_are_said_behind_the_coefficient_that_is_another():
@@ -480,8 +473,8 @@ def test_two_changes_at_once_are_said_behind_the_coefficient_that_is_another():
         return of
 
     options = {"levels": table, "kind": "ddim", "predicts": "eps"}
-    assert check_reverse(step(1), **options)
-    said(check_reverse(step(-1), **options), "coefficient of eps")
+    assert ns.check_reverse(step(1), **options)
+    said(ns.check_reverse(step(-1), **options), "coefficient of eps")
 
 
 def hamiltonian(kinetic=1.0, first=0.5, last=0.5, steps=4):
@@ -502,23 +495,23 @@ def hamiltonian(kinetic=1.0, first=0.5, last=0.5, steps=4):
 
 def test_hamiltonian_steps_are_told_by_their_trajectories():
     options = {"discretisation": "adjusted", "n": 1000}
-    assert check_sampler(hamiltonian(), **options)
-    said(check_sampler(hamiltonian(kinetic=0.0), **options), "without the kinetic energy")
-    report = check_sampler(hamiltonian(last=1.0), **options)
+    assert ns.check_sampler(hamiltonian(), **options)
+    said(ns.check_sampler(hamiltonian(kinetic=0.0), **options), "without the kinetic energy")
+    report = ns.check_sampler(hamiltonian(last=1.0), **options)
     said(report, "leapfrog: the last step of the momentum is a whole one")
     assert "4 leapfrog steps of length sqrt(2 step)" in report.diagnosis
 
 
 def test_what_a_second_examination_found():
     minus = lambda x: x[:, 0] + 2 * np.log1p(np.exp(-x[:, 0]))  # of a logistic density: exp overflows on the left
-    assert check_density(lambda x: -minus(x), dim=1)
+    assert ns.check_density(lambda x: -minus(x), dim=1)
     with np.errstate(over="ignore"):
-        assert check_density(minus, dim=1).name == "sign of log p"
+        assert ns.check_density(minus, dim=1).name == "sign of log p"
     P, S = np.diag([1.0, 2.0, 0.5]) + 0.3, np.diag([2.0, 1.0, 1.5])
     loss = lambda P: np.sum(S * P) - np.linalg.slogdet(P)[1]
     right = lambda P: S - np.linalg.inv(P).T
-    assert check_gradient(loss, right, P)
-    twice = check_gradient(loss, lambda P: 2 * right(P) - np.diag(np.diag(right(P))), P)
+    assert ns.check_gradient(loss, right, P)
+    twice = ns.check_gradient(loss, lambda P: 2 * right(P) - np.diag(np.diag(right(P))), P)
     said(twice, "off by a factor of 2, the others are right: exactly the entries off the diagonal of the matrix")
     c = np.append(1.0, np.sqrt(np.cumprod(1 - np.linspace(0.02, 0.5, 7))))
     table = np.stack([c[1:], np.sqrt(1 - c[1:] ** 2)], axis=1)
@@ -532,9 +525,9 @@ def test_what_a_second_examination_found():
         return of
 
     options = {"levels": table, "kind": "ddim", "predicts": "eps"}
-    assert check_reverse(step(1), **options)
+    assert ns.check_reverse(step(1), **options)
     said(
-        check_reverse(step(0), **options),
+        ns.check_reverse(step(0), **options),
         "levels shifted by one: those of the step after this one, the last of them data",
     )
 
@@ -550,8 +543,8 @@ def test_a_loss_that_is_a_module_is_asked_for_what_its_forward_takes():
         def forward(self, fn, x, sigma, noise):
             return 0.5 * ((fn(x + sigma * noise) + self.sign * noise / sigma) ** 2).sum(1).mean()
 
-    assert check_loss(Denoising(1.0), objective=ONE, wrap="torch", model="score")
-    assert check_loss(Denoising(-1.0), objective=ONE, wrap="torch", model="score").name == "sign of the target"
+    assert ns.check_loss(Denoising(1.0), objective=ONE, wrap="torch", model="score")
+    assert ns.check_loss(Denoising(-1.0), objective=ONE, wrap="torch", model="score").name == "sign of the target"
 
 
 def test_points_of_a_shuffled_batch_have_targets_of_other_rows():
@@ -563,8 +556,8 @@ def test_points_of_a_shuffled_batch_have_targets_of_other_rows():
 
         return of
 
-    assert check_loss(loss(lambda rng, n: np.arange(n)), objective=ONE, predicts="score")
-    mixed = check_loss(loss(lambda rng, n: np.roll(np.arange(n), 1)), objective=ONE, predicts="score")
+    assert ns.check_loss(loss(lambda rng, n: np.arange(n)), objective=ONE, predicts="score")
+    mixed = ns.check_loss(loss(lambda rng, n: np.roll(np.arange(n), 1)), objective=ONE, predicts="score")
     said(mixed, "the target of a row is made of the data x of another row")
 
     def of_levels(fn, x, sigmas, level, rng):
@@ -572,14 +565,17 @@ def test_points_of_a_shuffled_batch_have_targets_of_other_rows():
         y = x[rng.permutation(len(x))] + s * e
         return np.mean(half(s * (fn(y, level) + (y - x) / s**2)))
 
-    shuffled = check_loss(of_levels, objective=MANY, predicts="score")
+    shuffled = ns.check_loss(of_levels, objective=MANY, predicts="score")
     said(shuffled, "the target of a row is made of the data x of another row")
 
 
 def test_coefficients_that_are_exchanged_and_a_level_that_is_told_alone():
     preserving = lambda swap: lambda x, s, e: (s, np.sqrt(1 - s**2))[swap] * e + (np.sqrt(1 - s**2), s)[swap] * x
-    assert check_loss(noised(points=preserving(0)), objective=ONE)
-    said(check_loss(noised(points=preserving(1)), objective=ONE), "c and sigma exchanged: x is multiplied by the sigma")
+    assert ns.check_loss(noised(points=preserving(0)), objective=ONE)
+    said(
+        ns.check_loss(noised(points=preserving(1)), objective=ONE),
+        "c and sigma exchanged: x is multiplied by the sigma",
+    )
 
     def loss(step):
         def of(fn, x, sigmas, rng):
@@ -589,9 +585,10 @@ def test_coefficients_that_are_exchanged_and_a_level_that_is_told_alone():
 
         return of
 
-    assert check_loss(loss(0), objective=MANY, predicts="score")
+    assert ns.check_loss(loss(0), objective=MANY, predicts="score")
     said(
-        check_loss(loss(1), objective=MANY, predicts="score"), "level told: fn is told number 0 of sigmas, and no point"
+        ns.check_loss(loss(1), objective=MANY, predicts="score"),
+        "level told: fn is told number 0 of sigmas, and no point",
     )
 
 
@@ -600,6 +597,6 @@ def test_directions_with_a_metric_have_no_conversion():
         v = rng.random(x.shape)
         return np.mean(0.5 * np.sum(v * fn.score(x), 1) ** 2 + fn.curvature(x, v))
 
-    report = check_loss(loss, objective=SLICED)
+    report = ns.check_loss(loss, objective=SLICED)
     assert report and any("no multiple of I" in note for note in report.notes), report
     assert not any("another convention" in note for note in report.notes), report
