@@ -108,6 +108,16 @@ def test_what_is_off_by_less_than_a_hundredth_is_inaccurate():
     assert keys(0.99e-2) == ["inaccurate"] and keys(1.01e-2) == []
 
 
+def test_entries_beyond_a_threshold_are_wrong_in_several_dimensions_alone():
+    x = np.random.default_rng(4).standard_normal((12, 2))
+    keys = lambda x, wrong: [
+        e.key for e in fields.by_entry(Field(np.where(wrong, 2.5, 1.0) * x, x, DOUBT + 0 * x, x=x))
+    ]
+    assert keys(x, np.abs(x) > 1) == ["some entries"] and keys(x[:1], np.abs(x[:1]) > 1) == []
+    assert keys(x.reshape(-1, 1), np.abs(x.reshape(-1, 1)) > 1) == []  # rows, which `located` tells
+    assert keys(x, np.abs(x) >= np.abs(x).max()) == []  # one entry lies beyond some threshold always
+
+
 def test_one_row_has_no_factor_for_each_dimension_unless_some_are_right():
     keys = lambda factors: {e.key for e in read_field(S[:1] * factors, S[:1], DOUBT)}
     assert "scale of some dimensions" in keys([2.3, 1, 1]) and not keys([2.3, 3.1, 5.7]) and not keys([0, 3.1, 5.7])

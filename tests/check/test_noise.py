@@ -809,6 +809,7 @@ def test_a_target_that_nobody_knows_and_what_fn_may_be():
             hold(naming)
             assert naming.verdict == ("INCONCLUSIVE" if follows or (follows is None and smooth) else "FAIL")
             assert name(made(form), "denoising", False, None, None, smooth).verdict == "FAIL"
+    assert name(made(forms["no law"][0]), "denoising", True, None).verdict == "FAIL"  # smooth only if that was seen
 
 
 def test_the_velocity_of_a_path_is_known_whatever_its_speed():
