@@ -208,10 +208,18 @@ def gone_astray(chain, tau, n):
     return ""
 
 
+class Proposal(NamedTuple):
+    """What a step may propose: in words, how it is made of a `Target`, a start and unit normals, and what is wrong with it by itself, or ""."""
+
+    words: str
+    make: Callable
+    flaw: str = ""
+
+
 def _of_langevin(tau):
-    """{what a proposal is: (start, unit normals) -> `Proposals`} of those that are normal."""
+    """The `Proposal`s that are normal."""
     make = lambda of, x, z, a, v: Proposals(of, x, x + a * tau * of.score(x) + np.sqrt(v * tau) * z, a * tau, v * tau)
-    return {name: partial(make, a=a, v=v) for (a, v), name in PROPOSALS.items()}
+    return [Proposal(name, partial(make, a=a, v=v)) for (a, v), name in PROPOSALS.items()]
 
 
 class Trajectory(Proposals):
@@ -245,27 +253,28 @@ KICKS = {  # shares of a step by which a momentum is moved at first and at last
 
 
 def _of_trajectories(tau):
-    """The same of leapfrog trajectories of several lengths."""
+    """The `Proposal`s that are leapfrog trajectories of several lengths."""
     lengths = {"step": tau, "sqrt(step)": np.sqrt(tau), "sqrt(2 step)": np.sqrt(2 * tau)}
-    return {
-        f"{count} leapfrog step{'s' * (count > 1)} of length {name}, q the density exp(-|p|^2/2) of its momenta{'; ' * bool(words)}{words}": partial(Trajectory.leapfrog, length=length, count=count, first=first, last=last)
-        for (name, length), count, (words, (first, last)) in itertools.product(lengths.items(), range(1, LEAPS + 1), KICKS.items())
-    }  # fmt: skip
+    words = "{} leapfrog step{} of length {}, q the density exp(-|p|^2/2) of its momenta"
+    return [
+        Proposal(words.format(n, "s" * (n > 1), name), partial(Trajectory.leapfrog, length=length, count=n, first=first, last=last), flaw)
+        for (name, length), n, (flaw, (first, last)) in itertools.product(lengths.items(), range(1, LEAPS + 1), KICKS.items())
+    ]  # fmt: skip
 
 
 LEAPS = 12  # steps of a trajectory that is recognised
 
 
 def _fitting(proposals, of, moves, rng):
-    """(distance, proposal, `Rule`) of those that agree with the moves, the nearest first."""
+    """(distance, `Proposal`, `Rule`) of those that agree with the moves, the nearest first."""
     found = []
-    for name, make in proposals.items():
+    for proposal in proposals:
         distance = np.zeros(len(RULES))  # largest |z| of what was seen, if this is the rule
         for x, y, moved in moves:
             z = rng.standard_normal(y.shape)
             if not np.any(distance <= SIGMAS):
                 continue
-            own = make(of, x, z)
+            own = proposal.make(of, x, z)
             plain = not isinstance(own, Trajectory)  # whose ends do not tell their ratio
             classes = plain and np.ptp(own.ratio) > 1e-9
             edges = np.quantile(own.ratio, np.arange(1, BINS) / BINS) if classes else np.zeros(0)
@@ -275,7 +284,7 @@ def _fitting(proposals, of, moves, rng):
             for i in np.flatnonzero(distance <= SIGMAS):
                 far = _distance(RULES[i], own, ours, *seen)
                 distance[i] = max(distance[i], np.nan_to_num(far, nan=np.inf))
-        found += [(distance[i], name, RULES[i]) for i in np.flatnonzero(distance <= SIGMAS)]
+        found += [(distance[i], proposal, RULES[i]) for i in np.flatnonzero(distance <= SIGMAS)]
     return sorted(found, key=lambda entry: entry[0])
 
 
@@ -332,7 +341,7 @@ def decided_by_trajectory(report, chain, tau, n, rng):
     of = TAILS if chain.names else GAUSSIAN
     moves = [(x, y[:FEWER], moved[:FEWER]) for x, y, moved in _moves(chain, tau, n, of)[0]]
     found = _fitting(_of_trajectories(tau), of, moves[::-1], rng)  # the most telling start first
-    found = [one for one in found if one[2].right or ";" not in one[1]]  # a wrong rule on a right trajectory
+    found = [one for one in found if one[2].right or not one[1].flaw]  # one thing is wrong, not two
     return _named(report, found, min(n, FEWER))
 
 
@@ -341,17 +350,14 @@ FEWER = 3000  # chains whose ends are compared with those of trajectories
 
 def _named(report, found, n):
     """The report on the rules that fit."""
-    right = [f"{rule.sentence} on the proposal {name}" for _, name, rule in found if rule.right and ";" not in name]
+    right = [f"{rule.sentence} on the proposal {p.words}" for _, p, rule in found if rule.right and not p.flaw]
     if right or not found:
         return report(PASS, notes=(right[0],)) if right else None
-    least, proposal, first = found[0]
-    if first.right:  # on a trajectory that is wrong
-        length, _, text = proposal.partition("; ")
-        names = [
-            Explanation("leapfrog", f"{text}, where the first and the last are half ones; the proposal is {length}")
-        ]
-    else:
-        near = sorted({rule for far, _, rule in found if far <= least + 2 and not rule.right}, key=RULES.index)
-        names = [Explanation(rule.key, f"{rule.sentence}; the proposal is {proposal}") for rule in near]
+    least, proposal, _ = found[0]
+    near = sorted({rule for far, _, rule in found if far <= least + 2 and not rule.right}, key=RULES.index)
+    names = [Explanation(rule.key, f"{rule.sentence}; the proposal is {proposal.words}") for rule in near]
+    if proposal.flaw:
+        text = f"{proposal.flaw}, where the first and the last are half ones; the proposal is {proposal.words}"
+        names = [Explanation("leapfrog", text)]
     pattern = f"{n} chains from each of {len(STARTS)} starts move as by this rule, largest |z| = {least:.1f}, and as by no right one"
     return report(FAIL, pattern=pattern, diagnosis=diagnosis_of(names), resolution=SIGMAS / np.sqrt(n))

@@ -90,14 +90,8 @@ def _by_chains(report, chain, tau, dim):
 
 
 TOGETHER = "one decision for all chains"
-BY_NUMBERS = (
-    "temperature",
-    "scale of the noise",
-    "scale of the drift",
-    "noise without root",
-    "biased",
-    TOGETHER,
-)  # of chains without memory, each by itself
+# names that suppose chains without memory, each by itself
+BY_NUMBERS = ("temperature", "scale of the noise", "scale of the drift", "noise without root", "biased", TOGETHER)
 
 
 def _one_noise(chain, tau, dim):

@@ -228,7 +228,7 @@ PLACES = {  # which level is taken for which
 }  # fmt: skip
 DRIFTS = {  # factors of gamma, two of them for steps that ask twice
     "drift halved": lambda p: 0.5,
-    "drift doubled (of two slopes: their sum, not their mean)": lambda p: 2.0,
+    "drift doubled (the sum of two slopes for their mean?)": lambda p: 2.0,
     "sign of the drift": lambda p: -1.0,
     "no drift: the score is not used": lambda p: 0.0,
     "eps taken for the score": lambda p: -p.s,

@@ -600,3 +600,14 @@ def test_directions_with_a_metric_have_no_conversion():
     report = ns.check_loss(loss, objective=SLICED)
     assert report and any("no multiple of I" in note for note in report.notes), report
     assert not any("another convention" in note for note in report.notes), report
+
+
+def test_what_is_random_does_not_depend_on_other_rows():
+    rng = np.random.default_rng(0)
+    report = ns.check_density(lambda x: normal(x) + 0.3 * rng.standard_normal(len(x)), dim=1)
+    assert not report and report.name != "rows depend on each other", report
+
+
+def test_a_loss_that_takes_nothing_is_misuse():
+    with pytest.raises(TypeError, match="takes 0 positional arguments"):
+        ns.check_loss(lambda: 1.0, objective="implicit")

@@ -133,7 +133,7 @@ ELSEWHERE = {  # the level and the next that are used
 }
 FACTORS = {  # of the score's coefficient
     "drift halved": ONE / 2,
-    "drift doubled (of two slopes: their sum, not their mean)": ONE * 2,
+    "drift doubled (the sum of two slopes for their mean?)": ONE * 2,
     "sign of the drift": -ONE,
     "no drift: the score is not used": 0 * ONE,
     "eps taken for the score": -S,  # eps = -sigma score

@@ -120,7 +120,6 @@ def test_rules_for_what_is_left_are_asked_in_order(monkeypatch):
         "_round_off",
         "_function_of_right",
         "_first_power",
-        "_logarithm",
         "_pieces",
         "_rows_together",
         "_function_of_each",

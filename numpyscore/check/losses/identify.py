@@ -268,9 +268,8 @@ class Found(NamedTuple):
     F: np.ndarray  # (M, M): of the products of two energies
     fit: Fit
     doubt: float  # relative standard error of the least certain of them
-    G: np.ndarray | None = (
-        None  # (M, d, w): of the products of a score and one of the w entries, where these were multiplied
-    )
+    # (M, d, w): of the products of a score and one of the w entries, where these were multiplied
+    G: np.ndarray | None = None
 
     @property
     def own(self):

@@ -149,9 +149,8 @@ def name_parts(objective, parts, levels, rtol):
     never = Factor(np.nan, {}, "", False)
     beside = lambda a, b: factor(parts[a] / parts[b], levels, rtol) if np.all(parts[b]) else never
     alike = {b: [a for a in F if beside(a, b).one] for b in F}
-    whole = min(
-        F, key=lambda b: (F[b].c < 0, -len(alike[b]), F[b].cost)
-    )  # a loss is not turned if a term of it is right
+    # a loss is not turned if a term of it is right
+    whole = min(F, key=lambda b: (F[b].c < 0, -len(alike[b]), F[b].cost))
     K, off = F[whole], [a for a in F if a not in alike[whole]]
     same = f"right: the same factor for {'both' if len(parts) == 2 else 'all'}"
     pattern = "loss = " + " + ".join(f"{f.text} x [{name}]" for name, f in F.items()) + f" + constant ({same})"

@@ -344,17 +344,16 @@ def _other_level(trial, kernel, level):
     """The levels (M,) between 0 and 1 at which a kernel of a time has the c and sigma of the noisy points; None if it has them nowhere, or is one of whole numbers."""
     from scipy.optimize import minimize_scalar
 
+    if np.all(level == np.round(level)):
+        return None
     t, here = np.linspace(0, 1, 401)[1:-1], np.stack([trial.c, trial.sigma], axis=1)
     at = lambda one: np.array([float(v) for v in kernel(one)])
+    off = lambda one, point: np.linalg.norm(at(one) - point)
     with contextlib.suppress(Exception):  # it is a kernel of something else
         near = np.linalg.norm(here[:, None] - np.array([at(one) for one in t]), axis=-1).argmin(1)
-        between = zip(t[np.maximum(near - 1, 0)], t[np.minimum(near + 1, len(t) - 1)], strict=True)
-        off = lambda one, point: np.linalg.norm(at(one) - point)
-        found = [
-            minimize_scalar(off, args=(p,), bounds=ends, options={"xatol": 1e-10})
-            for p, ends in zip(here, between, strict=True)
-        ]
-        if np.any(level != np.round(level)) and max(f.fun for f in found) <= 1e-5:
+        between = zip(here, t[np.maximum(near - 1, 0)], t[np.minimum(near + 1, len(t) - 1)], strict=True)
+        found = [minimize_scalar(off, args=(p,), bounds=(a, b), options={"xatol": 1e-10}) for p, a, b in between]
+        if max(f.fun for f in found) <= 1e-5:
             return np.array([f.x for f in found])
     return None
 

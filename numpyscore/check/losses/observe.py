@@ -241,9 +241,10 @@ def _ways(kind):
 
 def _signature(where, loss, objective, condition):
     """{what: (parameter, "positional" or "named")} of the parameters beyond fn and x that a loss is to be given."""
-    parameters = list((parameters_of(loss) or {}).values())
-    if not parameters:
+    known = parameters_of(loss)
+    if known is None:
         return {}
+    parameters = list(known.values())
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if len(positional) < 2 and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
         raise TypeError(

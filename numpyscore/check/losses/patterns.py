@@ -502,16 +502,16 @@ def _monotone(right, values):
 
 
 def _power(caller, kind, table, right, left, rng, only=None):
-    """It grows with another power of the model than the second, for models of very different size."""
+    """It grows with another power of the model than the second, or as its logarithm, for models of very different size; of powers `only` one is told."""
     sizes = np.array([0.0, 1e3, -1e3, 1e6, -1e6, 1e9, -1e9])
     zero, *at = caller.values([table.probes[0].scaled(s) for s in sizes], table.trial.setting)
     near, far, farther = (np.abs(np.array(pair) - zero).sum() for pair in (at[:2], at[2:4], at[4:]))
     power = np.log(max(far, 1e-300) / max(near, 1e-300)) / np.log(1e3)
-    if not np.isfinite(power) or abs(power - 2) <= 0.05 or (only is not None and abs(power - only) > 0.05):
-        return None
     if far > near and close(farther - far, far - near, 0.01):
         text = "not a square: for large scores your loss grows with the logarithm of the score: it is the logarithm of a loss, whose mean over batches has another minimum"
         return Naming(FAIL, text, f"{left:.2g} of it is not quadratic")
+    if not np.isfinite(power) or abs(power - 2) <= 0.05 or (only is not None and abs(power - only) > 0.05):
+        return None
     what = f"not with its square, but its power {power:.3g}"
     if abs(power - 1) < 0.05:
         what = "a norm, an absolute error or a Huber error stands where the square should"
@@ -549,7 +549,7 @@ def rounded(table, right):
 
 
 def _first_power(caller, kind, table, right, left, rng):
-    """It grows as the model does."""
+    """It grows as the model does, or as its logarithm."""
     return _power(caller, kind, table, right, left, rng, only=1.0)
 
 
@@ -573,12 +573,6 @@ def _away(caller, kind, table, right, left, rng):
         return None
     text = f"other points: fn is asked at points that are not the data, where the {caller.objective} loss is taken at x alone (noise is added, x is scaled, or a step of differences is large?)"
     return Naming(FAIL, text, f"asked at {np.array2string(points[-1], precision=3)}")
-
-
-def _logarithm(caller, kind, table, right, left, rng):
-    """It grows as the logarithm of the model does."""
-    named = _power(caller, kind, table, right, left, rng)
-    return named if named is not None and "logarithm" in named.diagnosis else None
 
 
 def _rows_together(caller, kind, table, right, left, rng):
@@ -606,7 +600,6 @@ LEFT = (
     _round_off,
     _function_of_right,
     _first_power,
-    _logarithm,
     _pieces,
     _rows_together,
     _function_of_each,

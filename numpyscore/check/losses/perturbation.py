@@ -367,12 +367,8 @@ def drawn(caller, kind, trials, rng):
     trial = trials[0]
     if "noise" not in caller.takes:
         other = as_asked(caller, kind, trial.setting._replace(seed=trial.setting.seed + 7), rng)
-        known = trial.source is not None and trial.source[trial.sigma > 0, 0]
-        used = (
-            {int(k) for k in known if k >= 0}
-            if known is not False
-            else {k for k, d in enumerate(trial.draws) if d.law == NORMAL}
-        )
+        normals = [k for k, draw in enumerate(trial.draws) if draw.law == NORMAL]
+        used = normals if trial.source is None else [int(k) for k in trial.source[trial.sigma > 0, 0] if k >= 0]
         again = len(other.draws) == len(trial.draws)
         same = bool(used) and again and all(np.array_equal(trial.draws[k].value, other.draws[k].value) for k in used)
         if same or np.array_equal(other.points, trial.points):
