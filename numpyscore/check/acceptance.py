@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .report import FAIL, PASS, Explanation, diagnosis_of
+from .report import FAIL, INCONCLUSIVE, PASS, Explanation, diagnosis_of
 from .steps import MEAN, SIGMAS, VARIANCE
 
 STARTS = (0.0, 0.8, 1.6, 3.0)  # distances from the mean of the chosen starts, in standard deviations
@@ -129,6 +129,8 @@ RULES = (
     Rule("only q(y|x)", "the ratio has q(y|x) and not q(x|y)", _metropolis(lambda p: p.target - p.forth())),
     *(Rule("step of the proposal density", f"q is computed with {word} the step of the proposal", _metropolis(lambda p, c=c: p.target + p.proposal(c, c))) for c, word in FACTORS.items()),
     *(Rule("variance of the proposal density", f"q has {word} the variance of the proposal", _metropolis(lambda p, c=c: p.target + p.proposal(1, c))) for c, word in FACTORS.items()),
+    Rule("variance of the proposal density", "q has the variance of the proposal for its standard deviation", _metropolis(lambda p: p.target + p.proposal(1, p.var))),
+    Rule("variance of the proposal density", "q has the standard deviation of the proposal for its variance", _metropolis(lambda p: p.target + p.proposal(1, p.var**-0.5))),
     *(Rule("drift of the proposal density", f"q has {c:g} times the drift of the proposal", _metropolis(lambda p, c=c: p.target + p.proposal(c, 1))) for c in (0.5, 2.0, -1.0)),
     *(Rule("scale of the ratio", f"the logarithm of the ratio is multiplied by {word}", _metropolis(lambda p, c=c: c * p.ratio)) for c, word in LOGS.items()),
     *(Rule("temperature", f"log p is multiplied by {word} in the ratio", _metropolis(lambda p, c=c: c * p.target + p.proposal())) for c, word in ((0.5, "1/2"), (2.0, "2"))),
@@ -149,6 +151,11 @@ PROPOSALS = {  # drift and variance, in units of the step
     (0.0, 2.0): "x + sqrt(2 step) z",
     (0.0, 1.0): "x + sqrt(step) z",
 }
+
+
+TOGETHER = "one decision for all chains: they are accepted or rejected together; the ratio is summed over the batch, or one uniform number is drawn"
+CHANGING = "one decision for all chains: the share of those that are accepted changes from call to call, as where one uniform number is drawn for all of them"
+SHARING = "the share of the chains that are accepted changes from call to call: they share random numbers (a kernel, a step or a length that is drawn for all of them?); each chain has the right law, and together they are no independent sample"
 
 
 def _features(x, y, ratio, edges):
@@ -174,23 +181,21 @@ def _all_or_none(chain, tau, x, share, of):
 def _moves(chain, tau, n, of):
     """(start, where n chains are after a step from it, which of them moved) of each chosen start, and what chains wrongly share, or ""."""
     dims = 3 if _takes_three(chain, tau) else 2  # a mean over two dimensions is half the sum
-    out, together = [], False
+    out, together, changing = [], False, False
     for k, r in enumerate(STARTS):
         x = MEAN + r * np.where(np.arange(dims) % 2, -0.6, 1.0) * np.sqrt(VARIANCE / dims)
         y, other = (chain(np.tile(x, (n, 1)), tau, seed, of) for seed in (100 + k, 200 + k))
         out.append((x, y, np.any(y != x, axis=1)))
         share, again = out[-1][2].mean(), np.any(other != x, axis=1).mean()
         spread = np.sqrt((share * (1 - share) + again * (1 - again)) / n) + 1 / n
-        together |= bool(abs(share - again) > 2 * SIGMAS * spread) or _all_or_none(chain, tau, x, share, of)
+        changing |= bool(abs(share - again) > 2 * SIGMAS * spread)
+        together |= _all_or_none(chain, tau, x, share, of)
     shares = [moved.mean() for *_, moved in out]
     if any(shares) and all(np.array_equal(y, np.tile(y[:1], (n, 1))) for _, y, _ in out):
         return out, "shared noise: all chains get the same noise in a step, and are accepted or rejected together"
     if together or (np.isin(shares, (0, 1)).all() and 0 < sum(shares) < len(shares)):
-        text = (
-            "they are accepted or rejected together; the ratio is summed over the batch, or one uniform number is drawn"
-        )
-        return out, f"one decision for all chains: {text}"
-    return out, ""
+        return out, TOGETHER
+    return out, CHANGING * changing
 
 
 def gone_astray(chain, tau, n):
@@ -204,7 +209,7 @@ def gone_astray(chain, tau, n):
                 (w for w, c in (("step", 1.0), ("step/2", 0.5)) if np.allclose(end, x + c * tau * of.score(x))), ""
             )
             what = f"x + {mean} score, the proposal without its noise" if mean else np.array2string(end, precision=4)
-            return f"rejection: {share:.1%} of the chains that start at one x all go to {what}; a rejected proposal must leave the chain at x."
+            return f"rejection: at step {tau:.3g} {share:.1%} of the chains that start at one x all go to {what}; a rejected proposal must leave the chain at x."
     return ""
 
 
@@ -259,6 +264,7 @@ def _of_trajectories(tau):
     return [
         Proposal(words.format(n, "s" * (n > 1), name), partial(Trajectory.leapfrog, length=length, count=n, first=first, last=last), flaw)
         for (name, length), n, (flaw, (first, last)) in itertools.product(lengths.items(), range(1, LEAPS + 1), KICKS.items())
+        if n > 1 or flaw  # one right step is Langevin's, whose ratios tell more
     ]  # fmt: skip
 
 
@@ -325,12 +331,15 @@ def _by_coordinate(tau, of, moves):
 
 
 def decided(report, chain, tau, n, rng):
-    """The report on the rule of acceptance: PASS with the rule as a note, FAIL with its name; None where no rule fits."""
+    """The report on the rule of acceptance: PASS with the rule as a note, FAIL with its name, INCONCLUSIVE where chains share random numbers; None where no rule fits."""
     of = TAILS if chain.names else GAUSSIAN  # who is given no energy may have that of the Gaussian written down
     moves, flaw = _moves(chain, tau, n, of)
+    if flaw == CHANGING:
+        return report(
+            INCONCLUSIVE, diagnosis=flaw, pattern="from one start other shares of the chains move in other calls"
+        )
     if flaw:
-        pattern = "from a start all chains move or none, or shares of them that change from call to call"
-        return report(FAIL, diagnosis=flaw, pattern=pattern)
+        return report(FAIL, diagnosis=flaw, pattern="from a start all chains move or none")
     if flaw := _by_coordinate(tau, of, moves):
         return report(FAIL, diagnosis=flaw, pattern="in some chains some coordinates move and others do not")
     return _named(report, _fitting(_of_langevin(tau), of, moves, rng), n)

@@ -240,6 +240,9 @@ def _of_variant(found, logp, ends):
     return _integral(logp, found.frame, ends)
 
 
+ABOVE = 1.1  # what a mean of a few thousand weights must clearly exceed
+
+
 def _judged(function, found, whole, ends, x, rtol):
     """Verdict, pattern and diagnosis."""
     I, bound, eps = whole.value, whole.error, function.caller.eps
@@ -252,7 +255,10 @@ def _judged(function, found, whole, ends, x, rtol):
         why = whole.note.split(";")[0] or "the density is too narrow for its width"
         cure = "; where p is 0 beyond a line, say so with support=" if function.zero else ""
         cure = cure or "; kinks cost digits in each dimension: check the same code in fewer" * (len(ends) > 1)
-        return INCONCLUSIVE, pattern, f"unresolved: the integral is known to {bound:.0e} only ({why}){cure}"
+        if sampled - SIGMAS * error > ABOVE and error < 0.2 * sampled:
+            text = f"mass above 1: by importance sampling p integrates to {sampled:.4g} +- {error:.1g}, which no part that is missed would mend; quadrature does not resolve it ({why}?)"
+            return FAIL, pattern, text
+        return INCONCLUSIVE, pattern, f"unresolved: the integral is known to {bound:.0e} only ({why}?){cure}"
     if apart():
         text = "unresolved: quadrature and importance sampling disagree, a part of the density was missed; give x=, points that reach every part of it"
         return INCONCLUSIVE, pattern, text

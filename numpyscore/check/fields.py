@@ -148,7 +148,9 @@ def explained(field, function, among=()):
     """Explanations between which nothing decides: of those that tie, the ones that explain half of the rows as well. 1/n is no 1/(2 d) there."""
     found, n = tied(read(field, among)), len(field.theirs)
     if (not found or found[0].key == "inaccurate") and (coarse := _rounds(field, function)):
-        return tied(read(field._replace(rounds=coarse), among))
+        found = tied(read(field._replace(rounds=coarse), among))
+    if not found and _stands_still(field, function):
+        return [Explanation("steps", f"your {field.word} {STANDS_STILL}", constants=1)]
     half = slice((n + 1) // 2)
     if n < 2 or not found or not (len(found) > 1 or found[0].key == "scale"):
         return found
@@ -160,6 +162,9 @@ def explained(field, function, among=()):
     same = lambda e: (e.key, e.detail.get("reading"))
     again = {same(e) for e in read(fewer, [(key, text, a[half]) for key, text, a in among])}
     return [e for e in found if same(e) in again] or found
+
+
+STANDS_STILL = "stands still where x moves by a ten millionth of its spread, and changes where it moves further (x is rounded on its way to a grid, to whole numbers, to few digits, or what is made of it?)"
 
 
 def _rounds(field, function):
@@ -174,6 +179,14 @@ def _rounds(field, function):
         ):
             return name
     return ""
+
+
+def _stands_still(field, function):
+    """Whether the user's numbers are the same at points a ten millionth of their spread away, and not at those a half of it away."""
+    if field.second is None or len(field.x) < 2:
+        return False
+    near, far = (np.ravel(function(field.x + h * field.x.std(axis=0))) for h in (1e-7, 0.5))
+    return np.array_equal(near, np.ravel(field.theirs)) and np.mean(far == near) < 0.5
 
 
 # ------------------------------------------------------------------------------- one factor on a transformation of the reference
@@ -345,7 +358,11 @@ def shifted(field):
         size, minus = np.abs(shift).max(), "minus " * (a < 0)
         what = "plus a constant vector: their energies differ by a linear term"
         if ref.shape[1] == 1:
-            what = f"{'-' if shift[0] < 0 else '+'} {said(abs(shift[0]), 1e-6)} everywhere"
+            sizes = readings(abs(shift[0]), field.known, 1e-9)[:2]
+            what = (
+                f"{'-' if shift[0] < 0 else '+'} {said(abs(shift[0]), 1e-6)} everywhere"
+                + f" ({', '.join(sizes)}?)" * bool(sizes)
+            )
         constants = 1 if np.ptp(shift) <= 1e-6 * size else np.sum(np.abs(shift) > 1e-9 * size)
         pattern = f"yours - {minus}reference = {np.array2string(shift, precision=6)} in every row"
         text = f"your {field.word} is {minus}the reference {what}"
@@ -536,7 +553,7 @@ MATRICES = (  # of a score -B (x - mu) where -H (x - mu) belongs: key, sentence,
     ("squared matrix", "its matrix is the square of the right one: the product with it is taken twice", lambda B, H: (B, H @ H), lambda d: 0),
     ("squared matrix", "its matrix is the inverse of the right one, squared: a covariance is multiplied twice where its inverse belongs", lambda B, H: (B @ H @ H, np.eye(len(H))), lambda d: 0),
     ("matrices in another order", "its matrix has the eigenvalues of the right one: a product of matrices stands in another order, or one of them is transposed", lambda B, H: (np.poly(B), np.poly(H)), lambda d: d * (d - 1) // 2 + 1),
-    ("not symmetric", "its matrix is not symmetric, and so it is the gradient of no energy: a product of matrices lacks one, or has one twice, or x.A x is differentiated to A x", lambda B, H: (B, B), lambda d: d * d - 1),
+    ("not symmetric", "its matrix is not symmetric, and so it is the gradient of no energy (a product of matrices that lacks one or has one twice, x.A x differentiated to A x, one of two terms left out?)", lambda B, H: (B, B), lambda d: d * d - 1),
 )  # fmt: skip
 
 

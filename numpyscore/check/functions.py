@@ -441,13 +441,13 @@ def unfit_energy(where, name, function, x, rng):
     return CheckReport(where, INCONCLUSIVE, summary_of(x), diagnosis=text)
 
 
-def _kept(function, points, turned, same):
-    """Whether points in reverse order get another result than before, once fewer of them were asked; no, where fewer raise."""
+def _kept(function, value, points, turned, same):
+    """Whether points in reverse order get another result than before once more of them were asked, or the right one beside one more; no, where more raise."""
     try:
-        function(points[:1])
+        more = function(np.concatenate([points[::-1], points[:1]]))
     except ValueError:
         return False
-    return not same(function(points[::-1]), turned)
+    return not same(function(points[::-1]), turned) or same(more[:-1], value[::-1])
 
 
 DRIFTS = (
@@ -471,7 +471,7 @@ def unsteady(where, function, value, points):
     if same(again, value):
         if cached and same(function(points + 0.37 * widths(points)), value):
             text = "other points get the same result: it is that of an earlier call with as many points (a cache)"
-        elif not same(turned, value[::-1]) and _kept(function, points, turned, same):
+        elif not same(turned, value[::-1]) and _kept(function, value, points, turned, same):
             text = "a part of the result is that of an earlier call with as many points (a cache of hidden values)"
         else:
             return None

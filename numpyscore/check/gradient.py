@@ -95,11 +95,13 @@ def _unfit(where, yours, L, g, origin):
     bad = unfit(where, yours, g, origin.shape, origin[:, None], "one number for each parameter", "theta")
     if bad is not None:
         return bad
-    if np.any(g) and np.allclose(yours(origin[None])[0], 2 * g, rtol=1e-6, atol=0):
-        text = "accumulated gradient: a second call at the same theta gives twice the first; set the gradient to zero before each (zero_grad)"
+    same = lambda a, b: np.allclose(a, b, rtol=1e-6, atol=1e-6 * np.abs(g).max())
+    second, third = (yours(origin[None])[0] for _ in range(2))
+    if not same(second, g) and same(third - second, second - g):
+        text = "accumulated gradient: each call adds to what the calls before returned, at the same theta; set the gradient to zero before each (zero_grad)"
         return CheckReport(where, FAIL, "", diagnosis=text)
-    if not np.allclose(yours(origin[None])[0], g, rtol=1e-6, atol=1e-6 * np.abs(g).max()):
-        text = "random gradient: two calls at the same theta differ: it draws numbers of its own, which are not those of the loss; give both the same ones"
+    if not same(second, g):
+        text = "random gradient: two calls at the same theta differ (it draws numbers of its own, or keeps something from call to call?); give it and the loss the same numbers"
         return CheckReport(where, INCONCLUSIVE, "", diagnosis=text)
     first, second = L(origin[None]), L(origin[None])
     if first.size != 1:

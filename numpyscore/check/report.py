@@ -200,7 +200,7 @@ def judge(where, summary, field, functions, explain, *, rtol=None, place=None):
             like = "as difference quotients, iterations and short constants are; where that comes from is not known"
         return report(PASS, notes=(*notes, f"right up to {share:.0e} of its size, {like}"))
     pattern = f"{wrong.sum()} of {wrong.size} entries differ, relative differences up to {share:.2g}{_spanned(field)}"
-    none = f"different: your {field.word} is no simple function of the reference; it belongs to another energy"
+    none = f"different: your {field.word} is none of the functions of the reference that are known here (another energy, other parameters, a term that is wrong or left out?)"
     pattern, text = (found[0].pattern, diagnosis_of(found)) if found else (pattern, none)
     return report(FAIL, notes=notes, pattern=pattern, diagnosis=text)
 

@@ -244,8 +244,10 @@ def _measured(walk, i, x):
     own = SMALL * v.c
     alphas = (run(x + own) - run(x - own)) / (2 * own)
     signs = lambda k, size: tuple(size if j == k else 1.0 for j in range(calls))
-    gammas = [(run(x, signs(k, 1.0)) - run(x, signs(k, -1.0))) / (2 * w) for k in range(calls)]
-    twice = (run(x, signs(0, 2.0)) - run(x, signs(0, -2.0))) / (4 * w)
+    every = [(run(x, signs(k, 1.0)) - run(x, signs(k, -1.0))) / (2 * w) for k in range(calls)]
+    used = [k for k, g in enumerate(every) if np.any(g)] or [0]  # an answer that nothing is made of is none
+    gammas, asked = [every[k] for k in used], [asked[k] for k in used]
+    twice = (run(x, signs(used[0], 2.0)) - run(x, signs(used[0], -2.0))) / (4 * w)
     steep = max(1.0, np.abs(base).max() / own)  # round-off of a difference
     if np.ptp(alphas) > 1e2 * exact * steep or np.abs(twice - gammas[0]).max() > 1e2 * exact * steep * np.abs(own / w):
         return None
@@ -333,10 +335,12 @@ def right(steps):
     p, calls = steps.here, steps.calls
     found = [(step.kind, step.name) for step, of in steps.known() if steps.same(*of) or _heun(steps, step, of)]
     if calls == 1:
-        gamma, eta = steps.gamma[:, 0], np.sqrt(steps.var[0] / p.beta[0]) * p.s[0] / p.t[0]
+        gamma, noisy = steps.gamma[:, 0], p.t > 0
+        etas = (np.sqrt(steps.var / p.beta) * p.s)[noisy] / p.t[noisy]
+        eta = np.unique([f"{e:.3g}" for e in (etas.min(), etas.max())]) if noisy.any() else ["0"]
         others = STEPS_OF_A_DRIFT if steps.var.any() and not found else ()
         fitting = [step for step in others if steps.same(*step.of(p, gamma))]
-        found += [(step.kind, step.name.format(eta=eta)) for step in fitting[:1]]
+        found += [(step.kind, step.name.format(eta=" to ".join(eta))) for step in fitting[:1]]
     at_home = calls == 1 or all(told == i for i, part in enumerate(steps.parts) for told in part.levels)
     if at_home and steps.same(np.ones_like(p.s), tuple(steps.gamma.T), 2 * steps.gamma.sum(axis=1)):
         found.append(("annealed", LANGEVIN[calls > 1]))
@@ -503,9 +507,9 @@ def one_slope(steps, kind):
 def wrong_corrector(steps, kind):
     """A known predictor, and a Langevin step at the next level whose noise does not belong to its drift."""
     for step, (alpha, gamma, var) in steps.known(calls=1) if (steps.calls, kind) == (2, "predictor-corrector") else ():
-        if steps.same(alpha, (gamma, steps.gamma[:, 1]), steps.var):
+        if steps.same(alpha, (gamma, steps.gamma[:, 1]), steps.var) and np.all(steps.var >= var):
             D, noise = steps.gamma[0, 1], steps.var[0] - var[0]
-            yield f"corrector: after {step.name} the score at the next level has the coefficient {D:.4g} and its noise the variance {noise:.4g}, where twice the coefficient belongs"
+            yield f"corrector: after {step.name} the score at the next level has the coefficient {D:.4g} and its noise the variance {noise:.2g} or so, where twice the coefficient belongs"
 
 
 def one_noise(steps, kind):
@@ -548,10 +552,10 @@ def returns_x_0(steps, kind):
     if steps.calls > 1 or steps.var.any() or not np.any(steps.here.t > 0):
         return
     scale, q, _, size = terms(steps, steps.alpha, steps.gamma[:, 0])["x_0", "eps"]
-    if np.all(np.abs(q) <= 1e2 * steps.exact * size) and any(
-        np.allclose(scale, c, rtol=1e-4) for c in (1, steps.here.d)
-    ):
-        yield "x_0 returned: the step returns fn's x_0 itself, without the noise of the next level"
+    for times, c in (("", 1), ("c' times ", steps.here.d)) if np.all(np.abs(q) <= 1e2 * steps.exact * size) else ():
+        if np.allclose(scale, c, rtol=1e-4):
+            yield f"x_0 returned: the step returns {times}fn's x_0, without the noise of the next level"
+            return
 
 
 def one_change(steps, kind):
@@ -655,7 +659,7 @@ def _wrong_call(steps, found, every, kind):
     strays = next((part.strays for part in steps.parts if part.strays), "")
     if not flaw and strays and "heun" in {kind, *(k for k, _ in found)}:
         return f"point of a call: fn's second call is {strays}, and belongs at those to which an Euler step leads"
-    if not flaw and strays == SAME and any(isinstance(part.levels[-1], Level) for part in steps.parts):
+    if not flaw and strays == SAME:
         return "level told: fn is asked twice at the same points, and told two levels; points have one"
     if not flaw and every and not found:
         other = f"another step: this is {every[0][1]}, not a step of kind {kind!r}"

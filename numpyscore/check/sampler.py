@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..common.inputs import count, generator, positive
-from .acceptance import GAUSSIAN, decided, decided_by_trajectory, gone_astray
+from .acceptance import GAUSSIAN, SHARING, decided, decided_by_trajectory, gone_astray
 from .fields import Field, numbered, read
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, product
 from .steps import MEAN, REPEATED, SIGMAS, VARIANCE, Flaw, Step, in_words, langevin_flaw, noise_flaw
@@ -81,12 +81,19 @@ def _by_chains(report, chain, tau, dim):
         return report
     if state:
         text = "state: from the same points, with the same random numbers, the step leads elsewhere after other points were asked (a score or an energy that is kept from the call before?)"
-        return replace(report, diagnosis=f"{text}; {report.diagnosis}" if law else text)
+        return _because(report, text, law)
     first, again, beside = (chain(points, tau, 3) for points in (x, x, np.where(half[:, None], x, x + 1.0)))
     if not np.array_equal(first, again) or np.allclose(first[half], beside[half], rtol=1e-6, atol=1e-9):
         return report
     text = "rows mixed: the step of a chain changes with the other chains (a mean over the batch in its drift, its preconditioner, its acceptance, points put back into other rows?)"
-    return replace(report, diagnosis=f"{text}; {report.diagnosis}" if law else text)
+    return _because(report, text, law)
+
+
+def _because(report, text, law):
+    """The report on a law, with its reason in front; of another, whose numbers suppose chains by themselves, the reason alone."""
+    if law:
+        return replace(report, diagnosis=f"{text}; {report.diagnosis}")
+    return replace(report, diagnosis=text, pattern="", worst=None)
 
 
 TOGETHER = "one decision for all chains"
@@ -141,6 +148,10 @@ def _adjusted(report, chain, tau, n, dim, rng, straight):
             if longer.name == "wrong law":
                 found = longer
                 break
+    if rule is not None and rule.verdict == INCONCLUSIVE:
+        if found.verdict == PASS:
+            return replace(found, notes=(*found.notes, SHARING))
+        return replace(rule, verdict=found.verdict, worst=found.worst, resolution=found.resolution)
     if rule is None and found.verdict != PASS and not straight:
         rule = decided_by_trajectory(report, chain, tau, n, rng)
         if rule is not None and rule.verdict == FAIL and found.verdict == FAIL:
@@ -212,9 +223,11 @@ def _unadjusted(report, parts, taus):
     euler = VARIANCE / (1 - np.abs(drift) / (2 * VARIANCE))
     settings = [{"step": t} for t in taus]
     (D, D_law), (B, _) = in_words(drift, settings, 1e-3), in_words(np.sqrt(noise), settings, error)
+    coefficients = f"x' = x + {D} score + {B} z".replace("+ -", "- ")
+    joined = f"x' = x + G score + noise; the diagonal of G is {D} on average, the noise has the standard deviation {B} in the mean square"
+    settles = Worst(f"stationary variance at step {taus[0]:g}", float(stationary[0]), float(euler[0]), float(error))
     report = partial(
-        report, pattern=f"x' = x + {D} score + {B} z".replace("+ -", "- "), resolution=float(error),
-        worst=Worst(f"stationary variance at step {taus[0]:g}", float(stationary[0]), float(euler[0]), float(error)),
+        report, pattern=coefficients if flat else joined, resolution=float(error), worst=settles if flat else None,
         details={"A": parts[0].A, "noise covariance": cov, "stationary variance": stationary},
     )  # fmt: skip
     flaws = [noise_flaw(p.noise, independent=flat) for p in parts]
@@ -229,6 +242,8 @@ def _unadjusted(report, parts, taus):
     elif not text and not named:
         text = f"{apart}; the chain settles at variance {stationary[0]:.3g} instead of {euler[0]:.3g}"
     text = text or next(filter(None, flaws), "")
+    if text.startswith(("shared noise", "chains without")):  # no numbers of all chains are those of one
+        return report(FAIL, diagnosis=text, pattern="", worst=None)
     if text:
         return report(FAIL, diagnosis=text)
     if not flat:
@@ -255,7 +270,12 @@ def _plain_flaw(flaws, apart, increment):
     """The flaw of a linear step that is said before all others; `increment` if the score alone moves it; ""."""
     first = lambda *starts: next((t for t in (*flaws, apart) if t.startswith(starts)), "")
     left_out = "x left out: the step returns its increment, step score + sqrt(2 step) z, and x itself is not in it"
-    return first("shared", "correlated") or first("no ", "sign") or left_out * increment or first("biased")
+    return (
+        first("shared", "chains without", "correlated")
+        or first("no ", "sign")
+        or left_out * increment
+        or first("biased")
+    )
 
 
 def _preconditioned(G, cov, taus, n):
@@ -340,7 +360,7 @@ def _by_law(report, chain, tau, n, dim, rng, target, arriving=True):
         if fine(arrives["variance, arrives"]):
             break
     tests = stays | (arrives if arriving else {})
-    error, got = float(SIGMAS * np.sqrt(2 / (n * dim))), float(np.mean((stay - MEAN) ** 2))
+    error, got = float(SIGMAS * np.sqrt(2 / (n * dim))), float(np.mean((stay - stay.mean(0)) ** 2))
     name = max(tests, key=lambda key: abs(tests[key]))
     report = partial(
         report, worst=Worst(f"variance after {steps} steps of {tau:.3g}", got, float(target), error), resolution=error, details={"z": tests, "share": share},
@@ -354,7 +374,7 @@ def _by_law(report, chain, tau, n, dim, rng, target, arriving=True):
     if fine(tests["variance, stays"]) and fine(tests["mean, stays"]):
         text = "does not arrive: a chain that starts in the target stays there, one from outside does not come (too small a step, or frozen chains)"
         return report(INCONCLUSIVE, diagnosis=text)
-    text = f"at step {tau:.3g} the chain settles at mean {stay.mean():.3g} and variance {got:.4g} instead of {MEAN} and {target:.4g}; look at the noise, at the proposal's correction in the acceptance, and at the sign of log p"
+    text = f"after {steps} steps of {tau:.3g} from the target the chain has mean {stay.mean():.3g} and variance {got:.4g} instead of {MEAN} and {target:.4g}; look at the noise, at the proposal's correction in the acceptance, and at the sign of log p"
     return report(FAIL, diagnosis=f"wrong law: {text}")
 
 

@@ -115,9 +115,9 @@ def _other_energy(report, yours, points, step):
     if symmetric.verdict == INCONCLUSIVE:
         return report
     if symmetric:
-        text = "another energy: your score is a gradient, and no simple function of the reference: it belongs to another energy (other parameters, a term or a weight left out?)"
+        text = "another energy: your score is a gradient, that of another energy, and none of the functions of the reference that are known here (other parameters, a term or a weight left out?)"
     else:
-        text = f"no gradient: your score is the gradient of no energy ({symmetric.pattern}), nor a simple function of the reference: a term of it is wrong, or a path of the derivative is cut (detach, stop_gradient?)"
+        text = f"no gradient: your score is the gradient of no energy ({symmetric.pattern}), nor one of the functions of the reference that are known here: a term of it is wrong, or a path of the derivative is cut (detach, stop_gradient?)"
     return replace(report, diagnosis=text)
 
 
@@ -148,8 +148,8 @@ TERMS = {  # power of |x| with which a term of the energy grows, in words
     4: "|x|^4",
 }
 DIES_OUT = {  # what differs between the points alone, and is right far out: of a score, of a trace
-    "score": "weights of a mixture: far out, where one part is left, your score is the reference, and between the parts it differs: they are right, and what each counts is not (a weight, a normaliser, a determinant in the responsibilities?), or a term is wrong that dies out (a bias, the slope of a hidden unit that saturates, a log determinant of a map that is linear far out?)",
-    "trace": "differs by what dies out: far out your trace is the reference, and between the points it differs: a term is wrong that dies out there (the curvature of a hidden unit that saturates, of a mixture between its parts?)",
+    "score": "weights of a mixture: far out, where one part is left, your score is the reference, and between the parts it differs: they are right, and what each counts is not (a weight, a normaliser, a determinant in the responsibilities?), or something else is wrong that dies out (a bias, the slope of a hidden unit that saturates, a log determinant of a map that is linear far out?)",
+    "trace": "differs by what dies out: far out your trace is the reference, and between the points it differs (a term that dies out is wrong, the curvature of a hidden unit that saturates, of a mixture between its parts?)",
 }
 
 

@@ -54,6 +54,8 @@ def noise_flaw(noise, independent=True):
     largest = np.abs(noise).max()
     if largest == 0:
         return ""
+    if none := np.mean(~np.any(np.abs(noise) > 1e-9 * largest, axis=1)):
+        return f"chains without noise: {none:.0%} of the chains get no noise in a step"
     if n > 1 and np.allclose(noise, noise[:1], atol=1e-6 * largest):
         return "shared noise: all chains get the same noise in a step"
     means, stds = noise.mean(0), noise.std(0)
@@ -181,7 +183,7 @@ KNOWN_STEPS = (
     KnownStep("heun", "Heun's step along a straight path", _heun_on_line, (0, 1)),
 )  # fmt: skip
 STEPS_OF_A_DRIFT = (  # a drift g of any size, with the noise that belongs to it; between flow and SDE dx = (f - (1 + l^2)/2 g^2 score) dt + l g dw
-    KnownStep("ddim", "DDIM with noise, eta = {eta:.3g}", _ddim_with_noise),
+    KnownStep("ddim", "DDIM with noise, eta = {eta}", _ddim_with_noise),
     KnownStep("euler", "an Euler step between the probability flow and the reverse SDE", lambda p, g: (1 + (1 - p.r**-2) / 2, g, 2 * g - p.beta)),
     KnownStep("euler", "an Euler step between the probability flow and the reverse SDE", lambda p, g: (2 - 1 / p.r, g, 2 * g - p.beta)),
 )  # fmt: skip

@@ -156,6 +156,12 @@ def _of_the_jacobian(J, s):
         ("trace plus |s|^2", "|s|^2 is added: this is a part of the loss", trace + np.sum(s**2, 1)),
         ("trace plus |s|^2/2", "|s|^2/2 is added: this is the implicit loss", trace + np.sum(s**2, 1) / 2),
     ]  # fmt: skip
+    for k, word in ((1, "after"), (-1, "before")):
+        text = f"this is the sum of the entries d s_i/d x_j beside the diagonal, j the dimension {word} i"
+        rows += [
+            ("beside the diagonal", text, np.trace(J, k, 1, 2)),
+            ("beside the diagonal", f"{text}, all round", np.trace(np.roll(J, -k, axis=2), 0, 1, 2)),
+        ]
     for i in range(d if d > 1 else 0):
         rows += [
             (f"entry {i}", f"this is the one diagonal entry d s_{i}/d x_{i}, not the sum over all", J[:, i, i]),
@@ -322,7 +328,8 @@ def _biased(mean, error, trace, whole, ratio, ratio_error, d):
                 f"directions not centred: the mean is {a} of the trace plus {b} of the sum of all entries of the Jacobian, so E[v v^T] = {a} I + {b} 1 1^T "
                 f"({what}) and what is off the diagonal does not average out; draw v with mean 0 and variance 1"
             )
-    if np.any(np.abs(mean - ratio * trace) / error > SIGMAS + 1):
+    off = (mean - ratio * trace) / error  # of which the sum of squares is n +- sqrt(2 n)
+    if np.any(np.abs(off) > SIGMAS + 1) or off @ off > len(off) + SIGMAS * np.sqrt(2 * len(off)):
         return "biased: the mean is no multiple of the trace; the directions are not isotropic (E[v v^T] is not I), or something else is estimated"
     near = lambda c: abs(ratio - c) <= NAMED * ratio_error and c != 1
     out = [text for factor, text in BIASES if near(factor(d))]
@@ -337,4 +344,7 @@ def _biased(mean, error, trace, whole, ratio, ratio_error, d):
         if near(c) and close(ratio, c, 0.1) and (not out or close(c, 1 / d, 1e-9))
     )
     out += [VARIANCE.format(said(c, 1e-6)) for c in uniform]
-    return " -- or -- ".join(out) or f"scale: the mean is {ratio:.4g} +- {ratio_error:.1g} times the trace"
+    return (
+        " -- or -- ".join(out)
+        or f"scale: on average over the points the mean is {ratio:.4g} +- {ratio_error:.1g} times the trace"
+    )

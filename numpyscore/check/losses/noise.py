@@ -117,6 +117,8 @@ def _at_clean_points(trials, founds):
     """The FAIL of what a loss has at the clean points beside the noisy ones; of the product with the noise of their row, a control variate, the mean is 0."""
     for trial, found in zip(trials, founds, strict=True):
         noisy_row = trial.row[trial.sigma > 0]
+        if np.abs(found.own[trial.sigma > 0]).max(initial=0) <= 1e-9 * np.abs(found.A).max():
+            return Naming(FAIL, CLEAN_ALONE, "A is 0 at the noisy points")
         clean = np.flatnonzero((trial.sigma == 0) & np.isin(trial.row, noisy_row))
         squares = np.abs(found.own[clean]).max(initial=0) > 1e-6 * np.abs(found.A).max()
         size = 1e-6 * np.abs(found.b).max()
@@ -132,6 +134,9 @@ def _at_clean_points(trials, founds):
                 "b at the clean points is no multiple of the noise",
             )
     return None
+
+
+CLEAN_ALONE = "clean point: what fn says at the clean x is used, and what it says at the noisy points is not (halves of a batch exchanged?)"
 
 
 def _along(b, noises):
@@ -197,7 +202,9 @@ def _named(caller, kind, trials, r, rng):
     multilevel = trials[0].setting.levels > 1
     if multilevel and (lost := levels.forgotten(caller, kind, trials, r, rng)) is not None:
         return lost
-    wrong, notes = levels.told(trials) if caller.objective == "multilevel_denoising" else (None, ())
+    wrong, notes = (
+        levels.told(trials) if caller.objective == "multilevel_denoising" else (None, levels.constant(trials))
+    )
     wrong = wrong or _as_said(caller, trials)
     if wrong is not None:
         return wrong
@@ -316,6 +323,7 @@ INSTEAD: dict[str, Callable] = {  # what a kernel may be in place of the one tha
     "alpha of the single step stands where alpha_bar, the product of all steps, belongs": lambda c, s, near: _of_single_step(c, near(-1)[0]),
     "c and sigma are exchanged": lambda c, s, near: (s, c),
     "x is not scaled": lambda c, s, near: (1 + 0 * c, s),
+    "sigma is sqrt(1 - c): c stands where its square belongs": lambda c, s, near: (c, np.sqrt(1 - c)),
     "sigma is 1 - c: 1 - sqrt(alpha_bar) stands where sqrt(1 - alpha_bar) belongs": lambda c, s, near: (c, 1 - c),
     "c is 1 - sigma, as on a straight line": lambda c, s, near: (1 - s, s),
     **{

@@ -5,6 +5,7 @@ A loss is 1/2 s.A s + b.s + C : J + constant at the data, further 1/2 J.D J, e.E
 or is a function of the right loss, rounding, a power, and the like: the rules `LEFT`.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,13 @@ LOST = 1e-9  # the same for the weight of a row
 # ------------------------------------------------------------------------------- what may stand in an array
 
 
+PLACES = {  # whose weights (n, d) may stand in place of a row's, or a column's, own
+    **{f"the {word} row": partial(np.roll, shift=k, axis=0) for k, word in ((1, "previous"), (-1, "next"))},
+    "the columns in reverse order": lambda h: h[:, ::-1],
+    **{f"the {word} column": partial(np.roll, shift=k, axis=1) for k, word in ((1, "previous"), (-1, "next"))},
+}
+
+
 def matrices(q):
     """[(rows (n, d, d) of A or C, what they are in the square, in the term of the Jacobian)]."""
     e, sum_of = np.eye(q.x.shape[1]), "the sum of all entries of the Jacobian (the derivative of a summed score)"
@@ -33,7 +41,7 @@ def matrices(q):
     if q.h is not None:
         powers = {"h^2": q.h**2, "h'": q.h_prime, "the mean of h": q.h.mean(1, keepdims=True) + 0 * q.h}
         powers |= {"the batch mean of h": q.h.mean(0) + 0 * q.h, "the h of the first row": q.h[:1] + 0 * q.h}
-        powers |= {f"the h of the {word} row": np.roll(q.h, k, axis=0) for k, word in ((1, "previous"), (-1, "next"))}
+        powers |= {f"the h of {word}": of(q.h) for word, of in PLACES.items()}
         rows += [
             (w[:, :, None] * e, f"the square weighted by {of}", f"the trace weighted by {of}")
             for of, w in powers.items()
@@ -68,6 +76,7 @@ def vectors(q):
             (q.h * q.h_prime, "the sum of h h' s, from the derivative of h^2 in place of h'"),
             (q.h_prime * q.x, "sum h_i' x_i s_i: the derivative times x"),
             (q.h_prime / q.h, "sum h_i'/h_i s_i: the derivative of the weight's logarithm"),
+            *((of(q.h_prime), f"sum h_i' s_i with the h' of {word}") for word, of in PLACES.items()),
         ]
     return rows if q.v is None else [*rows, (q.v.mean(0), "v.s, not squared")]
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...objectives import OBJECTIVES
+from ..fields import numbered
 from ..report import FAIL, INCONCLUSIVE, PASS
 from . import patterns
 from .identify import Answers, identify, random_probe, solve
@@ -306,6 +307,14 @@ def _as_far(v, step):
     return (v / length.mean(), step * length.mean()) if alike(length) else (v, step)
 
 
+def _uneven(M):
+    """The FAIL of directions with the mean M (d, d) of v v^T, of mean 1 on its diagonal."""
+    never = np.flatnonzero(np.diag(M) <= 1e-9)
+    which = f"; {numbered('dimension', never)} {'is' if len(never) == 1 else 'are'} in none of them (a coordinate that is never drawn?)"
+    text = UNEVEN + which * bool(len(never))
+    return Naming(FAIL, text, f"M/K = {np.array2string(M, precision=3)}".replace("\n", ""))
+
+
 def _law_of(sizes, settings, within):
     """The first of `LAWS` in d that the sizes (G,) of E[v v^T] / I follow; None."""
     follows = lambda law: np.all(np.abs(sizes / np.array([law(s.d) for s in settings]) - 1) <= within)
@@ -322,7 +331,9 @@ def _law(caller, kind, setting, pick, projected, rng):
     small = [pick(setting._replace(seed=setting.seed + k)) for k in range(2)]
     if v is None or small[0] is None:
         return None, 1.0, 0.0
-    fixed = np.array_equal(*small)
+    probe = random_probe(kind, d, rng)
+    kept = caller.values([probe], setting) == caller.values([probe], setting._replace(seed=setting.seed + 1))
+    fixed = bool(kept) or np.array_equal(*small)  # what it draws need not be what it uses
     flat = v.reshape(-1, d)
     V = flat.T @ flat / len(flat)
     K, error = float(np.trace(V)) / d, 6 * np.sqrt(2 / len(flat))
@@ -338,7 +349,7 @@ def _law(caller, kind, setting, pick, projected, rng):
     if uneven and projected and np.linalg.eigvalsh(V)[0] > error * K:
         return Naming("", METRIC, measured), K, error
     if uneven:
-        return Naming(FAIL, UNEVEN, measured), K, error
+        return _uneven(V / K), K, error
     return (Naming("", FIXED, "") if fixed else None), K, error
 
 
@@ -397,7 +408,7 @@ def _by_arrays(caller, kind, setting, rng):
     if projected and np.linalg.eigvalsh(M / k)[0] > error:
         return ratio, k / ratio, tol, "" if even(M) else METRIC
     if not even(M):
-        return Naming(FAIL, UNEVEN, f"M/K = {np.array2string(M / k, precision=3)}".replace("\n", ""))
+        return _uneven(M / k)
     if not even(N):
         return None
     traces, squares = np.einsum("iaa->i", C), np.einsum("iaa->ia", own)
