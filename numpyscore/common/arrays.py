@@ -155,15 +155,19 @@ def _like(like):
     return np.array
 
 
-def concrete(value):
-    """The numbers behind an array that a transformation (grad, vmap, jvp) looks at, (..., d); None where there are none."""
+def bare(value):
+    """The array of jax that a transformation (grad, vmap, jvp) looks at, without its wrappers; of a compiled function a tracer."""
     for _ in range(8):
-        inner = next(
-            (getattr(value, a) for a in ("primal", "val") if hasattr(value, a) and not hasattr(value, "detach")), None
-        )
-        if inner is None:
+        inner = next((getattr(value, a) for a in ("primal", "val") if hasattr(value, a)), None)
+        if not hasattr(inner, "dtype") or hasattr(value, "detach"):
             break
         value = inner
+    return value
+
+
+def concrete(value):
+    """The numbers behind an array that a transformation (grad, vmap, jvp) looks at, (..., d); None where there are none."""
+    value = bare(value)
     try:
         return _below_functorch(value) if hasattr(value, "detach") else to_numpy(value)
     except Exception:

@@ -52,13 +52,15 @@ class Draw(NamedTuple):
 class Ear:
     """What was drawn in one call, in order."""
 
-    def __init__(self):
+    def __init__(self, see=concrete):
         self.draws: list = []
+        self.see = see  # what is written down of an array
         self.depth = 0  # of calls within calls: jax.random.normal calls uniform, choice calls integers
         self.unseeded = False  # a generator was made without a seed
 
-    def hears(self, name, function, state=lambda args, options: _key(args)):
+    def hears(self, name, function, state=None):
         """`function`, its answers written down."""
+        state = state or (lambda args, options: _key(args, self.see))
 
         @functools.wraps(function)
         def heard(*args, **options):
@@ -76,12 +78,12 @@ class Ear:
 
     def note(self, name, out, args, options, key):
         """Write down one answer, normals in units of their standard deviation."""
-        value = concrete(out)
+        value = self.see(out)
         if value is None or value.dtype.kind not in "biuf":
             return
         if name in ("normal", "normal_", "multivariate_normal"):
             value = _standardised(value, args, options, name)
-        self.draws.append(Draw(name, np.asarray(value), key))
+        self.draws.append(Draw(name, value, key))
 
 
 def _standardised(value, args, options, name):
@@ -104,7 +106,7 @@ def _standardised(value, args, options, name):
         return value
 
 
-def _key(args):
+def _key(args, see=concrete):
     """The numbers of a jax key among the arguments, None if there is none."""
     first = args[0] if args else None
     if first is None or not type(first).__module__.startswith("jax"):
@@ -112,8 +114,12 @@ def _key(args):
     jax = sys.modules["jax"]
     with contextlib.suppress(Exception):
         first = jax.random.key_data(first) if "key" in str(getattr(first, "dtype", "")) else first
-    value = concrete(first)
-    return None if value is None else tuple(np.asarray(value).ravel().tolist())
+    return numbers_of(see(first))
+
+
+def numbers_of(key):
+    """The numbers of a key as a tuple; as it is while it is traced, or none."""
+    return tuple(key.ravel().tolist()) if isinstance(key, np.ndarray) else key
 
 
 class Heard(np.random.Generator):
@@ -147,9 +153,9 @@ def generator(seed, ear):
 
 
 @contextlib.contextmanager
-def listening(held, seed, kind):
+def listening(held, seed, kind, see=concrete):
     """Inside, global generators start from `seed`, as do those `held` by the loss, and all draws go to the `Ear` that is yielded."""
-    ear = Ear()
+    ear = Ear(see)
     with same_randomness(seed), contextlib.ExitStack() as stack:
         for one in held:
             stack.enter_context(_set_back(one, seed, ear))

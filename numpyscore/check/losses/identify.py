@@ -117,6 +117,7 @@ class Asked:
         self.points: list = []  # ndarrays (..., d), or None where a compiler hid them
         self.told: list = []
         self.as_score = False
+        self.see = concrete  # what is written down of an array
 
     def __call__(self, x, *told, **named):
         return self.of(x, self.scale, *told, **named)
@@ -137,8 +138,8 @@ class Asked:
         return value if scale is None else scale * value
 
     def _note(self, x, told, named):
-        self.points.append(concrete(x))
-        self.told.append([concrete(value) for value in (*told, *named.values()) if value is not None])
+        self.points.append(self.see(x))
+        self.told.append([self.see(value) for value in (*told, *named.values()) if value is not None])
 
     # ---- for NumPy code, which differentiates by hand
 

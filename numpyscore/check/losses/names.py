@@ -92,7 +92,8 @@ FORMS = {  # factors that are no powers
 def factor(values, levels, rtol):
     """The `Factor` behind a coefficient at each level: powers of n, d, sigma, the number of probes, or n/(n-1) and the like."""
     values, rtol = np.asarray(values, float), max(rtol, COARSEST)
-    few, many = (f"{values.min():.{k}g} and {values.max():.{k}g}" for k in (4, 9))
+    told = np.where(np.abs(values) > 1e-9 * np.abs(values).max(), values, 0.0)
+    few, many = (f"{told.min():.{k}g} and {told.max():.{k}g}" for k in (4, 9))
     spread = f"between {few if len(set(few.split(' and '))) > 1 else many}"
     if np.any(values == 0) or np.any(np.sign(values) != np.sign(values[0])):
         return Factor(float(values[0]), {}, spread, False)

@@ -237,7 +237,7 @@ def _named(caller, kind, trials, r, rng):
     return naming._replace(notes=notes)
 
 
-NO_TIME = "time is not known here, so that eps - x and x - eps are both taken for the velocity: its sign is right for one direction of time alone"
+NO_TIME = "which way time goes was not found out, so that eps - x and x - eps are both taken for the velocity: its sign is right for one direction of time alone"
 
 
 def _by_target(caller, kind, trials, r, many, multilevel, rng):
@@ -248,7 +248,7 @@ def _by_target(caller, kind, trials, r, many, multilevel, rng):
     free = caller.free and kind == "score" and predicts != "score"
     objective = caller.objective if multilevel else "denoising"
     naming = denoising.name(r, objective, free, caller.said, predicts, levels.smooth(many))
-    if predicts == "velocity":
+    if predicts == "velocity" and naming.verdict == PASS:
         return naming._replace(notes=(*naming.notes, NO_TIME))
     handed = bool({"sigmas", "alphas", "level"} & caller.takes.keys()) and predicts is None
     if naming.verdict == FAIL and multilevel and handed and "between" in naming.diagnosis:
@@ -389,6 +389,16 @@ def _instead(trial, c, sigma, kernel, level):
         ):
             return f"; {words}"
     if (other := _other_level(trial, kernel, level)) is not None:
+        if np.allclose(np.sort(other), np.sort(level), rtol=1e-4):
+            return "; they are those of the levels of other rows of the batch (shuffled, rolled, drawn again in another order?)"
+        if alike(other, 1e-4) and not alike(level):
+            means = {
+                "the mean over the batch": level.mean(),
+                "that of the first row": level[0],
+                "the largest": level.max(),
+            }
+            word = next((word for word, v in means.items() if np.isclose(v, other[0], rtol=1e-4)), f"{other[0]:.4g}")
+            return f"; all rows have the c and sigma of one level, {word}"
         p = np.flatnonzero(use)[0]
         return f"; they are those of another level: of {other[p]:.4g} where {level[p]:.4g} is meant (a time that is warped or scaled after it was handed over, or another rate of the schedule?)"
     both = np.concatenate([trial.c[use] ** 2 + trial.sigma[use] ** 2, c[use] ** 2 + sigma[use] ** 2])
@@ -619,6 +629,10 @@ def _strange(caller, trials, founds, r):
     where = None
     for right in (-eps / trial.sigma[use, None], eps, x):
         if equal(np.sort(target, axis=None), np.sort(right, axis=None)) and not equal(target, right):
+            same = np.abs(target[:, None] - right).max(-1) <= 1e-6 * np.abs(target).max()
+            if same.any(1).all():
+                text = "wrong target, rows permuted: the target of each point is that of another point (halves exchanged, rolled, shuffled?)"
+                return Naming(FAIL, text, first_row)
             text = "wrong target, entries permuted: it is made of the right numbers, and these stand in other rows and columns (a reshape for a transpose, a flattening in another order?)"
             return Naming(FAIL, text, first_row)
         some = np.abs(target) > 1e-9 * np.abs(target).max()

@@ -1,16 +1,17 @@
 """Calling a user's loss on a probe: which extra arguments it takes, where it asked, which random numbers it drew, and what it returned."""
 
 import contextlib
+import random
 import sys
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...common.arrays import derivative_in, dtype_name, framework, model_with_parameter, source, to_numpy, wrapper
+from ...common.arrays import bare, derivative_in, dtype_name, framework, model_with_parameter, source, to_numpy, wrapper
 from ...common.callables import parameters_of
 from ...objectives import OBJECTIVES
-from .hearing import GIVEN, Draw, generator, generators_of, listening, repeating
-from .identify import Asked
+from .hearing import GIVEN, Draw, generator, generators_of, listening, numbers_of, repeating
+from .identify import Asked, random_probe
 
 NAMES = {  # what a parameter of a loss is called -> what it is given
     "alpha": ("alpha", "alpha_bar", "alphas_bar", "alpha_cumprod", "alphas_cumprod", "abar", "a_bar"),
@@ -81,10 +82,11 @@ class LossCaller:
         self.held = generators_of(loss)
         self.way: Any = None
         self.uncompiled = self.unseeded = False
+        self.traces = True  # whether jax compiles it with all that is to be heard of it
         self.calls, self.came, self.notes = 0, "", set()
         self.as_score = False  # the loss calls fn.score(x), so fn is no prediction of something else
         self.eps = float(np.finfo(float).eps)
-        self.compiled: dict = {}
+        self.compiled: dict[tuple, Compiled] = {}
 
     @property
     def free(self):
@@ -113,36 +115,46 @@ class LossCaller:
         raise errors[0]
 
     def _ask(self, probe, setting, way, slope):
-        asked = Asked(probe, self._maker(way), self.shape)
+        if self.way and (compiled := self._compiled(setting, probe.kind)) is not None:
+            try:
+                return compiled.call(probe, setting, slope)
+            except Exception:  # it wants numbers, or leaves jax
+                self.traces = False
+        asked = Asked(probe, self.maker(way), self.shape)
         one = self.make(np.asarray(1.0)) if self.kind in ("torch", "jax") else None
         self.calls += 1
         with listening(self.held, setting.seed, self.kind) as ear:
             if slope and self.kind == "jax":
-                mean = lambda scale: _mean_of(self._run(asked, setting, way, scale, ear)[1], setting.n)
+                mean = lambda scale: mean_of(self.run(asked, setting, way, scale, ear)[1], setting.n)
                 return Call(float(derivative_in(mean, one, "jax")), None, None)
-            model, value = self._run(asked, setting, way, one, ear)
+            model, value = self.run(asked, setting, way, one, ear)
             if slope:
                 return Call(_torch_slope(model, value), None, None)
         self.unseeded |= ear.unseeded
         self.as_score = asked.as_score
+        return self.called(value, setting, asked.points, asked.told, ear.draws)
+
+    def called(self, value, setting, points, told, draws):
+        """The `Call` of a value, of the points where fn was asked and what it was told there, and of the draws."""
         given = [Draw(name, setting.extras[what]) for what, name in GIVEN.items() if what in self.takes]
-        points, beside, twice = _where(asked, setting)
+        points, beside, twice = _where(points, told, setting.d)
         if twice:
             self.notes.add(TWICE)
         told = None if beside is None else beside[:, 0]
-        return Call(self._number(value, setting), points, told, (*given, *ear.draws), beside)
+        return Call(self._number(value, setting), points, told, (*given, *draws), beside)
 
-    def _maker(self, way):
+    def maker(self, way):
+        """What makes the user's arrays."""
         return (lambda a: self.make(np.asarray(a, np.float32))) if way["single"] else self.make
 
-    def _run(self, asked, setting, way, scale, ear=None):
-        """(model, value) of the loss in the user's framework."""
-        make = self._maker(way)
-        positional, named = self._given(setting, make, way, ear)
+    def run(self, asked, setting, way, scale, ear=None, x=None, key=None):
+        """(model, value) of the loss in the user's framework, of data and a key that are his arrays already, if they are given."""
+        make = self.maker(way)
+        positional, named = self._given(setting, make, way, ear, key)
         asked.points.clear()
         asked.told.clear()
         asked.scale = scale
-        x = make(setting.x.reshape(-1, *self.shape) if self.shape else setting.x)
+        x = self.data(setting, way) if x is None else x
         x = x.requires_grad_(True) if way["gradient"] else x
         model = asked if self.kind != "torch" else model_with_parameter(asked.of, scale, self.kind)
         traced = self.kind == "jax" and self.uncompiled  # without jit a probe sees numbers
@@ -154,46 +166,39 @@ class LossCaller:
                 self.notes.add("the loss changes x in place; let it work on a copy")
         return model, value
 
+    def data(self, setting, way):
+        """The data as the user's array."""
+        return self.maker(way)(setting.x.reshape(-1, *self.shape) if self.shape else setting.x)
+
     def values(self, probes, setting):
         """What the loss says of many probes (N,), with the random numbers of `ask`; compiled once where that is possible."""
-        if self.kind == "jax" and not self.uncompiled and (found := self._compiled(probes, setting)) is not None:
-            return found
+        if self.kind == "jax":  # whose sources of random numbers are arguments
+            return np.array([self.ask(probe, setting).value for probe in probes])
         out = []
         with repeating(self.held, setting.seed, self.unseeded) as again:
             for probe in probes:
                 self.calls += 1
-                asked = Asked(probe, self._maker(self.way), self.shape)
+                asked = Asked(probe, self.maker(self.way), self.shape)
                 scale = self.make(np.asarray(1.0)) if self.kind == "torch" else None
                 again()
-                out.append(self._number(self._run(asked, setting, self.way, scale)[1], setting))
+                out.append(self._number(self.run(asked, setting, self.way, scale)[1], setting))
         return np.array(out)
 
-    def _compiled(self, probes, setting):
-        """`values` by jax.jit, the probe's constants as arguments; None where the loss cannot be traced."""
-        jax, key = sys.modules["jax"], (setting.seed, probes[0].kind, setting.x.tobytes())
-        constants = [[np.array(c) for c in p.constants] for p in probes]
-        try:
-            if key not in self.compiled:
-                asked = Asked(probes[0], self._maker(self.way), self.shape)
-
-                def value(constants):
-                    asked.constants = constants
-                    return _mean_of(self._run(asked, setting, self.way, None)[1], setting.n)
-
-                self.compiled[key] = jax.jit(value)
-            make = self._maker(self.way)
-            with repeating(self.held, setting.seed, self.unseeded):
-                out = [float(self.compiled[key]([make(c) for c in cs])) for cs in constants]
-        except Exception:
+    def _compiled(self, setting, kind):
+        """The `Compiled` loss for a setting but for its data and its seed; None where it is not jax's, or cannot be traced."""
+        if self.kind != "jax" or self.uncompiled or not self.traces:
             return None
-        self.calls += len(probes)
-        return np.array(out)
+        level = np.asarray(setting.level).tobytes()
+        key = (id(setting.extras), level, setting.n, kind)
+        if key not in self.compiled:
+            self.compiled[key] = Compiled(self, setting, kind)
+        return self.compiled[key]
 
-    def _given(self, setting, make, way, ear):
-        """Positional and keyword arguments beyond fn and x."""
+    def _given(self, setting, make, way, ear, key):
+        """Positional and keyword arguments beyond fn and x; the source of random numbers is `key` if it is given."""
         positional, named = [], dict(self.condition)
         for name, (parameter, how) in self.takes.items():
-            value = source(parameter, setting.seed, self.kind) if name == "source" else self._value(name, setting)
+            value = self._value(name, setting) if name != "source" else self.source(setting) if key is None else key
             if type(value) is np.random.Generator and ear is not None:
                 value = generator(value.bit_generator, ear)
             if isinstance(value, np.ndarray):
@@ -204,6 +209,11 @@ class LossCaller:
             else:
                 named[parameter] = value
         return positional, named
+
+    def source(self, setting):
+        """The source of random numbers that the loss takes; None if it takes none."""
+        taken = self.takes.get("source")
+        return None if taken is None else source(taken[0], setting.seed, self.kind)
 
     def _value(self, name, setting):
         """What is given as an argument: a number, or an array, which is one of the user's then."""
@@ -230,6 +240,45 @@ class LossCaller:
             shape = "(n,)" if per_sample else str(a.shape)
             self.notes.add(f"the loss returns an array {shape} instead of a number: its mean was checked")
         return float(np.mean(a, dtype=float))
+
+
+class Compiled:
+    """A loss of jax, compiled once for many probes, data and keys, and with it what is to be heard: points, what fn is told there, draws and their keys."""
+
+    def __init__(self, caller, setting, kind):
+        self.caller, self.extras, self.names = caller, setting.extras, []
+        jax, way = sys.modules["jax"], caller.way
+        asked = Asked(random_probe(kind, setting.d, np.random.default_rng(0)), caller.maker(way), caller.shape)
+        asked.see = bare
+
+        def heard(scale, constants, x, key):
+            asked.constants = constants
+            with listening(caller.held, setting.seed, "jax", bare) as ear:
+                start = random.getstate()
+                value = mean_of(caller.run(asked, setting, way, scale, ear, x, key)[1], setting.n)
+                if random.getstate() != start or any(isinstance(d.value, np.ndarray) for d in ear.draws):
+                    raise TypeError("random numbers of Python or NumPy, which would be the same in every call")
+            self.names = [d.name for d in ear.draws]
+            return value, (asked.points, asked.told, [(d.value, d.key) for d in ear.draws])
+
+        self.heard = jax.jit(heard)
+        self.slope = jax.jit(jax.grad(lambda *args: heard(*args)[0].sum()))
+
+    def call(self, probe, setting, slope):
+        """The `Call` for a probe, for the data and the seed of a setting."""
+        caller, make = self.caller, self.caller.maker(self.caller.way)
+        caller.calls += 1
+        args = (
+            make(np.asarray(1.0)),
+            [make(np.array(c)) for c in probe.constants],
+            caller.data(setting, caller.way),
+            caller.source(setting),
+        )
+        if slope:
+            return Call(float(self.slope(*args)), None, None)
+        value, (points, told, draws) = sys.modules["jax"].tree.map(np.asarray, self.heard(*args))
+        draws = [Draw(name, value, numbers_of(key)) for name, (value, key) in zip(self.names, draws, strict=True)]
+        return caller.called(value, setting, points, told, draws)
 
 
 def _ways(kind):
@@ -286,7 +335,7 @@ def _first(value, n):
     return value[0] if isinstance(value, tuple | list) and len(value) else value
 
 
-def _mean_of(value, n):
+def mean_of(value, n):
     return value if getattr(value, "ndim", 0) == 0 else value.mean()
 
 
@@ -301,13 +350,12 @@ def _torch_slope(model, value):
     return 0.0 if model.scale.grad is None else float(model.scale.grad)
 
 
-def _where(asked, setting):
+def _where(points, told, d):
     """The distinct points (M, d) at which a probe was asked, in order, the numbers (M, k) told beside each, and whether one was told several; None if hidden."""
-    d = setting.d
-    if not asked.points or any(p is None or p.shape[-1:] != (d,) for p in asked.points):
+    if not points or any(p is None or p.shape[-1:] != (d,) for p in points):
         return None, None, False
-    flat = [np.asarray(p.real, float).reshape(-1, d) for p in asked.points]
-    told = [_beside_points(more, len(p)) for p, more in zip(flat, asked.told, strict=True)]
+    flat = [np.asarray(p.real, float).reshape(-1, d) for p in points]
+    told = [_beside_points(more, len(p)) for p, more in zip(flat, told, strict=True)]
     points = np.concatenate(flat)
     _, first, same = np.unique(points, axis=0, return_index=True, return_inverse=True)
     k = min(t.shape[1] for t in told)

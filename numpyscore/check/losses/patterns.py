@@ -13,6 +13,7 @@ import numpy as np
 from ...objectives import OBJECTIVES
 from ..fields import Field, numbered, read
 from ..report import FAIL, PASS, Explanation, close, diagnosis_of, ranked, tied
+from ..report import said as number
 from .identify import NEAR, WIDE, Answers, Probe, entries_of, identify
 from .names import LINEAR, REGULARISER, SHORT, SLOPE, SQUARE, WEIGHTED, Naming, alike, equal, missing
 from .trials import Trial, as_asked
@@ -39,8 +40,11 @@ def matrices(q):
         (np.ones_like(e), "the square of the sum of the score's entries (summed before it is squared)", sum_of),
     ]
     if q.h is not None:
-        powers = {"h^2": q.h**2, "h'": q.h_prime, "the mean of h": q.h.mean(1, keepdims=True) + 0 * q.h}
-        powers |= {"the batch mean of h": q.h.mean(0) + 0 * q.h, "the h of the first row": q.h[:1] + 0 * q.h}
+        powers = {"h^2": q.h**2, "h'": q.h_prime, "the mean or the sum of h": q.h.mean(1, keepdims=True) + 0 * q.h}
+        powers |= {
+            "the mean or the sum of h over the batch": q.h.mean(0) + 0 * q.h,
+            "the h of the first row": q.h[:1] + 0 * q.h,
+        }
         powers |= {f"the h of {word}": of(q.h) for word, of in PLACES.items()}
         rows += [
             (w[:, :, None] * e, f"the square weighted by {of}", f"the trace weighted by {of}")
@@ -198,7 +202,7 @@ def _in_words(theirs, right, table, otherwise, size, tol):
     known = [(a, "as it should be", True) for a in right] + [(*row, False) for row in table]
     found = [(words, good, w) for a, words, good in known if (w := _multiples(theirs, a, tol)) is not None]
     even = [f for f in found if alike(f[2], tol)]
-    return (even or found or [(otherwise(theirs, tol), False, np.ones(len(theirs)))])[0]
+    return (even or found or [(otherwise(theirs, tol), False, np.full(len(theirs), np.nan))])[0]
 
 
 def few(a):
@@ -282,7 +286,10 @@ def parts_of(caller, kind, found, q):
         name, wanted = right.get(key, ("", []))
         said = _in_words(array, wanted, tables[key], OTHERWISE[key], size, tol)
         if name:
-            parts.append(Part(name, *said))
+            unit = 1.0
+            if key == "D":  # lambda sum J_ii^2 is 1/2 J.D J, with a lambda of its own if it takes none
+                unit = 2 * caller.numbers["lam"] if "lam" in caller.takes else np.nan
+            parts.append(Part(name, *said[:2], said[2] / unit))
         elif said[0]:
             extras.append(said[0])
     if found.cross > tol:
@@ -314,11 +321,37 @@ def _of_energies(found, zero):
 # ------------------------------------------------------------------------------- from words to a sentence
 
 
+IN_ONE_UNIT = ("implicit", "generalised", "regularised")  # objectives whose right arrays are not made of those found
+
+
+def _times(objective, part, parts):
+    """The words of a wrong term, for `format`, with its factor beside the terms that are right, where that is not 1."""
+    beside = next((p.w.mean() for p in parts if p.right and alike(p.w) and p.w.mean()), 0.0) * (
+        objective in IN_ONE_UNIT
+    )
+    if not beside or not alike(part.w) or close(part.w.mean(), beside, SMALL):
+        return "{}"
+    c = part.w.mean() / beside
+    return f"{{}}, times {number(c)}" if any(close(c, v, SMALL) for v in (2, 0.5, 4, 0.25)) else "a multiple of {}"
+
+
+def _scales(objective, parts):
+    """What is said of right terms that have one factor each, which is not that of the square."""
+    whole = parts[0].w.mean() * (objective in IN_ONE_UNIT)
+    there = [p for p in parts[1:] if p.right and alike(p.w) and alike(parts[0].w) and whole]
+    off = [(p.name, p.w.mean() / whole) for p in there if not close(p.w.mean() / whole, 1, SMALL)]
+    return [
+        f"scale of the {SHORT.get(name, name)}: the {name} is {number(c, SMALL)} times what it should be beside the square"
+        for name, c in off
+    ]
+
+
 def sentence(objective, parts, extras):
     """What stands in a loss in place of what should; "" of a loss all of whose terms are right."""
     short = lambda part: SHORT.get(part.name, part.name)
     head = lambda part: "rows interact" if part.rows else f"wrong {short(part)}"
-    said = [f"{head(p)}: in place of the {p.name} your loss has {p.words}" for p in parts if p.words and not p.right]
+    wrong = [(p, _times(objective, p, parts)) for p in parts if p.words and not p.right]
+    said = [f"{head(p)}: in place of the {p.name} your loss has {times.format(p.words)}" for p, times in wrong]
     gone, listed = [p for p in parts if not p.words], " and ".join(extras)
     if extras and len(gone) == len(parts):
         return f"not a square: your loss is {listed}"
@@ -326,7 +359,11 @@ def sentence(objective, parts, extras):
         absent = " and the ".join(p.name for p in gone)
         said.append(f"wrong {short(gone[0])}: in place of the {absent} your loss has {listed}")
     elif extras:
-        said.append(f"extra term: the right loss, and in it {listed}, which does not belong there")
+        scaled = _scales(objective, parts)
+        said += scaled
+        said.append(
+            f"extra term: {'beside these terms' if scaled else 'the right loss, and in it'} {listed}, which does not belong there"
+        )
     else:
         said += [missing(objective, p.name) for p in gone]
     return "; ".join(said)

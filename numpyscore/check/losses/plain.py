@@ -179,7 +179,8 @@ def _factors(caller, kind, settings, right, rng):
         yours = patterns.minimiser(caller, kind, settings[0], rng)
         if yours is not None and abs(yours - 1) > 1e-6:
             details["oracle"] = {"yours": yours, "right": 1.0}
-            said = f"for lambda |x|^2/2 on standardised data your loss has its minimum at lambda = {yours:.6g}, the right one at 1"
+            of = f"{settings[0].n} standardised rows in {settings[0].d} dimensions"
+            said = f"for lambda |x|^2/2 on {of} your loss has its minimum at lambda = {yours:.6g}, the right one at 1"
             notes += (said,)
     return naming._replace(resolution=max(rtol, COARSEST), notes=(*notes, *naming.notes)), details
 
@@ -222,6 +223,7 @@ MANY = 3000  # rows, of which the mean of v v^T is known to sqrt(2/3000)
 LAWS = (lambda d: 1.0, lambda d: 1 / d, lambda d: d, lambda d: 2.0, lambda d: 0.5, lambda d: 1 / 3,
         lambda d: 4.0, lambda d: 0.25, lambda d: 1 / 12, lambda d: 1 / d**2)  # fmt: skip
 FIXED_WRONG = "fixed directions: they are the same in every call, whatever the random numbers; draw new ones with E[v v^T] = I for every row"
+FIXED_PRODUCT = "fixed directions: v v^T is the same in every call, whatever the random numbers (v is kept, or one sign is drawn for all its dimensions?); draw new ones with E[v v^T] = I for every row"
 FIXED_FEW = (
     f"{FIXED_WRONG}; over the few of a batch v v^T has a mean that is not I, and beside |s|^2 the minimiser follows it"
 )
@@ -424,7 +426,7 @@ def _of_rows(caller, kind, table, C, rng):
     one = np.all(np.sum(np.abs(values) > 1e-6 * size, axis=1) == 1)
     if one and setting.d > 1 and np.allclose(even, even[:1], atol=1e-6 * size):
         again = caller.values(table.probes[:1], setting._replace(seed=setting.seed + 1))[0]
-        return Naming(FAIL, FIXED_WRONG if table.values[0] == again else SHARED, "C is the same in all rows")
+        return Naming(FAIL, FIXED_PRODUCT if table.values[0] == again else SHARED, "C is the same in all rows")
     sides = kind == "score" and np.abs(C - even).max() > 1e-6 * size
     sides = sides or np.any(values.min(1) * values.max(1) < -1e-9 * size**2)
     if sides and _with_ones(even, size):
@@ -548,6 +550,9 @@ def _second_difference(found, points, step):
     if np.ptp(at, axis=0).max() > 1e-5 * size:
         if np.abs(at.sum(1)).max() > 1e-5 * size:
             return None
+        if np.abs(at - at[:, 2:] * [-0.5, -0.5, 1]).max() > 1e-5 * size:
+            text = "points mixed: in the second difference the energies at the three points of a row have other factors in every row (points of different rows in one difference: interleaved where blocks belong, or the reverse?)"
+            return Naming(FAIL, text, f"factors of the first row {said}")
         text = "weight of the second difference: it has another factor in every row (it is divided by the length of v, in this term alone?)"
         return Naming(FAIL, text, f"factors of the rows {patterns.few(at[:, 2] / 2)}")
     if np.abs(found.F[points[:, 2]]).max() > 1e-6 * np.abs(found.F).max() + SIGMAS * found.fit.doubt[: 6 * n].max():
