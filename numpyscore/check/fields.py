@@ -358,7 +358,7 @@ def shifted(field):
         size, minus = np.abs(shift).max(), "minus " * (a < 0)
         what = "plus a constant vector: their energies differ by a linear term"
         if ref.shape[1] == 1:
-            sizes = readings(abs(shift[0]), field.known, 1e-9)[:2]
+            sizes = [r for r in readings(abs(shift[0]), field.known, 1e-9)[:2] if not r[0].isdigit()]  # of n and d
             what = (
                 f"{'-' if shift[0] < 0 else '+'} {said(abs(shift[0]), 1e-6)} everywhere"
                 + f" ({', '.join(sizes)}?)" * bool(sizes)

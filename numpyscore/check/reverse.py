@@ -215,6 +215,7 @@ class Part(NamedTuple):
     exact: float
     bent: bool
     strays: str = ""
+    spare: Any = None  # the same without the calls whose answers neither the result nor a later point is made of
 
 
 ASKED_ONCE = (
@@ -233,7 +234,7 @@ def _measured(walk, i, x):
     base = run(x)
     group, asked = _grouped(walk.asked)
     calls = len(asked)
-    again = run(x)
+    again, places = run(x), [points for _, points in walk.asked]
     if not walk.asked:
         raise Flaw(ASKED_ONCE if calls else "fn not used: the step never asks the network")
     if not np.array_equal(base, again):
@@ -244,12 +245,15 @@ def _measured(walk, i, x):
     own = SMALL * v.c
     alphas = (run(x + own) - run(x - own)) / (2 * own)
     signs = lambda k, size: tuple(size if j == k else 1.0 for j in range(calls))
-    every = [(run(x, signs(k, 1.0)) - run(x, signs(k, -1.0))) / (2 * w) for k in range(calls)]
-    used = [k for k, g in enumerate(every) if np.any(g)] or [0]  # an answer that nothing is made of is none
-    gammas, asked = [every[k] for k in used], [asked[k] for k in used]
-    twice = (run(x, signs(used[0], 2.0)) - run(x, signs(used[0], -2.0))) / (4 * w)
+    gammas, used = [], []
+    for k in range(calls):
+        gammas.append((run(x, signs(k, 1.0)) - run(x, signs(k, -1.0))) / (2 * w))
+        moves = not all(map(np.array_equal, places, (points for _, points in walk.asked)))
+        used += [k] * bool(np.any(gammas[k]) or moves)
+    k = used[0] if used else 0
+    twice = (run(x, signs(k, 2.0)) - run(x, signs(k, -2.0))) / (4 * w)
     steep = max(1.0, np.abs(base).max() / own)  # round-off of a difference
-    if np.ptp(alphas) > 1e2 * exact * steep or np.abs(twice - gammas[0]).max() > 1e2 * exact * steep * np.abs(own / w):
+    if np.ptp(alphas) > 1e2 * exact * steep or np.abs(twice - gammas[k]).max() > 1e2 * exact * steep * np.abs(own / w):
         return None
     alpha, gamma = float(alphas.mean()), tuple(float(g.mean()) for g in gammas)
     rest = base - alpha * x - w * sum(gamma)
@@ -263,8 +267,13 @@ def _measured(walk, i, x):
         raise Flaw(flaw)
     large = walk(FAR * x, i, 1, lambda k, points, level: FAR * w) - rest - FAR * (alpha * x + w * sum(gamma))
     bent = calls == 1 and np.abs(large).max() > 1e2 * exact * steep * FAR * np.abs(base).max()
-    strays = _strays(asked, v, walk.ladder[i + 1], w, 1e2 * exact * steep)
-    return Part(alpha, gamma, float(rest.var()), tuple(t for t, _ in asked), exact * steep, bool(bent), strays)
+    strays = lambda asked: _strays(asked, v, walk.ladder[i + 1], w, 1e2 * exact * steep)
+    levels = tuple(t for t, _ in asked)
+    part = Part(alpha, gamma, float(rest.var()), levels, exact * steep, bool(bent), strays(asked))
+    if not 0 < len(used) < calls:
+        return part
+    of = lambda a: tuple(a[k] for k in used)
+    return part._replace(spare=part._replace(gamma=of(gamma), levels=of(levels), strays=strays(of(asked))))
 
 
 def _grouped(asked):
@@ -292,7 +301,7 @@ class Steps:
     """All parts beside the levels, as arrays over the steps."""
 
     def __init__(self, ladder, parts, draws, predicts):
-        self.ladder, self.parts, self.predicts = ladder, parts, predicts
+        self.ladder, self.parts, self.predicts, self.draws = ladder, parts, predicts, draws
         self.calls = max(len(p.gamma) for p in parts)
         self.alpha = np.array([p.alpha for p in parts])
         self.gamma = np.array([p.gamma + (0.0,) * (self.calls - len(p.gamma)) for p in parts])
@@ -300,6 +309,12 @@ class Steps:
         self.exact, self.error = min(1e-4, max(p.exact for p in parts)), SIGMAS * np.sqrt(2 / draws)
         c, s = (np.array([getattr(v, a) for v in ladder]) for a in ("c", "sigma"))
         self.here = Place(c[:-1], s[:-1], c[1:], s[1:])
+
+    @property
+    def spare(self):
+        """The same without the calls of which nothing is made; None if there are none."""
+        parts = [part.spare or part for part in self.parts]
+        return None if parts == self.parts else Steps(self.ladder, parts, self.draws, self.predicts)
 
     def same(self, alpha, gamma, var):
         """Whether these are the measured numbers (S,), (S, calls), (S,)."""
@@ -507,7 +522,7 @@ def one_slope(steps, kind):
 def wrong_corrector(steps, kind):
     """A known predictor, and a Langevin step at the next level whose noise does not belong to its drift."""
     for step, (alpha, gamma, var) in steps.known(calls=1) if (steps.calls, kind) == (2, "predictor-corrector") else ():
-        if steps.same(alpha, (gamma, steps.gamma[:, 1]), steps.var) and np.all(steps.var >= var):
+        if steps.same(alpha, (gamma, steps.gamma[:, 1]), steps.var) and np.all(steps.var >= var * (1 - steps.error)):
             D, noise = steps.gamma[0, 1], steps.var[0] - var[0]
             yield f"corrector: after {step.name} the score at the next level has the coefficient {D:.4g} and its noise the variance {noise:.2g} or so, where twice the coefficient belongs"
 
@@ -647,6 +662,8 @@ def _verdict(report, steps, kind, walk, by_law):
         return report(FAIL, diagnosis=" -- or -- ".join(wrong[:3]))
     if kind in ("ancestral", "ddim") and steps.calls == 1:
         return report(FAIL, diagnosis=elsewhere(steps))
+    if steps.spare:
+        return _verdict(report, steps.spare, kind, walk, by_law)
     law = by_law()
     text = f"{elsewhere(steps)}; {law.pattern}" if law.verdict == FAIL and steps.calls == 1 else law.diagnosis
     notes = (*law.notes, "it is none of the known steps, so its law on a Gaussian was checked")
@@ -659,7 +676,7 @@ def _wrong_call(steps, found, every, kind):
     strays = next((part.strays for part in steps.parts if part.strays), "")
     if not flaw and strays and "heun" in {kind, *(k for k, _ in found)}:
         return f"point of a call: fn's second call is {strays}, and belongs at those to which an Euler step leads"
-    if not flaw and strays == SAME:
+    if not flaw and strays == SAME and np.any(steps.gamma, axis=0).all():
         return "level told: fn is asked twice at the same points, and told two levels; points have one"
     if not flaw and every and not found:
         other = f"another step: this is {every[0][1]}, not a step of kind {kind!r}"

@@ -156,7 +156,7 @@ def _of_the_jacobian(J, s):
         ("trace plus |s|^2", "|s|^2 is added: this is a part of the loss", trace + np.sum(s**2, 1)),
         ("trace plus |s|^2/2", "|s|^2/2 is added: this is the implicit loss", trace + np.sum(s**2, 1) / 2),
     ]  # fmt: skip
-    for k, word in ((1, "after"), (-1, "before")):
+    for k, word in ((1, "after"), (-1, "before")) if d > 1 else ():
         text = f"this is the sum of the entries d s_i/d x_j beside the diagonal, j the dimension {word} i"
         rows += [
             ("beside the diagonal", text, np.trace(J, k, 1, 2)),

@@ -37,7 +37,7 @@ from numpyscore.check.losses.names import (
     name_parts,
     name_right,
 )
-from numpyscore.check.losses.observe import LossCaller, _first, _mean_of, _where
+from numpyscore.check.losses.observe import LossCaller, _first, _where, mean_of
 from numpyscore.check.losses.patterns import right_parts
 from numpyscore.check.losses.plain import (
     LAWS,
@@ -1033,7 +1033,7 @@ def test_the_loss_in_what_comes_back():
     ):  # fmt: skip
         assert _first(value, n) == loss
     array = np.arange(3.0)
-    assert _first(array, 3) is array and _mean_of(array, 3) == 1 and _mean_of(2.0, 3) == 2
+    assert _first(array, 3) is array and mean_of(array, 3) == 1 and mean_of(2.0, 3) == 2
 
 
 @pytest.mark.parametrize(
@@ -1056,7 +1056,7 @@ def test_an_array_in_place_of_a_number_is_noted(shape, note):
 
 def test_points_are_taken_once_with_all_that_is_told_beside_them():
     setting, x = SimpleNamespace(d=2, n=3), np.arange(6.0).reshape(3, 2)
-    where = lambda points, told: _where(SimpleNamespace(points=points, told=told), setting)
+    where = lambda points, told: _where(points, told, setting.d)
     t = np.array([0.1, 0.2, 0.3])
     points, beside, twice = where([x, x + 10, x], [[t], [t + 1], [t]])
     np.testing.assert_array_equal(points, np.concatenate([x, x + 10]))
@@ -1086,6 +1086,9 @@ class Scaled:
     def __init__(self, of):
         self.of = of
 
+    def ask(self, probe, setting):
+        return SimpleNamespace(value=float(self.values([probe], setting)[0]), told=None)
+
     def values(self, probes, setting):
         self.calls += len(probes)
         return np.array(
@@ -1096,7 +1099,8 @@ class Scaled:
 def asked_with(of, objective="implicit"):
     caller = Scaled(of)
     caller.objective, caller.takes = objective, {}
-    setting = SimpleNamespace(x=np.random.default_rng(0).standard_normal((5, 3)), d=3, n=5, seed=1)
+    extras = {"level": np.zeros(5, int)}
+    setting = SimpleNamespace(x=np.random.default_rng(0).standard_normal((5, 3)), d=3, n=5, seed=1, extras=extras)
     setting._replace = lambda **k: SimpleNamespace(**{**vars(setting), **k})
     return caller, "energy", setting, np.random.default_rng(1)
 

@@ -101,7 +101,7 @@ WRONG = {
     "target times two": ("explicit", explicit(lambda t: 2 * t), "the target is 2 times what it should be"),
     "target of another sign": ("explicit", explicit(lambda t: -t), "sign"),
     "square of h": ("generalised", generalised(square=lambda h: h**2), "the square weighted by h^2"),
-    "mean of h": ("generalised", generalised(trace=lambda h: h.mean(1, keepdims=True) + 0 * h), "the trace weighted by the mean of h"),
+    "mean of h": ("generalised", generalised(trace=lambda h: h.mean(1, keepdims=True) + 0 * h), "the trace weighted by the mean or the sum of h"),
     "h and its derivative exchanged": ("generalised", lambda fn, x, h, h_prime: np.mean(np.sum(h_prime * fn.score(x) ** 2 / 2 + h * (fn.score(x) + np.einsum("nii->ni", fn.jacobian(x))), 1)), "weighted by h'"),
     "lengths alone": ("explicit", lambda fn, x, target_score: np.mean((np.linalg.norm(fn.score(x), axis=1) - np.linalg.norm(target_score, axis=1)) ** 2), "the product of the lengths of score and target"),
     "square of the trace": ("regularised", lambda fn, x, lam: np.mean(half(fn.score(x)) + fn.trace(x) + lam * fn.trace(x) ** 2), "in place of the regulariser lambda sum J_ii^2 your loss has the square of the trace"),
@@ -188,6 +188,15 @@ def two_probes(objective, **more):
     return caller, answers, q
 
 
+def elsewhere(h):
+    """Weights of other rows and of other columns."""
+    return {
+        "the previous row": np.concatenate([h[-1:], h[:-1]]), "the next row": np.concatenate([h[1:], h[:1]]),
+        "the columns in reverse order": h[:, ::-1],
+        "the previous column": np.concatenate([h[:, -1:], h[:, :-1]], 1), "the next column": np.concatenate([h[:, 1:], h[:, :1]], 1),
+    }  # fmt: skip
+
+
 def test_squares_and_traces_that_may_stand_in_a_loss():
     for objective in ("implicit", "generalised", "sliced"):
         _, a, q = two_probes(objective)
@@ -205,14 +214,16 @@ def test_squares_and_traces_that_may_stand_in_a_loss():
             terms |= {
                 "the square weighted by h^2": (np.sum(q.h**2 * s**2, -1), np.sum(q.h**2 * J_diagonal, -1)),
                 "the square weighted by h'": (np.sum(q.h_prime * s**2, -1), np.sum(q.h_prime * J_diagonal, -1)),
-                "the square weighted by the mean of h": (np.sum(mean * s**2, -1), np.sum(mean * J_diagonal, -1)),
+                "the square weighted by the mean or the sum of h": (
+                    np.sum(mean * s**2, -1),
+                    np.sum(mean * J_diagonal, -1),
+                ),
                 **{
                     f"the square weighted by the {word}": (np.sum(w * s**2, -1), np.sum(w * J_diagonal, -1))
                     for word, w in {
-                        "batch mean of h": q.h.mean(0),
+                        "mean or the sum of h over the batch": q.h.mean(0),
                         "h of the first row": q.h[0],
-                        "h of the previous row": np.roll(q.h, 1, 0),
-                        "h of the next row": np.roll(q.h, -1, 0),
+                        **{f"h of {word}": h for word, h in elsewhere(q.h).items()},
                     }.items()
                 },
                 "the product of two sums of the score, one": (
@@ -254,6 +265,7 @@ def test_linear_terms_and_products_that_may_stand_in_a_loss():
             terms |= {
                 "sum h_i s_i": np.sum(h * s, -1), "the sum of h h' s": np.sum(h * dh * s, -1),
                 "sum h_i' x_i s_i": np.sum(dh * x * s, -1), "sum h_i'/h_i s_i": np.sum(dh / h * s, -1),
+                **{f"sum h_i' s_i with the h' of {word}": np.sum(w * s, -1) for word, w in elsewhere(dh).items()},
             }  # fmt: skip
         if q.v is not None:
             terms |= {"v.s, not squared": np.einsum("mni,pni->pmn", q.v, s).mean(1)}

@@ -130,7 +130,7 @@ def test_the_minimum_of_a_wrong_implicit_loss_is_told(monkeypatch):
     naming, details, asked = factors(monkeypatch, half, yours=0.5)
     assert naming.verdict == "FAIL" and asked == [4] and details["oracle"] == {"yours": 0.5, "right": 1.0}
     assert naming.notes == (
-        "for lambda |x|^2/2 on standardised data your loss has its minimum at lambda = 0.5, the right one at 1",
+        "for lambda |x|^2/2 on 4 standardised rows in 2 dimensions your loss has its minimum at lambda = 0.5, the right one at 1",
     )
     for yours in (None, 1.0, 1 + 0.9e-6):
         naming, details, _ = factors(monkeypatch, half, yours=yours)
@@ -171,8 +171,8 @@ def test_a_regularised_loss_may_have_a_lambda_of_its_own():
 # ------------------------------------------------------------------------------- the law of directions
 
 
-def law_of(v, small=None, projected=False, d=3):
-    """What `_law` says of directions (m, 3000, d) of a large batch, and of two small ones."""
+def law_of(v, small=None, projected=False, d=3, drawn=True):
+    """What `_law` says of directions (m, 3000, d) of a large batch, and of two small ones; `drawn`: whether what is drawn is used."""
     seen = []
 
     def pick(setting):
@@ -183,7 +183,9 @@ def law_of(v, small=None, projected=False, d=3):
             small(setting.seed) if small is not None else np.random.default_rng(setting.seed).standard_normal((1, 4, d))
         )
 
-    out = plain._law(caller_of(), "score", setting_of(d=d), pick, projected, np.random.default_rng(0))
+    caller = caller_of()
+    caller.values = lambda probes, s: np.array([s.seed if drawn else 1.0])
+    out = plain._law(caller, "score", setting_of(d=d), pick, projected, np.random.default_rng(0))
     assert seen == [(3000, 6, (3000, d)), (4, 5, (4, d)), (4, 6, (4, d))]
     return out
 
@@ -241,6 +243,8 @@ def test_directions_that_are_shared_or_the_same_in_every_call():
     ):  # fmt: skip
         naming = law_of(v, held, projected)[0]
         assert (naming.verdict, naming.diagnosis, naming.pattern) == ("FAIL", text, "another seed, the same directions")
+    for small in (held, None):  # what it draws need not be what it uses
+        assert law_of(one, small, drawn=False)[0].diagnosis == plain.FIXED_WRONG
     noted = law_of(even(), held, True)[0]
     assert (noted.verdict, noted.diagnosis) == ("", plain.FIXED)
     basis = np.tile(np.eye(3)[:, None] * np.sqrt(3), (1, 3000, 1))  # all unit vectors in every row
@@ -441,7 +445,7 @@ def test_directions_of_all_rows_or_of_the_two_sides():
     same = outer(np.repeat(V4[:1], 4, 0), np.repeat(V4[:1], 4, 0))
     fixed, shared = of_rows(same), of_rows(same, again=1.5)
     assert (fixed.diagnosis, shared.diagnosis) == (
-        plain.FIXED_WRONG,
+        plain.FIXED_PRODUCT,
         plain.SHARED,
     ) and fixed.pattern == shared.pattern == "C is the same in all rows"
     near = lambda by: of_rows(same * (1 + np.array([0, by, 0, 0])[:, None, None]))

@@ -20,7 +20,7 @@ class Setting(SimpleNamespace):
 
 
 def setting_of(**more):
-    return Setting(**({"x": X, "n": 5, "d": 3, "seed": 1} | more))
+    return Setting(**({"x": X, "n": 5, "d": 3, "seed": 1, "extras": {"level": np.arange(5)}} | more))
 
 
 class Loss:
@@ -28,6 +28,9 @@ class Loss:
 
     def __init__(self, of, objective="implicit", kind="numpy", eps=2.2e-16):
         self.of, self.objective, self.kind, self.eps, self.settings, self.calls = of, objective, kind, eps, [], 0
+
+    def ask(self, probe, setting):
+        return SimpleNamespace(value=float(self.values([probe], setting)[0]), told=None)
 
     def values(self, probes, setting):
         self.settings.append(setting)
@@ -87,6 +90,10 @@ def test_the_same_call_is_made_around_another():
     ):
         assert asked_again(grows)[0].diagnosis.startswith("state: ")
     assert asked_again(lambda a, k, s: 0.1 * np.sin(3 * k))[0].diagnosis.startswith("hidden randomness: ")
+    comes_to_rest = lambda a, k, s: (-0.7) ** k
+    restless = lambda a, k, s: (-0.8) ** k
+    assert asked_again(comes_to_rest)[0].diagnosis.startswith("state: ")
+    assert asked_again(restless)[0].diagnosis.startswith("hidden randomness: ")
     near = lambda by: asked_again(lambda a, k, s: 5.0 + 5 * by * (k == 2) + 5 * by * (k > 2) * (k % 2), eps=1e-9)[0]
     assert near(0.98e-6) is None and near(1.02e-6) is not None
     low = lambda by: asked_again(lambda a, k, s: -5.0 - 5 * by * (k == 2), eps=1e-9)[0]

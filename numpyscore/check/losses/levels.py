@@ -592,14 +592,15 @@ def target_of_another(trials, r):
     return None
 
 
+SAME_TOLD = "fn is told the same at every level: right only for one model that serves all levels"
+
+
 def constant(trials):
     """A note on fn that is told one number at levels that differ; ()."""
     levels = np.concatenate([np.arctan2(t.sigma, t.c)[t.sigma > 0] for t in trials])
-    if alike(levels) or any(t.beside is None or not alike(t.beside) for t in trials):
+    if alike(levels) or any(t.beside is None for t in trials):
         return ()
-    said = np.concatenate([t.beside.ravel() for t in trials])
-    note = "fn is told the same at every level: right only for one model that serves all levels"
-    return (note,) * alike(said)
+    return (SAME_TOLD,) * alike(np.concatenate([t.beside.ravel() for t in trials]))
 
 
 def told(trials):
@@ -608,8 +609,8 @@ def told(trials):
         return None, (
             "fn is not told the noise level in a form that was recognised: right only for one model that serves all levels",
         )
-    if same := constant(trials):
-        return None, same
+    if len({float(v) for t in trials for v in t.told[t.sigma > 0]}) == 1:
+        return None, (SAME_TOLD,)
     for what in ("sigma", "number"):
         pairs = _said(trials, what)
         if pairs is None:

@@ -117,7 +117,8 @@ def _at_clean_points(trials, founds):
     """The FAIL of what a loss has at the clean points beside the noisy ones; of the product with the noise of their row, a control variate, the mean is 0."""
     for trial, found in zip(trials, founds, strict=True):
         noisy_row = trial.row[trial.sigma > 0]
-        if np.abs(found.own[trial.sigma > 0]).max(initial=0) <= 1e-9 * np.abs(found.A).max():
+        largest = np.abs(found.A).max()
+        if largest > 0 and np.abs(found.own[trial.sigma > 0]).max(initial=0) <= 1e-9 * largest:
             return Naming(FAIL, CLEAN_ALONE, "A is 0 at the noisy points")
         clean = np.flatnonzero((trial.sigma == 0) & np.isin(trial.row, noisy_row))
         squares = np.abs(found.own[clean]).max(initial=0) > 1e-6 * np.abs(found.A).max()

@@ -246,7 +246,8 @@ class Compiled:
     """A loss of jax, compiled once for many probes, data and keys, and with it what is to be heard: points, what fn is told there, draws and their keys."""
 
     def __init__(self, caller, setting, kind):
-        self.caller, self.extras, self.names = caller, setting.extras, []
+        self.caller, self.extras = caller, setting.extras  # held, as it is known by its place
+        self.names: list[str] = []  # of its draws
         jax, way = sys.modules["jax"], caller.way
         asked = Asked(random_probe(kind, setting.d, np.random.default_rng(0)), caller.maker(way), caller.shape)
         asked.see = bare

@@ -5,6 +5,7 @@ A loss is 1/2 s.A s + b.s + C : J + constant at the data, further 1/2 J.D J, e.E
 or is a function of the right loss, rounding, a power, and the like: the rules `LEFT`.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ LOST = 1e-9  # the same for the weight of a row
 # ------------------------------------------------------------------------------- what may stand in an array
 
 
-PLACES = {  # whose weights (n, d) may stand in place of a row's, or a column's, own
+PLACES: dict[str, Callable] = {  # whose weights (n, d) may stand in place of a row's, or a column's, own
     **{f"the {word} row": partial(np.roll, shift=k, axis=0) for k, word in ((1, "previous"), (-1, "next"))},
     "the columns in reverse order": lambda h: h[:, ::-1],
     **{f"the {word} column": partial(np.roll, shift=k, axis=1) for k, word in ((1, "previous"), (-1, "next"))},
@@ -289,7 +290,8 @@ def parts_of(caller, kind, found, q):
             unit = 1.0
             if key == "D":  # lambda sum J_ii^2 is 1/2 J.D J, with a lambda of its own if it takes none
                 unit = 2 * caller.numbers["lam"] if "lam" in caller.takes else np.nan
-            parts.append(Part(name, *said[:2], said[2] / unit))
+            words, good, w = said
+            parts.append(Part(name, words, good, w / unit))
         elif said[0]:
             extras.append(said[0])
     if found.cross > tol:
@@ -329,7 +331,7 @@ def _times(objective, part, parts):
     beside = next((p.w.mean() for p in parts if p.right and alike(p.w) and p.w.mean()), 0.0) * (
         objective in IN_ONE_UNIT
     )
-    if not beside or not alike(part.w) or close(part.w.mean(), beside, SMALL):
+    if part.rows or not beside or not alike(part.w) or close(part.w.mean(), beside, SMALL):
         return "{}"
     c = part.w.mean() / beside
     return f"{{}}, times {number(c)}" if any(close(c, v, SMALL) for v in (2, 0.5, 4, 0.25)) else "a multiple of {}"
