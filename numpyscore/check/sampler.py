@@ -98,7 +98,17 @@ def _because(report, text, law):
 
 TOGETHER = "one decision for all chains"
 # names that suppose chains without memory, each by itself
-BY_NUMBERS = ("temperature", "scale of the noise", "scale of the drift", "noise without root", "biased", TOGETHER)
+BY_NUMBERS = (
+    "no drift",
+    "sign of the drift",
+    "x left out",
+    "temperature",
+    "scale of the noise",
+    "scale of the drift",
+    "noise without root",
+    "biased",
+    TOGETHER,
+)
 
 
 def _one_noise(chain, tau, dim):
