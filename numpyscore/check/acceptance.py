@@ -348,13 +348,15 @@ def decided(report, chain, tau, n, rng):
 def decided_by_trajectory(report, chain, tau, n, rng):
     """`decided` of a step with momenta, by its leapfrog trajectories."""
     of = TAILS if chain.names else GAUSSIAN
-    moves = [(x, y[:FEWER], moved[:FEWER]) for x, y, moved in _moves(chain, tau, n, of)[0]]
-    found = _fitting(_of_trajectories(tau), of, moves[::-1], rng)  # the most telling start first
+    whole = _moves(chain, tau, n, of)[0][::-1]  # the most telling start first
+    few = [(x, y[:FEWER], moved[:FEWER]) for x, y, moved in whole]
+    near = dict.fromkeys(proposal for _, proposal, _ in _fitting(_of_trajectories(tau), of, few, rng))
+    found = _fitting(near, of, whole, rng)
     found = [one for one in found if one[2].right or not one[1].flaw]  # one thing is wrong, not two
-    return _named(report, found, min(n, FEWER))
+    return _named(report, found, n)
 
 
-FEWER = 3000  # chains whose ends are compared with those of trajectories
+FEWER = 3000  # chains whose ends are compared with those of all trajectories
 
 
 def _named(report, found, n):

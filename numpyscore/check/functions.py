@@ -15,6 +15,7 @@ from ..common.callables import parameters_of
 from ..common.inputs import generator, positive, samples
 from ..common.names import kind_of
 from ..numerics.differences import widths
+from .fields import numbered
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, summary_of
 
 EPS = float(np.finfo(float).eps)
@@ -49,7 +50,7 @@ class Precision(NamedTuple):
         what = f"is computed in {self.kind} precision"
         if self.kind == "offset":
             what = "rounds x to float32, which is far from the origin beside its spread (subtract the offset before it is rounded)"
-        text = f"a part of {name} {what}: its numbers step by {self.scatter:.0e} of their size, in {came}; it is judged at that precision"
+        text = f"a part of {name} {what}: its numbers are rounded by some {self.scatter:.0e} of their size, in {came}; it is judged at that precision"
         return text if self.kind else ""
 
 
@@ -308,16 +309,20 @@ def _rows(where, function, points, rtol, rng):
         return report(PASS)
     if top["two calls"] > allowed:
         changes = f"changes by {top['two calls'] / scale:.2g}"
-        if _drifts(function, points):
-            return report(FAIL, pattern=changes, diagnosis=f"state: {DRIFTS}")
+        if drifts(function, points):
+            return report(FAIL, pattern=changes, diagnosis=f"state: {DRIFTS.format('points')}")
         text = "random: two calls with the same rows differ (dropout, random probes); nothing can be said about rows"
         return report(INCONCLUSIVE, pattern=changes, diagnosis=text)
     pattern = ", ".join(f"{key}: {value / scale:.1e}" for key, value in top.items() if key != "two calls")
     name = max(top, key=lambda key: top[key])
+    if left := _left_out(function, points, whole):
+        return report(FAIL, pattern=pattern, diagnosis=left)
     worst = Worst(f"row {int(trials[name].argmax())}, {name}", top[name], 0.0, resolution)
     text = _mixed(fewer, whole, top, allowed)
     if text.startswith("position"):
         text = _of_earlier_rows(function, points, whole, allowed) or text
+    if text.startswith("rows mixed"):
+        text = _of_neighbours(function, points, whole, allowed) or text
     return report(FAIL, worst=worst, pattern=f"{pattern} of the largest result", diagnosis=text)
 
 
@@ -354,6 +359,39 @@ def _of_earlier_rows(function, points, whole, allowed):
     if n > 2 and others_change(n // 2):
         return "rows before: the result of a row changes with the rows that stand before it (a cumulative sum, a scan over the rows?)"
     return "first row: the result of every row changes with the first row of the batch (a number of that row is used for all?)"
+
+
+def _left_out(function, points, whole):
+    """What is said of rows whose result is 0 in the batch, and is not where they stand first; ""."""
+    zero = ~np.any(whole.reshape(len(whole), -1), axis=1)
+    if not 0 < zero.sum() < len(whole):
+        return ""
+    first = function(np.concatenate([points[zero], points[~zero]]))[: zero.sum()]
+    text = f"rows left out: the result of {numbered('row', np.flatnonzero(zero))} of {len(whole)} is 0, and another one where they stand first in the batch (a last chunk that is dropped, a loop that ends early?)"
+    return text * bool(np.any(first))
+
+
+def _of_neighbours(function, points, whole, allowed):
+    """What is said of results that change with the row before or after, and with no other; ""."""
+    n = len(points)
+    if not 4 <= n <= 64:
+        return ""
+    moved = points.mean(0) + 3 * points.std(0) + 0 * points
+    by = np.array(
+        [_change(function(np.where((np.arange(n) == k)[:, None], moved, points)), whole) > allowed for k in range(n)]
+    )
+    changed = {int((k - i) % n) for k, i in zip(*np.nonzero(by), strict=True) if k != i}  # how many places further
+    words = {
+        frozenset({1}): "after it",
+        frozenset({n - 1}): "before it",
+        frozenset({1, n - 1}): "before it and with that after it",
+    }
+    which = words.get(frozenset(changed))
+    return (
+        f"neighbours: the result of a row changes with the row {which}, and with no other (a roll, an index off by one, a convolution over rows?)"
+        if which
+        else ""
+    )
 
 
 def _change(now, before):
@@ -450,12 +488,10 @@ def _kept(function, value, points, turned, same):
     return not same(function(points[::-1]), turned) or same(more[:-1], value[::-1])
 
 
-DRIFTS = (
-    "the same points give another result in each call, always further in one direction (a running mean, a counter?)"
-)
+DRIFTS = "each call gives another result for the same {}, always further in one direction (a running mean, a counter?)"
 
 
-def _drifts(function, points):
+def drifts(function, points):
     """Whether the numbers of the same points go up, or down, from call to call, each of ten: random ones would not, nor what stands still."""
     steps = np.diff([function(points) for _ in range(10)], axis=0)
     return bool(np.any(steps) and np.all((steps >= 0).all(0) | (steps <= 0).all(0)))
@@ -483,8 +519,8 @@ def unsteady(where, function, value, points):
             text = "each call adds to what the calls before returned; gradients accumulate (zero_grad is missing)"
         elif same(third, again):
             text = "the same points give another result after other points were asked (a cache, a buffer, running statistics?)"
-        elif _drifts(function, points):
-            text = DRIFTS
+        elif drifts(function, points):
+            text = DRIFTS.format("points")
         else:
             text = f"random {function.name}: two calls at the same points differ (dropout?); {EVALUATE}"
             return report(INCONCLUSIVE, diagnosis=text, notes=tuple(function.notes()))

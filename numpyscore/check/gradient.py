@@ -9,7 +9,7 @@ from ..common.arrays import same_randomness, to_numpy
 from ..common.inputs import count, finite, generator, positive
 from ..numerics.differences import differences, tolerance
 from .fields import Field, added, by_row, clipped, constant, located, mapped, one_sided, read, rounded, scaled, shifted
-from .functions import Function, unfit
+from .functions import DRIFTS, Function, drifts, unfit
 from .report import FAIL, INCONCLUSIVE, CheckReport, Explanation, close, judge, ranked, said, tied
 from .score import check_conservative, quotients
 
@@ -100,6 +100,8 @@ def _unfit(where, yours, L, g, origin):
     if not same(second, g) and same(third - second, second - g):
         text = "accumulated gradient: each call adds to what the calls before returned, at the same theta; set the gradient to zero before each (zero_grad)"
         return CheckReport(where, FAIL, "", diagnosis=text)
+    if not same(second, g) and drifts(yours, origin[None]):
+        return CheckReport(where, FAIL, "", diagnosis=f"state: {DRIFTS.format('theta')}")
     if not same(second, g):
         text = "random gradient: two calls at the same theta differ (it draws numbers of its own, or keeps something from call to call?); give it and the loss the same numbers"
         return CheckReport(where, INCONCLUSIVE, "", diagnosis=text)

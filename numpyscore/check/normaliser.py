@@ -286,7 +286,11 @@ def _jacobians(lower, upper):
         u = lambda x: (x - lower) / (upper - lower)
         logit = lambda x: -np.log(u(x) * (1 - u(x)) * (upper - lower)).sum(1)
         yield logit, "1/(x (1 - x))", "the logit"
-        yield lambda x: logit(x) - len(lower) * np.log(2), "1/(1 - x^2)", "artanh x"
+        if np.all(lower == 0) and np.all(upper == 1):
+            yield lambda x: -np.log1p(-x).sum(1), "1/(1 - x)", "-log(1 - x), a part of that of the logit"
+            yield lambda x: -np.log(x).sum(1), "1/x", "log x, a part of that of the logit"
+        if np.all(lower == -1) and np.all(upper == 1):
+            yield lambda x: logit(x) - len(lower) * np.log(2), "1/(1 - x^2)", "artanh x"
         inner = lambda x: np.clip(u(x), 1e-10, 1 - 1e-10)  # who clips it in log p does so further out
         scores = "the normal scores z (the marginal densities of a copula, but for 2 pi)"
         yield lambda x: 0.5 * np.sum(ndtri(inner(x)) ** 2, axis=1), "exp(z^2/2)", scores

@@ -53,6 +53,7 @@ KINDS = ("annealed", "ancestral", "ddim", "euler", "heun", "predictor-corrector"
 # Euler's step in sigma / c; so also in sigma where c stays, and in the time of a straight line
 ALSO = {"ddim": "euler"}
 LONG = 0.1  # error of right steps in the variance, above which the law decides nothing
+MANY = 4  # calls whose coefficients are listed
 FAR = 40.0  # times that, at which clipping is
 SAME = "at the same points as its first"
 SMALL = 0.1  # size of x_0 at which a step is measured: no clipping to [-1, 1] is felt
@@ -224,6 +225,16 @@ ASKED_ONCE = (
 KEPT = "answer not used: what fn says changes nothing; the step uses an answer that it has kept from an earlier call (a cache)"
 
 
+OTHER_AGAIN = "state: made again from the same points, with the same answers of fn and the same random numbers, the step leads elsewhere, by a multiple of x and a constant: it has other coefficients in each call (a counter, a list of levels that is used up?)"
+
+
+def _affine(a, x):
+    """Whether an array (n, d) is a multiple of x and a constant: no random numbers are."""
+    basis = np.stack([x.ravel(), np.ones(x.size)], axis=1)
+    left = a.ravel() - basis @ np.linalg.lstsq(basis, a.ravel(), rcond=None)[0]
+    return bool(np.abs(left).max() <= 1e-6 * np.abs(a).max())
+
+
 def _measured(walk, i, x):
     """The `Part` of the step from level i; None if it is no such sum or not repeatable. Raises a `Flaw` of its noise by itself."""
     v = walk.ladder[i]
@@ -238,6 +249,8 @@ def _measured(walk, i, x):
     if not walk.asked:
         raise Flaw(ASKED_ONCE if calls else "fn not used: the step never asks the network")
     if not np.array_equal(base, again):
+        if _affine(base - again, x):
+            raise Flaw(OTHER_AGAIN)
         return None
     if not np.allclose(asked[0][1], x, rtol=1e-5, atol=1e-6 * np.abs(x).max()):
         return None  # asked at another point, such as one with noise on top
@@ -310,6 +323,10 @@ class Steps:
         c, s = (np.array([getattr(v, a) for v in ladder]) for a in ("c", "sigma"))
         self.here = Place(c[:-1], s[:-1], c[1:], s[1:])
 
+    def all_told(self, k):
+        """Whether fn is told the level so many steps further in every call."""
+        return all(told == i + k for i, part in enumerate(self.parts) for told in part.levels)
+
     @property
     def spare(self):
         """The same without the calls of which nothing is made; None if there are none."""
@@ -356,7 +373,7 @@ def right(steps):
         others = STEPS_OF_A_DRIFT if steps.var.any() and not found else ()
         fitting = [step for step in others if steps.same(*step.of(p, gamma))]
         found += [(step.kind, step.name.format(eta=" to ".join(eta))) for step in fitting[:1]]
-    at_home = calls == 1 or all(told == i for i, part in enumerate(steps.parts) for told in part.levels)
+    at_home = calls == 1 or any(steps.all_told(k) for k in (0, 1))
     if at_home and steps.same(np.ones_like(p.s), tuple(steps.gamma.T), 2 * steps.gamma.sum(axis=1)):
         found.append(("annealed", LANGEVIN[calls > 1]))
     return found + ([*_midway(steps), *_corrected(steps)] if calls == 2 else [])
@@ -636,6 +653,10 @@ def _verdict(report, steps, kind, walk, by_law):
     """PASS for a known step of the kind, FAIL with its mistake, or what the law says."""
     p, first = steps.here, steps.parts[0]
     gamma = " + ".join(f"{g:.6g} score_{k}" if steps.calls > 1 else f"{g:.6g} score" for k, g in enumerate(first.gamma))
+    if steps.calls > MANY:
+        gamma = (
+            f"sum of {steps.calls} scores, with coefficients between {min(first.gamma):.6g} and {max(first.gamma):.6g},"
+        )
     report = partial(
         report, resolution=steps.error, details={"alpha": steps.alpha, "gamma": steps.gamma, "noise variance": steps.var},
         pattern=f"first step, ({p.c[0]:.4g}, {p.s[0]:.4g}) to ({p.d[0]:.4g}, {p.t[0]:.4g}): x' = {first.alpha:.9g} x + {gamma} + {np.sqrt(first.var):.4g} z".replace("+ -", "- "),
@@ -686,6 +707,8 @@ def _wrong_call(steps, found, every, kind):
 
 def _wrong_level(steps, found, kind):
     """The diagnosis of a network that is told another level than its point has, or ""."""
+    if kind == "annealed" and steps.all_told(1):  # the dynamics of the level to which it comes
+        return ""
     later = "heun" in {kind, *(k for k, _ in found)} or any("next level" in name for _, name in found)
     between = lambda i, t: isinstance(t, Level) and steps.here.t[i] < t.sigma < steps.here.s[i]
     for k, expected in zip(range(steps.calls), (0, int(later)), strict=False):
@@ -704,10 +727,15 @@ def _size_of_langevin(steps, kind):
     """Whether the step size of annealed Langevin dynamics goes with sigma^2."""
     if kind != "annealed":
         return ()
-    ratio = steps.gamma[:, 0] / steps.here.s**2
-    if np.ptp(ratio) <= 1e-4 * np.abs(ratio).max():
-        return (f"its step is {ratio[0]:.4g} sigma^2",)
-    return ("its step does not go with sigma^2, as usual: too small at high levels, or too large at low ones",)
+    ahead = steps.all_told(1)
+    ratio = steps.gamma[:, 0] / (steps.here.t if ahead else steps.here.s) ** 2
+    size = f"its step is {ratio[0]:.4g} sigma^2"
+    if np.ptp(ratio) > 1e-4 * np.abs(ratio).max():
+        size = "its step does not go with sigma^2, as usual: too small at high levels, or too large at low ones"
+    return (*(AHEAD,) * ahead, size)
+
+
+AHEAD = "fn is told the next level in every call: it is the dynamics of the level to which the step comes"
 
 
 def _by_law(report, walk, n, dim, rng):

@@ -148,7 +148,7 @@ TERMS = {  # power of |x| with which a term of the energy grows, in words
     4: "|x|^4",
 }
 DIES_OUT = {  # what differs between the points alone, and is right far out: of a score, of a trace
-    "score": "weights of a mixture: far out, where one part is left, your score is the reference, and between the parts it differs: they are right, and what each counts is not (a weight, a normaliser, a determinant in the responsibilities?), or something else is wrong that dies out (a bias, the slope of a hidden unit that saturates, a log determinant of a map that is linear far out?)",
+    "score": "weights of a mixture, or what dies out: far out your score is the reference, and between the points it differs (the weights, normalisers or determinants in the responsibilities of a mixture, a bias, the slope of a hidden unit that saturates, a log determinant of a map that is linear far out?)",
     "trace": "differs by what dies out: far out your trace is the reference, and between the points it differs (a term that dies out is wrong, the curvature of a hidden unit that saturates, of a mixture between its parts?)",
 }
 

@@ -406,7 +406,7 @@ def test_what_the_user_may_not_have_noticed(name):
 
 def test_what_drifts_goes_one_way_and_does_not_stand_still():
     """Ten calls; each number up or down, some of them at rest."""
-    of = lambda steps: functions._drifts(Answers(*np.cumsum([[0.0, 0.0], *steps], axis=0)), X)
+    of = lambda steps: functions.drifts(Answers(*np.cumsum([[0.0, 0.0], *steps], axis=0)), X)
     assert of([[1, -1]] * 9) and of([[1, 0]] * 9) and of([[0, 0]] * 8 + [[1, 0]])
     assert not of([[0, 0]] * 9) and not of([[1, 1]] * 8 + [[1, -1]]) and of([[1, 1]] * 9 + [[-1, -1]])
 

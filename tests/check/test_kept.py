@@ -49,6 +49,20 @@ def test_a_gradient_that_adds_to_what_it_returned_before_is_told():
     said(ns.check_gradient(lambda t: np.sum(t**2), gradient, theta), "accumulated gradient: each call adds")
 
 
+def test_a_running_mean_of_gradients_is_a_state():
+    kept = [np.zeros(3)]
+
+    def gradient(theta):
+        kept.append(0.9 * kept[-1] + 0.2 * theta)
+        return kept[-1]
+
+    theta = np.array([0.5, -1.0, 2.0])
+    said(
+        ns.check_gradient(lambda t: np.sum(t**2), gradient, theta),
+        "state: each call gives another result for the same theta",
+    )
+
+
 def projected(directions):
     def loss(fn, x, rng):
         v = directions(x, rng)
@@ -92,6 +106,12 @@ def test_a_level_of_the_call_before_is_told():
     before = lambda self, t: t if self.last is None or len(self.last) != len(t) else self.last
     assert ns.check_loss(denoised(), **COSINE)
     said(ns.check_loss(denoised(told=before), **COSINE), "state: after another call, with other levels")
+
+
+def test_levels_of_the_first_call_are_told():
+    first: dict = {}
+    kept = lambda self, t: first.setdefault(len(t), t)
+    said(ns.check_loss(denoised(told=kept), **COSINE), "state: another seed gives the points other levels")
 
 
 def test_one_number_at_all_levels_is_noted():
@@ -316,6 +336,37 @@ def test_a_variance_for_a_standard_deviation_in_the_proposal_density_is_told():
     )
 
 
+# ------------------------------------------------------------------------------- losses by round-off, and by one number
+
+
+def test_second_differences_that_drown_are_told():
+    def loss(step, dtype):
+        def of(fn, x, rng):
+            v = step * rng.standard_normal(x.shape)
+            up, down, middle = (-fn(y).astype(dtype) for y in (x + v, x - v, x))
+            return np.mean((up + down - 2 * middle) / step**2 + ((up - down) / (2 * step)) ** 2 / 2)
+
+        return of
+
+    check = lambda step, dtype: ns.check_loss(
+        loss(step, dtype), objective="finite_difference_sliced", model="energy", step=step
+    )
+    assert check(0.05, float)
+    said(check(1e-5, np.float32), "round-off: the energies come in float32")
+
+
+def test_score_of_may_want_one_number_where_all_rows_have_one():
+    def loss(fn, x, sigma, rng):
+        y = x + sigma * rng.standard_normal(x.shape)
+        return np.mean(np.sum((fn(y) - x) ** 2, axis=1))
+
+    of = lambda power: lambda out, y, level: (out - y) / level**power
+    each = lambda out, y, level: (out - y) / level[:, None] ** 2
+    for right in (of(2), each):
+        assert ns.check_loss(loss, objective="denoising", score_of=right)
+    assert ns.check_loss(loss, objective="denoising", score_of=of(1)).verdict == "FAIL"
+
+
 # ------------------------------------------------------------------------------- steps that come down in level
 
 
@@ -386,3 +437,37 @@ def test_what_is_returned_of_x_0_is_told_with_its_scale():
     assert ns.check_reverse(ddim(1.0, True), **options)
     said(ns.check_reverse(ddim(0.0, True), **options), "the step returns c' times fn's x_0, without")
     said(ns.check_reverse(ddim(0.0, False), **options), "the step returns fn's x_0, without")
+
+
+def test_annealed_dynamics_may_be_those_of_the_next_level():
+    def step(x, fn, s, lower, rng, noise=1.0):
+        for _ in range(5):
+            a = 0.1 * lower**2
+            x = x + a * fn(x, lower) + noise * np.sqrt(2 * a) * rng.standard_normal(x.shape)
+        return x
+
+    report = ns.check_reverse(step, levels=DOWN, kind="annealed", n=4000)
+    assert report and any("the next level in every call" in n for n in report.notes), report
+    assert "sum of 5 scores" in report.pattern and any("its step is 0.1 sigma^2" in n for n in report.notes)
+    cold = lambda x, fn, s, lower, rng: step(x, fn, s, lower, rng, noise=np.sqrt(0.5))
+    said(ns.check_reverse(cold, levels=DOWN, kind="annealed", n=4000), "temperature: the noise has 0.")
+    said(
+        ns.check_reverse(lambda x, fn, s, lower: x + s * (s - lower) * fn(x, lower), levels=DOWN, kind="ddim"),
+        "level told",
+    )
+
+
+def test_a_step_that_counts_its_calls_is_a_state():
+    class Counted:
+        i = 0
+
+        def __call__(self, x, fn, s, lower):
+            k, self.i = self.i % 4, self.i + 1
+            return flow(x, fn, DOWN[k], DOWN[k + 1]) if self.i > 0 else x
+
+    said(ns.check_reverse(Counted(), levels=DOWN, kind="ddim"), "state: made again from the same points")
+    own = np.random.default_rng(0)
+    noisy = lambda x, fn, s, lower: (
+        x + (s**2 - lower**2) * fn(x, s) + np.sqrt(s**2 - lower**2) * own.standard_normal(x.shape)
+    )
+    assert "state" not in ns.check_reverse(noisy, levels=np.geomspace(3, 0.1, 60), n=2000).name

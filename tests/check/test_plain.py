@@ -58,8 +58,8 @@ def test_round_off_of_energies_grows_with_the_step():
     setting = setting_of()
     table = SimpleNamespace(trial=SimpleNamespace(setting=setting), probes=[probe, probe.scaled(3.0)])
     size = 3 * np.abs(probe.energy(setting.x)).max()
-    assert plain._floor(caller_of("implicit"), table) == 0.0
-    assert plain._floor(caller_of("finite_difference_sliced"), table) == pytest.approx(256 * 2.2e-16 * size / 0.05**2)
+    assert plain._round_off(caller_of("implicit"), table) == 0.0
+    assert plain._round_off(caller_of("finite_difference_sliced"), table) == pytest.approx(2.2e-16 * size / 0.05**2)
 
 
 def forms(monkeypatch, residuals, kind="energy", exact=()):

@@ -176,9 +176,11 @@ def test_weights_of_a_mixture_are_told_where_they_underflow_far_out():
         return np.einsum("nk,nkd->nd", share / sigma**2, far - x[:, None])
 
     report = ns.check_score(wrong, logpdf=logp, x=X[:, :2])
-    assert report.verdict == "FAIL" and report.name == "weights of a mixture" and "determinant" in report.diagnosis, (
-        report
-    )
+    assert (
+        report.verdict == "FAIL"
+        and report.name.startswith("weights of a mixture")
+        and "determinant" in report.diagnosis
+    ), report
 
 
 # ------------------------------------------------------------------------------- what a density lacks

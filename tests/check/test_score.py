@@ -111,7 +111,7 @@ def test_parts_of_a_mixture_that_count_otherwise_are_right_far_out():
     assert check_score(right, logpdf=log_p, x=X)
     for weights in ([0.5, 0.5], [0.3, 7.0]):
         report = check_score(mixture(np.array(weights))[1], logpdf=log_p, x=X)
-        assert report.verdict == "FAIL" and report.name == "weights of a mixture", report
+        assert report.verdict == "FAIL" and report.name.startswith("weights of a mixture"), report
     other = check_score(mixture(np.array([0.3, 0.7]), np.array([1.1, 2.0]))[1], logpdf=log_p, x=X)
     assert other.verdict == "FAIL" and other.name == "differs by what grows as |x|", other
 

@@ -315,6 +315,23 @@ RULES = (
 )  # fmt: skip
 
 
+def told_before(caller, kind, trials, rng):
+    """A FAIL if another seed changes the levels that the loss draws, and nothing that fn is told."""
+    trial = trials[0]
+    if HANDED & caller.takes.keys() or trial.beside is None or alike(trial.beside):
+        return None
+    other = noisy(caller, kind, trial.setting._replace(seed=trial.setting.seed + 1), rng)
+    if other.trouble or not np.array_equal(other.beside, trial.beside):
+        return None
+    moved = np.abs(np.arctan2(other.sigma, other.c) - np.arctan2(trial.sigma, trial.c)).max()
+    text = "state: another seed gives the points other levels, and fn is told the same as before; it is told what an earlier call has left"
+    return (
+        None
+        if moved <= ALIKE
+        else Naming(FAIL, text, f"told {trial.beside[0, 0]:.4g} beside the first point, whatever its level")
+    )
+
+
 def questions(batch, trials):
     """The FAIL of the first rule that finds something; None."""
     said = next((said for rule in RULES if (said := rule(batch, trials))), None)

@@ -400,7 +400,8 @@ def _report(where, caller, settings, outcome):
     resolution = max(naming.resolution, COARSEST) if np.isfinite(naming.resolution) else np.nan
     notes = (*naming.notes, *sorted(caller.notes))
     if "32" in caller.came or "16" in caller.came:
-        notes += (f"the loss comes back in {caller.came}: errors below {resolution:.0e} stay unseen",)
+        unseen = f": errors below {resolution:.0e} stay unseen" * bool(np.isfinite(resolution))
+        notes += (f"the loss comes back in {caller.came}{unseen}",)
     return CheckReport(
         where, naming.verdict, summary, None, naming.pattern, naming.diagnosis, resolution, notes, details
     )

@@ -224,4 +224,4 @@ AFTER = {
 def missing(objective, term):
     """The diagnosis of a loss without one of its terms."""
     after = AFTER.get(term, "it is minimised by a score of zero")
-    return f"no {SHORT.get(term, term)}: the {term} is missing from your loss; {after}"
+    return f"no {SHORT.get(term, term)}: the {term} is missing from your loss (or kept from a call before, the same whatever fn is?); {after}"

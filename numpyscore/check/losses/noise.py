@@ -206,7 +206,7 @@ def _named(caller, kind, trials, r, rng):
     wrong, notes = (
         levels.told(trials) if caller.objective == "multilevel_denoising" else (None, levels.constant(trials))
     )
-    wrong = wrong or _as_said(caller, trials)
+    wrong = wrong or levels.told_before(caller, kind, trials, rng) or _as_said(caller, trials)
     if wrong is not None:
         return wrong
     many, size = _many(caller, kind, trials, rng), _size(caller, trials, r)
@@ -503,14 +503,21 @@ def _counted(caller, many):
 
 
 def _score_made(caller, learnt, points, level):
-    """What score_of makes of fn's answers (M, d) at points (M, d), and "" or why it is none."""
+    """What score_of makes of fn's answers (M, d) at points (M, d), and "" or why it is none; of one level for all rows it may want that number."""
     given = f"it is given out and y of shape {learnt.shape} and level {level.shape}; level[:, None] goes with each row"
-    try:
-        theirs = caller.known["score_of"](*map(caller.make, (learnt, points, level)))
-    except Exception as error:
-        return None, f"score_of raised {type(error).__name__}: {error}; {given}"
-    theirs = to_numpy(theirs, "what score_of returned")
-    return theirs, "" if theirs.shape == learnt.shape else f"score_of returned shape {theirs.shape}; {given}"
+    trouble = ""
+    for one in (level, level.mean())[: 1 + alike(level)]:
+        try:
+            theirs = to_numpy(
+                caller.known["score_of"](*map(caller.make, (learnt, points, one))), "what score_of returned"
+            )
+        except Exception as error:
+            trouble = trouble or f"score_of raised {type(error).__name__}: {error}; {given}"
+            continue
+        if theirs.shape == learnt.shape:
+            return theirs, ""
+        trouble = trouble or f"score_of returned shape {theirs.shape}; {given}"
+    return None, trouble
 
 
 def _by_score(caller, trials, r):
@@ -531,8 +538,12 @@ def _by_score(caller, trials, r):
         right = min(rights[: 1 + (not known)], key=lambda of: np.abs(theirs - of).max() / np.abs(of).max())
         if not any(equal(of, theirs, 1e-5) for of in rights):
             turned = any(equal(of, -theirs, 1e-5) for of in rights)
-            meant = _meant_by(caller, trial, points, level, right)
             mine = np.stack([r.p[here], r.q[here]], axis=1)
+            scores = rights[: 1 + (not known)]
+            _, right, meant = min(
+                ((_apart(mine, m), of, m) for of in scores for m in (_meant_by(caller, trial, points, level, of),)),
+                key=lambda one: one[0],
+            )
             size = np.abs(mine - meant).max(1)
             k = int(np.argmax(size >= (1 - 1e-9) * size.max()))  # the first of the largest, whatever rounding says
             sigma = trial.sigma[points[k]] / (1 if right is rights[0] else trial.c[points[k]])
@@ -544,6 +555,14 @@ def _by_score(caller, trials, r):
     if np.any(r.w < 0):
         return Naming(FAIL, "sign of the loss: minimising it drives fn away from its target", pattern)
     return Naming(PASS, "", f"{pattern}, of which score_of makes the score")
+
+
+def _apart(mine, meant):
+    """How far some (p, q) (M, 2) are from multiples of others, relative."""
+    with np.errstate(all="ignore"):
+        k = np.sum(mine * meant, 1) / np.sum(meant**2, 1)
+        off = np.abs(mine - k[:, None] * meant).max() / np.abs(mine).max()
+    return float(np.nan_to_num(off, nan=np.inf))
 
 
 def _sum(p, q, x="x"):

@@ -66,17 +66,31 @@ class Right(NamedTuple):
         return max(f.residual for f in self.fits)
 
 
-def _floor(caller, table):
+def _round_off(caller, table):
     """Round-off of an energy over the square of the user's step; 0 where there are no differences."""
     if caller.objective != "finite_difference_sliced":
         return 0.0
     size = max(np.abs(p.energy(table.trial.setting.x)).max() for p in table.probes)
-    return 256 * caller.eps * size / caller.known["step"] ** 2
+    return caller.eps * size / caller.known["step"] ** 2
+
+
+DROWNED = "round-off: the energies come in {came}, and their round-off over the squared step is {off:.0e} beside terms of {size:.0e}: the second difference drowns in it; take a longer step, or double precision"
+
+
+def _drowned(caller, table):
+    """The FAIL of a loss whose second differences are round-off; None."""
+    off, size = (
+        _round_off(caller, table),
+        np.median(np.abs([np.sum(p.score(table.trial.setting.x) ** 2, -1).mean() for p in table.probes])),
+    )
+    if off <= 0.1 * size:
+        return None
+    return Naming(FAIL, DROWNED.format(came=caller.came, off=off, size=size), f"step {caller.known['step']:g}")
 
 
 def as_it_should_be(caller, tables, seen):
     """The `Right` of the first right form that explains all trials, else of that which leaves least."""
-    objective, best, floors = caller.objective, None, [_floor(caller, t) for t in tables]
+    objective, best, floors = caller.objective, None, [256 * _round_off(caller, t) for t in tables]
     for form in OBJECTIVES[objective].forms:
         if form.get("energies") and tables[0].kind != "energy":
             continue
@@ -99,7 +113,7 @@ def of_terms(caller, kind, settings, rng):
     look = as_asked if caller.objective == "finite_difference_sliced" else plain
     trials = [look(caller, kind, s, rng) for s in settings]
     tables = [Answers(caller, kind, t._replace(points=t.setting.x), rng).grow(CALLS) for t in trials]
-    wrong = unusable(tables)
+    wrong = unusable(tables) or _drowned(caller, tables[0])
     if wrong is not None:
         return wrong, 0, {}
     key, right = _right(caller, trials, tables)
@@ -120,7 +134,9 @@ def _estimated(caller, kind, settings, rng):
         naming, sense, details = of_terms(caller, kind, settings, rng)
     finally:
         caller.objective = "implicit"
-    note = "its trace is estimated along directions that it draws, v.J v in place of tr J: judged as a sliced loss"
+    note = (
+        "it draws numbers, and is judged as a sliced loss, with v.J v along directions v that it draws in place of tr J"
+    )
     return naming._replace(notes=(*naming.notes, note)), sense, details
 
 
@@ -133,6 +149,8 @@ def _right(caller, trials, tables):
     elif objective == "finite_difference_sliced":
         found = [_moved(t, caller.known["step"]) for t in trials]
         if any(v is None for v in found):
+            return "", None
+        if "step" in caller.takes and all(np.mean(v**2) > LONG for v in found):
             return "", None
         far = [_as_far(v, caller.known["step"]) for v in found]
         seen = [q._replace(v=v, step=h) for q, (v, h) in zip(seen, far, strict=True)]
@@ -209,7 +227,7 @@ def _at_its_own_number(caller, parts, rtol):
     if share[0] < 0:
         return parts | {REGULARISER: -parts[SQUARE]}, ()
     note = f"it takes no lam, and has lambda = {caller.numbers['lam'] * share[0]:.6g} beside 1/2 |s|^2: whether that is meant is not asked here"
-    return parts | {REGULARISER: parts[SQUARE]}, (note,)
+    return {name: part for name, part in parts.items() if name != REGULARISER}, (note,)
 
 
 def near_note(left):
@@ -289,10 +307,21 @@ def _drawn(trial):
     return out
 
 
+LONG = 50.0  # times the squared step, beyond which no direction of variance 1 leads in the mean
+
+
+def _row_of(trial):
+    """The row of x (M,) that each point is nearest to; of so long steps that these are not as many for each, that of its place in a block of n."""
+    near = np.linalg.norm(trial.points[:, None] - trial.setting.x, axis=-1).argmin(1)
+    each = np.bincount(near, minlength=trial.setting.n)
+    blocks = np.arange(len(near)) % trial.setting.n
+    return blocks if np.ptp(each) and len(near) % trial.setting.n == 0 else near
+
+
 def _moved(trial, step):
     """Directions (m, n, d) of the points x + step v that a loss asked at, one of each pair x +- step v; None if there are none."""
     x = trial.setting.x
-    row = np.linalg.norm(trial.points[:, None] - x, axis=-1).argmin(1)
+    row = _row_of(trial)
     moved = (trial.points - x[row]) / step
     kept: list = [[] for _ in x]
     for i, v in zip(row, moved, strict=True):
@@ -498,12 +527,15 @@ def _random(caller, table):
 
 def _differences(caller, kind, trial, rng):
     """The `Naming` of a finite-difference loss by what it does at the points x + h v, x and x - h v of a row; None if that explains nothing."""
-    x, n = trial.setting.x, trial.setting.n
-    row = np.linalg.norm(trial.points[:, None] - x, axis=-1).argmin(1)
+    x, n, row = trial.setting.x, trial.setting.n, _row_of(trial)
     offset = trial.points - x[row]
     ends = np.abs(offset).max(1) > 1e-9 * np.abs(offset).max()
     groups = [np.flatnonzero(row == i) for i in range(n)]
     pairs = [g[ends[g]] for g in groups]
+    way, step = np.sqrt(np.mean(offset[ends] ** 2)), caller.known["step"]
+    if "step" in caller.takes and way**2 > LONG * step**2:
+        text = f"long step: the points of the differences lie {way:.2g} from x in each dimension, where the step that the loss is told is {step:g}: the directions are not multiplied by it"
+        return Naming(FAIL, text, f"first offset {patterns.few(offset[ends][0])}")
     if any(len(p) == 2 and np.abs(offset[p].sum(0)).max() > 1e-6 * np.abs(offset).max() for p in pairs):
         text = "directions apart: the two points of a difference do not lie opposite each other: they are taken along different directions, or with different steps"
         return Naming(FAIL, text, f"x + a and x + b with a + b = {patterns.few(offset[pairs[0]].sum(0))}")
