@@ -258,13 +258,14 @@ def _measured(walk, i, x):
     own = SMALL * v.c
     alphas = (run(x + own) - run(x - own)) / (2 * own)
     signs = lambda k, size: tuple(size if j == k else 1.0 for j in range(calls))
+    of_call = lambda k, size: (run(x, signs(k, size)) - run(x, signs(k, -size))) / (2 * size * w)
     gammas, used = [], []
     for k in range(calls):
-        gammas.append((run(x, signs(k, 1.0)) - run(x, signs(k, -1.0))) / (2 * w))
+        gammas.append(of_call(k, 1.0))
         moves = not all(map(np.array_equal, places, (points for _, points in walk.asked)))
         used += [k] * bool(np.any(gammas[k]) or moves)
     k = used[0] if used else 0
-    twice = (run(x, signs(k, 2.0)) - run(x, signs(k, -2.0))) / (4 * w)
+    twice = of_call(k, 2.0)
     steep = max(1.0, np.abs(base).max() / own)  # round-off of a difference
     if np.ptp(alphas) > 1e2 * exact * steep or np.abs(twice - gammas[k]).max() > 1e2 * exact * steep * np.abs(own / w):
         return None
@@ -272,21 +273,24 @@ def _measured(walk, i, x):
     rest = base - alpha * x - w * sum(gamma)
     if np.abs(rest).max() <= 1e2 * steep * exact * own:
         rest = 0 * rest
-    elif not np.any(gammas):
-        raise Flaw(KEPT)
-    elif np.array_equal(base, walk(x, i, 2, lambda k, points, level: w)):
-        raise Flaw(REPEATED)
-    if flaw := noise_flaw(rest):
-        raise Flaw(flaw)
+    else:
+        _flawed(rest, np.any(gammas), np.array_equal(base, walk(x, i, 2, lambda k, points, level: w)))
     large = walk(FAR * x, i, 1, lambda k, points, level: FAR * w) - rest - FAR * (alpha * x + w * sum(gamma))
     bent = calls == 1 and np.abs(large).max() > 1e2 * exact * steep * FAR * np.abs(base).max()
-    strays = lambda asked: _strays(asked, v, walk.ladder[i + 1], w, 1e2 * exact * steep)
+    where = lambda asked: _strays(asked, v, walk.ladder[i + 1], w, 1e2 * exact * steep)
     levels = tuple(t for t, _ in asked)
-    part = Part(alpha, gamma, float(rest.var()), levels, exact * steep, bool(bent), strays(asked))
-    if not 0 < len(used) < calls:
-        return part
+    part = Part(alpha, gamma, float(rest.var()), levels, exact * steep, bool(bent), where(asked))
     of = lambda a: tuple(a[k] for k in used)
-    return part._replace(spare=part._replace(gamma=of(gamma), levels=of(levels), strays=strays(of(asked))))
+    less = part._replace(gamma=of(gamma), levels=of(levels), strays=where(of(asked)))
+    return part._replace(spare=less if 0 < len(used) < calls else None)
+
+
+def _flawed(rest, used, repeated):
+    """Raise the `Flaw` of what is left (n, d) of a step beside x and the scores, whether these are `used`, and other random numbers change nothing."""
+    if not used or repeated:
+        raise Flaw(REPEATED if used else KEPT)
+    if flaw := noise_flaw(rest):
+        raise Flaw(flaw)
 
 
 def _grouped(asked):

@@ -220,6 +220,12 @@ def linear(step, x, seed):
     return Linear(A, noise * (np.abs(noise).max() > 1e-6))
 
 
+COEFFICIENTS = {  # of a step whose dimensions are alike, and of others
+    True: "x' = x + {D} score + {B} z",
+    False: "x' = x + G score + noise; the diagonal of G is {D} on average, the noise has the standard deviation {B} in the mean square",
+}
+
+
 def _unadjusted(report, parts, taus):
     """The verdict on a linear step from its coefficients at three step sizes."""
     n, d = parts[0].noise.shape
@@ -233,11 +239,9 @@ def _unadjusted(report, parts, taus):
     euler = VARIANCE / (1 - np.abs(drift) / (2 * VARIANCE))
     settings = [{"step": t} for t in taus]
     (D, D_law), (B, _) = in_words(drift, settings, 1e-3), in_words(np.sqrt(noise), settings, error)
-    coefficients = f"x' = x + {D} score + {B} z".replace("+ -", "- ")
-    joined = f"x' = x + G score + noise; the diagonal of G is {D} on average, the noise has the standard deviation {B} in the mean square"
     settles = Worst(f"stationary variance at step {taus[0]:g}", float(stationary[0]), float(euler[0]), float(error))
     report = partial(
-        report, pattern=coefficients if flat else joined, resolution=float(error), worst=settles if flat else None,
+        report, pattern=COEFFICIENTS[bool(flat)].format(D=D, B=B).replace("+ -", "- "), resolution=float(error), worst=settles if flat else None,
         details={"A": parts[0].A, "noise covariance": cov, "stationary variance": stationary},
     )  # fmt: skip
     flaws = [noise_flaw(p.noise, independent=flat) for p in parts]
@@ -252,10 +256,9 @@ def _unadjusted(report, parts, taus):
     elif not text and not named:
         text = f"{apart}; the chain settles at variance {stationary[0]:.3g} instead of {euler[0]:.3g}"
     text = text or next(filter(None, flaws), "")
-    if text.startswith(("shared noise", "chains without")):  # no numbers of all chains are those of one
-        return report(FAIL, diagnosis=text, pattern="", worst=None)
     if text:
-        return report(FAIL, diagnosis=text)
+        alone = {} if not text.startswith(("shared noise", "chains without")) else {"pattern": "", "worst": None}
+        return report(FAIL, diagnosis=text, **alone)  # no numbers of all chains are those of one
     if not flat:
         M = np.array2string(G[0] / drift[0], precision=3).replace("\n", "")
         return report(PASS, notes=(f"preconditioned by a multiple of {M}",))

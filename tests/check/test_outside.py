@@ -354,7 +354,7 @@ def test_a_right_estimator_makes_the_calls_that_it_needs_or_says_how_many():
 )
 def test_directions_that_are_not_centred_are_named(draw):
     """0 and 1 for the signs, and numbers from 0 to 1, were "halved" or "biased"."""
-    report = ns.check_trace(hutchinson(draw), n_calls=2000, **TANH)
+    report = ns.check_trace(hutchinson(draw), n_calls=400, **TANH)
     assert report.verdict == "FAIL" and report.name == "directions not centred", report
 
 

@@ -117,7 +117,7 @@ def test_a_kink_is_missed_by_twice_its_density_over_b(b):
 OWN = [s for s in STEPS if s.kind != "line"]
 
 
-@functools.lru_cache
+@functools.cache
 def settings_of(step, seed):
     """(subject, sides) of an example or a counterexample, computed once for its verdicts and for its wrong twins."""
     return list(step.sides(seed))

@@ -113,7 +113,8 @@ def test_columns_are_right_to_a_few_ulp_in_the_middle_and_in_both_tails(row, dty
     points = POINTS + ([] if bell else FAR)
     for z in points:
         z = dtype(z)
-        digits = 2000 if 0 < abs(float(z)) < 1e-20 else 1000 if bell else 400
+        # a third difference over h = 10^(-digits/5) loses three fifths of them; near 0 derivatives have the size of z, far out that of exp(-z^2)
+        digits = 1000 if 0 < abs(float(z)) < 1e-20 else 600 if bell else 400
         exact = truth(row.name, z, digits)
         error = columns_error(row, z, exact)
         assert max(error) <= 16, (row.name, z, error, [float(v) for v in exact])

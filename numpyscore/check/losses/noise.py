@@ -390,34 +390,34 @@ def _instead(trial, c, sigma, kernel, level):
         ):
             return f"; {words}"
     if (other := _other_level(trial, kernel, level)) is not None:
-        if np.allclose(np.sort(other), np.sort(level), rtol=1e-4):
-            return "; they are those of the levels of other rows of the batch (shuffled, rolled, drawn again in another order?)"
-        if alike(other, 1e-4) and not alike(level):
-            means = {
-                "the mean over the batch": level.mean(),
-                "that of the first row": level[0],
-                "the largest": level.max(),
-            }
-            word = next((word for word, v in means.items() if np.isclose(v, other[0], rtol=1e-4)), f"{other[0]:.4g}")
-            return f"; all rows have the c and sigma of one level, {word}"
-        p = np.flatnonzero(use)[0]
-        return f"; they are those of another level: of {other[p]:.4g} where {level[p]:.4g} is meant (a time that is warped or scaled after it was handed over, or another rate of the schedule?)"
-    both = np.concatenate([trial.c[use] ** 2 + trial.sigma[use] ** 2, c[use] ** 2 + sigma[use] ** 2])
-    if np.allclose(both, 1, rtol=1e-5):
-        sizes = {
-            "log c": np.log(trial.c[use]) / np.log(c[use]),
-            "arctan(sigma/c)": np.arctan2(trial.sigma, trial.c)[use] / np.arctan2(sigma, c)[use],
-        }
-        rate = next(
-            (
-                f": {word} is {k[0]:.4g} times what it should be"
-                for word, k in sizes.items()
-                if np.all(np.isfinite(k)) and alike(k)
-            ),
-            "",
+        return f"; {_level_in_words(other, level, np.flatnonzero(use)[0])}"
+    return _other_schedule(trial.c[use], trial.sigma[use], c[use], sigma[use])
+
+
+def _level_in_words(other, level, p):
+    """What the levels (M,) of noisy points are, where others are meant, point p the first of them that has noise."""
+    if np.allclose(np.sort(other), np.sort(level), rtol=1e-4):
+        return (
+            "they are those of the levels of other rows of the batch (shuffled, rolled, drawn again in another order?)"
         )
-        return f"; they are those of another schedule with c^2 + sigma^2 = 1, or of other rows of it{rate} (the integral or the sum of beta, a rate, a time in other units, an index?)"
-    return ""
+    if alike(other, 1e-4) and not alike(level):
+        means = {"the mean over the batch": level.mean(), "that of the first row": level[0], "the largest": level.max()}
+        word = next((word for word, v in means.items() if np.isclose(v, other[0], rtol=1e-4)), f"{other[0]:.4g}")
+        return f"all rows have the c and sigma of one level, {word}"
+    return f"they are those of another level: of {other[p]:.4g} where {level[p]:.4g} is meant (a time that is warped or scaled after it was handed over, or another rate of the schedule?)"
+
+
+def _other_schedule(c, sigma, c_meant, sigma_meant):
+    """What is said of points of another variance-preserving schedule than the one that is meant, with a semicolon; ""."""
+    if not all(np.allclose(a**2 + b**2, 1, rtol=1e-5) for a, b in ((c, sigma), (c_meant, sigma_meant))):
+        return ""
+    sizes = {
+        "log c": np.log(c) / np.log(c_meant),
+        "arctan(sigma/c)": np.arctan2(sigma, c) / np.arctan2(sigma_meant, c_meant),
+    }
+    known = ((word, k) for word, k in sizes.items() if np.all(np.isfinite(k)) and alike(k))
+    rate = next((f": {word} is {k[0]:.4g} times what it should be" for word, k in known), "")
+    return f"; they are those of another schedule with c^2 + sigma^2 = 1, or of other rows of it{rate} (the integral or the sum of beta, a rate, a time in other units, an index?)"
 
 
 def _as_said(caller, trials):

@@ -86,7 +86,7 @@ class LossCaller:
         self.calls, self.came, self.notes = 0, "", set()
         self.as_score = False  # the loss calls fn.score(x), so fn is no prediction of something else
         self.eps = float(np.finfo(float).eps)
-        self.compiled: dict[tuple, Compiled] = {}
+        self.compiled: dict[tuple, CompiledLoss] = {}
 
     @property
     def free(self):
@@ -185,13 +185,13 @@ class LossCaller:
         return np.array(out)
 
     def _compiled(self, setting, kind):
-        """The `Compiled` loss for a setting but for its data and its seed; None where it is not jax's, or cannot be traced."""
+        """The `CompiledLoss` of a setting but for its data and its seed; None where it is not jax's, or cannot be traced."""
         if self.kind != "jax" or self.uncompiled or not self.traces:
             return None
         level = np.asarray(setting.level).tobytes()
         key = (id(setting.extras), level, setting.n, kind)
         if key not in self.compiled:
-            self.compiled[key] = Compiled(self, setting, kind)
+            self.compiled[key] = CompiledLoss(self, setting, kind)
         return self.compiled[key]
 
     def _given(self, setting, make, way, ear, key):
@@ -242,7 +242,7 @@ class LossCaller:
         return float(np.mean(a, dtype=float))
 
 
-class Compiled:
+class CompiledLoss:
     """A loss of jax, compiled once for many probes, data and keys, and with it what is to be heard: points, what fn is told there, draws and their keys."""
 
     def __init__(self, caller, setting, kind):
