@@ -529,9 +529,9 @@ TERMS = {  # (objective, factor of the square, factor of the linear term) -> ver
     ("implicit", 2, 1): ("FAIL", "square doubled: the square of the score is twice what it should be beside the other term; its 1/2 is missing"),
     ("implicit", 1, 2): ("FAIL", "trace doubled: the trace is twice what it should be beside the other term; or the square has a 1/2 too many"),
     ("implicit", 2, 4): ("FAIL", "trace doubled: the trace is twice what it should be beside the other term; or the square has a 1/2 too many (and the whole loss is 2 times the reference)"),
-    ("implicit", 1, 0): ("FAIL", "no trace: the trace is missing from your loss; it is minimised by a score of zero"),
-    ("implicit", 0, 1): ("FAIL", "no square: the square of the score is missing from your loss; it has no minimum"),
-    ("implicit", 0, 2): ("FAIL", "no square: the square of the score is missing from your loss; it has no minimum"),
+    ("implicit", 1, 0): ("FAIL", "no trace: the trace is missing from your loss (or kept from a call before, the same whatever fn is?); it is minimised by a score of zero"),
+    ("implicit", 0, 1): ("FAIL", "no square: the square of the score is missing from your loss (or kept from a call before, the same whatever fn is?); it has no minimum"),
+    ("implicit", 0, 2): ("FAIL", "no square: the square of the score is missing from your loss (or kept from a call before, the same whatever fn is?); it has no minimum"),
     ("implicit", 1, lambda s: 1 / s.d): ("FAIL", "trace divided by d: the trace is 1/d of what it should be beside the other term, a mean over dimensions where the other term has a sum"),
     ("implicit", 1, lambda s: -1 / s.d): ("FAIL", "trace divided by d: the trace is -1/d of what it should be beside the other term, a mean over dimensions where the other term has a sum, with the wrong sign"),
     ("implicit", 1, lambda s: 2 / s.d): ("FAIL", "scale of the trace: the trace is 2/d times what it should be beside the other term"),
@@ -547,7 +547,7 @@ TERMS = {  # (objective, factor of the square, factor of the linear term) -> ver
     ("explicit", 2, -2): ("FAIL", "sign of the target: the score is pulled towards minus the target, that is towards grad E; the target is s_0 (and the whole loss is 2 times the reference)"),
     ("explicit", 1, 3): ("FAIL", "scale of the target: the target is 3 times what it should be, s_0; the minimiser is 3 times the score"),
     ("explicit", 1, lambda s: -s.d): ("FAIL", "scale of the target: the target is -d times what it should be, s_0; the minimiser is -d times the score"),
-    ("explicit", 1, 0): ("FAIL", "no product with the target: the product with the target is missing from your loss; it is minimised by a score of zero"),
+    ("explicit", 1, 0): ("FAIL", "no product with the target: the product with the target is missing from your loss (or kept from a call before, the same whatever fn is?); it is minimised by a score of zero"),
 }  # fmt: skip
 
 
@@ -578,7 +578,7 @@ def test_of_three_terms_those_that_agree_are_the_rest():
         "weighted trace doubled: the weighted trace sum h_i J_ii is twice what it should be beside the rest"
     )
     assert of(1.0, 1.0, 0.0).diagnosis == (
-        "no derivative term: the term sum h_i' s_i with the derivative of the weight is missing from your loss; it is minimised by another score"
+        "no derivative term: the term sum h_i' s_i with the derivative of the weight is missing from your loss (or kept from a call before, the same whatever fn is?); it is minimised by another score"
     )
     both = of(1.0, 3.0, -1.0).diagnosis  # each beside the first
     assert both.count("; ") == 1 and "scale of the weighted trace" in both and "sign of the derivative term" in both

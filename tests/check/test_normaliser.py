@@ -140,10 +140,13 @@ def test_changes_of_variables_have_the_slope_of_what_they_are_called():
     )  # but for 2 pi
     assert [j[1] for j in (logit, artanh, scores)] == ["1/(x (1 - x))", "1/(1 - x^2)", "exp(z^2/2)"]
     plane = np.array([[0.5, 2.5], [0.1, 3.5]])
-    logit, artanh, scores = _jacobians(np.array([0.0, 2.0]), np.array([1.0, 4.0]))
+    logit, below, above, scores = _jacobians(*ends(0.0, 1.0))
+    np.testing.assert_allclose(below[0](x), slope(lambda x: -np.log(1 - x), x), atol=1e-8)
+    np.testing.assert_allclose(above[0](x), slope(np.log, x), atol=1e-8)
+    assert [j[1] for j in (logit, below, above)] == ["1/(x (1 - x))", "1/(1 - x)", "1/x"]
+    logit, scores = _jacobians(np.array([0.0, 2.0]), np.array([1.0, 4.0]))
     one = lambda x, low, high: next(iter(_jacobians(np.array([low]), np.array([high]))))[0](x[:, None])
     np.testing.assert_allclose(logit[0](plane), one(plane[:, 0], 0.0, 1.0) + one(plane[:, 1], 2.0, 4.0), rtol=1e-13)
-    np.testing.assert_allclose(artanh[0](plane), logit[0](plane) - 2 * np.log(2), rtol=1e-13)
     np.testing.assert_allclose(
         scores[0](np.array([[0.0, 4.0]])), 0.5 * np.sum(ndtri([1e-10, 1 - 1e-10]) ** 2), rtol=1e-6
     )

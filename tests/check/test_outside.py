@@ -597,9 +597,10 @@ def test_scaled_noise_is_not_eps_where_eps_was_said():
     assert check_loss(loss, objective="denoising", model="noise").verdict == "PASS"  # nothing was said of its size
     made = lambda f: check_loss(loss, objective="denoising", score_of=f)
     assert made(lambda out, y, sigma: -out / sigma[:, None] ** 2).verdict == "PASS"
-    for wrong, words in (  # level has one number a row
+    assert made(lambda out, y, sigma: -out / sigma**2).verdict == "PASS"  # one level for all rows may be one number
+    for wrong, words in (
         (
-            lambda out, y, sigma: -out / sigma**2,
+            lambda out, y, sigma: -out / sigma[:, None, None] ** [[1.0, 2.0]],
             r"score_of raised ValueError: .*; it is given out and y of shape \(4, 3\) and level \(4,\)",
         ),
         (lambda out, y, sigma: (-out / sigma[:, None] ** 2).sum(1), r"score_of returned shape \(4,\); it is given"),

@@ -148,7 +148,7 @@ def test_a_regularised_loss_may_have_a_lambda_of_its_own():
     caller = caller_of("regularised", numbers={"lam": 0.3})
     own = lambda p, caller=caller, rtol=0.0: plain._at_its_own_number(caller, p, rtol)
     found, (note,) = own(parts([1, 2], [1, 2], [2, 4]))
-    assert found[plain.REGULARISER].tolist() == [1, 2]
+    assert list(found) == ["square of the score", "trace"]  # it has no unit beside which the others are right or wrong
     assert note == "it takes no lam, and has lambda = 0.6 beside 1/2 |s|^2: whether that is meant is not asked here"
     same = parts([1, 2], [1, 2], [2, 3])
     assert (
@@ -781,7 +781,7 @@ def test_rows_and_numbers_of_directions():
     assert list(made(u)) == ["0", "0 unit", "0 sign", "0 twice less one"] and made(u)["0 sign"][0, 0, 0] == -1
     step, x = 0.05, v + 10
     moved = lambda *points: plain._moved(
-        SimpleNamespace(setting=SimpleNamespace(x=x), points=np.concatenate(points)), step
+        SimpleNamespace(setting=SimpleNamespace(x=x, n=len(x)), points=np.concatenate(points)), step
     )
     w = 4 * np.random.default_rng(1).standard_normal((n, d)).clip(-1, 1)
     size = np.abs(w).max(1, keepdims=True)
@@ -802,6 +802,7 @@ def test_terms_are_those_of_the_reference_or_of_an_estimated_trace(monkeypatch):
     monkeypatch.setattr(plain, "_wrong", lambda *args: ("wrong", 7, {}))
     monkeypatch.setattr(plain, "_factors", lambda *args: ("factors", {"d": 1}))
     monkeypatch.setattr(plain, "_with_law", lambda *args: "law")
+    monkeypatch.setattr(plain, "_drowned", lambda *args: None)
 
     def say(objective, trial="none", key="", near=True, right=True, bad=None, takes=()):
         monkeypatch.setattr(plain, "plain", lambda *args: trials[trial])
@@ -840,7 +841,7 @@ def test_a_trace_that_is_estimated_is_that_of_a_sliced_loss(monkeypatch):
     assert naming.diagnosis == "sliced" and caller.objective == "implicit" and (sense, details) == (2, {"d": 1})
     assert naming.notes == (
         "one",
-        "its trace is estimated along directions that it draws, v.J v in place of tr J: judged as a sliced loss",
+        "it draws numbers, and is judged as a sliced loss, with v.J v along directions v that it draws in place of tr J",
     )
     monkeypatch.setattr(plain, "of_terms", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):

@@ -269,7 +269,7 @@ ROWS = {  # score, verdict, name
     "times n": (lambda x: score(x) * len(x), "FAIL", "n"),
     "centred": (lambda x: score(x - x.mean(0)), "FAIL", "batch statistics"),
     "an index": (lambda x: score(x) * np.arange(1, len(x) + 1)[:, None], "FAIL", "position"),
-    "the row before": (lambda x: score(x) + 0.1 * np.roll(x, 1, axis=0), "FAIL", "rows mixed"),
+    "the row before": (lambda x: score(x) + 0.1 * np.roll(x, 1, axis=0), "FAIL", "neighbours"),
     "itself": (score, "PASS", ""),
     "zero": (lambda x: 0 * x, "PASS", ""),
 }  # fmt: skip

@@ -209,9 +209,12 @@ def test_without_a_framework_a_source_is_the_seed_or_a_generator_and_there_is_no
 
 
 def test_the_numbers_behind_wrappers_are_found_and_where_there_are_none_it_says_none():
-    wrapped = types.SimpleNamespace(primal=types.SimpleNamespace(val=np.arange(3.0)))
+    wrapped = types.SimpleNamespace(primal=types.SimpleNamespace(val=np.arange(3.0), dtype=float))
     assert np.array_equal(foreign.concrete(wrapped), np.arange(3.0))
     assert foreign.concrete(types.SimpleNamespace(val=object())) is None
-    ring = types.SimpleNamespace()
+    traced = types.SimpleNamespace(val=types.SimpleNamespace(aval="a variable of a program, and no array"))
+    assert foreign.bare(types.SimpleNamespace(val=np.arange(2), dtype=int)).tolist() == [0, 1]
+    assert foreign.bare(traced) is traced and foreign.concrete(traced) is None
+    ring = types.SimpleNamespace(dtype=float)
     ring.val = ring
     assert foreign.concrete(ring) is None

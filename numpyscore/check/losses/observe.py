@@ -337,6 +337,7 @@ def _first(value, n):
 
 
 def mean_of(value, n):
+    """A loss as one number: itself, or the mean of one number per sample."""
     return value if getattr(value, "ndim", 0) == 0 else value.mean()
 
 

@@ -188,6 +188,9 @@ def _factors(caller, kind, settings, right, rng):
     rtol = max(1e-9, SIGMAS * doubt, 0.0 if exact else 30 * right.left)
     parts, notes = _at_its_own_number(caller, right.parts, rtol)
     naming = name_parts(caller.objective, parts, levels_of(settings), rtol)
+    if REGULARISER in right.parts and REGULARISER not in parts:
+        own = f" + a lambda of its own x [{REGULARISER.removeprefix('regulariser lambda ')}] + constant"
+        naming = naming._replace(pattern=naming.pattern.replace(" + constant", own))
     if naming.verdict == FAIL and caller.objective == "finite_difference_sliced":
         naming = _by_step(naming, parts, caller.known["step"])
     notes += () if exact else (near_note(right.left),)
