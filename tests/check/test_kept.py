@@ -234,6 +234,49 @@ def test_the_clean_half_of_a_batch_and_targets_of_the_other_half_are_told():
     said(ns.check_loss(loss(False, lambda eps: eps[::-1]), **options), "rows permuted")
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_rows_may_be_flipped_before_or_after_the_noise_and_the_target_goes_with_it(first):
+    def loss(with_target):
+        def of(fn, x, sigma, rng):
+            eps, some = rng.standard_normal(x.shape), rng.random(len(x)) < 0.5
+            flip = lambda a: np.where(some[:, None], a[:, ::-1], a)
+            y = flip(x) + sigma * eps if first else flip(x + sigma * eps)
+            return np.mean(np.sum((fn(y) + (flip(eps) if with_target else eps) / sigma) ** 2, axis=1))
+
+        return of
+
+    right = ns.check_loss(loss(not first), objective="denoising", model="score")
+    assert right and any("stand in another order" in n for n in right.notes), right
+    said(ns.check_loss(loss(first), objective="denoising", model="score"), "wrong target, entries permuted")
+
+
+def test_noise_that_accumulates_beside_numbers_of_levels_is_told():
+    def loss(keep):
+        def of(fn, x, sigmas, rng):
+            total = 0.0
+            for i, s in enumerate(sigmas):
+                eps = rng.standard_normal(x.shape)
+                y = x + s * eps
+                total = total + np.mean(np.sum((s * fn(y, np.full(len(x), i)) + eps) ** 2, axis=1))
+                x = y if keep else x
+            return total
+
+        return of
+
+    options = {"objective": "multilevel_denoising", "model": "score"}
+    assert ns.check_loss(loss(False), **options)
+    said(ns.check_loss(loss(True), **options), "noise accumulates")
+
+
+def test_targets_in_another_order_are_told():
+    loss = lambda order: lambda fn, x, target_score: np.mean(np.sum((fn.score(x) - order(target_score)) ** 2, axis=1))
+    assert ns.check_loss(loss(lambda a: a), objective="explicit")
+    said(
+        ns.check_loss(loss(lambda a: a.T.copy().reshape(a.shape)), objective="explicit"),
+        "wrong target, entries permuted",
+    )
+
+
 def test_one_sign_for_all_dimensions_leaves_one_product():
     coordinate = lambda x, rng: np.sqrt(x.shape[1]) * np.eye(x.shape[1])[rng.integers(x.shape[1], size=len(x))]
     trace = lambda v: lambda fn, x, rng: np.mean(half(fn.score(x)) + fn.curvature(x, v(x, rng)))

@@ -244,6 +244,7 @@ def test_squares_and_traces_that_may_stand_in_a_loss():
                 "the squared projection (v.s)^2": ((along**2).mean(1), curve(v, v)),
                 "the square of the mean projection": (np.einsum("ni,pni->pn", mean, s) ** 2, np.einsum("ni,pnij,nj->pn", mean, J, mean)),
                 "|v|^2 times the squared score": (lengths * np.sum(s**2, -1), lengths * np.sum(J_diagonal, -1)),
+                "the sum of (v_i s_i)^2": (np.einsum("mni,pni->pmn", v**2, s**2).mean(1), np.einsum("mni,pni->pmn", v**2, J_diagonal).mean(1)),
                 "the squared projection on the first row's v": (np.einsum("mi,pni->pmn", v[:, 0], s).__pow__(2).mean(1), curve(first, first)),
                 "the product of two projections": ((along * np.einsum("mni,pni->pmn", before, s)).mean(1), curve(before, v)),
                 "the product of v.s and the sum of s": ((along * s.sum(-1)[:, None]).mean(1), curve(np.ones_like(v), v)),

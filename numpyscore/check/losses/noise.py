@@ -12,7 +12,7 @@ from ..report import FAIL, INCONCLUSIVE, PASS
 from . import denoising, levels, perturbation
 from .identify import NEAR, Answers, identify
 from .names import COARSEST, LINEAR, SQUARE, Level, Naming, alike, equal, factor, missing, name_parts
-from .patterns import PIECES, named_by_one_more, shape_of, target_named, unexplained
+from .patterns import PERMUTED, PIECES, named_by_one_more, shape_of, target_named, unexplained
 from .plain import CALLS, near_note, observation, unusable
 from .trials import SINGLE, apart_from, noisy, rows_of, with_draw_apart, with_posterior_means
 
@@ -24,6 +24,7 @@ TROUBLE = {
     "correlated": "its noise was not heard, or has another level in each row, and is correlated between the coordinates of a row, or of different size in them: the target must be -C^-1 (x~ - c x)",
     "not heard": "its noise was not heard (another library draws it, or it is mixed or shifted after it is drawn), and is of no size known here; let the loss take rng= (or key, generator, noise)",
 }
+HEADS = {"not scaled": "unknown points", "centred": "rows depend on each other", "correlated": "correlated noise"}
 MIXED = "levels mixed: the loss is not the sum of those of its levels or rows with weights of their own: only some count at a time (a maximum, a minimum, a median, a sort, a clip?), or a weight is made of the loss itself and not detached"
 
 
@@ -42,7 +43,7 @@ def denoised(caller, kind, settings, rng):
     if trouble == "not heard" and (kept := perturbation.drawn(caller, kind, trials, rng)) is not None:
         return kept, 1, {}
     if trouble:
-        return Naming(INCONCLUSIVE, f"hidden randomness: {TROUBLE[trouble]}", ""), 0, {}
+        return Naming(INCONCLUSIVE, f"{HEADS.get(trouble, 'hidden randomness')}: {TROUBLE[trouble]}", ""), 0, {}
     naming, sense, details = _read(caller, kind, trials, tables, rng)
     if naming.verdict != FAIL:
         naming = perturbation.drawn(caller, kind, trials, rng) or naming
@@ -653,8 +654,7 @@ def _strange(caller, trials, founds, r):
             if same.any(1).all():
                 text = "wrong target, rows permuted: the target of each point is that of another point (halves exchanged, rolled, shuffled?)"
                 return Naming(FAIL, text, first_row)
-            text = "wrong target, entries permuted: it is made of the right numbers, and these stand in other rows and columns (a reshape for a transpose, a flattening in another order?)"
-            return Naming(FAIL, text, first_row)
+            return Naming(FAIL, PERMUTED, first_row)
         some = np.abs(target) > 1e-9 * np.abs(target).max()
         factors = target[some] / right[some]
         if 0.2 < some.mean() < 1 and some.any(1).mean() > 0.5 and alike(factors):

@@ -64,6 +64,7 @@ def matrices(q):
             (of(v, v), "the squared projection (v.s)^2", "the projected Jacobian v.J v"),
             (of(mean, mean), "the square of the mean projection", "the Jacobian projected on the mean of the v"),
             (of(v, v).trace(axis1=1, axis2=2)[:, None, None] * e, "|v|^2 times the squared score", "|v|^2 times the trace"),
+            (np.mean(v**2, axis=0)[..., None] * e, "the sum of (v_i s_i)^2, squared before they are summed", "the sum of v_i^2 J_ii"),
             (of(first, first), "the squared projection on the first row's v for all rows", "the projected Jacobian along the first row's v for all rows"),
             (of(np.roll(v, 1, axis=1), v), "the product of two projections", "v.J v with the v of another row on one side"),
             (of(0 * v + 1, v), "the product of v.s and the sum of s", "the sum of the entries of J v, not its product with v"),
@@ -428,6 +429,9 @@ def target_named(theirs, right, known):
     return Naming(FAIL, f"wrong target, {said}{other}", found[0].pattern)
 
 
+PERMUTED = "wrong target, entries permuted: it is made of the right numbers, and these stand in other places (a flip, a reshape for a transpose, a flattening in another order?)"
+
+
 def _by_target(found, target):
     """The `Naming` of a loss whose rows are pulled to -A^-1 b, by what that is of the right target; None if they are pulled nowhere."""
     sizes = np.linalg.eigvalsh(found.own)
@@ -435,7 +439,10 @@ def _by_target(found, target):
         return None
     theirs = -np.linalg.solve(found.own, found.b[..., None])[..., 0]
     if np.abs(theirs - target).max() > SMALL * np.abs(target).max():
-        return target_named(theirs, target, dict(zip("nd", target.shape, strict=True)))
+        named = target_named(theirs, target, dict(zip("nd", target.shape, strict=True)))
+        if named is None and equal(np.sort(theirs, axis=None), np.sort(target, axis=None)):
+            return Naming(FAIL, PERMUTED, f"target of the first row {few(theirs[0])}")
+        return named
     note = "another convention: rows or dimensions have weights of their own (a positive definite metric of the differences); the minimiser is the same"
     return Naming(PASS, "", f"A of the first row {few(found.own[0])}", (note,))
 

@@ -30,7 +30,11 @@ def known(caller, kind, settings, rng):
     elif unheard:
         trials = _inferred(caller, kind, trials, rng)
     trials, mapped = _of_mapped_data(trials)
-    return trials, covariances, mapped
+    turned = (EXCHANGED,) * any(t.order is not None for t in trials)
+    return trials, covariances, (*mapped, *turned)
+
+
+EXCHANGED = "another convention: the entries of a row of x stand in another order in its noisy points (flipped, permuted): the score learnt is that of data so changed"
 
 
 def _of_mapped_data(trials):
@@ -273,11 +277,13 @@ def _accumulated(caller, trials):
         shift = t.shift.reshape(steps, -1).T  # (n d, steps)
         made, left, *_ = np.linalg.lstsq(np.stack(normals, axis=1), shift, rcond=None)
         nested = np.array_equal(np.abs(made) > 1e-6, np.triu(np.ones_like(made)))
-        told = t.told.reshape(steps, -1)[:, 0]
+        told, sigmas = t.told.reshape(steps, -1)[:, 0], t.setting.extras.get("sigmas", ())
+        if np.isin(told, np.arange(len(sigmas))).all():  # numbers of levels
+            told = sigmas[told.astype(int)]
         if not nested or np.any(left > 1e-12 * np.sum(shift**2)) or not np.allclose(told, np.diagonal(made)):
             return None
         seen = [np.linalg.norm(made, axis=0), told]
-    text = "noise accumulates: each noisy batch is made of the one before, so that a point has the noise of all steps so far, of standard deviation sqrt(sum sigma^2), and fn is told the sigma of the last step"
+    text = "noise accumulates: each noisy batch is made of the one before, so that a point has the noise of all steps so far, of standard deviation sqrt(sum sigma^2), and fn is told the level of the last step"
     return text, "standard deviations {}, told {}".format(*(np.array2string(a, precision=4) for a in seen))
 
 

@@ -38,6 +38,9 @@ class Trial(NamedTuple):
     beside: np.ndarray | None = None  # (M, k), all that fn is told
     apart: np.ndarray | None = None  # (M, d), unit normals drawn for the points, independent of eps
     apart_of: tuple = ()  # the number of their draw, and of their n rows in it, of which no point is made
+    order: np.ndarray | None = (
+        None  # (n, d), the column of x behind each entry of a row, where they are exchanged (a flip)
+    )
 
     def only(self, keep):
         """The trial of some of its points."""
@@ -53,13 +56,18 @@ class Trial(NamedTuple):
     @property
     def data(self):
         """(n, d), what x~ is c times, but for the noise."""
+        return self.x if self.offset is None else self.scale * (self.x + self.offset)
+
+    @property
+    def x(self):
+        """(n, d), the data with the entries of each row in the order of its points."""
         x = self.setting.x
-        return x if self.offset is None else self.scale * (x + self.offset)
+        return x if self.order is None else np.take_along_axis(x, self.order, axis=1)
 
     @property
     def shift(self):
         """(M, d), x~ - c x."""
-        return self.points - self.c[:, None] * self.setting.x[self.row]
+        return self.points - self.c[:, None] * self.x[self.row]
 
     @property
     def normals(self):
@@ -94,12 +102,16 @@ def noisy(caller, kind, setting, rng):
     single = np.array_equal(trial.points, trial.points.astype(np.float32))
     rounded = single and not np.array_equal(setting.x, setting.x.astype(np.float32))
     eps = max(caller.eps, SINGLE) if rounded else caller.eps
+    far: Any = None
     for size in (1.0, 1e-4, 1e-6):
         step = size * rng.choice([-1.0, 1.0], setting.x.shape) * rng.uniform(0.5, 1.5, setting.x.shape)
         moved = centres(caller.ask(probe, setting._replace(x=setting.x + step)))
         found = _scale(trial, moved, step, eps)
+        far = far or (moved, step)
         if found is not None or eps > 1e-10:
             break
+    if found is None and (exchanged := _exchanged(trial, far[0], far[1], eps)) is not None:
+        return exchanged
     if found is None:
         points_of = lambda x: centres(caller.ask(probe, setting._replace(x=x))).points
         found = _multiplied(trial, points_of, rng)
@@ -146,6 +158,30 @@ def _scale(trial, moved, step, eps):
     row = np.where(still, every % len(step), row)
     allowed = 1e3 * eps * np.abs(trial.points).max() + 1e4 * eps * np.abs(step).max()
     return None if np.any(left > allowed) else (row, np.where(still, 0.0, c))
+
+
+def _exchanged(trial, moved, step, eps):
+    """The trial whose points are made of the data with the entries of a row in another order, with c, sigma and eps; None where they are not."""
+    if moved.points is None or moved.points.shape != trial.points.shape:
+        return None
+    change, every = moved.points - trial.points, np.arange(len(trial.points))
+    size, of = np.sort(np.abs(change), axis=1), np.sort(np.abs(step), axis=1)
+    c = np.linalg.norm(size, axis=1)[:, None] / np.linalg.norm(of, axis=1)  # (M, n)
+    row = np.abs(size[:, None] - c[..., None] * of).max(-1).argmin(1)
+    c, order = c[every, row], np.empty(change.shape, int)
+    np.put_along_axis(order, np.argsort(np.abs(change), axis=1), np.argsort(np.abs(step[row]), axis=1), axis=1)
+    left = change - c[:, None] * np.take_along_axis(step[row], order, axis=1)
+    of_row = np.tile(np.arange(step.shape[1]), (len(step), 1))
+    of_row[row] = order
+    if np.abs(left).max() > 1e4 * eps * np.abs(trial.points).max() or not np.array_equal(of_row[row], order):
+        return None
+    trial = trial._replace(row=row, c=np.where(np.abs(c - 1) <= 1e4 * eps, 1.0, c), order=of_row)
+    found = with_noise(trial, trial.shift, eps)
+    if not found.trouble:
+        return found
+    back = np.argsort(order, axis=1)  # the noise may be exchanged with the data
+    found = with_noise(trial, np.take_along_axis(trial.shift, back, axis=1), eps)
+    return found if found.trouble else found._replace(eps=np.take_along_axis(found.eps, order, axis=1))
 
 
 def _translated(trial, points_of):
@@ -251,7 +287,8 @@ def with_posterior_means(trial):
     far = np.sum((trial.points[:, None] - c[..., None] * trial.data) ** 2, axis=-1)
     x = softmax(-far / (2 * s**2), axis=1) @ trial.data
     eps = (trial.points - c * x) / s
-    return trial._replace(setting=trial.setting._replace(x=x), row=np.arange(len(x)), offset=None, scale=1.0, eps=eps)
+    setting = trial.setting._replace(x=x)
+    return trial._replace(setting=setting, row=np.arange(len(x)), offset=None, scale=1.0, eps=eps, order=None)
 
 
 def _single(trial, eps):
