@@ -199,7 +199,9 @@ def judge(where, summary, field, functions, explain, *, rtol=None, place=None):
         if not quotients and not (found and found[0].key.endswith("difference")):
             like = "as difference quotients, iterations and short constants are; where that comes from is not known"
         return report(PASS, notes=(*notes, f"right up to {share:.0e} of its size, {like}"))
-    pattern = f"{wrong.sum()} of {wrong.size} entries differ, by up to {share:.2g} of the size of a row{_spanned(field)}"
+    pattern = (
+        f"{wrong.sum()} of {wrong.size} entries differ, by up to {share:.2g} of the size of a row{_spanned(field)}"
+    )
     none = f"different: your {field.word} is none of the functions of the reference that are known here (another energy, other parameters, a term that is wrong or left out?)"
     pattern, text = (found[0].pattern, diagnosis_of(found)) if found else (pattern, none)
     return report(FAIL, notes=notes, pattern=pattern, diagnosis=text)

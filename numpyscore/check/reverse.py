@@ -235,6 +235,17 @@ def _affine(a, x):
     return bool(np.abs(left).max() <= 1e-6 * np.abs(a).max())
 
 
+def _same_again(walk, base, again, asked, x):
+    """Whether a step from x that is made again is the same, and asks fn at x first, and not with noise on top; raises a `Flaw` of one that keeps something."""
+    if not walk.asked:
+        raise Flaw(ASKED_ONCE if asked else "fn not used: the step never asks the network")
+    if not np.array_equal(base, again):
+        if _affine(base - again, x):
+            raise Flaw(OTHER_AGAIN)
+        return False
+    return np.allclose(asked[0][1], x, rtol=1e-5, atol=1e-6 * np.abs(x).max())
+
+
 def _measured(walk, i, x):
     """The `Part` of the step from level i; None if it is no such sum or not repeatable. Raises a `Flaw` of its noise by itself."""
     v = walk.ladder[i]
@@ -246,14 +257,8 @@ def _measured(walk, i, x):
     group, asked = _grouped(walk.asked)
     calls = len(asked)
     again, places = run(x), [points for _, points in walk.asked]
-    if not walk.asked:
-        raise Flaw(ASKED_ONCE if calls else "fn not used: the step never asks the network")
-    if not np.array_equal(base, again):
-        if _affine(base - again, x):
-            raise Flaw(OTHER_AGAIN)
+    if not _same_again(walk, base, again, asked, x):
         return None
-    if not np.allclose(asked[0][1], x, rtol=1e-5, atol=1e-6 * np.abs(x).max()):
-        return None  # asked at another point, such as one with noise on top
     exact = 1e-6 if np.array_equal(base, base.astype(np.float32)) else 1e-8
     own = SMALL * v.c
     alphas = (run(x + own) - run(x - own)) / (2 * own)
