@@ -9,7 +9,7 @@ import numpy as np
 from ..common.inputs import generator
 from ..numerics.differences import differences, other_widths, settled, tolerance, widths
 from .fields import Field, explained, moved
-from .functions import Function, by_rows, kink, one_number_each, points_of, unfit, unfit_energy, unsteady
+from .functions import Compiled, Function, by_rows, kink, one_number_each, points_of, unfit, unfit_energy, unsteady
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Explanation, judge, product, sizes, summary_of
 
 EXCHANGED = {  # what a wrong sign alone may be as well
@@ -61,7 +61,7 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
         raise ValueError(f"{where}: expected one of energy= and logpdf=, got {'none' if energy is None else 'both'}.")
     name, sign, of = ("energy", -1.0, energy) if logpdf is None else ("logpdf", 1.0, logpdf)
     points = points_of(where, x)
-    log_p, yours = Function(where, name, of, wrap, x), Function(where, "score", score, wrap, x)
+    log_p, yours = Compiled(where, name, of, wrap, x), Function(where, "score", score, wrap, x)
     value, points = yours.both(points)
     points = points.astype(float)
     one_each = lambda p: one_number_each(where, name, *log_p.both(p))
@@ -73,6 +73,8 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
     unusable = next((report for trial in trials if (report := trial()) is not None), None)
     if unusable is not None:
         return unusable
+    yours = Compiled(where, "score", score, wrap, x)  # it keeps nothing
+    yours.both(points)
     eps = max(yours.measure(points).eps, log_p.measure(points).eps)
     E = -sign * one_each(points)[0]
     beside = lambda d: Field(
