@@ -53,7 +53,7 @@ KINDS = ("annealed", "ancestral", "ddim", "euler", "heun", "predictor-corrector"
 # Euler's step in sigma / c; so also in sigma where c stays, and in the time of a straight line
 ALSO = {"ddim": "euler"}
 LONG = 0.1  # error of right steps in the variance, above which the law decides nothing
-MANY = 4  # calls whose coefficients are listed
+MANY = 4  # calls whose coefficients are known one by one
 FAR = 40.0  # times that, at which clipping is
 SAME = "at the same points as its first"
 SMALL = 0.1  # size of x_0 at which a step is measured: no clipping to [-1, 1] is felt
@@ -262,15 +262,15 @@ def _measured(walk, i, x):
     exact = 1e-6 if np.array_equal(base, base.astype(np.float32)) else 1e-8
     own = SMALL * v.c
     alphas = (run(x + own) - run(x - own)) / (2 * own)
-    signs = lambda k, size: tuple(size if j == k else 1.0 for j in range(calls))
-    of_call = lambda k, size: (run(x, signs(k, size)) - run(x, signs(k, -size))) / (2 * size * w)
+    signs = lambda some, size: tuple(size if j in some else 1.0 for j in range(calls))
+    of_calls = lambda some, size: (run(x, signs(some, size)) - run(x, signs(some, -size))) / (2 * size * w * len(some))
     gammas, used = [], []
-    for k in range(calls):
-        gammas.append(of_call(k, 1.0))
+    for some in [[k] for k in range(calls)] if calls <= MANY else [range(calls)]:  # of many the sum is enough
+        gammas += [of_calls(some, 1.0)] * len(some)
         moves = not all(map(np.array_equal, places, (points for _, points in walk.asked)))
-        used += [k] * bool(np.any(gammas[k]) or moves)
+        used += list(some) * bool(np.any(gammas[-1]) or moves)
     k = used[0] if used else 0
-    twice = of_call(k, 2.0)
+    twice = of_calls([k] if calls <= MANY else range(calls), 2.0)
     steep = max(1.0, np.abs(base).max() / own)  # round-off of a difference
     if np.ptp(alphas) > 1e2 * exact * steep or np.abs(twice - gammas[k]).max() > 1e2 * exact * steep * np.abs(own / w):
         return None
@@ -663,9 +663,7 @@ def _verdict(report, steps, kind, walk, by_law):
     p, first = steps.here, steps.parts[0]
     gamma = " + ".join(f"{g:.6g} score_{k}" if steps.calls > 1 else f"{g:.6g} score" for k, g in enumerate(first.gamma))
     if steps.calls > MANY:
-        gamma = (
-            f"sum of {steps.calls} scores, with coefficients between {min(first.gamma):.6g} and {max(first.gamma):.6g},"
-        )
+        gamma = f"{steps.calls} scores, whose coefficients sum to {sum(first.gamma):.6g},"
     report = partial(
         report, resolution=steps.error, details={"alpha": steps.alpha, "gamma": steps.gamma, "noise variance": steps.var},
         pattern=f"first step, ({p.c[0]:.4g}, {p.s[0]:.4g}) to ({p.d[0]:.4g}, {p.t[0]:.4g}): x' = {first.alpha:.9g} x + {gamma} + {np.sqrt(first.var):.4g} z".replace("+ -", "- "),

@@ -491,7 +491,9 @@ def test_annealed_dynamics_may_be_those_of_the_next_level():
 
     report = ns.check_reverse(step, levels=DOWN, kind="annealed", n=4000)
     assert report and any("the next level in every call" in n for n in report.notes), report
-    assert "sum of 5 scores" in report.pattern and any("its step is 0.1 sigma^2" in n for n in report.notes)
+    assert "5 scores, whose coefficients sum to" in report.pattern and any(
+        "its step is 0.1 sigma^2" in n for n in report.notes
+    )
     cold = lambda x, fn, s, lower, rng: step(x, fn, s, lower, rng, noise=np.sqrt(0.5))
     said(ns.check_reverse(cold, levels=DOWN, kind="annealed", n=4000), "temperature: the noise has 0.")
     said(
