@@ -246,6 +246,20 @@ def _same_again(walk, base, again, asked, x):
     return np.allclose(asked[0][1], x, rtol=1e-5, atol=1e-6 * np.abs(x).max())
 
 
+def _coefficients(walk, run, x, w, places, calls):
+    """(gamma (n, d) of each call, the calls that the result or a later point is made of, what twice the answers change of the first of them)."""
+    signs = lambda some, size: tuple(size if j in some else 1.0 for j in range(calls))
+    of = lambda some, size: (run(x, signs(some, size)) - run(x, signs(some, -size))) / (2 * size * w * len(some))
+    groups = [[k] for k in range(calls)] if calls <= MANY else [range(calls)]  # of many the sum is enough
+    gammas, used = [], []
+    for some in groups:
+        gammas += [of(some, 1.0)] * len(some)
+        moves = not all(map(np.array_equal, places, (points for _, points in walk.asked)))
+        used += list(some) * bool(np.any(gammas[-1]) or moves)
+    first = next(some for some in groups if not used or used[0] in some)
+    return gammas, used, of(first, 2.0) - gammas[first[0]]
+
+
 def _measured(walk, i, x):
     """The `Part` of the step from level i; None if it is no such sum or not repeatable. Raises a `Flaw` of its noise by itself."""
     v = walk.ladder[i]
@@ -262,17 +276,9 @@ def _measured(walk, i, x):
     exact = 1e-6 if np.array_equal(base, base.astype(np.float32)) else 1e-8
     own = SMALL * v.c
     alphas = (run(x + own) - run(x - own)) / (2 * own)
-    signs = lambda some, size: tuple(size if j in some else 1.0 for j in range(calls))
-    of_calls = lambda some, size: (run(x, signs(some, size)) - run(x, signs(some, -size))) / (2 * size * w * len(some))
-    gammas, used = [], []
-    for some in [[k] for k in range(calls)] if calls <= MANY else [range(calls)]:  # of many the sum is enough
-        gammas += [of_calls(some, 1.0)] * len(some)
-        moves = not all(map(np.array_equal, places, (points for _, points in walk.asked)))
-        used += list(some) * bool(np.any(gammas[-1]) or moves)
-    k = used[0] if used else 0
-    twice = of_calls([k] if calls <= MANY else range(calls), 2.0)
+    gammas, used, twice = _coefficients(walk, run, x, w, places, calls)
     steep = max(1.0, np.abs(base).max() / own)  # round-off of a difference
-    if np.ptp(alphas) > 1e2 * exact * steep or np.abs(twice - gammas[k]).max() > 1e2 * exact * steep * np.abs(own / w):
+    if np.ptp(alphas) > 1e2 * exact * steep or np.abs(twice).max() > 1e2 * exact * steep * np.abs(own / w):
         return None
     alpha, gamma = float(alphas.mean()), tuple(float(g.mean()) for g in gammas)
     rest = base - alpha * x - w * sum(gamma)
