@@ -386,12 +386,9 @@ def _of_neighbours(function, points, whole, allowed):
         frozenset({n - 1}): "before it",
         frozenset({1, n - 1}): "before it and with that after it",
     }
-    which = words.get(frozenset(changed))
-    return (
-        f"neighbours: the result of a row changes with the row {which}, and with no other (a roll, an index off by one, a convolution over rows?)"
-        if which
-        else ""
-    )
+    if frozenset(changed) not in words:
+        return ""
+    return f"neighbours: the result of a row changes with the row {words[frozenset(changed)]}, and with no other (a roll, an index off by one, a convolution over rows?)"
 
 
 def _change(now, before):

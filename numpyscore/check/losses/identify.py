@@ -48,9 +48,8 @@ class Probe:
     @classmethod
     def isotropic(cls, kind, d, scale, b=0.0):
         """scale |x|^2 / 2 + b.x."""
-        out = cls(kind, d, np.random.default_rng(0)).scaled(
-            0.0
-        )  # of the same size as all others, for which a loss may be compiled
+        # 0 times another model, and so of the same size as all others, for which a loss may be compiled
+        out = cls(kind, d, np.random.default_rng(0)).scaled(0.0)
         out.A, out.b = scale * np.eye(d), b + np.zeros(d)
         return out
 

@@ -325,11 +325,9 @@ def told_before(caller, kind, trials, rng):
         return None
     moved = np.abs(np.arctan2(other.sigma, other.c) - np.arctan2(trial.sigma, trial.c)).max()
     text = "state: another seed gives the points other levels, and fn is told the same as before; it is told what an earlier call has left"
-    return (
-        None
-        if moved <= ALIKE
-        else Naming(FAIL, text, f"told {trial.beside[0, 0]:.4g} beside the first point, whatever its level")
-    )
+    if moved <= ALIKE:
+        return None
+    return Naming(FAIL, text, f"told {trial.beside[0, 0]:.4g} beside the first point, whatever its level")
 
 
 def questions(batch, trials):
