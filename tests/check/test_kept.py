@@ -516,3 +516,10 @@ def test_a_step_that_counts_its_calls_is_a_state():
         x + (s**2 - lower**2) * fn(x, s) + np.sqrt(s**2 - lower**2) * own.standard_normal(x.shape)
     )
     assert "state" not in ns.check_reverse(noisy, levels=np.geomspace(3, 0.1, 60), n=2000).name
+
+
+def test_a_loss_of_energies_alone_is_told_as_that():
+    # no entry but those of the energies is above round-off; read in units of round-off, it had a square, a trace and a regulariser
+    report = ns.check_loss(lambda fn, x: fn(x).mean(), objective="implicit")
+    assert report.verdict == "FAIL" and report.diagnosis == "not a square: your loss is the energy itself", report
+    assert ns.check_loss(lambda fn, x: (half(fn.score(x)) + fn.trace(x)).mean(), objective="implicit")

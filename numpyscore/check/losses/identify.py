@@ -279,6 +279,11 @@ class Found(NamedTuple):
         return np.einsum("iaib->iab", self.A)
 
     @property
+    def largest(self):
+        """The largest entry of all that multiply a score, a Jacobian or an energy once, or two scores."""
+        return max(float(np.abs(a).max()) for a in (self.A, self.b, self.C, self.e))
+
+    @property
     def doubts(self):
         """(M,), standard error of what was found at each point, where scores are multiplied within a point alone."""
         M, d = self.b.shape

@@ -273,7 +273,7 @@ def _should_be(caller, kind, found, q):
 def parts_of(caller, kind, found, q):
     """(the `Part`s that a loss should have, what else is in it in words), read from its arrays."""
     arrays = {"A": found.own, "b": found.b, "C": found.C, "D": found.D} | ({} if found.G is None else {"G": found.G})
-    size, tol = max(np.abs(a).max() for a in (found.A, found.b, found.C)), max(SMALL, 10 * found.doubt)
+    size, tol = found.largest, max(SMALL, 10 * found.doubt)
     even = (lambda M: M) if kind == "score" else (lambda M: (M + np.swapaxes(M, -1, -2)) / 2)
     table = matrices(q)
     tables = {
@@ -295,7 +295,7 @@ def parts_of(caller, kind, found, q):
             parts.append(Part(name, words, good, w / unit))
         elif said[0]:
             extras.append(said[0])
-    if found.cross > tol:
+    if found.cross > tol and np.abs(found.A).max() > tol * size:
         parts[0] = Part(SQUARE, _of_rows(found), False, parts[0].w, True)
     return parts, extras + _of_energies(found, tol * size)
 
@@ -408,7 +408,7 @@ def _place(rows):
 
 def in_numbers(found):
     """The arrays of the first row, as text."""
-    size, largest = np.abs(found.A).max(), max(np.abs(a).max() for a in (found.A, found.b, found.C))
+    size, largest = np.abs(found.A).max(), found.largest
     size, of = (size or 1.0, "A's largest") if size >= 1e-9 * largest else (largest, "the largest")  # A is rounding
     text = lambda a: np.array2string(np.round(a[0] / size, 6) + 0.0, precision=4).replace("\n", "")
     return f"of the first row A = {text(found.own)}, b = {text(found.b)}, C = {text(found.C)}, in units of {of}"
