@@ -257,8 +257,8 @@ def _unadjusted(report, parts, taus):
         text = f"{apart}; the chain settles at variance {stationary[0]:.3g} instead of {euler[0]:.3g}"
     text = text or next(filter(None, flaws), "")
     if text:
-        alone = {} if not text.startswith(("shared noise", "chains without")) else {"pattern": "", "worst": None}
-        return report(FAIL, diagnosis=text, **alone)  # no numbers of all chains are those of one
+        of_one = {"pattern": "", "worst": None} if text.startswith(("shared noise", "chains without")) else {}
+        return report(FAIL, diagnosis=text, **of_one)  # no numbers of all chains are those of one
     if not flat:
         M = np.array2string(G[0] / drift[0], precision=3).replace("\n", "")
         return report(PASS, notes=(f"preconditioned by a multiple of {M}",))

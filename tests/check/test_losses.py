@@ -1038,12 +1038,20 @@ def test_the_loss_in_what_comes_back():
 
 @pytest.mark.parametrize(
     "shape, note",
-    [((), ""), ((1,), ""), ((4,), "(n,)"), ((4, 1), "(n,)"), ((4, 2), "(4, 2)"), ((1, 4), "(1, 4)")],
+    [
+        ((), ""),
+        ((1,), ""),
+        ((4,), "(n,)"),
+        ((4, 1), "(n, 1)"),
+        ((4, 2), "(n, d)"),
+        ((1, 4), "(1, n)"),
+        ((4, 3), "(n, 3)"),
+    ],
 )
 def test_an_array_in_place_of_a_number_is_noted(shape, note):
     caller = caller_of(lambda fn, x: 0.0, "implicit")
     value = np.arange(float(np.prod(shape, dtype=int))).reshape(shape)
-    assert caller._number(value, SimpleNamespace(n=4)) == value.mean()
+    assert caller._number(value, SimpleNamespace(n=4, d=2)) == value.mean()
     assert caller.notes == (
         {f"the loss returns an array {note} instead of a number: its mean was checked"} if note else set()
     )

@@ -236,9 +236,9 @@ class LossCaller:
         if a.dtype.kind == "f" and a.dtype.itemsize < 8:
             self.eps = max(self.eps, float(np.finfo(a.dtype).eps))
         if a.size != 1:
-            per_sample = a.shape in ((setting.n,), (setting.n, 1))
-            shape = "(n,)" if per_sample else str(a.shape)
-            self.notes.add(f"the loss returns an array {shape} instead of a number: its mean was checked")
+            sizes = {setting.n: "n", setting.d: "d"}
+            shape = ", ".join(sizes.get(k, str(k)) for k in a.shape) + "," * (a.ndim == 1)
+            self.notes.add(f"the loss returns an array ({shape}) instead of a number: its mean was checked")
         return float(np.mean(a, dtype=float))
 
 
