@@ -415,7 +415,7 @@ def added(field):
             )
         key = "weight decay" if term.why is QUADRATIC and field.of == "theta" else term.key
         pattern = f"yours = {a:.12f} x reference {c:+.12f} {name}"
-        yield field.says(key, f"{your} {text}", a * ref + c * extra, 1 + (not one), pattern)
+        yield field.says(key, f"{your} {text}", a * ref + c * extra, 1 + (not one), pattern, coefficients=(a, c))
 
 
 # ------------------------------------------------------------------------------- one number for each dimension, or each row

@@ -30,6 +30,7 @@ TABLE = 8  # points on which scatter is measured
 FAR = 8  # rows that are looked at among near ones
 PARTS = 48  # of a line between two points on which a jump is looked for
 NOISY = 2.0**-46  # relative scatter that hand-written float64 code stays below
+ROUGH = 16 * SINGLE  # the same in float32
 
 
 class Precision(NamedTuple):
@@ -139,7 +140,9 @@ class Function:
         """Measure the precision of the numbers at the rows of x, whatever their dtype; `eps` follows it."""
         if self.eps == EPS and "32" not in self.came:
             self.precision = precision(self, x)
-            self.eps = max(self.eps, self.precision.eps)
+        elif "32" in self.came and (found := precision(self, x)).scatter > ROUGH:  # coarser than their type
+            self.precision = found._replace(kind="offset" if found.kind == "offset" else "quotient")
+        self.eps = max(self.eps, self.precision.eps)
         return self
 
     def notes(self):
@@ -154,7 +157,9 @@ class Function:
         elif "32" in self.went or "16" in self.went:
             kind = "jax without jax_enable_x64" if (self.went, self.kind) == ("float32", "jax") else "your arrays"
             out.append(f"{self.name} worked in {self.went} ({kind}); float64 would resolve a million times more")
-        elif self.precision.kind:
+        elif self.precision.kind != "quotient":
+            out += filter(None, [self.precision.note(self.name, self.came)])
+        if self.precision.kind == "quotient":
             out.append(self.precision.note(self.name, self.came))
         return out
 

@@ -81,7 +81,7 @@ def _checked(where, L, yours, origin, rng, few, width, rtol):
     # some parameters one by one, and directions through all of them: V (D, p)
     chosen = np.arange(p) if p <= few else np.sort(rng.choice(p, few, replace=False))
     V = np.concatenate([np.eye(p)[chosen], rng.choice([-1.0, 1.0], (MIXED, p)) / np.sqrt(p)])
-    along = lambda V, at, single: _along(V, L, g, at, width, max(L.eps, yours.eps), single)
+    along = lambda V, at, single, g=g: _along(V, L, g, at, width, max(L.eps, yours.eps), single)
     field = along(V, origin, len(chosen))
     field = field.allowing(where, rtol, field.sizes)
     summary = f"{p} parameter{'s' * (p > 1)}, {yours.came} gradient, {L.evaluations} loss evaluations"
@@ -163,7 +163,21 @@ def _explained(field, chosen, L, yours, g, origin, along):
             found = [STALE]
         found = found or list(_other_side(whole, yours, origin))
     found = [replace(e, sentence=_off_diagonal(e, yours.shape).replace("row", "parameter")) for e in tied(found)]
-    return found or [_of_another(L, yours, origin)]
+    some = np.eye(p)[chosen if p > WHOLE else slice(None)]
+    return [_elsewhere(e, some, yours, origin, along) for e in found] or [_of_another(L, yours, origin)]
+
+
+def _elsewhere(e, V, yours, theta, along):
+    """An explanation; by a multiple of theta if it is the same at another theta, as that of a term of the loss is."""
+    if e.key != "weight decay" or yours.again is None or _kept(yours, theta):  # known at one theta alone
+        return e
+    at, here = 1.5 * theta, np.array(e.detail["coefficients"])
+    there = along(V, at, len(V), yours(at[None])[0])
+    off = there.x - there.x.mean(0) * ("mean" in e.pattern)
+    if np.allclose(there.fitted(there.reference, off), here, rtol=1e-4, atol=1e-4 * np.abs(here).max()):
+        return e
+    text = f"your gradient is off by {here[1]:.4g} theta here, and by another multiple of it, or none, at 1.5 theta: by no quadratic term, but by something else that goes along theta (a norm of theta that is detached, or differentiated in one of the two alone?)"
+    return replace(e, key="along theta", sentence=text)
 
 
 def _off_diagonal(e, shape):

@@ -221,9 +221,10 @@ def _spanned(field):
 
 def _unresolved(field, functions, resolved, least):
     """Why nothing is claimed."""
-    coarse = next((f for f in functions if f.precision.kind not in ("", "quotient")), None)
+    coarse = next((f for f in functions if f.precision.kind and f.eps == max(f.eps for f in functions)), None)
     if coarse:
-        return f"precision: {coarse.precision.note(coarse.name, coarse.came)}, which decides nothing"
+        cure = "; take a longer step, double precision, or derivatives" * (coarse.precision.kind == "quotient")
+        return f"precision: {coarse.precision.note(coarse.name, coarse.came)}, which decides nothing{cure}"
     if np.all(np.abs(field.reference) <= field.tolerance):
         return f"unresolved: the {field.word} is zero to all digits that differences have, and nothing is relative to zero; take other {field.of}"
     return (

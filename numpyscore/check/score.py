@@ -182,7 +182,7 @@ def with_growth(report, far, points, derivatives):
         text = f"differs by what {grows}: far out, at {FAR[0]:.0f} to {FAR[1]:.0f} times the spread of x; so does {of} of a term that grows as {TERMS[whole + derivatives]}: such a term is wrong, or left out"
         slope = ", or the derivative of an activation is (1 - h for 1 - h^2), which saturates"
         itself = ", or an activation stands where its derivative belongs (a softplus for a sigmoid?)"
-        text += slope * (not grown and derivatives == 2) + itself * bool(whole == derivatives == 1)
+        text += slope * (not grown) + itself * bool(whole == derivatives == 1)
     else:
         return report
     return replace(report, diagnosis=f"{text}; {report.diagnosis}")
@@ -231,6 +231,13 @@ def _exchanged(jac):
         if np.all(np.abs(turned - turned.transpose(0, 2, 1)) <= 4 * (allowed + allowed[:, order])):
             return i, j
     return None
+
+
+def _triangle(jac):
+    """Which dimensions alone an entry of the score depends on, "earlier" or "later", where that is so at all points; ""."""
+    zero = np.all(np.abs(jac.value) <= jac.tolerance, axis=0)
+    upper = np.triu_indices(len(zero), 1)
+    return "earlier" if zero[upper].all() else "later" if zero.T[upper].all() else ""
 
 
 STEPS = tuple(c * 10.0**-k for k in range(4) for c in (1, 0.5, 0.25, 0.2))  # of quotients that are recognised
@@ -315,6 +322,9 @@ def check_conservative(score, *, x, wrap=None, rtol=None, step=None, claimed=Tru
     pattern = "" if report else f"the antisymmetric part is {share:.2g} of the Jacobian"
     if report.verdict == FAIL and (pair := _exchanged(jac)) is not None:
         text = f"{report.diagnosis}; with the dimensions {pair[0]} and {pair[1]} of the score exchanged it is symmetric"
+        report = replace(report, diagnosis=text)
+    if report.verdict == FAIL and (word := _triangle(jac)):
+        text = f"{report.diagnosis}; it is triangular: entry i of the score depends on the {word} dimensions and on its own alone (conditionals, each differentiated in its own dimension, without the others in which that stands?)"
         report = replace(report, diagnosis=text)
     report = replace(report, pattern=pattern, details={"jacobian": jac.value, "antisymmetric": share})
     if claimed or report.verdict != FAIL:

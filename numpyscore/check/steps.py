@@ -237,7 +237,7 @@ DRIFTS = {  # factors of gamma, two of them for steps that ask twice
     "the score taken for eps": lambda p: -1 / p.s,
     "sigma of the next level in front of the score": lambda p: p.t / p.s,
     "score multiplied by sigma/sigma'": lambda p: p.s / p.t,
-    "drift divided by sigma": lambda p: 1 / p.s,
+    "drift divided by sigma, as where the root of 1 - alpha_bar is left out": lambda p: 1 / p.s,
     "drift multiplied by sigma": lambda p: p.s,
     "drift divided by sigma^2": lambda p: p.s**-2.0,
     "drift multiplied by sigma^2": lambda p: p.s**2,

@@ -1147,14 +1147,16 @@ def test_a_loss_says_the_same_when_it_is_asked_again():
 
 
 def test_how_a_loss_grows_with_its_model():
-    def grown(power, only=None):
+    def grown(power, only=()):
         caller, kind, setting, rng = asked_with(lambda a, k: 0.0)
         probe = random_probe(kind, 3, rng)
         caller.values = lambda probes, s: np.array([7 + abs(p.b[0] / probe.b[0]) ** power for p in probes])
         table = SimpleNamespace(probes=[probe], trial=SimpleNamespace(setting=setting))
         return patterns._power(caller, kind, table, None, 0.3, rng, only)
 
-    assert grown(2) is None and grown(1.97) is None and grown(1, only=2.0) is None and grown(1, only=1.0) is not None
+    assert (
+        grown(2) is None and grown(1.97) is None and grown(1, only=(2.0,)) is None and grown(1, only=(1.0,)) is not None
+    )
     norm = grown(1)
     assert norm.verdict == "FAIL" and norm.pattern == "0.3 of it is not quadratic"
     assert (

@@ -1242,7 +1242,7 @@ def test_maps_of_the_data_are_read_with_their_scale():
         words = f"{'' if scale == 1 else f'{scale:g} '}x - {b:g}"
         assert (
             note
-            == f"another convention: the data are mapped to {words} before the noise is added; the score learnt is that of the mapped data"
+            == f"another convention: the data are mapped to {words} before the noise is added; a score learnt there is that of the mapped data"
         )
     assert "2 x + 1 before" in read(2.0, -half_down)[1][0]
     assert "2 x + a constant vector" in read(2.0, np.array([-0.5, 0.5, 0, 0]))[1][0]

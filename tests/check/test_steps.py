@@ -140,7 +140,7 @@ FACTORS = {  # of the score's coefficient
     "the score taken for eps": -1 / S,
     "sigma of the next level in front of the score": T / S,
     "score multiplied by sigma/sigma'": S / T,
-    "drift divided by sigma": 1 / S,
+    "drift divided by sigma, as where the root of 1 - alpha_bar is left out": 1 / S,
     "drift multiplied by sigma": S,
     "drift divided by sigma^2": 1 / S / S,
     "drift multiplied by sigma^2": S * S,

@@ -262,25 +262,46 @@ def test_functions_of_the_loss_of_each_row_are_seen_at_equal_rows():
 
 
 def test_a_loss_of_pieces_is_a_square_nearby(monkeypatch):
-    asked = []
+    asked, own = [], np.ones((4, 3, 3))
 
-    def say(*exact):
+    def say(*exact, own=own, whole=4.0):
         rows = list(exact)
         asked.clear()
-        monkeypatch.setattr(
-            patterns,
-            "identify",
-            lambda near, jacobian: (
-                asked.append((near, jacobian)) or SimpleNamespace(fit=SimpleNamespace(exact=rows.pop(0)))
-            ),
-        )
+
+        def identify(near, jacobian):
+            asked.append((near, jacobian))
+            return SimpleNamespace(fit=SimpleNamespace(exact=rows.pop(0)), own=own)
+
+        monkeypatch.setattr(patterns, "identify", identify)
+        monkeypatch.setattr(patterns, "_added", lambda *args: (np.ones((4, 2)), whole, 0.1))
         return patterns._pieces(None, "energy", SimpleNamespace(near=lambda size: ("near", size)), None, 0.1, None)
 
-    assert say(True).diagnosis == patterns.PIECES and asked == [(("near", 1e-3), False)]
+    assert say(True).diagnosis == patterns.KINKS and asked == [(("near", 1e-3), False)]
     assert say(False, True).pattern == "a square for models near each other, none for all" and [
         j for _, j in asked
     ] == [False, True]
     assert say(False, False) is None
+    assert say(True, whole=np.array([4.0, 4.2])).diagnosis == patterns.PIECES  # together another number
+    some = lambda k: own * (np.arange(4) >= k)[:, None, None]  # of the points the first k do not count
+    assert say(True, own=some(1)).diagnosis == patterns.KINKS and say(True, own=some(2)).diagnosis == patterns.PIECES
+
+
+def test_rows_interact_where_together_they_add_another_number_than_one_by_one():
+    def together(of, eps=2.2e-16):
+        """Of a loss that is a function of the sums of the rows (5,), and of the probe."""
+        values = lambda probes, setting: np.array([of(setting.x.sum(1)) for _ in probes])
+        caller = SimpleNamespace(values=values, eps=eps)
+        added, whole, allowed = patterns._added(caller, table_of(), np.random.default_rng(5))
+        rule = patterns._rows_together(caller, "energy", table_of(), None, 0.25, np.random.default_rng(5))
+        apart = bool(np.abs(whole - added.sum(0)).max() > allowed)
+        assert added.shape == (5, 6) and (rule is not None) == apart
+        return apart
+
+    assert not together(lambda r: np.mean(r**4)) and not together(lambda r: np.mean(np.clip(r, -1, 1)))
+    for of in (np.median, np.max, np.std, lambda r: np.mean(r) ** 2, lambda r: r[-1] * r[-2]):
+        assert together(of), of
+    small = lambda by: together(lambda r: np.mean(r) + by * r[0] * r[1])  # of what the first row adds
+    assert not small(1e-8) and small(1e-5) and not together(lambda r: 1e7 + np.mean(r**2), eps=1e-12)
 
 
 def test_points_elsewhere_are_told(monkeypatch):
@@ -329,8 +350,8 @@ def test_powers_are_those_of_very_large_models():
     )
     assert (
         say(lambda s: 7 + max(-s, 0.0)) is not None
-        and say(lambda s: abs(s) ** 1.06, 1.0) is None
-        and say(lambda s: abs(s) ** 1.04, 1.0) is not None
+        and say(lambda s: abs(s) ** 1.06, (0.5, 1.0)) is None
+        and say(lambda s: abs(s) ** 1.04, (0.5, 1.0)) is not None
     )
     assert (
         say(lambda s: 5.0).diagnosis.startswith("not a square: for large scores your loss grows with the power 0 of")
@@ -344,5 +365,5 @@ def test_powers_are_those_of_very_large_models():
         0.25,
         None,
     )
-    assert first(abs) is not None and first(lambda s: abs(s) ** 1.5) is None
+    assert first(abs) is not None and first(lambda s: abs(s) ** 1.5) is None and first(lambda s: 5.0) is not None
     assert isinstance(Probe.isotropic("score", 2, 1.0), Probe)

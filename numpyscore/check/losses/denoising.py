@@ -159,7 +159,8 @@ def name(r, objective, free, said, predicts=None, smooth=False):
         return _score(r, objective, predicts)
     if predicts not in (None, "score"):
         return _predicted(r, objective, predicts)
-    known = _convention(r, objective, said) if free else None
+    inside = said == "score" and predicts is None  # of a preconditioning, whatever its network is called
+    known = _convention(r, objective, said, None if free else "edm") if free or inside else None
     return known or _mistake(r, objective, free, smooth)
 
 
@@ -379,9 +380,11 @@ def kernel_note(c, sigma):
         form = "sqrt(1 - sigma^2) (variance preserving)"
     elif np.allclose(c + sigma, 1):
         form = "1 - sigma (a straight line from data to noise)"
+    elif np.allclose(c**2 + sigma, 1):
+        form = "sqrt(1 - sigma), so that sigma = 1 - c^2 (sub-VP, or a variance in place of its root)"
     else:
         far = c[np.abs(c - 1).argmax()]
         one = f"{far:.{6 if abs(far - 1) > 1e-6 else 12}g}"
         form = f"between {c.min():.6g} and {c.max():.6g}" if np.ptp(c) > 1e-6 else one
-    note = f"another convention: the noisy points are x~ = c x + sigma eps with c = {form}; the score learnt is that of x~, and the score of x + (sigma/c) eps at y is c s(c y)"
+    note = f"another convention: the noisy points are x~ = c x + sigma eps with c = {form}; a score learnt there is that of x~, and the score of x + (sigma/c) eps at y is c s(c y)"
     return (note,)

@@ -340,7 +340,7 @@ def _times(objective, part, parts):
 
 def _scales(objective, parts):
     """What is said of right terms that have one factor each, which is not that of the square."""
-    whole = parts[0].w.mean() * (objective in IN_ONE_UNIT)
+    whole = parts[0].w.mean() * (objective in IN_ONE_UNIT) + 1.0 * (objective == "explicit")  # of which b is made of A
     there = [p for p in parts[1:] if p.right and alike(p.w) and alike(parts[0].w) and whole]
     off = [(p.name, p.w.mean() / whole) for p in there if not close(p.w.mean() / whole, 1, SMALL)]
     return [
@@ -556,8 +556,8 @@ def _monotone(right, values):
     return not (np.any(steps < 0) and np.any(steps > 0))
 
 
-def _power(caller, kind, table, right, left, rng, only=None):
-    """It grows with another power of the model than the second, or as its logarithm, for models of very different size; of powers `only` one is told."""
+def _power(caller, kind, table, right, left, rng, only=()):
+    """It grows with another power of the model than the second, or as its logarithm, for models of very different size; of powers only some are told."""
     sizes = np.array([0.0, 1e3, -1e3, 1e6, -1e6, 1e9, -1e9])
     zero, *at = caller.values([table.probes[0].scaled(s) for s in sizes], table.trial.setting)
     near, far, farther = (np.abs(np.array(pair) - zero).sum() for pair in (at[:2], at[2:4], at[4:]))
@@ -565,14 +565,14 @@ def _power(caller, kind, table, right, left, rng, only=None):
     if far > near and close(farther - far, far - near, 0.01):
         text = "not a square: for large scores your loss grows with the logarithm of the score: it is the logarithm of a loss, whose mean over batches has another minimum"
         return Naming(FAIL, text, f"{left:.2g} of it is not quadratic")
-    if not np.isfinite(power) or abs(power - 2) <= 0.05 or (only is not None and abs(power - only) > 0.05):
+    if not np.isfinite(power) or abs(power - 2) <= 0.05 or (only and min(abs(power - p) for p in only) > 0.05):
         return None
     what = f"not with its square, but its power {power:.3g}"
     if abs(power - 1) < 0.05:
         what = "a norm, an absolute error or a Huber error stands where the square should"
     elif power < 0.05:
         what = "stands still: it is clipped, made of directions alone (a cosine), or divided by itself (a weight 1/loss that is not detached)"
-    text = f"not a square: for large scores your loss grows with the power {power:.2g} of the score: {what}"
+    text = f"not a square: for large scores your loss grows with the power {round(power, 2) + 0.0:.2g} of the score: {what}"
     return Naming(FAIL, text, f"{left:.2g} of it is not quadratic")
 
 
@@ -604,19 +604,24 @@ def rounded(table, right):
 
 
 def _first_power(caller, kind, table, right, left, rng):
-    """It grows as the model does, or as its logarithm."""
-    return _power(caller, kind, table, right, left, rng, only=1.0)
+    """It grows as the model does, as its logarithm, or stands still."""
+    return _power(caller, kind, table, right, left, rng, only=(0.0, 1.0))
 
 
-PIECES = "pieces: for models near each other your loss is a square, and for all it is none: it has kinks (an absolute value, or a maximum, a minimum, a median, a sort, a clip, by which only some of the rows count at a time?)"
+PIECES = "pieces: for models near each other your loss is a square, and for all it is none: it has kinks (a maximum, a minimum, a median, a sort, a clip, by which only some of the rows count at a time?)"
+KINKS = "pieces: for models near each other your loss is a square, and for all it is none: what it makes of a row has kinks (an absolute value, a maximum, a clip or a clamp, of what fn says?)"
 
 
 def _pieces(caller, kind, table, right, left, rng):
     """It is no square for models anywhere, and one for models near each other."""
     near = table.near(1e-3)
-    if not any(identify(near, jacobian=j).fit.exact for j in (False, True)):
+    found = next((f for j in (False, True) if (f := identify(near, jacobian=j)).fit.exact), None)
+    if found is None:
         return None
-    return Naming(FAIL, PIECES, "a square for models near each other, none for all")
+    sizes, (added, whole, allowed) = np.abs(found.own).max((1, 2)), _added(caller, table, rng)
+    idle = np.mean(sizes <= 1e-3 * sizes.max()) >= 0.5  # half of the points do not count there
+    text = PIECES if idle or np.abs(whole - added.sum(0)).max() > allowed else KINKS
+    return Naming(FAIL, text, "a square for models near each other, none for all")
 
 
 def _away(caller, kind, table, right, left, rng):
@@ -630,21 +635,25 @@ def _away(caller, kind, table, right, left, rng):
     return Naming(FAIL, text, f"asked at {np.array2string(points[-1], precision=3)}")
 
 
+def _added(caller, table, rng):
+    """What each row adds to a loss when it moves (n, P), what all of them add together (P,), and what rounding leaves of these."""
+    setting = table.trial.setting
+    moved = rng.uniform(0.2, 3.0, setting.x.shape)  # far enough to come before another row in any order
+
+    def at(rows):
+        x = setting.x + moved * np.isin(np.arange(setting.n), rows)[:, None]
+        return caller.values(table.probes[:8], setting._replace(x=x))
+
+    none, whole = at([]), at(range(setting.n))
+    each = np.array([at([i]) - none for i in range(setting.n)])
+    allowed = 1e-6 * np.abs(each).max() + 1e4 * caller.eps * np.abs(none).max()
+    return each, whole - none, allowed
+
+
 def _rows_together(caller, kind, table, right, left, rng):
     """What one row adds to it changes with another row."""
-    setting = table.trial.setting
-    moved = rng.uniform(0.2, 0.5, setting.x.shape)
-
-    def at(*rows):
-        x = setting.x + moved * np.isin(np.arange(setting.n), rows)[:, None]
-        return caller.values(table.probes[:2], setting._replace(x=x))
-
-    neither, first, second, both = at(), at(0), at(1), at(0, 1)
-    size = max(np.abs(first - neither).max(), np.abs(second - neither).max())
-    if (
-        setting.n < 2
-        or np.abs(both - first - second + neither).max() <= 1e-6 * size + 1e4 * caller.eps * np.abs(neither).max()
-    ):
+    added, whole, allowed = _added(caller, table, rng)
+    if np.abs(whole - added.sum(0)).max() <= allowed:
         return None
     text = "rows interact: what one row adds to the loss changes with another row: something is averaged, summed or normalised over the batch before it is squared or multiplied, where a loss is a mean over rows"
     return Naming(FAIL, text, f"{left:.2g} of it is unexplained")

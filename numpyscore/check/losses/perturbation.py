@@ -34,7 +34,7 @@ def known(caller, kind, settings, rng):
     return trials, covariances, (*mapped, *turned)
 
 
-EXCHANGED = "another convention: the entries of a row of x stand in another order in its noisy points (flipped, permuted): the score learnt is that of data so changed"
+EXCHANGED = "another convention: the entries of a row of x stand in another order in its noisy points (flipped, permuted): a score learnt there is that of data so changed"
 
 
 def _of_mapped_data(trials):
@@ -58,7 +58,7 @@ def _of_mapped_data(trials):
     of = iter(rest)
     trials = [t if t.c is None else t._replace(c=next(of), scale=scale) for t in trials]
     words = dict.fromkeys(map_in_words(t) for t in trials if t.offset is not None)
-    note = f"another convention: the data are mapped to {' or '.join(words)} before the noise is added; the score learnt is that of the mapped data"
+    note = f"another convention: the data are mapped to {' or '.join(words)} before the noise is added; a score learnt there is that of the mapped data"
     return trials, (note,)
 
 

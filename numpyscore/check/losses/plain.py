@@ -255,6 +255,7 @@ OVER_BATCH = (
     "directions normalised over the batch: the mean of v v^T goes as 1/n; each row must have its own length, |v|^2 = d"
 )
 UNEVEN = "directions not isotropic: the mean of v v^T is not a multiple of I, so v.J v does not average to the trace"
+ONE_NUMBER = "one number for all dimensions: the entries of a direction are equal (drawn as (n, 1), and broadcast?), so v.J v is the sum of all entries of the Jacobian, times a square, and not its trace"
 FORGOT = (
     "no product with v: the Jacobian times v is summed over its entries, where v.J v belongs: v is left out on one side"
 )
@@ -345,7 +346,7 @@ def _uneven(M):
     """The FAIL of directions with the mean M (d, d) of v v^T, of mean 1 on its diagonal."""
     never = np.flatnonzero(np.diag(M) <= 1e-9)
     which = f"; {numbered('dimension', never)} {'is' if len(never) == 1 else 'are'} in none of them (a coordinate that is never drawn?)"
-    text = UNEVEN + which * bool(len(never))
+    text = ONE_NUMBER if np.allclose(M, 1, atol=1e-6) else UNEVEN + which * bool(len(never))
     return Naming(FAIL, text, f"M/K = {np.array2string(M, precision=3)}".replace("\n", ""))
 
 
@@ -542,13 +543,19 @@ def _differences(caller, kind, trial, rng):
     if any(len(p) == 2 and np.abs(offset[p].sum(0)).max() > 1e-6 * np.abs(offset).max() for p in pairs):
         text = "directions apart: the two points of a difference do not lie opposite each other: they are taken along different directions, or with different steps"
         return Naming(FAIL, text, f"x + a and x + b with a + b = {patterns.few(offset[pairs[0]].sum(0))}")
-    if kind == "energy" and all(len(g) == 3 and len(p) == 2 for g, p in zip(groups, pairs, strict=True)):
-        found = identify(Answers(caller, kind, trial, rng), groups, jacobian=False, quadratic=("E",))
-        if found.fit.near:
-            order = np.argsort(~ends[np.array(groups)], axis=1, kind="stable")
-            return _second_difference(found, np.take_along_axis(np.array(groups), order, axis=1), caller.known["step"])
-    found = identify(Answers(caller, kind, trial, rng), groups, jacobian=False)
-    return _of_scores(found, pairs, offset) if found.fit.near else None
+    sizes, table = {len(g) for g in groups}, Answers(caller, kind, trial, rng)
+    differenced = kind == "energy" and sizes in ({2}, {3}) and all(len(p) == 2 for p in pairs)
+    for of in ("E", "S") if sizes == {3} else ("S", "E"):
+        if of == "E" and not differenced:
+            continue
+        found = identify(table, groups, jacobian=False, quadratic=(of,))
+        if not found.fit.near:
+            continue
+        if of == "S":
+            return _of_scores(found, pairs, offset)
+        order = np.argsort(~ends[np.array(groups)], axis=1, kind="stable")
+        return _second_difference(found, np.take_along_axis(np.array(groups), order, axis=1), caller.known["step"])
+    return None
 
 
 def _of_scores(found, pairs, offset):
@@ -578,10 +585,15 @@ def _of_scores(found, pairs, offset):
 
 
 def _second_difference(found, points, step):
-    """`_differences` of energies at the points (n, 3): two ends, and the middle."""
+    """`_differences` of energies at the points (n, 3): two ends, and the middle, or (n, 2) without it."""
     n = len(points)
     at = found.e[points] * step**2 * n
     size, said = np.abs(at).max(), patterns.few(at[0]).strip("()")
+    if points.shape[1] == 2:
+        if not size > 1e-6 * step**2 * np.abs(found.F).max():  # no energy by itself
+            return None
+        text = f"no middle point: fn is asked at x + h v and x - h v alone, whose energies have the factors {said} over h^2 in the second difference; that at x itself is missing, with the factor 2 beside -1 and -1"
+        return Naming(FAIL, text, f"second difference {said}")
     if np.ptp(at, axis=0).max() > 1e-5 * size:
         if np.abs(at.sum(1)).max() > 1e-5 * size:
             return None
