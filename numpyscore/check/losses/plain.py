@@ -543,18 +543,14 @@ def _differences(caller, kind, trial, rng):
     if any(len(p) == 2 and np.abs(offset[p].sum(0)).max() > 1e-6 * np.abs(offset).max() for p in pairs):
         text = "directions apart: the two points of a difference do not lie opposite each other: they are taken along different directions, or with different steps"
         return Naming(FAIL, text, f"x + a and x + b with a + b = {patterns.few(offset[pairs[0]].sum(0))}")
-    sizes, table = {len(g) for g in groups}, Answers(caller, kind, trial, rng)
-    differenced = kind == "energy" and sizes in ({2}, {3}) and all(len(p) == 2 for p in pairs)
-    for of in ("E", "S") if sizes == {3} else ("S", "E"):
-        if of == "E" and not differenced:
-            continue
+    points = [[*p, *np.setdiff1d(g, p)] for g, p in zip(groups, pairs, strict=True)]
+    sizes, table, answers = {len(p) for p in points}, Answers(caller, kind, trial, rng), ["S"]
+    if kind == "energy" and sizes in ({2}, {3}) and all(len(p) == 2 for p in pairs):
+        answers.insert(sizes == {2}, "E")  # at two ends alone scores make what differences of energies nearly make
+    for of in answers:
         found = identify(table, groups, jacobian=False, quadratic=(of,))
-        if not found.fit.near:
-            continue
-        if of == "S":
-            return _of_scores(found, pairs, offset)
-        order = np.argsort(~ends[np.array(groups)], axis=1, kind="stable")
-        return _second_difference(found, np.take_along_axis(np.array(groups), order, axis=1), caller.known["step"])
+        if found.fit.near:
+            return _second_difference(found, np.array(points), step) if of == "E" else _of_scores(found, pairs, offset)
     return None
 
 
