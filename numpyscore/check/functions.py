@@ -165,28 +165,52 @@ class Function:
 
 
 class Compiled(Function):
-    """A function of rows that jax compiles where that gives the same numbers: as it is, each call would compile its parts anew.
+    """A function that jax compiles where that gives the same numbers: as it is, each call would compile its parts anew.
 
-    What is compiled is so for one number of rows: they are filled up to a power of two.
+    What is compiled is so for one number of rows: they are filled up to a power of two. Numbers of global generators would be the same in every
+    call; a function that draws such is asked as it is.
     """
 
     compiled: bool | None = None  # not known before the first call
+
+    @classmethod
+    def of(cls, function):
+        """The same function, once it is known that it keeps nothing."""
+        out = cls.__new__(cls)
+        vars(out).update(vars(function))
+        return out
 
     def both(self, x):
         if self.kind != "jax" or self.compiled is False:
             return super().both(x)
         if self.compiled:
-            value, seen = super().both(np.resize(x, (1 << (len(x) - 1).bit_length(), x.shape[1])))
+            rows = len(x) if self.shape is not None else 1 << (len(x) - 1).bit_length()
+            value, seen = super().both(np.resize(x, (rows, x.shape[1])))
             return value[: len(x)], seen[: len(x)]
+        if self.shape is not None and len(x) > 1:  # one of them is enough to find out
+            self.both(x[:1])
+            return self.both(x)
         (value, seen), plain = super().both(x), self.function  # what it keeps for later calls is kept now, as numbers
+        same = lambda other: np.allclose(other, value, rtol=1e-4, atol=1e-4, equal_nan=True)
+        if self.again is not None and not same(self._of_another_seed(x)):
+            self.compiled = False
+            return value, seen
         self.function, self.compiled = sys.modules["jax"].jit(lambda a: plain(a)), True
         try:
-            same = np.allclose(self.both(x)[0], value, rtol=1e-4, atol=1e-4, equal_nan=True)
+            whole = same(self.both(x)[0])
         except Exception:  # it asks for numbers, or leaves jax
-            same = False
-        if not same:
+            whole = False
+        if not whole:
             self.function, self.compiled = plain, False
         return value, seen
+
+    def _of_another_seed(self, x):
+        """The numbers where global generators start from another seed."""
+        own, self.again = self.again, partial(self.again, 7)
+        try:
+            return super().both(x)[0]
+        finally:
+            self.again = own
 
 
 class Seeded:

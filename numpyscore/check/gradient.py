@@ -9,7 +9,7 @@ from ..common.arrays import same_randomness, to_numpy
 from ..common.inputs import count, finite, generator, positive
 from ..numerics.differences import differences, tolerance
 from .fields import Field, added, by_row, clipped, constant, located, mapped, one_sided, read, rounded, scaled, shifted
-from .functions import DRIFTS, Function, drifts, unfit
+from .functions import DRIFTS, Compiled, Function, drifts, unfit
 from .report import FAIL, INCONCLUSIVE, CheckReport, Explanation, close, judge, ranked, said, tied
 from .score import check_conservative, quotients
 
@@ -65,15 +65,17 @@ def check_gradient(loss, gradient, theta, *, wrap=None, rtol=None, rng=0, step=N
         L = Function(where, "loss", loss, wrap, theta, start.shape, again)
         given, again = (gradient, again) if callable(gradient) else (lambda theta: gradient, None)
         yours = Function(where, "gradient", given, wrap, theta, start.shape, again)
-        return _checked(where, L, yours, start.reshape(-1), generator(where, rng), few, width, rtol)
+        p, origin = start.size, start.reshape(-1)
+        unusable = _unfit(where, yours, L, yours(origin[None])[0], origin)
+        if unusable is not None:
+            return replace(unusable, summary=f"{p} parameter{'s' * (p > 1)}, {yours.came} gradient")
+        L, yours = Compiled.of(L), Compiled.of(yours)
+        return _checked(where, L, yours, origin, generator(where, rng), few, width, rtol)
 
 
 def _checked(where, L, yours, origin, rng, few, width, rtol):
     """The report on a gradient beside its loss, at the parameters `origin` (p,)."""
     p, g = len(origin), yours(origin[None])[0]
-    unusable = _unfit(where, yours, L, g, origin)
-    if unusable is not None:
-        return replace(unusable, summary=f"{p} parameter{'s' * (p > 1)}, {yours.came} gradient")
     spread = origin.std() or np.abs(origin).max() or 1.0
     width = 0.5 * spread if width is None else width
     if yours.again is not None:  # a function, and no array

@@ -73,8 +73,7 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
     unusable = next((report for trial in trials if (report := trial()) is not None), None)
     if unusable is not None:
         return unusable
-    yours = Compiled(where, "score", score, wrap, x)  # it keeps nothing
-    yours.both(points)
+    yours = Compiled.of(yours)
     eps = max(yours.measure(points).eps, log_p.measure(points).eps)
     E = -sign * one_each(points)[0]
     beside = lambda d: Field(

@@ -437,6 +437,33 @@ def test_what_jax_compiles_is_asked_for_a_power_of_two_rows(monkeypatch):
     np.testing.assert_array_equal(plain(np.ones((3, 2))), [2, 2, 2])  # NumPy has no compiler
 
 
+def test_what_jax_compiles_of_parameters_is_asked_one_by_one_and_not_where_global_generators_are_drawn_from(
+    monkeypatch,
+):
+    asked: list[str] = []
+    monkeypatch.setitem(sys.modules, "jax", SimpleNamespace(jit=lambda f: lambda a: asked.append("jit") or f(a)))
+
+    def of(draws, again):
+        asked.clear()
+        f = functions.Function(
+            "check_gradient", "loss", lambda a: asked.append("own") or a.sum() + draws(), None, None, (2, 2), again
+        )
+        f.kind = "jax"
+        f(np.ones((1, 4)))
+        compiled = functions.Compiled.of(f)
+        assert compiled.evaluations == 1 and compiled.shape == (2, 2)
+        value = compiled(np.arange(12.0).reshape(3, 4))
+        assert value.shape == (3, 1)
+        return value.ravel() - [6, 22, 38], compiled.compiled
+
+    start = lambda seed=0: np.random.seed(seed)  # noqa: NPY002  as users' generators are
+    value, compiled = of(lambda: 0.0, start)
+    assert not value.any() and compiled and asked == ["own"] * 3 + ["jit", "own"] * 4
+    value, compiled = of(np.random.random, start)
+    assert value.all() and np.ptp(value) < 1e-12 and compiled is False and "jit" not in asked
+    assert of(lambda: 0.0, None)[1] and asked == ["own"] * 2 + ["jit", "own"] * 4  # an array is asked for with no seed
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_jax_compiles_a_density_and_what_it_cannot_compile_is_asked_as_it_is():
     jax = pytest.importorskip("jax")
