@@ -323,7 +323,7 @@ def check_conservative(score, *, x, wrap=None, rtol=None, step=None, claimed=Tru
         text = f"{report.diagnosis}; with the dimensions {pair[0]} and {pair[1]} of the score exchanged it is symmetric"
         report = replace(report, diagnosis=text)
     if report.verdict == FAIL and (word := _triangle(jac)):
-        text = f"{report.diagnosis}; it is triangular: entry i of the score depends on the {word} dimensions and on its own alone (conditionals, each differentiated in its own dimension, without the others in which that stands?)"
+        text = f"{report.diagnosis}; it is triangular: entry i of the score depends on the {word} dimensions and on its own alone (one of the two terms of each pair: conditionals without the others in which a dimension stands, one triangle of a matrix, one force of a pair?)"
         report = replace(report, diagnosis=text)
     report = replace(report, pattern=pattern, details={"jacobian": jac.value, "antisymmetric": share})
     if claimed or report.verdict != FAIL:
