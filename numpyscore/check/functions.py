@@ -15,7 +15,7 @@ from ..common.callables import parameters_of
 from ..common.inputs import generator, positive, samples
 from ..common.names import kind_of
 from ..numerics.differences import widths
-from .fields import numbered
+from .fields import few, numbered
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Worst, summary_of
 
 EPS = float(np.finfo(float).eps)
@@ -27,6 +27,7 @@ LOOSE = (  # where or how much, not what
 )  # fmt: skip
 EVALUATE = "put the model in evaluation mode"
 TABLE = 8  # points on which scatter is measured
+FEW = 64  # rows, up to which each is looked at by itself
 FAR = 8  # rows that are looked at among near ones
 PARTS = 48  # of a line between two points on which a jump is looked for
 NOISY = 2.0**-46  # relative scatter that hand-written float64 code stays below
@@ -351,7 +352,7 @@ def _rows(where, function, points, rtol, rng):
     if text.startswith("position"):
         text = _of_earlier_rows(function, points, whole, allowed) or text
     if text.startswith("rows mixed"):
-        text = _of_neighbours(function, points, whole, allowed) or text
+        text = _exchanged(function, points, whole, allowed) or _of_neighbours(function, points, whole, allowed) or text
     return report(FAIL, worst=worst, pattern=f"{pattern} of the largest result", diagnosis=text)
 
 
@@ -400,10 +401,25 @@ def _left_out(function, points, whole):
     return text * bool(np.any(first))
 
 
+def _exchanged(function, points, whole, allowed):
+    """What is said of results that are those of other rows, each asked for alone; ""."""
+    n = len(points)
+    if n > FEW:
+        return ""
+    alone = np.concatenate([function(points[[i]]) for i in range(n)])
+    if alone.shape != whole.shape:
+        return ""
+    same = np.array([_change(np.broadcast_to(a, whole.shape), whole) <= allowed for a in alone])  # (row alone, place)
+    of = same.argmax(0)
+    if not same.any(0).all() or np.array_equal(of, np.arange(n)):
+        return ""
+    return f"rows permuted: the results are those of the rows {few(of.tolist())}, each asked for alone (a sort that is undone by its own order, and not by the inverse?)"
+
+
 def _of_neighbours(function, points, whole, allowed):
     """What is said of results that change with the row before or after, and with no other; ""."""
     n = len(points)
-    if not 4 <= n <= 64:
+    if not 4 <= n <= FEW:
         return ""
     moved = points.mean(0) + 3 * points.std(0) + 0 * points
     by = np.array(

@@ -82,11 +82,27 @@ def _by_chains(report, chain, tau, dim):
     if state:
         text = "state: from the same points, with the same random numbers, the step leads elsewhere after other points were asked (a score or an energy that is kept from the call before?)"
         return _because(report, text, law)
+    if chain.seeded.kind != "jax" and law and _asks_in_some(chain, x, tau):  # whose score may be compiled
+        text = "state: the score is asked in some of the steps alone, and what it said is kept for the others (a cache, a count of steps?)"
+        return _because(report, text, law)
     first, again, beside = (chain(points, tau, 3) for points in (x, x, np.where(half[:, None], x, x + 1.0)))
     if not np.array_equal(first, again) or np.allclose(first[half], beside[half], rtol=1e-6, atol=1e-9):
         return report
     text = "rows mixed: the step of a chain changes with the other chains (a mean over the batch in its drift, its preconditioner, its acceptance, points put back into other rows?)"
     return _because(report, text, law)
+
+
+def _asks_in_some(chain, x, tau):
+    """Whether of a dozen steps some ask the score, and others do not."""
+    asked = [False] * 12
+    for k in range(len(asked)):
+
+        def score(x, k=k):
+            asked[k] = True
+            return GAUSSIAN.score(x)
+
+        chain(x, tau, 3, GAUSSIAN._replace(score=score))
+    return any(asked) and not all(asked)
 
 
 def _because(report, text, law):

@@ -60,7 +60,10 @@ def noise_flaw(noise, independent=True):
         return "shared noise: all chains get the same noise in a step"
     means, stds = noise.mean(0), noise.std(0)
     if np.any(np.abs(means) > (SIGMAS + 1) * stds / np.sqrt(n) + 1e-9 * size):
-        return f"biased: the step has an offset of {means[0]:.3g}, whatever x is; the noise has a mean, or the score is taken at another point"
+        square, fourth = (np.mean((noise - means) ** k) for k in (2, 4))
+        flat = abs(fourth - 1.8 * square**2) < 0.1 * square**2  # as of uniform numbers
+        why = " (uniform numbers from 0 to 1 in place of normal ones?)" * bool(flat)
+        return f"biased: the step has an offset of {means[0]:.3g}, whatever x is; the noise has a mean{why}, or the score is taken at another point"
     correlation = np.corrcoef(noise.T)[np.triu_indices(d, 1)] if independent and d > 1 and np.all(stds) else [0.0]
     worst = max(correlation, key=abs)
     if abs(worst) > (SIGMAS + 1) / np.sqrt(n):

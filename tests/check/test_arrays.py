@@ -18,7 +18,7 @@ X = np.random.default_rng(0).standard_normal((4, 3))
 
 
 def caller_of(objective="implicit", takes=()):
-    return SimpleNamespace(objective=objective, takes=dict.fromkeys(takes, 0), known={"step": 0.05})
+    return SimpleNamespace(objective=objective, takes=dict.fromkeys(takes, 0), known={"step": 0.05}, eps=2.0**-52)
 
 
 def found_of(

@@ -605,11 +605,12 @@ def test_noise_that_goes_with_its_level_is_told_by_its_dimension():
 def test_what_is_told_is_coarse_or_of_another_row():
     eps = np.random.default_rng(6).standard_normal((40, 3))
     coarse = "level told: fn is told the same number at different levels "
-    other = "level told: fn is told the time or level of another row"
+    other = "level told: what fn is told goes up and down along the levels of the noise"
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(5.0), 8))
     assert said(rich(LEVEL, eps, told=labels))[0] == other  # fewer numbers, and no function
     turned = np.abs(LEVEL - 0.75) + 1e-3 * LEVEL  # a function, each number once
-    assert said(rich(LEVEL, eps, told=turned))[0] == other
+    apart = "level told: what fn is told is nearly the same at different levels of the noise"
+    assert said(rich(LEVEL, eps, told=turned))[0].startswith(apart)
     assert said(rich(np.repeat(LEVEL[::4], 4), eps, told=np.repeat(np.arange(5.0), 8)))[0] == coarse
     constant = rich(LEVEL, eps, told=np.full(40, 0.7))
     trial = lambda told, sigma: SimpleNamespace(told=np.array(told), sigma=np.array(sigma), c=np.full(2, 0.8))

@@ -217,3 +217,138 @@ def test_a_difference_in_single_precision_is_judged_at_what_it_scatters_by():
     drowned = quotient(1e-6, np.float32)
     assert drowned.verdict == "INCONCLUSIVE" and drowned.diagnosis.startswith("precision: the numbers of trace scatter")
     assert "take a longer step" in drowned.diagnosis and quotient(1e-5, np.float64)
+
+
+# ------------------------------------------------------------------------------- rows, levels and calls
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_weights_of_sorted_levels_belong_to_other_rows(down):
+    def loss(fn, x, t, noise, order=np.asarray):
+        c, s = np.cos(1.4 * column(t)), np.sin(1.4 * column(t))
+        weight = 1 / (1 + order(t) ** 2)
+        return np.mean(weight * half(fn(c * x + s * noise, t) - noise))
+
+    sort = (lambda t: np.sort(t)[::-1]) if down else np.sort
+    of = lambda order: ns.check_loss(
+        lambda fn, x, t, noise: loss(fn, x, t, noise, order), objective="multilevel_denoising"
+    )
+    said(of(sort), "weights of other rows: the weight of a row is made of the level of another row (they are sorted")
+    assert of(np.asarray)
+    drawn = of(lambda t: np.random.default_rng(3).random(t.shape))  # numbers that are no weights of these levels
+    assert drawn and any("no function of their level" in note for note in drawn.notes)
+
+
+def test_the_score_of_points_before_they_were_scaled_is_one_however_the_sampler_is_given_them():
+    """EDM's sampler has y, and its network c y: score_of is written for y, where fn is asked at c y."""
+
+    def score_of(out, y, level, width=0.5):
+        s = column(np.exp(4 * np.asarray(level)))
+        r = np.sqrt(s**2 + width**2)
+        return (width**2 / r**2 * y + s * width / r * out - y) / s**2
+
+    objective = {"objective": "multilevel_denoising"}
+    report = ns.check_loss(preconditioned, score_of=score_of, **objective)
+    assert report and any("where it is given y/c, the noisy points before they were scaled" in n for n in report.notes)
+    wrong = ns.check_loss(preconditioned, score_of=lambda *a: score_of(*a, width=0.4), **objective)
+    said(wrong, "another parametrisation: what score_of makes of fn is not the score")
+    said(ns.check_loss(preconditioned, score_of=lambda *a: -score_of(*a), **objective), "what score_of makes of fn")
+
+
+def test_a_score_that_is_asked_in_some_steps_alone_is_a_state():
+    class Lazy:
+        def __init__(self, every):
+            self.every, self.calls, self.kept = every, 0, None
+
+        def __call__(self, x, score, step_size, rng):
+            if self.calls % self.every == 0 or self.kept.shape != x.shape:
+                self.kept = score(x)
+            self.calls += 1
+            return x + step_size * self.kept + np.sqrt(2 * step_size) * rng.standard_normal(x.shape)
+
+    assert ns.check_sampler(Lazy(1))
+    said(ns.check_sampler(Lazy(10)), "state: the score is asked in some of the steps alone")
+    cold = lambda x, score, step_size, rng: Lazy(1)(x, score, step_size, rng) + 0.1 * np.sin(x)
+    assert "asked in some" not in ns.check_sampler(cold).diagnosis
+
+
+def test_a_velocity_is_that_in_the_time_which_is_handed_where_fn_is_told_that():
+    def loss(fn, x, t, rng, power=1, of=1.0, tell=lambda t: t):
+        eps, s = rng.standard_normal(x.shape), t**power
+        slope = power * t ** (power - 1)
+        return np.mean((fn((1 - s) * x + s * eps, tell(t)) - of * slope**of * (eps - x)) ** 2)
+
+    of = lambda **way: ns.check_loss(
+        lambda fn, x, t, rng: loss(fn, x, t, rng, **way), objective="denoising", predicts="velocity"
+    )
+    assert of() and of(power=2)
+
+    def without(fn, x, t, rng, tell=lambda t: t):
+        eps, s = rng.standard_normal(x.shape), t**2
+        return np.mean((fn((1 - s) * x + s * eps, tell(t)) - (eps - x)) ** 2)
+
+    said(ns.check_loss(without, objective="denoising", predicts="velocity"), "another velocity: fn learns eps - x")
+    warped = lambda fn, x, t, rng: without(fn, x, t, rng, tell=np.square)  # it is the velocity in what fn is told
+    assert ns.check_loss(warped, objective="denoising", predicts="velocity")
+
+
+# ------------------------------------------------------------------------------- precision, rows, noise
+
+
+def test_a_timestep_in_eight_bits_is_told_as_that():
+    tab = np.stack([np.cos(np.linspace(0.01, 1.55, 1000)), np.sin(np.linspace(0.01, 1.55, 1000))], axis=1)
+
+    def loss(fn, x, t, noise, dtype=int):
+        y = column(tab[t, 0]) * x + column(tab[t, 1]) * noise
+        return np.mean((fn(y, t.astype(dtype)) - noise) ** 2)
+
+    many = {"objective": "multilevel_denoising", "levels": tab, "predicts": "eps"}
+    said(
+        ns.check_loss(lambda fn, x, t, noise: loss(fn, x, t, noise, np.uint8), **many),
+        "fn is told the number of its level modulo 256",
+    )
+    assert ns.check_loss(loss, **many)
+
+
+def test_points_that_are_zero_are_not_called_noise():
+    report = ns.check_loss(lambda fn, x, sigma, rng: np.mean(half(fn(0 * x) + x)), objective="denoising")
+    assert report.verdict == "FAIL" and "x~ = noise" not in report.pattern, report
+    alone = ns.check_loss(
+        lambda fn, x, sigma, rng: np.mean(half(fn.score(rng.standard_normal(x.shape)) + x)), objective="denoising"
+    )
+    assert alone.verdict == "FAIL", alone
+
+
+def test_rows_in_the_order_of_a_sort_are_told():
+    f = lambda x: np.tanh(x @ np.random.default_rng(2).standard_normal((3, 3)))
+
+    def sorted_by(x, back):
+        order = np.argsort(np.sum(x**2, axis=1))
+        return f(x[order])[back(order)]
+
+    report = ns.check_rows(lambda x: sorted_by(x, lambda order: order), X)
+    said(report, "rows permuted: the results are those of the rows")
+    assert ns.check_rows(lambda x: sorted_by(x, np.argsort), X)
+
+
+def test_uniform_noise_of_a_step_is_asked_about():
+    step = lambda draw: (
+        lambda x, score, step_size, rng: x + step_size * score(x) + np.sqrt(2 * step_size) * draw(rng, x.shape)
+    )
+    said(
+        ns.check_sampler(step(lambda rng, shape: rng.random(shape))),
+        "(uniform numbers from 0 to 1 in place of normal ones?)",
+    )
+    biased = ns.check_sampler(step(lambda rng, shape: 0.3 + rng.standard_normal(shape)))
+    assert biased.name == "biased" and "uniform" not in biased.diagnosis
+
+
+def test_a_loss_in_half_precision_has_its_terms():
+    """Widened on arrival to float32, it was judged at float32's precision, and had "no square" and "no trace"."""
+    score = lambda fn, x, dtype: (half(fn.score(x).astype(dtype)) + fn.trace(x).astype(dtype)).mean(dtype=dtype)
+    report = ns.check_loss(lambda fn, x: score(fn, x, np.float16), objective="implicit", model="score")
+    assert report and "float16" in report.notes[-1] and 1e-3 < report.resolution < 0.1, report
+    halved = lambda fn, x: (half(fn.score(x)).astype(np.float16) + 0.5 * fn.trace(x).astype(np.float16)).mean(
+        dtype=np.float16
+    )
+    said(ns.check_loss(halved, objective="implicit", model="score"), "trace")

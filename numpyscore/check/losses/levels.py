@@ -26,6 +26,10 @@ ORDERS = {
     "the previous row": lambda a: np.roll(a, 1),
     "the rows in reversed order": lambda a: a[::-1],
 }
+SORTED = {
+    "another row (they are sorted)": np.sort,
+    "another row (they are sorted, the largest first)": lambda a: np.sort(a)[::-1],
+}
 
 
 class Batch(NamedTuple):
@@ -182,9 +186,9 @@ def _spread(level, classes):
     return max(np.ptp(level[classes == k]) for k in range(classes.max() + 1))
 
 
-def _other(holds):
+def _other(holds, orders=ORDERS):
     """The first other order of the rows in which something holds; "" if it does in none."""
-    return next((word for word, order in ORDERS.items() if holds(order)), "")
+    return next((word for word, order in orders.items() if holds(order)), "")
 
 
 # ------------------------------------------------------------------------------- rules: what is wrong, as (diagnosis, pattern); None
@@ -246,11 +250,18 @@ def _told_another(batch, trials):
         text = "level told: fn is told the same number at different levels (an integer division, a rounding, a clamp?)"
         return text, f"{len({*told})} numbers told at {len({*_classes(batch.level, ALIKE)})} levels"
     rows = len(told) == len(batch.trial.setting.x)
-    other = _other(lambda order: rows and one_to_one(order(told), batch))
-    text = f"level told: fn is told the time or level of {other or 'another row, or one drawn apart'}, not that of the noise which its point has: neither is a function of the other"
     order = np.lexsort((told, _classes(batch.level, ALIKE)))  # of one level as it is told, whatever rounding says
     turns = _path(told[order]) / np.ptp(told)
-    return text, f"along the levels in order, what fn is told goes through {turns:.1f} of its ranges"
+    pattern = f"along the levels in order, what fn is told goes through {turns:.1f} of its ranges"
+    if other := _other(lambda order: rows and one_to_one(order(told), batch)):
+        text = f"level told: fn is told the time or level of {other}, not that of the noise which its point has: neither is a function of the other"
+    elif batch.given is not None and batch.given.dtype.kind in "iu" and np.all((batch.given - told) % 256 == 0):
+        text = "level told: fn is told the number of its level modulo 256: an integer of 8 bits overflows"
+    elif turns <= SMOOTH:
+        text = "level told: what fn is told is nearly the same at different levels of the noise, and does not tell them apart"
+    else:
+        text = "level told: what fn is told goes up and down along the levels of the noise, as the level of another row, or one drawn apart, would: it is not that of its point"
+    return text, pattern
 
 
 def _sigmas_of_others(told, sigma):
@@ -278,7 +289,8 @@ def _made_of_another(batch, trials):
     for of_the_level, text, pattern in MADE:
         if not batch.measured or of_the_level(batch):
             continue
-        other = _other(lambda order, holds=of_the_level: holds(batch._replace(level=order(batch.level))))
+        in_order = lambda order, holds=of_the_level: holds(batch._replace(level=order(batch.level)))
+        other = _other(in_order, ORDERS | SORTED)
         if other:
             return f"{text} the level of {other}", pattern
     return None
@@ -467,6 +479,11 @@ def by_moving_time(caller, kind, r, trials, rng):
             return None
         slopes.append([after.c - before.c, after.sigma - before.sigma])  # times 2 STEP, which is one factor for all
     return along(r.p, r.q, *np.array([[slopes[k][0][p], slopes[k][1][p]] for k, p in r.of]).T)
+
+
+def told_as_handed(trials):
+    """Whether fn is told the time that the loss is handed, or none."""
+    return all(t.told is None or np.allclose(t.told, t.setting.level) for t in trials)
 
 
 STEP = 1e-4  # in time

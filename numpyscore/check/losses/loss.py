@@ -73,8 +73,8 @@ def check_loss(
         scaled to c + sigma = 1 (a network behind a scaled input), are taken for one too.
     score_of : callable score_of(out, y, level) -> score, optional
         How the user's sampler turns fn's answer out (n, d) at y (n, d) into a score; level is what the loss told fn, (n,), or sigma; a number
-        where all rows have one and it cannot take it row by row.
-        The score is that of y, or of y/c, the noisy points before they were scaled.
+        where all rows have one and it cannot take it row by row. y is where fn is asked, or y/c, the noisy points before they were scaled; so
+        the score may be that of either.
     levels : array, optional
         The schedule of a denoising loss that is given a time: (k,) times that t may take, or (k, 2) with c and sigma of the timesteps 0 ... k - 1,
         which are handed over as integers; the noise of a row must then be that of its timestep.

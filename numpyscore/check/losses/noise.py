@@ -276,14 +276,18 @@ def _of_noise_apart(r, many, trials):
     return None
 
 
+ANOTHER_TIME = "another velocity: fn learns {}, which is no constant times dx~/dt = c' x + sigma' eps, t being the time that the loss is handed: a factor that changes with it is missing (the derivative of a schedule), or it is the velocity of another path"
+
+
 def _velocity(caller, kind, many, trials, r, rng):
     """The `Naming` of targets that are, or are minus, the velocity of the noisy points as time goes; None where time is not known."""
-    sign = levels.velocity(many, r, trials)
+    sign, target = levels.velocity(many, r, trials), denoising.in_words(r)
     if sign is None and caller.known["predicts"] == "velocity":
         sign = levels.by_moving_time(caller, kind, r, trials, rng)
+        if sign == 0 and levels.told_as_handed(trials):
+            return Naming(FAIL, ANOTHER_TIME.format(target), f"target = {target}")
     if not sign or np.any(r.w < 0):
         return None
-    target = denoising.in_words(r)
     if sign > 0:
         of = "noisy points" if sign == 1 else "points x~/(c + sigma), in units of its own"
         note = f"another convention: fn predicts the velocity c' x + sigma' eps of the {of}; the score is (c fn - c' x~)/(sigma (c' sigma - c sigma')); if your fn is meant to be the score itself, the target is wrong"
@@ -521,41 +525,49 @@ def _score_made(caller, learnt, points, level):
     return None, trouble
 
 
+UNSCALED = "score_of makes the score where it is given y/c, the noisy points before they were scaled, and not where it is given the y at which fn is asked"
+
+
 def _by_score(caller, trials, r):
     """The `Naming` of a loss by the score that the user's sampler makes of what fn learns."""
     pattern = f"fn learns {denoising.in_words(r)}"
+    notes: tuple[str, ...] = ()
     for t, trial in enumerate(trials):
         here = r.of[:, 0] == t
         points = r.of[here, 1]
-        learnt = r.p[here, None] * trial.eps[points] + r.q[here, None] * trial.data[trial.row[points]]
-        level = trial.sigma[points] if trial.told is None else trial.told[points]
+        mine = np.stack([r.p[here], r.q[here]], axis=1)
+        learnt = np.sum(mine[:, :, None] * np.stack([trial.eps[points], trial.data[trial.row[points]]], axis=1), axis=1)
+        level, c = trial.sigma[points] if trial.told is None else trial.told[points], trial.c[points, None]
+        right = -trial.eps[points] / trial.sigma[points, None]
+        rights = (right, right * c)  # of the points, and of x + (sigma/c) eps
+        is_right = lambda theirs, rights=rights: any(equal(of, theirs, 1e-5) for of in rights)
         theirs, trouble = _score_made(caller, learnt, trial.points[points], level)
         if trouble:
             return Naming(INCONCLUSIVE, trouble, pattern)
-        right = -trial.eps[points] / trial.sigma[points, None]
-        rights = (right, right * trial.c[points, None])  # of the points, and of x + (sigma/c) eps
-        c, s = trial.c[points], trial.sigma[points]
-        known = any(np.allclose(a, 1) for a in (c, c**2 + s**2, c + s))
-        right = min(rights[: 1 + (not known)], key=lambda of: np.abs(theirs - of).max() / np.abs(of).max())
-        if not any(equal(of, theirs, 1e-5) for of in rights):
-            turned = any(equal(of, -theirs, 1e-5) for of in rights)
-            mine = np.stack([r.p[here], r.q[here]], axis=1)
-            scores = rights[: 1 + (not known)]
-            _, right, meant = min(
-                ((_apart(mine, m), of, m) for of in scores for m in (_meant_by(caller, trial, points, level, of),)),
-                key=lambda one: one[0],
-            )
-            size = np.abs(mine - meant).max(1)
-            k = int(np.argmax(size >= (1 - 1e-9) * size.max()))  # the first of the largest, whatever rounding says
-            sigma = trial.sigma[points[k]] / (1 if right is rights[0] else trial.c[points[k]])
-            text = "another parametrisation: what score_of makes of fn is not the score of the points that fn was trained at;"
-            sign = "sign of what score_of makes of fn:" if turned or np.allclose(mine, -meant, rtol=1e-5) else text
-            said = f"{sign} where sigma is {sigma:.4g} fn learns {_sum(*mine[k])}, and score_of makes the score of {_sum(*meant[k])}"
-            said = f"{sign} it is minus the score of the points that fn was trained at" if turned else said
-            return Naming(FAIL, said, pattern)
+        if is_right(theirs):
+            continue
+        before = None if np.any(c == 0) else _score_made(caller, learnt, trial.points[points] / c, level)[0]
+        if before is None or not is_right(before):
+            return Naming(FAIL, _another_score(caller, trial, points, level, theirs, mine, rights), pattern)
+        notes = (UNSCALED,)
     if np.any(r.w < 0):
         return Naming(FAIL, "sign of the loss: minimising it drives fn away from its target", pattern)
-    return Naming(PASS, "", f"{pattern}, of which score_of makes the score")
+    return Naming(PASS, "", f"{pattern}, of which score_of makes the score", notes)
+
+
+def _another_score(caller, trial, points, level, theirs, mine, rights):
+    """What is said of a score (M, d) that score_of makes, which is none of the right ones; fn learns p eps + q x, `mine` (M, 2)."""
+    if any(equal(of, -theirs, 1e-5) for of in rights):
+        return "sign of what score_of makes of fn: it is minus the score of the points that fn was trained at"
+    c, s = trial.c[points], trial.sigma[points]
+    known = any(np.allclose(a, 1) for a in (c, c**2 + s**2, c + s))
+    scores = [(_meant_by(caller, trial, points, level, of), size) for of, size in zip(rights, (1, c), strict=True)]
+    meant, size = min(scores[: 1 + (not known)], key=lambda one: _apart(mine, one[0]))
+    far = np.abs(mine - meant).max(1)
+    k = int(np.argmax(far >= (1 - 1e-9) * far.max()))  # the first of the largest, whatever rounding says
+    text = "another parametrisation: what score_of makes of fn is not the score of the points that fn was trained at;"
+    text = "sign of what score_of makes of fn:" if np.allclose(mine, -meant, rtol=1e-5) else text
+    return f"{text} where sigma is {(s / size)[k]:.4g} fn learns {_sum(*mine[k])}, and score_of makes the score of {_sum(*meant[k])}"
 
 
 def _apart(mine, meant):

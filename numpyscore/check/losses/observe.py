@@ -10,6 +10,7 @@ import numpy as np
 from ...common.arrays import bare, derivative_in, dtype_name, framework, model_with_parameter, source, to_numpy, wrapper
 from ...common.callables import parameters_of
 from ...objectives import OBJECTIVES
+from ..functions import UNITS
 from .hearing import GIVEN, Draw, generator, generators_of, listening, numbers_of, repeating
 from .identify import Asked, random_probe
 
@@ -235,6 +236,8 @@ class LossCaller:
         a = to_numpy(value, f"{self.where}: what the loss returned").real
         if a.dtype.kind == "f" and a.dtype.itemsize < 8:
             self.eps = max(self.eps, float(np.finfo(a.dtype).eps))
+        if "16" in self.came:  # widened on arrival
+            self.eps = max(self.eps, UNITS["bfloat16" if "bfloat16" in self.came else "half"])
         if a.size != 1:
             sizes = {setting.n: "n", setting.d: "d"}
             shape = ", ".join(sizes.get(k, str(k)) for k in a.shape) + "," * (a.ndim == 1)

@@ -21,6 +21,8 @@ from .trials import Trial, as_asked
 
 SMALL = 1e-6  # of the largest entry: what counts as 0
 LOST = 1e-9  # the same for the weight of a row
+COARSE = 1e-4  # eps beyond that of single precision
+CLEAR = 0.1  # the same beyond which nothing is known of an array
 
 # ------------------------------------------------------------------------------- what may stand in an array
 
@@ -458,7 +460,7 @@ def named_by_arrays(caller, kind, table, q, rng):
             continue
         groups = [np.arange(len(q.x))] if together else None
         found = identify(table, groups, quadratic=[p for p in products if p != "E" or kind == "energy"])
-        if found.fit.exact or found.fit.residual < NEAR / 100:
+        if (found.fit.exact or found.fit.residual < NEAR / 100) and 10 * found.doubt < CLEAR:
             break
     else:
         return None
@@ -470,9 +472,12 @@ def named_by_arrays(caller, kind, table, q, rng):
 
 
 def named_by_one_more(caller, kind, table, q, jacobian=True, noise=None):
-    """The FAIL of a loss that is quadratic but for one term of the list, by the fewest others beside it; None if there is none, or in many dimensions."""
+    """The FAIL of a loss that is quadratic but for one term of the list, by the fewest others beside it; None if there is none, or in many dimensions.
+
+    In half precision a small term is rounding.
+    """
     found: list = []
-    if table.trial.points.shape[1] > WIDE:
+    if table.trial.points.shape[1] > WIDE or caller.eps > COARSE:
         return None
     for words, values in not_quadratic(table, q, noise).items():
         if not np.all(np.isfinite(values)) or np.ptp(values) == 0:
@@ -503,6 +508,9 @@ def shape_of(caller, kind, found, q):
 
 def unexplained(caller, kind, table, right, left, rng):
     """(`Naming`, sense) of a loss of which `left` is not explained; right is the terms of the reference, {name: (P,)}, or None."""
+    if caller.eps > COARSE:
+        text = f"unknown term: the {LINEAR[caller.objective]} and the square leave {left:.2g} of your loss unexplained; it comes back in half precision, in which no more is read: let it return single or double precision"
+        return Naming(FAIL, text, f"off by {left:.2g}"), 0
     for rule in LEFT:
         if (named := rule(caller, kind, table, right, left, rng)) is not None:
             return named, 1

@@ -333,7 +333,8 @@ def _centred_over_rows(caller, trials):
 def _data_or_noise_alone(caller, trials):
     known = [t for t in trials if t.sigma is not None]
     if known and all(np.all(t.c == 0) for t in known):
-        return "data not used: the points at which fn is asked do not depend on x", "x~ = noise"
+        still = all(np.all(t.sigma == 0) for t in known)
+        return "data not used: the points at which fn is asked do not depend on x", "x~ = 0" if still else "x~ = noise"
     if known and all(np.all(t.sigma == 0) for t in known):
         text = "clean point: the score is taken at the clean x, never at the noisy x + sigma eps"
         return text, "fn was asked at x and nowhere else"
