@@ -223,7 +223,7 @@ def _improper(function, frame, ends, rng):
         )
     if far > near + 1:
         return SIGN
-    return "no density: p does not fall off fast enough to have an integral (a bounded energy, a missing confinement); no constant can normalise it"
+    return "no density: p does not fall off fast enough to have an integral (a bounded energy, a missing confinement?); no constant can normalise it"
 
 
 def _integral(logp, frame, ends):

@@ -341,7 +341,7 @@ def _rows(where, function, points, rtol, rng):
         changes = f"changes by {top['two calls'] / scale:.2g}"
         if drifts(function, points):
             return report(FAIL, pattern=changes, diagnosis=f"state: {DRIFTS.format('points')}")
-        text = "random: two calls with the same rows differ (dropout, random probes); nothing can be said about rows"
+        text = "random: two calls with the same rows differ (dropout, random probes?); nothing can be said about rows"
         return report(INCONCLUSIVE, pattern=changes, diagnosis=text)
     pattern = ", ".join(f"{key}: {value / scale:.1e}" for key, value in top.items() if key != "two calls")
     name = max(top, key=lambda key: top[key])

@@ -42,7 +42,7 @@ def _constants(function, found, ends, bare):
     d = len(ends)
     for m in range(1, int(np.sum(np.isfinite(ends).sum(axis=1) == 1)) + 1) if not bare else ():
         half = "a half-line" if m == 1 else f"{m} half-lines"
-        text = f"half of it: p integrates to {said(0.5**m)}: a density of the whole line on {half}; log 2 is missing for each"
+        text = f"half of it: p integrates to {said(0.5**m)}, as a density of the whole line does on {half}: then log 2 is missing for each"
         yield 0.5**m, 1, text
     (family, parts), sigma = _family(function, found, ends), _sigma(function, found)
     if family and not bare:

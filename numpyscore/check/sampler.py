@@ -401,7 +401,7 @@ def _by_law(report, chain, tau, n, dim, rng, target, arriving=True):
     if all(map(fine, stays.values())) and fine(tests.get("variance, arrives", 0)):
         return report(PASS)
     if fine(tests["variance, stays"]) and fine(tests["mean, stays"]):
-        text = "does not arrive: a chain that starts in the target stays there, one from outside does not come (too small a step, or frozen chains)"
+        text = "does not arrive: a chain that starts in the target stays there, one from outside does not come (too small a step, or frozen chains?)"
         return report(INCONCLUSIVE, diagnosis=text)
     text = f"after {steps} steps of {tau:.3g} from the target the chain has mean {stay.mean():.3g} and variance {got:.4g} instead of {MEAN} and {target:.4g}; look at the noise, at the proposal's correction in the acceptance, and at the sign of log p"
     return report(FAIL, diagnosis=f"wrong law: {text}")

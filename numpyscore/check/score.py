@@ -106,7 +106,7 @@ def _with_jump(report, yours, log_p, points):
     if found is None or kink(slope, points, halvings=14) is not None:
         return report
     at, jump, _ = found
-    text = f"jumps: your score jumps by {jump:.3g} at x = {np.array2string(at, precision=4)}, where the gradient of the energy does not: a step stands where a smooth function belongs (the derivative of a ReLU for that of a softplus, a threshold, rounding)"
+    text = f"jumps: your score jumps by {jump:.3g} at x = {np.array2string(at, precision=4)}, where the gradient of the energy does not: a step stands where a smooth function belongs (the derivative of a ReLU for that of a softplus, a threshold, rounding?)"
     return replace(report, diagnosis=text)
 
 

@@ -444,7 +444,7 @@ RULES_SAID = {  # batch, trials -> what is said
     "told reversed": (lambda: batch(np.random.default_rng(0).permutation(LEVEL), np.random.default_rng(0).permutation(LEVEL)[::-1]), "level told: fn is told the time or level of the rows in reversed order, not that of the noise which its point has: neither is a function of the other", None),
     "told coarsely": (lambda: batch(np.repeat(LEVEL[::4], 4), np.repeat(np.arange(5.0), 8)), "level told: fn is told the same number at different levels (an integer division, a rounding, a clamp?)", "5 numbers told at 10 levels"),
     "told right": (lambda: batch(told=LEVEL**2), "", ""),
-    "noise of the level": (lambda: batch(eps=np.stack([np.zeros(40), -LEVEL, LEVEL * 0], axis=1)), "one key: the noise of a row goes with its level: both are made of the same random numbers (one key, one seed); split the key", None),
+    "noise of the level": (lambda: batch(eps=np.stack([np.zeros(40), -LEVEL, LEVEL * 0], axis=1)), "one key: the noise of a row goes with its level: both are made of the same random numbers (one key, one seed?); split the key", None),
     "noise of the level, handed": (lambda: batch(given=LEVEL, eps=np.stack([LEVEL] * 3, axis=1)), "", ""),
     "weight of another": (lambda: batch(w=np.roll(np.exp(LEVEL), 1), p=LEVEL, q=LEVEL), "", ""),
     "target of another": (lambda: batch(w=np.ones(40), p=np.random.default_rng(0).permutation(LEVEL), q=0 * LEVEL), "", ""),

@@ -340,7 +340,7 @@ def test_half_lines_families_scales_and_weights_are_asked_in_this_order():
     assert several[0] == (
         0.5,
         1,
-        "half of it: p integrates to 1/2: a density of the whole line on a half-line; log 2 is missing for each",
+        "half of it: p integrates to 1/2, as a density of the whole line does on a half-line: then log 2 is missing for each",
     )
     assert several[1][2].startswith("normaliser of a Gamma density") and [v for v, _, _ in several[-63:]] == list(
         range(2, 65)

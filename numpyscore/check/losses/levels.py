@@ -279,7 +279,7 @@ def _noise_of_the_level(batch, trials):
     if np.abs(r).max() <= DEPENDENT:
         return None
     text, k = (
-        "one key: the noise of a row goes with its level: both are made of the same random numbers (one key, one seed); split the key",
+        "one key: the noise of a row goes with its level: both are made of the same random numbers (one key, one seed?); split the key",
         np.abs(r).argmax(),
     )
     return text, f"rank correlation {r[k]:.2f} between the level and dimension {k} of the noise"
@@ -350,9 +350,7 @@ def questions(batch, trials):
 
 def weights_note(batch):
     """A note on weights that are no function of the level; ()."""
-    note = (
-        "another convention: the weights of the rows are no function of their level (a mask, or numbers drawn for them)"
-    )
+    note = "another convention: the weights of the rows are no function of their level (a mask, numbers that are drawn for them?)"
     return (note,) if batch is not None and batch.measured and not _weighted(batch) else ()
 
 

@@ -366,7 +366,7 @@ def graph(caller, kind, settings, rng):
         term = linear if off[0] else "square"
         text = f"graph detached: no gradient flows through the {term}; the value is right, training ignores that term (create_graph=True is missing, or something is detached?)"
     else:
-        text = f"wrong gradient: the value is right, but its gradient has {c[0]:.4g} times the {linear} and {c[1]:.4g} times the square (a factor of the score is detached)"
+        text = f"wrong gradient: the value is right, but its gradient has {c[0]:.4g} times the {linear} and {c[1]:.4g} times the square (a factor of the score is detached?)"
     return Naming(FAIL, text, pattern)
 
 

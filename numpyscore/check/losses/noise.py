@@ -196,7 +196,7 @@ def _entry_weights(caller, kind, trials, founds, rng):
         A = np.zeros_like(found.A)
         np.einsum("iaia->ia", A)[:] = mean
         out.append(found._replace(A=A, b=-mean * t))
-    return out, ("another convention: single entries have weights of their own (a mask, or weights of the dimensions)",)
+    return out, ("another convention: single entries have weights of their own (a mask, weights of the dimensions?)",)
 
 
 def _named(caller, kind, trials, r, rng):
@@ -320,7 +320,7 @@ def _beside(c, s, near, k, parts):
 
 
 INSTEAD: dict[str, Callable] = {  # what a kernel may be in place of the one that was said: (c, sigma) of that, of c, sigma and those of the rows beside
-    "these are the squares of what is meant: a root is left out (alpha_bar for its root, a variance for a standard deviation)": lambda c, s, near: (c**2, s**2),
+    "these are the squares of what is meant: a root is left out (alpha_bar for its root, a variance for a standard deviation?)": lambda c, s, near: (c**2, s**2),
     "sigma is squared: a variance stands where a standard deviation belongs": lambda c, s, near: (c, s**2),
     "c is squared: alpha_bar stands where its root belongs": lambda c, s, near: (c**2, s),
     "these are the roots of what is meant": lambda c, s, near: (np.sqrt(c), np.sqrt(s)),

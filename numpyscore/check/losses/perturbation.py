@@ -34,7 +34,7 @@ def known(caller, kind, settings, rng):
     return trials, covariances, (*mapped, *turned)
 
 
-EXCHANGED = "another convention: the entries of a row of x stand in another order in its noisy points (flipped, permuted): a score learnt there is that of data so changed"
+EXCHANGED = "another convention: the entries of a row of x stand in another order in its noisy points (flipped, permuted?): a score learnt there is that of data so changed"
 
 
 def _of_mapped_data(trials):
