@@ -254,6 +254,16 @@ def test_the_score_of_points_before_they_were_scaled_is_one_however_the_sampler_
     said(wrong, "another parametrisation: what score_of makes of fn is not the score")
     said(ns.check_loss(preconditioned, score_of=lambda *a: -score_of(*a), **objective), "what score_of makes of fn")
 
+    def without_root(fn, x, rng):
+        """c_out without its root: at y/c the sampler would make c times too little of it, which is the score of y."""
+        s = np.exp(-1.2 + 1.2 * rng.standard_normal((len(x), 1)))
+        y, r = x + s * rng.standard_normal(x.shape), np.sqrt(s**2 + 0.25)
+        return np.mean((0.25 / r**2 * y + 0.5 * s / r**2 * fn(y / r, np.log(s[:, 0]) / 4) - x) ** 2 * r**2 / s**2)
+
+    at_y = lambda out, y, level: score_of(out, y * np.sqrt(column(np.exp(8 * np.asarray(level))) + 0.25), level)
+    assert ns.check_loss(preconditioned, score_of=at_y, **objective)
+    said(ns.check_loss(without_root, score_of=at_y, **objective), "another parametrisation")
+
 
 def test_a_score_that_is_asked_in_some_steps_alone_is_a_state():
     class Lazy:

@@ -547,7 +547,7 @@ def _by_score(caller, trials, r):
         if is_right(theirs):
             continue
         before = None if np.any(c == 0) else _score_made(caller, learnt, trial.points[points] / c, level)[0]
-        if before is None or not is_right(before):
+        if before is None or not equal(rights[1], before, 1e-5):  # the score there, and no other
             return Naming(FAIL, _another_score(caller, trial, points, level, theirs, mine, rights), pattern)
         notes = (UNSCALED,)
     if np.any(r.w < 0):
