@@ -622,7 +622,7 @@ MISTAKES = (  # the first that finds anything speaks
     returns_x_0,
     one_change,
     lambda steps, kind: itertools.chain(misread(steps, kind), within_fn(steps, kind, 1)),
-    partial(coefficient, plainly=True),
+    lambda steps, kind: _with_noise_alone(steps, kind, coefficient(steps, kind, plainly=True)),
     lambda steps, kind: _as_two(steps, kind, itertools.chain(changes(steps, kind, 2), within_fn(steps, kind, 2))),
     noise_alone,
     other_beta,
@@ -633,6 +633,12 @@ MISTAKES = (  # the first that finds anything speaks
     one_noise,
     wrong_corrector,
 )
+
+
+def _with_noise_alone(steps, kind, found):
+    """What is said of a coefficient, and that the noise alone is another, where that is so."""
+    found = list(found)
+    yield from (*found, *(noise_alone(steps, kind) if found else ()))
 
 
 def _as_two(steps, kind, found):

@@ -13,7 +13,7 @@ Source: stationary variance of the unadjusted step and the adjusted one, Roberts
 
 import contextlib
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -35,7 +35,8 @@ def check_sampler(step, *, discretisation="euler", step_size=0.2, wrap=None, rng
     ----------
     step : callable step(x, score, step_size) -> x
         One step for all rows of x (n, d). score is a function in the user's arrays, of the Gaussian N(0.7, 1.6 I); a parameter called energy, or logpdf
-        (or log_prob), is given that of the same Gaussian, (n, d) -> (n,). One called rng, key, generator or seed is given random numbers.
+        (or log_prob), is given that of the same Gaussian, (n, d) -> (n,), wherever it stands: step(x, energy, step_size) has no score. One called
+        rng, key, generator or seed is given random numbers.
     discretisation : "euler" or "adjusted"
         "euler": x + step * score + sqrt(2 step) z, stationary at variance v / (1 - step/(2 v)); an exact step of the linear process, stationary
         at v, passes too, and so does a constant preconditioner M in x + step M score + sqrt(2 step) M^(1/2) z. "adjusted": Metropolis-adjusted,
@@ -205,10 +206,23 @@ class Chain(Step):
         """Names of its parameters that are given an energy or a log density."""
         return [name for name in ("energy", *LOG_DENSITIES) if name in (self.parameters or ())]
 
+    @cached_property
+    def between(self):
+        """Names of its parameters of the score and the step, or of the step alone, where these are not the two after x; else none."""
+        places = [
+            p for p in (self.parameters or {}).values() if p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty
+        ]
+        names = [p.name for p in places[1:] if p.name not in (*self.names, self.seeded.name)]
+        names.sort(key=lambda name: "score" not in name)
+        return names[:2] if names[:2] != [p.name for p in places[1:3]] else []
+
     def __call__(self, x, tau, seed, target=GAUSSIAN):
         """The step from x (n, d), on a `Target`."""
         given = {name: target.energy if name == "energy" else target.logpdf for name in self.names}
-        return self.taken(x, seed, target.score, tau, **given)
+        by_name = (
+            dict(zip(self.between, (target.score, tau)[-len(self.between) :], strict=True)) if self.between else {}
+        )
+        return self.taken(x, seed, *(() if by_name else (target.score, tau)), **given, **by_name)
 
 
 # ------------------------------------------------------------------------------- unadjusted

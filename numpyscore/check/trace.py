@@ -9,7 +9,7 @@ from ..common.arrays import wrapper
 from ..common.inputs import count, generator
 from ..numerics.differences import differences, widths
 from .fields import Field, explained
-from .functions import Function, Seeded, by_rows, kink, points_of, unfit
+from .functions import Function, Seeded, by_rows, kink, points_of, unfit, unsteady
 from .report import FAIL, INCONCLUSIVE, PASS, QUOTIENT, CheckReport, Worst, close, judge, ranked, said, summary_of
 from .score import differenced, quotients, with_growth
 
@@ -75,7 +75,8 @@ def check_trace(trace, *, score, x, wrap=None, rtol=None, rng=0, n_calls=200, st
         explain = lambda field: _explained(field, yours, of_score, jac.value, s)
         field = field.allowing(where, rtol, np.abs(field.reference))
         report = by_rows(judge(where, summary, field, (yours, of_score), explain, rtol=rtol), yours, seen)
-        report = _with_probe(report, yours, of_score, seen)
+        kept = unsteady(where, yours, first, points) if report.verdict == FAIL else None
+        report = _with_probe(report, yours, of_score, seen) if kept is None else kept
     else:
         notes = (*of_score.notes(), *yours.notes())
         report = _estimated(partial(CheckReport, where, summary=summary), notes, yours, field, jac.value, s, n_calls)

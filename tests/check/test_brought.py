@@ -362,3 +362,67 @@ def test_a_loss_in_half_precision_has_its_terms():
         dtype=np.float16
     )
     said(ns.check_loss(halved, objective="implicit", model="score"), "trace")
+
+
+def test_a_step_may_take_an_energy_before_its_score_and_its_step():
+    def accepted(x, y, score, energy, h, rng):
+        forth, back = (np.sum((b - a - h * score(a)) ** 2, 1) / (4 * h) for a, b in ((x, y), (y, x)))
+        return np.where(column(np.log(rng.random(len(x))) < energy(x) - energy(y) + forth - back), y, x)
+
+    def proposed(x, score, h, rng):
+        return x + h * score(x) + np.sqrt(2 * h) * rng.standard_normal(x.shape)
+
+    def mala(x, score, energy, step_size, rng):
+        return accepted(x, proposed(x, score, step_size, rng), score, energy, step_size, rng)
+
+    def without_score(x, energy, step_size, rng):
+        y = x + np.sqrt(2 * step_size) * rng.standard_normal(x.shape)
+        return np.where(column(np.log(rng.random(len(x))) < energy(x) - energy(y)), y, x)
+
+    adjusted = {"discretisation": "adjusted", "n": 5000}
+    assert ns.check_sampler(mala, **adjusted) and ns.check_sampler(without_score, **adjusted)
+    last = lambda x, energy, step_size, score, rng: mala(x, score, energy, step_size, rng)
+    swapped = lambda x, step_size, score, rng: proposed(x, score, step_size, rng)
+    assert ns.check_sampler(last, **adjusted) and ns.check_sampler(swapped)
+    all_of_them = lambda x, energy, step_size, rng: x + np.sqrt(2 * step_size) * rng.standard_normal(x.shape)
+    said(ns.check_sampler(all_of_them, **adjusted), "not adjusted")
+
+
+def test_directions_that_are_kept_for_each_shape_are_told():
+    kept = {}
+
+    def loss(fn, x, square):
+        v = kept.setdefault(x.shape, np.random.default_rng(len(kept)).standard_normal(x.shape))
+        return np.mean(square(fn.score(x), v) + fn.curvature(x, v))
+
+    along = ns.check_loss(lambda fn, x: loss(fn, x, lambda s, v: 0.5 * np.sum(v * s, 1) ** 2), objective="sliced")
+    assert any("its directions are the same in every call" in note for note in along.notes), along
+    said(ns.check_loss(lambda fn, x: loss(fn, x, lambda s, v: half(s)), objective="sliced"), "fixed directions")
+
+
+def test_a_trace_that_is_kept_for_each_shape_is_told():
+    W = np.random.default_rng(0).standard_normal((3, 5))
+    score = lambda x: -x - np.tanh(x @ W) @ W.T
+    trace = lambda x: -3 - np.sum((1 - np.tanh(x @ W) ** 2) * np.sum(W**2, axis=0), axis=1)
+    kept = {X.shape: trace(X + 1.0)}
+    said(
+        ns.check_trace(lambda x: kept.setdefault(x.shape, trace(x)), score=score, x=X),
+        "state: other points get the same",
+    )
+    assert ns.check_trace(trace, score=score, x=X)
+
+
+def test_noise_beside_a_direction_that_leaves_no_room_for_it_is_told_as_both():
+    a = np.linspace(0.02, 0.98, 8) ** 1.5
+    levels = np.stack([np.sqrt(a), np.sqrt(1 - a)], axis=1)
+
+    def step(x, fn, i, j, rng, room=0.0):
+        (c, s), (d, t) = levels[i], levels[j]
+        eps, std = fn(x, i), np.sqrt((t / s) ** 2 * (1 - (c / d) ** 2))
+        return d * (x - s * eps) / c + np.sqrt(t**2 - room * std**2) * eps + std * rng.standard_normal(x.shape)
+
+    of = lambda room: ns.check_reverse(
+        lambda x, fn, i, j, rng: step(x, fn, i, j, rng, room), levels=levels, predicts="eps", n=5000
+    )
+    assert of(1.0)
+    said(of(0.0), "the noise is added, and not taken from the direction to eps")

@@ -314,7 +314,7 @@ def found_of(v, own=None, b=0.0, cross=0.0, near=True, scale=1.0):
     return SimpleNamespace(own=own, C=C, b=b + np.zeros(v.shape), cross=cross, fit=SimpleNamespace(near=near))
 
 
-def by_arrays(monkeypatch, found, mean, draws=("drawn",), d=3, raises=False, wrong=None):
+def by_arrays(monkeypatch, found, mean, draws=("drawn",), d=3, raises=False, wrong=None, fixed=False):
     asked = []
 
     def identify(table):
@@ -327,6 +327,7 @@ def by_arrays(monkeypatch, found, mean, draws=("drawn",), d=3, raises=False, wro
 
     monkeypatch.setattr(plain, "identify", identify)
     monkeypatch.setattr(plain, "_of_rows", lambda *args: wrong)
+    monkeypatch.setattr(plain, "_same_of_another_seed", lambda *args: fixed)
     setting = setting_of(d=d)
     caller = caller_of(ask=lambda probe, setting: SimpleNamespace(draws=draws))
     out = plain._by_arrays(caller, "score", setting, np.random.default_rng(0))
@@ -370,6 +371,8 @@ def test_directions_that_were_not_heard_are_read_off_their_arrays(monkeypatch):
     half = found_of(V4, own=2 * np.einsum("ni,nj->nij", V4, V4))
     assert of(half, mean_of(M=2 * E3)) == (pytest.approx(0.5), pytest.approx(4.0), 1e-6, "")
     assert of(half, mean_of(M=off_by(0.5, 2.0)))[3] == plain.METRIC
+    assert of(half, mean_of(M=2 * E3), fixed=True)[3] == plain.FIXED  # the square is along them as well
+    assert of(found_of(V4, own=E3), fixed=True).diagnosis == plain.FIXED_FEW
     assert (
         of(half, mean_of(M=off_by(0.98 * ERROR, 2.0)))[3] == ""
         and of(half, mean_of(M=off_by(1.02 * ERROR, 2.0)))[3] == plain.METRIC

@@ -440,8 +440,11 @@ def _by_arrays(caller, kind, setting, rng):
     even = lambda m: np.abs(m - np.trace(m) / d * np.eye(d)).max() <= error * abs(np.trace(m) / d)
     ratio = np.sum(own * C) / np.sum(own * own)
     projected = np.abs(C - ratio * own).max() <= tol * size
+    fixed = _same_of_another_seed(caller, table)
+    if fixed and not projected:
+        return Naming(FAIL, FIXED_FEW, "another seed, the same value")
     if projected and np.linalg.eigvalsh(M / k)[0] > error:
-        return ratio, k / ratio, tol, "" if even(M) else METRIC
+        return ratio, k / ratio, tol, FIXED if fixed else "" if even(M) else METRIC
     if not even(M):
         return _uneven(M / k)
     if not even(N):
@@ -452,14 +455,20 @@ def _by_arrays(caller, kind, setting, rng):
     return k / a, 1.0, 2 * error, ""
 
 
+def _same_of_another_seed(caller, table):
+    """Whether a loss says the same with other random numbers."""
+    setting = table.trial.setting
+    return caller.values(table.probes[:1], setting._replace(seed=setting.seed + 1))[0] == table.values[0]
+
+
 def _of_rows(caller, kind, table, C, rng):
     """A FAIL of directions that are the same in every call or every row, or other ones on the two sides of the Jacobian."""
     setting, even = table.trial.setting, (C + C.swapaxes(1, 2)) / 2
     size, values = np.abs(C).max(), np.linalg.eigvalsh(even)
     one = np.all(np.sum(np.abs(values) > 1e-6 * size, axis=1) == 1)
     if one and setting.d > 1 and np.allclose(even, even[:1], atol=1e-6 * size):
-        again = caller.values(table.probes[:1], setting._replace(seed=setting.seed + 1))[0]
-        return Naming(FAIL, FIXED_PRODUCT if table.values[0] == again else SHARED, "C is the same in all rows")
+        text = FIXED_PRODUCT if _same_of_another_seed(caller, table) else SHARED
+        return Naming(FAIL, text, "C is the same in all rows")
     sides = kind == "score" and np.abs(C - even).max() > 1e-6 * size
     sides = sides or np.any(values.min(1) * values.max(1) < -1e-9 * size**2)
     if sides and _with_ones(even, size):
