@@ -325,7 +325,10 @@ def scaled(field):
     sign = ", with the wrong sign" * (c < 0)
     known = readings(abs(c), field.known, 4 * rtol)[:3]
     if abs(c) <= rtol:
-        yield say("zero", f"your {word} is zero everywhere: the graph is cut, or the energy is not used")
+        yield say(
+            "zero",
+            f"your {word} is zero everywhere (the graph is cut, the energy is not used, differences of a tiny step are rounded away?)",
+        )
     elif close(c, -1, rtol):
         grad = "this is grad E; the score is -grad E = grad log p"
         yield say("sign", grad if word == "score" else f"your {word} is minus the reference")

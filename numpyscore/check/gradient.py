@@ -286,7 +286,7 @@ def _of_another(L, yours, theta):
     if symmetric:
         text = "your gradient is that of another function of theta (a term of the loss that is missing in it, detached, or has another factor; a factor of the chain rule that is left out, as the derivative of an activation; other random numbers, another batch, another theta?)"
         return Explanation("another loss", text)
-    text = f"your gradient is that of no function of theta ({symmetric.pattern}; a factor of the chain rule is missing or wrong, a path to a parameter is cut by detach or stop_gradient, or it is the gradient in something else?)"
+    text = f"your gradient is that of no function of theta ({symmetric.pattern} near theta; a factor of the chain rule is missing or wrong, a path to a parameter is cut by detach or stop_gradient, or it is the gradient in something else?)"
     return Explanation("no gradient", text)
 
 

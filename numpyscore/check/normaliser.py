@@ -378,7 +378,7 @@ def number(I, close, top):
     size, near = said(I, min(1e-6, close)), lambda value: not bare and close <= 1e-6 and abs(value / I - 1) <= close
     fraction, logarithm = Fraction(I).limit_denominator(20), Fraction(np.log(I)).limit_denominator(12)
     if near(fraction):
-        return f"weights or a factor: p integrates to {fraction}, unnormalised, but no pi and no sigma is missing: weights of a mixture that sum to it, or a constant; fine for the score"
+        return f"weights or a factor: p integrates to {fraction}, unnormalised, which is no power of 2 pi or of its standard deviation (weights of a mixture that sum to it, a scale, a constant?); fine for the score"
     if k := next((k for k in range(4, 13) if abs(I * gamma(k + 1) - 1) <= max(close, 1e-6) <= 1e-4), 0):
         return f"factorial: p integrates to {size} = 1/{k}! = 1/Gamma({k + 1}): a Gamma function of a sum of parameters is left out of the normaliser; fine for the score"
     if near(np.exp(float(logarithm))):

@@ -314,7 +314,7 @@ def _plain_flaw(flaws, apart, increment):
     first = lambda *starts: next((t for t in (*flaws, apart) if t.startswith(starts)), "")
     left_out = "x left out: the step returns its increment, step score + sqrt(2 step) z, and x itself is not in it"
     return (
-        first("shared", "chains without", "correlated")
+        first("shared", "chains without", "dimensions without", "noise of other sizes", "correlated")
         or first("no ", "sign")
         or left_out * increment
         or first("biased")

@@ -122,9 +122,9 @@ def _other_energy(report, yours, points, step):
     return replace(report, diagnosis=text)
 
 
-WITH_CURL = {  # names beside which it is said that the score is no gradient, and where that comes from
-    "some dimensions": "of a term in which several dimensions stand (a product, a pair, a chain) the derivative in these is left out or wrong",
-    "other coordinates": "a matrix stands where its transpose belongs, or a product in another order",
+WITH_CURL = {  # names beside which it is said that the score is no gradient, and where that may come from
+    "some dimensions": "the derivative in these of a term in which several dimensions stand, a product, a pair, a chain, is left out or wrong?",
+    "other coordinates": "a matrix for its transpose, a product in another order, a column for another?",
 }
 
 
@@ -135,7 +135,7 @@ def _with_curl(report, yours, points, step):
     symmetric = check_conservative(yours, x=points, step=step)
     if symmetric.verdict != FAIL:
         return report
-    text = f"{report.diagnosis}; no gradient: it is that of no energy ({symmetric.pattern}): {WITH_CURL[report.name]}"
+    text = f"{report.diagnosis}; no gradient: it is that of no energy ({symmetric.pattern}; {WITH_CURL[report.name]})"
     return replace(report, diagnosis=text)
 
 

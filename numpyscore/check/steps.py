@@ -12,12 +12,13 @@ import numpy as np
 
 from ..common.arrays import to_numpy, wrapper
 from ..common.callables import parameters_of
+from .fields import numbered
 from .functions import Seeded
 from .report import law, product
 
 VARIANCE, MEAN = 1.6, 0.7  # of the Gaussian on which laws are known
 SIGMAS = 5.0
-REPEATED = "repeated noise: steps with different random numbers are the same; a generator or a key is made anew in each step, or there is no noise"
+REPEATED = "repeated noise: steps with different random numbers are the same (a generator or a key is made anew in each step, numbers are kept, there is no noise?)"
 
 
 class Flaw(Exception):
@@ -64,20 +65,26 @@ def noise_flaw(noise, independent=True):
         flat = abs(fourth - 1.8 * square**2) < 0.1 * square**2  # as of uniform numbers
         why = " (uniform numbers from 0 to 1 in place of normal ones?)" * bool(flat)
         return f"biased: the step has an offset of {means[0]:.3g}, whatever x is; the noise has a mean{why}, or the score is taken at another point"
+    still = np.flatnonzero(np.abs(noise).max(0) <= 1e-9 * largest)
+    if independent and len(still):
+        return f"dimensions without noise: {numbered('dimension', still)} of the chains get no noise in a step"
     correlation = np.corrcoef(noise.T)[np.triu_indices(d, 1)] if independent and d > 1 and np.all(stds) else [0.0]
     worst = max(correlation, key=abs)
     if abs(worst) > (SIGMAS + 1) / np.sqrt(n):
         one = "one number for all dimensions of a chain" if worst > 0.999 else "they must be independent"
         return f"correlated noise: the dimensions of the noise have correlation {worst:.3g}; {one}"
+    if independent and np.ptp(stds) > 2 * SIGMAS * size / np.sqrt(2 * n):
+        of = np.array2string(stds[:6], precision=3)
+        return f"noise of other sizes: the noise has another standard deviation in each dimension, {of}, where the score has one coefficient"
     if independent and abs(np.mean((noise / size) ** 4) - 3) > (SIGMAS + 1) * np.sqrt(96 / (n * d)):
         return "noise not Gaussian: its fourth moment is not that of a normal number"
     return ""
 
 
-WHY = {  # the variance of the noise over twice the drift's coefficient, and where that usually comes from
-    0.5: ": the factor 2 under the root is missing, or the drift lacks its 1/2",
-    2.0: ": a factor sqrt(2) too much, or the drift has a 1/2 too many",
-    0.25: ": the noise is half of what it should be",
+WHY = {  # the variance of the noise over twice the drift's coefficient, and where that may come from
+    0.5: " (the factor 2 under the root is missing, the drift lacks its 1/2?)",
+    2.0: " (a factor sqrt(2) too much, a 1/2 too many in the drift?)",
+    0.25: " (the noise is half of what it should be?)",
 }
 
 
@@ -104,7 +111,7 @@ def langevin_flaw(drift, var, error, settings):
     if np.all(np.abs(ratio - 1) <= error):
         return ""
     (D, D_law), (B, B_law) = in_words(drift, settings, 1e-3), in_words(np.sqrt(var), settings, error)
-    it_is = f"it is {B} z for a drift of {D} score"
+    it_is = f"it is {B} z, to {error:.0%}, for a drift of {D} score"
     if np.ptp(ratio) <= 2 * error * np.abs(ratio).max():
         why = next((text for c, text in WHY.items() if abs(ratio[0] / c - 1) <= 2 * error), "")
         return f"temperature: the noise has {ratio[0]:.3g} times the variance that belongs to the drift{why}; {it_is}; the samples are those of p^{1 / ratio[0]:.3g}"

@@ -237,8 +237,8 @@ def _estimated(report, notes, yours, field, J, s, n_calls):
         verdict, text = FAIL, _of_all_rows(values, reference) or _of_another(mean, error, ratio * reference, J, s)
         biased = lambda mean, error: _biased(mean, error, reference, J.sum((1, 2)), ratio, ratio_error, d)
         text = text or biased(mean, error)
-        if text.startswith("directions not centred"):  # two numbers fit six rows easily
-            text = biased(*_mean(np.concatenate([values, more(SURE * n_calls)]), floor))
+        if text.startswith(("directions not centred", "scale")):  # two numbers, or one, fit six rows easily
+            text = biased(*_mean(np.concatenate([values, more(SURE * n_calls)]), floor)) or text
     elif shared:
         verdict, pattern = FAIL, "equal rows get equal values, which change from call to call"
         text = "shared probe: all rows of a batch use one direction; unbiased, but averaging over the batch does not reduce its noise"

@@ -426,3 +426,45 @@ def test_noise_beside_a_direction_that_leaves_no_room_for_it_is_told_as_both():
     )
     assert of(1.0)
     said(of(0.0), "the noise is added, and not taken from the direction to eps")
+
+
+def test_noise_of_some_dimensions_is_no_temperature():
+    def step(scale):
+        scale = np.asarray(scale)
+        return lambda x, score, h, rng: x + h * score(x) + np.sqrt(2 * h) * scale * rng.standard_normal(x.shape)
+
+    assert ns.check_sampler(step([1.0, 1.0]))
+    said(ns.check_sampler(step([1.0, 0.0])), "dimensions without noise: dimension 1 of the chains get no noise")
+    said(
+        ns.check_sampler(step([1.2, 0.8])),
+        "noise of other sizes: the noise has another standard deviation in each dimension",
+    )
+    cold = ns.check_sampler(step(0.7))
+    assert (
+        cold.name == "temperature"
+        and "(the factor 2 under the root is missing, the drift lacks its 1/2?)" in cold.diagnosis
+    )
+
+
+def test_a_score_that_is_not_the_samplers_is_told_in_the_points_that_it_is_written_for():
+    """EDM's network with another sigma of the data in the sampler: fn and score_of are compared for one y, and not for a mixture of two."""
+
+    def score_of(out, y, level, width=0.6, scaled=False):
+        s = column(np.exp(4 * np.asarray(level)))
+        r = np.sqrt(s**2 + width**2)
+        y = y * np.sqrt(s**2 + 0.25) if scaled else y
+        return (width**2 / r**2 * y + s * width / r * out - y) / s**2
+
+    for scaled, given in ((False, "score_of, given y/c, makes"), (True, "score_of makes")):
+        of = lambda *a, scaled=scaled: score_of(*a, scaled=scaled)
+        said(ns.check_loss(preconditioned, objective="multilevel_denoising", score_of=of), given)
+
+
+def test_sigmas_told_in_reversed_order_are_told_as_that():
+    def loss(fn, x, sigmas, level, noise, turn=lambda s: s):
+        s = column(sigmas[level])
+        return np.mean(half(s * fn(x + s * noise, turn(sigmas)[level]) + noise))
+
+    turned = lambda fn, x, sigmas, level, noise: loss(fn, x, sigmas, level, noise, lambda s: s[::-1])
+    said(ns.check_loss(turned, objective="multilevel_denoising"), "fn is told the sigmas in reversed order")
+    assert ns.check_loss(loss, objective="multilevel_denoising")

@@ -200,7 +200,7 @@ SAID = {  # rule, field, (key, constants, sentence, pattern) of each explanation
     "its negative": (fields.scaled, beside(-S / 7), [("scale", 0, "your score is 1/n times the reference, with the wrong sign, as of a mean over the batch where a sum is meant", "yours = -0.142857142857 x reference")]),
     "sign": (fields.scaled, beside(-S), [("sign", 0, "this is grad E; the score is -grad E = grad log p", "yours = -1.000000000000 x reference")]),
     "sign of a gradient": (fields.scaled, beside(-S, word="gradient"), [("sign", 0, "your gradient is minus the reference", "yours = -1.000000000000 x reference")]),
-    "nothing": (fields.scaled, beside(0 * S), [("zero", 0, "your score is zero everywhere: the graph is cut, or the energy is not used", "yours = 0.000000000000 x reference")]),
+    "nothing": (fields.scaled, beside(0 * S), [("zero", 0, "your score is zero everywhere (the graph is cut, the energy is not used, differences of a tiny step are rounded away?)", "yours = 0.000000000000 x reference")]),
     "some number": (fields.scaled, beside(1.2345 * S), [("scale", 1, "your score is 1.2345 times the reference", "yours = 1.234500000000 x reference")]),
     "a large number": (fields.scaled, beside(1234.5 * S), [("scale", 1, "your score is 2469/2 times the reference: not divided by the step of a difference, or by its square?", "yours = 1234.500000000000 x reference")]),
     "less than a thousand": (fields.scaled, beside(990.5 * S), [("scale", 1, "your score is 1981/2 times the reference", "yours = 990.500000000000 x reference")]),

@@ -202,7 +202,7 @@ WRONG = {  # step, options, words
 
 
 FULL = {  # what is said of them in all
-    "noise without root": "noise without root: it is 0.2 sigma^2 z for a drift of 0.1 sigma^2 score, where sqrt(2 D) z belongs to D score",
+    "noise without root": "noise without root: it is 0.2 sigma^2 z, to 11%, for a drift of 0.1 sigma^2 score, where sqrt(2 D) z belongs to D score",
     "told the next level": "level told: fn is told the next, less noisy one in its call 1, and not the level of its point (6 of 6 steps)",
     "told a constant": "level told: fn is told another one in its call 1, and not the level of its point (5 of 6 steps)",
     "drift halved": "drift halved (beside an ancestral step (posterior variance))",

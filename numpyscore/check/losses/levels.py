@@ -653,7 +653,9 @@ def told(trials):
         wrong = [pair for pair in pairs if pair[0] != pair[1]]
         one_to_one = len(set(pairs)) == len({(a, L) for a, _, L in pairs})
         other = which(wrong).replace("the sigma of", f"the {what} of") if one_to_one else f"the {what} of another row"
-        if one_to_one and len(wrong) < len(pairs):
+        if all(b == L - 1 - a for a, b, L in pairs):
+            other = f"the {what}s in reversed order"
+        elif one_to_one and len(wrong) < len(pairs):
             a, b, L = wrong[0]
             other = f"at some levels alone another {what} (of {L} levels that of {_numbered(b, L)} at {_numbered(a, L)}: a clamp, an end of a range?)"
         text = f"level told: fn is told {other}, not that of the noise which its point has"

@@ -559,15 +559,19 @@ def _another_score(caller, trial, points, level, theirs, mine, rights):
     """What is said of a score (M, d) that score_of makes, which is none of the right ones; fn learns p eps + q x, `mine` (M, 2)."""
     if any(equal(of, -theirs, 1e-5) for of in rights):
         return "sign of what score_of makes of fn: it is minus the score of the points that fn was trained at"
-    c, s = trial.c[points], trial.sigma[points]
-    known = any(np.allclose(a, 1) for a in (c, c**2 + s**2, c + s))
-    scores = [(_meant_by(caller, trial, points, level, of), size) for of, size in zip(rights, (1, c), strict=True)]
-    meant, size = min(scores[: 1 + (not known)], key=lambda one: _apart(mine, one[0]))
+    c, s, y = trial.c[points], trial.sigma[points], trial.points[points]
+    known = any(np.allclose(a, 1) for a in (c, c**2 + s**2, c + s)) or np.any(c == 0)
+    ways = [
+        (y, rights[0], 1, ""),
+        *([] if known else [(y, rights[1], c, ""), (y / c[:, None], rights[1], c, ", given y/c,")]),
+    ]
+    scores = [(_meant_by(caller, trial, points, at, level, of), size, given) for at, of, size, given in ways]
+    meant, size, given = min(scores, key=lambda one: _apart(mine, one[0]))
     far = np.abs(mine - meant).max(1)
     k = int(np.argmax(far >= (1 - 1e-9) * far.max()))  # the first of the largest, whatever rounding says
     text = "another parametrisation: what score_of makes of fn is not the score of the points that fn was trained at;"
     text = "sign of what score_of makes of fn:" if np.allclose(mine, -meant, rtol=1e-5) else text
-    return f"{text} where sigma is {(s / size)[k]:.4g} fn learns {_sum(*mine[k])}, and score_of makes the score of {_sum(*meant[k])}"
+    return f"{text} where sigma is {(s / size)[k]:.4g} fn learns {_sum(*mine[k])}, and score_of{given} makes the score of {_sum(*meant[k])}"
 
 
 def _apart(mine, meant):
@@ -583,9 +587,9 @@ def _sum(p, q, x="x"):
     return f"{p:.4g} eps" + (f" {q:+.4g} {x}" if abs(q) > 1e-6 * abs(p) else "")
 
 
-def _meant_by(caller, trial, points, level, right):
-    """(p, q) (M, 2) of the p eps + q x of which score_of, which is affine in what fn says, makes the right score (M, d) of some points."""
-    eps, x, y = trial.eps[points], trial.data[trial.row[points]], trial.points[points]
+def _meant_by(caller, trial, points, y, level, right):
+    """(p, q) (M, 2) of the p eps + q x of which score_of, which is affine in what fn says, makes the right score (M, d) of some points, given as y (M, d)."""
+    eps, x = trial.eps[points], trial.data[trial.row[points]]
     none, one = (_score_made(caller, a, y, level)[0] for a in (np.zeros_like(y), np.ones_like(y)))
     with np.errstate(all="ignore"):
         needed = np.nan_to_num((right - none) / (one - none), posinf=0, neginf=0)
