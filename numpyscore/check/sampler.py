@@ -214,6 +214,11 @@ class Chain(Step):
         ]
         names = [p.name for p in places[1:] if p.name not in (*self.names, self.seeded.name)]
         names.sort(key=lambda name: "score" not in name)
+        if not names and len(places) > 1:
+            taken = ", ".join(p.name for p in places)
+            raise TypeError(
+                f"{self.where}: step takes {taken}, expected x, a score and a step size, step(x, score, step_size)."
+            )
         return names[:2] if names[:2] != [p.name for p in places[1:3]] else []
 
     def __call__(self, x, tau, seed, target=GAUSSIAN):

@@ -384,6 +384,8 @@ def test_a_step_may_take_an_energy_before_its_score_and_its_step():
     last = lambda x, energy, step_size, score, rng: mala(x, score, energy, step_size, rng)
     swapped = lambda x, step_size, score, rng: proposed(x, score, step_size, rng)
     assert ns.check_sampler(last, **adjusted) and ns.check_sampler(swapped)
+    with pytest.raises(TypeError, match="check_sampler: step takes x, energy, expected x, a score and a step size"):
+        ns.check_sampler(lambda x, energy: x, **adjusted)
     all_of_them = lambda x, energy, step_size, rng: x + np.sqrt(2 * step_size) * rng.standard_normal(x.shape)
     said(ns.check_sampler(all_of_them, **adjusted), "not adjusted")
 
