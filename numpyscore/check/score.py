@@ -219,10 +219,35 @@ class Differenced(NamedTuple):
         return np.diagonal(self.value, axis1=1, axis2=2)
 
 
-def _exchanged(jac):
-    """The two dimensions of a score with whose exchange its Jacobian is symmetric; None."""
-    J, d = jac.value, jac.value.shape[1]
-    allowed = jac.tolerance + jac.tolerance.transpose(0, 2, 1)
+def _kind(jac, value):
+    """What a Jacobian (n, d, d) that is not symmetric, of a score of this value (n, d), is beside that, in words; "" if it is nothing known."""
+    J, flip = jac.value, jac.value.transpose(0, 2, 1)
+    allowed, d = jac.tolerance + jac.tolerance.transpose(0, 2, 1), J.shape[1]
+    if allowed.max() > 1e-3 * np.abs(J - flip).max():  # too little of it is known
+        return ""
+    if pair := _exchanged(J, allowed):
+        return f"with the dimensions {pair[0]} and {pair[1]} of the score exchanged it is symmetric"
+    zero, upper = np.all(np.abs(J) <= jac.tolerance, axis=0), np.triu_indices(d, 1)
+    for word, none in (("earlier", zero), ("later", zero.T)):
+        if none[upper].all():
+            return f"it is triangular: entry i of the score depends on the {word} dimensions and on its own alone (one of the two terms of each pair: conditionals without the others in which a dimension stands, one triangle of a matrix, one force of a pair?)"
+    if len(J) > 1 and np.all(np.abs(J - flip - (J - flip)[:1]) <= 4 * (allowed + allowed[:1])):
+        return "what is not symmetric is the same at all points: a linear term of the score whose matrix is not symmetric (a rotation, a skew drift, a triangle or a product of matrices?)"
+    cycle = np.einsum("ni,njk->nijk", value, J - flip)
+    cycle = np.abs(cycle + cycle.transpose(0, 2, 3, 1) + cycle.transpose(0, 3, 1, 2)).max((1, 2, 3))
+    size, left = (np.abs(value).max(1) * a.max((1, 2)) for a in (np.abs(J - flip), allowed))
+    if d > 2 and np.all(cycle <= 12 * left + 1e-9 * size):  # s ^ ds = 0 (Frobenius)
+        return "it is a function of x times a gradient (a norm that it is divided by or clipped to, a weight that depends on x?)"
+    with np.errstate(all="ignore"):
+        scale = np.median(J / flip, axis=0)[:, 0]  # of each dimension beside the first
+        if np.all(scale > 0) and np.all(np.abs(J / scale[:, None] - flip / scale) <= 4 * allowed / scale.min()):
+            return f"with its dimensions divided by {np.array2string(scale, precision=4)} it is symmetric (scales of the columns whose chain rule is left out, a preconditioner?)"
+    return ""
+
+
+def _exchanged(J, allowed):
+    """The two dimensions of a score with whose exchange its Jacobian (n, d, d) is symmetric; None."""
+    d = J.shape[1]
     for i, j in itertools.combinations(range(min(d, 8)), 2) if d > 2 else ():
         order = np.arange(d)
         order[[i, j]] = j, i
@@ -230,13 +255,6 @@ def _exchanged(jac):
         if np.all(np.abs(turned - turned.transpose(0, 2, 1)) <= 4 * (allowed + allowed[:, order])):
             return i, j
     return None
-
-
-def _triangle(jac):
-    """Which dimensions alone an entry of the score depends on, "earlier" or "later", where that is so at all points; ""."""
-    zero = np.all(np.abs(jac.value) <= jac.tolerance, axis=0)
-    upper = np.triu_indices(len(zero), 1)
-    return "earlier" if zero[upper].all() else "later" if zero.T[upper].all() else ""
 
 
 STEPS = tuple(c * 10.0**-k for k in range(4) for c in (1, 0.5, 0.25, 0.2))  # of quotients that are recognised
@@ -319,12 +337,8 @@ def check_conservative(score, *, x, wrap=None, rtol=None, step=None, claimed=Tru
     place = lambda row, k: f"x[{row}], d s_{upper[0][k]}/d x_{upper[1][k]} beside d s_{upper[1][k]}/d x_{upper[0][k]}"
     report = judge(where, summary, field, (function,), lambda f: [none], rtol=rtol, place=place)
     pattern = "" if report else f"the antisymmetric part is {share:.2g} of the Jacobian"
-    if report.verdict == FAIL and (pair := _exchanged(jac)) is not None:
-        text = f"{report.diagnosis}; with the dimensions {pair[0]} and {pair[1]} of the score exchanged it is symmetric"
-        report = replace(report, diagnosis=text)
-    if report.verdict == FAIL and (word := _triangle(jac)):
-        text = f"{report.diagnosis}; it is triangular: entry i of the score depends on the {word} dimensions and on its own alone (one of the two terms of each pair: conditionals without the others in which a dimension stands, one triangle of a matrix, one force of a pair?)"
-        report = replace(report, diagnosis=text)
+    if report.verdict == FAIL and (kind := _kind(jac, value)):
+        report = replace(report, diagnosis=f"{report.diagnosis}; {kind}")
     report = replace(report, pattern=pattern, details={"jacobian": jac.value, "antisymmetric": share})
     if claimed or report.verdict != FAIL:
         return report

@@ -470,3 +470,28 @@ def test_sigmas_told_in_reversed_order_are_told_as_that():
     turned = lambda fn, x, sigmas, level, noise: loss(fn, x, sigmas, level, noise, lambda s: s[::-1])
     said(ns.check_loss(turned, objective="multilevel_denoising"), "fn is told the sigmas in reversed order")
     assert ns.check_loss(loss, objective="multilevel_denoising")
+
+
+# ------------------------------------------------------------------------------- what is no gradient
+
+
+CURVED = np.random.default_rng(3).standard_normal((3, 4))
+FIELD = lambda x: -x - np.tanh(x @ CURVED) @ CURVED.T  # a gradient
+NONE = {  # fields that are no gradients, and what is said of them
+    "a norm": (lambda x: FIELD(x) / np.linalg.norm(FIELD(x), axis=1, keepdims=True), "it is a function of x times a gradient"),
+    "a gate": (lambda x: FIELD(x) / (1 + np.exp(-x[:, :1])), "it is a function of x times a gradient"),
+    "scales": (lambda x: FIELD(x) * [1.0, 2.0, 0.5], "with its dimensions divided by [1.  2.  0.5] it is symmetric"),
+    "a drift": (lambda x: FIELD(x) + 0.3 * np.roll(x, 1, axis=1) * [1, 1, 0], "what is not symmetric is the same at all points: a linear"),
+    "two in one": (lambda x: FIELD(x)[:, [1, 0, 2]], "with the dimensions 0 and 1 of the score exchanged it is symmetric"),
+    "nothing known": (lambda x: -x - np.tanh(x @ CURVED) @ (CURVED.T + 0.1 * np.cos(np.arange(12.0)).reshape(4, 3)), ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NONE)
+def test_what_is_no_gradient_is_told_by_its_jacobian(name):
+    field, words = NONE[name]
+    assert ns.check_conservative(FIELD, x=X)
+    report = ns.check_conservative(field, x=X)
+    said(report, "so no energy has this score" + "; " * bool(words) + words)
+    assert words or report.diagnosis.endswith("so no energy has this score"), report
+    assert ns.check_conservative(lambda x: field(x), x=X, claimed=False)
