@@ -158,9 +158,10 @@ class Function:
         elif "32" in self.went or "16" in self.went:
             kind = "jax without jax_enable_x64" if (self.went, self.kind) == ("float32", "jax") else "your arrays"
             out.append(f"{self.name} worked in {self.went} ({kind}); float64 would resolve a million times more")
-        elif self.precision.kind != "quotient":
-            out += filter(None, [self.precision.note(self.name, self.came)])
-        if self.precision.kind == "quotient":
+        narrow = any(
+            digits in self.went + self.came for digits in ("32", "16")
+        )  # which is said, and need not be measured
+        if self.precision.kind and (not narrow or self.precision.kind == "quotient"):
             out.append(self.precision.note(self.name, self.came))
         return out
 
@@ -352,7 +353,7 @@ def _rows(where, function, points, rtol, rng):
     if text.startswith("position"):
         text = _of_earlier_rows(function, points, whole, allowed) or text
     if text.startswith("rows mixed"):
-        text = _exchanged(function, points, whole, allowed) or _of_neighbours(function, points, whole, allowed) or text
+        text = _permuted(function, points, whole, allowed) or _of_neighbours(function, points, whole, allowed) or text
     return report(FAIL, worst=worst, pattern=f"{pattern} of the largest result", diagnosis=text)
 
 
@@ -401,7 +402,7 @@ def _left_out(function, points, whole):
     return text * bool(np.any(first))
 
 
-def _exchanged(function, points, whole, allowed):
+def _permuted(function, points, whole, allowed):
     """What is said of results that are those of other rows, each asked for alone; ""."""
     n = len(points)
     if n > FEW:

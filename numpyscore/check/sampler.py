@@ -207,27 +207,31 @@ class Chain(Step):
         return [name for name in ("energy", *LOG_DENSITIES) if name in (self.parameters or ())]
 
     @cached_property
-    def between(self):
-        """Names of its parameters of the score and the step, or of the step alone, where these are not the two after x; else none."""
-        places = [
-            p for p in (self.parameters or {}).values() if p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty
-        ]
-        names = [p.name for p in places[1:] if p.name not in (*self.names, self.seeded.name)]
-        names.sort(key=lambda name: "score" not in name)
-        if not names and len(places) > 1:
-            taken = ", ".join(p.name for p in places)
+    def places(self):
+        """Names of its parameters of the score and the step (None where it takes no score); () where these are the two after x, or not known."""
+        every = [p for p in (self.parameters or {}).values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        others = [p for p in every[1:] if p.name not in (*self.names, self.seeded.name)]
+        wanted = [
+            p.name for p in sorted(others, key=lambda p: p.default is not p.empty)
+        ]  # those without a default first
+        required = sum(p.default is p.empty for p in others)
+        score = next((name for name in wanted if "score" in name), wanted[0] if required > 1 else None)
+        step = next((name for name in wanted if name != score), None)
+        if len(every) > 1 and step is None:
+            taken = ", ".join(p.name for p in every)
             raise TypeError(
                 f"{self.where}: step takes {taken}, expected x, a score and a step size, step(x, score, step_size)."
             )
-        return names[:2] if names[:2] != [p.name for p in places[1:3]] else []
+        as_they_come = [p.name for p in every[1:3] if p.kind is p.POSITIONAL_OR_KEYWORD] == [score, step]
+        return () if as_they_come or step is None else (score, step)
 
     def __call__(self, x, tau, seed, target=GAUSSIAN):
         """The step from x (n, d), on a `Target`."""
         given = {name: target.energy if name == "energy" else target.logpdf for name in self.names}
-        by_name = (
-            dict(zip(self.between, (target.score, tau)[-len(self.between) :], strict=True)) if self.between else {}
-        )
-        return self.taken(x, seed, *(() if by_name else (target.score, tau)), **given, **by_name)
+        if not self.places:
+            return self.taken(x, seed, target.score, tau, **given)
+        score, step = self.places
+        return self.taken(x, seed, **given, **({score: target.score} if score else {}), **{step: tau})
 
 
 # ------------------------------------------------------------------------------- unadjusted

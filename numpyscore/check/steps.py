@@ -67,7 +67,7 @@ def noise_flaw(noise, independent=True):
         return f"biased: the step has an offset of {means[0]:.3g}, whatever x is; the noise has a mean{why}, or the score is taken at another point"
     still = np.flatnonzero(np.abs(noise).max(0) <= 1e-9 * largest)
     if independent and len(still):
-        return f"dimensions without noise: {numbered('dimension', still)} of the chains get no noise in a step"
+        return f"dimensions without noise: a step adds no noise in {numbered('dimension', still)} of the chains"
     correlation = np.corrcoef(noise.T)[np.triu_indices(d, 1)] if independent and d > 1 and np.all(stds) else [0.0]
     worst = max(correlation, key=abs)
     if abs(worst) > (SIGMAS + 1) / np.sqrt(n):

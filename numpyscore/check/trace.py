@@ -216,7 +216,7 @@ WIDE, SPARE = 6, 4  # dimensions in which directions are looked for; equations b
 
 def _estimated(report, notes, yours, field, J, s, n_calls):
     """Mean over calls against the differenced trace, in standard errors."""
-    reference, floor, (n, d) = field.reference[:, 0], field.tolerance[:, 0], field.x.shape
+    reference, floor, n = field.reference[:, 0], field.tolerance[:, 0], len(field.x)
     more = lambda m: np.array([yours(field.x).reshape(-1) for _ in range(m)])
     values = more(n_calls)
     wanted = _enough(n_calls, SIGMAS * _ratio(values, reference, floor)[1])
@@ -234,11 +234,10 @@ def _estimated(report, notes, yours, field, J, s, n_calls):
     if wrong and share <= QUOTIENT:
         notes = (*notes, f"right up to {share:.0e} of its size, as difference quotients are")
     elif wrong:
-        verdict, text = FAIL, _of_all_rows(values, reference) or _of_another(mean, error, ratio * reference, J, s)
-        biased = lambda mean, error: _biased(mean, error, reference, J.sum((1, 2)), ratio, ratio_error, d)
-        text = text or biased(mean, error)
+        verdict, text = FAIL, _wrong(values, field, J, s, shared)
         if text.startswith(("directions not centred", "scale")):  # two numbers, or one, fit six rows easily
-            text = biased(*_mean(np.concatenate([values, more(SURE * n_calls)]), floor)) or text
+            values = np.concatenate([values, more(SURE * n_calls)])
+            text = _wrong(values, field, J, s, shared)
     elif shared:
         verdict, pattern = FAIL, "equal rows get equal values, which change from call to call"
         text = "shared probe: all rows of a batch use one direction; unbiased, but averaging over the batch does not reduce its noise"
@@ -249,9 +248,17 @@ def _estimated(report, notes, yours, field, J, s, n_calls):
         verdict = INCONCLUSIVE
         text = f"unresolved: {n_calls} calls leave an error of {resolution:.0%} of the trace; take n_calls={_enough(n_calls, resolution)}"
     return report(
-        verdict, worst=worst, pattern=pattern, diagnosis=text, resolution=resolution, notes=(*notes, f"random: the mean of {n_calls} calls was checked"),
+        verdict, worst=worst, pattern=pattern, diagnosis=text, resolution=resolution, notes=(*notes, f"random: the mean of {n_calls} calls was checked" + f", and named by {len(values)}" * (len(values) > n_calls)),
         details={"mean": mean, "standard error": error, "reference": reference},
     )  # fmt: skip
+
+
+def _wrong(values, field, J, s, shared):
+    """What the mean of calls (calls, n) is, if it is not the trace."""
+    trace, floor = field.reference[:, 0], field.tolerance[:, 0]
+    (mean, error), (ratio, ratio_error) = _mean(values, floor), _ratio(values, trace, floor, shared)
+    other = _of_all_rows(values, trace) or _of_another(mean, error, ratio * trace, J, s)
+    return other or _biased(mean, error, trace, J.sum((1, 2)), ratio, ratio_error, field.x.shape[1])
 
 
 def _of_all_rows(values, trace):

@@ -5,6 +5,7 @@ import pytest
 from scipy import special, stats
 
 import numpyscore as ns
+from numpyscore.check.losses import levels
 
 half = lambda a: 0.5 * np.sum(a**2, axis=1)
 column = lambda a: np.reshape(a, (-1, 1))
@@ -436,7 +437,7 @@ def test_noise_of_some_dimensions_is_no_temperature():
         return lambda x, score, h, rng: x + h * score(x) + np.sqrt(2 * h) * scale * rng.standard_normal(x.shape)
 
     assert ns.check_sampler(step([1.0, 1.0]))
-    said(ns.check_sampler(step([1.0, 0.0])), "dimensions without noise: dimension 1 of the chains get no noise")
+    said(ns.check_sampler(step([1.0, 0.0])), "dimensions without noise: a step adds no noise in dimension 1")
     said(
         ns.check_sampler(step([1.2, 0.8])),
         "noise of other sizes: the noise has another standard deviation in each dimension",
@@ -495,3 +496,54 @@ def test_what_is_no_gradient_is_told_by_its_jacobian(name):
     said(report, "so no energy has this score" + "; " * bool(words) + words)
     assert words or report.diagnosis.endswith("so no energy has this score"), report
     assert ns.check_conservative(lambda x: field(x), x=X, claimed=False)
+
+
+def test_a_level_of_shuffled_rows_is_no_overflow():
+    """fn is told the timestep that was handed; the noise is that of other rows. It was "modulo 256": every difference is 0 times it."""
+    tab = np.stack([np.cos(np.linspace(0.01, 1.55, 200)), np.sin(np.linspace(0.01, 1.55, 200))], axis=1)
+
+    def loss(fn, x, t, noise):
+        s = t[np.random.default_rng(1).permutation(len(t))]
+        return np.mean((fn(column(tab[s, 0]) * x + column(tab[s, 1]) * noise, t) - noise) ** 2)
+
+    report = ns.check_loss(loss, objective="multilevel_denoising", levels=tab, predicts="eps")
+    assert report.verdict == "FAIL" and "256" not in report.diagnosis, report
+
+
+def test_a_scale_of_no_known_number_is_one_however_many_calls_are_made():
+    """More calls are held against their own ratio, not against that of the first: a multiple was "no multiple of the trace"."""
+    W = np.random.default_rng(0).standard_normal((3, 5))
+    score = lambda x: -x - np.tanh(x @ W) @ W.T
+
+    def trace(x, rng, scale=0.42):
+        v = rng.standard_normal(x.shape)
+        slope = 1 - np.tanh(x @ W) ** 2
+        return -scale * (np.sum(v**2, axis=1) + np.sum(slope * (v @ W) ** 2, axis=1))
+
+    for seed in range(6):
+        report = ns.check_trace(trace, score=score, x=X, rng=seed)
+        said(report, "scale: on average over the points the mean is 0.4")
+    assert ns.check_trace(lambda x, rng: trace(x, rng, scale=1.0), score=score, x=X)
+
+
+def test_a_step_size_may_have_a_default_or_a_name_alone():
+    def adjusted(x, score, energy, h, rng):
+        y = x + h * score(x) + np.sqrt(2 * h) * rng.standard_normal(x.shape)
+        forth, back = (np.sum((b - a - h * score(a)) ** 2, 1) / (4 * h) for a, b in ((x, y), (y, x)))
+        return np.where(column(np.log(rng.random(len(x))) < energy(x) - energy(y) + forth - back), y, x)
+
+    def euler(x, score, h, rng):
+        return x + h * score(x) + np.sqrt(2 * h) * rng.standard_normal(x.shape)
+
+    default = lambda x, energy, score, step_size=0.3, *, rng: adjusted(x, score, energy, step_size, rng)
+    assert ns.check_sampler(default, discretisation="adjusted", n=5000)
+    assert ns.check_sampler(lambda x, score, *, step_size, rng: euler(x, score, step_size, rng), n=5000)
+    assert ns.check_sampler(lambda x, s, h, rng, leaps=5: euler(x, s, h, rng), n=5000)
+    assert ns.check_sampler(lambda x, score, step_size=0.1, rng=None: euler(x, score, step_size, rng), n=5000)
+
+
+def test_an_overflow_is_one_of_numbers_that_were_changed():
+    given = np.array([3, 300, 512])
+    assert levels._overflows(given, given.astype(np.uint8).astype(float)) and levels._overflows(given, given - 256.0)
+    assert not levels._overflows(given, given.astype(float)) and not levels._overflows(given, given / 2)
+    assert not levels._overflows(None, given) and not levels._overflows(given.astype(float), given % 256)

@@ -21,7 +21,7 @@ import numpy as np
 from ...common.arrays import concrete, framework
 
 UNITS = 512.0  # eps of the terms' absolute sum: what summing them in another order may change, with room
-LARGEST = 0.02  # the same, of half precision
+MOST = 0.02  # of it, whatever eps is
 NEAR = 1e-5  # of its terms: what single precision in a part, finite differences of its own, or an epsilon may leave
 SPARE = 8  # equations beyond the unknowns
 WIDE, MANY = 8, 1500  # dimensions, and unknowns, from which on entries are first looked at one by one
@@ -256,7 +256,7 @@ def solve(columns, values, eps, floor=0.0):
     left = values - X @ c
     largest = float(np.abs(left).max())
     noise = np.sqrt(left @ left / max(1, len(values) - X.shape[1])) + eps * np.sqrt(np.mean(parts**2))
-    exact = largest <= min(UNITS * eps, LARGEST) * parts.max() + floor
+    exact = largest <= min(UNITS * eps, MOST) * parts.max() + floor
     return Fit(c[1:], noise * spread[1:], largest / float(parts.max()), bool(exact))
 
 

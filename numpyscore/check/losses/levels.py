@@ -255,13 +255,19 @@ def _told_another(batch, trials):
     pattern = f"along the levels in order, what fn is told goes through {turns:.1f} of its ranges"
     if other := _other(lambda order: rows and one_to_one(order(told), batch)):
         text = f"level told: fn is told the time or level of {other}, not that of the noise which its point has: neither is a function of the other"
-    elif batch.given is not None and batch.given.dtype.kind in "iu" and np.all((batch.given - told) % 256 == 0):
+    elif _overflows(batch.given, told):
         text = "level told: fn is told the number of its level modulo 256: an integer of 8 bits overflows"
     elif turns <= SMOOTH:
         text = "level told: what fn is told is nearly the same at different levels of the noise, and does not tell them apart"
     else:
         text = "level told: what fn is told goes up and down along the levels of the noise, as the level of another row, or one drawn apart, would: it is not that of its point"
     return text, pattern
+
+
+def _overflows(given, told):
+    """Whether numbers of levels are told modulo 256, some of them others than those that were handed."""
+    whole = given is not None and given.dtype.kind in "iu"
+    return bool(whole and np.any(given != told) and np.all((given - told) % 256 == 0))
 
 
 def _sigmas_of_others(told, sigma):

@@ -21,8 +21,8 @@ from .trials import Trial, as_asked
 
 SMALL = 1e-6  # of the largest entry: what counts as 0
 LOST = 1e-9  # the same for the weight of a row
-COARSE = 1e-4  # eps beyond that of single precision
 CLEAR = 0.1  # the same beyond which nothing is known of an array
+COARSE = 1e-4  # eps of less than single precision
 
 # ------------------------------------------------------------------------------- what may stand in an array
 
@@ -342,7 +342,9 @@ def _times(objective, part, parts):
 
 def _scales(objective, parts):
     """What is said of right terms that have one factor each, which is not that of the square."""
-    whole = parts[0].w.mean() * (objective in IN_ONE_UNIT) + 1.0 * (objective == "explicit")  # of which b is made of A
+    whole = (
+        parts[0].w.mean() if objective in IN_ONE_UNIT else float(objective == "explicit")
+    )  # whose right b is made of A
     there = [p for p in parts[1:] if p.right and alike(p.w) and alike(parts[0].w) and whole]
     off = [(p.name, p.w.mean() / whole) for p in there if not close(p.w.mean() / whole, 1, SMALL)]
     return [
