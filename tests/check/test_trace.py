@@ -314,7 +314,7 @@ def test_a_mean_is_wrong_beyond_five_standard_errors_of_all_rows_or_six_of_one(s
         assert (
             two.name == "biased"
             and one.name == "scale"
-            and f"the mean is {1 + 0.1 * share:.4g} +- 0.02 times" in one.diagnosis
+            and f"the mean is {1 + 0.1 * share:.4g} +- 0.005 times" in one.diagnosis
         )
 
 
