@@ -339,6 +339,14 @@ def _exponents(choices):
     return np.array(list(itertools.product(*choices)), float)
 
 
+def _near(of, log, choices, rtol):
+    """All exponents (C, names) with |of @ e - log| <= rtol, as the sums of two halves of the names."""
+    half = len(choices) // 2
+    left, right = _exponents(tuple(choices[:half])), _exponents(tuple(choices[half:]))
+    i, j = np.nonzero(np.abs(log - (left @ of[:half])[:, None] - right @ of[half:]) <= rtol)
+    return np.hstack([left[i], right[j]])
+
+
 def _fitting(sizes, logs, choices, rtol):
     """The exponents (C, names), one of the choices of each name, with |sizes @ e - logs| <= rtol in all rows."""
     k = len(choices)
@@ -347,7 +355,7 @@ def _fitting(sizes, logs, choices, rtol):
         one = np.round(2 * nearest) / 2
         exponents = one[None] if all(e in of for e, of in zip(one, choices, strict=True)) else np.empty((0, k))
     else:
-        exponents = _exponents(tuple(choices))
+        exponents = _near(sizes[0], logs[0], choices, rtol) if k else np.empty((1, 0))
     for of, log in zip(sizes, logs, strict=True):  # few choices survive the first
         exponents = exponents[np.abs(log - exponents @ of) <= rtol]
     return exponents

@@ -1,6 +1,7 @@
 """Names that people try: the nearest one there is, and what other libraries call the same thing."""
 
 import difflib
+import functools
 
 
 def shortened(message):
@@ -58,15 +59,16 @@ def missing(thing, name, elsewhere=None):
     kind = type(thing)
     said = f"{kind.__name__} has no attribute {name!r}"
     if not name.startswith("_"):
-        here, write = HABITS.get(name, ("", ""))
-        public = [n for n in dir(kind) if not n.startswith("_")]
-        if elsewhere and name in elsewhere:
-            said += f"; here it is {elsewhere[name]}"
-        elif here in public:
-            said += f"; here it is {'.' * write.startswith(here)}{write}"
-        else:
-            said += nearest(name, public)
+        said += f"; here it is {elsewhere[name]}" if elsewhere and name in elsewhere else _instead(kind, name)
     return AttributeError(said)
+
+
+@functools.lru_cache(maxsize=1024)  # hasattr asks as well, in every step of an integration
+def _instead(kind, name):
+    """What a class has in place of a public name that it does not have, as the end of a message."""
+    here, write = HABITS.get(name, ("", ""))
+    public = [n for n in dir(kind) if not n.startswith("_")]
+    return f"; here it is {'.' * write.startswith(here)}{write}" if here in public else nearest(name, public)
 
 
 def having(where, name, thing, *parts, cure=""):

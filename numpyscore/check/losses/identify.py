@@ -71,23 +71,23 @@ class Probe:
 
     # ---- closed forms, on ndarrays (..., d)
 
-    def _f(self, x):
-        """f, f' and f'' at the ridges (..., k)."""
+    def _f(self, x, order):
+        """f, f' or f'' at the ridges (..., k)."""
         y = x @ self.Q + self.o
         f = 1 / (1 + y * y)
-        return f, -2 * y * f * f, (8 * y * y * f - 2) * f * f
+        return f if order == 0 else -2 * y * f * f if order == 1 else (8 * y * y * f - 2) * f * f
 
     def energy(self, x):
         """(...,); of a score probe, some energy, for want of another."""
-        return np.sum(x * (0.5 * x @ self.A + self.b), axis=-1) + self._f(x)[0] @ self.r
+        return np.sum(x * (0.5 * x @ self.A + self.b), axis=-1) + self._f(x, 0) @ self.r
 
     def score(self, x):
         """(..., d): -(A x + b + R f') with R = r Q for an energy; f in place of f' for a score."""
-        return -(x @ self.A + self.b + self._f(x)[self.kind == "energy"] @ self.R.T)
+        return -(x @ self.A + self.b + self._f(x, self.kind == "energy") @ self.R.T)
 
     def jacobian(self, x):
         """jac[..., i, j] = d s_i / d x_j."""
-        slope = self._f(x)[1 + (self.kind == "energy")]
+        slope = self._f(x, 1 + (self.kind == "energy"))
         return -(self.A.T + np.einsum("ik,...k,jk->...ij", self.R, slope, self.Q))
 
     def trace(self, x):

@@ -161,7 +161,7 @@ class LossCaller:
         traced = self.kind == "jax" and self.uncompiled  # without jit a probe sees numbers
         with sys.modules["jax"].disable_jit() if traced else contextlib.nullcontext():
             value = _first(self.loss(model, x, *positional, **named), setting.n)
-        if self.kind != "jax":  # whose arrays cannot be changed, and may be traced
+        if ear is not None and self.kind != "jax":  # whose arrays cannot be changed, and may be traced
             left = to_numpy(x).reshape(setting.x.shape)
             if not np.array_equal(left, setting.x.astype(left.dtype)):
                 self.notes.add("the loss changes x in place; let it work on a copy")
@@ -180,6 +180,7 @@ class LossCaller:
             for probe in probes:
                 self.calls += 1
                 asked = Asked(probe, self.maker(self.way), self.shape)
+                asked.see = lambda _: None  # that is known already
                 scale = self.make(np.asarray(1.0)) if self.kind == "torch" else None
                 again()
                 out.append(self._number(self.run(asked, setting, self.way, scale)[1], setting))
@@ -242,7 +243,7 @@ class LossCaller:
             sizes = {setting.n: "n", setting.d: "d"}
             shape = ", ".join(sizes.get(k, str(k)) for k in a.shape) + "," * (a.ndim == 1)
             self.notes.add(f"the loss returns an array ({shape}) instead of a number: its mean was checked")
-        return float(np.mean(a, dtype=float))
+        return float(a.item() if a.size == 1 else np.mean(a, dtype=float))
 
 
 class CompiledLoss:
