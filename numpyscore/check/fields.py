@@ -397,7 +397,7 @@ def added(field):
     if x is None or x.shape != ref.shape:
         return
     (c,) = field.fitted(x)
-    if not field.proportional(x):
+    if not field.proportional(x) and np.mean(field.gap <= field.tolerance) < 0.25:  # else it is right here and there
         text = f"{your} {said(c, rtol)} {field.of}, whatever the energy is: the energy is not used"
         yield field.says("energy not used", text, c * x, 1, f"yours = {c:.12f} {field.of}")
     had: list[np.ndarray] = []
@@ -407,7 +407,7 @@ def added(field):
             continue
         had.append(extra)
         a, c = field.fitted(ref, extra)
-        if abs(c) <= 1e3 * rtol * np.abs(ref).max() / (np.abs(extra).max() or 1.0):
+        if abs(c) <= 1e3 * rtol * np.abs(ref).max() / (np.abs(extra).max() or 1.0) or abs(a) <= 1e3 * rtol:
             continue
         one, times = close(a, 1, 1e3 * rtol), lambda c, name=name: f"{said(abs(c), 1e-6)} {name}".removeprefix("1 ")
         text = f"the reference {'-' if c < 0 else '+'} {times(c)}: {term.why} is in one of them and not in the other, or has another factor there"

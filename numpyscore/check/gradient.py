@@ -164,6 +164,8 @@ def _explained(field, chosen, L, yours, g, origin, along):
         if found and found[0].key == "terms of the loss" and yours.again is not None and _kept(yours, origin):
             found = [STALE]
         found = found or list(_other_side(whole, yours, origin))
+        if p <= FEW and not found:
+            found = list(_after_a_step(whole, lambda at: every(at).reference[:, 0], origin))
     found = [replace(e, sentence=_off_diagonal(e, yours.shape).replace("row", "parameter")) for e in tied(found)]
     some = np.eye(p)[chosen if p > WHOLE else slice(None)]
     return [_elsewhere(e, some, yours, origin, along) for e in found] or [_of_another(L, yours, origin)]
@@ -238,6 +240,24 @@ def _other_side(field, yours, theta):
         if np.all(gap <= field.allowed(field.reference)[:, 0]):
             text = "your gradient at the transposed matrix, transposed, is that of the loss: a product stands in the wrong order (S P where P S belongs), which only a symmetric matrix does not show"
             yield Explanation("order of a product", text)
+
+
+def _after_a_step(field, gradient, theta):
+    """A gradient that belongs to theta moved along the gradient, or along its signs."""
+    from scipy.optimize import least_squares
+
+    theirs, right = field.theirs[:, 0], field.reference[:, 0]
+    for step, word in (
+        (right, "{:.4g} times the gradient"),
+        (np.sign(right), "{:.4g} times the signs of the gradient"),
+    ):
+        off = lambda k, step=step: (gradient(theta + k * step) - theirs) / np.linalg.norm(theirs)
+        found = least_squares(off, [0.0], diff_step=1e-3, max_nfev=12)
+        if np.abs(found.fun).max() <= 1e-6 and abs(found.x[0]) > 1e-5:
+            moved = word.format(float(found.x[0]))
+            text = f"your gradient is that of the loss at theta moved by {moved}: a step of an optimiser is taken before it"
+            yield Explanation("after a step", text, False, 1)
+            return
 
 
 def _on_average(L, yours, theta, spread):

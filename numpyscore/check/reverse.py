@@ -314,9 +314,9 @@ def _grouped(asked):
 
 
 def _strays(asked, here, below, score, exact):
-    """Where the second of two calls of fn is, if not where an Euler step leads."""
+    """Where the second of two calls of fn is, if not where an Euler step leads; of more, whether one is where the first is."""
     if len(asked) != 2:
-        return ""
+        return SAME if any(np.array_equal(points, asked[0][1]) for _, points in asked[1:]) else ""
     (_, x), (told, ends) = asked
     below = told if isinstance(told, Level) else below
     euler = below.c / here.c * x + here.sigma * (below.c / here.c * here.sigma - below.sigma) * score
@@ -341,6 +341,12 @@ class Steps:
     def all_told(self, k):
         """Whether fn is told the level so many steps further in every call."""
         return all(told == i + k for i, part in enumerate(self.parts) for told in part.levels)
+
+    @property
+    def still(self):
+        """Whether no step moves any point."""
+        drift = np.abs(self.gamma) / self.here.s[:, None] ** 2
+        return bool(max(np.abs(self.alpha - 1).max(), drift.max()) <= 1e2 * self.exact and not self.var.any())
 
     @property
     def spare(self):
@@ -374,6 +380,7 @@ class Steps:
 # ------------------------------------------------------------------------------- right
 
 
+ALL_NEW = "c' x_0 + sigma' z, with all of its noise drawn anew (DDIM with noise, eta = {eta}): what fn says of x_0 is a mean, and stands for a sample, so that variance is lost"
 LANGEVIN = "a Langevin step at each level", "several Langevin steps at each level"
 
 
@@ -386,12 +393,15 @@ def right(steps):
         etas = (np.sqrt(steps.var / p.beta) * p.s)[noisy] / p.t[noisy]
         eta = np.unique([f"{e:.3g}" for e in (etas.min(), etas.max())]) if noisy.any() else ["0"]
         others = STEPS_OF_A_DRIFT if steps.var.any() and not found else ()
+        if steps.same(p.r, p.r * p.s**2, p.t**2):
+            found.append(("ddim", ALL_NEW.format(eta=" to ".join(eta))))
+            others = ()
         fitting = [step for step in others if steps.same(*step.of(p, gamma))]
         found += [(step.kind, step.name.format(eta=" to ".join(eta))) for step in fitting[:1]]
     at_home = calls == 1 or any(steps.all_told(k) for k in (0, 1))
-    if at_home and steps.same(np.ones_like(p.s), tuple(steps.gamma.T), 2 * steps.gamma.sum(axis=1)):
+    if at_home and not steps.still and steps.same(np.ones_like(p.s), tuple(steps.gamma.T), 2 * steps.gamma.sum(axis=1)):
         found.append(("annealed", LANGEVIN[calls > 1]))
-    return found + ([*_midway(steps), *_corrected(steps)] if calls == 2 else [])
+    return found + list(_midway(steps) if calls == 2 else ()) + list(_corrected(steps) if 2 <= calls <= MANY else ())
 
 
 def _heun(steps, step, of):
@@ -404,14 +414,16 @@ def _heun(steps, step, of):
 
 
 def _corrected(steps):
-    """Predictors of one call, with a Langevin step at the next level after them, or at this level before them."""
-    first, after = steps.gamma.T
+    """Predictors of one call, with Langevin steps at the next level after them, or at this level before them."""
+    after, before = steps.gamma.T[1:], steps.gamma.T[:-1]
+    if not steps.gamma.any(axis=0).all():  # see `Part.spare`
+        return
+    langevin = "a Langevin step" if steps.calls == 2 else f"{steps.calls - 1} Langevin steps"
     for step, (alpha, gamma, var) in steps.known(calls=1):
-        before = first / alpha
-        if steps.same(alpha, (gamma, after), var + 2 * after):
-            yield "predictor-corrector", f"{step.name}, then a Langevin step at the next level"
-        if np.any(before) and steps.same(alpha, (alpha * before, gamma), var + 2 * alpha**2 * before):
-            yield "predictor-corrector", f"a Langevin step, then {step.name}"
+        if steps.same(alpha, (gamma, *after), var + 2 * sum(after)):
+            yield "predictor-corrector", f"{step.name}, then {langevin} at the next level"
+        if steps.same(alpha, (*before, gamma), var + 2 * alpha * sum(before)):
+            yield "predictor-corrector", f"{langevin}, then {step.name}"
 
 
 def _midway(steps):
@@ -461,6 +473,22 @@ def misread(steps, kind):
                 yield f"{what} (beside {step.name})"
 
 
+def sign_within(steps, kind):
+    """The step makes x_0 and eps of x and fn's answer a score + b x, and turns a sign in one of them."""
+    p, predicts = steps.here, steps.predicts
+    a, b = slopes(predicts, p.c, p.s)
+    for step, (alpha, gamma, var) in steps.known(kind) if steps.calls == 1 and predicts != "score" else ():
+        x_0, eps = p.c * alpha, p.s * alpha - gamma / p.s  # their coefficients
+        for what, of, turned in (
+            ("x", "x_0", (x_0 * (1 - p.s**2 * b / a) / p.c, 0)),
+            (predicts, "x_0", (x_0 * p.s**2 * b / (a * p.c), x_0 * p.s**2 / p.c)),
+            ("x", "eps", (eps * p.s * b / a, 0)),
+            (predicts, "eps", (-eps * p.s * b / a, -eps * p.s)),
+        ):
+            if np.any(turned[0]) and steps.same(alpha - 2 * turned[0], gamma - 2 * turned[1], var):
+                yield f"sign within {of}: {of} is made of x and fn's {predicts}, and the sign of {what} in it is turned (beside {step.name})"
+
+
 def terms(steps, alpha, gamma):
     """{(word, word): (coefficient, coefficient, size of each)}: x' = alpha x + gamma score in other terms, fn's x_0 and eps among them."""
     p = steps.here
@@ -505,6 +533,8 @@ def coefficient(steps, kind, plainly):
             said, right = (in_law(v[k], v[k + 2], p, exact) for v in (own, theirs))
             i = int(np.argmax(np.abs(own[k] - theirs[k]) / (own[k + 2] + theirs[k + 2])))
             value = f"{said}, {own[k][i]:.4g} in step {i}, where {right + ', ' * bool(right)}{theirs[k][i]:.4g} belongs"
+            if np.ptp(own[k]) <= exact * np.abs(own[k]).max() < np.ptp(theirs[k]):
+                value += ": it is the same in every step (a constant dt?), and the levels are not equally far apart"
             text = f"coefficient of {words[k]}: x' = A {words[0]} + B {words[1]}{' + b z' * bool(var.any())} has the other coefficients of {step.name}, and {'AB'[k]} is {value.removeprefix(', ')}"
             found.append((1 + 2 * (not said) + ("." in said), text))
         cost, text = min(found, key=lambda entry: entry[0], default=(3, ""))
@@ -594,6 +624,12 @@ def other_beta(steps, kind):
         yield f"beta of another step: x, the score and the noise have the coefficients of an ancestral step with beta = {beta[i]:.4g} in step {i}, where 1 - alpha_bar/alpha_bar' = {p.beta[i]:.4g} belongs ({which})"
 
 
+def stands_still(steps, kind):
+    """The points are returned."""
+    if steps.still:
+        yield "no step: the points are returned as they came, at the level from which they came (one level stands for both?)"
+
+
 def returns_x_0(steps, kind):
     """What fn says of x_0 is returned, without noise."""
     if steps.calls > 1 or steps.var.any() or not np.any(steps.here.t > 0):
@@ -619,9 +655,11 @@ def uphill(steps, kind):
 
 
 MISTAKES = (  # the first that finds anything speaks
+    stands_still,
     returns_x_0,
     one_change,
     lambda steps, kind: itertools.chain(misread(steps, kind), within_fn(steps, kind, 1)),
+    sign_within,
     lambda steps, kind: _with_noise_alone(steps, kind, coefficient(steps, kind, plainly=True)),
     lambda steps, kind: _as_two(steps, kind, itertools.chain(changes(steps, kind, 2), within_fn(steps, kind, 2))),
     noise_alone,
@@ -658,13 +696,14 @@ def elsewhere(steps):
     a, b, c = (in_law(v, size, p, e) for v, size, e in zip(values, (*sizes, p.s), close, strict=True))
     more = in_law(scale - p.d, sizes[0], p, exact)
     a = a or (f"(c' + {more})".replace("+ -", "- ") if more else "")
+    why = "" if a or b else " (another schedule, another next level, a schedule in few digits?)"
     a, b, c = (word or f"{v[i]:.4g}" for word, v in zip((a, b, c), values, strict=True))
     x_0, noise_words = "" if a == "1" else f"{a} ", "" if c == "0" else f" + {c} z"
     eps = ", without a direction to eps" if b == "0" else ""
     eps += "; fn's x_0 is used as eps" if b == "0" and more == "sigma'" else ""
     direction = "" if b == "0" else f" {'-' if b[0] == '-' else '+'} {b.removeprefix('-')} eps"
     made = f"the coefficients of fn's x_0 and eps are those of x' = {x_0}x_0{direction}{noise_words}{eps}, where c' x_0 and noise of standard deviation sigma' in all belong"
-    return f"arrives elsewhere: {made}; step {i} arrives at c = {scale[i]:.4g}, sigma = {noise[i]:.4g}, and not at c = {p.d[i]:.4g}, sigma = {p.t[i]:.4g}"
+    return f"arrives elsewhere: {made}; step {i} arrives at c = {scale[i]:.4g}, sigma = {noise[i]:.4g}, and not at c = {p.d[i]:.4g}, sigma = {p.t[i]:.4g}{why}"
 
 
 # ------------------------------------------------------------------------------- the verdict
@@ -693,6 +732,9 @@ def _verdict(report, steps, kind, walk, by_law):
         notes = (f"this is {found[0][1]}", *_size_of_langevin(steps, kind or found[0][0]))
         return report(PASS, notes=notes + (clipped,) * any(part.bent for part in steps.parts))
     if kind == "annealed":
+        ratio = steps.var / (2 * steps.gamma.sum(axis=1))
+        if steps.calls > 1 and np.abs(ratio / steps.calls - 1).max() <= 2 * steps.error:
+            return report(FAIL, diagnosis=ONE_FOR_ALL.format(calls=steps.calls))
         rescaled = f"x rescaled: a Langevin step leaves the coefficient of x at 1, yours is {steps.alpha[0]:.6g}"
         flaw = langevin_flaw(steps.gamma.sum(axis=1), steps.var, steps.error, [{"sigma": s} for s in p.s])
         if flaw := rescaled if np.abs(steps.alpha - 1).max() > 1e-6 else flaw:
@@ -730,7 +772,8 @@ def _wrong_level(steps, found, kind):
         return ""
     later = "heun" in {kind, *(k for k, _ in found)} or any("next level" in name for _, name in found)
     between = lambda i, t: isinstance(t, Level) and steps.here.t[i] < t.sigma < steps.here.s[i]
-    for k, expected in zip(range(steps.calls), (0, int(later)), strict=False):
+    for k in range(min(steps.calls, MANY)):
+        expected = int(later and k > 0)
         told = [(i, part.levels[k] if k < len(part.levels) else i + expected) for i, part in enumerate(steps.parts)]
         off = [(i, t) for i, t in told if t != i + expected and not (k and between(i, t))]
         if not off or (k and not found and kind != "heun"):
@@ -754,6 +797,7 @@ def _size_of_langevin(steps, kind):
     return (*(AHEAD,) * ahead, size)
 
 
+ONE_FOR_ALL = "repeated noise: the noise of the {calls} steps at a level has {calls} times the variance that belongs to their drift, as where all of them get one z; draw it anew in each"
 AHEAD = "fn is told the next level in every call: it is the dynamics of the level to which the step comes"
 
 

@@ -254,6 +254,7 @@ DRIFTS = {  # factors of gamma, two of them for steps that ask twice
     "drift divided by the scale r of x": lambda p: 1 / p.r,
     "drift multiplied by the scale r of x": lambda p: p.r,
     "drift of the score left by sqrt(beta)": lambda p: 1 / np.sqrt(p.beta),
+    "1 - alpha of the single step under the root of the drift, where 1 - alpha_bar belongs": lambda p: p.s / np.sqrt(p.beta),
     "start of the second half: Heun's mean slope is added to the predicted point, not to the first": lambda p: (3.0, 1.0),
     "sigma of each slope forgotten: the score is taken for it, where it is -sigma score": lambda p: (1 / p.s, 1 / p.t),
     "the first slope alone, twice over": lambda p: (2.0, 0.0),

@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+from typing import Any
 
 
 def shortened(message):
@@ -56,7 +57,7 @@ def missing(thing, name, elsewhere=None):
 
     For ``__getattr__``: called where nothing else was found. elsewhere : name -> what to write in its place, of this kind of thing.
     """
-    kind = type(thing)
+    kind: Any = type(thing)
     said = f"{kind.__name__} has no attribute {name!r}"
     if not name.startswith("_"):
         said += f"; here it is {elsewhere[name]}" if elsewhere and name in elsewhere else _instead(kind, name)

@@ -224,7 +224,7 @@ FULL = {  # what is said of them in all
     "heun from the predicted point": "start of the second half: Heun's mean slope is added to the predicted point, not to the first (beside Heun's step of the probability flow)",
     "noise not taken from eps": "noise: x and the score have the coefficients of DDIM, the probability flow in sigma / c, and the noise is added, and not taken from the direction to eps",
     "the direction's noise is another": "noise beside the direction: the direction to eps leaves room for 2 times the variance of the noise that is added (beside DDIM with noise)",
-    "the level t - 1 of a coarser ladder": "arrives elsewhere: the coefficients of fn's x_0 and eps are those of x' = 0.8587 x_0 + 0.5124 eps, where c' x_0 and noise of standard deviation sigma' in all belong; step 2 arrives at c = 0.8587, sigma = 0.5124, and not at c = 0.918, sigma = 0.3965",
+    "the level t - 1 of a coarser ladder": "arrives elsewhere: the coefficients of fn's x_0 and eps are those of x' = 0.8587 x_0 + 0.5124 eps, where c' x_0 and noise of standard deviation sigma' in all belong; step 2 arrives at c = 0.8587, sigma = 0.5124, and not at c = 0.918, sigma = 0.3965 (another schedule, another next level, a schedule in few digits?)",
     "posterior exchanged": "coefficients exchanged: x has the coefficient of x_0, and x_0 that of x (beside an ancestral step (posterior variance))",
     "no direction": "arrives elsewhere: the coefficients of fn's x_0 and eps are those of x' = c' x_0 + sigma z, without a direction to eps, where c' x_0 and noise of standard deviation sigma' in all belong; step 7 arrives at c = 0.9899, sigma = 0.2727, and not at c = 0.9899, sigma = 0.1414",
     "1 - alpha_bar": "sigma^2 in place of sigma, at this level (beside DDIM, the probability flow in sigma / c)",
@@ -771,7 +771,9 @@ def test_a_second_call_belongs_where_an_euler_step_leads():
         and stray(ends + 1.1e-3) == "at other points"
         and stray(x) == "at the same points as its first"
     )
-    assert reverse._strays([(0, x)], here, below, w, 1e-3) == reverse._strays([(0, x)] * 3, here, below, w, 1e-3) == ""
+    many = lambda *asked: reverse._strays(list(asked), here, below, w, 1e-3)
+    assert many((0, x)) == many((0, x), (1, ends), (1, ends + 1)) == ""
+    assert many((0, x), (1, ends), (1, x)) == "at the same points as its first"
 
 
 # ------------------------------------------------------------------------------- what is measured

@@ -147,6 +147,7 @@ FACTORS = {  # of the score's coefficient
     "drift divided by the scale r of x": C / D,
     "drift multiplied by the scale r of x": D / C,
     "drift of the score left by sqrt(beta)": BETA**-0.5,
+    "1 - alpha of the single step under the root of the drift, where 1 - alpha_bar belongs": S / np.sqrt(BETA),
 }
 TWICE = {  # of the two calls of Heun's method, whose slopes count one half each
     "start of the second half: Heun's mean slope is added to the predicted point, not to the first": (3, 1),  # 1 + 1/2, 1/2

@@ -302,8 +302,9 @@ def test_mean_error_ratio_and_resolution_of_an_estimate_are_those_of_its_calls()
 
 
 @pytest.mark.parametrize("share", [0.99, 1.01, -0.99, -1.01])
-def test_a_mean_is_wrong_beyond_five_standard_errors_of_all_rows_or_six_of_one(share):
+def test_a_mean_is_wrong_beyond_five_standard_errors_of_all_rows_or_six_of_one(share, monkeypatch):
     far = abs(share) > 1
+    monkeypatch.setattr("numpyscore.check.trace.SUSPECT", np.inf)
     one, _ = of_error(0.1, 1.75 * (1 + 0.1 * share))
     assert (one.verdict == "FAIL") == far, one
     error = 0.1 / 5 * np.sqrt(2) * 1.75
@@ -316,6 +317,14 @@ def test_a_mean_is_wrong_beyond_five_standard_errors_of_all_rows_or_six_of_one(s
             and one.name == "scale"
             and f"the mean is {1 + 0.1 * share:.4g} +- 0.005 times" in one.diagnosis
         )
+
+
+@pytest.mark.parametrize("share, calls", [(0.99, 200), (-0.99, 200), (1.01, 3200), (-1.01, 3200)])
+def test_more_calls_are_made_where_a_mean_is_three_standard_errors_off(share, calls):
+    """The estimate is off by as much in all of them, which is twelve standard errors of 3200."""
+    report, estimate = of_error(0.1, 1.75 * (1 + 0.06 * share))
+    assert estimate.calls == 2 + calls + 2 and (report.verdict == "FAIL") == (calls == 3200), report
+    assert report.notes == (f"random: the mean of {calls} calls was checked",)
 
 
 CALLS = {  # resolution of the first twenty calls, calls that were made, verdict

@@ -659,7 +659,11 @@ def told(trials):
         wrong = [pair for pair in pairs if pair[0] != pair[1]]
         one_to_one = len(set(pairs)) == len({(a, L) for a, _, L in pairs})
         other = which(wrong).replace("the sigma of", f"the {what} of") if one_to_one else f"the {what} of another row"
-        if all(b == L - 1 - a for a, b, L in pairs):
+        if all(np.ptp(t.told) == 0 for t in trials):
+            first = all(a == b for a, b, _ in (_said([t], what)[0] for t in trials))
+            of_batch = f"one {what} for all rows of a batch{', that of the first row' * first}"
+            other = other if other.startswith("one") and not first else of_batch
+        elif all(b == L - 1 - a for a, b, L in pairs):
             other = f"the {what}s in reversed order"
         elif one_to_one and len(wrong) < len(pairs):
             a, b, L = wrong[0]

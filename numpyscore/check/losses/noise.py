@@ -174,13 +174,14 @@ def _entry_weights(caller, kind, trials, founds, rng):
     for trial, found in zip(trials, founds, strict=True):
         use, d = trial.sigma > 0, trial.points.shape[1]
         w = np.einsum("iaa->ia", found.own)
-        plain = equal(found.own, w[:, :, None] * np.eye(d)) and found.cross <= 1e-6
-        if not plain or np.all(np.ptp(w[use], axis=1) <= 1e-6 * np.abs(w).max()) or np.any(w < -1e-9 * w.max()):
+        plain = equal(found.own, w[:, :, None] * np.eye(d))
+        if found.cross > 1e-6 or (plain and np.all(np.ptp(w[use], axis=1) <= 1e-6 * np.abs(w).max())):
             return founds, ()
-        c, s = trial.c[:, None], np.where(use, trial.sigma, 1.0)[:, None]
-        fields = [p * trial.eps + q * trial.data[trial.row] for p, q in (form(c, s) for form in denoising.RIGHT[:-1])]
-        t = next((t for t in fields if np.abs(found.b + w * t)[use].max() <= 1e-6 * np.abs(found.b).max()), None)
-        if t is None:
+        if (t := _pulled_to(trial, found)) is None:
+            return founds, ()
+        if not plain:
+            return _along_directions(trials, founds)
+        if np.any(w < -1e-9 * w.max()):
             return founds, ()
         if np.any(w[use] <= 1e-9 * w.max()):
             again = noisy(caller, kind, trial.setting._replace(seed=trial.setting.seed + 3), rng)
@@ -189,14 +190,45 @@ def _entry_weights(caller, kind, trials, founds, rng):
                 return founds, ()
         used = w > 1e-9 * w.max()
         mean, some = np.sum(w * used, axis=1) / np.maximum(used.sum(1), 1), used.any(1)
-        like = np.abs(trial.sigma[:, None] - trial.sigma[some]).argmin(
-            1
-        )  # a row that is masked whole counts as one of its level
-        mean = np.broadcast_to(np.where(some, mean, mean[some][like])[:, None], w.shape)
-        A = np.zeros_like(found.A)
-        np.einsum("iaia->ia", A)[:] = mean
-        out.append(found._replace(A=A, b=-mean * t))
+        # a row that is masked whole counts as one of its level
+        like = np.abs(trial.sigma[:, None] - trial.sigma[some]).argmin(1)
+        out.append(_isotropic(found, np.where(some, mean, mean[some][like]), t))
     return out, ("another convention: single entries have weights of their own (a mask, weights of the dimensions?)",)
+
+
+def _pulled_to(trial, found):
+    """The right target (M, d), up to a factor, with b = -A t in every row; None if there is none."""
+    use = trial.sigma > 0
+    c, s = trial.c[:, None], np.where(use, trial.sigma, 1.0)[:, None]
+    fields = [p * trial.eps + q * trial.data[trial.row] for p, q in (form(c, s) for form in denoising.RIGHT[:-1])]
+    left = lambda t: np.abs(found.b + np.einsum("iab,ib->ia", found.own, t))[use].max()
+    return next((t for t in fields if left(t) <= 1e-6 * np.abs(found.b).max()), None)
+
+
+def _isotropic(found, w, t):
+    """The arrays of w (M,) times the square of s - t, (M, d)."""
+    A = np.zeros_like(found.A)
+    np.einsum("iaia->ia", A)[:] = w[:, None]
+    return found._replace(A=A, b=-w[:, None] * t)
+
+
+ALONG = "another convention: the errors are squared along directions, or by a matrix: right for a model that can reach the score"
+
+
+def _along_directions(trials, founds):
+    """The same of squares r.A r of the errors with the right targets, if A is not made of the noise and no direction is left out over the rows."""
+    out, sums = [], dict[int, np.ndarray]()
+    for trial, found in zip(trials, founds, strict=True):
+        use, (M, d) = trial.sigma > 0, trial.points.shape
+        own, w, eps = found.own[use], np.einsum("iaa->i", found.own) / d, trial.eps[use]
+        along = eps[:, :, None] * eps[:, None] / np.mean(eps**2, axis=1)[:, None, None]
+        t = _pulled_to(trial, found)
+        if t is None or found.cross > 1e-6 or equal(own, w[use][:, None, None] * along):
+            return founds, ()
+        sums[d] = sums.get(d, 0) + own.sum(0) / np.abs(w).max()
+        out.append(_isotropic(found, w if alike(w[use]) else np.full(M, 1 / M), t))
+    most = sums[min(sums)]  # of few dimensions there are more rows
+    return (out, (ALONG,)) if np.linalg.eigvalsh(most).min() > 1e-3 * np.trace(most) else (founds, ())
 
 
 def _named(caller, kind, trials, r, rng):
@@ -571,7 +603,8 @@ def _another_score(caller, trial, points, level, theirs, mine, rights):
     k = int(np.argmax(far >= (1 - 1e-9) * far.max()))  # the first of the largest, whatever rounding says
     text = "another parametrisation: what score_of makes of fn is not the score of the points that fn was trained at;"
     text = "sign of what score_of makes of fn:" if np.allclose(mine, -meant, rtol=1e-5) else text
-    return f"{text} where sigma is {(s / size)[k]:.4g} fn learns {_sum(*mine[k])}, and score_of{given} makes the score of {_sum(*meant[k])}"
+    at = f"sigma is {(s / size)[k]:.4g}" + f" and c is {(c / size)[k]:.4g}" * (not np.isclose((c / size)[k], 1))
+    return f"{text} where {at} fn learns {_sum(*mine[k])}, and score_of{given} makes the score of {_sum(*meant[k])}"
 
 
 def _apart(mine, meant):
@@ -584,6 +617,8 @@ def _apart(mine, meant):
 
 def _sum(p, q, x="x"):
     """p eps + q x in numbers."""
+    if abs(p) < 1e-6 * abs(q):
+        return f"{q:.4g} {x}"
     return f"{p:.4g} eps" + (f" {q:+.4g} {x}" if abs(q) > 1e-6 * abs(p) else "")
 
 
@@ -663,23 +698,27 @@ def _strange(caller, trials, founds, r):
     x, first_row = trial.data[trial.row[use]], f"target of the first row {np.array2string(target[0], precision=3)}"
     if (moved := _with_constant(target, eps, x, trial)) is not None:
         return moved
-    where = None
-    for right in (-eps / trial.sigma[use, None], eps, x):
-        if equal(np.sort(target, axis=None), np.sort(right, axis=None)) and not equal(target, right):
-            same = np.abs(target[:, None] - right).max(-1) <= 1e-6 * np.abs(target).max()
-            if same.any(1).all():
-                text = "wrong target, rows permuted: the target of each point is that of another point (halves exchanged, rolled, shuffled?)"
-                return Naming(FAIL, text, first_row)
-            return Naming(FAIL, PERMUTED, first_row)
+    namings: list[Naming] = []
+    # what before which, and without a factor before with one
+    plain = lambda named: ("wrong target, some " in named.diagnosis, " times " in named.diagnosis.split(" -- ")[0])
+    for right, word in ((-eps / trial.sigma[use, None], "-eps/sigma"), (eps, "the noise eps"), (x, "x")):
+        permuted = equal(np.sort(target, axis=None), np.sort(right, axis=None)) and not equal(target, right)
+        same = np.abs(target[:, None] - right).max(-1) <= 1e-6 * np.abs(target).max()
+        if permuted and same.any(1).all():
+            text = "wrong target, rows permuted: the target of each point is that of another point (halves exchanged, rolled, shuffled?)"
+            return Naming(FAIL, text, first_row)
         some = np.abs(target) > 1e-9 * np.abs(target).max()
         factors = target[some] / right[some]
         if 0.2 < some.mean() < 1 and some.any(1).mean() > 0.5 and alike(factors):
             text = "entries without a target: the target of some entries is 0 (dropped, masked?), and these are pulled to 0; leave them out of the loss"
             return Naming(FAIL, text, f"{1 - some.mean():.0%} of the entries")
-        named = target_named(target, right, {"n": trial.setting.n, "d": trial.setting.d})
-        if named is not None and not named.diagnosis.startswith("wrong target, some rows"):
-            return named
-        where = where or named  # which is not what
+        if (named := target_named(target, right, {"n": trial.setting.n, "d": trial.setting.d})) is not None:
+            namings.append(named._replace(diagnosis=f"{named.diagnosis} (of {word})"))
+        if permuted and (not namings or any(plain(min(namings, key=plain)))):
+            return Naming(FAIL, PERMUTED, first_row)
+    best = min(namings, key=plain, default=None)
+    if best is not None and not plain(best)[0]:
+        return best
     # first, as it is exact, where a function is a matter of few ups and downs
     paired = _other_rows_in(target, trial, np.flatnonzero(use))
     if paired is not None:
@@ -689,7 +728,7 @@ def _strange(caller, trials, founds, r):
         if many and levels.function_of(target.ravel(), values.ravel()):
             text = f"wrong target, not linear: every entry of the target is a function of that of {word}, and not its multiple (a square, a log density, a clip?)"
             return Naming(FAIL, text, first_row)
-    return where or Naming(FAIL, NOT_OF_ITS_ROW, f"{first_row}, eps {np.array2string(eps[0], precision=3)}")
+    return best or Naming(FAIL, NOT_OF_ITS_ROW, f"{first_row}, eps {np.array2string(eps[0], precision=3)}")
 
 
 def _with_constant(target, eps, x, trial):

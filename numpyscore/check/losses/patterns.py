@@ -285,6 +285,9 @@ def parts_of(caller, kind, found, q):
         "D": products(q, entries_of(kind, q.x.shape[1])),
         "G": of_both(q, entries_of(kind, q.x.shape[1])),
     }
+    if caller.objective == "sliced":
+        both = np.einsum("iaa->i", found.own - found.C)[:, None, None] / found.C.shape[1] * np.eye(found.C.shape[1])
+        tables["A"].append((found.C + both, "both squares, |s|^2 and that of the projection, where one belongs"))
     parts, extras, right = [], [], _should_be(caller, kind, found, q)
     for key, array in arrays.items():
         name, wanted = right.get(key, ("", []))

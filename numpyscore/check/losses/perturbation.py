@@ -148,6 +148,10 @@ def _heard(trials):
 def _points_clipped(caller, trials):
     if all(t.trouble in ("", "inferred") for t in trials):
         return None
+    ends = [(t.points.min() - t.setting.x.min(), t.points.max() - t.setting.x.max()) for t in trials]
+    if all(low >= 0 >= high for low, high in ends) and np.sum(np.equal(ends, 0)) > len(trials):
+        text = "clipped points: the noisy points are clipped (clamped) to the range of the batch, the least and the largest number of x; they are not c x + sigma eps, and depend on the other rows"
+        return text, "the least and the largest number of the noisy points are those of x"
     edges = [np.abs(t.points).max() for t in trials]
     if not any(np.sum(np.abs(t.points) == edge) > 2 for t, edge in zip(trials, edges, strict=True)):
         return None
@@ -287,6 +291,16 @@ def _accumulated(caller, trials):
     return text, "standard deviations {}, told {}".format(*(np.array2string(a, precision=4) for a in seen))
 
 
+def _of_one_length(caller, trials):
+    """Normals of different lengths, and noise that has one length in all rows, of one level."""
+    several = [t for t in _heard(trials) if t.setting.levels == 1 and not np.ndim(t.setting.level) and len(t.eps) > 1]
+    norms = [(np.linalg.norm(t.shift, axis=1), np.linalg.norm(t.eps, axis=1)) for t in several if t.setting.d > 1]
+    if not norms or any(a.min() <= 0 or np.ptp(a) > 1e-6 * a.max() or np.ptp(b) < 1e-3 * b.max() for a, b in norms):
+        return None
+    text = "noise normalised: the noise has one length in all rows, it is divided by its norm; it lies on a sphere, and is not normal"
+    return text, f"|x~ - c x| = {norms[0][0][0]:.4g} in all rows"
+
+
 def _coordinates_shared(caller, trials):
     groups = []
     for shift, _ in _shifts(trials):
@@ -364,7 +378,7 @@ def _sources(trials):
 
 
 RULES = (
-    _data_multiplied, _points_clipped, _columns_without_noise, _levels_of_entries, _entries_changed, _changed_by_entry, _accumulated, _coordinates_shared, _rows_shared, _centred_over_rows,
+    _data_multiplied, _points_clipped, _columns_without_noise, _levels_of_entries, _entries_changed, _changed_by_entry, _accumulated, _of_one_length, _coordinates_shared, _rows_shared, _centred_over_rows,
     _data_or_noise_alone, _given_noise_not_used, _not_gaussian,
 )  # fmt: skip
 
