@@ -257,7 +257,7 @@ MAPS = (
     Map("times its norm", "each row is multiplied by its norm", lambda r, f: r * _norm(r)),
     Map("row number", "each row is multiplied by its number in the batch: an index or a cumulative sum got into it", lambda r, f: r * np.arange(1, len(r) + 1)[:, None]),
     Map("row number", "each row is divided by its number in the batch: an index or a cumulative mean got into it", lambda r, f: r / np.arange(1, len(r) + 1)[:, None]),
-    Map("gradient of p", "this is the gradient of p, not of log p: each row is multiplied by p(x)", _of_energy(lambda E: np.exp(E.mean() - E)), free=True),
+    Map("gradient of p", "this is the gradient of p, not of log p: each row is multiplied by p(x) (or by its share of the batch: a logsumexp, or a softmax, over the batch?)", _of_energy(lambda E: np.exp(E.mean() - E)), free=True),
     Map("gradient of 1/p", "each row is multiplied by exp(E): the gradient of exp(E)", _of_energy(lambda E: np.exp(E - E.mean())), free=True),
     Map("square of the energy", "each row is multiplied by twice the energy: the gradient of E^2", _of_energy(lambda E: 2 * E)),
     Map("logarithm of the energy", "each row is divided by the energy: the gradient of log E", _of_energy(lambda E: 1 / E)),

@@ -51,7 +51,7 @@ def _constants(function, found, ends, bare):
     if "h" in parts and not family and (sigma is None or abs(parts["h"] / sigma - 1) > 1e-3):
         yield from _of_scale(d, "h", parts["h"])
     for m in range(2, 65) if not bare else ():
-        text = f"weights: p integrates to {m}, as a sum of {m} densities does whose weights are 1 instead of 1/{m}, or a density of scale {m} without its 1/{m} (log det), or a factor 1/{m} in its normaliser is left out; unnormalised, fine for the score"
+        text = f"weights: p integrates to {m}, as a sum of {m} densities does whose weights are 1 each, in place of 1/{m} or of others that sum to 1, or a density of scale {m} without its 1/{m} (log det), or one without a factor 1/{m} in its normaliser; a constant factor alone is fine for the score"
         yield m, 1, text
 
 
@@ -378,11 +378,11 @@ def number(I, close, top):
     size, near = said(I, min(1e-6, close)), lambda value: not bare and close <= 1e-6 and abs(value / I - 1) <= close
     fraction, logarithm = Fraction(I).limit_denominator(20), Fraction(np.log(I)).limit_denominator(12)
     if near(fraction):
-        return f"weights or a factor: p integrates to {fraction}, unnormalised, which is no power of 2 pi or of its standard deviation (weights of a mixture that sum to it, a scale, a constant?); fine for the score"
+        return f"weights or a factor: p integrates to {fraction}, unnormalised, which is no power of 2 pi or of its standard deviation (weights of a mixture that sum to it, a scale, a constant?); a constant factor alone is fine for the score"
     if k := next((k for k in range(4, 13) if abs(I * gamma(k + 1) - 1) <= max(close, 1e-6) <= 1e-4), 0):
-        return f"factorial: p integrates to {size} = 1/{k}! = 1/Gamma({k + 1}): a Gamma function of a sum of parameters is left out of the normaliser; fine for the score"
+        return f"factorial: p integrates to {size} = 1/{k}! = 1/Gamma({k + 1}): a Gamma function of a sum of parameters is left out of the normaliser; a constant factor alone is fine for the score"
     if near(np.exp(float(logarithm))):
-        return f"factor e^{logarithm}: p integrates to {size} = exp({logarithm}), so log p is {logarithm} too large: a term left in it or out of it (a scaled special function, half a variance); fine for the score"
+        return f"factor e^{logarithm}: p integrates to {size} = exp({logarithm}), so log p is {logarithm} too large: a term left in it or out of it (a scaled special function, half a variance); a constant factor alone is fine for the score"
     name = "no normaliser: log p is 0 at its maximum, and" if bare else "unnormalised:"
     why = "a normaliser, the weights, or the Jacobian of a change of variables (log det) is wrong or missing; of these a constant alone is fine for the score"
     return f"{name} the integral of p is {size}, not 1; {why}"

@@ -178,7 +178,7 @@ def with_growth(report, far, points, derivatives):
         grown = product(1.0, {"|x|": whole}) if whole else ""
         grows = "stays bounded" if not grown else f"falls off as {grown}" if power < 0 else f"grows as {grown}"
         of = "the gradient" if derivatives == 1 else "the Laplacian"
-        text = f"differs by what {grows}: far out, at {FAR[0]:.0f} to {FAR[1]:.0f} times the spread of x; so does {of} of a term that grows as {TERMS[whole + derivatives]}: such a term is wrong, or left out"
+        text = f"differs by what {grows}: far out, at {FAR[0]:.0f} to {FAR[1]:.0f} times the spread of x; so does {of} of a term that grows as {TERMS[whole + derivatives]}: such a term may be wrong, or left out"
         slope = ", or the derivative of an activation is (1 - h for 1 - h^2), which saturates"
         itself = ", or an activation stands where its derivative belongs (a softplus for a sigmoid?)"
         text += slope * (not grown) + itself * bool(whole == derivatives == 1)

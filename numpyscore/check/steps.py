@@ -64,7 +64,7 @@ def noise_flaw(noise, independent=True):
         square, fourth = (np.mean((noise - means) ** k) for k in (2, 4))
         flat = abs(fourth - 1.8 * square**2) < 0.1 * square**2  # as of uniform numbers
         why = " (uniform numbers from 0 to 1 in place of normal ones?)" * bool(flat)
-        return f"biased: the step has an offset of {means[0]:.3g}, whatever x is; the noise has a mean{why}, or the score is taken at another point"
+        return f"biased: the step has an offset of {means[0]:.3g}, whatever x is: has the noise a mean{why}, is the score taken at another point, or has the drift a term beside the score?"
     still = np.flatnonzero(np.abs(noise).max(0) <= 1e-9 * largest)
     if independent and len(still):
         return f"dimensions without noise: a step adds no noise in {numbered('dimension', still)} of the chains"

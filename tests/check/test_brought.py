@@ -187,7 +187,7 @@ def of_levels(of, change=lambda out: out):
 def test_a_clamp_of_what_fn_says_is_no_mixture_of_levels():
     """Every row counts: it was "levels mixed", a statement about rows that is not true."""
     assert of_levels(np.mean)
-    said(of_levels(np.mean, lambda out: np.clip(out, -1, 1)), "stands still: it is clipped")
+    said(of_levels(np.mean, lambda out: np.clip(out, -1, 1)), "stands still (is it clipped, made")
     said(of_levels(np.mean, lambda out: np.maximum(out, 0)), "what it makes of a row has kinks")
     said(of_levels(np.median), "levels mixed")
     said(of_levels(np.max), "levels mixed")

@@ -290,3 +290,103 @@ def test_both_squares_of_a_sliced_loss_are_told():
     assert ns.check_loss(loss, objective="sliced")
     report = ns.check_loss(lambda fn, x, rng: loss(fn, x, rng, 1.0), objective="sliced")
     said(report, "both squares, |s|^2 and that of the projection")
+
+
+def in_steps(fn, x, t, rng, told=True):
+    """Noise that is added step by step, t + 1 times, as the forward process adds it; the target is that of all of it."""
+    y, t = x.copy(), np.asarray(t).astype(int).reshape(-1) + np.zeros(len(x), int)
+    for k in range(6):
+        z, share = rng.standard_normal(x.shape), 0.001 + 0.01 * k
+        y = np.where((k <= t)[:, None], np.sqrt(1 - share) * y + np.sqrt(share) * z, y)
+    c, sigma = STEPWISE[t].T[..., None]
+    return np.mean(np.sum((sigma * fn(y, t) + (y - c * x) / sigma) ** 2, 1))
+
+
+STEPWISE = np.cumprod(1 - 0.001 - 0.01 * np.arange(6))
+STEPWISE = np.stack([np.sqrt(STEPWISE), np.sqrt(1 - STEPWISE)], axis=1)
+
+
+def test_noise_of_many_draws_is_no_accusation():
+    """Its entries over the normals of one draw are quotients of normals, beside whose outliers anything was smooth."""
+    report = ns.check_loss(in_steps, objective="denoising", levels=STEPWISE)
+    assert report.verdict == "INCONCLUSIVE" and "made of several draws" in report.diagnosis, report
+    assert "let the loss take" not in report.diagnosis  # it takes rng already
+
+
+@pytest.mark.parametrize("rounded, of", [(np.round, "1"), (lambda y: np.round(255 * y) / 255, "1/255")])
+def test_points_in_whole_numbers_are_told(rounded, of):
+    def loss(fn, x, sigma, noise, by=lambda y: y):
+        return np.mean(half(fn.score(by(x + sigma * noise)) + noise / sigma))
+
+    report = ns.check_loss(lambda fn, x, sigma, noise: loss(fn, x, sigma, noise, rounded), objective="denoising")
+    said(report, f"rounded points: the noisy points are whole multiples of {of} (")
+
+
+def test_a_conversion_in_numpy_is_asked_with_its_arrays():
+    torch = pytest.importorskip("torch")
+
+    def loss(fn, x, sigma):
+        eps = torch.randn_like(x)
+        return ((fn(x + sigma * eps) - eps) ** 2).mean()
+
+    of = lambda sign: lambda out, y, level: sign * np.asarray(out) / np.broadcast_to(level, len(y))[:, None]
+    assert ns.check_loss(loss, objective="denoising", wrap="torch", score_of=of(-1))
+    said(ns.check_loss(loss, objective="denoising", wrap="torch", score_of=of(1)), "sign of what score_of makes")
+
+
+def test_directions_that_are_summed_are_told_by_their_number():
+    def loss(fn, x, rng, share=1.0):
+        out = half(fn.score(x))
+        for _ in range(5):
+            v = rng.choice([-1.0, 1.0], x.shape)
+            out = out + share * fn.curvature(x, v)
+        return np.mean(out)
+
+    assert ns.check_loss(lambda fn, x, rng: loss(fn, x, rng, 1 / 5), objective="sliced")
+    said(
+        ns.check_loss(loss, objective="sliced"),
+        "5 directions are drawn (summed in one term, and averaged in the other?)",
+    )
+
+
+def test_differences_of_one_side_have_no_square():
+    def loss(fn, x, eps, rng, side=1):
+        v = eps * rng.standard_normal(x.shape)
+        up, down, at = (-fn.energy(y) for y in (x + v, x - side * v, x))
+        return np.mean((up - down) ** 2 / 8 + up + down - 2 * at) / eps**2
+
+    assert ns.check_loss(loss, objective="finite_difference_sliced")
+    report = ns.check_loss(lambda fn, x, eps, rng: loss(fn, x, eps, rng, side=-1), objective="finite_difference_sliced")
+    said(report, "no square: fn is asked on one side of x alone")
+
+
+def test_energies_that_are_taken_for_scores_by_broadcasting_are_no_regulariser():
+    torch = pytest.importorskip("torch")
+    loss = lambda fn, x, target_score: ((fn(x)[:, None] - target_score[None]) ** 2).sum(-1).mean()
+    report = ns.check_loss(loss, objective="explicit", wrap="torch")
+    said(report, "batch mean: every row is the mean over the batch")
+    assert torch is not None
+
+
+def test_noise_of_the_neighbouring_level_is_no_level_forgotten():
+    """fn is told the last level, and its target has it: no point has its noise."""
+
+    def loss(fn, x, sigmas, level, noise, back=0):
+        s, added = sigmas[level][:, None], sigmas[np.maximum(level - back, 0)][:, None]
+        return np.mean(np.sum((s * fn(x + added * noise, level) + noise) ** 2, 1))
+
+    assert ns.check_loss(loss, objective="multilevel_denoising")
+    report = ns.check_loss(
+        lambda fn, x, sigmas, level, noise: loss(fn, x, sigmas, level, noise, 1), objective="multilevel_denoising"
+    )
+    said(report, "of sigmas, and no point has that noise: the noise is that of another level")
+
+
+def test_an_energy_penalty_in_a_denoising_loss_is_told():
+    def loss(fn, x, sigma, noise, c=0.0):
+        y = x + sigma * noise
+        return np.mean(half(fn.score(y) + noise / sigma) + c * fn.energy(y) ** 2)
+
+    assert ns.check_loss(loss, objective="denoising", model="energy")
+    report = ns.check_loss(lambda fn, x, sigma, noise: loss(fn, x, sigma, noise, 0.1), objective="denoising")
+    said(report, "extra term: the right loss, and in it the squared energy (a regulariser)")

@@ -1165,8 +1165,8 @@ def test_how_a_loss_grows_with_its_model():
     )
     assert grown(1.5).diagnosis.endswith("the power 1.5 of the score: not with its square, but its power 1.5")
     assert (
-        grown(0).diagnosis.endswith("(a weight 1/loss that is not detached)")
-        and ": stands still: it is clipped," in grown(0).diagnosis
+        grown(0).diagnosis.endswith("as by a weight 1/loss that is not detached?)")
+        and ": stands still (is it clipped," in grown(0).diagnosis
     )
     assert grown(4).diagnosis.endswith("its power 4")
     ordered = patterns._monotone

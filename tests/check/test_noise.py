@@ -1194,7 +1194,7 @@ SPOILT = {  # trials, what is said (the start of it), the pattern
     "data used by some": (lambda: [points_of(X4, 0.5 * Z4, c=1.0 * (np.arange(6) > 2))], "", ""),
     "multiplied": (lambda: [points_of(X4, 0 * X4, draws=[Draw("normal", Z4)], factors=1 + 0.3 * Z4, c=None)], "noise that multiplies the data: the noisy points are (a + b z) x", "x~ moves by a + b z times what x moves"),
     "multiplied by something": (lambda: [points_of(X4, 0.5 * Z4, draws=[Draw("normal", Z4)], factors=1 + Z4**3)], "", ""),
-    "uniform": (lambda: [points_of(X4, 0.5 * Z4, draws=[Draw("uniform", Z4)])], "not Gaussian: the target -eps/sigma is right for Gaussian noise alone, and the noise is drawn by uniform", "the draws were heard"),
+    "uniform": (lambda: [points_of(X4, 0.5 * Z4, draws=[Draw("uniform", Z4)])], "not Gaussian: the score of the noisy points is the mean of -eps/sigma for Gaussian noise alone, and the noise is drawn by uniform", "the draws were heard"),
     "clipped noise": (lambda: [points_of(X4, 0.5 * np.clip(Z4, -0.8, 0.8), draws=[Draw("normal", Z4)], sigma=np.where(np.abs(Z4).max(1) > 0.8, np.nan, 0.5), trouble="inferred")], "clipped noise: the noise is clipped (truncated) at 0.8 standard deviations", None),
     "masked": (lambda: [points_of(X4, 0.5 * Z4 * (np.arange(24).reshape(6, 4) % 3 > 0), draws=[Draw("normal", Z4)], sigma=np.nan, trouble="inferred")], "dimensions without noise: ", "x~ = c x there"),
     "clamped": (lambda: [points_of(X4, np.minimum(X4 + 0.5 * Z4, 0.9) - X4, draws=[Draw("normal", Z4)], sigma=np.where((X4 + 0.5 * Z4).max(1) > 0.9, np.nan, 0.5), trouble="inferred")], "clipped points: the noisy points are clipped (clamped) at 0.9;", None),

@@ -346,7 +346,7 @@ def test_half_lines_families_scales_and_weights_are_asked_in_this_order():
         range(2, 65)
     )
     assert several[-63][2].startswith(
-        "weights: p integrates to 2, as a sum of 2 densities does whose weights are 1 instead of 1/2, or a density of scale 2"
+        "weights: p integrates to 2, as a sum of 2 densities does whose weights are 1 each, in place of 1/2 or of others that sum to 1, or a density of scale 2"
     )
     bare = list(normaliser._constants(log_p, modes(size=0.25, mode=0.5), np.array(HALF), True))
     assert not any(text.startswith(("half", "weights", "normaliser of")) for _, _, text in bare)

@@ -368,7 +368,7 @@ READ = {  # arrays -> what is said of an implicit loss
     "other trace": ({"C": UNEVEN}, "wrong trace: in place of the trace your loss has the entries [0, 0], [1, 1], [2, 2] of the Jacobian, where its diagonal is wanted"),
     "part of the trace": ({"C": np.diag([1.0, 1, 0])}, "wrong trace: in place of the trace your loss has the entries [0, 0], [1, 1] of the Jacobian, where its diagonal is wanted; dimensions are missing"),
     "first row": ({"C": np.eye(3)[:, :1] + np.zeros((3, 3))}, "wrong trace: in place of the trace your loss has the entries [0, 0], [0, 1], [0, 2] of the Jacobian, where its diagonal is wanted"),
-    "eight entries": ({"C": np.ones((3, 3)) - np.diag([0.0, 0, 1])}, "wrong trace: in place of the trace your loss has the entries [0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2] of the Jacobian, where its diagonal is wanted"),
+    "eight entries": ({"C": np.ones((3, 3)) - np.diag([0.0, 0, 1])}, "wrong trace: in place of the trace your loss has the entries [0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2] ... of the Jacobian, where its diagonal is wanted"),
     "traces of rows": ({"C": ROWS3 ** np.array([0.0, 1, 2]) * E3}, "wrong trace: in place of the trace your loss has a trace with other weights"),
     "other axes": ({"C": ROWS3 * SWAP + E3}, "wrong trace: in place of the trace your loss has different entries of the Jacobians of different rows (a trace over the wrong axes)"),
     "linear": ({"C": E3, "b": [1.0, 1, 1]}, "extra term: the right loss, and in it the sum of the score's entries, which does not belong there"),

@@ -253,7 +253,7 @@ def test_entries_that_stand_somewhere_are_clipped_or_masked():
     text, pattern = clipped(3)
     assert (
         text
-        == "clipped noise: the noise is clipped (truncated) at 1.5 standard deviations; the target -eps/sigma is right for Gaussian noise alone"
+        == "clipped noise: the noise is clipped (truncated) at 1.5 standard deviations; the score of the noisy points is the mean of -eps/sigma for Gaussian noise alone"
     )
     assert pattern == "3 entries stand there" and clipped(2) is None
     edge = np.array([[0.5, -1, 0.25, 1.5, 2.0]])

@@ -529,7 +529,8 @@ def forgotten(caller, kind, trials, r, rng):
     missing = sorted((set(range(L)) - met) | weightless)
     if not missing:
         return None
-    told = {b for _, b, _ in _said(trials[:1], "sigma") or ()} if trial.told is not None else set()
+    said = (_said(trials[:1], "sigma") or _said(trials[:1], "number") or ()) if trial.told is not None else ()
+    told = {b for _, b, _ in said}
     if not weightless and set(missing) <= told:
         text = f"level told: fn is told {numbered('number', np.array(missing))} of sigmas, and no point has that noise: the noise is that of another level (an index off by one?)"
         return Naming(FAIL, text, f"levels {sorted(int(k) for k in met)} of {L} met in up to {BATCHES} batches")

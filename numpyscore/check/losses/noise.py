@@ -1,6 +1,8 @@
 """Denoising losses: what they pull their model to at every noisy point, and what is said of it."""
 
 import contextlib
+import itertools
+import re
 from collections.abc import Callable
 from functools import partial
 
@@ -22,7 +24,7 @@ TROUBLE = {
     "not scaled": "the noisy points are not c x + noise, row by row (tokens of several rows, noise coupled to the data, or x is transformed first); say shape=, or let the loss take noise=",
     "centred": "the noisy points do not move when all rows of x move together: x is centred by its batch before the noise is added, so that rows depend on each other; centre it before",
     "correlated": "its noise was not heard, or has another level in each row, and is correlated between the coordinates of a row, or of different size in them: the target must be -C^-1 (x~ - c x)",
-    "not heard": "its noise was not heard (another library draws it, or it is mixed or shifted after it is drawn), and is of no size known here; let the loss take rng= (or key, generator, noise)",
+    "not heard": "its noise was not heard (another library draws it, or it is mixed or shifted after it is drawn, or made of several draws), and is of no size known here; let the loss take rng= (or key, generator, noise)",
 }
 HEADS = {"not scaled": "unknown points", "centred": "rows depend on each other", "correlated": "correlated noise"}
 MIXED = "levels mixed: the loss is not the sum of those of its levels or rows with weights of their own: only some count at a time (a maximum, a minimum, a median, a sort, a clip?), or a weight is made of the loss itself and not detached"
@@ -43,7 +45,10 @@ def denoised(caller, kind, settings, rng):
     if trouble == "not heard" and (kept := perturbation.drawn(caller, kind, trials, rng)) is not None:
         return kept, 1, {}
     if trouble:
-        return Naming(INCONCLUSIVE, f"{HEADS.get(trouble, 'hidden randomness')}: {TROUBLE[trouble]}", ""), 0, {}
+        text = f"{HEADS.get(trouble, 'hidden randomness')}: {TROUBLE[trouble]}"
+        if {"noise", "source"} & caller.takes.keys():  # which is what would be asked for
+            text = re.sub(r"(;|, or) let the loss take .*", "", text)
+        return Naming(INCONCLUSIVE, text, ""), 0, {}
     naming, sense, details = _read(caller, kind, trials, tables, rng)
     if naming.verdict != FAIL:
         naming = perturbation.drawn(caller, kind, trials, rng) or naming
@@ -540,14 +545,13 @@ def _counted(caller, many):
 
 
 def _score_made(caller, learnt, points, level):
-    """What score_of makes of fn's answers (M, d) at points (M, d), and "" or why it is none; of one level for all rows it may want that number."""
+    """What score_of makes of fn's answers (M, d) at points (M, d), and "" or why it is none; it may want NumPy's arrays, and of one level for all rows that number."""
     given = f"it is given out and y of shape {learnt.shape} and level {level.shape}; level[:, None] goes with each row"
     trouble = ""
-    for one in (level, level.mean())[: 1 + alike(level)]:
+    levels_given = (level, level.mean())[: 1 + alike(level)]
+    for one, make in itertools.product(levels_given, (caller.make, np.array)):
         try:
-            theirs = to_numpy(
-                caller.known["score_of"](*map(caller.make, (learnt, points, one))), "what score_of returned"
-            )
+            theirs = to_numpy(caller.known["score_of"](*map(make, (learnt, points, one))), "what score_of returned")
         except Exception as error:
             trouble = trouble or f"score_of raised {type(error).__name__}: {error}; {given}"
             continue

@@ -150,6 +150,8 @@ def not_quadratic(answers, q, noise=None):
             "a Huber error: a square for small differences, absolute for large ones": np.where(np.abs(gap) < 1, gap**2 / 2, np.abs(gap) - 0.5).sum(-1),
             "the logarithm of cosh of the differences": np.logaddexp(gap, -gap).sum(-1),
         }
+    if noise is not None and answers.kind == "energy":
+        rows |= {"the energy itself": answers.E, "the squared energy (a regulariser)": answers.E**2}
     if noise is not None:
         scaled = noise[1][:, None] * S + noise[0]
         rows |= {"the norm |sigma s + eps|, not squared": norm(scaled), "the sum of absolute differences |sigma s + eps|": np.abs(scaled).sum(-1)}
@@ -240,7 +242,7 @@ def _other_entries(C, tol):
             return "a trace with other weights"
         return "different entries of the Jacobians of different rows (a trace over the wrong axes)"
     used = np.abs(mean) > tol * np.abs(mean).max()
-    listed = ", ".join(f"[{i}, {j}]" for i, j in np.argwhere(used)[:6])
+    listed = ", ".join(f"[{i}, {j}]" for i, j in np.argwhere(used)[:6]) + " ..." * bool(used.sum() > 6)
     some = "; dimensions are missing" if np.any(~used.diagonal()) and np.all(used.sum(1) == used.diagonal()) else ""
     return f"the entries {listed} of the Jacobian, where its diagonal is wanted{some}"
 
@@ -584,7 +586,7 @@ def _power(caller, kind, table, right, left, rng, only=()):
     if abs(power - 1) < 0.05:
         what = "a norm, an absolute error or a Huber error stands where the square should"
     elif power < 0.05:
-        what = "stands still: it is clipped, made of directions alone (a cosine), or divided by itself (a weight 1/loss that is not detached)"
+        what = "stands still (is it clipped, made of directions alone, as a cosine, or divided by |s|^2, or by itself, as by a weight 1/loss that is not detached?)"
     text = f"not a square: for large scores your loss grows with the power {round(power, 2) + 0.0:.2g} of the score: {what}"
     return Naming(FAIL, text, f"{left:.2g} of it is not quadratic")
 

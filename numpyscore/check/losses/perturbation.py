@@ -148,6 +148,11 @@ def _heard(trials):
 def _points_clipped(caller, trials):
     if all(t.trouble in ("", "inferred") for t in trials):
         return None
+    for unit, of in ((1, "1"), (255, "1/255"), (127.5, "1/127.5")):
+        whole = [np.round((t.points + 1) * unit) / unit - 1 for t in trials]
+        if all(np.abs(t.points - w).max() <= 1e-6 * np.abs(t.points).max() for t, w in zip(trials, whole, strict=True)):
+            text = f"rounded points: the noisy points are whole multiples of {of} (an integer dtype, a picture of uint8, wrapped or clipped where such a type ends?); they are not c x + sigma eps"
+            return text, f"x~ is a whole multiple of {of}"
     ends = [(t.points.min() - t.setting.x.min(), t.points.max() - t.setting.x.max()) for t in trials]
     if all(low >= 0 >= high for low, high in ends) and np.sum(np.equal(ends, 0)) > len(trials):
         text = "clipped points: the noisy points are clipped (clamped) to the range of the batch, the least and the largest number of x; they are not c x + sigma eps, and depend on the other rows"
@@ -196,7 +201,7 @@ def _entries_changed(caller, trials):
     if often.startswith("at"):
         text = f"clipped points: the noisy points are clipped (clamped) {often}; they are not c x + sigma eps, and their law is no Gaussian perturbation"
         return text, f"{what.count(often)} entries stand {often}"
-    text = f"clipped noise: the noise is clipped (truncated) at {often} standard deviations; the target -eps/sigma is right for Gaussian noise alone"
+    text = f"clipped noise: the noise is clipped (truncated) at {often} standard deviations; the score of the noisy points is the mean of -eps/sigma for Gaussian noise alone"
     return text, f"{what.count(often)} entries stand there"
 
 
@@ -248,7 +253,10 @@ def _sizes_of_entries(trial):
     for mine, rows in trial.normals.items():
         if rows.shape == shift.shape and np.all(rows):
             sizes = np.abs(shift / rows)
-            if any(function_of(sizes.ravel(), other) for k, other in others.items() if k != mine):
+            # in the logarithm: a quotient of normals has outliers, beside which anything is smooth
+            if np.all(sizes) and any(
+                function_of(np.log(sizes).ravel(), other) for k, other in others.items() if k != mine
+            ):
                 return sizes
     return None
 
@@ -368,7 +376,7 @@ def _given_noise_not_used(caller, trials):
 
 def _not_gaussian(caller, trials):
     odd = sorted({d.name for d in _sources(_heard(trials)) if d.law != NORMAL})
-    text = f"not Gaussian: the target -eps/sigma is right for Gaussian noise alone, and the noise is drawn by {', '.join(odd)}"
+    text = f"not Gaussian: the score of the noisy points is the mean of -eps/sigma for Gaussian noise alone, and the noise is drawn by {', '.join(odd)}"
     return (text, "the draws were heard") if odd else None
 
 

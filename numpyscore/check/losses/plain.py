@@ -10,7 +10,7 @@ import numpy as np
 
 from ...objectives import OBJECTIVES
 from ..fields import numbered
-from ..report import FAIL, INCONCLUSIVE, PASS
+from ..report import FAIL, INCONCLUSIVE, PASS, close
 from . import patterns
 from .identify import Answers, identify, random_probe, solve
 from .names import COARSEST, LINEAR, REGULARISER, SQUARE, Naming, alike, conversion, factor, levels_of, name_parts
@@ -191,6 +191,8 @@ def _factors(caller, kind, settings, right, rng):
     if REGULARISER in right.parts and REGULARISER not in parts:
         own = f" + a lambda of its own x [{REGULARISER.removeprefix('regulariser lambda ')}] + constant"
         naming = naming._replace(pattern=naming.pattern.replace(" + constant", own))
+    if naming.verdict == FAIL and caller.objective == "sliced" and "v" not in caller.takes:
+        naming = _by_number(naming, parts, len(right.seen[0].v))
     if naming.verdict == FAIL and caller.objective == "finite_difference_sliced":
         naming = _by_step(naming, parts, caller.known["step"])
     notes += () if exact else (near_note(right.left),)
@@ -204,6 +206,18 @@ def _factors(caller, kind, settings, right, rng):
             said = f"for lambda |x|^2/2 on {of} your loss has its minimum at lambda = {yours:.6g}, the right one at 1"
             notes += (said,)
     return naming._replace(resolution=max(rtol, COARSEST), notes=(*notes, *naming.notes)), details
+
+
+def _by_number(naming, parts, m):
+    """The `Naming` of a projected Jacobian beside the square, that says where its factor is the number of directions that were drawn."""
+    square, along = parts.values()
+    with np.errstate(all="ignore"):
+        times = np.nan_to_num(along / square, posinf=0)
+    if m > 1 and alike(times) and (close(times[0], m, 1e-6) or close(times[0], 1 / m, 1e-6)):
+        return naming._replace(
+            diagnosis=f"{naming.diagnosis}: {m} directions are drawn (summed in one term, and averaged in the other?)"
+        )
+    return naming
 
 
 def _by_step(naming, parts, step):
@@ -511,8 +525,10 @@ def _wrong(caller, kind, trials, tables, right, rng):
         q = observation(caller, trials[1]) if right is None else right.seen[1]
         named = patterns.named_by_arrays(caller, kind, tables[1], q, rng)
         named = named or patterns.named_by_one_more(caller, kind, tables[1], q) or hidden
-    if named is not None:
-        return named, 2, {}
+    if (
+        named is not None
+    ):  # energies that are compared with the target are scores by their look: more may be said of these
+        return named, 2 - (objective == "explicit" and "your loss is the energy itself" in named.diagnosis), {}
     left = 1.0 if right is None else right.left
     terms = None if right is None else patterns.right_parts(objective, tables[0], right.seen[0])
     if (named := patterns.rounded(tables[0], terms)) is not None:
@@ -556,11 +572,20 @@ def _differences(caller, kind, trial, rng):
     sizes, table, answers = {len(p) for p in points}, Answers(caller, kind, trial, rng), ["S"]
     if kind == "energy" and sizes in ({2}, {3}) and all(len(p) == 2 for p in pairs):
         answers.insert(sizes == {2}, "E")  # at two ends alone scores make what differences of energies nearly make
+    if kind == "energy" and all(len(p) == 1 for p in pairs):
+        found = identify(table, groups, jacobian=False, quadratic=("E",))
+        if found.fit.near and np.abs(found.F).max() <= 1e-6 * np.abs(found.e).max():
+            return Naming(
+                FAIL, ONE_SIDE, f"energies have the factors {patterns.few(found.e[points[0]])} in the first row"
+            )
     for of in answers:
         found = identify(table, groups, jacobian=False, quadratic=(of,))
         if found.fit.near:
             return _second_difference(found, np.array(points), step) if of == "E" else _of_scores(found, pairs, offset)
     return None
+
+
+ONE_SIDE = "no square: fn is asked on one side of x alone, at x + h v and at x, and the loss is linear in what it says: no difference of two sides is squared, and none is a second one"
 
 
 def _of_scores(found, pairs, offset):

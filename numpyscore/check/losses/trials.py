@@ -407,7 +407,8 @@ def by_entry(trial):
     for rows in trial.normals.values() if np.any(shift) else ():
         if rows.shape == trial.setting.x.shape and np.all(rows):
             sizes = np.abs(shift / rows[trial.row])
-            if len(np.unique(np.round(sizes / sizes.max(), 6))) <= sizes.size / 2:
+            _, which, often = np.unique(np.round(sizes / sizes.max(), 6), return_inverse=True, return_counts=True)
+            if len(often) <= sizes.size / 2 and np.any(often[which.reshape(sizes.shape)] > 1, axis=1).all():
                 return sizes, rows[trial.row]
     return None
 
