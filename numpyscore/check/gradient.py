@@ -1,5 +1,6 @@
 """Is a gradient in the parameters that of the loss?"""
 
+import contextlib
 from dataclasses import replace
 from functools import partial
 
@@ -244,20 +245,29 @@ def _other_side(field, yours, theta):
 
 def _after_a_step(field, gradient, theta):
     """A gradient that belongs to theta moved along the gradient, or along its signs."""
+    right, theirs = field.reference[:, 0], field.theirs[:, 0]
+    for step, word in ((right, "the gradient"), (np.sign(right), "the signs of the gradient")):
+        off = lambda k, step=step: np.nan_to_num(gradient(theta + k * step) - theirs, nan=1e9, posinf=1e9)
+        with contextlib.suppress(ValueError):  # theta may be moved out of where the loss is defined
+            k = _root(off, right - theirs)
+            if k is not None and np.abs(off(k)).max() <= 1e-6 * np.linalg.norm(theirs) and abs(k) > 1e-5:
+                text = f"your gradient is that of the loss at theta moved by {k:.4g} times {word}: a step of an optimiser is taken before it"
+                yield Explanation("after a step", text, False, 1)
+                return
+
+
+def _root(off, start):
+    """The number k at which a vector off(k), `start` at 0, is least; None where a straight line does not even halve it."""
     from scipy.optimize import least_squares
 
-    theirs, right = field.theirs[:, 0], field.reference[:, 0]
-    for step, word in (
-        (right, "{:.4g} times the gradient"),
-        (np.sign(right), "{:.4g} times the signs of the gradient"),
-    ):
-        off = lambda k, step=step: (gradient(theta + k * step) - theirs) / np.linalg.norm(theirs)
-        found = least_squares(off, [0.0], diff_step=1e-3, max_nfev=12)
-        if np.abs(found.fun).max() <= 1e-6 and abs(found.x[0]) > 1e-5:
-            moved = word.format(float(found.x[0]))
-            text = f"your gradient is that of the loss at theta moved by {moved}: a step of an optimiser is taken before it"
-            yield Explanation("after a step", text, False, 1)
-            return
+    slope = (off(NUDGE) - start) / NUDGE
+    k = -float(start @ slope / max(slope @ slope, 1e-300))
+    if np.linalg.norm(start + k * slope) > np.linalg.norm(start) / 2:
+        return None
+    return float(least_squares(off, [k], diff_step=NUDGE, max_nfev=12).x[0])
+
+
+NUDGE = 1e-3  # of the gradient, by which theta is moved to see where the gradient goes
 
 
 def _on_average(L, yours, theta, spread):

@@ -732,8 +732,7 @@ def _verdict(report, steps, kind, walk, by_law):
         notes = (f"this is {found[0][1]}", *_size_of_langevin(steps, kind or found[0][0]))
         return report(PASS, notes=notes + (clipped,) * any(part.bent for part in steps.parts))
     if kind == "annealed":
-        ratio = steps.var / (2 * steps.gamma.sum(axis=1))
-        if steps.calls > 1 and np.abs(ratio / steps.calls - 1).max() <= 2 * steps.error:
+        if steps.calls > 1 and steps.var.any() and steps.same_noise(2 * steps.calls * steps.gamma.sum(axis=1)):
             return report(FAIL, diagnosis=ONE_FOR_ALL.format(calls=steps.calls))
         rescaled = f"x rescaled: a Langevin step leaves the coefficient of x at 1, yours is {steps.alpha[0]:.6g}"
         flaw = langevin_flaw(steps.gamma.sum(axis=1), steps.var, steps.error, [{"sigma": s} for s in p.s])

@@ -38,7 +38,8 @@ def check_trace(trace, *, score, x, wrap=None, rtol=None, rng=0, n_calls=200, st
         As in `check_score`.
     rng : seed or numpy.random.Generator
     n_calls : int
-        Calls of a random estimator, at least 20; up to thirty times as many where they settle it.
+        Calls of a random estimator, at least 20; up to thirty times as many where they settle it, and sixteen times as many where the mean is
+        three standard errors off, or something else than a multiple of the trace.
 
     Returns
     -------

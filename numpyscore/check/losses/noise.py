@@ -231,7 +231,7 @@ def _along_directions(trials, founds):
         if t is None or found.cross > 1e-6 or equal(own, w[use][:, None, None] * along):
             return founds, ()
         sums[d] = sums.get(d, 0) + own.sum(0) / np.abs(w).max()
-        out.append(_isotropic(found, w if alike(w[use]) else np.full(M, 1 / M), t))
+        out.append(_isotropic(found, np.where(use, w if alike(w[use]) else 1 / M, 0.0), t))
     most = sums[min(sums)]  # of few dimensions there are more rows
     return (out, (ALONG,)) if np.linalg.eigvalsh(most).min() > 1e-3 * np.trace(most) else (founds, ())
 
