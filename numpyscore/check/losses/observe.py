@@ -84,6 +84,7 @@ class LossCaller:
         self.way: Any = None
         self.uncompiled = self.unseeded = False
         self.traces = True  # whether jax compiles it with all that is to be heard of it
+        self.hidden = False  # where it is compiled, the points at which it asks fn
         self.calls, self.came, self.notes = 0, "", set()
         self.as_score = False  # the loss calls fn.score(x), so fn is no prediction of something else
         self.eps = float(np.finfo(float).eps)
@@ -119,8 +120,11 @@ class LossCaller:
         if self.way and (compiled := self._compiled(setting, probe.kind)) is not None:
             try:
                 return compiled.call(probe, setting, slope)
-            except Exception:  # it wants numbers, or leaves jax
-                self.traces = False
+            except (
+                Exception
+            ):  # it asks fn within a function that it compiles itself; or it wants numbers, or leaves jax
+                self.hidden, self.traces, self.compiled = True, not self.hidden, {}
+                return self._ask(probe, setting, way, slope)
         asked = Asked(probe, self.maker(way), self.shape)
         one = self.make(np.asarray(1.0)) if self.kind in ("torch", "jax") else None
         self.calls += 1
@@ -254,7 +258,7 @@ class CompiledLoss:
         self.names: list[str] = []  # of its draws
         jax, way = sys.modules["jax"], caller.way
         asked = Asked(random_probe(kind, setting.d, np.random.default_rng(0)), caller.maker(way), caller.shape)
-        asked.see = bare
+        asked.see = (lambda _: None) if caller.hidden else bare
 
         def heard(scale, constants, x, key):
             asked.constants = constants
