@@ -39,7 +39,7 @@ def check_trace(trace, *, score, x, wrap=None, rtol=None, rng=0, n_calls=200, st
     rng : seed or numpy.random.Generator
     n_calls : int
         Calls of a random estimator, at least 20; up to thirty times as many where they settle it, and sixteen times as many where the mean is
-        three standard errors off, or something else than a multiple of the trace.
+        three standard errors off.
 
     Returns
     -------
@@ -240,7 +240,7 @@ def _estimated(report, notes, yours, field, J, s, n_calls):
     elif wrong:
         verdict, text = FAIL, _wrong(values, field, J, s, shared)
         if n_calls == asked and ("on average" in text or text.startswith("directions not centred")):
-            values = np.concatenate([values, more(SURE * asked)])  # two numbers, or one, fit six rows easily
+            values = np.concatenate([values, more(max(asked, NAMING))])  # two numbers, or one, fit six rows easily
             text = _wrong(values, field, J, s, shared)
     elif shared:
         verdict, pattern = FAIL, "equal rows get equal values, which change from call to call"
@@ -324,7 +324,8 @@ def _one_probe(yours, equal):
 
 # standard errors from which on more calls are made; of right estimates in eight rows 3 in 100 are as far off
 SUSPECT = 3.0
-SURE = 15  # times the calls that are made then, or before anything but a plain multiple is named
+SURE = 15  # times the calls that are made then
+NAMING = 3000  # calls more, or as many more, before anything but a plain multiple is named
 UNIT = "unit-length directions: E[v v^T] = I/d, so the mean is the trace divided by d; take |v|^2 = d, or multiply by d"
 VARIANCE = "variance of the directions: E[v v^T] = {0} I (uniform numbers?), so the mean is {0} of the trace"
 BIASES = (  # the mean over the trace in d dimensions, and its name
