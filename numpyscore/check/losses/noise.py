@@ -45,9 +45,7 @@ def denoised(caller, kind, settings, rng):
     if trouble == "not heard" and (kept := perturbation.drawn(caller, kind, trials, rng)) is not None:
         return kept, 1, {}
     if trouble:
-        text = f"{HEADS.get(trouble, 'hidden randomness')}: {TROUBLE[trouble]}"
-        if {"noise", "source"} & caller.takes.keys():  # which is what would be asked for
-            text = re.sub(r"(;|, or) let the loss take .*", "", text)
+        text = f"{HEADS.get(trouble, 'hidden randomness')}: {_why(caller, trouble)}"
         return Naming(INCONCLUSIVE, text, ""), 0, {}
     naming, sense, details = _read(caller, kind, trials, tables, rng)
     if naming.verdict != FAIL:
@@ -56,6 +54,12 @@ def denoised(caller, kind, settings, rng):
         naming = naming._replace(diagnosis=f"{keys.diagnosis}; {naming.diagnosis}")
     naming = _with_caveats(caller, trials, naming, mapped)
     return naming, sense if naming.verdict != INCONCLUSIVE or not naming.diagnosis.startswith(CAVEATS) else 0, details
+
+
+def _why(caller, trouble):
+    """What is said of a trouble; nothing is asked for that the loss takes already."""
+    taken = {"noise", "source"} & caller.takes.keys()
+    return re.sub(r"(;|, or) let the loss take .*", "", TROUBLE[trouble]) if taken else TROUBLE[trouble]
 
 
 CAVEATS = ("coupled noise", "not heard")
@@ -82,7 +86,7 @@ def _with_caveats(caller, trials, naming, mapped):
         if naming.verdict == FAIL and caller.known["predicts"] is None and caller.known["score_of"] is None:
             return Naming(INCONCLUSIVE, f"{COUPLED}; {naming.diagnosis}; say predicts=", naming.pattern, notes)
     if naming.verdict == FAIL and inferred and not naming.diagnosis.startswith("fixed noise"):  # which was seen
-        text = f"not heard: {naming.diagnosis}; but {TROUBLE['not heard']}"
+        text = f"not heard: {naming.diagnosis}; but {_why(caller, 'not heard')}"
         return Naming(INCONCLUSIVE, text, naming.pattern, notes)
     return naming._replace(notes=notes)
 
