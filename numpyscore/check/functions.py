@@ -158,9 +158,8 @@ class Function:
         elif "32" in self.went or "16" in self.went:
             kind = "jax without jax_enable_x64" if (self.went, self.kind) == ("float32", "jax") else "your arrays"
             out.append(f"{self.name} worked in {self.went} ({kind}); float64 would resolve a million times more")
-        narrow = any(
-            digits in self.went + self.came for digits in ("32", "16")
-        )  # which is said, and need not be measured
+        # which is said, and need not be measured
+        narrow = any(digits in self.went + self.came for digits in ("32", "16"))
         if self.precision.kind and (not narrow or self.precision.kind == "quotient"):
             out.append(self.precision.note(self.name, self.came))
         return out

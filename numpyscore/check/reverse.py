@@ -380,7 +380,7 @@ class Steps:
 # ------------------------------------------------------------------------------- right
 
 
-ALL_NEW = "c' x_0 + sigma' z, with all of its noise drawn anew (DDIM with noise, eta = {eta}): what fn says of x_0 is a mean, and stands for a sample, so that variance is lost"
+ALL_NEW = "c' x_0 + sigma' z, with all of its noise drawn anew: what fn says of x_0 is a mean, and stands for a sample, so that variance is lost"
 LANGEVIN = "a Langevin step at each level", "several Langevin steps at each level"
 
 
@@ -392,10 +392,8 @@ def right(steps):
         gamma, noisy = steps.gamma[:, 0], p.t > 0
         etas = (np.sqrt(steps.var / p.beta) * p.s)[noisy] / p.t[noisy]
         eta = np.unique([f"{e:.3g}" for e in (etas.min(), etas.max())]) if noisy.any() else ["0"]
+        found += [("ddim", ALL_NEW)] * steps.same(p.r, p.r * p.s**2, p.t**2)
         others = STEPS_OF_A_DRIFT if steps.var.any() and not found else ()
-        if steps.same(p.r, p.r * p.s**2, p.t**2):
-            found.append(("ddim", ALL_NEW.format(eta=" to ".join(eta))))
-            others = ()
         fitting = [step for step in others if steps.same(*step.of(p, gamma))]
         found += [(step.kind, step.name.format(eta=" to ".join(eta))) for step in fitting[:1]]
     at_home = calls == 1 or any(steps.all_told(k) for k in (0, 1))

@@ -41,14 +41,14 @@ def seen(objective="implicit", v=None, **more):
 def test_rows_are_multiples_within_a_share_of_the_largest():
     wanted = np.stack([SWAP, E3, 2 * E3, E3])
     w = np.array([3.0, -1.0, 0.0, 2.0])
-    np.testing.assert_allclose(patterns._multiples(w[:, None, None] * wanted, wanted, 1e-6), w)
-    off = lambda by: patterns._multiples(
+    np.testing.assert_allclose(patterns.multiples(w[:, None, None] * wanted, wanted, 1e-6), w)
+    off = lambda by: patterns.multiples(
         w[:, None, None] * wanted + by * np.diag([0, 0, 1.0])[[2, 1, 0]], np.where(wanted == 0, 0, wanted), 1e-6
     )
     assert off(2.9e-6) is not None and off(3.1e-6) is None
-    np.testing.assert_allclose(patterns._multiples(np.tile(5 * E3, (4, 1, 1)), E3, 1e-6), 5.0)
-    zero = patterns._multiples(np.zeros((2, 3)), np.zeros((2, 3)), 1e-6)
-    assert zero.tolist() == [0, 0] and patterns._multiples(np.ones((2, 3)), np.zeros((2, 3)), 1e-6) is None
+    np.testing.assert_allclose(patterns.multiples(np.tile(5 * E3, (4, 1, 1)), E3, 1e-6), 5.0)
+    zero = patterns.multiples(np.zeros((2, 3)), np.zeros((2, 3)), 1e-6)
+    assert zero.tolist() == [0, 0] and patterns.multiples(np.ones((2, 3)), np.zeros((2, 3)), 1e-6) is None
 
 
 def in_words(theirs, right=(E3,), table=(), size=5.0, tol=1e-3):

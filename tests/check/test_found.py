@@ -227,6 +227,19 @@ METRIC = np.eye(5) + 0.4
         ("one matrix", lambda r, z, rng: np.sum(r @ METRIC[: r.shape[1], : r.shape[1]] * r, 1), True),
         ("sum before the square", lambda r, z, rng: np.sum(r, 1) ** 2, False),
         ("along the noise", lambda r, z, rng: np.sum(z * r, 1) ** 2, False),
+        ("signs by whole numbers", lambda r, z, rng: np.sum((2 * rng.integers(0, 2, r.shape) - 1) * r, 1) ** 2, True),
+        (
+            "three draws",
+            lambda r, z, rng: sum(np.sum(rng.standard_normal(r.shape) * r, 1) ** 2 for _ in range(3)),
+            True,
+        ),
+        (
+            "a block of three",
+            lambda r, z, rng: np.mean(np.sum(rng.standard_normal((3, *r.shape)) * r, 2) ** 2, 0),
+            True,
+        ),
+        ("along the signs of the noise", lambda r, z, rng: np.sum(np.sign(z) * r, 1) ** 2, False),
+        ("along the noise of other columns", lambda r, z, rng: np.sum(np.roll(z, 1, 1) * r, 1) ** 2, False),
         ("one direction", lambda r, z, rng: np.sum(r * [1, -2, 0.5, 3, 1][: r.shape[1]], 1) ** 2, False),
     ],
 )
@@ -234,6 +247,16 @@ def test_errors_squared_along_drawn_directions_are_right_unless_they_leave_one_o
     report = ns.check_loss(denoising(shaped), objective="denoising")
     assert report.verdict == ("PASS" if right else "FAIL"), report
     assert any("squared along directions, or by a matrix" in note for note in report.notes) == right
+
+
+def test_errors_squared_along_the_data_are_not_right():
+    """E[x x^T | x~] goes with what is behind the noisy point: the minimiser of (x.(s + z/sigma))^2 is another."""
+
+    def loss(fn, x, sigma, rng):
+        z = rng.standard_normal(x.shape)
+        return np.mean(np.sum(x * (fn.score(x + sigma * z) + z / sigma), 1) ** 2)
+
+    said(ns.check_loss(loss, objective="denoising"), "wrong square")
 
 
 def test_points_that_are_clipped_to_the_range_of_the_batch_are_told():
@@ -314,13 +337,20 @@ def test_noise_of_many_draws_is_no_accusation():
     assert "let the loss take" not in report.diagnosis  # it takes rng already
 
 
-@pytest.mark.parametrize("rounded, of", [(np.round, "1"), (lambda y: np.round(255 * y) / 255, "1/255")])
-def test_points_in_whole_numbers_are_told(rounded, of):
+@pytest.mark.parametrize(
+    "rounded, what",
+    [
+        (np.round, "whole numbers"),
+        (lambda y: np.round(255 * y) / 255, "whole multiples of 1/255"),
+        (lambda y: np.round(127.5 * (y + 1)) / 127.5 - 1, "whole multiples of 1/255"),
+    ],
+)
+def test_points_in_whole_numbers_are_told(rounded, what):
     def loss(fn, x, sigma, noise, by=lambda y: y):
         return np.mean(half(fn.score(by(x + sigma * noise)) + noise / sigma))
 
     report = ns.check_loss(lambda fn, x, sigma, noise: loss(fn, x, sigma, noise, rounded), objective="denoising")
-    said(report, f"rounded points: the noisy points are whole multiples of {of} (")
+    said(report, f"rounded points: the noisy points are {what} (")
 
 
 def test_a_conversion_in_numpy_is_asked_with_its_arrays():
@@ -409,3 +439,15 @@ def test_a_loss_of_jax_that_compiles_a_part_of_itself_is_compiled_whole(monkeypa
     monkeypatch.setattr(LossCaller, "run", lambda self, *a, **more: runs.append(0) or run(self, *a, **more))
     report = ns.check_loss(loss, objective="implicit", model="energy", wrap="jax")
     assert report and len(runs) < 20 < 100 < int(report.summary.split()[-2]), (len(runs), report)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_signs_that_are_made_of_whole_numbers_are_heard(seed):
+    """A row of two zeros is a row of signs: it was no direction, the draw was not heard, and of seed 1 the loss was accused of a shared probe."""
+
+    def loss(fn, x, rng):
+        v, s = 2.0 * rng.integers(0, 2, x.shape) - 1, fn.score(x)
+        return np.mean(fn.curvature(x, v) + 0.5 * np.sum(v * s, 1) ** 2)
+
+    report = ns.check_loss(loss, objective="sliced", rng=seed)
+    assert report and report.summary.endswith(", 98 calls"), report

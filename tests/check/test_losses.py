@@ -43,10 +43,10 @@ from numpyscore.check.losses.plain import (
     LAWS,
     Observation,
     _as_far,
-    _drawn,
     _law_of,
     _moved,
     _second_difference,
+    directions_of,
     near_note,
     unusable,
 )
@@ -1181,7 +1181,7 @@ def test_how_a_loss_grows_with_its_model():
 
 def test_directions_that_may_be_made_of_what_was_drawn():
     n, d, rng = 4, 3, np.random.default_rng(0)
-    made = lambda *arrays: _drawn(SimpleNamespace(setting=SimpleNamespace(n=n, d=d), draws=[Draw("normal", a) for a in arrays]))  # fmt: skip
+    made = lambda *arrays: directions_of(SimpleNamespace(setting=SimpleNamespace(n=n, d=d), draws=[Draw("normal", a) for a in arrays]))  # fmt: skip
     v = rng.standard_normal((n, d))
     one = made(v)
     assert list(one) == ["0", "0 unit", "0 sign"]
@@ -1206,6 +1206,8 @@ def test_directions_that_may_be_made_of_what_was_drawn():
     np.testing.assert_array_equal(flat["0"], v[None])
     unusable_draws = (rng.standard_normal((n, 2)), np.array(1.0), np.empty((0, d)), np.zeros((n, d)), np.full((n, d), np.nan), rng.standard_normal((5, d)))  # fmt: skip
     assert made(*unusable_draws) == {}
+    coins = np.array([[0.0, 0, 0], [1, 0, 1], [0, 1, 1], [1, 1, 1]])  # a row of zeros is one of signs
+    assert list(made(coins)) == ["0 sign", "0 twice less one"]
 
 
 def test_directions_by_which_points_were_moved():

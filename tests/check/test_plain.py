@@ -745,7 +745,7 @@ def test_directions_are_those_that_explain_the_loss(monkeypatch):
         SimpleNamespace(setting=s, draws=[Draw("normal", rng.standard_normal((s.n, s.d))) for _ in range(2)])
         for s in settings
     ]
-    keys = list(plain._drawn(trials[0]))
+    keys = list(plain.directions_of(trials[0]))
 
     def drawn(good):
         asked = []
@@ -772,7 +772,7 @@ def test_directions_are_those_that_explain_the_loss(monkeypatch):
 
 def test_rows_and_numbers_of_directions():
     n, d = 4, 3
-    made = lambda a: plain._drawn(SimpleNamespace(setting=SimpleNamespace(n=n, d=d), draws=[Draw("normal", a)]))
+    made = lambda a: plain.directions_of(SimpleNamespace(setting=SimpleNamespace(n=n, d=d), draws=[Draw("normal", a)]))
     v = np.random.default_rng(0).standard_normal((n, d))
     lost = v.copy()
     lost[1] = 0

@@ -101,7 +101,8 @@ def check_loss(
     -----
     The noisy points of a denoising loss may be c x + sigma eps with any c (variance preserving, cosine, straight line): c is measured by moving
     x, sigma by the noise that was heard, row by row; the target must be -eps/sigma. Noise may come from two draws (a path with noise of its
-    own), and the target may have normals in it that are independent of its point: these only add variance. A fn called as fn(x), not as
+    own), and the target may have normals in it that are independent of its point: these only add variance. Errors may be squared along
+    drawn directions, or by one matrix: that weighs them. A fn called as fn(x), not as
     fn.score(x), may predict eps, x, v or a velocity instead: the score that follows from it is in the notes. Weights of levels are a convention;
     a level that never turns up, a target or weight with another row's level, and an fn that is told another level than that of its noise are not.
 

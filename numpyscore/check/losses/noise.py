@@ -14,8 +14,8 @@ from ..report import FAIL, INCONCLUSIVE, PASS
 from . import denoising, levels, perturbation
 from .identify import NEAR, Answers, identify
 from .names import COARSEST, LINEAR, SQUARE, Level, Naming, alike, equal, factor, missing, name_parts
-from .patterns import PERMUTED, PIECES, named_by_one_more, shape_of, target_named, unexplained
-from .plain import CALLS, near_note, observation, unusable
+from .patterns import PERMUTED, PIECES, multiples, named_by_one_more, shape_of, target_named, unexplained
+from .plain import CALLS, directions_of, near_note, observation, unusable
 from .trials import SINGLE, apart_from, noisy, rows_of, with_draw_apart, with_posterior_means
 
 TROUBLE = {
@@ -225,19 +225,29 @@ ALONG = "another convention: the errors are squared along directions, or by a ma
 
 
 def _along_directions(trials, founds):
-    """The same of squares r.A r of the errors with the right targets, if A is not made of the noise and no direction is left out over the rows."""
+    """The same of squares r.A r of the errors with the right targets, if A is known not to depend on them, and no direction is left out over the rows."""
     out, sums = [], dict[int, np.ndarray]()
     for trial, found in zip(trials, founds, strict=True):
-        use, (M, d) = trial.sigma > 0, trial.points.shape
-        own, w, eps = found.own[use], np.einsum("iaa->i", found.own) / d, trial.eps[use]
-        along = eps[:, :, None] * eps[:, None] / np.mean(eps**2, axis=1)[:, None, None]
-        t = _pulled_to(trial, found)
-        if t is None or found.cross > 1e-6 or equal(own, w[use][:, None, None] * along):
+        d, t, w = trial.points.shape[1], _pulled_to(trial, found), _of_a_metric(trial, found.own)
+        if t is None or w is None or found.cross > 1e-6:
             return founds, ()
-        sums[d] = sums.get(d, 0) + own.sum(0) / np.abs(w).max()
-        out.append(_isotropic(found, np.where(use, w if alike(w[use]) else 1 / M, 0.0), t))
+        sums[d] = sums.get(d, 0) + found.own.sum(0) / np.abs(w).max()
+        out.append(_isotropic(found, w, t))
     most = sums[min(sums)]  # of few dimensions there are more rows
     return (out, (ALONG,)) if np.linalg.eigvalsh(most).min() > 1e-3 * np.trace(most) else (founds, ())
+
+
+def _of_a_metric(trial, own):
+    """w (M,) with A = w P in every row (M, d, d): P one matrix, or the mean of v v^T over drawn directions of which no point is made; None.
+
+    An A that is made of a row's own noise or data goes with its target: E[A (s - t) | x~] = 0 has another solution.
+    """
+    used = {int(k) for k in trial.source[:, 0]}
+    apart = trial._replace(draws=tuple(draw for k, draw in enumerate(trial.draws) if k not in used))
+    one = own[np.argmax(trial.sigma > 0)]
+    metrics = [one * len(one) / np.trace(one)] if np.trace(one) > 0 else []
+    metrics += [np.einsum("mia,mib->iab", v, v)[trial.row] / len(v) for v in directions_of(apart).values()]
+    return next((w for P in metrics if (w := multiples(own, P, 1e-6)) is not None), None)
 
 
 def _named(caller, kind, trials, r, rng):

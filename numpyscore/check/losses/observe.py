@@ -97,7 +97,7 @@ class LossCaller:
 
     def forget(self):
         """Find out anew how the loss wants its arguments."""
-        self.way, self.compiled = None, {}
+        self.way, self.compiled, self.hidden = None, {}, False
 
     # ---- one call
 
@@ -120,9 +120,8 @@ class LossCaller:
         if self.way and (compiled := self._compiled(setting, probe.kind)) is not None:
             try:
                 return compiled.call(probe, setting, slope)
-            except (
-                Exception
-            ):  # it asks fn within a function that it compiles itself; or it wants numbers, or leaves jax
+            except Exception:
+                # it asks fn within a function that it compiles itself; or it wants numbers, or leaves jax
                 self.hidden, self.traces, self.compiled = True, not self.hidden, {}
                 return self._ask(probe, setting, way, slope)
         asked = Asked(probe, self.maker(way), self.shape)
@@ -184,7 +183,7 @@ class LossCaller:
             for probe in probes:
                 self.calls += 1
                 asked = Asked(probe, self.maker(self.way), self.shape)
-                asked.see = lambda _: None  # that is known already
+                asked.see = unseen  # it is known already
                 scale = self.make(np.asarray(1.0)) if self.kind == "torch" else None
                 again()
                 out.append(self._number(self.run(asked, setting, self.way, scale)[1], setting))
@@ -250,6 +249,10 @@ class LossCaller:
         return float(a.item() if a.size == 1 else np.mean(a, dtype=float))
 
 
+def unseen(_):
+    """Nothing is written down of an array."""
+
+
 class CompiledLoss:
     """A loss of jax, compiled once for many probes, data and keys, and with it what is to be heard: points, what fn is told there, draws and their keys."""
 
@@ -258,7 +261,7 @@ class CompiledLoss:
         self.names: list[str] = []  # of its draws
         jax, way = sys.modules["jax"], caller.way
         asked = Asked(random_probe(kind, setting.d, np.random.default_rng(0)), caller.maker(way), caller.shape)
-        asked.see = (lambda _: None) if caller.hidden else bare
+        asked.see = unseen if caller.hidden else bare
 
         def heard(scale, constants, x, key):
             asked.constants = constants

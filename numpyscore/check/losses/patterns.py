@@ -150,9 +150,9 @@ def not_quadratic(answers, q, noise=None):
             "a Huber error: a square for small differences, absolute for large ones": np.where(np.abs(gap) < 1, gap**2 / 2, np.abs(gap) - 0.5).sum(-1),
             "the logarithm of cosh of the differences": np.logaddexp(gap, -gap).sum(-1),
         }
-    if noise is not None and answers.kind == "energy":
-        rows |= {"the energy itself": answers.E, "the squared energy (a regulariser)": answers.E**2}
     if noise is not None:
+        energies = {"the energy itself": answers.E, "the squared energy (a regulariser)": answers.E**2}
+        rows |= energies if answers.kind == "energy" else {}
         scaled = noise[1][:, None] * S + noise[0]
         rows |= {"the norm |sigma s + eps|, not squared": norm(scaled), "the sum of absolute differences |sigma s + eps|": np.abs(scaled).sum(-1)}
     if q.v is not None:
@@ -193,7 +193,7 @@ class Part(NamedTuple):
     rows: bool = False  # whether it is made of different rows
 
 
-def _multiples(theirs, wanted, tol):
+def multiples(theirs, wanted, tol):
     """w (n,) with theirs = w wanted, row by row; None if it is not so."""
     wanted = np.broadcast_to(wanted, theirs.shape).reshape(len(theirs), -1)
     flat = theirs.reshape(len(theirs), -1)
@@ -206,7 +206,7 @@ def _in_words(theirs, right, table, otherwise, size, tol):
     if np.abs(theirs).max() <= tol * size:
         return "", False, np.zeros(len(theirs))
     known = [(a, "as it should be", True) for a in right] + [(*row, False) for row in table]
-    found = [(words, good, w) for a, words, good in known if (w := _multiples(theirs, a, tol)) is not None]
+    found = [(words, good, w) for a, words, good in known if (w := multiples(theirs, a, tol)) is not None]
     even = [f for f in found if alike(f[2], tol)]
     return (even or found or [(otherwise(theirs, tol), False, np.full(len(theirs), np.nan))])[0]
 
@@ -323,7 +323,7 @@ def _of_energies(found, zero):
     if np.abs(F).max() <= zero:
         return out
     known = {"squared energy": e, "squared mean energy": np.ones_like(e), "variance of the energy": e - 1 / len(e)}
-    is_it = lambda P: _multiples(F[None], P[None], SMALL) is not None
+    is_it = lambda P: multiples(F[None], P[None], SMALL) is not None
     what = next((f"the {words}" for words, P in known.items() if is_it(P)), "products of energies")
     return [*out, f"{what} (a regulariser)"]
 
@@ -347,9 +347,8 @@ def _times(objective, part, parts):
 
 def _scales(objective, parts):
     """What is said of right terms that have one factor each, which is not that of the square."""
-    whole = (
-        parts[0].w.mean() if objective in IN_ONE_UNIT else float(objective == "explicit")
-    )  # whose right b is made of A
+    # of "explicit" the right b is made of A
+    whole = parts[0].w.mean() if objective in IN_ONE_UNIT else float(objective == "explicit")
     there = [p for p in parts[1:] if p.right and alike(p.w) and alike(parts[0].w) and whole]
     off = [(p.name, p.w.mean() / whole) for p in there if not close(p.w.mean() / whole, 1, SMALL)]
     return [

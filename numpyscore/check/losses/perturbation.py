@@ -145,14 +145,21 @@ def _heard(trials):
     return trials if all(t.sigma is not None and not t.trouble for t in trials) else ()
 
 
+def _points_rounded(caller, trials):
+    """Points of whole numbers, or of the 256 values of a picture from 0 to 1, or from -1 to 1."""
+    if all(t.trouble in ("", "inferred") or not np.any(t.points) for t in trials):
+        return None
+    for unit, what in ((1, "whole numbers"), (255, "whole multiples of 1/255")):
+        off = lambda t, unit=unit: t.points - np.round(t.points * unit) / unit
+        if all(np.abs(off(t)).max() <= 1e-6 * np.abs(t.points).max() for t in trials):
+            text = f"rounded points: the noisy points are {what} (an integer dtype, a picture of uint8, wrapped or clipped where such a type ends?); they are not c x + sigma eps"
+            return text, f"x~ are {what}"
+    return None
+
+
 def _points_clipped(caller, trials):
     if all(t.trouble in ("", "inferred") for t in trials):
         return None
-    for unit, of in ((1, "1"), (255, "1/255"), (127.5, "1/127.5")):
-        whole = [np.round((t.points + 1) * unit) / unit - 1 for t in trials]
-        if all(np.abs(t.points - w).max() <= 1e-6 * np.abs(t.points).max() for t, w in zip(trials, whole, strict=True)):
-            text = f"rounded points: the noisy points are whole multiples of {of} (an integer dtype, a picture of uint8, wrapped or clipped where such a type ends?); they are not c x + sigma eps"
-            return text, f"x~ is a whole multiple of {of}"
     ends = [(t.points.min() - t.setting.x.min(), t.points.max() - t.setting.x.max()) for t in trials]
     if all(low >= 0 >= high for low, high in ends) and np.sum(np.equal(ends, 0)) > len(trials):
         text = "clipped points: the noisy points are clipped (clamped) to the range of the batch, the least and the largest number of x; they are not c x + sigma eps, and depend on the other rows"
@@ -386,7 +393,7 @@ def _sources(trials):
 
 
 RULES = (
-    _data_multiplied, _points_clipped, _columns_without_noise, _levels_of_entries, _entries_changed, _changed_by_entry, _accumulated, _of_one_length, _coordinates_shared, _rows_shared, _centred_over_rows,
+    _data_multiplied, _points_rounded, _points_clipped, _columns_without_noise, _levels_of_entries, _entries_changed, _changed_by_entry, _accumulated, _of_one_length, _coordinates_shared, _rows_shared, _centred_over_rows,
     _data_or_noise_alone, _given_noise_not_used, _not_gaussian,
 )  # fmt: skip
 

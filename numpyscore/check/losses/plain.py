@@ -161,7 +161,7 @@ def _right(caller, trials, tables):
 
 def _along_draws(caller, trials, tables, along):
     """`_right` of a sliced loss that draws its directions, by those that explain it, else the first that may be directions."""
-    choices = [_drawn(t) for t in trials]
+    choices = [directions_of(t) for t in trials]
     keys = [k for k in choices[0] if all(k in c for c in choices)]
     for key in keys:
         seen = along([c[key] for c in choices])
@@ -279,7 +279,7 @@ TWO = "two directions: the Jacobian has different vectors on its two sides, u.J 
 def _with_law(caller, kind, settings, key, naming, right, rng):
     """The `Naming` with what the law of the directions adds: E[v v^T] = K I, or something wrong with them."""
     some, projected = [settings[0], settings[2]], not right.form["variance_reduced"]
-    draws = lambda s: _drawn(plain(caller, kind, s, rng)).get(key)
+    draws = lambda s: directions_of(plain(caller, kind, s, rng)).get(key)
     laws = [_law(caller, kind, s, draws, projected, rng) for s in some]
     said = [w for w, *_ in laws if w is not None]
     if (wrong := next((w for w in said if w.verdict), None)) is not None:
@@ -298,7 +298,7 @@ def _with_law(caller, kind, settings, key, naming, right, rng):
     return naming._replace(notes=(*naming.notes, conversion(factor(size * b, levels, 1e-6), "sliced")))
 
 
-def _drawn(trial):
+def directions_of(trial):
     """Directions (m, n, d) that may be made of the draws of a trial, in a fixed order: a name -> v, raw, of length sqrt(d), as signs."""
     n, d = trial.setting.n, trial.setting.d
     out = {}
@@ -316,13 +316,14 @@ def _drawn(trial):
     whole = [v for key, v in out.items() if v.shape == (1, n, d) and "shared" not in key]
     if len(whole) > 1:
         out["all"] = np.concatenate(whole)
-    out = {key: v for key, v in out.items() if np.all(np.isfinite(v)) and np.all(np.any(v != 0, axis=-1))}
+    out = {key: v for key, v in out.items() if np.all(np.isfinite(v)) and np.any(v)}
     for key, v in list(out.items()):
-        out[f"{key} unit"] = v / np.linalg.norm(v, axis=-1, keepdims=True) * np.sqrt(d)
+        length = np.linalg.norm(v, axis=-1, keepdims=True)
+        out[f"{key} unit"] = v / np.where(length > 0, length, 1.0) * np.sqrt(d)
         out[f"{key} sign"] = np.sign(v - (0.5 if v.min() >= 0 else 0.0))
         if v.min() >= 0:
             out[f"{key} twice less one"] = 2 * v - 1
-    return out
+    return {key: v for key, v in out.items() if np.all(np.any(v != 0, axis=-1))}
 
 
 LONG = 50.0  # times the squared step, beyond which no direction of variance 1 leads in the mean
@@ -525,9 +526,8 @@ def _wrong(caller, kind, trials, tables, right, rng):
         q = observation(caller, trials[1]) if right is None else right.seen[1]
         named = patterns.named_by_arrays(caller, kind, tables[1], q, rng)
         named = named or patterns.named_by_one_more(caller, kind, tables[1], q) or hidden
-    if (
-        named is not None
-    ):  # energies that are compared with the target are scores by their look: more may be said of these
+    if named is not None:
+        # energies that are compared with the target are scores by their look: more may be said of these
         return named, 2 - (objective == "explicit" and "your loss is the energy itself" in named.diagnosis), {}
     left = 1.0 if right is None else right.left
     terms = None if right is None else patterns.right_parts(objective, tables[0], right.seen[0])
