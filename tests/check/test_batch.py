@@ -17,7 +17,7 @@ from numpyscore.check.losses.levels import (
     coarse_note,
     forgotten,
     of_many_rows,
-    weighted_by_noise,
+    weighted_by_what_is_behind,
     widened,
     with_values,
 )
@@ -312,14 +312,15 @@ def weighed(power, n=6, trials=2, sigma=0.5, turn=None, spread=0.0, rtol=1e-9, r
         size = np.linalg.norm(eps, axis=1)
         here = np.exp(power * size) if turn is None else turn(k, size)
         w.append(here[::-1] if rolled else here)
-        made.append(SimpleNamespace(eps=eps))
+        other = np.random.default_rng(3 + k).standard_normal((2, n, 3))
+        made.append(SimpleNamespace(eps=eps, points=other[0], data=other[1], row=np.arange(n)))
     r = read_of(
         np.full(n * trials, sigma) + spread * np.arange(n * trials),
         np.repeat(np.arange(trials), n),
         np.concatenate(w),
         rtol=rtol,
     )
-    return weighted_by_noise(r, made)
+    return weighted_by_what_is_behind(r, made)
 
 
 def test_weights_that_go_with_the_size_of_the_noise():

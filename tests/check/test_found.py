@@ -259,6 +259,45 @@ def test_errors_squared_along_the_data_are_not_right():
     said(ns.check_loss(loss, objective="denoising"), "wrong square")
 
 
+SIGMA = 0.6
+
+
+@pytest.mark.parametrize(
+    "weights, words",
+    [
+        (
+            lambda x, z, rng: np.abs(z),
+            "weights of the noise: the weight of an entry grows with the size of its own noise",
+        ),
+        (
+            lambda x, z, rng: 1 / (1 + z**2),
+            "weights of the noise: the weight of an entry falls with the size of its own noise",
+        ),
+        (lambda x, z, rng: z > 0, "weights of the noise: the weight of an entry grows with its own noise"),
+        (lambda x, z, rng: x**2, "weights of the data: the weight of an entry grows with the size of its own data"),
+        (
+            lambda x, z, rng: np.sum(x**2, 1, keepdims=True),
+            "weights of the data: the weight of a row grows with the size",
+        ),
+        (lambda x, z, rng: (x + SIGMA * z) ** 2, ""),
+        (lambda x, z, rng: np.sum((x + SIGMA * z) ** 2, 1, keepdims=True), ""),
+        (lambda x, z, rng: rng.random(x.shape) > 0.4, ""),
+        (lambda x, z, rng: rng.random(x.shape) > 0.1, ""),  # of six entries it may leave all
+        (lambda x, z, rng: 1.0 + np.arange(x.shape[1]), ""),
+        (lambda x, z, rng: rng.random((len(x), 1)), ""),
+    ],
+)
+def test_weights_may_go_with_the_noisy_point_and_not_with_what_is_behind_it(weights, words):
+    """Of E[w (s + z/sigma) | x~] = 0 the solution is the score if w is known once x~ is, or independent of both."""
+
+    def loss(fn, x, rng):
+        z = rng.standard_normal(x.shape)
+        return np.mean(np.sum(weights(x, z, rng) * (fn.score(x + SIGMA * z) + z / SIGMA) ** 2, 1))
+
+    report = ns.check_loss(loss, objective="denoising", sigma=SIGMA)
+    assert report.verdict == ("FAIL" if words else "PASS") and words in report.diagnosis, report
+
+
 def test_points_that_are_clipped_to_the_range_of_the_batch_are_told():
     def loss(fn, x, sigma, noise, clipped=False):
         y = x + sigma * noise

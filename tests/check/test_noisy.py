@@ -391,7 +391,7 @@ def named(
     lv = noise.levels
     for module, name, word, otherwise in (
         (lv, "forgotten", "forgotten", None), (lv, "told", "told", (FAILED if says == "told" else None, ("told",))), (noise, "_as_said", "as said", None), (noise, "_of_noise_apart", "apart", None),
-        (lv, "target_of_another", "another", None), (lv, "questions", "questions", None), (noise, "_never", "never", None), (lv, "averaged", "averaged", None), (lv, "weighted_by_noise", "by noise", None),
+        (lv, "target_of_another", "another", None), (lv, "questions", "questions", None), (noise, "_never", "never", None), (lv, "averaged", "averaged", None), (lv, "weighted_by_what_is_behind", "by noise", None),
         (lv, "of_one_level", "one level", None), (noise, "_by_score", "by score", None), (lv, "weights_note", "w", ("w",)), (lv, "coarse_note", "c", ("c",)), (noise, "_counted", "n", ("n",)), (lv, "shared", "s", ("s",)),
     ):  # fmt: skip
         asked = look(word, otherwise)

@@ -360,25 +360,57 @@ def weights_note(batch):
     return (note,) if batch is not None and batch.measured and not _weighted(batch) else ()
 
 
-def weighted_by_noise(r, trials):
-    """A FAIL if rows of one level are weighted by the size of their noise: in every batch in the same order."""
-    orders, n = set(), 0
-    for here in r.batches:
-        if np.ptp(r.sigma[here]) > ALIKE or alike(r.w[here], 10 * max(ALIKE, r.rtol)):
-            continue
-        t, points = r.of[here[0], 0], r.of[here, 1]
-        size = np.linalg.norm(trials[t].eps[points], axis=1)
-        steps = np.diff(r.w[here][np.argsort(size)])
-        orders.add(1 if np.all(steps > 0) else -1 if np.all(steps < 0) else 0)
-        n += len(size)
-    if n < LEAST or orders not in ({1}, {-1}):
-        return None
-    grows = "grows" if orders == {1} else "falls"
-    text = f"weights of the noise: the weight of a row {grows} with the size of its own noise; it may depend on the level and on the noisy point alone, for otherwise the minimiser is another"
-    return Naming(FAIL, text, f"in the same order for all {n} rows of one level")
+BEHIND = {"noise": lambda t: t.eps, "data": lambda t: t.data[t.row]}  # what stands behind a noisy point (M, d)
+MANY_OF = {"a row": "rows", "an entry": "entries"}
+GOES_WITH = "weights of the {0}: the weight of {1} {2} with {3} own {0}; it may depend on the level and on the noisy point alone, for otherwise the minimiser is another"
+
+
+def weighted_by_what_is_behind(r, trials):
+    """A FAIL if rows of one level are weighted by the size of their noise, or of their data: in every batch in the same order, and not in that of the points."""
+    here = [h for h in r.batches if np.ptp(r.sigma[h]) <= ALIKE and not alike(r.w[h], 10 * max(ALIKE, r.rtol))]
+    of = lambda what: [(r.w[h], np.linalg.norm(what(trials[r.of[h[0], 0]])[r.of[h, 1]], axis=1)) for h in here]
+    return _goes_with("a row", of)
+
+
+def entries_weighted_by_what_is_behind(trials, founds):
+    """The same of the weights of single entries, by the size of the number behind an entry, or by that number itself."""
+    weights = [(t, np.einsum("iaa->ia", f.own)) for t, f in zip(trials, founds, strict=True) if alike(t.sigma)]
+    for size, whose in ((np.abs, "the size of its"), (np.positive, "its")):
+        of = lambda what, size=size: [(w.ravel(), size(what(t)).ravel()) for t, w in weights]
+        if (wrong := _goes_with("an entry", of, whose, ties=True)) is not None:
+            return wrong
+    return None
+
+
+def _goes_with(unit, of, whose="the size of its", ties=False):
+    """The FAIL of weights that go with what is behind their points; of(what) are the (weights, sizes) of each batch, in which there may be `ties`, as of a mask."""
+    for word, what in BEHIND.items():
+        sign, n = _in_order(of(what), ties)
+        if sign and not _in_order(of(lambda t: t.points), ties)[0]:
+            text = GOES_WITH.format(word, unit, "grows" if sign > 0 else "falls", whose)
+            return Naming(FAIL, text, f"in the same order for all {n} {MANY_OF[unit]} of one level")
+    return None
 
 
 LEAST = 12  # rows whose order is no accident, but once in 1e4
+RARE = np.log(1e6)  # the same for weights among which there are ties
+
+
+def _in_order(batches, ties):
+    """(1 if in all batches of (weights, sizes) the weights grow with the sizes, -1 if they fall, 0 if neither, or if an accident may have ordered them; how many)."""
+    from scipy.special import gammaln
+
+    signs, n, orders = set(), 0, 0.0
+    for w, size in batches:
+        close = 1e-6 * np.abs(w).max()
+        steps = np.diff(w[np.argsort(size, kind="stable")])
+        grows, falls = (np.all(s >= -close) if ties else np.all(s > 0) for s in (steps, -steps))
+        signs.add(1 if grows else -1 if falls else 0)
+        often = np.diff(np.flatnonzero(np.r_[True, np.diff(np.sort(w)) > close, True]))  # equal ones may be exchanged
+        orders += gammaln(len(w) + 1) - gammaln(often + 1).sum()
+        n += len(w)
+    sure = n >= LEAST and (orders >= RARE or not ties)
+    return (signs.pop() if len(signs) == 1 and sure else 0), n
 
 
 def coarse_note(batch):

@@ -104,9 +104,11 @@ def _read(caller, kind, trials, tables, rng):
         return Naming(FAIL, missing(caller.objective, SQUARE), "A = 0"), 2, {}
     if (extra := _at_clean_points(trials, founds)) is not None:
         return extra, 2, {}
+    as_they_are = founds
     founds, entry_notes = _entry_weights(caller, kind, trials, founds, rng)
-    wrong = _not_isotropic(caller, kind, trials, founds)
-    if wrong is not None:
+    wrong = entry_notes and levels.entries_weighted_by_what_is_behind(trials, as_they_are)
+    wrong = wrong or _not_isotropic(caller, kind, trials, founds)
+    if wrong:
         return wrong, 1, {}
     trials, r, more = _of_other_numbers(trials, founds)
     if not np.isfinite(r.rtol):
@@ -184,8 +186,11 @@ def _entry_weights(caller, kind, trials, founds, rng):
         use, d = trial.sigma > 0, trial.points.shape[1]
         w = np.einsum("iaa->ia", found.own)
         plain = equal(found.own, w[:, :, None] * np.eye(d))
-        if found.cross > 1e-6 or (plain and np.all(np.ptp(w[use], axis=1) <= 1e-6 * np.abs(w).max())):
+        if found.cross > 1e-6:
             return founds, ()
+        if plain and np.all(np.ptp(w[use], axis=1) <= 1e-6 * np.abs(w).max()):
+            out.append(found)  # of few entries a mask may leave all
+            continue
         if (t := _pulled_to(trial, found)) is None:
             return founds, ()
         if not plain:
@@ -202,7 +207,10 @@ def _entry_weights(caller, kind, trials, founds, rng):
         # a row that is masked whole counts as one of its level
         like = np.abs(trial.sigma[:, None] - trial.sigma[some]).argmin(1)
         out.append(_isotropic(found, np.where(some, mean, mean[some][like]), t))
-    return out, ("another convention: single entries have weights of their own (a mask, weights of the dimensions?)",)
+    return (out, (ENTRIES,)) if any(a is not b for a, b in zip(out, founds, strict=True)) else (founds, ())
+
+
+ENTRIES = "another convention: single entries have weights of their own (a mask, weights of the dimensions?)"
 
 
 def _pulled_to(trial, found):
@@ -268,7 +276,7 @@ def _named(caller, kind, trials, r, rng):
         or (levels.questions(many, trials) if many is not None else None)
         or _never(caller, kind, many, rng)
         or levels.averaged(caller, kind, many, trials, r, rng)
-        or levels.weighted_by_noise(r, trials)
+        or levels.weighted_by_what_is_behind(r, trials)
         or (levels.of_one_level(r) if multilevel else None)
         or size[0]
     )
