@@ -115,7 +115,7 @@ LOGS = {0.5: "1/2", 2.0: "2", np.log(10): "log 10 (log10 of the uniform number)"
 RULES = (
     Rule("", "Metropolis-Hastings", _RATIO, True),
     Rule("", "Barker's rule", lambda p: 1 / (1 + np.exp(-p.ratio)), True),
-    Rule("not adjusted", "every proposal is accepted: the acceptance step is missing, or its ratio is never below 1", lambda p: np.ones(len(p.y))),
+    Rule("not adjusted", "every proposal is accepted (the acceptance step is missing, its result is not used, its ratio is never below 1?)", lambda p: np.ones(len(p.y))),
     Rule("rejected states dropped", "it proposes again until something is accepted: a rejected proposal must count the old state once more", lambda p: _RATIO(p) / _RATIO(p).mean()),
     Rule("acceptance reversed", "the rejected ones are taken, and the accepted ones left", lambda p: 1 - _RATIO(p)),
     Rule("sign of the ratio", "the ratio of acceptance is upside down: p(x) q(y|x) / (p(y) q(x|y))", _metropolis(lambda p: -p.ratio)),
@@ -153,9 +153,9 @@ PROPOSALS = {  # drift and variance, in units of the step
 }
 
 
-TOGETHER = "one decision for all chains: they are accepted or rejected together; the ratio is summed over the batch, or one uniform number is drawn"
-CHANGING = "one decision for all chains: the share of those that are accepted changes from call to call, as where one uniform number is drawn for all of them"
-SHARING = "the share of the chains that are accepted changes from call to call: they share random numbers (a kernel, a step or a length that is drawn for all of them?); each chain has the right law, and together they are no independent sample"
+TOGETHER = "one decision for all chains: they are accepted or rejected together (a ratio that is summed or averaged over the batch, one uniform number, an `if` on all or any of them?)"
+CHANGING = "changing share: the share of the chains that move from one start changes from call to call (one uniform number, a kernel, a step or a length for all of them, a step that is tuned as it runs, kernels in turn?)"
+SHARING = f"{CHANGING}; each chain has the right law, and where they share random numbers they are together no independent sample"
 
 
 def _features(x, y, ratio, edges):
@@ -180,7 +180,7 @@ def _all_or_none(chain, tau, x, share, of):
 
 def _moves(chain, tau, n, of):
     """(start, where n chains are after a step from it, which of them moved) of each chosen start, and what chains wrongly share, or ""."""
-    dims = 3 if _takes_three(chain, tau) else 2  # a mean over two dimensions is half the sum
+    dims = 3 if _takes_three(chain, tau) else chain.dim  # a mean over two dimensions is half the sum
     out, together, changing = [], False, False
     for k, r in enumerate(STARTS):
         x = MEAN + r * np.where(np.arange(dims) % 2, -0.6, 1.0) * np.sqrt(VARIANCE / dims)
@@ -192,7 +192,10 @@ def _moves(chain, tau, n, of):
         together |= _all_or_none(chain, tau, x, share, of)
     shares = [moved.mean() for *_, moved in out]
     if any(shares) and all(np.array_equal(y, np.tile(y[:1], (n, 1))) for _, y, _ in out):
-        return out, "shared noise: all chains get the same noise in a step, and are accepted or rejected together"
+        return (
+            out,
+            "shared noise: all chains from one start go to one point (one random number for all of them, accepted or rejected together?)",
+        )
     if together or (np.isin(shares, (0, 1)).all() and 0 < sum(shares) < len(shares)):
         return out, TOGETHER
     return out, CHANGING * changing
@@ -208,8 +211,10 @@ def gone_astray(chain, tau, n):
             mean = next(
                 (w for w, c in (("step", 1.0), ("step/2", 0.5)) if np.allclose(end, x + c * tau * of.score(x))), ""
             )
-            what = f"x + {mean} score, the proposal without its noise" if mean else np.array2string(end, precision=4)
-            return f"rejection: at step {tau:.3g} {share:.1%} of the chains that start at one x all go to {what}; a rejected proposal must leave the chain at x."
+            of_start = f"{share:.1%} of the chains that start at one x all go to"
+            if mean:
+                return f"rejection: at step {tau:.3g} {of_start} x + {mean} score, the proposal without its noise; a rejected proposal must leave the chain at x."
+            return f"rejection, or points that are cut: at step {tau:.3g} {of_start} {np.array2string(end, precision=4)} (a rejected proposal that does not leave the chain at x, points that are clipped, projected or started anew?)."
     return ""
 
 

@@ -131,7 +131,8 @@ def read(field, among=(), rules=None):
     """
     n, d = field.reference.shape
     tolerance = np.broadcast_to(np.asarray(field.tolerance, float), (n, d))
-    field = field._replace(tolerance=tolerance, known={"n": n, "d": d} | (field.known or {}))
+    sizes = {} if field.of == "theta" else {"n": n, "d": d}
+    field = field._replace(tolerance=tolerance, known=sizes | (field.known or {}))
     gap = field.gap
     if np.all(gap <= tolerance):
         return [Explanation("right", "", right=True, residual=float(np.max(gap / (tolerance + 1e-300))))]
@@ -149,7 +150,7 @@ def explained(field, function, among=()):
     found, n = tied(read(field, among)), len(field.theirs)
     if (not found or found[0].key == "inaccurate") and (coarse := _rounds(field, function)):
         found = tied(read(field._replace(rounds=coarse), among))
-    if not found and _stands_still(field, function):
+    if not found and _still(field, function):
         return [Explanation("steps", f"your {field.word} {STANDS_STILL}", constants=1)]
     half = slice((n + 1) // 2)
     if n < 2 or not found or not (len(found) > 1 or found[0].key == "scale"):
@@ -179,6 +180,14 @@ def _rounds(field, function):
         ):
             return name
     return ""
+
+
+def _still(field, function):
+    """`_stands_still`, of a function that can be asked so far away."""
+    try:
+        return _stands_still(field, function)
+    except ValueError:
+        return False
 
 
 def _stands_still(field, function):
@@ -277,7 +286,8 @@ def _of_map(field, row):
     t = row.of(r, field)
     if t is None or t.shape != r.shape or not np.isfinite(t).all() or not t.any() or field.proportional(t):
         return
-    if np.ptp(t) == 0 and "batch" not in row.key:  # a constant is said as such
+    constant = np.ptp(t) == 0
+    if constant and "batch" not in row.key:  # a constant is said as such
         return
     tolerance = sum(np.abs(np.nan_to_num(row.of(r + s * field.tolerance, field)) - t) for s in (1, -1))
     unknown = tolerance > 1e-3 * np.abs(t).max()  # where the map jumps: anything is a multiple
@@ -288,6 +298,8 @@ def _of_map(field, row):
         return
     rtol = 4 * max(field.rtol, field.round_off)
     plain = row.free or any(close(c, unit, rtol) for unit in (1.0, -1.0))
+    if constant and not plain:
+        return
     times = ", with the wrong sign" * (c < 0) if plain else f", times {said(c, rtol)}"
     text = row.sentence + times
     yield field.says(row.key, text, c * t, not plain, f"factor {c:.9g}", np.abs(c) * tolerance, factor=c)
@@ -302,12 +314,12 @@ def mapped(field):
 
 
 WHY = {  # where a factor usually comes from
-    "1/n": ", as of a mean over the batch where a sum is meant",
-    "n": ", as of a sum over the batch where a mean is meant",
-    "1/d": ", as of a mean over dimensions where a sum is meant",
-    "d": ", as of a sum over dimensions where a mean is meant",
-    "1/2": ", as of a factor 1/2 too many, a half that is left out, a difference over 2 h in place of h",
-    "2": ", as of a square without its 1/2, a pair counted twice, a sum that goes on (accumulates), a difference over h in place of 2 h",
+    "1/n": " (a mean over the batch where a sum is meant?)",
+    "n": " (a sum over the batch where a mean is meant?)",
+    "1/d": " (a mean over dimensions where a sum is meant?)",
+    "d": " (a sum over dimensions where a mean is meant?)",
+    "1/2": " (a factor 1/2 too many, a half that is left out, a difference over 2 h in place of h?)",
+    "2": " (a square without its 1/2, a pair counted twice, a sum that goes on, or accumulates, a difference over h in place of 2 h?)",
 }
 
 
@@ -320,11 +332,11 @@ def scaled(field):
     rtol = min(field.rtol, abs(c - 1) / 8)
     left = np.abs(field.theirs - candidate).max() / (np.abs(field.theirs).max() or 1)
     say = lambda key, text, constants=0, **detail: field.says(
-        key, text, candidate, constants, f"yours = {c:.12f} x reference, residual {left:.0e}", factor=c, **detail
+        key, text, candidate, constants, f"yours = {c + 0.0:.12g} x reference, residual {left:.0e}", factor=c, **detail
     )
     sign = ", with the wrong sign" * (c < 0)
     known = readings(abs(c), field.known, 4 * rtol)[:3]
-    if abs(c) <= rtol:
+    if not field.theirs.any():
         yield say(
             "zero",
             f"your {word} is zero everywhere (the graph is cut, the energy is not used, differences of a tiny step are rounded away?)",
@@ -333,11 +345,16 @@ def scaled(field):
         grad = "this is grad E; the score is -grad E = grad log p"
         yield say("sign", grad if word == "score" else f"your {word} is minus the reference")
     elif not known:
-        step = ": not divided by the step of a difference, or by its square?" * (abs(c) > 1e3 or abs(c) < 1e-3)
+        step = " (other units, not divided by the step of a difference, or by its square?)" * (
+            abs(c) > 1e3 or abs(c) < 1e-3
+        )
         yield say("scale", f"your {word} is {said(c, rtol)} times the reference{step}", 1)
     else:
         for text in known:
-            yield say("scale", f"your {word} is {text} times the reference{sign}{WHY.get(text, '')}", reading=text)
+            here = "" if said(abs(c), rtol) == text else f", {said(abs(c), rtol)} here"
+            yield say(
+                "scale", f"your {word} is {text} times the reference{here}{sign}{WHY.get(text, '')}", reading=text
+            )
 
 
 def constant(field):
@@ -346,7 +363,7 @@ def constant(field):
     if len(field.theirs) < 2 or np.ptp(field.theirs, axis=0).max() > 64 * field.round_off * np.abs(row).max():
         return
     if np.ptp(row) <= 64 * field.round_off * np.abs(row).max():
-        text = f"your {field.word} is {said(row[0], 1e-9)} everywhere, whatever x is"
+        text = f"your {field.word} is {said(row[0], 1e-9)} at all points"
         yield field.says("constant", text, 0 * field.theirs + row, 1, "the same number in every entry")
     elif len(field.theirs) > 2:
         text = f"your {field.word} is the same row for every x"
@@ -359,7 +376,7 @@ def shifted(field):
     for a in (1.0, -1.0) if len(ref) > 1 else ():
         shift = np.median(field.theirs - a * ref, axis=0)
         size, minus = np.abs(shift).max(), "minus " * (a < 0)
-        what = "plus a constant vector: their energies differ by a linear term"
+        what = "plus a constant vector: their energies differ by a linear term (a mean that is left out?)"
         if ref.shape[1] == 1:
             sizes = [r for r in readings(abs(shift[0]), field.known, 1e-9)[:2] if not r[0].isdigit()]  # of n and d
             what = (
@@ -381,13 +398,23 @@ class Term(NamedTuple):
     why: str
 
 
-QUADRATIC = "a quadratic term (a confinement, a prior, a penalty: a weight decay)"
+QUADRATIC = "a quadratic term of the energy, a confinement, a prior, a penalty, a weight decay, in one of them alone or with another factor"
 TERMS = (
     Term("linear term", "x", lambda x: x, QUADRATIC),
     Term("linear term", "(x - mean)", lambda x: x - x.mean(0), QUADRATIC),
-    Term("logarithmic term", "1/x", lambda x: 1 / x, "a logarithm of x (the Jacobian of a change of variables)"),
-    Term("sign term", "sign(x)", np.sign, "a term |x| (a Laplace prior, an L1 penalty)"),
-    Term("cubic term", "x^3", lambda x: x**3, "a quartic term"),
+    Term(
+        "logarithmic term",
+        "1/x",
+        lambda x: 1 / x,
+        "a logarithm of {} in one of them alone, or with another factor: an exponent off by one, the Jacobian of a change of variables",
+    ),
+    Term(
+        "sign term",
+        "sign(x)",
+        np.sign,
+        "a term |{}|, a Laplace prior, an L1 penalty, in one of them alone or with another factor",
+    ),
+    Term("cubic term", "x^3", lambda x: x**3, "a quartic term in one of them alone, or with another factor"),
 )
 
 
@@ -397,9 +424,10 @@ def added(field):
     if x is None or x.shape != ref.shape:
         return
     (c,) = field.fitted(x)
-    if not field.proportional(x) and np.mean(field.gap <= field.tolerance) < 0.25:  # else it is right here and there
-        text = f"{your} {said(c, rtol)} {field.of}, whatever the energy is: the energy is not used"
-        yield field.says("energy not used", text, c * x, 1, f"yours = {c:.12f} {field.of}")
+    shift = ref + np.median(field.theirs - ref, axis=0)  # of which more is right
+    if not field.proportional(x) and np.mean(field.gap <= field.tolerance) < 0.25 and field.residual(shift) > 1:
+        text = f"{your} {said(c, rtol)} {field.of}, and the reference is no multiple of {field.of} (terms that are left out, a mean, another formula, the energy is not used?)"
+        yield field.says(f"multiple of {field.of}", text, c * x, 1, f"yours = {c:.12f} {field.of}")
     had: list[np.ndarray] = []
     for term in TERMS:
         extra, name = term.of(x), term.written.replace("x", field.of)
@@ -410,12 +438,14 @@ def added(field):
         if abs(c) <= 1e3 * rtol * np.abs(ref).max() / (np.abs(extra).max() or 1.0) or abs(a) <= 1e3 * rtol:
             continue
         one, times = close(a, 1, 1e3 * rtol), lambda c, name=name: f"{said(abs(c), 1e-6)} {name}".removeprefix("1 ")
-        text = f"the reference {'-' if c < 0 else '+'} {times(c)}: {term.why} is in one of them and not in the other, or has another factor there"
+        why = term.why.format(field.of)
+        if term.why is QUADRATIC and field.word == "score":
+            why = f"the denoised x + sigma^2 s, a drift, a step of a sampler, {why}"
+        text = f"the reference {'-' if c < 0 else '+'} {times(c)} ({why}?)"
         if not one:  # a reference + c T = a (reference - k T) + k T
-            text = (
-                f"{said(a, rtol)} x {text}, and the rest has another factor; or all but a term {times(c / (1 - a))} is multiplied by {said(a, rtol)} "
-                f"(a sum over the batch where a mean belongs, or the reverse)"
-            )
+            text = f"{said(a, rtol)} x {text}"
+            if any(close(abs(a), v, 1e3 * rtol) for k, v in field.known.items() for v in (v, 1 / v) if k == "n"):
+                text += f"; that is, all but a term {times(c / (1 - a))} is multiplied by {said(a, rtol)} (a sum over the batch where a mean belongs, or the reverse?)"
         key = "weight decay" if term.why is QUADRATIC and field.of == "theta" else term.key
         pattern = f"yours = {a:.12f} x reference {c:+.12f} {name}"
         yield field.says(key, f"{your} {text}", a * ref + c * extra, 1 + (not one), pattern, coefficients=(a, c))
@@ -500,15 +530,22 @@ def clipped(field):
     """Rows clipped to a norm, or entries to an interval."""
     theirs, r = field.theirs, field.reference
     longest, norm = _norm(theirs).max(), _norm(r)
-    if r.shape[1] > 1 and 0 < np.sum(norm > longest * (1 + 1e-9)) < len(r):
+    at_longest = np.sum(_norm(theirs) >= longest * (1 - 1e-9))
+    if r.shape[1] > 1 and 0 < np.sum(norm > longest * (1 + 1e-9)) < len(r) and at_longest > 1:
         text = f"rows longer than {said(longest, 1e-6)} are clipped to that norm"
         yield field.says("clipped", text, r * np.minimum(1.0, longest / np.maximum(norm, 1e-300)), 1)
     top, bottom, near = theirs.max(), theirs.min(), field.allowed(theirs)
-    at_limit = int(np.sum((theirs >= top - near) | (theirs <= bottom + near)))
+    above, below = (theirs >= top - near) & (r > top + near), (theirs <= bottom + near) & (r < bottom - near)
+    at_limit = int(np.sum(above | below))
     if top > bottom and at_limit > 2:
         pattern = f"{at_limit} entries of {theirs.size} stand at a limit"
-        text = f"entries are clipped to [{bottom:.6g}, {top:.6g}]"
-        yield field.says("clipped", text, np.clip(r, bottom, top), 2, pattern)
+        ends = [f"above {top:.6g}"] * bool(above.any()) + [f"below {bottom:.6g}"] * bool(below.any())
+        text = (
+            f"entries are clipped to [{bottom:.6g}, {top:.6g}]"
+            if len(ends) > 1
+            else f"entries {ends[0]} are clipped to it"
+        )
+        yield field.says("clipped", text, np.clip(r, bottom, top), len(ends), pattern)
 
 
 # ------------------------------------------------------------------------------- a matrix
@@ -553,9 +590,9 @@ MATRICES = (  # of a score -B (x - mu) where -H (x - mu) belongs: key, sentence,
     ("root of the matrix", "its matrix is a root of the inverse of the right one: a Cholesky factor of the covariance stands where the precision belongs, or the reverse", lambda B, H: (B @ B.T @ H, np.eye(len(H))), lambda d: 1),
     ("not symmetric", "its matrix A is not symmetric, and (A + A^T)/2 is the right one: the gradient of x.A x/2 is (A + A^T) x/2, not A x", lambda B, H: (B + B.T, 2 * H), lambda d: d * (d - 1) // 2),
     ("not symmetric", "its matrix A is not symmetric, and A + A^T is the right one: the gradient of x.A x is (A + A^T) x, not A x", lambda B, H: (B + B.T, H), lambda d: d * (d - 1) // 2),
-    ("squared matrix", "its matrix is the square of the right one: the product with it is taken twice", lambda B, H: (B, H @ H), lambda d: 0),
+    ("squared matrix", "its matrix is the square of the right one (a variance given as a standard deviation, a product that is taken twice?)", lambda B, H: (B, H @ H), lambda d: 0),
     ("squared matrix", "its matrix is the inverse of the right one, squared: a covariance is multiplied twice where its inverse belongs", lambda B, H: (B @ H @ H, np.eye(len(H))), lambda d: 0),
-    ("matrices in another order", "its matrix has the eigenvalues of the right one: a product of matrices stands in another order, or one of them is transposed", lambda B, H: (np.poly(B), np.poly(H)), lambda d: d * (d - 1) // 2 + 1),
+    ("same eigenvalues", "its matrix has the eigenvalues of the right one (signs of the correlations, dimensions or matrices in another order, a transpose?)", lambda B, H: (np.poly(B), np.poly(H)), lambda d: d * (d - 1) // 2 + 1),
     ("not symmetric", "its matrix is not symmetric, and so it is the gradient of no energy (a product of matrices that lacks one or has one twice, x.A x differentiated to A x, one of two terms left out?)", lambda B, H: (B, B), lambda d: d * d - 1),
 )  # fmt: skip
 
@@ -571,7 +608,7 @@ def linear(field):
     if field.residual(candidate) > 1:
         return
     if field._replace(theirs=field.reference).residual(h - x @ H.T) > 1:
-        text = f"your {field.word} is linear in {field.of}, and the reference is not: what depends on {field.of} in it (weights, responsibilities, a scale) is constant in yours"
+        text = f"your {field.word} is linear in {field.of}, and the reference is not (terms that are left out, weights, responsibilities or a scale that are taken as constant, the energy is not used?)"
         yield field.says("linear", text, candidate, d * (d + 1), f"yours = b - B {field.of}, B = {_shown(B)}")
         return
     if np.linalg.cond(H) > 1e8 or np.abs(b - B @ np.linalg.solve(H, h)).max() > 1e-6 * max(
@@ -603,7 +640,8 @@ def one_sided(field):
     c = np.sum(gap * second) / max(np.sum(second**2), 1e-300)
     rest = np.abs(gap - c * second) / (0.05 * np.abs(gap).max() + field.allowed(field.theirs))
     if np.abs(gap).max() < 0.05 * np.abs(field.reference).max():
-        text = f"the error is proportional to the curvature, as of a one-sided difference with step {abs(2 * c):.2g}; take central ones, or differentiate"
+        moved = ", or where x is moved by half of that" * (second.shape[1] == 1)
+        text = f"the error is proportional to the curvature, as of a one-sided difference with step {abs(2 * c):.2g}{moved}; take central ones, or differentiate"
         detail = {"step": 2 * c, "pattern": f"yours - reference = {c:.3g} x second derivative"}
         yield Explanation("one-sided difference", text, False, 1, float(rest.max()), detail)
 
@@ -657,7 +695,7 @@ def located(field):
         return
     text = f"only {names} of your {field.word} went wrong{where(field, rows)}"
     if wrong.sum() == 1 and np.any(field.reference[wrong]):
-        times = float(field.theirs[wrong][0] / field.reference[wrong][0])
+        times = float(field.theirs[wrong][0] / field.reference[wrong][0]) + 0.0
         text += f", which is {times:.6g} times what it should be{_of_its_own(field, wrong, times)}"
     text += ": a term in which they stand is wrong, left out or detached" * (field.of == "theta")
     detail = {"pattern": f"{wrong.sum()} of {wrong.size} entries differ"}

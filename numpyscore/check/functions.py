@@ -3,6 +3,7 @@
 Before they mean anything: how precise they are, measured; whether they have the right shape, are finite, the same in each call, and each one its row's alone.
 """
 
+import contextlib
 import sys
 from dataclasses import replace
 from functools import partial
@@ -23,7 +24,7 @@ SINGLE = 2.0**-23
 UNITS = {"half": 2.0**-10, "bfloat16": 2.0**-8}  # eps of what arrives as float32
 SOURCES = ("rng", "key", "generator", "seed")  # names of a parameter that is given random numbers
 LOOSE = (  # where or how much, not what
-    "different", "some rows", "some dimensions", "factor of each row", "inaccurate", "energy not used", "linear",
+    "different", "some rows", "some dimensions", "factor of each row", "inaccurate", "multiple of x", "linear",
 )  # fmt: skip
 EVALUATE = "put the model in evaluation mode"
 TABLE = 8  # points on which scatter is measured
@@ -48,8 +49,8 @@ class Precision(NamedTuple):
     def note(self, name, came):
         """What the user should know of it, or ""."""
         if self.kind == "quotient":
-            return f"the numbers of {name} scatter by {self.scatter:.0e} of their size, as difference quotients do"
-        what = f"is computed in {self.kind} precision"
+            return f"the numbers of {name} scatter by {self.scatter:.0e} of their size (difference quotients, random numbers, a kink or a jump?)"
+        what = f"is computed in {self.kind} precision, or rounded to few digits"
         if self.kind == "offset":
             what = "rounds x to float32, which is far from the origin beside its spread (subtract the offset before it is rounded)"
         text = f"a part of {name} {what}: its numbers are rounded by some {self.scatter:.0e} of their size, in {came}; it is judged at that precision"
@@ -325,9 +326,13 @@ def _rows(where, function, points, rtol, rng):
     if whole.shape[:1] != (n,):
         text = f"shape: the result has shape {whole.shape} for {n} rows; expected one result per row"
         return report(FAIL, diagnosis=text)
-    fewer = function(points[:half])
+    try:
+        fewer = function(points[:half])
+    except ValueError as error:
+        text = f"size of the batch: it takes {n} rows, and with the first {half} of them it raises {error.__cause__ or error}"
+        return report(FAIL, diagnosis=text)
     if fewer.shape != (half, *whole.shape[1:]):
-        text = f"axes: the result has shape {whole.shape} for {n} rows and {fewer.shape} for {half}; rows and dimensions are mixed up (a trace, a sum or a vmap over the wrong axis?)"
+        text = f"shape: {n} rows give {whole.shape}, and {half} give {fewer.shape}: the number of results does not follow that of the rows (axes mixed up, a last chunk that is dropped, a fixed size of the batch, a sum or a vmap over the wrong axis?)"
         return report(FAIL, diagnosis=text)
     trials = _changes(function, points, whole, fewer, rng)
     scale = np.abs(whole[np.isfinite(whole)]).max(initial=0.0)
@@ -349,10 +354,13 @@ def _rows(where, function, points, rtol, rng):
         return report(FAIL, pattern=pattern, diagnosis=left)
     worst = Worst(f"row {int(trials[name].argmax())}, {name}", top[name], 0.0, resolution)
     text = _mixed(fewer, whole, top, allowed)
-    if text.startswith("position"):
-        text = _of_earlier_rows(function, points, whole, allowed) or text
-    if text.startswith("rows mixed"):
-        text = _permuted(function, points, whole, allowed) or _of_neighbours(function, points, whole, allowed) or text
+    with contextlib.suppress(ValueError):  # it cannot be asked at other points
+        if text.startswith("position"):
+            text = _of_earlier_rows(function, points, whole, allowed) or text
+        if text.startswith("rows mixed"):
+            text = (
+                _permuted(function, points, whole, allowed) or _of_neighbours(function, points, whole, allowed) or text
+            )
     return report(FAIL, worst=worst, pattern=f"{pattern} of the largest result", diagnosis=text)
 
 
@@ -360,12 +368,19 @@ def _changes(function, points, whole, fewer, rng):
     """What was done beside a row -> the largest change of each row that was asked for again."""
     n, d = points.shape
     order = rng.permutation(n)
+    while order[0] == 0 or order[-1] == n - 1:  # neither stays, from which all others may be counted
+        order = np.roll(order, 1)
     others = np.concatenate([points[:1], points[1:].mean(0) + 3 * points.std(0) * rng.standard_normal((n - 1, d))])
+    try:
+        beside = function(others)
+    except ValueError:  # outside of what it takes; what is between its own points is within
+        others[1:] = (points + np.roll(points, 1, axis=0))[1:] / 2
+        beside = function(others)
     trials = {
         "two calls": _change(function(points), whole),
         "another order": _change(function(points[order]), whole[order]),
         "half the batch": _change(fewer, whole[: len(fewer)]),
-        "other rows": _change(function(others)[:1], whole[:1]),
+        "other rows": _change(beside[:1], whole[:1]),
         "near rows": np.zeros(n),
     }
     off = (points - points.mean(0)) / (points.std(0) + 1e-300)
@@ -396,7 +411,9 @@ def _left_out(function, points, whole):
     zero = ~np.any(whole.reshape(len(whole), -1), axis=1)
     if not 0 < zero.sum() < len(whole):
         return ""
-    first = function(np.concatenate([points[zero], points[~zero]]))[: zero.sum()]
+    first, rest = np.split(function(np.concatenate([points[zero], points[~zero]])), [zero.sum()])
+    if not np.allclose(rest, whole[~zero], rtol=1e-6, atol=1e-9 * np.abs(whole).max()):
+        return ""  # others change as well
     text = f"rows left out: the result of {numbered('row', np.flatnonzero(zero))} of {len(whole)} is 0, and another one where they stand first in the batch (a last chunk that is dropped, a loop that ends early?)"
     return text * bool(np.any(first))
 
@@ -465,12 +482,31 @@ def by_rows(report, function, points):
     try:
         rows = _rows(report.check, function, points, None, generator(report.check, 0))
     except ValueError as error:
-        text = f"axes: with fewer rows than {len(points)} it raises; rows and dimensions are mixed up, or the size of the batch is fixed"
-        return replace(report, diagnosis=text, pattern=str(error.__cause__ or error))
+        why = str(error.__cause__ or error).split("\n")[0]
+        return replace(report, diagnosis=f"{report.diagnosis}; asked at other points it raises ({why})")
     return replace(report, diagnosis=rows.diagnosis, pattern=rows.pattern) if rows.verdict == FAIL else report
 
 
 # ------------------------------------------------------------------------------- what is no field at all
+
+
+def with_rows(report, function, value, points):
+    """The report, a PASS only if half of the rows, asked for by themselves, get the same values."""
+    half = len(points) // 2
+    if report.verdict != PASS or half < 1 or function.changes:
+        return report
+    with contextlib.suppress(ValueError):  # a size of the batch that is fixed is another matter
+        fewer = function(points[:half])
+        allowed = 4096 * function.eps * np.abs(value).max()
+        if fewer.shape == value[:half].shape and np.abs(fewer - value[:half]).max() <= allowed:
+            return report
+        rows = _rows(report.check, function, points, None, generator(report.check, 0))
+        return (
+            report
+            if rows.verdict != FAIL
+            else replace(report, verdict=FAIL, diagnosis=rows.diagnosis, pattern=rows.pattern)
+        )
+    return report
 
 
 def unfit(where, function, value, shape, x, each="one row of numbers for each row of x", at="x"):
@@ -515,7 +551,7 @@ def unfit_energy(where, name, function, x, rng):
     elif np.allclose(once[order], function(x[order]), rtol=1e-3, atol=1e-3 * np.abs(once).max()):
         return None
     elif np.allclose(function(x), once, rtol=1e-12, atol=0):
-        text = f"rows depend on each other: the {name} of a row changes with the rest of the batch (batch normalisation?); {EVALUATE}"
+        text = f"rows depend on each other: the {name} of a row changes with the rest of the batch (batch normalisation: {EVALUATE}; a minimum, a mean or a sum over the batch: leave it out?)"
     else:
         text = f"random {name}: two calls at the same points differ (dropout?); {EVALUATE}"
     return CheckReport(where, INCONCLUSIVE, summary_of(x), diagnosis=text)
@@ -548,17 +584,23 @@ def unsteady(where, function, value, points):
     cached = same(turned, value) and not same(value[::-1], value)
     if same(again, value):
         if cached and same(function(points + 0.37 * widths(points)), value):
-            text = "other points get the same result: it is that of an earlier call with as many points (a cache)"
+            text = "other points get the same result (numbers that were computed before, a fixed array, a cache?)"
         elif not same(turned, value[::-1]) and _kept(function, value, points, turned, same):
             text = "a part of the result is that of an earlier call with as many points (a cache of hidden values)"
         else:
-            return None
+            with contextlib.suppress(ValueError):  # other points, where it takes them
+                function(points + 0.37 * widths(points))
+            again, text = function(points), ""
+            if same(again, value):
+                return None
     else:
+        text = ""
+    if not text:
         third = function(points)
         if cached and same(again, value[::-1]):
             text = "the result is that of the call before"
         elif same(third - again, value):
-            text = "each call adds to what the calls before returned; gradients accumulate (zero_grad is missing)"
+            text = "each call adds to what the calls before returned (gradients that accumulate, zero_grad missing, a buffer that is not cleared?)"
         elif same(third, again):
             text = "the same points give another result after other points were asked (a cache, a buffer, running statistics?)"
         elif drifts(function, points):
@@ -594,6 +636,6 @@ def kink(function, x, halvings=None):
         low, s_low = np.where(left[:, None], low, middle), np.where(left[:, None], s_low, s_mid)
     jump = size(s_high - s_low)
     i = int(jump.argmax())
-    if jump[i] < 0.05 * start[i] or jump[i] < 1e-4 * scale:
+    if jump[i] < 0.05 * start[i] or jump[i] < 1e-4 * scale or jump[i] > 10 * scale:  # a pole is no jump
         return None
     return low[i], float(jump[i]), float(size(high[i] - low[i]))

@@ -11,7 +11,7 @@ from ..common.inputs import count, finite, generator, positive
 from ..numerics.differences import differences, tolerance
 from .fields import Field, added, by_row, clipped, constant, located, mapped, one_sided, read, rounded, scaled, shifted
 from .functions import DRIFTS, Compiled, Function, drifts, unfit
-from .report import FAIL, INCONCLUSIVE, CheckReport, Explanation, close, judge, ranked, said, tied
+from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Explanation, close, judge, ranked, said, tied
 from .score import check_conservative, quotients
 
 WHOLE = 600  # parameters, up to which a wrong gradient is looked at as a whole
@@ -84,13 +84,28 @@ def _checked(where, L, yours, origin, rng, few, width, rtol):
     # some parameters one by one, and directions through all of them: V (D, p)
     chosen = np.arange(p) if p <= few else np.sort(rng.choice(p, few, replace=False))
     V = np.concatenate([np.eye(p)[chosen], rng.choice([-1.0, 1.0], (MIXED, p)) / np.sqrt(p)])
-    along = lambda V, at, single, g=g: _along(V, L, g, at, width, max(L.eps, yours.eps), single)
+
+    def along(V, at, single, g=g, width=width):
+        """Nearer to theta, where it may not be moved so far."""
+        try:
+            return _along(V, L, g, at, width, max(L.eps, yours.eps), single)
+        except ValueError:
+            if width < 1e-3 * spread:
+                raise
+            return along(V, at, single, g, width / 10)
+
     field = along(V, origin, len(chosen))
     field = field.allowing(where, rtol, field.sizes)
     summary = f"{p} parameter{'s' * (p > 1)}, {yours.came} gradient, {L.evaluations} loss evaluations"
     place = lambda i, j: f"theta[{chosen[i]}]" if i < len(chosen) else "a random direction"
     explain = lambda field: _explained(field, chosen, L, yours, g, origin, along)
-    return judge(where, summary, field, (yours, L), explain, rtol=rtol, place=place)
+    report = judge(where, summary, field, (yours, L), explain, rtol=rtol, place=place)
+    if report.verdict == PASS and not origin.any():
+        return replace(report, notes=(*report.notes, AT_ZERO))
+    return report
+
+
+AT_ZERO = "theta is 0: a term whose gradient vanishes there, as that of a weight decay does, is not seen"
 
 
 def _unfit(where, yours, L, g, origin):
@@ -101,7 +116,7 @@ def _unfit(where, yours, L, g, origin):
     same = lambda a, b: np.allclose(a, b, rtol=1e-6, atol=1e-6 * np.abs(g).max())
     second, third = (yours(origin[None])[0] for _ in range(2))
     if not same(second, g) and same(third - second, second - g):
-        text = "accumulated gradient: each call adds to what the calls before returned, at the same theta; set the gradient to zero before each (zero_grad)"
+        text = "accumulated gradient: each call adds to what the calls before returned, at the same theta (zero_grad missing, a buffer that is not cleared?)"
         return CheckReport(where, FAIL, "", diagnosis=text)
     if not same(second, g) and drifts(yours, origin[None]):
         return CheckReport(where, FAIL, "", diagnosis=f"state: {DRIFTS.format('theta')}")
@@ -163,13 +178,33 @@ def _explained(field, chosen, L, yours, g, origin, along):
             rows = [(key, text, q.T) for key, text, q in quotients(single_loss, origin[None], "the loss")]
             found = [e for e in read(whole, rows, rules=()) if not e.constants] or found
         if found and found[0].key == "terms of the loss" and yours.again is not None and _kept(yours, origin):
-            found = [STALE]
+            kept = "(or it was computed once, and kept: it is the same at another theta?)"
+            found = [replace(found[0], sentence=f"{found[0].sentence} {kept}")]
         found = found or list(_other_side(whole, yours, origin))
         if p <= FEW and not found:
             found = list(_after_a_step(whole, lambda at: every(at).reference[:, 0], origin))
-    found = [replace(e, sentence=_off_diagonal(e, yours.shape).replace("row", "parameter")) for e in tied(found)]
+    found = [replace(e, sentence=_of_parameters(_off_diagonal(e, yours.shape))) for e in tied(found)]
     some = np.eye(p)[chosen if p > WHOLE else slice(None)]
     return [_elsewhere(e, some, yours, origin, along) for e in found] or [_of_another(L, yours, origin)]
+
+
+INSTEAD = {  # what is said of rows of a batch -> of parameters
+    "the mean over the batch is subtracted: rows depend on each other": "their mean is subtracted from all of them",
+    "the mean over the batch": "the mean over all of them",
+    "the sum over the batch": "the sum over all of them",
+    "cumulative sums over the batch": "cumulative sums",
+    "its number in the batch": "its number",
+    "by its x: the score of log x, and the 1/x of the chain rule is missing": "by its theta: the gradient in log theta",
+    "by its x: the 1/x of the chain rule of log x is there twice": "by its theta: the chain rule of log theta, the other way",
+    "row": "parameter",
+}
+
+
+def _of_parameters(text):
+    """A sentence on rows of a batch as one on parameters."""
+    for of_rows, of_theta in INSTEAD.items():
+        text = text.replace(of_rows, of_theta)
+    return text
 
 
 def _elsewhere(e, V, yours, theta, along):
@@ -271,23 +306,32 @@ NUDGE = 1e-3  # of the gradient, by which theta is moved to see where the gradie
 
 
 def _on_average(L, yours, theta, spread):
-    """Whether the gradient agrees with the loss on average over seeds, where both change with the seed."""
+    """Which of the loss and the gradient draws numbers, in words, where they agree on average over seeds and not for each; ""."""
     if (again := yours.again) is None:
-        return False
+        return ""
     V = np.random.default_rng(0).choice([-1.0, 1.0], (4, len(theta))) / np.sqrt(len(theta))
-    off, slopes, h = [], [], 1e-3 * spread
+    off, slopes, theirs, h = [], [], [], 1e-3 * spread
     for seed in range(SEEDS):
         L.again = yours.again = partial(again, seed)
         slopes.append((L(theta + h * V) - L(theta - h * V))[:, 0] / (2 * h))
-        off.append(V @ yours(theta[None])[0] - slopes[-1])
+        theirs.append(V @ yours(theta[None])[0])
+        off.append(theirs[-1] - slopes[-1])
     L.again = yours.again = again
     error = np.std(off, axis=0) / np.sqrt(SEEDS)  # of what is not random it is 0, and the gradient wrong by more
     resolved = 5 * error.max() <= np.abs(np.mean(slopes, axis=0)).max()
-    return bool(resolved and np.all(np.abs(np.mean(off, axis=0)) <= 5 * error))
+    if not resolved or np.any(np.abs(np.mean(off, axis=0)) > 5 * error):
+        return ""
+    draws = [np.std(a, axis=0).max() > 1e-9 * np.abs(a).max() for a in (slopes, theirs)]
+    return (
+        "both draw, in another order or other ones"
+        if all(draws)
+        else f"the {'loss' if draws[0] else 'gradient'} alone draws"
+    )
 
 
 STALE = Explanation(
-    "stale", "the gradient is the same at another theta; it, or a part of it, was computed once, and kept"
+    "stale",
+    "the gradient is the same at another theta (it, or a part of it, was computed once, and kept, or only a linear part of the loss is in it?)",
 )
 
 
@@ -302,12 +346,17 @@ def _of_another(L, yours, theta):
     """A gradient of which no parameter is right: of other random numbers, stale, of another function of theta, or of none."""
     unknown = Explanation("different", "this is not the gradient of that loss; no parameter is right")
     spread = theta.std() or np.abs(theta).max() or 1.0
-    if _on_average(L, yours, theta, spread):
-        text = "your gradient is right on average over seeds, and not for the random numbers of the loss: both draw, in another order or other ones"
+    if which := _on_average(L, yours, theta, spread):
+        text = f"your gradient is right on average over seeds, and not for the random numbers of one: {which}"
         return Explanation("other random numbers", text)
     if len(theta) > FEW:
         return unknown
     points = theta + 0.1 * spread * np.random.default_rng(0).standard_normal((2, len(theta)))
+    if yours.again is None:
+        return replace(
+            unknown,
+            sentence=f"{unknown.sentence}; of a gradient that is a function of theta, and no array, more can be said",
+        )
     if _kept(yours, theta):
         return STALE
     symmetric = check_conservative(yours, x=points, step=0.1 * spread)

@@ -78,10 +78,10 @@ def _of_scale(d, name, scale):
 
 
 DETERMINANT = {  # exponent of sigma that p integrates to, over d: what may be wrong with a log determinant
-    -1: "all of log det of the covariance is subtracted where half of it belongs",
-    0.5: "the root of the determinant is missing; half of log det L is subtracted where all of it belongs (half of log det of the covariance)",
-    1: "a log determinant is missing",
-    2: "a log determinant has the wrong sign",
+    -1: "is all of log det of the covariance subtracted where half of it belongs?",
+    0.5: "is the root of the determinant missing, or half of log det L subtracted where all of it belongs (half of log det of the covariance)?",
+    1: "is a log determinant missing?",
+    2: "has a log determinant the wrong sign?",
 }
 
 
@@ -99,7 +99,7 @@ def _gaussian(d, k, j, known, scale):
     name, why = (
         ("normaliser without d", "; the dimension is missing in the exponent") if without else ("normaliser", "")
     )
-    text = f"{name}: {ratio}: its normaliser is {words(*left)} where {words(d, d if known else 0)} belongs{why}"
+    text = f"{name}: {ratio}: beside its exponent the normaliser is {words(*left)} where {words(d, d if known else 0)} belongs (or the exponent is wrong, a 1/2, a variance for a precision?){why}"
     cause = DETERMINANT.get(j / d) if k == 0 else None
     if cause is None or d == 1:
         return text
@@ -177,22 +177,23 @@ def _by_tails(function, found, d):
 
 
 POWERS = (1.0, -1.0, 2.0, -2.0, 0.5, -0.5)
+SIMPLE = (1.0, -1.0, 0.5, -0.5)  # of three parts, of which some product is near to most numbers
 
 
 def _products(family, parts):
     """(value, number, diagnosis) of products of powers of at most three of the parts, simple ones first."""
     parts = {word: value for word, value in parts.items() if value > 0 and abs(np.log(value)) > 1e-6}
-    said_of = ", ".join(f"{word} = {value:.6g}" for word, value in parts.items())
+    said_of = ", ".join(f"{word} = {value:.6g}" for word, value in parts.items() if word not in ("2", "pi"))
     several = [
         (words, powers)
         for k in (1, 2, 3)
         for words in itertools.combinations(parts, k)
-        for powers in itertools.product(POWERS, repeat=k)
+        for powers in itertools.product(POWERS if k < 3 else SIMPLE, repeat=k)
     ]
     for words, powers in sorted(several, key=lambda entry: sum(map(abs, entry[1])) + len(entry[0])):
         value = float(np.prod([parts[word] ** power for word, power in zip(words, powers, strict=True)]))
         made = product(1.0, dict(zip(words, powers, strict=True)))
-        text = f"normaliser of {family}: p integrates to {made}, with {said_of}: by that its normaliser is wrong (missing, twice, or of the wrong sign in the logarithm)"
+        text = f"normaliser of {family}: p integrates to {value:.6g} ({made}?), with {said_of}: by that its normaliser is not that of its exponent (missing, twice, of the wrong sign in the logarithm, or the exponent is wrong?)"
         yield value, len(words), text
 
 
@@ -259,14 +260,17 @@ def _of_some_ends(wide, ends, is_one):
 def _variants(function, ends):
     """Changes of log p after which it may be normalised, and what was wrong if it is: (callable, diagnosis)."""
     d, (lower, upper) = len(ends), ends.T
-    powers = ((d, "a mean over dimensions where a sum belongs"), (2, "halved"), (0.5, "doubled"),
-              (np.log(2), "in base 2"), (np.log(10), "in base 10"))  # fmt: skip
-    for m, text in powers:
-        if m != 1:
-            yield lambda x, m=m: m * function(x), f"power of p: {said(m)} log p is normalised, so log p is {text}"
+    powers = {2: "halved, or at a temperature", 0.5: "doubled", np.log(2): "in base 2", np.log(10): "in base 10"}
+    if d > 1:
+        powers[d] = f"a mean over dimensions where a sum belongs{', or ' * (d in powers)}{powers.get(d, '')}"
+    for m, text in powers.items():
+        yield lambda x, m=m: m * function(x), f"power of p: {said(m)} log p is normalised (log p is {text}?)"
     for log_slope, slope, of in _jacobians(lower, upper):
-        text = f"change of variables: p integrates to 1 only when it is multiplied by {slope}, the Jacobian of {of}"
-        for times, why in ((1, ": it is missing in log p"), (2, ", twice: it has the wrong sign in log p")):
+        text = f"change of variables: p integrates to 1 when it is multiplied by {slope}"
+        for times, why in (
+            (1, f" (the Jacobian of {of}, or an exponent that is off by one?)"),
+            (2, f" twice (the Jacobian of {of} has the wrong sign in log p?)"),
+        ):
             yield partial(_with_slope, function, times, log_slope), text + why
 
 

@@ -223,13 +223,15 @@ def _unresolved(field, functions, resolved, least):
     """Why nothing is claimed."""
     coarse = next((f for f in functions if f.precision.kind and f.eps == max(f.eps for f in functions)), None)
     if coarse:
-        cure = "; take a longer step, double precision, or derivatives" * (coarse.precision.kind == "quotient")
+        cure = ": take a longer step, double precision, or derivatives, the same random numbers, other points" * (
+            coarse.precision.kind == "quotient"
+        )
         return f"precision: {coarse.precision.note(coarse.name, coarse.came)}, which decides nothing{cure}"
     if np.all(np.abs(field.reference) <= field.tolerance):
         return f"unresolved: the {field.word} is zero to all digits that differences have, and nothing is relative to zero; take other {field.of}"
     return (
-        f"unresolved: for {np.sum(~resolved)} of {resolved.size} entries the halvings disagree by more than {least:.0e} of the {field.word} (a kink, "
-        f"an energy dominated by an offset, or too few digits); nothing is claimed about them"
+        f"unresolved: for {np.sum(~resolved)} of {resolved.size} entries the halvings disagree by more than {least:.0e} of the {field.word} (a step that is too long, "
+        f"or leaves the domain: give step=; a kink, a large offset, too few digits?); nothing is claimed about them"
     )
 
 

@@ -60,25 +60,27 @@ def check_sampler(step, *, discretisation="euler", step_size=0.2, wrap=None, rng
         raise ValueError(f"{where}: discretisation is {discretisation!r}, expected 'euler' or 'adjusted'.")
     tau, n, dim = positive(where, "step_size", step_size), count(where, "n", n, CHAINS), count(where, "dim", dim)
     rng, chain = generator(where, rng), Chain(where, step, wrap, "x, score, step_size")
+    chain.dim = dim
     law = f"{dim} dim{'s' * (dim > 1)} on N({MEAN}, {VARIANCE} I), step {tau:g}"
+    report = partial(CheckReport, where, summary=f"{n} chains x {law}")
     try:
-        n = CHAINS if _one_noise(chain, tau, dim) else n
-        report = partial(CheckReport, where, summary=f"{n} chains x {law}")
+        if _one_noise(chain, tau, dim):
+            return report(FAIL, diagnosis=SHARED_NOISE)
         return _by_chains(_judged(report, chain, tau, n, dim, rng, discretisation), chain, tau, dim)
     except Flaw as error:
-        return CheckReport(where, FAIL, f"{n} chains x {law}", diagnosis=str(error))
+        return report(FAIL, diagnosis=str(error))
 
 
 def _by_chains(report, chain, tau, dim):
     """The report; of a law that is wrong for no other reason it says whether a chain's step changes with the other chains, or with the call before."""
-    law = report.name in ("wrong law", "acceptance", "not adjusted")
+    law = report.name in ("wrong law", "acceptance", ALL_MOVE.partition(":")[0])
     if not law and report.name not in BY_NUMBERS:
         return report
     rng = np.random.default_rng(6)
     x, half = MEAN + np.sqrt(VARIANCE) * rng.standard_normal((64, dim)), rng.permutation(64) < 32
     _, again, same, _, after = (chain(points, tau, 3) for points in (x, x, x, x + 1.0, x))
     state = np.array_equal(again, same) and not np.array_equal(same, after)
-    if report.name == TOGETHER and not state:
+    if report.name in (TOGETHER, CHANGING_SHARE) and not state:
         return report
     if state:
         text = "state: from the same points, with the same random numbers, the step leads elsewhere after other points were asked (a score or an energy that is kept from the call before?)"
@@ -89,7 +91,7 @@ def _by_chains(report, chain, tau, dim):
     first, again, beside = (chain(points, tau, 3) for points in (x, x, np.where(half[:, None], x, x + 1.0)))
     if not np.array_equal(first, again) or np.allclose(first[half], beside[half], rtol=1e-6, atol=1e-9):
         return report
-    text = "rows mixed: the step of a chain changes with the other chains (a mean over the batch in its drift, its preconditioner, its acceptance, points put back into other rows?)"
+    text = "rows mixed: the step of a chain changes with the other chains (a mean over the batch in its drift, its preconditioner, its acceptance, points put back into other rows, or moves of an ensemble, which may be right?)"
     return _because(report, text, law)
 
 
@@ -113,7 +115,8 @@ def _because(report, text, law):
     return replace(report, diagnosis=text, pattern="", worst=None)
 
 
-TOGETHER = "one decision for all chains"
+TOGETHER, CHANGING_SHARE = "one decision for all chains", "changing share"
+SHARED_NOISE = "shared noise: all chains get the same noise in a step"
 # names that suppose chains without memory, each by itself
 BY_NUMBERS = (
     "no drift",
@@ -125,11 +128,12 @@ BY_NUMBERS = (
     "noise without root",
     "biased",
     TOGETHER,
+    CHANGING_SHARE,
 )
 
 
 def _one_noise(chain, tau, dim):
-    """Whether all chains from one start go to one point, another in the next step: more of them would show no more, and may cost much."""
+    """Whether all chains from one start go to one point, another in the next step."""
     x = np.full((CHAINS, dim), MEAN + 2 * np.sqrt(VARIANCE))
     first = chain(x, tau, 1)
     return np.array_equal(first, np.tile(first[:1], (CHAINS, 1))) and not np.array_equal(first, chain(x, tau, 2))
@@ -145,20 +149,21 @@ def _judged(report, chain, tau, n, dim, rng, discretisation):
     silent = straight and not any(part.noise.any() for part in parts)
     if not silent and not np.array_equal(first, x) and np.array_equal(first, chain(x, tau, 2)):
         return report(FAIL, diagnosis=REPEATED, pattern="two steps from the same points are equal")
-    if discretisation == "euler" and straight:
+    if straight and (silent or discretisation == "euler"):
         return _unadjusted(report, parts, taus)
     bent = _bent(chain, tau, dim) if discretisation == "euler" else ""
     if bent:
-        return report(FAIL, diagnosis=bent, pattern="the drift is not the step times the score")
+        return report(FAIL, diagnosis=bent, pattern="the step is not linear in x")
     if discretisation == "adjusted":
         return _adjusted(report, chain, tau, n, dim, rng, straight)
-    found = _by_law(report, chain, tau, n, dim, rng, VARIANCE / (1 - tau / (2 * VARIANCE)))
-    exact = _by_law(report, chain, tau, n, dim, rng, VARIANCE) if found.name == "wrong law" else found
+    found = _by_law(report, chain, tau, n, dim, rng, VARIANCE / (1 - tau / (2 * VARIANCE)), look=PLAIN)
+    exact = _by_law(report, chain, tau, n, dim, rng, VARIANCE, look=PLAIN) if found.name == "wrong law" else found
     return (
         replace(exact, notes=(*exact.notes, "its law is that of the target itself")) if exact and not found else found
     )
 
 
+ALL_MOVE = "nothing rejected: every chain moves in every step (the acceptance is missing, its ratio is never below 1, the proposal is x itself, changed in place, several steps are made in one, or it needs none, as Gibbs sampling does?)."
 # steps at which an adjusted sampler, right at every one, must have the same law; mistakes are larger there
 LONGER = (2.0, 3.0)
 
@@ -184,13 +189,18 @@ def _adjusted(report, chain, tau, n, dim, rng, straight):
         if rule is not None and rule.verdict == FAIL and found.verdict == FAIL:
             return rule
     if rule is not None and found.verdict != FAIL:
-        return replace(found, verdict=PASS, diagnosis="", notes=(*found.notes, *rule.notes))
+        notes = (
+            *found.notes,
+            *rule.notes,
+            *(f"by its law alone it would be {found.verdict}: {found.diagnosis}",) * bool(found.diagnosis),
+        )
+        return replace(found, verdict=PASS, diagnosis="", notes=notes)
     if found.name != "wrong law" or (straight and found.details["share"] < 1):
         return found
-    law = found.diagnosis.partition(": ")[2]
+    law = found.diagnosis.partition(": ")[2].partition(" (")[0]
     text = "" if straight else gone_astray(chain, LONGER[-1] * tau, n)
     if not text and found.details["share"] == 1:
-        text = "not adjusted: every chain moves in every step: the acceptance is missing, its ratio is never below 1, or the proposal is x itself, changed in place."
+        text = ALL_MOVE
     text = text or (
         "acceptance: who moves where from chosen starts follows no known rule, right or wrong; what is returned on rejection, a half step, a sign or the kinetic energy of a "
         "momentum, a bound on the ratio, a random number that is not independent of the proposal?"
@@ -200,6 +210,8 @@ def _adjusted(report, chain, tau, n, dim, rng, straight):
 
 class Chain(Step):
     """The user's step for one level, given what its parameters ask for."""
+
+    dim = 2
 
     @property
     def names(self):
@@ -275,7 +287,8 @@ def _unadjusted(report, parts, taus):
     flat = np.allclose(G, drift[:, None, None] * np.eye(d), atol=1e-6 * np.abs(G).max())
     a = 1 - drift / VARIANCE
     stationary = np.divide(noise, 1 - a**2, out=np.full_like(noise, np.inf), where=np.abs(a) < 1)
-    euler = VARIANCE / (1 - np.abs(drift) / (2 * VARIANCE))
+    part = np.abs(drift) / (2 * VARIANCE)
+    euler = np.divide(VARIANCE, 1 - part, out=np.full_like(drift, np.inf), where=part < 1)
     settings = [{"step": t} for t in taus]
     (D, D_law), (B, _) = in_words(drift, settings, 1e-3), in_words(np.sqrt(noise), settings, error)
     settles = Worst(f"stationary variance at step {taus[0]:g}", float(stationary[0]), float(euler[0]), float(error))
@@ -284,16 +297,17 @@ def _unadjusted(report, parts, taus):
         details={"A": parts[0].A, "noise covariance": cov, "stationary variance": stationary},
     )  # fmt: skip
     flaws = [noise_flaw(p.noise, independent=flat) for p in parts]
-    apart = langevin_flaw(drift, noise, error, settings)
-    like = [
-        name for name, law in _laws(taus, drift, a).items() if flat and np.all(np.abs(stationary / law - 1) <= error)
-    ]
+    apart, laws = langevin_flaw(drift, noise, error, settings), _laws(taus, drift, a) if flat else {}
+    if not flat and apart.startswith(("no drift", "sign")):  # of the mean over dimensions
+        apart = ""
+    like = [name for name, law in laws.items() if np.all(np.abs(stationary / law - 1) <= error)]
     named = "Euler-Maruyama" if not apart else next(iter(like), "")
+    apart = _temperature(stationary, laws, noise / (2 * drift), error) or apart if apart.startswith(OF_NOISE) else apart
     text = _plain_flaw(flaws, apart, flat and np.allclose(a, -taus / VARIANCE, atol=1e-6))
     if not text and not flat:
         text = _preconditioned(G, cov, taus, n)
     elif not text and not named:
-        text = f"{apart}; the chain settles at variance {stationary[0]:.3g} instead of {euler[0]:.3g}"
+        text = f"{apart}; the chain settles at variance {stationary[0]:.3g}, Euler's step with that drift at {euler[0]:.3g}"
     text = text or next(filter(None, flaws), "")
     if text:
         of_one = {"pattern": "", "worst": None} if text.startswith(("shared noise", "chains without")) else {}
@@ -318,6 +332,21 @@ def _laws(taus, drift, a):
     }
 
 
+OF_NOISE = ("temperature", "scale of the noise")
+
+
+def _temperature(stationary, laws, ratio, error):
+    """The flaw of a step that settles at one multiple of the variance of a right step that is not Euler's, nearer to it than to one of Euler's; ""."""
+    spread = lambda a: np.ptp(a) / np.abs(a).max() if np.all(np.isfinite(a)) else np.inf
+    with np.errstate(all="ignore"):
+        times = {name: stationary / law for name, law in laws.items()}
+    name = min(times, key=lambda name: spread(times[name]), default="")
+    if not name or not spread(times[name]) + error / 2 < min(2 * error, spread(ratio)):
+        return ""
+    k = times[name].mean()
+    return f"temperature: the chain settles at {k:.3g} times the variance of {name}, at every step; the samples are those of p^{1 / k:.3g}"
+
+
 def _plain_flaw(flaws, apart, increment):
     """The flaw of a linear step that is said before all others; `increment` if the score alone moves it; ""."""
     first = lambda *starts: next((t for t in (*flaws, apart) if t.startswith(starts)), "")
@@ -330,11 +359,22 @@ def _plain_flaw(flaws, apart, increment):
     )
 
 
+def _between(low, cov, high, n):
+    """Whether covariances (k, d, d) of n numbers lie between two others, in every direction: in units of the larger, as far as they are known."""
+    if np.linalg.eigvalsh(high).min() <= 0:
+        return False
+    unit = np.linalg.inv(np.linalg.cholesky(high))
+    least = lambda a: np.linalg.eigvalsh(unit @ a @ np.transpose(unit, (0, 2, 1))).min()
+    return bool(min(least(cov - low), least(high - cov)) >= -SIGMAS * np.sqrt(2 / n))
+
+
 def _preconditioned(G, cov, taus, n):
     """What is wrong with the noise of a step whose drift is a matrix times the score: its covariance must be G + G^T; "" if it is."""
     d, tau, flip = len(G[0]), taus[:, None, None], np.transpose(G, (0, 2, 1))
     size = lambda a: np.sqrt(np.abs(np.einsum("kii,kjj->kij", a, a)))
     fits = lambda a: bool(np.all(np.abs(cov - a) <= SIGMAS * size(a) * np.sqrt(2 / n) + 1e-12))
+    A, euler = np.eye(d) - G / VARIANCE, G + flip
+    exact = VARIANCE * (np.eye(d) - A @ np.transpose(A, (0, 2, 1)))
     own = np.diagonal(G[0])
     frozen = np.flatnonzero((np.abs(own) < 1e-9 * np.abs(own).max()) & (np.diagonal(cov[0]) < 1e-12))
     if len(frozen):
@@ -342,7 +382,10 @@ def _preconditioned(G, cov, taus, n):
     if np.any(own < 0):
         uphill = numbered("dimension", np.flatnonzero(own < 0))
         return f"sign of the drift: {uphill} of a chain moves away from the mode"
-    if fits(G + flip):
+    if not own.any():
+        return "coordinates exchanged: the drift of a dimension has nothing of its own score in it, and that of others (a flip, a transposition?)"
+    # one step of Euler's, an exact one, several of Euler's in one, which lie between these two, or the noise before the drift
+    if fits(euler) or _between(exact, cov, euler, n) or fits(A @ euler @ np.transpose(A, (0, 2, 1))):
         return ""
     mean = np.trace(G, axis1=1, axis2=2)[:, None, None] / d
     ratio = np.trace(cov, axis1=1, axis2=2) / np.trace(2 * G, axis1=1, axis2=2)
@@ -353,9 +396,9 @@ def _preconditioned(G, cov, taus, n):
         (2 * tau * np.eye(d), f"preconditioner not in the noise: {wrong} sqrt(2 step) z; {right}"),
         (2 * mean * np.eye(d), f"preconditioner not in the noise: {wrong} the same in all dimensions; {right}"),
         (np.linalg.matrix_power(G + flip, 2) / (2 * mean), f"preconditioner without its root: the noise is multiplied by a matrix where its root belongs; {right}"),
-        (ratio[:, None, None] * (G + flip), f"temperature: the noise has {ratio[0]:.3g} times the variance that belongs to the drift"),
+        (ratio.mean() * (G + flip), f"temperature: the noise has {ratio.mean():.3g} times the variance that belongs to the drift"),
     )  # fmt: skip
-    other = "noise of a preconditioned step: its covariance is not 2 step M for a drift of step M score"
+    other = "noise of a preconditioned step: beside x + G score its covariance is not G + G^T, as in Euler's step, nor that of an exact one"
     return next((text for covariance, text in candidates if fits(covariance)), other)
 
 
@@ -389,7 +432,16 @@ def _piled(a, limit):
 # ------------------------------------------------------------------------------- by its law
 
 
-def _by_law(report, chain, tau, n, dim, rng, target, arriving=True):
+UNLIKE = "two calls with the same random numbers differ (numbers that cannot be seeded, or something that is kept from call to call: a velocity, a step size that adapts?), so only its law was checked"
+
+
+ADJUSTED, PLAIN = (
+    "the noise, the proposal's correction in the acceptance, the sign of log p?",
+    "the noise, the drift, a clip, numbers of the whole batch?",
+)
+
+
+def _by_law(report, chain, tau, n, dim, rng, target, arriving=True, look=ADJUSTED):
     """Does a chain that starts in the law claimed, of variance `target`, stay there, and one that starts far from it get there?"""
     steps = int(np.clip(6 * VARIANCE / tau, 5, 400))
     start = lambda far: MEAN + far * np.sqrt(target) * rng.standard_normal((n, dim))
@@ -417,7 +469,7 @@ def _by_law(report, chain, tau, n, dim, rng, target, arriving=True):
     report = partial(
         report, worst=Worst(f"variance after {steps} steps of {tau:.3g}", got, float(target), error), resolution=error, details={"z": tests, "share": share},
         pattern=f"largest |z| = {abs(tests[name]):.1f} ({name}), {share:.0%} of the chains move in a step",
-        notes=() if again else ("its random numbers cannot be seeded, so only its law was checked",),
+        notes=() if again else (UNLIKE,),
     )  # fmt: skip
     if share == 0:
         return report(FAIL, diagnosis="no move: the chain never moves; every proposal is rejected")
@@ -426,7 +478,7 @@ def _by_law(report, chain, tau, n, dim, rng, target, arriving=True):
     if fine(tests["variance, stays"]) and fine(tests["mean, stays"]):
         text = "does not arrive: a chain that starts in the target stays there, one from outside does not come (too small a step, or frozen chains?)"
         return report(INCONCLUSIVE, diagnosis=text)
-    text = f"after {steps} steps of {tau:.3g} from the target the chain has mean {stay.mean():.3g} and variance {got:.4g} instead of {MEAN} and {target:.4g}; look at the noise, at the proposal's correction in the acceptance, and at the sign of log p"
+    text = f"after {steps} steps of {tau:.3g} from the target the chain has mean {stay.mean():.3g} and variance {got:.4g} instead of {MEAN} and {target:.4g} ({look})"
     return report(FAIL, diagnosis=f"wrong law: {text}")
 
 

@@ -1,5 +1,6 @@
 """Is a score minus the gradient of its energy, and is it a gradient at all?"""
 
+import contextlib
 import itertools
 from dataclasses import replace
 from typing import NamedTuple
@@ -9,7 +10,18 @@ import numpy as np
 from ..common.inputs import generator
 from ..numerics.differences import differences, other_widths, settled, tolerance, widths
 from .fields import Field, explained, moved
-from .functions import Compiled, Function, by_rows, kink, one_number_each, points_of, unfit, unfit_energy, unsteady
+from .functions import (
+    Compiled,
+    Function,
+    by_rows,
+    kink,
+    one_number_each,
+    points_of,
+    unfit,
+    unfit_energy,
+    unsteady,
+    with_rows,
+)
 from .report import FAIL, INCONCLUSIVE, PASS, CheckReport, Explanation, judge, product, sizes, summary_of
 
 EXCHANGED = {  # what a wrong sign alone may be as well
@@ -88,14 +100,22 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
     if report.verdict == FAIL and report.name == "sign":
         either = f"Or the score is right, and {EXCHANGED[name]}"
         report = replace(report, diagnosis=f"{report.diagnosis}. {either}")
-    report = _with_curl(report, yours, points, step)
+    report = with_rows(_with_curl(report, yours, points, step), yours, value, points)
     if report.verdict == FAIL and report.name == "different":
         report = _other_energy(report, yours, points, step)
         width = widths(points, step)
         of = lambda x: lambda d: Field(yours(x), sign * d.value, d.tolerance, x)
         far = lambda x: differenced(one_each, x, width, eps, of(x))[0]
-        report = _with_jump(with_growth(report, far, points, 1), yours, log_p, points)
+        with contextlib.suppress(ValueError):  # it cannot be asked so far out
+            report = with_growth(report, far, points, 1)
+        with contextlib.suppress(ValueError):
+            report = _with_jump(report, yours, log_p, points)
+    if report.verdict == PASS and len(points) > 1 and not np.ptp(points, axis=0).any():
+        report = replace(report, notes=(*report.notes, ALL_EQUAL))
     return report
+
+
+ALL_EQUAL = "all rows of x are equal: take points like your data, where more can be seen"
 
 
 def _with_jump(report, yours, log_p, points):
@@ -149,7 +169,7 @@ TERMS = {  # power of |x| with which a term of the energy grows, in words
     4: "|x|^4",
 }
 DIES_OUT = {  # what differs between the points alone, and is right far out: of a score, of a trace
-    "score": "weights of a mixture, or what dies out: far out your score is the reference, and between the points it differs (the weights, normalisers or determinants in the responsibilities of a mixture, a bias, the slope of a hidden unit that saturates, a log determinant of a map that is linear far out?)",
+    "score": "differs by what dies out: far out your score is the reference, and between the points it differs (the weights, normalisers or determinants in the responsibilities of a mixture, a bias, the slope of a hidden unit that saturates, a log determinant of a map that is linear far out?)",
     "trace": "differs by what dies out: far out your trace is the reference, and between the points it differs (a term that dies out is wrong, the curvature of a hidden unit that saturates, of a mixture between its parts?)",
 }
 
@@ -172,7 +192,8 @@ def with_growth(report, far, points, derivatives):
         change = (out.theirs - out.reference) * ratio**-power - (near.theirs - near.reference)
     lasts = np.mean(np.linalg.norm(change, axis=1) <= 0.3 * gaps[0]) > 0.5  # along a ray: what turns has no power
     right = [1 - np.mean(f.doubtful(0.0)) for f in (near, out)]
-    if right[0] > 0.2 and right[1] == 1:  # near by, a ray may stay where a hidden unit bends
+    seen = np.median(far(points).gap) > 10 * out.tolerance.max()  # what differs here would be seen out there
+    if right[0] > 0.2 and right[1] == 1 and seen:  # near by, a ray may stay where a hidden unit bends
         text = DIES_OUT[near.word]
     elif lasts and radii is FAR and near_whole and whole + derivatives in TERMS:
         grown = product(1.0, {"|x|": whole}) if whole else ""
@@ -200,10 +221,22 @@ def differenced(function, x, step, eps, beside, shape=()):
     """
     size = lambda v: np.linalg.norm(v, axis=tuple(range(1, v.ndim)), keepdims=True)
     of = lambda d: Differenced(d.value, tolerance(d, size(d.value), eps), d.second)
-    found, _ = differences(function, x, widths(x, step), shape)
+    found = _differences(function, x, step, shape)
     doubtful, allowance = lambda d: beside(of(d)).doubtful(eps), lambda d: of(d).tolerance
-    found = of(settled(function, x, other_widths(x, step), found, doubtful, allowance, shape))
+    with contextlib.suppress(ValueError):  # it cannot be asked there
+        found = settled(function, x, other_widths(x, step), found, doubtful, allowance, shape)
+    found = of(found)
     return beside(found), found
+
+
+def _differences(function, x, step, shape):
+    """`differences`, with shorter steps where the first ones leave what the function takes."""
+    first, *shorter = widths(x, step), *sorted(other_widths(x, step), key=np.sum, reverse=True)
+    for width in shorter:
+        with contextlib.suppress(ValueError):
+            return differences(function, x, first, shape)[0]
+        first = width
+    return differences(function, x, first, shape)[0]
 
 
 class Differenced(NamedTuple):
@@ -271,7 +304,10 @@ def quotients(function, x, of):
     (middle,) = own(np.repeat(x, d, axis=0), 1)
     for h in STEPS:
         moved = np.concatenate([(x[:, None] + s * h * np.eye(d)).reshape(-1, d) for s in (1, -1)])
-        up, down = own(moved, 2)
+        try:
+            up, down = own(moved, 2)
+        except ValueError:  # outside of what it takes
+            continue
         it_is = lambda kind, h=h: f"it is the {kind} difference of {of} with step {h:g}"
         quotient = central[f"{h:g}"] = (up - down) / (2 * h)
         rows += [
@@ -314,6 +350,8 @@ def check_conservative(score, *, x, wrap=None, rtol=None, step=None, claimed=Tru
     function, (n, d) = Function(where, "score", score, wrap, x), points.shape
     value, seen = function.both(points)
     unusable = unfit(where, function, value, points.shape, points)
+    if unusable is None:  # a FAIL is false
+        unusable = unsteady(where, function, value, points)
     if unusable is not None:
         return unusable
     seen, upper = seen.astype(float), np.triu_indices(d, 1)
@@ -340,6 +378,7 @@ def check_conservative(score, *, x, wrap=None, rtol=None, step=None, claimed=Tru
     if report.verdict == FAIL and (kind := _kind(jac, value)):
         report = replace(report, diagnosis=f"{report.diagnosis}; {kind}")
     report = replace(report, pattern=pattern, details={"jacobian": jac.value, "antisymmetric": share})
+    report = with_rows(report, function, value, points)
     if claimed or report.verdict != FAIL:
         return report
     usual = (

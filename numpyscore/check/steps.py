@@ -59,19 +59,28 @@ def noise_flaw(noise, independent=True):
         return f"chains without noise: {none:.0%} of the chains get no noise in a step"
     if n > 1 and np.allclose(noise, noise[:1], atol=1e-6 * largest):
         return "shared noise: all chains get the same noise in a step"
+    first = len(np.unique(np.round(noise[:, 0] / largest, 9)))  # of signs, and other whole numbers, there are few
+    if first > 0.05 * n and (kinds := len(np.unique(np.round(noise / largest, 9), axis=0))) < 0.9 * n:
+        return f"shared noise: {1 - kinds / n:.0%} of the chains get the noise of another one in a step"
     means, stds = noise.mean(0), noise.std(0)
     if np.any(np.abs(means) > (SIGMAS + 1) * stds / np.sqrt(n) + 1e-9 * size):
         square, fourth = (np.mean((noise - means) ** k) for k in (2, 4))
         flat = abs(fourth - 1.8 * square**2) < 0.1 * square**2  # as of uniform numbers
         why = " (uniform numbers from 0 to 1 in place of normal ones?)" * bool(flat)
-        return f"biased: the step has an offset of {means[0]:.3g}, whatever x is: has the noise a mean{why}, is the score taken at another point, or has the drift a term beside the score?"
+        k = int(np.argmax(np.abs(means) / np.maximum(stds, 1e-9 * largest)))
+        where = f" in dimension {k}" * bool(d > 1 and np.abs(means).min() < abs(means[k]) / 2)
+        return f"biased: the step has an offset of {means[k]:.3g}{where}, whatever x is: has the noise a mean{why}, is the score taken at another point, or has the drift a term beside the score?"
     still = np.flatnonzero(np.abs(noise).max(0) <= 1e-9 * largest)
     if independent and len(still):
         return f"dimensions without noise: a step adds no noise in {numbered('dimension', still)} of the chains"
     correlation = np.corrcoef(noise.T)[np.triu_indices(d, 1)] if independent and d > 1 and np.all(stds) else [0.0]
     worst = max(correlation, key=abs)
     if abs(worst) > (SIGMAS + 1) / np.sqrt(n):
-        one = "one number for all dimensions of a chain" if worst > 0.999 else "they must be independent"
+        one = (
+            "one number for all dimensions of a chain"
+            if worst > 0.999
+            else "they must be independent where the drift has no matrix of its own (a preconditioner in the noise alone?)"
+        )
         return f"correlated noise: the dimensions of the noise have correlation {worst:.3g}; {one}"
     if independent and np.ptp(stds) > 2 * SIGMAS * size / np.sqrt(2 * n):
         of = np.array2string(stds[:6], precision=3)
@@ -101,8 +110,14 @@ def langevin_flaw(drift, var, error, settings):
     drift, var : (k,), D and var in k settings, such as [{"step": 0.2}, {"step": 0.1}], of which they may be powers
     error : relative, of var
     """
+    if np.all(var <= 1e-12) and np.all(np.abs(drift) < 1e-9):
+        return "no step: the points are returned as they came"
     if np.all(var <= 1e-12):
-        return "no noise: the step only climbs to the mode; it is gradient ascent, not Langevin"
+        uphill = np.all(drift > 0)
+        what = "climbs to the mode" if uphill else "runs down from the mode: the sign of its drift is another mistake"
+        return (
+            f"no noise: the step only {what}; it is gradient {'ascent' if uphill else 'descent'} on log p, not Langevin"
+        )
     if np.all(np.abs(drift) < 1e-9):
         return "no drift: the score is not used; this is a random walk"
     if np.all(drift < 0):
@@ -120,7 +135,7 @@ def langevin_flaw(drift, var, error, settings):
         return f"noise without root: {it_is}, where sqrt(2 D) z belongs to D score"
     if D_law and B_law and D_law[1] != {"step": 1} and B_law[1] == {"step": 0.5}:
         return f"scale of the drift: it is {D} x score for a noise of {B} z, where D score belongs to sqrt(2 D) z"
-    return f"scale of the noise: {it_is}, where sqrt(2 D) z belongs to D score; the ratio must be the same at every {next(iter(settings[0]))}"
+    return f"scale of the noise: {it_is}, where Euler's step with a drift of D score has sqrt(2 D) z, at every {next(iter(settings[0]))}"
 
 
 # ------------------------------------------------------------------------------- known steps from a level to the next

@@ -78,6 +78,8 @@ def check_trace(trace, *, score, x, wrap=None, rtol=None, rng=0, n_calls=200, st
         report = by_rows(judge(where, summary, field, (yours, of_score), explain, rtol=rtol), yours, seen)
         kept = unsteady(where, yours, first, points) if report.verdict == FAIL else None
         report = _with_probe(report, yours, of_score, seen) if kept is None else kept
+    elif (kept := unsteady(where, yours, first, points)) is not None and "each call adds" in kept.diagnosis:
+        return kept  # of whatever else differs from call to call an estimate may be made
     else:
         notes = (*of_score.notes(), *yours.notes())
         report = _estimated(partial(CheckReport, where, summary=summary), notes, yours, field, jac.value, s, n_calls)
@@ -108,7 +110,7 @@ def _with_kink(report, found):
     at, jump, width = found
     text = (
         f"kink: the score jumps by {jump:.3g} at x = {np.array2string(at, precision=4)}; the trace has a point mass there that no differentiation "
-        f"sees (a ReLU energy?), so implicit and sliced losses are wrong for this model; use a smooth activation"
+        f"sees (a ReLU energy, a cut-off, a minimum image, a minimum or maximum over parts?), so implicit and sliced losses are wrong for this model"
     )
     pattern = f"jump of {jump:.3g} within {width:.0e}"
     return replace(report, verdict=FAIL, worst=None, pattern=pattern, diagnosis=text)
@@ -239,12 +241,12 @@ def _estimated(report, notes, yours, field, J, s, n_calls):
         notes = (*notes, f"right up to {share:.0e} of its size, as difference quotients are")
     elif wrong:
         verdict, text = FAIL, _wrong(values, field, J, s, shared)
-        if n_calls == asked and ("on average" in text or text.startswith("directions not centred")):
+        if n_calls == asked and ("on average" in text or text.startswith("directions not white")):
             values = np.concatenate([values, more(max(asked, NAMING))])  # two numbers, or one, fit six rows easily
             text = _wrong(values, field, J, s, shared)
     elif shared:
         verdict, pattern = FAIL, "equal rows get equal values, which change from call to call"
-        text = "shared probe: all rows of a batch use one direction; unbiased, but averaging over the batch does not reduce its noise"
+        text = "shared random numbers: all rows of a batch use the same (one direction, a shared probe, one minibatch or mask?); unbiased, but averaging over the batch does not reduce its noise"
     elif resolution > NOTHING:
         verdict = INCONCLUSIVE
         text = f"unresolved: the trace is next to nothing beside the scatter of its estimate, +- {error[i]:.2g}, and no number of calls resolves it; take other x"
@@ -270,7 +272,7 @@ def _of_all_rows(values, trace):
     if np.ptp(values, axis=1).max() > 1e-9 * np.abs(values).max() or np.ptp(trace) <= 1e-6 * np.abs(trace).max():
         return ""
     c = values.mean() / trace.mean()
-    return f"one number for all rows: in a call every row gets the same, on average {c:.3g} times the mean of the traces over the batch; it is summed or averaged over all axes"
+    return f"one number for all rows: in a call every row gets the same, on average {c:.3g} times the mean of the traces over the batch (summed or averaged over all axes, or one row's number for all?)"
 
 
 def _of_another(mean, error, trace, J, s):
@@ -316,23 +318,22 @@ def _enough(n_calls, resolution):
 
 
 def _one_probe(yours, equal):
-    """Whether equal rows get equal values in each of two calls that differ."""
-    first, second = yours(equal).reshape(-1), yours(equal).reshape(-1)
+    """Whether equal rows get equal values in each of several calls, which differ."""
+    calls = [yours(equal).reshape(-1) for _ in range(8)]  # of signs two calls are often the same
     same = lambda a: np.allclose(a, a[0], rtol=1e3 * yours.eps)
-    return bool(same(first) and same(second) and not same([first[0], second[0]]))
+    return bool(all(map(same, calls)) and not same([call[0] for call in calls]))
 
 
 # standard errors from which on more calls are made; of right estimates in eight rows 3 in 100 are as far off
 SUSPECT = 3.0
 SURE = 15  # times the calls that are made then
 NAMING = 3000  # calls more, or as many more, before anything but a plain multiple is named
-UNIT = "unit-length directions: E[v v^T] = I/d, so the mean is the trace divided by d; take |v|^2 = d, or multiply by d"
-VARIANCE = "variance of the directions: E[v v^T] = {0} I (uniform numbers?), so the mean is {0} of the trace"
+UNIT = "divided by d: the mean is the trace divided by d (directions of unit length, E[v v^T] = I/d, v.J v averaged over the dimensions, one entry of the diagonal without its factor d?)"
+VARIANCE = "scale: the mean is {0} of the trace (directions of that variance, as uniform numbers have?)"
 BIASES = (  # the mean over the trace in d dimensions, and its name
     (lambda d: -1, "sign: the estimate has the wrong sign"),
     (lambda d: 0, "zero mean: the estimate averages to nothing (two different v on both sides?)"),
     (lambda d: 1 / d, UNIT),
-    (lambda d: d, "multiplied by d: the mean is d times the trace"),
     (lambda d: 0.5, "halved: the mean is half the trace"),
 )  # fmt: skip
 UNCENTRED = {(0.25, 0.25): "0 and 1 in place of -1 and 1", (1 / 12, 0.25): "numbers from 0 to 1"}
@@ -349,10 +350,10 @@ def _biased(mean, error, trace, whole, ratio, ratio_error, d):
                 (said(v) for v in (0.25, 1 / 12, 1.0, 0.5, 1 / 3) if abs(c - v) <= 4 * of), f"{c:.2g}"
             )
             a, b = map(said, known) if known else map(plain, found, spread)
-            what = UNCENTRED[known] if known else "a generator of numbers from 0 to 1, or of 0 and 1?"
+            what = UNCENTRED[known] if known else "numbers from 0 to 1, or 0 and 1, entries that share a part?"
             return (
-                f"directions not centred: the mean is {a} of the trace plus {b} of the sum of all entries of the Jacobian, so E[v v^T] = {a} I + {b} 1 1^T "
-                f"({what}) and what is off the diagonal does not average out; draw v with mean 0 and variance 1"
+                f"directions not white: the mean is {a} of the trace plus {b} of the sum of all entries of the Jacobian, so E[v v^T] = {a} I + {b} 1 1^T "
+                f"({what}) and what is off the diagonal does not average out; draw v with mean 0, variance 1 and independent entries"
             )
     off = (mean - ratio * trace) / error  # of which the sum of squares is n +- sqrt(2 n)
     if np.any(np.abs(off) > SIGMAS + 1) or off @ off > len(off) + SIGMAS * np.sqrt(2 * len(off)):
@@ -361,9 +362,10 @@ def _biased(mean, error, trace, whole, ratio, ratio_error, d):
     out = [text for factor, text in BIASES if near(factor(d))]
     m = round(ratio)
     if m > 1 and near(m):
-        mean_is = f"the mean is {m} times the trace; the sum over probes is"
-        what = f"or, with {m} probes, their sum is" if m == d else mean_is
-        out.append(f"summed over probes: {what} never divided by their number")
+        times = "d" if m == d else m
+        out.append(
+            f"multiplied by {times}: the mean is {times} times the trace (a sum over {m} probes that is not divided by their number, a factor of the loss, directions of variance {m}, calls that add up?)"
+        )
     uniform = (
         c
         for c in (2 / 3, 1 / 3, 1 / 12, 1 / 4)

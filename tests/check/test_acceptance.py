@@ -167,7 +167,7 @@ def test_distances_are_in_standard_errors_of_both_samples():
 class Moves:
     """A chain of which `moved` (seed, n, start) says who moves, and `ends` (x, seed) where to."""
 
-    names = ()
+    names, dim = (), 2
 
     def __init__(self, moved, ends=None, dims=(2, 3)):
         self.moved, self.dims, self.seen = moved, dims, []
@@ -246,7 +246,10 @@ def test_all_or_none_is_asked_of_thirty_two_chains_sixteen_times():
 def test_one_noise_for_all_chains_is_told_before_anything_else():
     same = lambda x, seed: x + np.random.default_rng(seed).random((1, x.shape[1]))
     _, flaw = _moves(Moves(lambda seed, n, x: True, same), TAU, 40, GAUSSIAN)
-    assert flaw == "shared noise: all chains get the same noise in a step, and are accepted or rejected together"
+    assert (
+        flaw
+        == "shared noise: all chains from one start go to one point (one random number for all of them, accepted or rejected together?)"
+    )
     assert not _moves(Moves(lambda seed, n, x: False, same), TAU, 40, GAUSSIAN)[1]  # nobody moves
     assert not _moves(Moves(first(0.5), same), TAU, 40, GAUSSIAN)[1]
     report = decided(
@@ -265,9 +268,9 @@ def test_one_noise_for_all_chains_is_told_before_anything_else():
 ASTRAY = {  # where the first of n chains go, how many, and what is said
     "the proposal without its noise": (lambda x: x + TAU * GAUSSIAN.score(x), 30, "rejection: at step 0.8 30.0% of the chains that start at one x all go to x + step score, the proposal without its noise; a rejected proposal must leave the chain at x."),
     "half of it": (lambda x: x + TAU / 2 * GAUSSIAN.score(x), 12, "rejection: at step 0.8 12.0% of the chains that start at one x all go to x + step/2 score, the proposal without its noise; a rejected proposal must leave the chain at x."),
-    "another point": (lambda x: 0 * x + [1.23456, -2.0], 3, "rejection: at step 0.8 3.0% of the chains that start at one x all go to [ 1.2346 -2.    ]; a rejected proposal must leave the chain at x."),
+    "another point": (lambda x: 0 * x + [1.23456, -2.0], 3, "rejection, or points that are cut: at step 0.8 3.0% of the chains that start at one x all go to [ 1.2346 -2.    ] (a rejected proposal that does not leave the chain at x, points that are clipped, projected or started anew?)."),
     "two of them by chance": (lambda x: 0 * x + [1.5, -2.0], 2, ""),
-    "all but one": (lambda x: 0 * x + [1.5, -2.0], 99, "rejection: at step 0.8 99.0% of the chains that start at one x all go to [ 1.5 -2. ]; a rejected proposal must leave the chain at x."),
+    "all but one": (lambda x: 0 * x + [1.5, -2.0], 99, "rejection, or points that are cut: at step 0.8 99.0% of the chains that start at one x all go to [ 1.5 -2. ] (a rejected proposal that does not leave the chain at x, points that are clipped, projected or started anew?)."),
     "all": (lambda x: 0 * x + [1.5, -2.0], 100, ""),
     "none": (lambda x: 0 * x, 0, ""),
 }  # fmt: skip
@@ -322,7 +325,7 @@ def test_a_wrong_rule_is_named_with_its_distance_and_what_would_have_been_notice
     report = judged(RULES[2], (1.0, 2.0), 1600)
     assert report.verdict == "FAIL" and report.resolution == 5 / 40
     assert report.diagnosis == (
-        "not adjusted: every proposal is accepted: the acceptance step is missing, or its ratio is never below 1; the proposal is x + step score + sqrt(2 step) z"
+        "not adjusted: every proposal is accepted (the acceptance step is missing, its result is not used, its ratio is never below 1?); the proposal is x + step score + sqrt(2 step) z"
     )
     assert report.pattern.startswith("1600 chains from each of 4 starts move as by this rule, largest |z| = ")
     assert (

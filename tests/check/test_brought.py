@@ -187,7 +187,7 @@ def of_levels(of, change=lambda out: out):
 def test_a_clamp_of_what_fn_says_is_no_mixture_of_levels():
     """Every row counts: it was "levels mixed", a statement about rows that is not true."""
     assert of_levels(np.mean)
-    said(of_levels(np.mean, lambda out: np.clip(out, -1, 1)), "stands still (is it clipped, made")
+    said(of_levels(np.mean, lambda out: np.clip(out, -1, 1)), ": it stands still (clipped, made of directions alone,")
     said(of_levels(np.mean, lambda out: np.maximum(out, 0)), "what it makes of a row has kinks")
     said(of_levels(np.median), "levels mixed")
     said(of_levels(np.max), "levels mixed")
@@ -214,7 +214,7 @@ def test_a_difference_in_single_precision_is_judged_at_what_it_scatters_by():
     """With step 1e-6 it scatters by a part in 400, and was "a term that grows as |x|^2 is wrong, or left out"."""
     for h in (1e-3, 1e-4):
         report = quotient(h, np.float32)
-        assert report and "as difference quotients do" in report.notes[-1], report
+        assert report and "(difference quotients, random numbers, a kink or a jump?)" in report.notes[-1], report
     drowned = quotient(1e-6, np.float32)
     assert drowned.verdict == "INCONCLUSIVE" and drowned.diagnosis.startswith("precision: the numbers of trace scatter")
     assert "take a longer step" in drowned.diagnosis and quotient(1e-5, np.float64)

@@ -192,7 +192,9 @@ KERNELS = {
     "sigma is that of the level after": lambda t: (SCHEDULE[t], TABLE[np.minimum(t + 1, 19), 1]),
     "c is that of the level before": lambda t: (SCHEDULE[np.maximum(t - 1, 0)], TABLE[t, 1]),
     "log c is 0.25 times what it should be": lambda t: (SCHEDULE[t] ** 0.25, np.sqrt(1 - SCHEDULE[t] ** 0.5)),
-    "these are those of the level before: an index is off by one": lambda t: TABLE[t - 1].T,  # of 0 the last
+    "these are those of the level before (an index that is off by one, on a geometric schedule a factor?)": lambda t: (
+        TABLE[t - 1].T
+    ),  # of 0 the last
     "arctan(sigma/c) is 2 times what it should be": lambda t: (2 * SCHEDULE[t] ** 2 - 1, 2 * SCHEDULE[t] * TABLE[t, 1]),
 }
 
@@ -380,7 +382,7 @@ def test_a_sketch_without_its_residual_is_no_mistake_of_the_directions():
         axis=1,
     )
     report = ns.check_trace(trace, score=score, x=np.random.default_rng(0).standard_normal((6, 4)))
-    assert report.verdict == "FAIL" and report.name != "directions not centred", report
+    assert report.verdict == "FAIL" and report.name != "directions not white", report
 
 
 def test_rows_are_told_which_others_they_change_with():

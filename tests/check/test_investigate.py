@@ -34,7 +34,7 @@ def caller_of(asks=(), **more):
         caller.asked.append((probe.kind, setting.extras["noise"].shape))
         if (error := dict(asks).get(probe.kind)) is not None:
             raise error
-        caller.way = f"way of {probe.kind}"
+        caller.way = {"each": False, "of": probe.kind}
 
     def forget():
         caller.forgotten += 1
@@ -91,7 +91,7 @@ def test_the_kind_of_fn_that_makes_sense_is_told(monkeypatch):
         and report.details == {"d": 1}
         and "fn an energy" in report.summary
     )
-    assert caller.way == "way of energy" and caller.came == "float of energy"
+    assert caller.way["of"] == "energy" and caller.came == "float of energy"
     for energy, score, verdict, kind in (
         ((FAILED, 2, {}), (PASSED, 1, {}), "PASS", "score"), ((FAILED, 2, {}), (OPEN, 1, {}), "FAIL", "energy"), ((FAILED, 1, {}), (OPEN, 2, {}), "INCONCLUSIVE", "score"),
         ((FAILED, 1, {}), (OPEN, 1, {}), "INCONCLUSIVE", "score"), ((OPEN, 1, {}), (FAILED, 1, {}), "INCONCLUSIVE", "energy"), ((FAILED, 1, {}), (FAILED, 1, {"second": 1}), "FAIL", "energy"),
@@ -103,7 +103,7 @@ def test_the_kind_of_fn_that_makes_sense_is_told(monkeypatch):
             and f"float of {kind} out" in report.summary
             and len(seen) == 2
         )
-        assert caller.way == f"way of {kind}" and report.details == (energy if kind == "energy" else score)[2]
+        assert caller.way["of"] == kind and report.details == (energy if kind == "energy" else score)[2]
     report, _, _ = say(RuntimeError("no"), (FAILED, 0, {}))
     assert (
         report.verdict == "INCONCLUSIVE"

@@ -118,8 +118,13 @@ def test_right_targets_of_every_kernel_pass_with_the_conversion(kernel, target):
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_targets_stay_wrong_whatever_the_kernel_is(kernel, name):
     target, words = WRONG[name]
-    report = check_loss(perturbed(KERNELS[kernel], target), objective="denoising")
+    loss, residual = perturbed(KERNELS[kernel], target), name == "x~ - x"
+    report = check_loss(loss, objective="denoising", model="score" if residual else None)
     assert report.verdict == "FAIL" and words in report.diagnosis, report
+    if residual:  # which fn may be meant to predict
+        report = check_loss(loss, objective="denoising")
+        assert report.verdict == "INCONCLUSIVE" and report.name == "unknown target", report
+        assert "say what your sampler makes of it, score_of=, or predicts=" in report.diagnosis, report
 
 
 def test_a_loss_that_calls_its_model_a_score_predicts_nothing_else():
@@ -333,7 +338,7 @@ JOINTLY = {  # loss, words among the notes
     "told nothing of use": (drawn(tell=lambda k, S: None), "not told"),
     "one level for the batch": (drawn(index=lambda rng, L, n: np.full(n, rng.integers(L))), "share one level"),
     "one level for the batch, from one": (drawn(index=lambda rng, L, n: np.full(n, rng.integers(L)), tell=lambda k, S: k + 1), "share one level"),
-    "told a constant": (drawn(tell=lambda k, S: 0.0), "told the same at every level"),
+    "told a constant": (drawn(tell=lambda k, S: 0.0), "the numbers that fn is told are the same at every level"),
     "predicting noise": (drawn(weight=lambda s: 1.0, target=lambda e, k, S: e), "fn predicts the noise eps"),
     "stacked": (stacked(False), ""),
     "repeated": (stacked(True), ""),
@@ -1175,16 +1180,16 @@ Z4 = np.random.default_rng(12).standard_normal((6, 4))
 ODD = np.array([1.0, 1, 2, 2, 3, 3])
 SPOILT = {  # trials, what is said (the start of it), the pattern
     "right": (lambda: [points_of(X4, 0.5 * Z4)], "", ""),
-    "clipped": (lambda: [points_of(X4, np.clip(X4 + 2 * Z4, -1, 1) - X4, trouble="not heard", sigma=np.nan)], "clipped points: the noisy points are clipped (clamped) at 1; they are not c x + sigma eps", "several entries stand at 1"),
+    "clipped": (lambda: [points_of(X4, np.clip(X4 + 2 * Z4, -1, 1) - X4, trouble="not heard", sigma=np.nan)], "bounded points: several entries of the noisy points stand at 1 (clipped or clamped, divided by their largest, set to an end of the range?); they are not c x + sigma eps", "several entries stand at 1"),
     "not clipped": (lambda: [points_of(X4, np.clip(X4 + 2 * Z4, -1, 1) - X4)], "", ""),
-    "columns": (lambda: [points_of(X4, 0.5 * Z4 * [1, 1, 0, 1])], "dimensions without noise: some dimensions (columns) of the points get no noise", "x~ = c x in some columns"),
+    "columns": (lambda: [points_of(X4, 0.5 * Z4 * [1, 1, 0, 1])], "dimensions without noise: some entries of the points get no noise (columns, a mask?)", "x~ = c x in some columns"),
     "columns, once": (lambda: [points_of(X4, 0.5 * Z4 * [1, 1, 0, 1]), points_of(X4, 0.5 * Z4)], "", ""),
     "no noise": (lambda: [points_of(X4, 0 * Z4, sigma=0.0)], "clean point: the score is taken at the clean x, never at the noisy x + sigma eps", "fn was asked at x and nowhere else"),
     "one for a row": (lambda: [points_of(X4, 0.5 * Z4[:, :1] * np.ones(4))], "shared noise: every dimension of a row gets the same noise", "x~ - c x is the same in all columns"),
     "one for two columns": (lambda: [points_of(X4, 0.5 * Z4[:, [0, 1, 0, 2]])], "shared noise: some coordinates of a row get the same noise", "x~ - c x is the same in the columns [0, 2], [1], [3]"),
     "one for all rows": (lambda: [points_of(X4, 0.5 * Z4[:1] * np.ones((6, 1)))], "shared noise: every row gets the same noise; draw one for each row", "x~ - c x is the same in all rows"),
     "one for all rows, of other sizes": (lambda: [points_of(X4, Z4[:1] * np.arange(1.0, 7)[:, None])], "shared noise: every row gets the same noise; draw one for each row", "x~ - c x is the same in all rows"),
-    "halves": (lambda: [points_of(X4, 0.5 * np.tile(Z4[:3], (2, 1)))], "shared noise: different rows of the batch get the same noise", "x~ - c x is the same in several rows"),
+    "halves": (lambda: [points_of(X4, 0.5 * np.tile(Z4[:3], (2, 1)))], "shared noise: different rows of the batch get the same noise (it is drawn for a part of the batch, and repeated, or its numbers are fixed nodes?)", "x~ - c x is the same in several rows"),
     "two rows alike": (lambda: [points_of(X4, 0.5 * Z4[[0, 0, 1, 2, 3, 4]])], "", ""),
     "signs in halves": (lambda: [points_of(X4, 0.5 * np.sign(np.tile(Z4[:3], (2, 1))))], "", ""),
     "centred": (lambda: [points_of(X4, 0.5 * (Z4 - Z4.mean(0)))], "noise centred: the mean over the batch is taken from the noise", "the sum of x~ - c x over the rows is 0"),
@@ -1212,22 +1217,18 @@ def test_what_is_wrong_with_points_is_said_of_made_points(case):
 
 
 def test_noise_that_was_given_is_used_row_by_row():
-    caller = SimpleNamespace(takes={"noise": 0})
+    caller = SimpleNamespace(takes={"noise": ("z", None)}, notes=set())
     of = lambda name, rows: perturbation.perturbation(caller, [points_of(X4, 0.5 * Z4, draws=[Draw(name, Z4)], source=np.stack([0 * np.arange(6), rows], 1))])  # fmt: skip
     assert (
         of("the noise given", np.arange(6)) is None and of("the noise given", np.arange(6) + 6) is None
     )  # of the second level
-    other = of("normal", np.arange(6))
-    assert (
-        other.diagnosis
-        == "noise: the noisy points are not x + sigma noise with the noise that was given; another noise is drawn, or x is changed"
-    )
-    assert other.pattern == "x~ - x is not proportional to the noise"
-    rolled = of("the noise given", np.roll(np.arange(6), 1))
-    assert (
-        rolled.diagnosis.endswith("that was given, row by row")
-        and rolled.pattern == "x~ - x is proportional to the noise of another row"
-    )
+    assert caller.notes == set()
+    text = "the noise of the points is not what was given as z"
+    assert of("normal", np.arange(6)) is None  # what the target belongs to is asked of the target
+    assert caller.notes == {f"{text}: another is drawn (or is z meant to be something else?)"}
+    caller.notes.clear()
+    assert of("the noise given", np.roll(np.arange(6), 1)) is None
+    assert caller.notes == {f"{text}, row by row: rows have the noise of other rows"}
 
 
 def test_maps_of_the_data_are_read_with_their_scale():
@@ -1274,10 +1275,10 @@ def test_targets_that_are_not_of_their_rows_are_told_by_what_they_are():
     square = strange(np.exp(Z4 / 2))
     assert (
         square.diagnosis
-        == "wrong target, not linear: every entry of the target is a function of that of the noise, and not its multiple (a square, a log density, a clip?)"
+        == "wrong target, not linear: it is no p eps + q x of its own point; its entries go with those of the noise, and are not their multiples (a square, a log density, a clip, a mean that is removed?)"
     )
     bent = strange(np.tanh(X4 + 0.5 * Z4))
-    assert "a function of that of the noisy point," in bent.diagnosis
+    assert "its entries go with those of the noisy point, and are not their multiples" in bent.diagnosis
     draws = [Draw("normal", Z4)]
     other = strange(-2 * Z4 + 0.3 * np.roll(Z4, 1, 0), draws=draws)
     assert (
@@ -1329,7 +1330,12 @@ def test_the_size_of_the_noise_is_that_of_the_level_handed():
         in note
     )
     assert "standard deviation 1/2 whatever sigma is" in say(0.5 + 0 * SIGMA, -2 + 0 * SIGMA)[1][0]
-    assert say(SIGMA**2, 0.3 + 0 * SIGMA) == (None, ())
+    assert say(SIGMA**2, 0.3 + 0 * SIGMA) == (
+        None,
+        (
+            "another convention: the noise that is added has standard deviation sigma^2, sigma being what the loss is handed",
+        ),
+    )
     caller.takes = {"noise": 0}
     assert say(SIGMA**2, -1 / SIGMA) == (None, ())
 

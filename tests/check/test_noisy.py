@@ -48,6 +48,7 @@ def caller_of(takes=(), objective="denoising", **more):
         "free": True,
         "said": None,
         "numbers": {},
+        "notes": set(),
     }
     return SimpleNamespace(**(made | more))
 
@@ -112,7 +113,7 @@ def test_a_loss_is_read_where_its_noise_is_known(monkeypatch):
     assert say(read=FAILED._replace(diagnosis="coupled noise: x"))[1] == 2
     assert say(bad=FAILED) == (FAILED, 1, {}, []) and say(points=FAILED) == (FAILED, 1, {}, ["points"])
     unheard = [trial_of(), trial_of(trouble="not heard")]
-    text = f"hidden randomness: {noise.TROUBLE['not heard']}"
+    text = f"unknown noise: {noise.TROUBLE['not heard']}"
     assert say(trials=unheard) == (Naming("INCONCLUSIVE", text, ""), 0, {}, ["points", "drawn"])
     assert say(trials=unheard, drawn=FAILED) == (FAILED, 1, {}, ["points", "drawn"])
     unseen = say(trials=[trial_of(trouble="unseen"), trial_of(trouble="not heard")])
@@ -161,7 +162,7 @@ def test_what_must_be_said_of_the_noise():
     unsure = say(FAILED, inferred, trial_of())
     assert (
         unsure.verdict == "INCONCLUSIVE"
-        and unsure.diagnosis == f"not heard: failed: so; but {noise.TROUBLE['not heard']}"
+        and unsure.diagnosis == "not heard: failed: so; but its noise was not heard, and only its size inferred"
     )
     assert (
         say(FAILED._replace(diagnosis="fixed noise: x"), inferred).verdict == "FAIL"
@@ -169,7 +170,7 @@ def test_what_must_be_said_of_the_noise():
     )
     coupled = trial_of(coupled=True)
     assert say(PASSED, coupled, trial_of()).notes == (
-        f"{noise.COUPLED}: a velocity learnt so carries noise to data, but no score follows from it",
+        f"{noise.COUPLED}: where it is assigned, a velocity learnt so carries noise to data, but no score follows from it",
     )
     doubt = say(FAILED, coupled)
     assert (
@@ -492,9 +493,18 @@ def test_targets_are_named_by_what_fn_may_be(monkeypatch):
         and say(free=False)[1][0][1] is False
         and say(predicts="x")[1][0][1] is True
     )
-    assert say(predicts="velocity", velocity=FAILED) == (FAILED, []) and say(predicts="velocity")[0].notes == (
-        noise.NO_TIME,
-    )
+    asked = [("multilevel_denoising", True, "s", "velocity", "smooth")]
+    assert say(predicts="velocity", velocity=FAILED) == (FAILED, asked)
+    assert say(predicts="velocity")[0].notes == (noise.NO_TIME,)
+    another, sign = Naming("FAIL", "another velocity: so", ""), Naming("FAIL", "sign of the target: so", "")
+    slip = Naming("FAIL", "sign of one term: so", "")
+    assert say(predicts="velocity", velocity=another, name=slip)[0] is slip  # says more than that it is another
+    assert say(predicts="velocity", velocity=sign, name=slip)[0] is sign
+    for words in ("another parametrisation: so", "another path: so"):
+        unsaid = say(predicts="velocity", velocity=another, name=Naming("FAIL", words, ""))[0]
+        assert unsaid is another
+    assert say(predicts="velocity", velocity=another, name=OPEN)[0] is another
+    assert say(predicts="velocity", velocity=PASSED, name=slip)[0] is PASSED
     assert say(velocity=FAILED)[0] is PASSED and say(predicts="eps", velocity=FAILED)[0] is PASSED
     between, other = Naming("FAIL", "x between 1 and 2", ""), Naming("FAIL", "levels mixed", "")
     for takes in ("sigmas", "alphas", "level"):
@@ -622,7 +632,8 @@ def test_points_have_the_level_of_the_kernel_that_was_said():
     steps = np.array([0, 3, 7, 2, 1, 5])
     handed = trial_of(TABLE[steps, 1], TABLE[steps, 0], setting={"level": steps})
     assert as_said(handed, table=TABLE) is None and as_said(handed, table=TABLE[::-1]).verdict == "FAIL"
-    assert as_said(trial_of(t, 1 - t), kernel, takes=()) is None  # told nothing
+    caller = caller_of((), known={"kernel": kernel})
+    assert noise._as_said(caller, [trial_of(t, 1 - t)]) is None and caller.notes == {noise.NOT_COMPARED}  # told nothing
 
 
 def never(monkeypatch, draws, varied=True, table=TABLE, given=None, trouble="", many=True, short=7):
@@ -718,19 +729,25 @@ def test_another_conversion_is_told_by_what_it_is_right_for():
     )
     twice = by_score(lambda out, y, level: 2 * out / column(level))
     assert twice.diagnosis == (
-        "another parametrisation: what score_of makes of fn is not the score of the points that fn was trained at; where sigma is 0.5 fn learns -1 eps, and score_of makes the score of -0.5 eps"
+        "another parametrisation: what score_of makes of fn is not the score of the points that fn was trained at; where sigma is 0.5 fn learns -1 eps, and score_of, given the y at which fn is asked, makes the score of -0.5 eps"
     )
     data = by_score(lambda out, y, level: (out - y) / column(level) ** 2, p=0.0, q=2.0)
-    assert data.diagnosis.endswith("fn learns 2 x, and score_of makes the score of 1 x")
+    assert data.diagnosis.endswith(
+        "fn learns 2 x, and score_of, given the y at which fn is asked, makes the score of 1 x"
+    )
     mixed = lambda q: by_score(lambda out, y, level: 2 * out / column(level), q=q).diagnosis
     assert "-1 eps +1.02e-06 x" in mixed(1.02e-6) and "-1 eps," in mixed(0.98e-6)
     largest = by_score(lambda out, y, level: out, p=-1.0)
     assert (
-        "where sigma is 0.8 fn learns -1 eps, and score_of makes the score of -1.25 eps" in largest.diagnosis
+        "where sigma is 0.8 fn learns -1 eps, and score_of, given the y at which fn is asked, makes the score of -1.25 eps"
+        in largest.diagnosis
         or "where sigma is 0.3" in largest.diagnosis
     )
     none = by_score(lambda out, y, level: 0 * out + y)  # whatever fn says
-    assert none.verdict == "FAIL" and "score_of makes the score of 0 eps" in none.diagnosis
+    assert (
+        none.verdict == "FAIL"
+        and "score_of, given the y at which fn is asked, makes the score of 0 eps" in none.diagnosis
+    )
     near = lambda by: by_score(lambda out, y, level: -(1 + by) * out / column(level)).diagnosis.startswith("sign")
     assert near(0.98e-5) and not near(1.2e-5)
     raised = by_score(lambda out, y, level: out / level)
@@ -800,7 +817,8 @@ def test_sizes_agree_within_a_millionth():
     scaled = lambda by: sizes(0.5 * SIGMA * (1 + by), -1 / SIGMA, c=0.5)[0]
     assert scaled(0.98e-6) is None and scaled(1.1e-6) is not None
     own = lambda by: sizes(2 * SIGMA, -(1 + by) / (2 * SIGMA))[1]
-    assert own(0.98e-6) != () and own(1.02e-6) == ()
+    note = "another convention: the noise that is added has standard deviation 2 sigma, sigma being what the loss is handed"
+    assert own(0.98e-6) == (f"{note}, and the target is that of this noise",) and own(1.02e-6) == (note,)
     told = lambda by: sizes(2 * SIGMA, -(1 + by) / SIGMA)[0]
     assert told(0.98e-6) is not None and told(1.02e-6) is None
     shift = lambda by: sizes(2 * SIGMA, -(1 + by) * 2 / SIGMA)[0]
@@ -872,13 +890,15 @@ def test_entries_whose_target_is_nothing():
 
 def test_targets_that_are_functions_of_single_entries():
     text = lambda target, **more: strange(target, **more).diagnosis
-    assert "a function of that of the noise," in text(
+    assert "its entries go with those of the noise, and are" in text(
         np.exp(Z / 2)
-    ) and "a function of that of the noisy point," in text(np.tanh(X + 0.5 * Z))
+    ) and "its entries go with those of the noisy point, and are" in text(np.tanh(X + 0.5 * Z))
     assert text(np.exp(Z / 2), sigma=np.where(np.arange(6) == 1, 0.5 + 1.1e-6, 0.5)) == noise.NOT_OF_ITS_ROW
-    assert "of the noise," in text(np.exp(Z / 2), sigma=np.where(np.arange(6) == 1, 0.5 + 0.9e-6, 0.5))
+    assert "go with those of the noise, and" in text(
+        np.exp(Z / 2), sigma=np.where(np.arange(6) == 1, 0.5 + 0.9e-6, 0.5)
+    )
     three = {"eps": Z[:4, :3], "x": X[:4, :3]}
-    assert "of the noise," in text(np.exp(Z[:4, :3] / 2), **three)  # twelve numbers
+    assert "go with those of the noise, and" in text(np.exp(Z[:4, :3] / 2), **three)  # twelve numbers
     assert text(np.exp(Z[:3, :3] / 2), eps=Z[:3, :3], x=X[:3, :3]) == noise.NOT_OF_ITS_ROW
     eleven = text(np.exp(Z[:1, :]).repeat(1, 0)[:, :4], eps=Z[:1], x=X[:1])
     assert eleven == noise.NOT_OF_ITS_ROW
@@ -890,7 +910,7 @@ def test_targets_that_are_functions_of_single_entries():
         (trial_of(), found_of(np.eye(4) + np.zeros((6, 4, 4)), -np.exp(Z / 2))),
     ]
     out = noise._strange(SimpleNamespace(), *map(list, zip(*made, strict=True)), None)
-    assert "function of that of the noise" in out.diagnosis  # of the trial with most numbers
+    assert "its entries go with those of the noise, and are" in out.diagnosis  # of the trial with most numbers
 
 
 HALF, DRAWN = np.full(4, 0.5), (Draw("normal", Z),)

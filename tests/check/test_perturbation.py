@@ -28,8 +28,8 @@ def trial_of(shift, draws=(), c=1.0, x=X, row=None, points=None, told=None, **mo
     return Trial(setting, points, told, made, row, c, **({"trouble": "not heard"} | more))
 
 
-def rule(name, *trials, takes=()):
-    return getattr(perturbation, name)(SimpleNamespace(takes=dict.fromkeys(takes, 0)), trials)
+def rule(name, *trials, takes=(), unread=False):
+    return getattr(perturbation, name)(SimpleNamespace(takes=dict.fromkeys(takes, 0), unread=unread), trials)
 
 
 # ------------------------------------------------------------------------------- maps of the data
@@ -174,12 +174,14 @@ def test_points_at_an_edge_are_clipped():
     text, pattern = rule("_points_clipped", at(3))
     assert (
         text
-        == "clipped points: the noisy points are clipped (clamped) at 2.75; they are not c x + sigma eps, and their law is no Gaussian perturbation"
+        == "bounded points: several entries of the noisy points stand at 2.75 (clipped or clamped, divided by their largest, set to an end of the range?); they are not c x + sigma eps"
     )
     assert pattern == "several entries stand at 2.75" and rule("_points_clipped", at(2)) is None
     both = at(3)
     turned = both._replace(points=np.where(both.points == 2.75, np.array([2.75, -2.75, 2.75, -2.75]), both.points))
-    assert rule("_points_clipped", turned) is not None and rule("_points_clipped", at(2), at(3)) is not None
+    assert rule("_points_clipped", turned) is not None
+    higher = at(2)._replace(points=np.where(at(2).points == 2.75, 3.5, points))
+    assert rule("_points_clipped", higher, at(3)) == (text, pattern)  # the edge of the trial that stands at one
     assert rule("_points_clipped", at(3, "")) is None and rule("_points_clipped", at(3, "inferred")) is None
     assert rule("_points_clipped", at(3, ""), at(3)) is not None
 
@@ -290,6 +292,7 @@ def test_levels_of_single_entries_are_those_that_were_handed():
     one = np.where(sizes == 0.3, 0.3 + 0.88e-6, sizes), np.where(sizes == 0.3, 0.3 + 0.92e-6, sizes)
     assert rule("_levels_of_entries", of(one[0])) is not None and rule("_levels_of_entries", of(one[1])) is None
     assert rule("_levels_of_entries", of(sizes, None)) is None
+    assert rule("_levels_of_entries", of(sizes), unread=True) is None  # a level for each entry may be what was not read
     clipped = np.where(np.arange(24).reshape(6, 4) % 5 == 0, sizes, 0.5)  # most of one size: their noise is clipped
     assert rule("_levels_of_entries", of(sizes, levels=1)) is not None
     assert rule("_levels_of_entries", of(clipped, levels=1)) is None
@@ -309,6 +312,10 @@ def test_noise_that_is_a_function_of_normals_entry_by_entry_is_changed():
     assert pattern == "x~ - c x is a function of the numbers drawn, entry by entry"
     assert rule("_changed_by_entry", cast, plain) is not None and rule("_changed_by_entry", cast, plain, plain) is None
     assert rule("_changed_by_entry", cast, whole(Z[::-1] ** 2 * X)) is None
+    assert rule("_changed_by_entry", cast, unread=True) is not None
+    by_levels = whole(0.5 * (1 + np.arange(24).reshape(6, 4) % 3 / 10) * Z)
+    assert rule("_changed_by_entry", by_levels) is not None
+    assert rule("_changed_by_entry", by_levels, unread=True) is None  # a level for each entry, in what was not read
     assert rule("_changed_by_entry", whole(np.tanh(Z), [Draw("random", Z)])) is None
     assert rule("_changed_by_entry", whole(np.tanh(Z), [X**2, Z])) is not None
     assert rule("_changed_by_entry", whole(np.tanh(Z), setting={"levels": 2})) is None
@@ -414,7 +421,7 @@ def test_rows_that_share_their_noise_are_told_from_a_few_that_do():
     text, pattern = rule("_rows_shared", halves)
     assert (
         text
-        == "shared noise: different rows of the batch get the same noise: it is drawn for a part of the batch, and repeated"
+        == "shared noise: different rows of the batch get the same noise (it is drawn for a part of the batch, and repeated, or its numbers are fixed nodes?)"
     )
     assert pattern == "x~ - c x is the same in several rows"
     assert rule("_rows_shared", halves, twin(0))[1] == pattern and rule("_rows_shared", halves, trial_of(Z)) is None
@@ -480,16 +487,19 @@ def test_data_and_noise_that_are_not_used():
     assert rule("_not_gaussian", quiet) is None and rule("_not_gaussian", heard._replace(trouble="inferred")) is None
     given = heard._replace(draws=(Draw("the noise given", Z), *drawn[1:]), source=source * [0, 1])
     assert rule("_not_gaussian", given) is None
-    assert (
-        rule("_given_noise_not_used", given, takes=["noise"]) is None and rule("_given_noise_not_used", heard) is None
-    )
+
+    def noted(trial, takes=("noise",)):
+        caller = SimpleNamespace(takes=dict.fromkeys(takes, ("z", None)), notes=set())
+        assert perturbation._given_noise_not_used(caller, [trial]) is None
+        return caller.notes
+
+    assert noted(given) == noted(heard, ()) == set()
+    text = "the noise of the points is not what was given as z"
+    assert noted(heard) == {f"{text}: another is drawn (or is z meant to be something else?)"}
     rows = given._replace(source=np.stack([0 * np.arange(6), np.array([0, 1, 2, 3, 5, 4])], axis=1))
-    assert (
-        rule("_given_noise_not_used", rows, takes=["noise"])[1] == "x~ - x is proportional to the noise of another row"
-    )
-    still = rows._replace(sigma=np.array([1.0, 1, 1, 1, 0, 0]))
-    assert rule("_given_noise_not_used", still, takes=["noise"]) is None
-    assert rule("_given_noise_not_used", heard._replace(trouble="inferred"), takes=["noise"]) is None
+    assert noted(rows) == {f"{text}, row by row: rows have the noise of other rows"}
+    assert noted(rows._replace(sigma=np.array([1.0, 1, 1, 1, 0, 0]))) == set()
+    assert noted(heard._replace(trouble="inferred")) == set()
 
 
 # ------------------------------------------------------------------------------- draws

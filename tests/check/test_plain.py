@@ -174,19 +174,23 @@ def test_a_regularised_loss_may_have_a_lambda_of_its_own():
 def law_of(v, small=None, projected=False, d=3, drawn=True):
     """What `_law` says of directions (m, 3000, d) of a large batch, and of two small ones; `drawn`: whether what is drawn is used."""
     seen = []
+    small = small or (lambda seed: np.random.default_rng(seed).standard_normal((1, 4, d)))
 
     def pick(setting):
         seen.append((setting.n, setting.seed, setting.x.shape))
         if setting.n == plain.MANY:
             return v
-        return (
-            small(setting.seed) if small is not None else np.random.default_rng(setting.seed).standard_normal((1, 4, d))
-        )
+        return small(setting.seed)
 
-    caller = caller_of()
-    caller.values = lambda probes, s: np.array([s.seed if drawn else 1.0])
+    caller, seeds = caller_of(), []
+    caller.values = lambda probes, s: seeds.append((s.seed, len(probes))) or np.array([s.seed if drawn else 1.0])
     out = plain._law(caller, "score", setting_of(d=d), pick, projected, np.random.default_rng(0))
-    assert seen == [(3000, 6, (3000, d)), (4, 5, (4, d)), (4, 6, (4, d))]
+    same = np.array_equal(small(5), small(6))  # by chance, or in every call
+    known = v is not None and small(5) is not None
+    assert seen == [(3000, 6, (3000, d)), *((4, k, (4, d)) for k in range(5, 8 if known and same else 7))]
+    held = same and np.array_equal(small(5), small(7))
+    last = 5 if not known or held else 7 if drawn else 17  # other seeds are asked until one says something else
+    assert seeds == [(k, 1) for k in range(5, last)]
     return out
 
 
@@ -245,6 +249,8 @@ def test_directions_that_are_shared_or_the_same_in_every_call():
         assert (naming.verdict, naming.diagnosis, naming.pattern) == ("FAIL", text, "another seed, the same directions")
     for small in (held, None):  # what it draws need not be what it uses
         assert law_of(one, small, drawn=False)[0].diagnosis == plain.FIXED_WRONG
+    twice = lambda seed: np.ones((1, 4, 3)) * (seed == 7)  # signs, the same in two calls by chance
+    assert law_of(one, twice)[0].diagnosis == plain.SHARED and law_of(even(), twice)[0] is None
     noted = law_of(even(), held, True)[0]
     assert (noted.verdict, noted.diagnosis) == ("", plain.FIXED)
     basis = np.tile(np.eye(3)[:, None] * np.sqrt(3), (1, 3000, 1))  # all unit vectors in every row
@@ -269,14 +275,15 @@ def with_law(monkeypatch, laws, form=True, parts=(1.0, 1.0), verdict="PASS", not
     rows = iter(laws)
 
     def _law(caller, kind, setting, pick, projected, rng):
-        seen.append((setting.d, projected))
+        seen.append((setting.d, projected, pick))
         return next(rows)
 
     monkeypatch.setattr(plain, "_law", _law)
     b, a = (np.asarray(v, float) + np.zeros(4) for v in parts)
     right = Right({"square of the score": b, "curvature v.J v": a}, [], {"variance_reduced": form}, [])
-    out = plain._with_law(caller_of(), "score", settings, "0", Naming(verdict, "said", "p", notes), right, None)
-    assert seen == [(2, not form), (4, not form)]
+    draws = lambda setting: None
+    out = plain._with_law(caller_of(), "score", settings, draws, Naming(verdict, "said", "p", notes), right, None)
+    assert seen == [(2, not form, draws), (4, not form, draws)]
     return out
 
 
@@ -319,6 +326,7 @@ def by_arrays(monkeypatch, found, mean, draws=("drawn",), d=3, raises=False, wro
 
     def identify(table):
         asked.append(table.trial)
+        table.probes = ["p", "q"]
         if len(asked) == 1:
             return found
         if raises:
@@ -327,11 +335,11 @@ def by_arrays(monkeypatch, found, mean, draws=("drawn",), d=3, raises=False, wro
 
     monkeypatch.setattr(plain, "identify", identify)
     monkeypatch.setattr(plain, "_of_rows", lambda *args: wrong)
-    monkeypatch.setattr(plain, "_same_of_another_seed", lambda *args: fixed)
-    setting = setting_of(d=d)
+    setting, again = setting_of(d=d), []
+    monkeypatch.setattr(plain, "_same_of_other_seeds", lambda caller, *args: again.append(args) or fixed)
     caller = caller_of(ask=lambda probe, setting: SimpleNamespace(draws=draws))
     out = plain._by_arrays(caller, "score", setting, np.random.default_rng(0))
-    assert asked[0].points is setting.x
+    assert asked[0].points is setting.x and again in ([], [("p", setting)])
     if len(asked) == 2:
         assert (
             asked[1].setting.n == 3000
@@ -396,6 +404,12 @@ def test_directions_that_were_not_heard_are_read_off_their_arrays(monkeypatch):
         bent[0, 0, 1] += 2 * by * size
         out = of(found_of(V4, own=bent), mean_of(M=2 * E3))
         assert out[2] == pytest.approx(known)
+    whole = lambda by: SimpleNamespace(
+        **vars(found_of(V4, own=2 * E3)) | {"C": np.tile(E3, (4, 1, 1)) * (1 + np.diag([0, 0, by]))}
+    )
+    assert of(whole(0.0), mean_of(M=2 * E3)) == (pytest.approx(0.5), pytest.approx(4.0), 1e-6, plain.TRACE)
+    assert of(whole(0.0), mean_of(M=2 * E3), fixed=True)[3] == plain.TRACE  # of no directions, which need not be new
+    assert of(whole(0.98e-6), mean_of(M=2 * E3))[3] == plain.TRACE and of(whole(1e-3), mean_of(M=2 * E3))[3] == ""
     weights = E3 * (1 + np.array([0.0, 0, 0, 1e-3])[:, None, None])
     assert of(found_of(unit, own=weights))[2] == pytest.approx(2 * ERROR)  # squares of other weights in other rows
     skew = of(uneven, mean_of(M=off_by(1.02 * ERROR)))
@@ -423,6 +437,10 @@ def test_arrays_that_are_no_directions_explain_nothing(monkeypatch):
     assert of(good(b=1.0)) is None and of(good(b=0.5)) is not None  # pulled as much as it is squared
     said = Naming("FAIL", "x", "")
     assert of(good(), wrong=said) is said
+    lost = V4 * np.array([[1.0], [1], [0], [1]])
+    some = of(found_of(lost, own=E3), wrong=said)
+    assert (some.verdict, some.diagnosis, some.pattern) == ("INCONCLUSIVE", plain.SOME_ROWS, "C is 0 in 1 of 4 rows")
+    assert of(found_of(lost, own=np.where(np.arange(4) == 2, 0, 1.0)[:, None, None] * E3), wrong=said) is said
     few = of(good(), raises=True, draws=())
     assert (few.verdict, few.diagnosis) == (
         "FAIL",
@@ -431,22 +449,25 @@ def test_arrays_that_are_no_directions_explain_nothing(monkeypatch):
     assert of(good(), raises=True) is None
 
 
-def of_rows(C, kind="score", again=1.0, draws=("drawn",), d=3):
-    setting, seeds = setting_of(d=d), []
+def of_rows(C, kind="score", other=None, draws=("drawn",), d=3, n=4):
+    """What is said of these arrays, of a loss that has another value for the seed `other` alone."""
+    setting, seeds = setting_of(n, d), []
     caller = caller_of(
-        values=lambda probes, s: seeds.append((s.seed, len(probes))) or np.array([again]),
+        values=lambda probes, s: seeds.append((s.seed, probes)) or np.array([1.5 if s.seed == other else 1.0]),
         ask=lambda p, s: SimpleNamespace(draws=draws),
     )
     table = SimpleNamespace(trial=SimpleNamespace(setting=setting), probes=["p", "q"], values=np.array([1.0, 2.0]))
     out = plain._of_rows(caller, kind, table, C, np.random.default_rng(0))
-    assert seeds in ([], [(6, 1)])
+    assert seeds in ([], [(k, ["p"]) for k in range(5, 17 if other is None else other + 1)])
     return out
 
 
 def test_directions_of_all_rows_or_of_the_two_sides():
     outer = lambda u, w: np.einsum("ni,nj->nij", u, w)
     same = outer(np.repeat(V4[:1], 4, 0), np.repeat(V4[:1], 4, 0))
-    fixed, shared = of_rows(same), of_rows(same, again=1.5)
+    fixed, shared = of_rows(same), of_rows(same, other=6)
+    assert of_rows(same, other=16) == shared  # signs in two dimensions have the same v v^T for one seed in two
+    assert of_rows(same[:3], n=3) is None  # rows of a small batch may share a direction where those of a larger do not
     assert (fixed.diagnosis, shared.diagnosis) == (
         plain.FIXED_PRODUCT,
         plain.SHARED,
@@ -454,7 +475,7 @@ def test_directions_of_all_rows_or_of_the_two_sides():
     near = lambda by: of_rows(same * (1 + np.array([0, by, 0, 0])[:, None, None]))
     assert near(0.9e-6) is not None and near(2.5e-5) is None
     assert of_rows(same[:, :1, :1], d=1) is None and of_rows(outer(V4, V4)) is None
-    assert of_rows(same[:, :2, :2], d=2) is not None
+    assert of_rows(same[:, :2, :2], d=2) is None  # where signs are the same in all rows by chance
     bent = lambda by: of_rows(
         np.stack(
             [np.array([[3.0, 0, 0], [0, 0, 0], [0, 0, 0]])] * 3
@@ -513,7 +534,7 @@ def test_hidden_directions_are_a_sentence(monkeypatch):
     assert low.verdict == "FAIL" and "divided by d" in low.diagnosis
     rough = say((1.1, 1.0, 0.05, ""), (0.95, 1.0, 0.15, ""))
     assert rough.verdict == "PASS" and rough.resolution == 0.15
-    assert rough.notes == ("the directions were not heard: the size of the curvature is known to 15%",)
+    assert rough.notes == ("its directions are not numbers that were heard: the size of the curvature is known to 15%",)
     third = say((0.36, 1.0, 0.1, ""), (0.24, 1.0, 0.1, ""))
     assert third.verdict == "FAIL" and "divided by d" in third.diagnosis  # the law within what is known
     for law in (lambda d: 1, lambda d: 1 / d, lambda d: d):
@@ -527,7 +548,9 @@ def test_hidden_directions_are_a_sentence(monkeypatch):
 # ------------------------------------------------------------------------------- differences of energies
 
 
-def differences(monkeypatch, offsets, kind="energy", near=True, e=(-1.0, -1.0, 2.0), order=None):
+def differences(
+    monkeypatch, offsets, kind="energy", near=True, e=(-1.0, -1.0, 2.0), order=None, exact=False, doubt=0.0
+):
     n, x, h = 4, np.random.default_rng(0).standard_normal((4, 3)), 0.05
     setting = setting_of(x=x)
     points = np.concatenate([x[i] + h * np.asarray(offsets(i)) for i in range(n)])
@@ -554,7 +577,8 @@ def differences(monkeypatch, offsets, kind="energy", near=True, e=(-1.0, -1.0, 2
                 np.abs(points[order][g] - x[np.linalg.norm(points[order][g[0]] - x, axis=1).argmin()]).max(1) < 1e-12
             ] = 0
             F[np.ix_(g, g)] = np.outer(signs, signs)
-        return SimpleNamespace(e=weights[order] / h**2 / n, F=F, fit=SimpleNamespace(near=near, doubt=np.zeros(40)))
+        fit = SimpleNamespace(near=near, exact=exact, doubt=np.zeros(40))
+        return SimpleNamespace(e=weights[order] / h**2 / n, F=F, doubt=doubt, fit=fit)
 
     monkeypatch.setattr(plain, "identify", identify)
     trial = Trial(setting, points[order], None)
@@ -571,6 +595,14 @@ def test_differences_of_energies_are_found_by_their_points(monkeypatch):
     assert say(three, order=mixed)[0] is None  # in whatever order it asks
     once = say(three, e=(-1.0, -1.0, 1.0), order=mixed)[0]
     assert once.verdict == "FAIL" and once.pattern == "second difference -1, -1, 1"
+    doubted = lambda doubt, **more: say(three, e=(-1.0, -1.0, 1.0), doubt=doubt, **more)[0]
+    assert doubted(0.0499) == once and doubted(0.0501) is None
+    assert doubted(1.0, exact=True, near=False) == once
+    four = say(lambda i: [V4[i], -V4[i], 2 * V4[i], -2 * V4[i], 0 * V4[i]])
+    assert (four[0].verdict, four[0].diagnosis) == ("INCONCLUSIVE", plain.APART) and four[1] == []
+    assert four[0].pattern == "4 points beside x in a row"
+    none = say(lambda i: [0 * V4[i]])
+    assert (none[0].verdict, none[0].diagnosis) == ("INCONCLUSIVE", plain.NO_DIFFERENCES) and none[1] == []
     assert (
         say(three, kind="score", near=False)[1][0][1] == ("S",)  # of scores
         and [way for _, way, _ in say(lambda i: [V4[i], -V4[i]], near=False)[1]] == [("S",), ("E",)]
@@ -620,7 +652,7 @@ def test_second_differences_within_rounding():
 # ------------------------------------------------------------------------------- what is left over
 
 
-def wrong(monkeypatch, objective="implicit", left=0.5, parts=None, draws=(), random=False, hidden=None, by_arrays=None, one_more=None, differences=None, takes=(), kind="score"):  # fmt: skip
+def wrong(monkeypatch, objective="implicit", left=0.5, parts=None, draws=(), random=False, hidden=None, by_arrays=None, one_more=None, differences=None, takes=(), kind="score", away=None, exact=()):  # fmt: skip
     """`_wrong`, with each of the places where it looks in place."""
     looked = []
     settings = [setting_of(4, 2), setting_of(6, 3), setting_of(2, 4)]
@@ -629,6 +661,8 @@ def wrong(monkeypatch, objective="implicit", left=0.5, parts=None, draws=(), ran
     def look(name, value):
         return lambda *args, **options: looked.append((name, args)) or value
 
+    monkeypatch.setattr(plain.patterns, "elsewhere", look("elsewhere", away))
+    monkeypatch.setattr(plain, "_in_some_batches", look("some batches", (Naming("FAIL", "some batches", ""), 1, {})))
     monkeypatch.setattr(plain, "_hidden", look("hidden", hidden))
     monkeypatch.setattr(plain, "_random", look("random", random))
     monkeypatch.setattr(plain, "_differences", look("differences", differences))
@@ -641,10 +675,17 @@ def wrong(monkeypatch, objective="implicit", left=0.5, parts=None, draws=(), ran
     right = (
         None
         if parts is None
-        else Right({k: np.array(v) for k, v in enumerate(parts)}, [fit_of(left)], {}, ["q0", "q1", "q2"])
+        else Right(
+            {k: np.array(v) for k, v in enumerate(parts)},
+            [fit_of(left, k in exact) for k in range(3)],
+            {},
+            ["q0", "q1", "q2"],
+        )
     )
     tables = ["t0", "t1", "t2"]
     out = plain._wrong(caller_of(objective, takes), kind, trials, tables, right, None)
+    name, args = looked.pop(0)  # where fn is asked comes before any name
+    assert name == "elsewhere" and args[2] is settings[1]
     return out, looked, trials
 
 
@@ -666,6 +707,44 @@ def test_what_the_reference_does_not_explain_is_looked_for_in_order(monkeypatch)
     out, looked, _ = say("finite_difference_sliced", differences=named)
     assert out == (named, 2, {}) and looked == [("differences", looked[0][1])] and looked[0][1][2].setting.d == 3
     assert [k for k, _ in say("finite_difference_sliced")[1]] == ["differences", "unexplained"]
+    assert say("sliced", away=named, hidden=named)[:2] == ((named, 1, {}), [])
+    for exact in ((0,), (0, 2), (1,)):  # right in some of the trials
+        out, looked, _ = say("sliced", left=0.5, parts=([1.0, 1.0], [0.5, 0.5]), exact=exact)
+        assert out[0].diagnosis == "some batches" and [k for k, _ in looked] == ["hidden", "some batches"]
+        assert looked[1][1][5] == list(exact)
+    assert say(left=0.5, parts=([1.0, 1.0], [0.5, 0.5]), exact=(0, 1, 2))[1][0][0] == "arrays"
+
+
+def test_a_loss_that_is_right_in_some_batches_is_told_by_that_which_is_furthest_off(monkeypatch):
+    named, asked = [], []
+    monkeypatch.setattr(plain.patterns, "named_by_arrays", lambda *args: asked.append(args[2:4]) or named[0])
+    bent = [None]
+    monkeypatch.setattr(plain.patterns, "bent", lambda *args: bent[0])
+    trials = [SimpleNamespace(setting=setting_of(n, d)) for n, d in ((4, 2), (6, 3), (2, 4))]
+
+    def say(name, *residuals):
+        named[:] = [name]
+        fits = [fit_of(r, r == 0) for r in residuals]
+        exact = [k for k, r in enumerate(residuals) if r == 0]
+        right = Right({}, fits, {}, ["q0", "q1", "q2"])
+        return plain._in_some_batches(caller_of(), "score", trials, ["t0", "t1", "t2"], right, exact, None)
+
+    out, sense, details = say(None, 0.0, 0.1, 0.25)
+    assert (out.verdict, sense, details) == ("FAIL", 1, {}) and asked == [("t2", "q2")] and out.pattern == "off by 0.25"
+    assert (
+        out.diagnosis
+        == "some batches: right for batches of 4 x 2 numbers, and not for 2 x 4 (a size that is written down, rows or dimensions that are left out, a threshold?)"
+    )
+    found = say(Naming("FAIL", "wrong trace: x", ""), 0.0, 0.1, 0.0)[0]
+    assert found.diagnosis == (
+        "some batches: right for batches of 4 x 2, 2 x 4 numbers, and not for 6 x 3 (there wrong trace: x)"
+    )
+    passed = Naming("PASS", "", "", ("a metric",))
+    assert say(passed, 0.0, 0.1, 0.0) == (passed, 2, {})
+    bent[:] = [Naming("FAIL", "clipped loss: it stands still at 0", "")]
+    assert say(None, 0.0, 0.1, 0.0) == (bent[0], 1, {}) and say(passed, 0.0, 0.1, 0.0) == (passed, 2, {})
+    bent[:] = [Naming("FAIL", "clipped loss: no parabola", "")]
+    assert "some batches" in say(None, 0.0, 0.1, 0.0)[0].diagnosis
 
 
 def test_hidden_directions_come_first_where_they_explain_all(monkeypatch):
@@ -677,7 +756,7 @@ def test_hidden_directions_come_first_where_they_explain_all(monkeypatch):
     )
     out, looked, _ = say("sliced", hidden=right)
     assert out == (right, 2, {}) and [k for k, _ in looked] == ["hidden"]
-    assert [s.d for s in looked[0][1][2]] == [3, 4]
+    assert [s.d for s in looked[0][1][2]] == [3, 2]
     assert (
         say("sliced", hidden=sharp)[0] == (sharp, 2, {})
         and say("sliced", hidden=Naming("FAIL", "x", ""))[0][0].diagnosis == "x"
@@ -691,7 +770,7 @@ def test_hidden_directions_come_first_where_they_explain_all(monkeypatch):
     )
     assert say("sliced", hidden=right, takes=["v"])[1][0][0] == "arrays"
     out, looked, _ = say(draws=("drawn",), random=True)
-    assert out == (Naming("INCONCLUSIVE", "random: the loss draws numbers that its objective has no use for, and only their mean could be checked; let it be without", "another seed, another value"), 1, {})  # fmt: skip
+    assert out == (Naming("INCONCLUSIVE", "random: the loss draws numbers, of which its objective has none, and only their mean could be checked (rows that are drawn, dropout, noise?); let it be without", "another seed, another value"), 1, {})  # fmt: skip
     assert looked[0][1][1] == "t0" and [k for k, _ in say(draws=("drawn",))[1]] == [
         "random",
         "arrays",
@@ -805,22 +884,31 @@ def test_terms_are_those_of_the_reference_or_of_an_estimated_trace(monkeypatch):
     monkeypatch.setattr(plain, "_wrong", lambda *args: ("wrong", 7, {}))
     monkeypatch.setattr(plain, "_factors", lambda *args: ("factors", {"d": 1}))
     monkeypatch.setattr(plain, "_with_law", lambda *args: "law")
-    monkeypatch.setattr(plain, "_drowned", lambda *args: None)
+    monkeypatch.setattr(plain, "_with_law_of_moves", lambda *args: "law of moves")
 
-    def say(objective, trial="none", key="", near=True, right=True, bad=None, takes=()):
+    def say(objective, trial="none", key="", near=True, right=True, bad=None, takes=(), drowned=None, left=0.0):
+        monkeypatch.setattr(plain, "_drowned", lambda *args: drowned)
         monkeypatch.setattr(plain, "plain", lambda *args: trials[trial])
         monkeypatch.setattr(plain, "as_asked", lambda *args: asked.append("asked") or trials[trial])
         monkeypatch.setattr(plain, "unusable", lambda tables: bad)
-        monkeypatch.setattr(plain, "_right", lambda *args: (key, SimpleNamespace(near=near) if right else None))
+        monkeypatch.setattr(
+            plain, "_right", lambda *args: (key, SimpleNamespace(near=near, left=left) if right else None)
+        )
         asked.clear()
         return plain.of_terms(caller_of(objective, takes), "score", [s], None)
 
     assert say("implicit") == ("factors", 2, {"d": 1}) and asked == [(14, True)]
-    assert say("finite_difference_sliced") == ("factors", 2, {"d": 1}) and asked == ["asked", (14, True)]
+    assert say("finite_difference_sliced") == ("law of moves", 2, {"d": 1}) and asked == ["asked", (14, True)]
+    assert say("finite_difference_sliced", takes=["v"]) == ("factors", 2, {"d": 1})
     assert (
         say("sliced", key="0") == ("law", 2, {"d": 1})
-        and say("sliced", key="0", takes=["v"])[0] == "factors" == say("sliced")[0]
+        and say("sliced", key="0", takes=["v"])[0] == "law"  # it draws its own beside those that it is given
+        and say("sliced")[0] == "factors" == say("sliced", takes=["v"])[0]
     )
+    drowned = say("finite_difference_sliced", near=False, drowned="drowned")
+    assert drowned == ("drowned", 0, {}) == say("finite_difference_sliced", right=False, drowned="drowned")
+    for left, said in ((0.98e-3, "law of moves"), (1.02e-3, "drowned")):  # what fits is not drowned
+        assert say("finite_difference_sliced", drowned="drowned", left=left)[0] == said
     assert say("implicit", bad="bad") == ("bad", 0, {}) and say("implicit", near=False) == say(
         "implicit", right=False
     ) == ("wrong", 7, {})
@@ -844,7 +932,7 @@ def test_a_trace_that_is_estimated_is_that_of_a_sliced_loss(monkeypatch):
     assert naming.diagnosis == "sliced" and caller.objective == "implicit" and (sense, details) == (2, {"d": 1})
     assert naming.notes == (
         "one",
-        "it draws numbers, and is judged as a sliced loss, with v.J v along directions v that it draws in place of tr J",
+        "it draws numbers, and is judged as a sliced loss (a trace along directions, or of rows or dimensions, that are drawn?)",
     )
     monkeypatch.setattr(plain, "of_terms", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):

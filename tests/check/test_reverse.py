@@ -207,10 +207,10 @@ FULL = {  # what is said of them in all
     "told a constant": "level told: fn is told another one in its call 1, and not the level of its point (5 of 6 steps)",
     "drift halved": "drift halved (beside an ancestral step (posterior variance))",
     "sign": "sign of the step: it goes up in level (beside an ancestral step (posterior variance)) -- or -- sign of the drift (beside an ancestral step (posterior variance))",
-    "variance for deviation": "noise without its root: the variance is taken for a standard deviation (beside an ancestral step with the forward variance beta) -- or -- noise without its root: the variance is taken for a standard deviation (beside a reverse-diffusion step) -- or -- noise without its root: the variance is taken for a standard deviation (beside an Euler-Maruyama step of the reverse SDE)",
-    "root of difference": "noise of the difference of the levels, (sigma - sigma') z (beside an ancestral step (posterior variance)) -- or -- noise of the difference of the levels, (sigma - sigma') z (beside an ancestral step with the forward variance beta)",
+    "variance for deviation": "noise without its root: the variance is taken for a standard deviation (beside an ancestral step with the forward variance beta, or a reverse-diffusion step, or an Euler-Maruyama step of the reverse SDE)",
+    "root of difference": "noise of the difference of the levels, (sigma - sigma') z (beside an ancestral step (posterior variance), or an ancestral step with the forward variance beta); on a geometric ladder a constant factor and a power of sigma/sigma' are the same: levels that are not geometric tell them apart",
     "ancestral, flow's drift": "drift halved (beside DDIM, the probability flow in sigma / c)",
-    "sigma_t for sigma_{t-1}": "sigma of the next level in front of the score (beside DDIM, the probability flow in sigma / c)",
+    "sigma_t for sigma_{t-1}": "sigma of the next level in front of the score (beside DDIM, the probability flow in sigma / c); on a geometric ladder a constant factor and a power of sigma/sigma' are the same: levels that are not geometric tell them apart",
     "heun at the old level": "level told: fn is told the one before, noisier in its call 2, and not the level of its point (6 of 6 steps)",
     "ddpm, x not rescaled": "the result not rescaled by r (beside an ancestral step (posterior variance))",
     "ddpm, beta as deviation": "noise without its root: the variance is taken for a standard deviation (beside an ancestral step with the forward variance beta)",
@@ -218,8 +218,8 @@ FULL = {  # what is said of them in all
     "ddpm, sign": "sign of the drift (beside an ancestral step (posterior variance))",
     "ddim, bars without root": "alpha_bar in place of its root (beside DDIM, the probability flow in sigma / c)",
     "ddim, noise of this level": "sigma of this level where that of the next one belongs (beside DDIM, the probability flow in sigma / c)",
-    "flow the wrong way": "sign of the step: it goes up in level (beside DDIM, the probability flow in sigma / c)",
-    "sigma of the next level under the slope": "score multiplied by sigma/sigma' (beside DDIM, the probability flow in sigma / c)",
+    "flow the wrong way": "sign of velocity: fn predicts velocity, and the step takes it for minus that (beside DDIM, the probability flow in sigma / c) -- or -- sign of the step: it goes up in level (beside DDIM, the probability flow in sigma / c)",
+    "sigma of the next level under the slope": "score multiplied by sigma/sigma' (beside DDIM, the probability flow in sigma / c); on a geometric ladder a constant factor and a power of sigma/sigma' are the same: levels that are not geometric tell them apart",
     "against the score": "sign of the drift: the step goes against the score, up in level, or the velocity is added with the wrong sign",
     "heun from the predicted point": "start of the second half: Heun's mean slope is added to the predicted point, not to the first (beside Heun's step of the probability flow)",
     "noise not taken from eps": "noise: x and the score have the coefficients of DDIM, the probability flow in sigma / c, and the noise is added, and not taken from the direction to eps",
@@ -782,7 +782,7 @@ STEPPED = lambda x, fn, k, lower, rng: 1.3 * x + 0.2 * (k + 1) * fn(x, k) + 0.1 
 
 
 def measured(step, i=1, n=4000, predicts="score"):
-    walk = reverse.Walk("c", step, None, LADDER, predicts)
+    walk = reverse.Walk("c", step, wrap=None, ladder=LADDER, predicts=predicts)
     return reverse._measured(walk, i, np.random.default_rng(0).standard_normal((n, 2)))
 
 
@@ -816,17 +816,19 @@ def test_what_is_no_sum_of_x_and_scores_is_not_measured():
 
 
 def test_levels_are_found_by_what_they_are_called_and_steps_given_what_they_take():
-    walk = reverse.Walk("c", lambda x, fn, level: x, None, [Level(t, 1.0, t) for t in (5.0, 1.0, 0.2)], "score")
+    walk = reverse.Walk(
+        "c", lambda x, fn, level: x, wrap=None, ladder=[Level(t, 1.0, t) for t in (5.0, 1.0, 0.2)], predicts="score"
+    )
     assert [
         walk.level_of(v) for v in (5.0, 1.0 + 0.9e-4, 1.0 + 1.1e-4, np.full(3, 0.2), np.array([0.2, 1.0]), 0.0)
     ] == [0, 1, Level(1.0 + 1.1e-4, 1.0, 1.0 + 1.1e-4), 2, None, None]
     assert walk.level_of(np.float32(0.2)) == 2
-    walk = reverse.Walk("c", lambda x, fn, level: x, None, LADDER, "score")
+    walk = reverse.Walk("c", lambda x, fn, level: x, wrap=None, ladder=LADDER, predicts="score")
     assert walk.level_of(1.5) is None and not walk.unknown  # told to a first call it is wrong, to a later one unknown
     walk.asked.append((0, np.zeros((2, 1))))
     assert walk.level_of(77) is None and not walk.unknown
     assert walk.level_of(1.5) is None and walk.unknown == "1.5"
-    takes = lambda step: reverse.Walk("c", step, None, LADDER, "score").takes_next
+    takes = lambda step: reverse.Walk("c", step, wrap=None, ladder=LADDER, predicts="score").takes_next
     assert takes(lambda x, fn, a, b: x) and not takes(lambda x, fn, a: x) and not takes(lambda x, fn, a, b=None: x)
     assert (
         not takes(lambda x, fn, a, rng: x)
@@ -838,7 +840,7 @@ def test_levels_are_found_by_what_they_are_called_and_steps_given_what_they_take
     step = lambda x, fn, a, b: (
         told.append((a, b, fn(x, 2)[0, 0], fn(x, level=1)[0, 0], fn(x, t=0)[0, 0], fn(x, 77)[0, 0])) or x
     )
-    walk = reverse.Walk("c", step, None, LADDER, "eps")
+    walk = reverse.Walk("c", step, wrap=None, ladder=LADDER, predicts="eps")
     walk(np.zeros((2, 1)), 3, 1, lambda k, points, v: 10.0 + k)
     assert told == [(3, 4, -S[2] * 10, -S[1] * 11, -S[0] * 12, -S[3] * 13)] and [t for t, _ in walk.asked] == [
         2,
@@ -881,7 +883,10 @@ def test_the_verdict_says_what_a_step_is_and_what_it_needs():
     D = np.array([0.3, 0.2, 0.05, 0.01])
     langevin = steps_of(1.0, D, 2 * D)
     assert verdict_of(langevin).verdict == "INCONCLUSIVE" and "say kind='annealed'" in verdict_of(langevin).diagnosis
-    ladder = ("its step does not go with sigma^2, as usual: too small at high levels, or too large at low ones",)
+    high, low = D[0] / P.s[0] ** 2, D[-1] / P.s[-1] ** 2
+    ladder = (
+        f"its step does not go with sigma^2, as usual: it is {high:.3g} sigma^2 at the highest level, and {low:.3g} sigma^2 at the lowest from which a step starts",
+    )
     assert (
         verdict_of(langevin, takes_next=False).notes
         == verdict_of(langevin, "annealed").notes
@@ -931,11 +936,16 @@ def test_what_is_none_of_the_known_steps_is_judged_by_its_law():
     law = lambda verdict: CheckReport(
         "c", verdict, "", pattern="mean and variance are others", diagnosis="wrong law: others", notes=("a note",)
     )
-    for kind in (None, "heun"):
+    for kind, asked in ((None, ""), ("euler", ", and not whether it is of kind 'euler'")):
         report = verdict_of(odd, kind, law=law("PASS"))
         assert report and report.notes == (
             "a note",
-            "it is none of the known steps, so its law on a Gaussian was checked",
+            f"it is none of the known steps, so its law on a Gaussian was checked{asked}: mean and variance are others",
+        ), report
+    for kind in ("heun", "predictor-corrector"):
+        report = verdict_of(odd, kind, law=law("PASS"))
+        assert report.verdict == "FAIL" and report.diagnosis == (
+            f"another step: fn is asked once in a step with noise, which is none of kind '{kind}'"
         ), report
     failed = verdict_of(odd, None, law=law("FAIL"))
     assert failed.diagnosis == f"{reverse.elsewhere(odd)}; mean and variance are others"
@@ -1007,7 +1017,7 @@ def test_a_law_is_right_within_what_right_steps_of_that_length_cost(levels, shar
     ):
         report, _ = law_of(levels, 0.0, target * (1 + far))
         assert report.verdict == verdict, (far, report)
-    np.testing.assert_allclose(report.resolution, statistical + length, rtol=1e-9)
+    np.testing.assert_allclose(report.resolution, statistical + share * length, rtol=1e-9)
     text = f"{0.7 * 0.99:.4g} and {target * (1 + far):.4g} where {0.7 * 0.99:.4g} and {target:.4g} belong; right steps of this length are off by up to {length:.1%} in the variance"
     assert (
         report.diagnosis == f"wrong law: mean and variance at the last level are {text}"

@@ -86,7 +86,9 @@ def test_a_point_without_weight_has_no_target():
         and (lost.left[1], lost.apart[1]) == (0, 0)
         and not np.isnan(kept.p).any()
     )
-    assert lost.w[1] == pytest.approx(4 * 5 * 0.98e-9) and lost.rtol == 1e-9
+    assert lost.w[1] == pytest.approx(3 * 5 * 0.98e-9) and lost.rtol == 1e-9  # of the three points that count
+    np.testing.assert_allclose(lost.w[[0, 2, 3]], 3 * 5)
+    np.testing.assert_allclose(kept.w, 4 * np.array([5, 5 * 1.02e-9, 5, 5]))
     below = read([trial_of()], [found_of(Z, np.array([5.0, -5, 5, 5]))])
     np.testing.assert_allclose(below.p, 1.0)
     doubtful = read([trial_of()], [found_of(Z, np.array([5.0, 0, 5, 5]), np.array([0, 1.0, 0, 0]))])

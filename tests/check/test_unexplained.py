@@ -30,7 +30,7 @@ class Loss:
         self.of, self.objective, self.kind, self.eps, self.settings, self.calls = of, objective, kind, eps, [], 0
 
     def ask(self, probe, setting):
-        return SimpleNamespace(value=float(self.values([probe], setting)[0]), told=None)
+        return SimpleNamespace(value=float(self.values([probe], setting)[0]), told=None, points=setting.x)
 
     def values(self, probes, setting):
         self.settings.append(setting)
@@ -190,26 +190,30 @@ def test_round_off_moves_a_loss_at_once():
     assert named.verdict == "FAIL" and named.pattern == "1 of it is unexplained"
     assert (
         named.diagnosis
-        == "round-off: moving x by a unit in its last place changes the loss by 2e-02 of it; the step of its own differences is too small, they cancel"
+        == "round-off: moving x by a unit in its last place changes the loss by 2e-02 of it (differences of its own with too small a step, which cancel, or numbers that are drawn from the data?)"
     )
     assert said(0.0102, 1.0) is not None and said(0.0098, 1.0) is None  # a hundredth of what is left
     assert said(1.02e-8, 1e-7) is not None and said(0.98e-8, 1e-7) is None and said(-0.02, 1.0) is not None
 
 
-def test_monotone_functions_of_the_right_loss():
+def test_monotone_functions_of_the_right_loss(monkeypatch):
     right = np.array([3.0, 1, 2, 5, 4, 6, 99.0])
-    say = lambda values, right=right: (
-        patterns._function_of_right(None, "energy", table_of(values), right, 0.1, None)
-        if right is None
-        else patterns._function_of_right(
-            None, "energy", table_of(values), {"square": right - 7, "trace": 0 * right + 7}, 0.1, None
+    asked = []
+
+    def say(values, right=right, equal=True):
+        terms = None if right is None else {"square": right - 7, "trace": 0 * right + 7}
+        monkeypatch.setattr(
+            patterns, "_equal_where_right_is", lambda caller, table, terms: asked.append(terms) or equal
         )
-    )
+        return patterns._function_of_right(None, "energy", table_of(values), terms, 0.1, None)
+
     assert say(np.exp(right[:6])).diagnosis.startswith(
         "function of the loss: your loss is a function of the right one (a logarithm"
     )
+    assert [list(terms) for terms in asked] == [["square", "trace"]]
     assert (
         say(-right[:6]).pattern == "monotone in the reference"
+        and say(np.exp(right[:6]), equal=False) is None
         and say(np.sin(right[:6])) is None
         and say(np.exp(right[:6]), None) is None
     )
@@ -219,6 +223,30 @@ def test_monotone_functions_of_the_right_loss():
         and say(-ties) is not None
         and say(np.where(right[:6] == 3, 2.5, np.where(right[:6] == 2, 2.6, right[:6]))) is None
     )
+
+
+def test_a_function_of_the_right_loss_is_equal_where_that_is():
+    """Pairs of models, scaled to have the same right loss: another loss in the same order has two values for them."""
+    table, asked = table_of(P=8), []
+    square = lambda p: 0.5 * np.sum(p.score(X) ** 2)
+    trace = lambda p: np.sum(p.trace(X))
+    terms = {patterns.SQUARE: np.array([square(p) for p in table.probes]), "trace": np.array([trace(p) for p in table.probes])}  # fmt: skip
+
+    def equal(of):
+        def values(probes, setting):
+            asked.append([square(p) + trace(p) for p in probes])
+            return np.array([of(square(p), trace(p)) for p in probes])
+
+        return patterns._equal_where_right_is(SimpleNamespace(values=values), table, terms)
+
+    for of in (lambda s, t: s + t, lambda s, t: np.log1p((s + t + 1e4) / 1e4), lambda s, t: np.cosh((s + t) / 1e3)):
+        assert equal(of)
+    first = np.reshape(asked[0], (-1, 2))
+    assert len(first) >= 4
+    np.testing.assert_allclose(first[:, 0], first[:, 1], rtol=1e-9)
+    near = lambda by: equal(lambda s, t: s + t + by * t)
+    assert near(1e-9) and not near(1e-3)
+    assert not equal(lambda s, t: np.minimum(s, 20.0) + t) and not equal(lambda s, t: s + 1.01 * t)
 
 
 def each(of, objective="implicit"):
@@ -263,24 +291,28 @@ def test_functions_of_the_loss_of_each_row_are_seen_at_equal_rows():
 
 def test_a_loss_of_pieces_is_a_square_nearby(monkeypatch):
     asked, own = [], np.ones((4, 3, 3))
+    table = SimpleNamespace(near=lambda size: ("near", size))
 
-    def say(*exact, own=own, whole=4.0):
-        rows = list(exact)
+    def say(*exact, own=own, whole=4.0, anywhere=(False, False), left=1e-3):
+        rows = [*anywhere, *exact]
         asked.clear()
 
         def identify(near, jacobian):
             asked.append((near, jacobian))
-            return SimpleNamespace(fit=SimpleNamespace(exact=rows.pop(0)), own=own)
+            return SimpleNamespace(fit=SimpleNamespace(exact=rows.pop(0), residual=left), own=own)
 
         monkeypatch.setattr(patterns, "identify", identify)
         monkeypatch.setattr(patterns, "_added", lambda *args: (np.ones((4, 2)), whole, 0.1))
-        return patterns._pieces(None, "energy", SimpleNamespace(near=lambda size: ("near", size)), None, 0.1, None)
+        return patterns._pieces(None, "energy", table, None, 0.1, None)
 
-    assert say(True).diagnosis == patterns.KINKS and asked == [(("near", 1e-3), False)]
-    assert say(False, True).pattern == "a square for models near each other, none for all" and [
-        j for _, j in asked
-    ] == [False, True]
-    assert say(False, False) is None
+    whole = [(table, False), (table, True)]
+    assert say(True).diagnosis == patterns.KINKS and asked == [*whole, (("near", 1e-3), False)]
+    assert say(False, True).pattern == "a square for models near each other, none for all"
+    assert asked == [*whole, (("near", 1e-3), False), (("near", 1e-3), True)]
+    assert say(False, False) is None and say(False, False, left=2e-11) is None
+    assert say(False, left=0.5e-11).diagnosis == patterns.KINKS  # all but round-off
+    for anywhere in ((True,), (False, True)):  # a square for all has no kinks
+        assert say(True, anywhere=anywhere) is None and asked == whole[: len(anywhere)]
     assert say(True, whole=np.array([4.0, 4.2])).diagnosis == patterns.PIECES  # together another number
     some = lambda k: own * (np.arange(4) >= k)[:, None, None]  # of the points the first k do not count
     assert say(True, own=some(1)).diagnosis == patterns.KINKS and say(True, own=some(2)).diagnosis == patterns.PIECES
@@ -305,19 +337,30 @@ def test_rows_interact_where_together_they_add_another_number_than_one_by_one():
 
 
 def test_points_elsewhere_are_told(monkeypatch):
-    def say(points, objective="implicit"):
-        monkeypatch.setattr(patterns, "as_asked", lambda *args: SimpleNamespace(points=points))
-        return patterns._away(SimpleNamespace(objective=objective), "energy", table_of(), None, 0.1, None)
+    def say(points, objective="implicit", trouble="", alone=False):
+        """What is said of a loss that nothing explains; `alone`: that is asked at no data at all, before any other name."""
+        monkeypatch.setattr(patterns, "as_asked", lambda *args: SimpleNamespace(points=points, trouble=trouble))
+        caller = SimpleNamespace(objective=objective)
+        if alone:
+            return patterns.elsewhere(caller, "energy", setting_of(), None)
+        return patterns._away(caller, "energy", table_of(), None, 0.1, None)
 
     moved = say(X + 1)
     assert moved.verdict == "FAIL" and moved.diagnosis.startswith(
         "other points: fn is asked at points that are not the data, where the implicit loss is taken at x alone"
     )
-    assert moved.pattern == f"asked at {np.array2string(X[-1] + 1, precision=3)}"
-    assert say(X) is None and say(X[[2, 0]]) is None and say(np.concatenate([X, X[:1] + 0.5])) is not None
+    assert moved.pattern == f"asked at {np.array2string(X[-1] + 1, precision=3)}" and say(X + 1, alone=True) == moved
+    more = np.concatenate([X, X[:1] + 0.5])  # differences of its own
+    assert say(X) is None and say(X[[2, 0]]) is None and say(more) is not None
+    assert say(X, alone=True) is None and say(more, alone=True) is None
     one = lambda by: say(X + by * np.eye(5, 3)[::-1])
     assert one(0.98e-6) is None and one(1.02e-6) is not None
-    for objective in ("denoising", "multilevel_denoising", "finite_difference_sliced"):
+    all_ = lambda by, last=0.0: say(X + np.where(np.arange(5) < 4, by, by + last)[:, None], alone=True)
+    assert all_(0.98e-6) is None and all_(1.02e-6) is not None and all_(1.02e-6, -1.02e-6) is None
+    for alone in (False, True):
+        assert say(X + 1, "finite_difference_sliced", alone=alone) is None
+        assert say(X + 1, trouble="unseen", alone=alone) is None
+    for objective in ("denoising", "multilevel_denoising"):
         assert say(X + 1, objective) is None
 
 
@@ -338,15 +381,27 @@ def test_powers_are_those_of_very_large_models():
     assert say(lambda s: abs(s) ** 1.96) is None and say(lambda s: abs(s) ** 1.94) is not None
     assert say(lambda s: abs(s) ** 2.04) is None and say(lambda s: abs(s) ** 2.06) is not None
     assert (
-        "a norm, an absolute error" in say(lambda s: abs(s) ** 1.04).diagnosis
-        and "its power 1.06" in say(lambda s: abs(s) ** 1.06).diagnosis
+        say(lambda s: abs(s) ** 1.04).diagnosis
+        == "not a square: for large scores what should be the square grows with the power 1 of the score (a norm, an absolute error, a Huber error?)"
+        and say(lambda s: abs(s) ** 1.06).diagnosis
+        == "not a square: for large scores what should be the square grows with the power 1.1 of the score"
     )
     assert (
-        "stands still" in say(lambda s: abs(s) ** 0.04).diagnosis
-        and "its power 0.06" in say(lambda s: abs(s) ** 0.06).diagnosis
+        say(lambda s: abs(s) ** 0.04).diagnosis.startswith(
+            "not a square: for large scores what should be the square grows with the power 0.04 of the score: it stands still (clipped,"
+        )
+        and say(lambda s: abs(s) ** 0.06).diagnosis
+        == "not a square: for large scores what should be the square grows with the power 0.06 of the score"
     )
     assert say(lambda s: max(s, 0.0)).diagnosis.startswith(
+        "not a square: for large scores what should be the square grows with the power 1 of the score"
+    )
+    assert say(lambda s: 7 + 3 * s).diagnosis.startswith(  # there is nothing but the linear term
         "not a square: for large scores your loss grows with the power 1 of the score"
+    )
+    assert say(lambda s: 7 + 3 * s + s * s) is None
+    assert say(lambda s: min(s * s, 50.0) + 0.5 * s).diagnosis.startswith(  # which the linear term says nothing of
+        "not a square: for large scores what should be the square grows with the power 0 of the score: it stands still"
     )
     assert (
         say(lambda s: 7 + max(-s, 0.0)) is not None

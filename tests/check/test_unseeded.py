@@ -222,7 +222,10 @@ def test_generators_are_found_wherever_they_are_in_reach():
     assert set(map(id, reach(held.method))) == {id(one[4]), id(old), id(python)}
     assert set(map(id, reach(functools.partial(default, other=one[5])))) == {id(one[2]), id(one[3]), id(one[5])}
     assert reach(functools.partial(lambda rng, fn, x: None, one[6])) == [one[6]]
-    assert set(map(id, reach(closure))) == {id(one[1]), id(old), id(python)}  # lists and dicts are not looked through
+    assert set(map(id, reach(closure))) == {*map(id, one.values()), id(old), id(python)}  # a dict is looked through
+    few, many = [own, (one[6], {"a": one[7]})], [own] * 50
+    assert set(map(id, reach(lambda fn, x: few))) == {id(own), id(one[6]), id(one[7])}
+    assert reach(lambda fn, x: many) == []  # a long list is data
     assert reach(lambda fn, x: OWN) == [OWN]
     held.inner = nested
     assert set(map(id, reach(held))) == {id(one[4]), id(old), id(python), id(one[1])}

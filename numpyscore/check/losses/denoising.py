@@ -102,12 +102,16 @@ MISTAKES = (
 )  # fmt: skip
 
 
+RESIDUALS = ("x - x~", "x~ - x")  # which a network may be meant to predict
+
+
 def read(trials, founds):
     """The `Read` of the arrays found in some trials, noisy points only."""
     rows = []
     for t, (trial, found) in enumerate(zip(trials, founds, strict=True)):
-        s, (M, d) = trial.setting, trial.points.shape
+        s, d = trial.setting, trial.points.shape[1]
         own, doubts = np.einsum("pii->pi", found.own), found.doubts
+        M = np.sum(np.abs(own).max(1) > 1e-9 * np.abs(found.own).max())  # of points that count
         for p in np.flatnonzero(trial.sigma > 0):
             w = own[p].mean()
             used = abs(w) > 1e-9 * np.abs(found.own).max()
@@ -119,7 +123,8 @@ def read(trials, founds):
             size = np.abs(target).max()
             error = SIGMAS * doubts[p] / abs(w) * (1 + size) if used else 0.0  # of the target
             lost = error / max(size, 1) if used else 0.0
-            rows.append((w * M, a, b, left, trial.c[p], trial.sigma[p], e, error, lost, t, p))
+            turn = -1.0 if trial.c[p] < 0 else 1.0  # what is behind the point is -x then
+            rows.append((w * M, a, turn * b, left, turn * trial.c[p], trial.sigma[p], e, error, lost, t, p))
     table = np.array(rows).reshape(-1, 11)
     sizes = np.nan_to_num(np.abs(table[:, [1, 2, 6]]).max(1))
     # a row without a target has no scale of its own
@@ -146,11 +151,20 @@ def is_form(r, form, rtol=None):
 
 
 def name(r, objective, free, said, predicts=None, smooth=False):
-    """The `Naming` of what the network of a loss is pulled to, the same rule at every point; `smooth` if it is a function of the level."""
+    """The `Naming` of what the network of a loss is pulled to, the same rule at every point that counts; `smooth` if it is a function of the level."""
     unused = np.isnan(r.p)
     if np.all(unused):
         return Naming(FAIL, missing(objective, SQUARE), "loss has no square of what fn says")
-    r = r.only(~unused)
+    naming, s = _name(r.only(~unused), objective, free, said, predicts, smooth), r.sigma[unused]
+    if naming.verdict == FAIL or not len(s):
+        return naming
+    at = f"sigma {s[0]:.3g}" if np.ptp(s) <= 1e-6 * s[0] else f"sigma between {s.min():.3g} and {s.max():.3g}"
+    note = f"{len(s)} of {len(unused)} points have no weight, at {at} (a mask, a slice, a threshold?): nothing is learnt there"
+    return naming._replace(notes=(*naming.notes, note))
+
+
+def _name(r, objective, free, said, predicts, smooth):
+    """The same of points that have a weight."""
     if np.all(r.size <= 1e-9 * np.median(r.size + 1)) or np.all(r.size * r.sigma <= 1e-9):
         return Naming(FAIL, missing(objective, "product with the noise"), "target = 0")
     if np.all(np.abs(r.q) <= max(r.rtol, COARSEST) * r.size) and np.allclose(
@@ -203,6 +217,9 @@ def along_path(r):
 PREDICTS = "another convention: fn predicts {}, and the score is {}; if your fn is meant to be the score itself, the target is wrong"
 
 
+OTHER_WEIGHTS = f"another convention: the points have weights of their own beside the reference; {COMPROMISE}"
+
+
 def _convention(r, objective, said, only=None):
     """The PASS of a loss whose fn predicts something that the score follows from, or None.
 
@@ -218,7 +235,7 @@ def _convention(r, objective, said, only=None):
         weight = 1.0 if objective == "multilevel_denoising" else data.sigma**2
         K = factor(data.w * weight * (data.q * data.sigma / data.c - data.p) ** 2, data.levels, r.rtol)
         pattern = f"loss = {factor(r.w, r.levels, r.rtol).text} x [1/2 |fn - target|^2] + constant, target {row.name}"
-        scaled = () if K.one else (f"with that score, {conversion(K, objective)}",)
+        scaled = () if K.one else (f"with that score, {conversion(K, objective) if K.known else OTHER_WEIGHTS}",)
         if row.key == "sigma score" and said != "noise" and not np.all(r.c == 1):
             continue  # of points that are scaled eps itself is the rule
         if row.key in NOISE and np.all(r.c == 1) and said != "noise" and only is None:
@@ -298,15 +315,16 @@ def _mistake(r, objective, free, smooth):
     if np.all(np.abs(r.q) <= max(r.rtol, COARSEST) * np.abs(r.p)):
         return Naming(FAIL, _of_noise(r, objective), pattern)
     for text, form in MISTAKES:
-        if is_form(r, form):
+        if is_form(r, form) and not (free and text.startswith(RESIDUALS)):
             return Naming(FAIL, f"wrong target: the target is {text}", pattern)
     lost = _lost(r)
     if np.all(lost) and np.any(r.p != 0):
         text = "noisy point as the target: the target is a multiple of the noisy point, which fn is given: it can be met without knowing the data"
         return Naming(FAIL, text, pattern)
     lawful = all(factor(np.abs(a), r.levels, r.rtol).known for a in (r.p, r.q))
+    residual = any(is_form(r, form) for text, form in MISTAKES if text.startswith(RESIDUALS))
     noise_is_in_it = np.all(np.abs(r.p) > 1e-6 * np.abs(r.q))
-    if free and not np.any(lost) and (lawful or (smooth and noise_is_in_it)):
+    if free and not np.any(lost) and (lawful or residual or (smooth and noise_is_in_it)):
         text = (
             f"unknown target: fn predicts {target}, and the score follows from that: say what your sampler makes of it, score_of=, or predicts=; "
             f"if fn is meant to be the score itself, the target is wrong"
@@ -376,15 +394,16 @@ def kernel_note(c, sigma):
     """What the noisy points are, if they are not x + sigma eps, and how scores convert; () otherwise."""
     if np.all(c == 1):
         return ()
-    if np.allclose(c**2 + sigma**2, 1):
+    one = np.ptp(sigma) <= 1e-6  # of which any path goes through
+    if not one and np.allclose(c**2 + sigma**2, 1):
         form = "sqrt(1 - sigma^2) (variance preserving)"
-    elif np.allclose(c + sigma, 1):
+    elif not one and np.allclose(c + sigma, 1):
         form = "1 - sigma (a straight line from data to noise)"
-    elif np.allclose(c**2 + sigma, 1):
+    elif not one and np.allclose(c**2 + sigma, 1):
         form = "sqrt(1 - sigma), so that sigma = 1 - c^2 (sub-VP, or a variance in place of its root)"
     else:
         far = c[np.abs(c - 1).argmax()]
-        one = f"{far:.{6 if abs(far - 1) > 1e-6 else 12}g}"
-        form = f"between {c.min():.6g} and {c.max():.6g}" if np.ptp(c) > 1e-6 else one
+        digits = f"{far:.{6 if abs(far - 1) > 1e-6 else 12}g}"
+        form = f"between {c.min():.6g} and {c.max():.6g}" if np.ptp(c) > 1e-6 else digits
     note = f"another convention: the noisy points are x~ = c x + sigma eps with c = {form}; a score learnt there is that of x~, and the score of x + (sigma/c) eps at y is c s(c y)"
     return (note,)

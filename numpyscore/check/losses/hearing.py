@@ -237,6 +237,7 @@ def _torch_state(args, options):
 
 
 GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
+FEW = (dict, list, tuple)  # which a loss may keep a generator in
 FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)
 
 
@@ -254,7 +255,7 @@ def generators_of(loss):
             by_name = holder is not None and any(value is function for function in bound)
             if by_name or isinstance(value, GENERATORS) or _is_torch_generator(value):
                 out.append((holder, name, value))
-            elif isinstance(value, FUNCTIONS) or _is_theirs(value):
+            elif isinstance(value, FUNCTIONS) or _is_theirs(value) or (isinstance(value, FEW) and len(value) < 50):
                 todo.append(value)
     return out
 
@@ -280,6 +281,8 @@ def _members(thing):
                 yield thing.__globals__, name, thing.__globals__[name]
         yield from ((thing, k, v) for k, v in enumerate(thing.__defaults__ or ()))
         yield from ((thing.__kwdefaults__, name, v) for name, v in (thing.__kwdefaults__ or {}).items())
+    elif isinstance(thing, FEW):
+        yield from ((thing, k, v) for k, v in (thing.items() if isinstance(thing, dict) else enumerate(thing)))
     elif hasattr(thing, "__dict__"):
         if callable(thing) and not isinstance(thing, type):
             yield None, "", type(thing).__call__
@@ -354,9 +357,9 @@ def _start(value, seed):
 def _put(holder, name, value):
     """Whether `value` could be placed under a name of a function's cell, globals or object."""
     try:
-        if isinstance(holder, dict):
+        if isinstance(holder, dict | list):
             holder[name] = value
-        elif isinstance(name, int):
+        elif isinstance(name, int) and not isinstance(holder, tuple):
             holder.__defaults__ = (*holder.__defaults__[:name], value, *holder.__defaults__[name + 1 :])
         else:
             setattr(holder, name, value)

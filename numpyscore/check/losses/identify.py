@@ -252,7 +252,7 @@ def solve(columns, values, eps, floor=0.0):
     else:
         inverse = np.linalg.pinv(X / size, rcond=1e-12)
         c, spread = inverse @ values / size, np.linalg.norm(inverse, axis=1) / size
-    parts = np.abs(X * c).sum(1) + np.abs(values)
+    parts = np.maximum(np.abs(X * c).sum(1) + np.abs(values), 1e-300)  # a loss may be 0, of rows that are left out
     left = values - X @ c
     largest = float(np.abs(left).max())
     noise = np.sqrt(left @ left / max(1, len(values) - X.shape[1])) + eps * np.sqrt(np.mean(parts**2))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..fields import numbered
-from ..report import FAIL
+from ..report import FAIL, INCONCLUSIVE
 from .denoising import RIGHT, is_form, of_score
 from .identify import SPARE, Answers, solve
 from .names import Naming, alike, factor
@@ -81,10 +81,14 @@ def of_many_rows(caller, kind, like, rng):
     trial, level = trial._replace(c=trial.c / like.scale, scale=like.scale), trial.setting.level
     handed = np.ndim(level) > 0 and bool(HANDED & caller.takes.keys())
     given = np.asarray(level)[trial.row] if handed else None
-    out = Batch(trial, given, trial.told, np.arctan2(trial.sigma, trial.c), caller.eps < 1e-10, clean=clean)
-    beside = () if trial.beside is None else trial.beside.T  # whatever fn is told, labels and levels
-    same = (t for t in beside if not alike(t) and one_to_one(t, out))
-    return out._replace(told=next(same, next((t for t in beside if not alike(t)), out.told)))
+    level = np.arctan2(trial.sigma, np.abs(trial.c))  # of -x it is that of x
+    out = Batch(trial, given, trial.told, level, caller.eps < 1e-10, clean=clean)
+    beside = [] if trial.beside is None else list(trial.beside.T)  # whatever fn is told, labels and levels
+    vary = [k for k, t in enumerate(beside) if not alike(t)]
+    same = [k for k in vary if one_to_one(beside[k], out)]
+    others = [k for k in vary if given is not None and np.array_equal(np.sort(beside[k]), np.sort(given))]
+    k = next(iter(same or others or ([] if caller.column is None else vary)), None)
+    return out if k is None else out._replace(told=beside[k], clean=clean._replace(told=clean.beside[:, k]))
 
 
 def _levels(caller, setting, index, rng):
@@ -96,6 +100,24 @@ def _levels(caller, setting, index, rng):
     if {"sigmas", "alphas", "level"} & caller.takes.keys():
         return setting.extras["sigmas"][index]
     return rng.uniform(0.05, 0.95, ROWS)
+
+
+def with_level_told(caller, trials):
+    """The trials with that of the numbers told to fn which goes with the level of the points, in all of them; without one if none does, and not all that is told was read."""
+    known = [t for t in trials if t.beside is not None and t.sigma is not None and not np.isnan(t.sigma).any()]
+    if not known or (known[0].beside.shape[1] == 1 and not caller.unread):
+        return trials
+    level, close = np.concatenate([np.arctan2(t.sigma, t.c) for t in known]), ALIKE if caller.eps < 1e-10 else 1e-4
+    columns = np.concatenate([t.beside[:, : known[0].beside.shape[1]] for t in known]).T
+    at = _classes(level, close)
+    pairs = lambda told: len({*zip(_classes(told, close).tolist(), at.tolist(), strict=True)})
+    fits = [k for k, told in enumerate(columns) if pairs(told) == at.max() + 1 == _classes(told, close).max() + 1]
+    first = (
+        [k for k in fits if abs(np.corrcoef(_classes(columns[k], close), at)[0, 1]) > 1 - 1e-9] if at.max() else fits
+    )
+    caller.column = next(iter(first or fits), None if caller.unread else 0)
+    told = lambda t: None if t.beside is None or caller.column is None else t.beside[:, caller.column]
+    return [t._replace(told=told(t)) for t in trials]
 
 
 def many(caller, kind, like, rng):
@@ -206,7 +228,9 @@ def _told_whatever_the_noise_is(batch, trials):
         return None
     if any(np.ptp(t.sigma) > ALIKE or np.ptp(t.c) > ALIKE for t in trials) or any(map(alike, batch.trial.beside.T)):
         return None  # one level for a batch, beside labels
-    text = "levels mixed: the noise of all points has one size, whatever level fn is told: it is not multiplied by the level's sigma"
+    if batch.given is None and np.all(batch.told == np.round(batch.told)) and np.ptp(batch.told) < LABELS:
+        return None  # labels alone
+    text = "levels mixed: the noise of all points has one size, and a number that fn is told varies among them (a level by whose sigma the noise is not multiplied, or no level?)"
     return text, f"told {batch.told.min():.4g} to {batch.told.max():.4g}, sigma {batch.trial.sigma[0]:.4g} throughout"
 
 
@@ -223,15 +247,22 @@ def _kernel_of_two_levels(batch, trials):
     if alike(c) or alike(sigma) or function_of(sigma, c) or function_of(c, sigma):
         return None
     other = _other(lambda order: len(c) == len(batch.trial.setting.x) and function_of(order(sigma), c))
-    text = f"levels mixed: the noise of a row has the sigma of {other or 'another row'}, beside a scale c of x that is its own: neither is a function of the other"
-    return text, "c and sigma of one point belong to different levels"
+    pattern = "c and sigma of the points are no functions of each other"
+    if not other:
+        return KERNEL, pattern, INCONCLUSIVE
+    text = f"levels mixed: the noise of a row has the sigma of {other}, beside a scale c of x that is its own: neither is a function of the other"
+    return text, pattern
+
+
+LABELS = 50  # classes; whole numbers that go further are those of timesteps
+KERNEL = "levels mixed: c and sigma of the points are no functions of each other (two draws of the level, a gain of x that is drawn, the sigma of another row?); what fn learns is the score given what it is told"
 
 
 def _told_one_level(batch, trials):
     others = [v for t in trials if t.told is not None for v in t.told[t.sigma > 0]]
     if batch.told is None or not batch.varied or not alike(batch.told) or alike(np.array([*others, batch.told[0]])):
         return None
-    text = "level told: fn is told one level for all rows of a batch (that of its first row?), where the noise of each row has its own"
+    text = "level told: a number that fn is told is one for all rows of a batch (the level of its first row, or no level?), where the noise of each row has its own"
     return text, f"told {batch.told[0]:.4g} in all rows"
 
 
@@ -258,9 +289,9 @@ def _told_another(batch, trials):
     elif _overflows(batch.given, told):
         text = "level told: fn is told the number of its level modulo 256: an integer of 8 bits overflows"
     elif turns <= SMOOTH:
-        text = "level told: what fn is told is nearly the same at different levels of the noise, and does not tell them apart"
+        text = "level told: what fn is told does not tell the levels of the noise apart: it is no function of them that can be turned round"
     else:
-        text = "level told: what fn is told goes up and down along the levels of the noise, as the level of another row, or one drawn apart, would: it is not that of its point"
+        text = "level told: what fn is told goes up and down along the levels of the noise (the level of another row, one drawn apart, or no level: a class label?): it is not that of its point"
     return text, pattern
 
 
@@ -336,13 +367,13 @@ RULES = (
 def told_before(caller, kind, trials, rng):
     """A FAIL if another seed changes the levels that the loss draws, and nothing that fn is told."""
     trial = trials[0]
-    if HANDED & caller.takes.keys() or trial.beside is None or alike(trial.beside):
+    if HANDED & caller.takes.keys() or trial.told is None or alike(trial.beside) or caller.condition:
         return None
     other = noisy(caller, kind, trial.setting._replace(seed=trial.setting.seed + 1), rng)
     if other.trouble or not np.array_equal(other.beside, trial.beside):
         return None
     moved = np.abs(np.arctan2(other.sigma, other.c) - np.arctan2(trial.sigma, trial.c)).max()
-    text = "state: another seed gives the points other levels, and fn is told the same as before; it is told what an earlier call has left"
+    text = "state: another seed gives the points other levels, and fn is told the same numbers as before (what an earlier call has left, or no levels: labels, numbers of rows?)"
     if moved <= ALIKE:
         return None
     return Naming(FAIL, text, f"told {trial.beside[0, 0]:.4g} beside the first point, whatever its level")
@@ -351,7 +382,7 @@ def told_before(caller, kind, trials, rng):
 def questions(batch, trials):
     """The FAIL of the first rule that finds something; None."""
     said = next((said for rule in RULES if (said := rule(batch, trials))), None)
-    return None if said is None else Naming(FAIL, *said)
+    return None if said is None else Naming(said[2] if len(said) > 2 else FAIL, *said[:2])
 
 
 def weights_note(batch):
@@ -361,6 +392,7 @@ def weights_note(batch):
 
 
 BEHIND = {"noise": lambda t: t.eps, "data": lambda t: t.data[t.row]}  # what stands behind a noisy point (M, d)
+WEIGHED = " (importance weights of the data are right if the score of the weighted data is meant)"
 MANY_OF = {"a row": "rows", "an entry": "entries"}
 GOES_WITH = "weights of the {0}: the weight of {1} {2} with {3} own {0}; it may depend on the level and on the noisy point alone, for otherwise the minimiser is another"
 
@@ -388,7 +420,8 @@ def _goes_with(unit, of, whose="the size of its", ties=False):
         sign, n = _in_order(of(what), ties)
         if sign and not _in_order(of(lambda t: t.points), ties)[0]:
             text = GOES_WITH.format(word, unit, "grows" if sign > 0 else "falls", whose)
-            return Naming(FAIL, text, f"in the same order for all {n} {MANY_OF[unit]} of one level")
+            verdict, text = (FAIL, text) if word == "noise" else (INCONCLUSIVE, text + WEIGHED)
+            return Naming(verdict, text, f"in the same order for all {n} {MANY_OF[unit]} of one level")
     return None
 
 
@@ -448,11 +481,13 @@ def averaged(caller, kind, batch, trials, r, rng):
             return None
         if alike(np.array([again.w[0], batch.w[0]]), 10 * batch.close):
             return None
-    which = f"that of {of}" if of else "another one in every batch"
-    text = f"weights averaged: every row has the mean weight of its batch, {which}, and levels none of their own (as weights (n, 1) times losses (n,) do, which make (n, n))"
-    return Naming(FAIL, text, f"weight = mean of {of or 'a function of the level'} over the rows of a batch")
+    if of is None:
+        return Naming(INCONCLUSIVE, ONE_WEIGHT, "one weight in all rows of a batch")
+    text = f"weights averaged: every row has the mean weight of its batch, that of {of}, and levels none of their own (as weights (n, 1) times losses (n,) do, which make (n, n))"
+    return Naming(FAIL, text, f"weight = mean of {of} over the rows of a batch")
 
 
+ONE_WEIGHT = "one weight for a batch: all its rows have the same, and another batch another one (the mean of the weights of its rows, as (n, 1) times (n,) makes it, or a norm of the batch?)"
 POWERS = ((2, "sigma^2"), (1, "sigma"), (-1, "1/sigma"), (-2, "1/sigma^2"))
 
 
@@ -556,8 +591,13 @@ def forgotten(caller, kind, trials, r, rng):
         again = noisy(caller, kind, setting._replace(seed=int(rng.integers(1 << 31))), rng)
         found = numbers(again) if not again.trouble else None
         met |= set() if found is None else set(found.tolist())
-    w = r.w[here := r.of[:, 0] == 0]
-    weightless = {int(k) for k in index[r.of[here, 1]][np.abs(w) <= 1e-9 * np.abs(w).max()]}
+    none = np.abs(r.w) <= 1e-9 * np.abs(r.w).max()
+    of_trial = [i if (i := numbers(t)) is not None and t.setting.levels == L else None for t in trials]
+    used: dict[bool, set] = {True: set(), False: set()}  # levels of points without a weight, and with one
+    for (t, p), unused in zip(r.of, none, strict=True):
+        if (i := of_trial[t]) is not None:
+            used[bool(unused)].add(int(i[p]))
+    weightless = used[True] - used[False]
     missing = sorted((set(range(L)) - met) | weightless)
     if not missing:
         return None
@@ -588,8 +628,9 @@ def of_one_level(r):
     if max(np.ptp(p), np.ptp(q)) <= ALIKE * size:  # one for all batches too: eps, x
         return None
     first_row = any(is_form(own, form) for form in RIGHT)
-    of = ", that of the first row" if first_row else " (an average, or that of one row)"
-    text = f"level of the target: the targets of all rows of a batch are made with one level{of}, where each row has its own"
+    text = "level of the target: the targets of all rows of a batch are made with one level, that of the first row, where each row has its own"
+    if not first_row:
+        text = "level of the target: the targets of all rows of a batch have the same factors, and those of the next batch others (one level for all, an average, a mean or a deviation of the batch?)"
     pattern = f"p = {p[0]:.4g} and q = {q[0]:.4g} in all rows of the first batch"
     return Naming(FAIL, text, f"{pattern}, {p[1]:.4g} and {q[1]:.4g} in the second")
 
@@ -634,7 +675,7 @@ def which(pairs):
         return "sigmas in reversed order"
     if len(set(pairs)) == len({(a, L) for a, _, L in pairs}):
         return "the sigma of another level"
-    return "the sigma of another row"
+    return "the sigma of another row, or one drawn apart"
 
 
 def target_of_another(trials, r):
@@ -661,7 +702,7 @@ def target_of_another(trials, r):
     return None
 
 
-SAME_TOLD = "fn is told the same at every level: right only for one model that serves all levels"
+SAME_TOLD = "the numbers that fn is told are the same at every level: right only for one model that serves all levels"
 
 
 def constant(trials):
@@ -691,7 +732,11 @@ def told(trials):
             return None, ()
         wrong = [pair for pair in pairs if pair[0] != pair[1]]
         one_to_one = len(set(pairs)) == len({(a, L) for a, _, L in pairs})
-        other = which(wrong).replace("the sigma of", f"the {what} of") if one_to_one else f"the {what} of another row"
+        other = (
+            which(wrong).replace("the sigma of", f"the {what} of")
+            if one_to_one
+            else f"the {what} of another row, or one drawn apart"
+        )
         if all(np.ptp(t.told) == 0 for t in trials):
             first = all(a == b for a, b, _ in (_said([t], what)[0] for t in trials))
             of_batch = f"one {what} for all rows of a batch{', that of the first row' * first}"

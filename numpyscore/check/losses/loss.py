@@ -5,7 +5,10 @@
 fn an energy and for fn a score, if nobody says which.
 """
 
+import contextlib
 import itertools
+import pathlib
+import traceback
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -33,12 +36,14 @@ COUNTS = (1, 2, 3, 1, 2)
 # a weight whose derivative is no constant, for losses that are told both
 CURVED = ((lambda x: x + x**2 / 4), (lambda x: 1 + x / 2))
 LARGEST = 256  # numbers in a sample
+STEP = 0.05
+HERE = str(pathlib.Path(__file__).parents[2])
 PRONOUN = {"energy": "an", "score": "a"}
 PREDICTS = ("score", *dict.fromkeys(row.key for row in PARAMETRISATIONS if " " not in row.key and row.key != "edm"))
 
 
 def check_loss(
-    loss, *, objective, wrap=None, sigma=None, rng=0, model=None, weight=None, step=0.05,
+    loss, *, objective, wrap=None, sigma=None, rng=0, model=None, weight=None, step=STEP,
     predicts=None, score_of=None, levels=None, kernel=None, shape=None, condition=None,
 ):  # fmt: skip
     r"""Is this the loss that it is meant to be, up to a factor and a constant, and if not, what is wrong with it?
@@ -49,8 +54,8 @@ def check_loss(
         In the user's framework, a function or a torch module. fn is the model, an energy (..., d) -> (...) or a score (..., d) -> (..., d), to be called like a network
         (in NumPy also fn.energy(x), fn.score(x), fn.trace(x), fn.jacobian(x), fn.curvature(x, v), fn.jvp(x, v)); x is (n, d). Whatever the
         objective needs beyond is passed by name if the loss takes it: target_score; h, h_prime; sigma,
-        noise (unit normals), alpha (1 - sigma^2), t (a time in (0, 1)); sigmas or alphas, level (of each row, an
-        index); probes, n_probes; eps (the step of differences); lam (of a regularised loss; of one that does not take it that which it has is read off); rng, key, generator or seed. A loss may draw noise and
+        noise (unit normals), alpha (1 - sigma^2), t (a time in (0, 1)), numbers, or arrays with one for each row if the loss takes it so;
+        sigmas or alphas, level (of each row, an index); probes, n_probes; eps (the step of differences); lam (of a regularised loss; of one that does not take it that which it has is read off); rng, key, generator or seed. A loss may draw noise and
         probes itself: what NumPy, torch or jax give it is heard.
     objective : str
         "explicit", "implicit", "generalised", "denoising", "multilevel_denoising", "sliced", "finite_difference_sliced", "regularised".
@@ -130,6 +135,8 @@ def check_loss(
     caller = LossCaller(where, loss, objective, wrap, known, model, shape, condition)
     if weight is None and {"h", "h_prime"} <= set(caller.takes):
         known["weight"] = CURVED
+    caller.weighted = weight is not None or bool({"h", "h_prime"} & set(caller.takes))
+    caller.own_step = step == STEP and "step" not in caller.takes
     rng = generator(where, rng)
     settings = _settings(where, caller, rng, None if sigma is None else positive(where, "sigma", sigma))
     said_to_be = "score" if model == "noise" or predicts is not None or score_of is not None else model
@@ -252,10 +259,12 @@ def _investigate(where, caller, settings, kinds, rng):
         except Exception as error:
             errors.setdefault(kind, error)
             continue
+        if caller.way["each"] and not np.ndim(here[0].level):  # rows with levels of their own tell more
+            here = [s._replace(level=s.level * rng.uniform(0.6, 1.0, s.n)) for s in here]
         try:
             outcome = _examined(caller, kind, here, rng)
         except Exception as error:  # at another size, or for another model
-            text = f"stopped: it could be called, and then raised {type(error).__name__}: {error}"
+            text = f"stopped: {'it could be called, and then raised' if _theirs(error) else 'the check itself stopped with'} {type(error).__name__}: {error}"
             outcome = Outcome(kind, Naming(INCONCLUSIVE, text, ""), 0, {})
         found.append((outcome, caller.way, caller.came))
         if outcome.naming.verdict == PASS:
@@ -264,6 +273,12 @@ def _investigate(where, caller, settings, kinds, rng):
         raise _not_called(where, errors) from next(iter(errors.values()))
     best, caller.way, caller.came = max(found, key=lambda one: one[0].rank)  # the first of equals
     return _report(where, caller, settings, best)
+
+
+def _theirs(error):
+    """Whether an error comes from the user's code: from a file that is no part of a library."""
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    return any("site-packages" not in file and not file.startswith(HERE) for file in files)
 
 
 def _not_called(where, errors):
@@ -284,7 +299,7 @@ def _examined(caller, kind, settings, rng):
     naming, sense, details = examine(caller, kind, settings, rng)
     if naming.verdict == PASS:
         naming = _controlled(caller, kind, settings, naming, rng, details)
-    elif naming.verdict == FAIL and "factors" in details:
+    elif naming.verdict == FAIL and "factors" in details and "direction" not in naming.diagnosis:
         naming = surrogate(caller, kind, settings, details["factors"], rng) or naming
     return Outcome(kind, naming, sense, details)
 
@@ -307,7 +322,8 @@ def again(caller, kind, setting, rng):
         calls = [caller.ask(p, s) for p, s in ((probe, setting), (other, between), (probe, setting))]
         first, last = calls[0].value, calls[2].value
         told = [c.told for c in calls[::2] if c.told is not None]
-    if len(told) == 2 and not np.array_equal(*told):
+        at = [c.points for c in calls[::2]]
+    if len(told) == 2 and not np.array_equal(*told) and np.array_equal(*at):
         text = "state: after another call, with other levels, fn is told another level beside the same points; it is told what an earlier call has left"
         return Naming(FAIL, text, f"told {told[0][0]:.4g} first, {told[1][0]:.4g} after another call")
     if not np.isfinite(first + last) or abs(first - last) <= 1e3 * caller.eps * max(abs(first), abs(last)):
@@ -319,12 +335,15 @@ def again(caller, kind, setting, rng):
     if calm or np.all(steps >= 0) or np.all(steps <= 0):
         text = "state: the same call with the same random numbers gives another value; something is kept from call to call (a running average, a counter, a list that grows?)"
         return Naming(FAIL, text, f"{first:.9g} first, {last:.9g} after another call")
-    text = "hidden randomness: asked again it gives another value, whatever is seeded: it draws numbers that no seed holds, or keeps something from call to call; let the loss take rng= (or key, generator, noise, probes)"
+    cure = "let the loss take rng= (or key, generator, noise, probes)"
+    if "source" in caller.takes:
+        cure = f"it takes {caller.takes['source'][0]}, and draws from something else: let it draw from that alone"
+    text = f"hidden randomness: asked again it gives another value, whatever is seeded: it draws numbers that no seed holds, or keeps something from call to call; {cure}"
     return Naming(INCONCLUSIVE, text, f"{first:.9g} first, {last:.9g} when the same was asked again")
 
 
 def _flows(caller, kind, settings, rng):
-    """How much of the linear part and of the square of the value the derivative in the model's scale has, (2,), and whether that is all of it; None without one.
+    """How much of the linear part and of the square of the value the derivative in the model's scale has, (2,), whether that and a constant are all of it, and whether there is one; None without a derivative.
 
     Linear part and square of the value are those of 0, 1 and 2 times the model: nothing need be known of the loss.
     """
@@ -340,29 +359,45 @@ def _flows(caller, kind, settings, rng):
             rows.append((one - zero - square, 2 * square, abs(one) + abs(two) + abs(zero)))
             slopes.append(slope)
     y, A, size = np.array(slopes), np.array(rows)[:, :2], np.array(rows)[:, 2]
-    c = np.linalg.lstsq(A, y, rcond=None)[0]
     allowed = 2e4 * caller.eps * (np.abs(A).sum(1) + size)  # row by row: large terms must not hide the others
-    c = np.ones(2) if np.all(np.abs(y - A.sum(1)) <= allowed) else c
-    return c, bool(np.all(np.abs(y - A @ c) <= allowed))
+    for B in (A, np.column_stack([A, np.ones(len(A))])):
+        c = np.linalg.lstsq(B, y, rcond=None)[0]
+        rest = c[2] if len(c) > 2 else 0.0
+        c = np.ones(2) if np.all(np.abs(y - rest - A.sum(1)) <= allowed) else c[:2]
+        if whole := bool(np.all(np.abs(y - rest - A @ c) <= allowed)):
+            break
+    return c, whole, bool(rest) and whole
 
 
 def graph(caller, kind, settings, rng):
     """A FAIL if the derivative in the model's scale, by the user's framework, is not that of the value: a graph that is cut."""
     if caller.kind not in ("torch", "jax"):
         return None
-    found = _flows(caller, kind, settings, rng)
+    try:
+        found = _flows(caller, kind, settings, rng)
+    except Exception as error:
+        why = str(error).split(". ")[0].split("\n")[0]
+        text = f"no gradient: the value cannot be differentiated in the parameters, {type(error).__name__}: {why} (create_graph=True is missing, a value that is a plain number?)"
+        return Naming(FAIL if caller.kind == "torch" else INCONCLUSIVE, text, "the derivative of the value raises")
     if found is None:
         text = "graph detached: the loss returns a plain number (.item()?): its value is right, and nothing can be trained with it"
         return Naming(INCONCLUSIVE, text, "no graph") if caller.kind == "torch" else None
-    (c, whole), linear = found, LINEAR[caller.objective]
+    (c, whole, more), linear = found, LINEAR[caller.objective]
+    if more:
+        caller.notes.add(
+            "its gradient has a part that depends on the parameters alone (a weight decay?), which is not looked at"
+        )
     if whole and np.all(c == 1):
+        return None
+    if whole and c[0] > 0 and np.isclose(c[0], c[1], rtol=1e-6):
+        caller.notes.add(f"its gradient in the parameters is {c[0]:.6g} times that of its value")
         return None
     pattern = f"d loss / d scale = {c[0]:.6g} x [{linear}] + {c[1]:.6g} x [square] of what the value says"
     if not whole:
         pattern = "d loss / d scale is no sum of multiples of the linear and the quadratic part of the value"
-        text = "wrong gradient: the value is right, its gradient in the parameters is not that of the value: some of it is detached (a term, a weight, a factor of the score?)"
+        text = "wrong gradient: the value is right, its gradient in the parameters is not that of the value (something is detached: a term, a weight, a factor of the score?)"
     elif all(off := [abs(v) < 1e-3 for v in c]):
-        text = "graph detached: no gradient reaches the parameters; the loss has the right value and cannot be trained (detach, no_grad, stop_gradient, .item(), or create_graph=False)"
+        text = "graph detached: no gradient reaches the parameters; the loss has the right value and cannot be trained (detach, no_grad, stop_gradient, .item(), create_graph=False?)"
     elif any(off):
         term = linear if off[0] else "square"
         text = f"graph detached: no gradient flows through the {term}; the value is right, training ignores that term (create_graph=True is missing, or something is detached?)"
@@ -377,15 +412,13 @@ SURROGATE = "the value is not that of the objective, its gradient in the paramet
 def surrogate(caller, kind, settings, factors, rng):
     """The PASS of a loss whose terms have the wrong factors in its value, by the user's framework the right ones in its gradient; None of others.
 
-    Not of a loss along directions, whose law is another question.
+    Of a loss along directions their law is another question, which must be answered before.
     """
-    if (
-        caller.kind not in ("torch", "jax")
-        or set(factors) != {SQUARE, LINEAR[caller.objective]}
-        or "sliced" in caller.objective
-    ):
+    if caller.kind not in ("torch", "jax") or set(factors) != {SQUARE, LINEAR[caller.objective]}:
         return None
-    found = _flows(caller, kind, settings, rng)
+    found = None
+    with contextlib.suppress(Exception):
+        found = _flows(caller, kind, settings, rng)
     if found is None or not found[1] or np.all(found[0] == 1):
         return None
     parts = {name: np.asarray(f) * found[0][int(name == SQUARE)] for name, f in factors.items()}

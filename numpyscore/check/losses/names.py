@@ -130,6 +130,8 @@ def conversion(K, objective):
     why = REASONS.get((said(K.c, 1e-6), tuple(K.powers.items())), "")
     if objective == "sliced" and said(K.c, 1e-6) == "1" and K.powers == {"d": -1}:
         why = "slices of unit length, or a mean over dimensions"
+    if not K.known:
+        return "another convention: your loss is the reference times a number that is another one for another batch: the minimiser of one batch is the same (over batches it is a weight)"
     convert = f"divide yours by {K.text} to get the reference"
     return f"another convention: your loss is {K.text} times the reference{f' ({why})' if why else ''}; the minimiser is the same; {convert}"
 

@@ -21,20 +21,28 @@ from .trials import SINGLE, apart_from, noisy, rows_of, with_draw_apart, with_po
 TROUBLE = {
     "unseen": "its points are hidden from the probe (a compiled function); let the loss take noise= (unit normals)",
     "not held": "it draws noise that no seed holds; let the loss take rng= (or key, generator, noise)",
-    "not scaled": "the noisy points are not c x + noise, row by row (tokens of several rows, noise coupled to the data, or x is transformed first); say shape=, or let the loss take noise=",
-    "centred": "the noisy points do not move when all rows of x move together: x is centred by its batch before the noise is added, so that rows depend on each other; centre it before",
+    "not scaled": "the noisy points are not c x + noise, row by row (tokens of several rows: say shape=; x that is transformed or rounded first: do that outside; noise coupled to the data?); or let the loss take noise=",
+    "centred": "the noisy points do not move when all rows of x move together (x is centred or standardised by its batch, or rows are taken from each other?); do that outside",
     "correlated": "its noise was not heard, or has another level in each row, and is correlated between the coordinates of a row, or of different size in them: the target must be -C^-1 (x~ - c x)",
-    "not heard": "its noise was not heard (another library draws it, or it is mixed or shifted after it is drawn, or made of several draws), and is of no size known here; let the loss take rng= (or key, generator, noise)",
+    "not heard": "x~ - c x is no multiple of anything that was heard (another library draws it, or it is mixed, shifted, rounded or wrapped after it is drawn, or made of several draws?); let the loss take rng= (or key, generator, noise)",
 }
-HEADS = {"not scaled": "unknown points", "centred": "rows depend on each other", "correlated": "correlated noise"}
+HEADS = {
+    "not heard": "unknown noise",
+    "not scaled": "unknown points",
+    "centred": "rows depend on each other",
+    "correlated": "correlated noise",
+}
 MIXED = "levels mixed: the loss is not the sum of those of its levels or rows with weights of their own: only some count at a time (a maximum, a minimum, a median, a sort, a clip?), or a weight is made of the loss itself and not detached"
 
 
 def denoised(caller, kind, settings, rng):
     """(`Naming`, sense, details) of a denoising loss with fn of one kind."""
     trials, covariances, mapped = perturbation.known(caller, kind, settings, rng)
+    trials = levels.with_level_told(caller, trials)
     tables = [Answers(caller, kind, t, rng) for t in trials]
     wrong = unusable([t.grow(CALLS) for t in tables[:2]]) or perturbation.perturbation(caller, trials)
+    if wrong is not None and wrong.diagnosis == perturbation.NO_NOISE and _not_counted(tables):
+        return Naming(INCONCLUSIVE, CONTEXT, wrong.pattern), 1, {}
     if wrong is not None:
         return wrong, 1, {}
     if any(np.abs(C - np.eye(len(C))).max() > 1e-6 for C in covariances):
@@ -50,8 +58,6 @@ def denoised(caller, kind, settings, rng):
     naming, sense, details = _read(caller, kind, trials, tables, rng)
     if naming.verdict != FAIL:
         naming = perturbation.drawn(caller, kind, trials, rng) or naming
-    elif (keys := perturbation.one_key(trials, twice=True)) is not None and not naming.diagnosis.startswith("one key"):
-        naming = naming._replace(diagnosis=f"{keys.diagnosis}; {naming.diagnosis}")
     naming = _with_caveats(caller, trials, naming, mapped)
     return naming, sense if naming.verdict != INCONCLUSIVE or not naming.diagnosis.startswith(CAVEATS) else 0, details
 
@@ -63,7 +69,20 @@ def _why(caller, trouble):
 
 
 CAVEATS = ("coupled noise", "not heard")
-COUPLED = "coupled noise: the noise goes to other rows when the data change (an assignment, optimal transport?)"
+COUPLED = "coupled noise: x~ moves by c times a small step of x, and not a large one (noise that goes to other rows when the data change, an assignment, optimal transport, or x that is clipped or wrapped?)"
+CONTEXT = "dimensions without noise: some entries of the points get no noise, and have no weight in the loss (inpainting, a context?): hand over the others alone, and those with condition="
+
+
+def _not_counted(tables):
+    """Whether the entries without noise have no weight in the loss."""
+    for t in tables:
+        if t.trial.c is None:
+            return False
+        still = np.abs(t.trial.shift) <= 1e-9 * np.abs(t.trial.points).max()
+        w = np.einsum("iaa->ia", identify(t, jacobian=False).own)
+        if np.abs(w[still]).max(initial=0) > 1e-6 * np.abs(w).max():
+            return False
+    return True
 
 
 def _with_caveats(caller, trials, naming, mapped):
@@ -78,15 +97,17 @@ def _with_caveats(caller, trials, naming, mapped):
         note = f"only the first {first} of the rows of x are used, however many are handed over: right only for a batch of so many"
         notes += (note,)
     c, sigma = (np.concatenate([getattr(t, k)[t.sigma > 0] for t in trials]) for k in ("c", "sigma"))
-    notes += denoising.kernel_note(c, sigma)
+    notes += denoising.kernel_note(np.abs(c), sigma)
     inferred = any(t.trouble for t in trials)
     notes += ("the noise was not heard; its size was inferred from that of many rows",) * inferred
     if any(t.coupled for t in trials):
-        notes += (f"{COUPLED}: a velocity learnt so carries noise to data, but no score follows from it",)
+        notes += (
+            f"{COUPLED}: where it is assigned, a velocity learnt so carries noise to data, but no score follows from it",
+        )
         if naming.verdict == FAIL and caller.known["predicts"] is None and caller.known["score_of"] is None:
             return Naming(INCONCLUSIVE, f"{COUPLED}; {naming.diagnosis}; say predicts=", naming.pattern, notes)
     if naming.verdict == FAIL and inferred and not naming.diagnosis.startswith("fixed noise"):  # which was seen
-        text = f"not heard: {naming.diagnosis}; but {_why(caller, 'not heard')}"
+        text = f"not heard: {naming.diagnosis}; but its noise was not heard, and only its size inferred"
         return Naming(INCONCLUSIVE, text, naming.pattern, notes)
     return naming._replace(notes=notes)
 
@@ -102,7 +123,7 @@ def _read(caller, kind, trials, tables, rng):
         return _unread(caller, kind, trials, tables, founds, rng)
     if all(np.abs(f.A).max() <= 1e-9 * np.abs(f.b).max() for f in founds):
         return Naming(FAIL, missing(caller.objective, SQUARE), "A = 0"), 2, {}
-    if (extra := _at_clean_points(trials, founds)) is not None:
+    if (extra := _at_clean_points(caller, trials, founds)) is not None:
         return extra, 2, {}
     as_they_are = founds
     founds, entry_notes = _entry_weights(caller, kind, trials, founds, rng)
@@ -125,7 +146,10 @@ def _read(caller, kind, trials, tables, rng):
     return naming._replace(resolution=max(r.rtol, COARSEST), notes=(*naming.notes, *entry_notes, *more)), 2, details
 
 
-def _at_clean_points(trials, founds):
+PULLED = "at the clean points of rows that have noisy ones too fn is pulled to something as well (a level without noise, or a term of an autoencoder?)"
+
+
+def _at_clean_points(caller, trials, founds):
     """The FAIL of what a loss has at the clean points beside the noisy ones; of the product with the noise of their row, a control variate, the mean is 0."""
     for trial, found in zip(trials, founds, strict=True):
         noisy_row = trial.row[trial.sigma > 0]
@@ -146,6 +170,8 @@ def _at_clean_points(trials, founds):
                 levels.EXTRA.format("a term linear in the score"),
                 "b at the clean points is no multiple of the noise",
             )
+        if squares:
+            caller.notes.add(PULLED)
     return None
 
 
@@ -304,11 +330,12 @@ NO_TIME = "which way time goes was not found out, so that eps - x and x - eps ar
 def _by_target(caller, kind, trials, r, many, multilevel, rng):
     """The `Naming` of targets by what fn is meant to predict, or may."""
     predicts, velocity = caller.known["predicts"], _velocity(caller, kind, many, trials, r, rng)
-    if predicts == "velocity" and velocity is not None:
-        return velocity
     free = caller.free and kind == "score" and predicts != "score"
     objective = caller.objective if multilevel else "denoising"
     naming = denoising.name(r, objective, free, caller.said, predicts, levels.smooth(many))
+    if predicts == "velocity" and velocity is not None:
+        slip = naming.verdict == FAIL and not naming.diagnosis.startswith(("another parametrisation", "another path"))
+        return naming if slip and velocity.diagnosis.startswith("another velocity") else velocity
     if predicts == "velocity" and naming.verdict == PASS:
         return naming._replace(notes=(*naming.notes, NO_TIME))
     handed = bool({"sigmas", "alphas", "level"} & caller.takes.keys()) and predicts is None
@@ -320,7 +347,7 @@ def _by_target(caller, kind, trials, r, many, multilevel, rng):
 
 APART = "the target has noise in it that is independent of its point, of mean zero: it only adds variance"
 OTHER_NOISE = "other noise: the target is not made of the noise that was added; it is drawn anew (another key, a second call of randn?), or belongs to other points"
-NOT_OF_ITS_ROW = "wrong target, not of its row: it is not made of the noise and the data of its own point alone; noise that is drawn anew, or a function of other points, is in it"
+NOT_OF_ITS_ROW = "wrong target: it is no p eps + q x of its own point (noise that is drawn anew, entries mixed by a matrix or a transform, a function of other points?)"
 
 
 def _of_noise_apart(r, many, trials):
@@ -335,7 +362,7 @@ def _of_noise_apart(r, many, trials):
     return None
 
 
-ANOTHER_TIME = "another velocity: fn learns {}, which is no constant times dx~/dt = c' x + sigma' eps, t being the time that the loss is handed: a factor that changes with it is missing (the derivative of a schedule), or it is the velocity of another path"
+ANOTHER_TIME = "another velocity: fn learns {}, which is no constant times dx~/dt = c' x + sigma' eps, t being the time that the loss is handed (the derivative of a schedule is missing, another path, another quantity?)"
 
 
 def _velocity(caller, kind, many, trials, r, rng):
@@ -392,7 +419,7 @@ INSTEAD: dict[str, Callable] = {  # what a kernel may be in place of the one tha
     "sigma is 1 - c: 1 - sqrt(alpha_bar) stands where sqrt(1 - alpha_bar) belongs": lambda c, s, near: (c, 1 - c),
     "c is 1 - sigma, as on a straight line": lambda c, s, near: (1 - s, s),
     **{
-        f"{what} of the level {word}{beside}: an index is off by one": partial(_beside, k=k, parts=parts)
+        f"{what} of the level {word}{beside} (an index that is off by one, on a geometric schedule a factor?)": partial(_beside, k=k, parts=parts)
         for parts, what, beside in (
             ((0, 1), "these are those", ""),
             ((1,), "sigma is that", ", beside c of the level itself"),
@@ -494,20 +521,46 @@ def _as_said(caller, trials):
     for trial in trials:
         level = _level_meant(caller, trial, table)
         if level is None:
+            caller.notes.add(NOT_COMPARED)
             continue
         each, rows = np.unique(
             level, return_inverse=True
         )  # one number at a time: the kernel may be made of math's functions
-        c, sigma = np.array([[float(v) for v in kernel(one)] for one in each.tolist()]).T[:, rows.ravel()]
+        try:
+            c, sigma = np.array([[float(v) for v in kernel(one)] for one in each.tolist()]).T[:, rows.ravel()]
+        except Exception as error:
+            text = f"kernel: at {each[0]:.4g} it raised {type(error).__name__}: {error}; it is given one number, and returns (c, sigma)"
+            return Naming(INCONCLUSIVE, text, "")
         use = trial.sigma > 0
         off = np.maximum(np.abs(trial.c - c), np.abs(trial.sigma - sigma))[use]
         if off.max() > COARSEST * 10:
             p = np.flatnonzero(use)[off.argmax()]
+            if np.allclose(trial.sigma[use] * c[use], trial.c[use] * sigma[use], rtol=1e-6) and np.all(c[use]):
+                caller.notes.add(
+                    f"fn is asked at the points of {'levels' if table is not None else 'kernel'}=, scaled (an input that is divided by a root?): right if the sampler scales them too"
+                )
+                continue
+            if table is None and not levels.HANDED & caller.takes.keys() and (k := _times_told(trial, kernel, level)):
+                caller.notes.add(
+                    f"fn is told {k:.6g} times the level of kernel=: right if the sampler tells it the same"
+                )
+                continue
             text = "other noise level: the noisy points have not the c and sigma that belong to their level"
             here = f"at level {level[p]:.4g} c = {trial.c[p]:.6g}, sigma = {trial.sigma[p]:.6g}"
             text += _instead(trial, c, sigma, kernel, level)
             return Naming(FAIL, text, f"{here}; meant are {c[p]:.6g} and {sigma[p]:.6g}")
     return None
+
+
+NOT_COMPARED = "kernel= was not compared with the points: which level they have is not known (let the loss take t=, or tell it to fn)"
+
+
+def _times_told(trial, kernel, level):
+    """How many times the level of the kernel fn is told, where the points are those of the kernel at another level; 0."""
+    other = _other_level(trial, kernel, level)
+    return (
+        0.0 if other is None or not np.all(other) or not alike(level / other, 1e-4) else float(np.mean(level / other))
+    )
 
 
 def _of_sigma_said(caller, trials):
@@ -519,9 +572,10 @@ def _of_sigma_said(caller, trials):
     if not alike(sigma) or any(np.allclose(a, said, rtol=1e-6) for a in (sigma, sigma / np.where(c == 0, 1, c))):
         return None
     text = f"other noise level: the noise has the standard deviation {sigma[0]:.6g}, and sigma={said:g} is said"
+    half = ", or half of it" * bool(np.isclose(sigma[0], said / 2))
     return Naming(
         FAIL,
-        text + " (its square: a variance for a standard deviation)" * bool(np.isclose(sigma[0], said**2)),
+        text + f" (its square, a variance for a standard deviation{half}?)" * bool(np.isclose(sigma[0], said**2)),
         f"sigma = {sigma[0]:.6g}",
     )
 
@@ -600,17 +654,33 @@ def _by_score(caller, trials, r):
         rights = (right, right * c)  # of the points, and of x + (sigma/c) eps
         is_right = lambda theirs, rights=rights: any(equal(of, theirs, 1e-5) for of in rights)
         theirs, trouble = _score_made(caller, learnt, trial.points[points], level)
+        if not trouble and not np.all(np.isfinite(theirs)):
+            trouble = "score_of returned NaN or infinity"
         if trouble:
             return Naming(INCONCLUSIVE, trouble, pattern)
         if is_right(theirs):
             continue
         before = None if np.any(c == 0) else _score_made(caller, learnt, trial.points[points] / c, level)[0]
         if before is None or not equal(rights[1], before, 1e-5):  # the score there, and no other
+            if not _affine(caller, trial.points[points], level):
+                return Naming(INCONCLUSIVE, BENT, pattern)
             return Naming(FAIL, _another_score(caller, trial, points, level, theirs, mine, rights), pattern)
         notes = (UNSCALED,)
     if np.any(r.w < 0):
         return Naming(FAIL, "sign of the loss: minimising it drives fn away from its target", pattern)
     return Naming(PASS, "", f"{pattern}, of which score_of makes the score", notes)
+
+
+BENT = "score_of is not affine in what fn says (x_0 that is clipped?), and what it makes of fn is not the score of the points that fn was trained at: leave that out here, and more can be said"
+
+
+GIVEN_Y = "given the y at which fn is asked"
+
+
+def _affine(caller, y, level):
+    """Whether score_of is affine in what fn says at points y (M, d)."""
+    none, one, two = (_score_made(caller, k + 0 * y, y, level)[0] for k in (0.0, 3.0, 6.0))
+    return none is None or one is None or two is None or bool(np.allclose(two - one, one - none, rtol=1e-4, atol=1e-6))
 
 
 def _another_score(caller, trial, points, level, theirs, mine, rights):
@@ -620,8 +690,8 @@ def _another_score(caller, trial, points, level, theirs, mine, rights):
     c, s, y = trial.c[points], trial.sigma[points], trial.points[points]
     known = any(np.allclose(a, 1) for a in (c, c**2 + s**2, c + s)) or np.any(c == 0)
     ways = [
-        (y, rights[0], 1, ""),
-        *([] if known else [(y, rights[1], c, ""), (y / c[:, None], rights[1], c, ", given y/c,")]),
+        (y, rights[0], 1, GIVEN_Y),
+        *([] if known else [(y, rights[1], c, GIVEN_Y), (y / c[:, None], rights[1], c, "given y/c")]),
     ]
     scores = [(_meant_by(caller, trial, points, at, level, of), size, given) for at, of, size, given in ways]
     meant, size, given = min(scores, key=lambda one: _apart(mine, one[0]))
@@ -630,7 +700,7 @@ def _another_score(caller, trial, points, level, theirs, mine, rights):
     text = "another parametrisation: what score_of makes of fn is not the score of the points that fn was trained at;"
     text = "sign of what score_of makes of fn:" if np.allclose(mine, -meant, rtol=1e-5) else text
     at = f"sigma is {(s / size)[k]:.4g}" + f" and c is {(c / size)[k]:.4g}" * (not np.isclose((c / size)[k], 1))
-    return f"{text} where {at} fn learns {_sum(*mine[k])}, and score_of{given} makes the score of {_sum(*meant[k])}"
+    return f"{text} where {at} fn learns {_sum(*mine[k])}, and score_of, {given}, makes the score of {_sum(*meant[k])}"
 
 
 def _apart(mine, meant):
@@ -684,18 +754,22 @@ def _size(caller, trials, r):
         return None, ()
     size = factor(r.sigma, [Level(v.n, v.d, s, v.m, 1.0, 1) for v, s in zip(r.levels, told, strict=True)], r.rtol)
     if np.allclose(r.c, told) and np.allclose(r.sigma, np.sqrt(np.maximum(1 - told**2, 0))):
-        text = "c and sigma exchanged: x is multiplied by the sigma that the loss is told, and the noise by sqrt(1 - sigma^2)"
-        return Naming(FAIL, text, f"sigma told {told[0]:.4g}, added {r.sigma[0]:.4g}"), ()
+        if np.allclose(-r.p * told, 1, rtol=1e-6):
+            text = "c and sigma exchanged: x is multiplied by the sigma that the loss is told, and the noise by sqrt(1 - sigma^2)"
+            return Naming(FAIL, text, f"sigma told {told[0]:.4g}, added {r.sigma[0]:.4g}"), ()
+        return None, (
+            "the number that the loss is handed for sigma is the c of its points, and their sigma is sqrt(1 - c^2): if it is meant to be sigma, c and sigma are exchanged",
+        )
     for t, trial in enumerate(trials if not size.known else ()):
         if normalised := _normalised(trial, np.broadcast_to(handed[t], len(trial.setting.x))[trial.row]):
             return Naming(FAIL, normalised, f"sigma told {told[0]:.4g}"), ()
+    note = f"another convention: the noise that is added has standard deviation {_times(size)}, sigma being what the loss is handed"
     if np.allclose(-r.p * r.sigma, 1, rtol=1e-6):
-        note = f"another convention: the noise that is added has standard deviation {_times(size)}, sigma being what the loss is handed, and the target is that of this noise"
-        return None, (note,)
+        return None, (f"{note}, and the target is that of this noise",)
     if any(np.allclose(target, 1, rtol=1e-6) for target in (-r.p * told, -r.p * told**2 / r.sigma)):
         text = f"scale of the noise: the noise that is added has standard deviation {_times(size)}, the target is that of sigma"
         return Naming(FAIL, text, f"sigma told {told[0]:.4g}, added {r.sigma[0]:.4g}"), ()
-    return None, ()
+    return None, (note,)
 
 
 def _times(size):
@@ -752,7 +826,7 @@ def _strange(caller, trials, founds, r):
     many = target.size >= 12 and np.ptp(trial.sigma[use]) <= 1e-6
     for values, word in ((eps, "the noise"), (trial.points[use], "the noisy point")):
         if many and levels.function_of(target.ravel(), values.ravel()):
-            text = f"wrong target, not linear: every entry of the target is a function of that of {word}, and not its multiple (a square, a log density, a clip?)"
+            text = f"wrong target, not linear: it is no p eps + q x of its own point; its entries go with those of {word}, and are not their multiples (a square, a log density, a clip, a mean that is removed?)"
             return Naming(FAIL, text, first_row)
     return best or Naming(FAIL, NOT_OF_ITS_ROW, f"{first_row}, eps {np.array2string(eps[0], precision=3)}")
 
@@ -855,7 +929,8 @@ def _unread(caller, kind, trials, tables, founds, rng):
             named = shape_of(caller, kind, found, q) if found.fit.residual < NEAR / 100 else None
             if named is not None:
                 return named, 1, {}
-    naming, sense = unexplained(caller, kind, tables[0], None, left, rng)
+    furthest = int(np.argmax([f.fit.residual for f in founds]))
+    naming, sense = unexplained(caller, kind, tables[furthest], None, left, rng)
     if trials[0].setting.levels > 1 and naming.diagnosis == PIECES:
         naming = naming._replace(diagnosis=MIXED)
     return naming, sense, {}

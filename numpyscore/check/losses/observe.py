@@ -87,6 +87,11 @@ class LossCaller:
         self.hidden = False  # where it is compiled, the points at which it asks fn
         self.calls, self.came, self.notes = 0, "", set()
         self.as_score = False  # the loss calls fn.score(x), so fn is no prediction of something else
+        self.column: int | None = (
+            0  # which of the numbers that fn is told is taken for the level; None if it is none of them
+        )
+        self.weighted = self.own_step = False  # whether a weight was said or is taken, and a step is neither
+        self.unread = False  # whether something else is told beside, such as an embedding of the level
         self.eps = float(np.finfo(float).eps)
         self.compiled: dict[tuple, CompiledLoss] = {}
 
@@ -104,7 +109,7 @@ class LossCaller:
     def ask(self, probe, setting, slope=False):
         """The `Call` of the loss for a probe; raises what the loss raises."""
         errors = []
-        for way in [self.way] if self.way else _ways(self.kind):
+        for way in [self.way] if self.way else _ways(self.kind, bool({"sigma", "alpha", "t"} & self.takes.keys())):
             try:
                 answer = self._ask(probe, setting, way, slope)
             except Exception as error:
@@ -141,10 +146,11 @@ class LossCaller:
     def called(self, value, setting, points, told, draws):
         """The `Call` of a value, of the points where fn was asked and what it was told there, and of the draws."""
         given = [Draw(name, setting.extras[what]) for what, name in GIVEN.items() if what in self.takes]
+        self.unread |= any(_is_array(value) for more in told for value in more)
         points, beside, twice = _where(points, told, setting.d)
         if twice:
             self.notes.add(TWICE)
-        told = None if beside is None else beside[:, 0]
+        told = None if beside is None or self.column is None else beside[:, self.column]
         return Call(self._number(value, setting), points, told, (*given, *draws), beside)
 
     def maker(self, way):
@@ -163,7 +169,8 @@ class LossCaller:
         model = asked if self.kind != "torch" else model_with_parameter(asked.of, scale, self.kind)
         traced = self.kind == "jax" and self.uncompiled  # without jit a probe sees numbers
         with sys.modules["jax"].disable_jit() if traced else contextlib.nullcontext():
-            value = _first(self.loss(model, x, *positional, **named), setting.n)
+            value, chosen = _first(self.loss(model, x, *positional, **named), setting.n)
+        self.notes |= {chosen} - {""}
         if ear is not None and self.kind != "jax":  # whose arrays cannot be changed, and may be traced
             left = to_numpy(x).reshape(setting.x.shape)
             if not np.array_equal(left, setting.x.astype(left.dtype)):
@@ -208,6 +215,7 @@ class LossCaller:
                 value = generator(value.bit_generator, ear)
             if isinstance(value, np.ndarray):
                 whole = value.dtype.kind == "i"  # in single precision too
+                value = np.full(setting.n, value) if way["each"] and not value.ndim else value
                 value = value.item() if not value.ndim and way["plain"] else (self.make if whole else make)(value)
             if how == "positional":
                 positional.append(value)
@@ -293,10 +301,13 @@ class CompiledLoss:
         return caller.called(value, setting, points, told, draws)
 
 
-def _ways(kind):
-    """How a loss may want its arguments: plain numbers or arrays of one; points that require a gradient; single precision."""
-    gradients = (False, True) if kind == "torch" else (False,)
-    ways = [{"gradient": g, "plain": p, "single": False} for p in (True, False) for g in gradients]
+def _ways(kind, levels=False):
+    """How a loss may want its arguments: plain numbers, arrays of one, or one for each row; points that require a gradient; single precision."""
+    gradients, numbers = (
+        (False, True) if kind == "torch" else (False,),
+        ((True, False), (False, False), (False, True))[: 2 + levels],
+    )
+    ways = [{"gradient": g, "plain": p, "each": e, "single": False} for p, e in numbers for g in gradients]
     return ways + ([{**way, "single": True} for way in ways] if kind != "numpy" else [])
 
 
@@ -337,14 +348,20 @@ def _signature(where, loss, objective, condition):
 
 
 def _first(value, n):
-    """A loss that comes with other things: the first of a tuple, `loss` of a record or dict; a list of n numbers is each sample's."""
+    """(a loss that comes with other things, what was chosen of these in words): the first of a tuple, `loss` of a record or dict; n numbers are those of the samples."""
     if isinstance(value, list) and len(value) == n > 1 and all(np.ndim(v) == 0 for v in value):
-        return sum(value) / n
+        return sum(value) / n, ""
     if hasattr(value, "loss") and not hasattr(value, "detach"):
-        return value.loss
-    if isinstance(value, dict):
-        return value.get("loss", next(iter(value.values()), None))
-    return value[0] if isinstance(value, tuple | list) and len(value) else value
+        return value.loss, ""
+    if isinstance(value, dict) and value:
+        key = next((name for name in LOSSES if name in value), next(iter(value)))
+        return value[key], f"the loss returns a dict of {len(value)}: its entry {key!r} was checked" * (len(value) > 1)
+    if isinstance(value, tuple | list) and len(value):
+        return value[0], f"the loss returns {len(value)} things: the first was checked" * (len(value) > 1)
+    return value, ""
+
+
+LOSSES = ("loss", "total", "total_loss", "objective")
 
 
 def mean_of(value, n):
@@ -356,8 +373,8 @@ def _torch_slope(model, value):
     """d value / d scale of the probe, 0 where no gradient arrives; None if the loss is a plain number."""
     if not hasattr(value, "backward"):
         return None
-    if not value.requires_grad:
-        return 0.0
+    if not value.requires_grad:  # it may have gone backward itself
+        return 0.0 if model.scale.grad is None else float(model.scale.grad)
     model.scale.grad = None
     value.mean().backward()
     return 0.0 if model.scale.grad is None else float(model.scale.grad)
@@ -376,6 +393,11 @@ def _where(points, told, d):
     twice = bool(k) and not np.array_equal(every, every[first][same.ravel()])
     first = np.sort(first)
     return points[first], every[first] if k else None, twice
+
+
+def _is_array(value):
+    """Whether this has more than one number for a row, as an embedding has."""
+    return value is not None and value.ndim > 1 and max(value.shape[1:]) > 1
 
 
 def _beside_points(more, rows):

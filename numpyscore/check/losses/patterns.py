@@ -13,7 +13,7 @@ import numpy as np
 
 from ...objectives import OBJECTIVES
 from ..fields import Field, numbered, read
-from ..report import FAIL, PASS, Explanation, close, diagnosis_of, ranked, tied
+from ..report import FAIL, INCONCLUSIVE, PASS, Explanation, close, diagnosis_of, ranked, tied
 from ..report import said as number
 from .identify import NEAR, WIDE, Answers, Probe, entries_of, identify
 from .names import LINEAR, REGULARISER, SHORT, SLOPE, SQUARE, WEIGHTED, Naming, alike, equal, missing
@@ -235,21 +235,27 @@ def _other_square(A, tol):
     return "a square with other weights" + (" (entries left out)" if not used.all() else "")
 
 
-def _other_entries(C, tol):
+def _other_entries(C, tol, mirrored=False):
     mean, diagonal = C.mean(0), np.einsum("iaa->ia", C)
     if not equal(C, mean, tol):
         if equal(C, diagonal[:, :, None] * np.eye(C.shape[1]), tol):
             return "a trace with other weights"
-        return "different entries of the Jacobians of different rows (a trace over the wrong axes)"
+        return "different entries of the Jacobians of different rows (a trace over the wrong axes, other directions?)"
     used = np.abs(mean) > tol * np.abs(mean).max()
-    listed = ", ".join(f"[{i}, {j}]" for i, j in np.argwhere(used)[:6]) + " ..." * bool(used.sum() > 6)
+    if np.all(used == np.eye(len(used), dtype=bool)):
+        return f"its diagonal with other weights, {few(mean.diagonal())}"
+    shown = np.triu(used) if mirrored else used
+    listed = ", ".join(f"[{i}, {j}]" for i, j in np.argwhere(shown)[:6])
+    listed += f" ... ({shown.sum()} in all)" * bool(shown.sum() > 6) + " (or their mirror images)" * mirrored
     some = "; dimensions are missing" if np.any(~used.diagonal()) and np.all(used.sum(1) == used.diagonal()) else ""
     return f"the entries {listed} of the Jacobian, where its diagonal is wanted{some}"
 
 
 OTHERWISE = {
     "A": _other_square,
-    "b": lambda b, _: f"a term linear in the score with other weights, b = {few(b[0])} in the first row",
+    "b": lambda b, _: (
+        f"a term linear in the score with other weights, b = {few(b[k := int(np.abs(b).max(1).argmax())])} in the {_place(np.arange(len(b)) == k)}"
+    ),
     "C": _other_entries,
     "D": lambda *_: "products of entries of the Jacobian",
     "G": lambda *_: "products of entries of the score and of the Jacobian",
@@ -269,9 +275,17 @@ def _should_be(caller, kind, found, q):
         return {"A": (SQUARE, [e]), "C": (LINEAR[objective], [e]), "D": (REGULARISER, [diagonal])}
     if objective != "sliced":
         return {"A": (SQUARE, [e]), "C": (LINEAR[objective], [e])}
-    along = [found.C] if q.v is None else [np.einsum("mni,mnj->nij", q.v, q.v)]
+    along = [found.C] if q.v is None else [np.einsum("mni,mnj->nij", q.v, q.v), _of_entries(q)]
     drawn = [] if "v" in caller.takes else [found.C]  # of what it drew, only `plain._hidden` can tell
     return {"A": (SQUARE, [e, *along, *drawn]), "C": (LINEAR[objective], drawn or along)}
+
+
+def _of_entries(q):
+    """A (n, d, d) of sum (v_i s_i)^2, whose mean is |s|^2 for directions of variance 1."""
+    return np.mean(q.v**2, axis=0)[..., None] * np.eye(q.x.shape[1])
+
+
+OF_ENTRIES = "another convention: the square is that of each product v_i s_i, whose sum is |s|^2 on average for directions of variance 1"
 
 
 def parts_of(caller, kind, found, q):
@@ -293,7 +307,8 @@ def parts_of(caller, kind, found, q):
     parts, extras, right = [], [], _should_be(caller, kind, found, q)
     for key, array in arrays.items():
         name, wanted = right.get(key, ("", []))
-        said = _in_words(array, wanted, tables[key], OTHERWISE[key], size, tol)
+        otherwise = partial(_other_entries, mirrored=True) if (key, kind) == ("C", "energy") else OTHERWISE[key]
+        said = _in_words(array, wanted, tables[key], otherwise, size, tol)
         if name:
             unit = 1.0
             if key == "D":  # lambda sum J_ii^2 is 1/2 J.D J, with a lambda of its own if it takes none
@@ -311,7 +326,7 @@ def _of_rows(found):
     same = np.einsum("iaja->ij", found.A / np.abs(found.A).max()) / found.b.shape[1]
     off, own = same[~np.eye(len(same), dtype=bool)], np.diag(same)
     if np.ptp(same) <= SMALL:
-        return "the square of the batch mean of the score (averaged before it is squared)"
+        return "the square of the batch mean, or sum, of the score (averaged, or summed, before it is squared)"
     if np.ptp(off) <= SMALL and np.ptp(own) <= SMALL:
         return "the square of the score less its batch mean (centred, or normalised by batch statistics)"
     return "products of the scores of different rows, where a loss is a mean over rows"
@@ -325,7 +340,7 @@ def _of_energies(found, zero):
     known = {"squared energy": e, "squared mean energy": np.ones_like(e), "variance of the energy": e - 1 / len(e)}
     is_it = lambda P: multiples(F[None], P[None], SMALL) is not None
     what = next((f"the {words}" for words, P in known.items() if is_it(P)), "products of energies")
-    return [*out, f"{what} (a regulariser)"]
+    return [*out, f"{what} (a regulariser?)"]
 
 
 # ------------------------------------------------------------------------------- from words to a sentence
@@ -365,7 +380,8 @@ def sentence(objective, parts, extras):
     said = [f"{head(p)}: in place of the {p.name} your loss has {times.format(p.words)}" for p, times in wrong]
     gone, listed = [p for p in parts if not p.words], " and ".join(extras)
     if extras and len(gone) == len(parts):
-        return f"not a square: your loss is {listed}"
+        no_gradient = " (is the gradient in x missing?)" * (objective == "explicit" and "the energy itself" in listed)
+        return f"not a square: your loss is {listed}{no_gradient}"
     if extras and gone:
         absent = " and the ".join(p.name for p in gone)
         said.append(f"wrong {short(gone[0])}: in place of the {absent} your loss has {listed}")
@@ -380,15 +396,29 @@ def sentence(objective, parts, extras):
     return "; ".join(said)
 
 
+MASKED = "rows left out by their x: some rows do not count, by what they are and not by their place (a mask, outliers dropped?): of a density that is cut at a threshold the boundary term is missing"
+WEIGHTED_ROWS = "weighted: all terms are weighted by a function of x: right for importance weights, of samples of another density; for a weighted divergence the product of the weight's gradient with the score is missing (see generalised)"
+
+
 def _weights(caller, kind, parts, setting, rng):
     """The `Naming` of right terms whose rows have weights of their own; None if they have none."""
     there = [p for p in parts if p.words]
+    there = (
+        there[:1] if caller.objective == "explicit" else there
+    )  # whose right product is made of the square that is there
     w = np.array([p.w / np.abs(p.w).max() for p in there])  # (parts, n)
     k, same = int(np.ptp(w, axis=1).argmax()), np.ptp(w, axis=0).max() <= SMALL
     if np.ptp(w[k]) <= SMALL:
         return None
     lost, square = np.abs(w[k]) <= LOST, there[k].name == SQUARE
     pattern, text = f"weights of the rows {few(w[k])}", ""
+    rolled = setting._replace(x=np.roll(setting.x, 1, axis=0))
+    other = np.einsum("iaa->i", identify(Answers(caller, kind, Trial(rolled, rolled.x, None), rng)).own)
+    by_place = np.abs(other / max(np.abs(other).max(), 1e-300) - w[k]).max() <= SMALL
+    if lost.any() and same and not by_place:
+        if caller.objective == "explicit":
+            return Naming(PASS, "", pattern, ("another convention: some rows are left out, by their x",))
+        return Naming(FAIL, MASKED, pattern)
     if lost.sum() == lost.size - 1 and not same:
         text = f"rows left out: the {there[k].name} of the {_place(~lost)} alone is in your loss"
     elif lost.any():
@@ -399,13 +429,12 @@ def _weights(caller, kind, parts, setting, rng):
         text = "weights at one term: the rows are weighted in the {} alone, and not in the {}".format(*where)
     if text:
         return Naming(FAIL, text, pattern)
-    rolled = setting._replace(x=np.roll(setting.x, 1, axis=0))
-    other = np.einsum("iaa->i", identify(Answers(caller, kind, Trial(rolled, rolled.x, None), rng)).own)
-    if np.abs(other / np.abs(other).max() - w[k]).max() <= SMALL:
+    if by_place:
         note = "another convention: rows have weights of their own, by their place in the batch, the same in both terms"
         return Naming(PASS, "", pattern, (note,))
-    text = "weighted: both terms are weighted by a function of x; the weighted loss needs the product of the weight's gradient with the score as well (see generalised)"
-    return Naming(FAIL, text, pattern)
+    if caller.objective == "explicit":
+        return Naming(PASS, "", pattern, ("another convention: rows have weights of their own, by their x",))
+    return Naming(INCONCLUSIVE, WEIGHTED_ROWS, pattern)
 
 
 def _place(rows):
@@ -443,7 +472,10 @@ PERMUTED = "wrong target, entries permuted: it is made of the right numbers, and
 def _by_target(found, target):
     """The `Naming` of a loss whose rows are pulled to -A^-1 b, by what that is of the right target; None if they are pulled nowhere."""
     sizes = np.linalg.eigvalsh(found.own)
-    if max(found.cross, np.abs(found.C).max() / np.abs(found.A).max()) > SMALL or sizes.min() <= SMALL * sizes.max():
+    whole = np.abs(found.A).max()
+    if max(found.cross, np.abs(found.C).max() / max(whole, 1e-300)) > SMALL or sizes.max(1).min() <= LOST * whole:
+        return None
+    if np.any(sizes.min(1) <= SMALL * sizes.max(1)):
         return None
     theirs = -np.linalg.solve(found.own, found.b[..., None])[..., 0]
     if np.abs(theirs - target).max() > SMALL * np.abs(target).max():
@@ -453,6 +485,32 @@ def _by_target(found, target):
         return named
     note = "another convention: rows or dimensions have weights of their own (a positive definite metric of the differences); the minimiser is the same"
     return Naming(PASS, "", f"A of the first row {few(found.own[0])}", (note,))
+
+
+METRIC = "another convention: dimensions have weights of their own, the same in both terms (a positive definite metric): the minimiser is the same"
+OTHER_WEIGHT = "another weight: square and trace have one weight for each entry, and it is not h = x; say weight=(h, h'), and more can be said"
+
+
+def _by_metric(caller, found, q):
+    """The `Naming` of a loss whose square and trace have one matrix: PASS where it is the same in every row, INCONCLUSIVE where a weight may be meant; None."""
+    size, own = found.largest, found.own
+    if (
+        caller.objective not in ("implicit", "generalised")
+        or found.cross > SMALL
+        or np.abs(own - found.C).max() > SMALL * size
+    ):
+        return None
+    others = (found.D, found.e, found.F, found.G if found.G is not None else np.zeros(1))
+    if max(np.abs(a).max(initial=0) for a in others) > SMALL * size or np.linalg.eigvalsh(own).min() <= SMALL * size:
+        return None
+    plain = equal(own, own[:1]) and np.abs(found.b).max() <= SMALL * size
+    if caller.objective == "implicit" and plain:
+        return Naming(PASS, "", in_numbers(found), (METRIC,))
+    diagonal = equal(own, np.einsum("iaa->ia", own)[:, :, None] * np.eye(own.shape[1]))
+    theirs = multiples(own, q.h[:, :, None] * np.eye(own.shape[1]), SMALL) if q.h is not None else None
+    if caller.objective == "implicit" or not diagonal or theirs is not None or caller.weighted or equal(own, own[:1]):
+        return None
+    return Naming(INCONCLUSIVE, OTHER_WEIGHT, in_numbers(found))
 
 
 # answers of all rows together, or of each alone: which are multiplied
@@ -472,9 +530,15 @@ def named_by_arrays(caller, kind, table, q, rng):
         return None
     if q.target is not None and (named := _by_target(found, q.target)) is not None:
         return named
+    if (named := _by_metric(caller, found, q)) is not None:
+        return named
     parts, extras = parts_of(caller, kind, found, q)
     text = sentence(caller.objective, parts, extras)
-    return Naming(FAIL, text, in_numbers(found)) if text else _weights(caller, kind, parts, table.trial.setting, rng)
+    if text:
+        return Naming(FAIL, text, in_numbers(found))
+    if caller.objective == "sliced" and q.v is not None and multiples(found.own, _of_entries(q), SMALL) is not None:
+        return Naming(PASS, "", in_numbers(found), (OF_ENTRIES,))
+    return _weights(caller, kind, parts, table.trial.setting, rng)
 
 
 def named_by_one_more(caller, kind, table, q, jacobian=True, noise=None):
@@ -538,7 +602,7 @@ def _round_off(caller, kind, table, right, left, rng):
     change = np.abs(caller.values(table.probes[:4], near) - table.values[:4]).max() / np.abs(table.values[:4]).max()
     if change < left / 100 or change < 1e4 * caller.eps:
         return None
-    text = f"round-off: moving x by a unit in its last place changes the loss by {change:.0e} of it; the step of its own differences is too small, they cancel"
+    text = f"round-off: moving x by a unit in its last place changes the loss by {change:.0e} of it (differences of its own with too small a step, which cancel, or numbers that are drawn from the data?)"
     return Naming(FAIL, text, f"{left:.2g} of it is unexplained")
 
 
@@ -546,8 +610,23 @@ def _function_of_right(caller, kind, table, right, left, rng):
     """It is a monotone function of the right one."""
     if right is None or not _monotone(sum(right.values())[: len(table.values)], table.values):
         return None
+    if not _equal_where_right_is(caller, table, right):
+        return None
     text = "function of the loss: your loss is a function of the right one (a logarithm, a root, an exponential?), not linear in it: its mean over batches has another minimum"
     return Naming(FAIL, text, "monotone in the reference")
+
+
+def _equal_where_right_is(caller, table, right):
+    """Whether a loss is the same for models for which the right one, a parabola in their scale, is the same."""
+    square = sum(part for name, part in right.items() if name in (SQUARE, REGULARISER))
+    linear, pairs = sum(right.values()) - square, []
+    for p, q in ((0, 1), (1, 0), (2, 3), (3, 2), (4, 5), (5, 4)):
+        roots = np.roots([square[q], linear[q], -square[p] - linear[p]])
+        pairs += [
+            (table.probes[p], table.probes[q].scaled(float(c.real))) for c in roots[np.abs(np.imag(roots)) < 1e-9]
+        ]
+    values = caller.values([probe for pair in pairs for probe in pair], table.trial.setting).reshape(-1, 2)
+    return bool(pairs) and bool(np.all(np.abs(np.diff(values)) <= 1e-6 * np.abs(values).max(1, keepdims=True)))
 
 
 def _function_of_each(caller, kind, table, right, left, rng):
@@ -574,19 +653,23 @@ def _power(caller, kind, table, right, left, rng, only=()):
     """It grows with another power of the model than the second, or as its logarithm, for models of very different size; of powers only some are told."""
     sizes = np.array([0.0, 1e3, -1e3, 1e6, -1e6, 1e9, -1e9])
     zero, *at = caller.values([table.probes[0].scaled(s) for s in sizes], table.trial.setting)
-    near, far, farther = (np.abs(np.array(pair) - zero).sum() for pair in (at[:2], at[2:4], at[4:]))
+    pairs = [np.array(pair) - zero for pair in (at[:2], at[2:4], at[4:])]
+    even = [abs(pair.sum()) for pair in pairs]  # without the linear term
+    alone = all(e <= 1e-9 * np.abs(pair).max() for e, pair in zip(even, pairs, strict=True))
+    near, far, farther = [np.abs(pair).sum() for pair in pairs] if alone else even
     power = np.log(max(far, 1e-300) / max(near, 1e-300)) / np.log(1e3)
     if far > near and close(farther - far, far - near, 0.01):
         text = "not a square: for large scores your loss grows with the logarithm of the score: it is the logarithm of a loss, whose mean over batches has another minimum"
         return Naming(FAIL, text, f"{left:.2g} of it is not quadratic")
     if not np.isfinite(power) or abs(power - 2) <= 0.05 or (only and min(abs(power - p) for p in only) > 0.05):
         return None
-    what = f"not with its square, but its power {power:.3g}"
+    why = ""
     if abs(power - 1) < 0.05:
-        what = "a norm, an absolute error or a Huber error stands where the square should"
+        why = " (a norm, an absolute error, a Huber error?)"
     elif power < 0.05:
-        what = "stands still (is it clipped, made of directions alone, as a cosine, or divided by |s|^2, or by itself, as by a weight 1/loss that is not detached?)"
-    text = f"not a square: for large scores your loss grows with the power {round(power, 2) + 0.0:.2g} of the score: {what}"
+        why = ": it stands still (clipped, made of directions alone, as a cosine, or divided by |s|^2, or by itself, as by a weight 1/loss that is not detached?)"
+    what = "your loss" if alone else "what should be the square"
+    text = f"not a square: for large scores {what} grows with the power {round(power, 2) + 0.0:.2g} of the score{why}"
     return Naming(FAIL, text, f"{left:.2g} of it is not quadratic")
 
 
@@ -628,8 +711,11 @@ KINKS = "pieces: for models near each other your loss is a square, and for all i
 
 def _pieces(caller, kind, table, right, left, rng):
     """It is no square for models anywhere, and one for models near each other."""
+    if any(identify(table, jacobian=j).fit.exact for j in (False, True)):
+        return None
     near = table.near(1e-3)
-    found = next((f for j in (False, True) if (f := identify(near, jacobian=j)).fit.exact), None)
+    fits = (identify(near, jacobian=j) for j in (False, True))
+    found = next((f for f in fits if f.fit.exact or f.fit.residual < 1e-11), None)
     if found is None:
         return None
     sizes, (added, whole, allowed) = np.abs(found.own).max((1, 2)), _added(caller, table, rng)
@@ -640,10 +726,19 @@ def _pieces(caller, kind, table, right, left, rng):
 
 def _away(caller, kind, table, right, left, rng):
     """It asks its model elsewhere than at the data."""
-    if "denoising" in caller.objective or caller.objective == "finite_difference_sliced":
+    return None if "denoising" in caller.objective else elsewhere(caller, kind, table.trial.setting, rng, at_all=True)
+
+
+def elsewhere(caller, kind, setting, rng, at_all=False):
+    """The FAIL of a loss that asks its model elsewhere than at the data, and not there, or at others `at_all`; None."""
+    if caller.objective == "finite_difference_sliced":
         return None
-    x, points = table.trial.setting.x, as_asked(caller, kind, table.trial.setting, rng).points
-    if np.abs(points[:, None] - x).max(-1).min(1).max() < 1e-6:
+    x, asked = setting.x, as_asked(caller, kind, setting, rng)
+    points = asked.points
+    if asked.trouble:
+        return None
+    far = np.abs(points[:, None] - x).max(-1)  # own differences ask at x too
+    if far.min(1).max() < 1e-6 or not (at_all or far.min(0).min() > 1e-6):
         return None
     text = f"other points: fn is asked at points that are not the data, where the {caller.objective} loss is taken at x alone (noise is added, x is scaled, or a step of differences is large?)"
     return Naming(FAIL, text, f"asked at {np.array2string(points[-1], precision=3)}")
@@ -726,6 +821,6 @@ def bent(caller, kind, setting, rng):
     steps = np.diff(values) == 0  # two equal values beside each other; for an upper limit the ends of the parabola
     stands = low if np.any(steps & (values[1:] == low)) else high if np.sum(values == high) > 1 else None
     where = "" if stands is None else f": it stands still at {stands:.6g}"
-    text = f"clipped loss: in the scale of the model the loss is no parabola{where}; it is clamped, or a term of it is (clamp, relu, maximum, clip?)"
+    text = f"clipped loss: in the scale of the model the loss is no parabola{where} (it, or a term of it, is clamped: clamp, relu, maximum, clip?)"
     points = ", ".join(f"{v:.4g}" for v in values)
     return Naming(FAIL, text, f"loss of lambda |x|^2/2 at lambda = {SCALES[0]:g} ... {SCALES[-1]:g}: {points}")

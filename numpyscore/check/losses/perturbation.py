@@ -57,8 +57,12 @@ def _of_mapped_data(trials):
     rest = [np.where(np.abs(t.c / scale - 1) <= SINGLE, 1.0, t.c / scale) for t in trials if t.c is not None]
     of = iter(rest)
     trials = [t if t.c is None else t._replace(c=next(of), scale=scale) for t in trials]
-    words = dict.fromkeys(map_in_words(t) for t in trials if t.offset is not None)
-    note = f"another convention: the data are mapped to {' or '.join(words)} before the noise is added; a score learnt there is that of the mapped data"
+    words = list(dict.fromkeys(map_in_words(t) for t in trials if t.offset is not None))
+    added = np.concatenate([t.scale * t.offset for t in trials if t.offset is not None])
+    words = words[:1] if alike(added, 8 * SINGLE) else words
+    note = f"another convention: the data are mapped to {words[0]} before the noise is added; a score learnt there is that of the mapped data"
+    if len(words) > 1:
+        note = "another convention: beside c x + sigma eps the noisy points have a constant, another one at other levels (a path to a mean, noise with a mean?); a score learnt there is that of those points"
     return trials, (note,)
 
 
@@ -162,16 +166,17 @@ def _points_clipped(caller, trials):
         return None
     ends = [(t.points.min() - t.setting.x.min(), t.points.max() - t.setting.x.max()) for t in trials]
     if all(low >= 0 >= high for low, high in ends) and np.sum(np.equal(ends, 0)) > len(trials):
-        text = "clipped points: the noisy points are clipped (clamped) to the range of the batch, the least and the largest number of x; they are not c x + sigma eps, and depend on the other rows"
+        text = "bounded points: the noisy points stay within the range of the batch, and its least and its largest number are among them (clipped or clamped, swapped between rows, masked?); they are not c x + sigma eps"
         return text, "the least and the largest number of the noisy points are those of x"
-    edges = [np.abs(t.points).max() for t in trials]
-    if not any(np.sum(np.abs(t.points) == edge) > 2 for t, edge in zip(trials, edges, strict=True)):
+    edges = ((np.abs(t.points).max(), np.abs(t.points)) for t in trials)
+    edge = next((edge for edge, sizes in edges if np.sum(sizes == edge) > 2), None)
+    if edge is None:
         return None
-    text = f"clipped points: the noisy points are clipped (clamped) at {edges[0]:.4g}; they are not c x + sigma eps, and their law is no Gaussian perturbation"
-    return text, f"several entries stand at {edges[0]:.4g}"
+    text = f"bounded points: several entries of the noisy points stand at {edge:.4g} (clipped or clamped, divided by their largest, set to an end of the range?); they are not c x + sigma eps"
+    return text, f"several entries stand at {edge:.4g}"
 
 
-NO_NOISE = "dimensions without noise: some dimensions (columns) of the points get no noise, or it is masked; the target has noise in all"
+NO_NOISE = "dimensions without noise: some entries of the points get no noise (columns, a mask?)"
 
 
 def _data_multiplied(caller, trials):
@@ -234,7 +239,7 @@ def _levels_of_entries(caller, trials):
     """Entries of one point with noise of different levels, beside which fn is told one."""
     several = [t for t in trials if t.trouble in ("not heard", "not scaled") and t.told is not None]
     found = [_sizes_of_entries(t) for t in several]
-    if 2 * len(several) <= len(trials) or any(one is None for one in found):
+    if 2 * len(several) <= len(trials) or any(one is None for one in found) or caller.unread:
         return None
     for t, sizes in zip(several, found, strict=True):
         at = np.round(sizes / sizes.max(), 6)
@@ -244,7 +249,7 @@ def _levels_of_entries(caller, trials):
         sigmas = t.setting.extras["sigmas"]
         if t.setting.levels > 1 and np.abs(sizes[..., None] - sigmas).min(-1).max() > 1e-6 * sigmas.max():
             return None
-    text = "levels mixed: the entries of a point have noise of different levels, where one level belongs to all of a row (it is drawn for each entry, or broadcast over the wrong axis?), and fn is told one"
+    text = "levels mixed: the entries of a point have noise of different levels, where one level belongs to all of a row (it is drawn for each entry, or broadcast over the wrong axis?)"
     return text, f"sigmas of the first point {np.array2string(found[0][0], precision=4)}"
 
 
@@ -275,6 +280,8 @@ def _changed_by_entry(caller, trials):
         return None
     for t in strange:
         if t.setting.levels > 1 or t.c is None or len(t.points) != t.setting.n:
+            return None
+        if caller.unread and _sizes_of_entries(t) is not None:  # a level for each entry
             return None
         drawn = [rows[t.row] for rows in t.normals.values() if rows.shape == t.setting.x.shape]
         multiple = lambda rows, t=t: equal(t.shift, np.vdot(t.shift, rows) / np.vdot(rows, rows) * rows)
@@ -343,7 +350,7 @@ def _rows_shared(caller, trials):
         return None
     if min(found) == 1:
         return "shared noise: every row gets the same noise; draw one for each row", "x~ - c x is the same in all rows"
-    text = "shared noise: different rows of the batch get the same noise: it is drawn for a part of the batch, and repeated"
+    text = "shared noise: different rows of the batch get the same noise (it is drawn for a part of the batch, and repeated, or its numbers are fixed nodes?)"
     return text, "x~ - c x is the same in several rows"
 
 
@@ -371,20 +378,25 @@ def _data_or_noise_alone(caller, trials):
 
 
 def _given_noise_not_used(caller, trials):
+    """Notes, no FAIL: what its target belongs to is another question."""
     if "noise" not in caller.takes or not _heard(trials):
         return None
-    text = "noise: the noisy points are not x + sigma noise with the noise that was given"
+    name = caller.takes["noise"][0]
+    text = f"the noise of the points is not what was given as {name}"
     if GIVEN["noise"] not in {d.name for d in _sources(trials)}:
-        return f"{text}; another noise is drawn, or x is changed", "x~ - x is not proportional to the noise"
-    if any(np.any(t.source[t.sigma > 0, 1] % t.setting.n != t.row[t.sigma > 0]) for t in trials):
-        return f"{text}, row by row", "x~ - x is proportional to the noise of another row"
+        caller.notes.add(f"{text}: another is drawn (or is {name} meant to be something else?)")
+    elif any(np.any(t.source[t.sigma > 0, 1] % t.setting.n != t.row[t.sigma > 0]) for t in trials):
+        caller.notes.add(f"{text}, row by row: rows have the noise of other rows")
     return None
 
 
 def _not_gaussian(caller, trials):
-    odd = sorted({d.name for d in _sources(_heard(trials)) if d.law != NORMAL})
+    odd = sorted({d.name for d in _sources(_heard(trials)) if d.law != NORMAL} - ORDERED)
     text = f"not Gaussian: the score of the noisy points is the mean of -eps/sigma for Gaussian noise alone, and the noise is drawn by {', '.join(odd)}"
     return (text, "the draws were heard") if odd else None
+
+
+ORDERED = {"permuted", "permutation", "shuffle"}  # which put numbers in another order that were there before
 
 
 def _sources(trials):
@@ -413,14 +425,14 @@ def drawn(caller, kind, trials, rng):
     return one_key(trials)
 
 
-def one_key(trials, twice=False):
-    """A FAIL of two draws that come from one key, or one state; the same draw, made `twice`, is one where the loss is wrong besides."""
+def one_key(trials):
+    """A FAIL of two different draws that come from one key, or one state."""
     for draws in (t.draws for t in trials):
         keyed = [
             (d.key, d.value.shape, d.name) for d in draws if d.key is not None and np.any(d.value != d.value.flat[:1])
         ]
         for k, (key, *what) in enumerate(keyed):
-            if any(key == other and (twice or what != more) for other, *more in keyed[:k]):
+            if any(key == other and what != more for other, *more in keyed[:k]):
                 text = "one key: two different draws of the loss come from one key, or one state; what they give is not independent (the time and the noise, say): split the key"
                 return Naming(FAIL, text, f"{what[1]} {what[0]} from the key of an earlier draw")
     return None

@@ -74,7 +74,8 @@ def _round_off(caller, table):
     return caller.eps * size / caller.known["step"] ** 2
 
 
-DROWNED = "round-off: the energies come in {came}, and their round-off over the squared step is {off:.0e} beside terms of {size:.0e}: the second difference drowns in it; take a longer step, or double precision"
+DRY = 1e-3  # of the terms, below which what is left is no second difference that drowned
+DROWNED = "round-off: the loss comes in {came}, and is unexplained; if the energies do too, their round-off over the squared step is {off:.0e} beside terms of {size:.0e}, and the second difference drowns in it; take a longer step, or double precision"
 
 
 def _drowned(caller, table):
@@ -113,15 +114,20 @@ def of_terms(caller, kind, settings, rng):
     look = as_asked if caller.objective == "finite_difference_sliced" else plain
     trials = [look(caller, kind, s, rng) for s in settings]
     tables = [Answers(caller, kind, t._replace(points=t.setting.x), rng).grow(CALLS) for t in trials]
-    wrong = unusable(tables) or _drowned(caller, tables[0])
-    if wrong is not None:
+    if (wrong := unusable(tables)) is not None:
         return wrong, 0, {}
     key, right = _right(caller, trials, tables)
-    if right is not None and right.near:
+    drowned = _drowned(caller, tables[0])
+    if right is not None and right.near and (drowned is None or right.left < DRY):
         naming, details = _factors(caller, kind, settings, right, rng)
-        if caller.objective == "sliced" and key and "v" not in caller.takes:
-            naming = _with_law(caller, kind, settings, key, naming, right, rng)
+        if caller.objective == "sliced" and key:
+            draws = lambda s: directions_of(plain(caller, kind, s, rng)).get(key)
+            naming = _with_law(caller, kind, settings, draws, naming, right, rng)
+        elif caller.objective == "finite_difference_sliced" and "v" not in caller.takes:
+            naming = _with_law_of_moves(caller, kind, settings, naming, right, rng)
         return naming, 2, details
+    if drowned is not None:
+        return drowned, 0, {}
     if caller.objective == "implicit" and trials[0].draws:
         return _estimated(caller, kind, settings, rng)
     return _wrong(caller, kind, trials, tables, right, rng)
@@ -134,9 +140,7 @@ def _estimated(caller, kind, settings, rng):
         naming, sense, details = of_terms(caller, kind, settings, rng)
     finally:
         caller.objective = "implicit"
-    note = (
-        "it draws numbers, and is judged as a sliced loss, with v.J v along directions v that it draws in place of tr J"
-    )
+    note = "it draws numbers, and is judged as a sliced loss (a trace along directions, or of rows or dimensions, that are drawn?)"
     return naming._replace(notes=(*naming.notes, note)), sense, details
 
 
@@ -146,12 +150,23 @@ def _right(caller, trials, tables):
     along = lambda vs: [q._replace(v=v) for q, v in zip(seen, vs, strict=True)]
     if "v" in caller.takes:
         seen = along([t.setting.extras["v"] for t in trials])
+        found = as_it_should_be(caller, tables, seen)
+        if not found.near and objective == "sliced" and trials[0].draws:
+            key, other = _along_draws(caller, trials, tables, along)
+            if key:
+                caller.notes.add(
+                    f"the directions that it is given as {caller.takes['v'][0]} are not used: it draws its own"
+                )
+                return key, other
+        return "", found
     elif objective == "finite_difference_sliced":
         found = [_moved(t, caller.known["step"]) for t in trials]
         if any(v is None for v in found):
             return "", None
         if "step" in caller.takes and all(np.mean(v**2) > LONG for v in found):
-            return "", None
+            way = caller.known["step"] * np.sqrt(np.mean(found[0] ** 2))
+            if not _goes_with_step(caller, tables[0].kind, trials[0], way):
+                return "", None
         far = [_as_far(v, caller.known["step"]) for v in found]
         seen = [q._replace(v=v, step=h) for q, (v, h) in zip(seen, far, strict=True)]
     elif objective == "sliced":
@@ -174,7 +189,9 @@ def unusable(tables):
     """A FAIL of a loss that is not finite, or that does not depend on fn."""
     values = np.concatenate([t.values for t in tables])
     if not np.all(np.isfinite(values)):
-        text = f"not finite: {np.sum(~np.isfinite(values))} of {values.size} values of the loss are NaN or infinite"
+        odd = [t.trial.setting for t in tables if not np.all(np.isfinite(t.values))]
+        at = f", all in batches of {' and '.join(f'{s.n} x {s.d}' for s in odd)} numbers" * (len(odd) < len(tables))
+        text = f"not finite: {np.sum(~np.isfinite(values))} of {values.size} values of the loss are NaN or infinite{at}"
         return Naming(FAIL, text, f"value {values[~np.isfinite(values)][0]}")
     if all(np.ptp(t.values) <= 64 * t.caller.eps * np.abs(t.values).max() for t in tables):
         return Naming(FAIL, "model not used: the loss does not depend on fn", f"always {values[0]:.6g}")
@@ -195,6 +212,15 @@ def _factors(caller, kind, settings, right, rng):
         naming = _by_number(naming, parts, len(right.seen[0].v))
     if naming.verdict == FAIL and caller.objective == "finite_difference_sliced":
         naming = _by_step(naming, parts, caller.known["step"])
+    if (
+        naming.verdict == FAIL
+        and kind == "energy"
+        and naming.diagnosis.startswith("sign of the")
+        and len(right.parts) == 2
+    ):
+        naming = naming._replace(diagnosis=naming.diagnosis + LOG_P)
+    if naming.verdict == PASS and naming.notes and caller.objective == "finite_difference_sliced" and caller.own_step:
+        naming = naming._replace(notes=(OWN_STEP.format(caller.known["step"]),))
     notes += () if exact else (near_note(right.left),)
     details = {"factors": right.parts, "residual": right.left, "form": right.form}
     details["settings"] = [{k: getattr(s, k) for k in ("n", "d", "m")} for s in settings]
@@ -206,6 +232,10 @@ def _factors(caller, kind, settings, right, rng):
             said = f"for lambda |x|^2/2 on {of} your loss has its minimum at lambda = {yours:.6g}, the right one at 1"
             notes += (said,)
     return naming._replace(resolution=max(rtol, COARSEST), notes=(*notes, *naming.notes)), details
+
+
+LOG_P = " (or is fn log p in your loss? here it is an energy, -log p)"
+OWN_STEP = "another convention, or another step: it takes no step, and is a multiple of the reference as of one of {:g}; say step= for more"
 
 
 def _by_number(naming, parts, m):
@@ -224,9 +254,9 @@ def _by_step(naming, parts, step):
     """The `Naming` of a second difference beside the square, that says where its factor is a power of the step."""
     square, second = parts.values()
     for power, why in (
-        (1, "it is divided by the step once, where its square belongs"),
-        (-1, "it is divided by the step once more"),
-        (2, "it is not divided by the squared step"),
+        (1, "the second difference lacks a division by the step, or the square has one too many"),
+        (-1, "the second difference has one division by the step too many, or the square lacks one"),
+        (2, "the second difference lacks the division by the squared step, or the square has it once too often"),
     ):
         if np.all(square) and alike(second / square) and abs(second[0] / square[0] / step**power - 1) < 1e-6:
             return naming._replace(diagnosis=f"{naming.diagnosis}: {why}")
@@ -273,13 +303,29 @@ ONE_NUMBER = "one number for all dimensions: the entries of a direction are equa
 FORGOT = (
     "no product with v: the Jacobian times v is summed over its entries, where v.J v belongs: v is left out on one side"
 )
-TWO = "two directions: the Jacobian has different vectors on its two sides, u.J v in place of v.J v (two independent vectors, v drawn twice, or the product with the same v left out?), which averages to nothing"
+TWO = "two directions: the Jacobian has different vectors on its two sides, u.J v in place of v.J v (two independent vectors, v drawn twice, a function of v on one side, or the product with the same v left out?); its mean is E[u v^T] : J, nothing where u and v are independent"
+TRACE = "it has the trace itself, along no directions (or along a basis of them in every row)"
+SOME_ROWS = "some rows: the curvature is taken on some of the rows alone (a part of the batch that is drawn?): whether it is right on average is not asked; with all rows more can be said"
 
 
-def _with_law(caller, kind, settings, key, naming, right, rng):
+def _with_law_of_moves(caller, kind, settings, naming, right, rng):
+    """`_with_law` of a loss of finite differences, by where it asks; of one with a step of its own no size is known."""
+    step = caller.known["step"]
+
+    def moves(s):
+        v = _moved(as_asked(caller, kind, s, rng), step)
+        return None if v is None else _as_far(v, step)[0]
+
+    laws = _with_law(caller, kind, settings, moves, naming, right, rng)
+    of_size = laws.diagnosis.startswith(("scale", "curvature", "second difference", "square", "sign"))
+    return laws if laws.verdict == FAIL and not (caller.own_step and of_size) else naming
+
+
+def _with_law(caller, kind, settings, draws, naming, right, rng):
     """The `Naming` with what the law of the directions adds: E[v v^T] = K I, or something wrong with them."""
-    some, projected = [settings[0], settings[2]], not right.form["variance_reduced"]
-    draws = lambda s: directions_of(plain(caller, kind, s, rng)).get(key)
+    some = [settings[0], settings[2]]
+    projected = not (right.form.get("variance_reduced") or right.form.get("square_at_x"))
+    objective = caller.objective
     laws = [_law(caller, kind, s, draws, projected, rng) for s in some]
     said = [w for w, *_ in laws if w is not None]
     if (wrong := next((w for w in said if w.verdict), None)) is not None:
@@ -294,8 +340,8 @@ def _with_law(caller, kind, settings, key, naming, right, rng):
         return naming
     (b, a), levels = right.parts.values(), levels_of(settings)
     if not projected:
-        return name_parts("sliced", {SQUARE: b, LINEAR["sliced"]: a * size}, levels, 1e-6)._replace(resolution=0.1)
-    return naming._replace(notes=(*naming.notes, conversion(factor(size * b, levels, 1e-6), "sliced")))
+        return name_parts(objective, {SQUARE: b, LINEAR[objective]: a * size}, levels, 1e-6)._replace(resolution=0.1)
+    return naming._replace(notes=(*naming.notes, conversion(factor(size * b, levels, 1e-6), objective)))
 
 
 def directions_of(trial):
@@ -331,7 +377,9 @@ LONG = 50.0  # times the squared step, beyond which no direction of variance 1 l
 
 def _row_of(trial):
     """The row of x (M,) that each point is nearest to; of so long steps that these are not as many for each, that of its place in a block of n."""
-    near = np.linalg.norm(trial.points[:, None] - trial.setting.x, axis=-1).argmin(1)
+    from scipy.spatial import cKDTree
+
+    near = cKDTree(trial.setting.x).query(trial.points)[1]
     each = np.bincount(near, minlength=trial.setting.n)
     blocks = np.arange(len(near)) % trial.setting.n
     return blocks if np.ptp(each) and len(near) % trial.setting.n == 0 else near
@@ -381,9 +429,8 @@ def _law(caller, kind, setting, pick, projected, rng):
     small = [pick(setting._replace(seed=setting.seed + k)) for k in range(2)]
     if v is None or small[0] is None:
         return None, 1.0, 0.0
-    probe = random_probe(kind, d, rng)
-    kept = caller.values([probe], setting) == caller.values([probe], setting._replace(seed=setting.seed + 1))
-    fixed = bool(kept) or np.array_equal(*small)  # what it draws need not be what it uses
+    fixed = np.array_equal(*small) and np.array_equal(small[0], pick(setting._replace(seed=setting.seed + 2)))
+    fixed = fixed or _same_of_other_seeds(caller, random_probe(kind, d, rng), setting)  # what it draws need not be used
     flat = v.reshape(-1, d)
     V = flat.T @ flat / len(flat)
     K, error = float(np.trace(V)) / d, 6 * np.sqrt(2 / len(flat))
@@ -425,7 +472,16 @@ def _hidden(caller, kind, settings, rng):
     if naming.verdict == PASS and not metric and law not in (None, LAWS[0]):
         notes = (conversion(factor([law(s.d) for s in settings], levels, 1e-6), "sliced"),)
     if error > 1e-6:
-        notes = (*notes, f"the directions were not heard: the size of the curvature is known to {error:.0%}")
+        notes = (
+            *notes,
+            f"its directions are not numbers that were heard: the size of the curvature is known to {error:.0%}",
+        )
+    if naming.verdict == FAIL and error > 1e-2:
+        text = f"scale of the curvature: beside the square v.J v is about {found[0][0]:.2g} times what it should be, known to {error:.0%} ({naming.diagnosis.partition(':')[0]}?)"
+        naming = naming._replace(
+            diagnosis=text,
+            pattern=f"{found[0][0]:.2g} and {found[1][0]:.2g} in {settings[0].d} and {settings[1].d} dimensions",
+        )
     return naming._replace(notes=notes, resolution=error)
 
 
@@ -437,6 +493,10 @@ def _by_arrays(caller, kind, setting, rng):
     size = np.abs(C).max()
     if not found.fit.near or found.cross > tol or size <= tol * np.abs(own).max():
         return None
+    none = np.abs(C).max((1, 2)) <= tol * size
+    whole = np.isin(np.round(C / size, 6), (0, 1)).all()  # of numbers 0 and 1 some directions are 0
+    if none.any() and not whole and np.all(np.abs(own).max((1, 2)) > tol * np.abs(own).max()):
+        return Naming(INCONCLUSIVE, SOME_ROWS, f"C is 0 in {none.sum()} of {len(none)} rows")
     if (wrong := _of_rows(caller, kind, table, C, rng)) is not None:
         return wrong
     if min(np.abs(own).max(), np.abs(own).max() - np.abs(found.b).max()) <= tol * size:
@@ -455,7 +515,9 @@ def _by_arrays(caller, kind, setting, rng):
     even = lambda m: np.abs(m - np.trace(m) / d * np.eye(d)).max() <= error * abs(np.trace(m) / d)
     ratio = np.sum(own * C) / np.sum(own * own)
     projected = np.abs(C - ratio * own).max() <= tol * size
-    fixed = _same_of_another_seed(caller, table)
+    fixed = _same_of_other_seeds(caller, table.probes[0], setting)
+    if projected and np.abs(C - np.trace(C[0]) / d * np.eye(d)).max() <= tol * size:
+        return ratio, k / ratio, tol, TRACE
     if fixed and not projected:
         return Naming(FAIL, FIXED_FEW, "another seed, the same value")
     if projected and np.linalg.eigvalsh(M / k)[0] > error:
@@ -470,10 +532,14 @@ def _by_arrays(caller, kind, setting, rng):
     return k / a, 1.0, 2 * error, ""
 
 
-def _same_of_another_seed(caller, table):
-    """Whether a loss says the same with other random numbers."""
-    setting = table.trial.setting
-    return caller.values(table.probes[:1], setting._replace(seed=setting.seed + 1))[0] == table.values[0]
+SEEDS = 12  # signs in two dimensions make the same v v^T for one seed in two
+
+
+def _same_of_other_seeds(caller, probe, setting):
+    """Whether a loss says the same of a probe with other random numbers, whatever they are."""
+    says = lambda k: caller.values([probe], setting._replace(seed=setting.seed + k))[0]
+    first = says(0)
+    return all(says(k) == first for k in range(1, SEEDS))
 
 
 def _of_rows(caller, kind, table, C, rng):
@@ -481,8 +547,8 @@ def _of_rows(caller, kind, table, C, rng):
     setting, even = table.trial.setting, (C + C.swapaxes(1, 2)) / 2
     size, values = np.abs(C).max(), np.linalg.eigvalsh(even)
     one = np.all(np.sum(np.abs(values) > 1e-6 * size, axis=1) == 1)
-    if one and setting.d > 1 and np.allclose(even, even[:1], atol=1e-6 * size):
-        text = FIXED_PRODUCT if _same_of_another_seed(caller, table) else SHARED
+    if one and setting.d > 2 and setting.n >= 4 and np.allclose(even, even[:1], atol=1e-6 * size):
+        text = FIXED_PRODUCT if _same_of_other_seeds(caller, table.probes[0], setting) else SHARED
         return Naming(FAIL, text, "C is the same in all rows")
     sides = kind == "score" and np.abs(C - even).max() > 1e-6 * size
     sides = sides or np.any(values.min(1) * values.max(1) < -1e-9 * size**2)
@@ -496,9 +562,13 @@ def _of_rows(caller, kind, table, C, rng):
 def _with_ones(even, size):
     """Whether the symmetric parts (n, d, d) of u v^T + v u^T have u = (1, ..., 1) in every row, in more than two dimensions."""
     values, vectors = np.linalg.eigh(even)
-    ones = np.ones(even.shape[1])
-    span = vectors * (np.abs(values) > 1e-6 * size)[:, None]
-    return len(ones) > 2 and bool(np.allclose(np.einsum("nik,njk,j->ni", span, span, ones), ones, atol=1e-6))
+    ones, there = np.ones(even.shape[1]), np.abs(values) > 1e-6 * size
+    span = vectors * there[:, None]
+    return (
+        len(ones) > 2
+        and there.sum(1).max() <= 2
+        and bool(np.allclose(np.einsum("nik,njk,j->ni", span, span, ones), ones, atol=1e-6))
+    )
 
 
 # ------------------------------------------------------------------------------- something else
@@ -507,9 +577,12 @@ def _with_ones(even, size):
 def _wrong(caller, kind, trials, tables, right, rng):
     """(`Naming`, sense, details) of a loss that the terms of the reference do not explain."""
     objective, settings = caller.objective, [t.setting for t in trials]
+    if (away := patterns.elsewhere(caller, kind, settings[1], rng)) is not None:
+        return away, 1, {}
+    exact = [] if right is None else [k for k, fit in enumerate(right.fits) if fit.exact]
     hidden = None
     if objective == "sliced" and "v" not in caller.takes:
-        hidden = None if _nearly(right) else _hidden(caller, kind, settings[1:3], rng)
+        hidden = None if _nearly(right) else _hidden(caller, kind, settings[1::-1], rng)
         if hidden is not None and (hidden.verdict == PASS or not hidden.resolution > 1e-3):
             return hidden, 2, {}
     if "sliced" not in objective and trials[0].draws and _random(caller, tables[0]):
@@ -518,8 +591,10 @@ def _wrong(caller, kind, trials, tables, right, rng):
         )
         if paired and "another row" in paired.diagnosis:  # in whatever order they are drawn
             return paired, 2, {}
-        text = "random: the loss draws numbers that its objective has no use for, and only their mean could be checked; let it be without"
+        text = "random: the loss draws numbers, of which its objective has none, and only their mean could be checked (rows that are drawn, dropout, noise?); let it be without"
         return Naming(INCONCLUSIVE, text, "another seed, another value"), 1, {}
+    if exact and len(exact) < len(trials):
+        return _in_some_batches(caller, kind, trials, tables, right, exact, rng)
     if objective == "finite_difference_sliced":
         named = _differences(caller, kind, trials[1], rng)
     else:  # in three dimensions: of two, the last is all but the first
@@ -527,8 +602,8 @@ def _wrong(caller, kind, trials, tables, right, rng):
         named = patterns.named_by_arrays(caller, kind, tables[1], q, rng)
         named = named or patterns.named_by_one_more(caller, kind, tables[1], q) or hidden
     if named is not None:
-        # energies that are compared with the target are scores by their look: more may be said of these
-        return named, 2 - (objective == "explicit" and "your loss is the energy itself" in named.diagnosis), {}
+        # what is no square of an energy may be one of a score: more may be said of that
+        return named, 2 - named.diagnosis.startswith("not a square: your loss is"), {}
     left = 1.0 if right is None else right.left
     terms = None if right is None else patterns.right_parts(objective, tables[0], right.seen[0])
     if (named := patterns.rounded(tables[0], terms)) is not None:
@@ -537,6 +612,22 @@ def _wrong(caller, kind, trials, tables, right, rng):
         text = f"inaccurate: your loss is the right one up to {left:.0e} of its terms, as with a finite difference of its own, an epsilon, or a small term that is wrong"
         return Naming(FAIL, text, f"off by {left:.2g}"), 1, {}
     return *patterns.unexplained(caller, kind, tables[0], terms, left, rng), {}
+
+
+def _in_some_batches(caller, kind, trials, tables, right, exact, rng):
+    """`_wrong` of a loss that is right in some of the trials, by the one in which it is furthest off."""
+    of = lambda trial: f"{trial.setting.n} x {trial.setting.d}"
+    k = int(np.argmax([fit.residual for fit in right.fits]))
+    named = patterns.named_by_arrays(caller, kind, tables[k], right.seen[k], rng)
+    if named is not None and named.verdict != FAIL:
+        return named, 2, {}
+    clamped = patterns.bent(caller, kind, trials[0].setting, rng)
+    if clamped is not None and "stands still" in clamped.diagnosis:
+        return clamped, 1, {}
+    text = f"right for batches of {', '.join(of(trials[j]) for j in exact)} numbers, and not for {of(trials[k])}"
+    why = "a size that is written down, rows or dimensions that are left out, a threshold?"
+    why = why if named is None else f"there {named.diagnosis}"
+    return Naming(FAIL, f"some batches: {text} ({why})", f"off by {right.left:.2g}"), 1, {}
 
 
 def _nearly(right):
@@ -554,17 +645,34 @@ def _random(caller, table):
     return not np.array_equal(other, table.values[:3])
 
 
+def _goes_with_step(caller, kind, trial, way):
+    """Whether the points of the differences, which lie so far from x, come nearer to it with a step of half the size."""
+    step = caller.known["step"]
+    caller.known["step"] = step / 2
+    try:
+        near = as_asked(caller, kind, trial.setting, np.random.default_rng(0))
+    finally:
+        caller.known["step"] = step
+    offset = near.points - near.setting.x[_row_of(near)]
+    ends = np.abs(offset).max(1) > 1e-9 * np.abs(offset).max()
+    return np.sqrt(np.mean(offset[ends] ** 2)) < 0.75 * way
+
+
 def _differences(caller, kind, trial, rng):
     """The `Naming` of a finite-difference loss by what it does at the points x + h v, x and x - h v of a row; None if that explains nothing."""
     x, n, row = trial.setting.x, trial.setting.n, _row_of(trial)
     offset = trial.points - x[row]
     ends = np.abs(offset).max(1) > 1e-9 * np.abs(offset).max()
+    if not ends.any():
+        return Naming(INCONCLUSIVE, NO_DIFFERENCES, "asked at x")
     groups = [np.flatnonzero(row == i) for i in range(n)]
     pairs = [g[ends[g]] for g in groups]
     way, step = np.sqrt(np.mean(offset[ends] ** 2)), caller.known["step"]
-    if "step" in caller.takes and way**2 > LONG * step**2:
-        text = f"long step: the points of the differences lie {way:.2g} from x in each dimension, where the step that the loss is told is {step:g}: the directions are not multiplied by it"
+    if "step" in caller.takes and way**2 > LONG * step**2 and not _goes_with_step(caller, kind, trial, way):
+        text = f"long step: the points of the differences lie {way:.2g} from x in each dimension, on average, where the step that the loss is told is {step:g}: the directions are not multiplied by it"
         return Naming(FAIL, text, f"first offset {patterns.few(offset[ends][0])}")
+    if any(len(p) > 3 for p in pairs):
+        return Naming(INCONCLUSIVE, APART, f"{max(map(len, pairs))} points beside x in a row")
     if any(len(p) == 2 and np.abs(offset[p].sum(0)).max() > 1e-6 * np.abs(offset).max() for p in pairs):
         text = "directions apart: the two points of a difference do not lie opposite each other: they are taken along different directions, or with different steps"
         return Naming(FAIL, text, f"x + a and x + b with a + b = {patterns.few(offset[pairs[0]].sum(0))}")
@@ -580,11 +688,14 @@ def _differences(caller, kind, trial, rng):
             )
     for of in answers:
         found = identify(table, groups, jacobian=False, quadratic=(of,))
-        if found.fit.near:
+        if found.fit.exact or (found.fit.near and found.doubt < KNOWN):
             return _second_difference(found, np.array(points), step) if of == "E" else _of_scores(found, pairs, offset)
     return None
 
 
+NO_DIFFERENCES = "no differences: fn is asked at x alone, and at no points beside it; for a loss with derivatives say objective='sliced' or 'implicit'"
+APART = "several directions: fn is asked at more than two points beside x in a row (other directions for the square than for the second difference, a difference of higher order?): with one pair for each row more can be said"
+KNOWN = 0.05  # relative error of arrays that are read
 ONE_SIDE = "no square: fn is asked on one side of x alone, at x + h v and at x, and the loss is linear in what it says: no difference of two sides is squared, and none is a second one"
 
 

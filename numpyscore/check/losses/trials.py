@@ -106,8 +106,9 @@ def noisy(caller, kind, setting, rng):
     for size in (1.0, 1e-4, 1e-6):
         step = size * rng.choice([-1.0, 1.0], setting.x.shape) * rng.uniform(0.5, 1.5, setting.x.shape)
         moved = centres(caller.ask(probe, setting._replace(x=setting.x + step)))
-        found = _scale(trial, moved, step, eps)
-        far = far or (moved, step)
+        found, far = _scale(trial, moved, step, eps), far or (moved, step)
+        if found is not None and not found[1].any() and not np.array_equal(far[0].points, trial.points):
+            found = None  # a small step does not move what is rounded
         if found is not None or eps > 1e-10:
             break
     if found is None and (exchanged := _exchanged(trial, far[0], far[1], eps)) is not None:
