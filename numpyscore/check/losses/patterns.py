@@ -275,9 +275,10 @@ def _should_be(caller, kind, found, q):
         return {"A": (SQUARE, [e]), "C": (LINEAR[objective], [e]), "D": (REGULARISER, [diagonal])}
     if objective != "sliced":
         return {"A": (SQUARE, [e]), "C": (LINEAR[objective], [e])}
-    along = [found.C] if q.v is None else [np.einsum("mni,mnj->nij", q.v, q.v), _of_entries(q)]
+    along = [found.C] if q.v is None else [np.einsum("mni,mnj->nij", q.v, q.v)]
+    entries = [] if q.v is None else [_of_entries(q)]
     drawn = [] if "v" in caller.takes else [found.C]  # of what it drew, only `plain._hidden` can tell
-    return {"A": (SQUARE, [e, *along, *drawn]), "C": (LINEAR[objective], drawn or along)}
+    return {"A": (SQUARE, [e, *along, *entries, *drawn]), "C": (LINEAR[objective], drawn or along)}
 
 
 def _of_entries(q):
