@@ -323,6 +323,14 @@ WHY = {  # where a factor usually comes from
 }
 
 
+FACTOR = " (a factor, a temperature, a variance that is left out or twice there, a sum for a mean?)"
+
+
+def _factor(text):
+    """Where a number comes from that is written in a few digits, as 3 and 2/3 are; ""."""
+    return FACTOR * (len(text) <= 4 and text[0].isdigit())
+
+
 def scaled(field):
     """theirs = c x reference."""
     c = float(*field.fitted(field.reference))
@@ -345,15 +353,16 @@ def scaled(field):
         grad = "this is grad E; the score is -grad E = grad log p"
         yield say("sign", grad if word == "score" else f"your {word} is minus the reference")
     elif not known:
-        step = " (other units, not divided by the step of a difference, or by its square?)" * (
-            abs(c) > 1e3 or abs(c) < 1e-3
-        )
+        far = " (other units, not divided by the step of a difference, or by its square?)"
+        step = _factor(said(abs(c), rtol)) if 1e-3 <= abs(c) <= 1e3 else far
         yield say("scale", f"your {word} is {said(c, rtol)} times the reference{step}", 1)
     else:
         for text in known:
             here = "" if said(abs(c), rtol) == text else f", {said(abs(c), rtol)} here"
             yield say(
-                "scale", f"your {word} is {text} times the reference{here}{sign}{WHY.get(text, '')}", reading=text
+                "scale",
+                f"your {word} is {text} times the reference{here}{sign}{WHY.get(text, _factor(text))}",
+                reading=text,
             )
 
 
@@ -444,7 +453,8 @@ def added(field):
         text = f"the reference {'-' if c < 0 else '+'} {times(c)} ({why}?)"
         if not one:  # a reference + c T = a (reference - k T) + k T
             text = f"{said(a, rtol)} x {text}"
-            if any(close(abs(a), v, 1e3 * rtol) for k, v in field.known.items() for v in (v, 1 / v) if k == "n"):
+            whole = max(abs(a), 1 / abs(a))  # the number of rows, which of a gradient is not known
+            if close(whole, field.known.get("n", round(whole)), 1e3 * rtol) and round(whole) > 2:
                 text += f"; that is, all but a term {times(c / (1 - a))} is multiplied by {said(a, rtol)} (a sum over the batch where a mean belongs, or the reverse?)"
         key = "weight decay" if term.why is QUADRATIC and field.of == "theta" else term.key
         pattern = f"yours = {a:.12f} x reference {c:+.12f} {name}"

@@ -469,7 +469,7 @@ def _mixed(halved, whole, top, allowed):
     if times(m / n):
         return "n: rows are multiplied by their number"
     if top["another order"] <= allowed:
-        return "batch statistics: the result of a row changes with the other rows, not with their order (batch normalisation, centring, a mean or sum over the wrong axis?)"
+        return "batch statistics: the result of a row changes with the other rows, not with their order (batch normalisation, centring, a norm or a clip of the whole batch, attention or a kernel between rows, a mean or sum over the wrong axis?)"
     if top["other rows"] <= allowed:
         return "position: the result of a row changes with its place in the batch (an index, a fixed noise array, a cumulative sum?)"
     return "rows mixed: the result of a row changes with the other rows and with their order"

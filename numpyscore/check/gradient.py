@@ -244,8 +244,9 @@ def of_the_loss(field, L):
 def shortened(field, norm):
     """The right direction, and a norm that is a round number."""
     c, limit = float(*field.fitted(field.reference)), float(f"{norm:.0e}")
-    if 0 < c < 1 and close(norm, limit, 1e-5):
-        text = f"your gradient has norm {limit:g} and the right direction; it is clipped to that norm, or normalised"
+    if c > 0 and not close(c, 1, 1e-6) and close(norm, limit, 1e-5):
+        how = "clipped to that norm, or normalised" if c < 1 else "normalised to that norm"
+        text = f"your gradient has norm {limit:g} and the right direction; it is {how}"
         yield field.says("clipped", text, c * field.reference, 0, f"yours = {c:.12g} x reference, norm {norm:.9g}")
 
 

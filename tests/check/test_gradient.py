@@ -492,7 +492,8 @@ def test_gradients_of_functions_of_the_loss_are_told_by_its_value():
 def test_a_norm_that_is_a_round_number_is_a_limit():
     norm = np.linalg.norm(REFERENCE[:6])
     of = lambda to, off=0.0: [e.key for e in shortened(times(to / norm), to * (1 + off))]
-    assert of(1.0) == of(0.5) == of(3.0) == ["clipped"] and of(1.1) == of(10.0) == of(norm) == of(-1.0) == []
+    assert of(1.0) == of(0.5) == of(3.0) == of(10.0) == ["clipped"] and of(1.1) == of(norm) == of(-1.0) == []
+    assert "normalised to that norm" in next(shortened(times(10 / norm), 10.0)).sentence
     assert of(1.0, 0.9e-5) == ["clipped"] and of(1.0, 1.1e-5) == []
     (found,) = shortened(times(0.5 / norm), 0.5)
     hold(f"{found.diagnosis} {found.constants} {found.pattern} {found.residual:.1e}")

@@ -293,7 +293,7 @@ FIXED_FEW = (
     f"{FIXED_WRONG}; over the few of a batch v v^T has a mean that is not I, and beside |s|^2 the minimiser follows it"
 )
 FIXED = "its directions are the same in every call, whatever the random numbers: right for a test, not for training"
-METRIC = "directions not isotropic: the mean M of v v^T is no multiple of I; with (v.s)^2 as the square the loss weighs errors by M: right only for a model that can reach the score"
+METRIC = "directions not isotropic: the mean M of v v^T is no multiple of I; with (v.s)^2 as the square the loss weighs errors by M: right only for a model that can reach the score (numbers from 0 to 1, whose mean is not 0, dimensions of other variances?)"
 SHARED = "shared probe: all rows of the batch use one direction; the mean is right, but averaging over the batch does not reduce its noise"
 OVER_BATCH = (
     "directions normalised over the batch: the mean of v v^T goes as 1/n; each row must have its own length, |v|^2 = d"
