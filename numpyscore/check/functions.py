@@ -326,13 +326,8 @@ def _rows(where, function, points, rtol, rng):
     if whole.shape[:1] != (n,):
         text = f"shape: the result has shape {whole.shape} for {n} rows; expected one result per row"
         return report(FAIL, diagnosis=text)
-    try:
-        fewer = function(points[:half])
-    except ValueError as error:
-        text = f"size of the batch: it takes {n} rows, and with the first {half} of them it raises {error.__cause__ or error}"
-        return report(FAIL, diagnosis=text)
-    if fewer.shape != (half, *whole.shape[1:]):
-        text = f"shape: {n} rows give {whole.shape}, and {half} give {fewer.shape}: the number of results does not follow that of the rows (axes mixed up, a last chunk that is dropped, a fixed size of the batch, a sum or a vmap over the wrong axis?)"
+    fewer, text = _fewer(function, points[:half], whole)
+    if text:
         return report(FAIL, diagnosis=text)
     trials = _changes(function, points, whole, fewer, rng)
     scale = np.abs(whole[np.isfinite(whole)]).max(initial=0.0)
@@ -362,6 +357,22 @@ def _rows(where, function, points, rtol, rng):
                 _permuted(function, points, whole, allowed) or _of_neighbours(function, points, whole, allowed) or text
             )
     return report(FAIL, worst=worst, pattern=f"{pattern} of the largest result", diagnosis=text)
+
+
+def _fewer(function, points, whole):
+    """(the results of some of the rows by themselves, what is wrong with their number)."""
+    n, half = len(whole), len(points)
+    try:
+        fewer = function(points)
+    except ValueError as error:
+        why = error.__cause__ or error
+        return None, f"size of the batch: it takes {n} rows, and with the first {half} of them it raises {why}"
+    if fewer.shape == (half, *whole.shape[1:]):
+        return fewer, ""
+    return (
+        None,
+        f"shape: {n} rows give {whole.shape}, and {half} give {fewer.shape}: the number of results does not follow that of the rows (axes mixed up, a last chunk that is dropped, a fixed size of the batch, a sum or a vmap over the wrong axis?)",
+    )
 
 
 def _changes(function, points, whole, fewer, rng):

@@ -332,13 +332,13 @@ def _measured(walk, i, x):
     gammas, used, twice = _coefficients(walk, run, x, w, places, calls)
     steep = max(1.0, np.abs(base).max() / own)  # round-off of a difference
     close = 1e2 * exact * steep * own / size
-    if np.ptp(alphas) > 1e2 * exact * steep or np.abs(twice[used[0] if used else 0]).max() > close:
+    first = used[0] if used else 0
+    if (
+        np.ptp(alphas) > 1e2 * exact * steep
+        or np.abs(twice[first]).max() > close
+        or not _in_place(gammas, twice, close)
+    ):
         return None
-    for gamma, more in zip(gammas, twice, strict=True):
-        if np.ptp(gamma) > close and np.abs(more).max() > close:
-            return None
-        if np.ptp(gamma) > close:
-            raise Flaw(PLACES)
     alpha, gamma = float(alphas.mean()), tuple(float(g.mean()) for g in gammas)
     rest = base - alpha * x - w * sum(gamma)
     if np.abs(rest).max() <= 1e2 * steep * exact * own:
@@ -348,11 +348,23 @@ def _measured(walk, i, x):
     large = walk(FAR * x, i, 1, lambda *call: FAR * says(*call)) - rest - FAR * (alpha * x + w * sum(gamma))
     bent = calls == 1 and np.abs(large).max() > 1e2 * exact * steep * FAR * np.abs(base).max()
     where = lambda asked: _strays(asked, v, walk.ladder[i + 1], w, 1e2 * exact * steep)
-    levels = tuple(t for t, _ in asked)
-    part = Part(alpha, gamma, float(rest.var()), levels, exact * steep, bool(bent), where(asked))
+    told = tuple(t for t, _ in asked)
+    part = Part(alpha, gamma, float(rest.var()), told, exact * steep, bool(bent), where(asked))
+    return part._replace(spare=_without(part, used, where, asked) if 0 < len(used) < calls else None)
+
+
+def _without(part, used, where, asked):
+    """The `Part` of the calls that are used."""
     of = lambda a: tuple(a[k] for k in used)
-    less = part._replace(gamma=of(gamma), levels=of(levels), strays=where(of(asked)))
-    return part._replace(spare=less if 0 < len(used) < calls else None)
+    return part._replace(gamma=of(part.gamma), levels=of(part.levels), strays=where(of(asked)))
+
+
+def _in_place(gammas, twice, close):
+    """Whether each coefficient (n, d) is one number; raises a `Flaw` of one that is none where it does not change with the size of the answers."""
+    several = [more for gamma, more in zip(gammas, twice, strict=True) if np.ptp(gamma) > close]
+    if any(np.abs(more).max() <= close for more in several):
+        raise Flaw(PLACES)
+    return not several
 
 
 def _flawed(rest, used, repeated):
@@ -827,29 +839,42 @@ def _verdict(report, steps, kind, walk, by_law):
         clipped = "it is not linear for larger x (x_0 clipped to [-1, 1]?): right only for data within those bounds"
         notes = (f"this is {found[0][1]}", *_size_of_langevin(steps, kind or found[0][0]))
         return report(PASS, notes=notes + (clipped,) * any(part.bent for part in steps.parts))
-    if kind == "annealed":
-        if steps.calls > 1 and steps.var.any() and steps.same_noise(2 * steps.calls * steps.gamma.sum(axis=1)):
-            return report(FAIL, diagnosis=ONE_FOR_ALL.format(calls=steps.calls))
-        langevin = lambda s: s.same(np.ones_like(p.s), tuple(s.gamma.T), 2 * s.gamma.sum(axis=1))
-        others = _readings(steps) if steps.predicts != "score" else ()
-        if misread_as := next((what for what, other in others if langevin(other)), ""):
-            return report(FAIL, diagnosis=misread_as)
-        rescaled = f"x rescaled: a Langevin step leaves the coefficient of x at 1, yours is {steps.alpha[0]:.6g}"
-        rescaled += f" beside the score that fn's {steps.predicts} stands for" * (steps.predicts != "score")
-        flaw = langevin_flaw(steps.gamma.sum(axis=1), steps.var, steps.error, [{"sigma": s} for s in p.s])
-        if flaw := rescaled if np.abs(steps.alpha - 1).max() > 1e-6 else flaw:
-            return report(FAIL, diagnosis=flaw)
-    wrong = next((texts for rule in MISTAKES if (texts := list(dict.fromkeys(rule(steps, kind))))), [])
-    if wrong:
-        changed = {part for text in wrong for part in text.partition(BESIDE)[0].split("; ")} & ALL_CHANGES
-        alike = GEOMETRIC * bool(np.ptp(p.t / p.s) <= 1e-6 and any("sigma" in part for part in changed))
-        return report(FAIL, diagnosis=_listed(wrong) + alike)
+    if flaw := (kind == "annealed" and _no_langevin(steps)) or _mistaken(steps, kind):
+        return report(FAIL, diagnosis=flaw)
     if kind in (None, "ancestral") and _between(steps):
         return report(PASS, notes=(f"this is {BETWEEN}",))
     if kind in ("ancestral", "ddim") and steps.calls == 1:
         return report(FAIL, diagnosis=elsewhere(steps))
     if steps.spare:
         return _verdict(report, steps.spare, kind, walk, by_law)
+    return _of_law(report, steps, kind, by_law)
+
+
+def _no_langevin(steps):
+    """What is wrong with a step that is meant to be annealed Langevin dynamics; ""."""
+    p, drift, of_score = steps.here, steps.gamma.sum(axis=1), steps.predicts == "score"
+    if steps.calls > 1 and steps.var.any() and steps.same_noise(2 * steps.calls * drift):
+        return ONE_FOR_ALL.format(calls=steps.calls)
+    langevin = lambda s: s.same(np.ones_like(p.s), tuple(s.gamma.T), 2 * s.gamma.sum(axis=1))
+    others = () if of_score else _readings(steps)
+    if misread_as := next((what for what, other in others if langevin(other)), ""):
+        return misread_as
+    if np.abs(steps.alpha - 1).max() > 1e-6:
+        beside = "" if of_score else f" beside the score that fn's {steps.predicts} stands for"
+        return f"x rescaled: a Langevin step leaves the coefficient of x at 1, yours is {steps.alpha[0]:.6g}{beside}"
+    return langevin_flaw(drift, steps.var, steps.error, [{"sigma": s} for s in p.s])
+
+
+def _mistaken(steps, kind):
+    """What the first rule that finds something says of a step, with what a geometric ladder does not tell apart; ""."""
+    wrong = next((texts for rule in MISTAKES if (texts := list(dict.fromkeys(rule(steps, kind))))), [])
+    changed = {part for text in wrong for part in text.partition(BESIDE)[0].split("; ")} & ALL_CHANGES
+    geometric = np.ptp(steps.here.t / steps.here.s) <= 1e-6 and any("sigma" in part for part in changed)
+    return _listed(wrong) + GEOMETRIC * bool(geometric)
+
+
+def _of_law(report, steps, kind, by_law):
+    """The report on a step that is none of the known ones, by its law, or by what its kind has in any case."""
     if (many := OF_KIND.get(kind)) and not many(steps):
         noise = "with noise" if steps.var.any() else "without noise"
         text = f"another step: fn is asked {'once' if steps.calls == 1 else f'{steps.calls} times'} in a step {noise}, which is none of kind {kind!r}"

@@ -298,11 +298,12 @@ def _unadjusted(report, parts, taus):
     )  # fmt: skip
     flaws = [noise_flaw(p.noise, independent=flat) for p in parts]
     apart, laws = langevin_flaw(drift, noise, error, settings), _laws(taus, drift, a) if flat else {}
+    like = [name for name, law in laws.items() if np.all(np.abs(stationary / law - 1) <= error)]
     if not flat and apart.startswith(("no drift", "sign")):  # of the mean over dimensions
         apart = ""
-    like = [name for name, law in laws.items() if np.all(np.abs(stationary / law - 1) <= error)]
     named = "Euler-Maruyama" if not apart else next(iter(like), "")
-    apart = _temperature(stationary, laws, noise / (2 * drift), error) or apart if apart.startswith(OF_NOISE) else apart
+    if apart.startswith(OF_NOISE):
+        apart = _temperature(stationary, laws, noise / (2 * drift), error) or apart
     text = _plain_flaw(flaws, apart, flat and np.allclose(a, -taus / VARIANCE, atol=1e-6))
     if not text and not flat:
         text = _preconditioned(G, cov, taus, n)
@@ -315,11 +316,19 @@ def _unadjusted(report, parts, taus):
     if not flat:
         M = np.array2string(G[0] / drift[0], precision=3).replace("\n", "")
         return report(PASS, notes=(f"preconditioned by a multiple of {M}",))
-    settled = f"this is {named}; at step {taus[0]:g} it settles at variance {stationary[0]:.4g} where the target has {VARIANCE}"
-    if apart or not D_law or (abs(D_law[0] - 1) <= 1e-3 and D_law[1] == {"step": 1}):
-        return report(PASS, notes=(settled,))
-    other = f"another convention: your step is {product(D_law[0], D_law[1], 1e-3)} in x + step score + sqrt(2 step) z"
-    return report(PASS, notes=(settled, other))
+    own = {} if apart or not D_law or (abs(D_law[0] - 1) <= 1e-3 and D_law[1] == {"step": 1}) else D_law
+    return report(PASS, notes=_settled(named, taus[0], stationary[0], own))
+
+
+def _settled(named, tau, variance, own):
+    """The notes on a right step: what it is, and its drift in the step size (factor, exponents), if that is its `own`."""
+    settled = f"this is {named}; at step {tau:g} it settles at variance {variance:.4g} where the target has {VARIANCE}"
+    if not own:
+        return (settled,)
+    return (
+        settled,
+        f"another convention: your step is {product(own[0], own[1], 1e-3)} in x + step score + sqrt(2 step) z",
+    )
 
 
 def _laws(taus, drift, a):

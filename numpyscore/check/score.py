@@ -102,16 +102,21 @@ def check_score(score, *, energy=None, logpdf=None, x, wrap=None, rtol=None, rng
         report = replace(report, diagnosis=f"{report.diagnosis}. {either}")
     report = with_rows(_with_curl(report, yours, points, step), yours, value, points)
     if report.verdict == FAIL and report.name == "different":
-        report = _other_energy(report, yours, points, step)
-        width = widths(points, step)
-        of = lambda x: lambda d: Field(yours(x), sign * d.value, d.tolerance, x)
+        of, width = lambda x: lambda d: Field(yours(x), sign * d.value, d.tolerance, x), widths(points, step)
         far = lambda x: differenced(one_each, x, width, eps, of(x))[0]
-        with contextlib.suppress(ValueError):  # it cannot be asked so far out
-            report = with_growth(report, far, points, 1)
-        with contextlib.suppress(ValueError):
-            report = _with_jump(report, yours, log_p, points)
+        report = _unknown(report, yours, log_p, points, step, far)
     if report.verdict == PASS and len(points) > 1 and not np.ptp(points, axis=0).any():
         report = replace(report, notes=(*report.notes, ALL_EQUAL))
+    return report
+
+
+def _unknown(report, yours, log_p, points, step, far):
+    """The report on a score that is no function of the reference, with what is seen elsewhere; `far` as in `with_growth`."""
+    report = _other_energy(report, yours, points, step)
+    with contextlib.suppress(ValueError):  # it cannot be asked so far out
+        report = with_growth(report, far, points, 1)
+    with contextlib.suppress(ValueError):
+        report = _with_jump(report, yours, log_p, points)
     return report
 
 
@@ -349,11 +354,12 @@ def check_conservative(score, *, x, wrap=None, rtol=None, step=None, claimed=Tru
     where, points = "check_conservative", points_of("check_conservative", x)
     function, (n, d) = Function(where, "score", score, wrap, x), points.shape
     value, seen = function.both(points)
-    unusable = unfit(where, function, value, points.shape, points)
-    if unusable is None:  # a FAIL is false
-        unusable = unsteady(where, function, value, points)
-    if unusable is not None:
-        return unusable
+    for rule in (
+        lambda: unfit(where, function, value, points.shape, points),
+        lambda: unsteady(where, function, value, points),
+    ):
+        if (unusable := rule()) is not None:
+            return unusable
     seen, upper = seen.astype(float), np.triu_indices(d, 1)
 
     def beside(jac):
@@ -378,11 +384,11 @@ def check_conservative(score, *, x, wrap=None, rtol=None, step=None, claimed=Tru
     if report.verdict == FAIL and (kind := _kind(jac, value)):
         report = replace(report, diagnosis=f"{report.diagnosis}; {kind}")
     report = replace(report, pattern=pattern, details={"jacobian": jac.value, "antisymmetric": share})
-    report = with_rows(report, function, value, points)
     if claimed or report.verdict != FAIL:
-        return report
+        return with_rows(report, function, value, points)
     usual = (
         f"not the gradient of an energy, as is usual for a network that gives the score itself: the antisymmetric part is {share:.2g} of its Jacobian "
         f"(0 for a gradient, 1 for a rotation). Denoising and samplers do not need one; a likelihood by an energy, or a Metropolis correction, does"
     )
-    return replace(report, verdict=PASS, diagnosis="", notes=(usual, *report.notes))
+    report = replace(report, verdict=PASS, diagnosis="", notes=(usual, *report.notes))
+    return with_rows(report, function, value, points)

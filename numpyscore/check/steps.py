@@ -62,14 +62,9 @@ def noise_flaw(noise, independent=True):
     first = len(np.unique(np.round(noise[:, 0] / largest, 9)))  # of signs, and other whole numbers, there are few
     if first > 0.05 * n and (kinds := len(np.unique(np.round(noise / largest, 9), axis=0))) < 0.9 * n:
         return f"shared noise: {1 - kinds / n:.0%} of the chains get the noise of another one in a step"
-    means, stds = noise.mean(0), noise.std(0)
-    if np.any(np.abs(means) > (SIGMAS + 1) * stds / np.sqrt(n) + 1e-9 * size):
-        square, fourth = (np.mean((noise - means) ** k) for k in (2, 4))
-        flat = abs(fourth - 1.8 * square**2) < 0.1 * square**2  # as of uniform numbers
-        why = " (uniform numbers from 0 to 1 in place of normal ones?)" * bool(flat)
-        k = int(np.argmax(np.abs(means) / np.maximum(stds, 1e-9 * largest)))
-        where = f" in dimension {k}" * bool(d > 1 and np.abs(means).min() < abs(means[k]) / 2)
-        return f"biased: the step has an offset of {means[k]:.3g}{where}, whatever x is: has the noise a mean{why}, is the score taken at another point, or has the drift a term beside the score?"
+    stds = noise.std(0)
+    if np.any(np.abs(noise.mean(0)) > (SIGMAS + 1) * stds / np.sqrt(n) + 1e-9 * size):
+        return _biased(noise)
     still = np.flatnonzero(np.abs(noise).max(0) <= 1e-9 * largest)
     if independent and len(still):
         return f"dimensions without noise: a step adds no noise in {numbered('dimension', still)} of the chains"
@@ -88,6 +83,17 @@ def noise_flaw(noise, independent=True):
     if independent and abs(np.mean((noise / size) ** 4) - 3) > (SIGMAS + 1) * np.sqrt(96 / (n * d)):
         return "noise not Gaussian: its fourth moment is not that of a normal number"
     return ""
+
+
+def _biased(noise):
+    """What is said of noise (n, d) with a mean."""
+    means, stds = noise.mean(0), noise.std(0)
+    square, fourth = (np.mean((noise - means) ** k) for k in (2, 4))
+    flat = abs(fourth - 1.8 * square**2) < 0.1 * square**2  # as of uniform numbers
+    why = " (uniform numbers from 0 to 1 in place of normal ones?)" * bool(flat)
+    k = int(np.argmax(np.abs(means) / np.maximum(stds, 1e-9 * np.abs(noise).max())))
+    where = f" in dimension {k}" * bool(len(means) > 1 and np.abs(means).min() < abs(means[k]) / 2)
+    return f"biased: the step has an offset of {means[k]:.3g}{where}, whatever x is: has the noise a mean{why}, is the score taken at another point, or has the drift a term beside the score?"
 
 
 WHY = {  # the variance of the noise over twice the drift's coefficient, and where that may come from

@@ -468,6 +468,8 @@ def test_rows_are_said_what_was_seen():
         said(ns.check_rows(lambda x: np.cumsum(x, 0), x[:3], rng=k), "FAIL", "rows before", "batch statistics")
     hidden = lambda x: (h := x @ W) - h.mean(0)
     said(ns.check_conservative(lambda x: -np.tanh(hidden(x)) @ W.T, x=x), "FAIL", "batch statistics")
+    turned = lambda x: -np.tanh(hidden(x)) @ W.T @ np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]])
+    said(ns.check_conservative(turned, x=x, claimed=False), "FAIL", "batch statistics")
 
 
 def test_gradients_are_said_what_was_seen():

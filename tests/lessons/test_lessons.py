@@ -224,7 +224,9 @@ def test_numpyscores_own_check_of_an_exercise_passes_its_solution_and_fails_know
 
 def test_numpyscores_own_checks_name_what_the_lists_do_not():
     found = verdict("3.4", "np.mean(0.5 * np.sum(np.abs(s), axis=1) + np.abs(trace))")
-    assert found.state == "wrong" and "an absolute error" in found.said and "what should be the square grows" in found.said
+    assert (
+        found.state == "wrong" and "an absolute error" in found.said and "what should be the square grows" in found.said
+    )
 
 
 @pytest.mark.parametrize(

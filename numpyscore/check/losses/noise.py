@@ -796,9 +796,9 @@ def _strange(caller, trials, founds, r):
     use = (trial.sigma > 0) & (np.abs(own) > 1e-9 * np.abs(own).max())
     target, eps = -found.b[use] / own[use, None], trial.eps[use]
     x, first_row = trial.data[trial.row[use]], f"target of the first row {np.array2string(target[0], precision=3)}"
+    namings: list[Naming] = []
     if (moved := _with_constant(target, eps, x, trial)) is not None:
         return moved
-    namings: list[Naming] = []
     # what before which, and without a factor before with one
     plain = lambda named: ("wrong target, some " in named.diagnosis, " times " in named.diagnosis.split(" -- ")[0])
     for right, word in ((-eps / trial.sigma[use, None], "-eps/sigma"), (eps, "the noise eps"), (x, "x")):

@@ -493,11 +493,7 @@ def _by_arrays(caller, kind, setting, rng):
     size = np.abs(C).max()
     if not found.fit.near or found.cross > tol or size <= tol * np.abs(own).max():
         return None
-    none = np.abs(C).max((1, 2)) <= tol * size
-    whole = np.isin(np.round(C / size, 6), (0, 1)).all()  # of numbers 0 and 1 some directions are 0
-    if none.any() and not whole and np.all(np.abs(own).max((1, 2)) > tol * np.abs(own).max()):
-        return Naming(INCONCLUSIVE, SOME_ROWS, f"C is 0 in {none.sum()} of {len(none)} rows")
-    if (wrong := _of_rows(caller, kind, table, C, rng)) is not None:
+    if (wrong := _in_some_rows(own, C, tol) or _of_rows(caller, kind, table, C, rng)) is not None:
         return wrong
     if min(np.abs(own).max(), np.abs(own).max() - np.abs(found.b).max()) <= tol * size:
         return None
@@ -530,6 +526,16 @@ def _by_arrays(caller, kind, setting, rng):
     if alike(traces) and alike(squares):  # |v|^2 is the same in all rows
         return traces[0] / squares[0].sum(), 1.0, tol, ""
     return k / a, 1.0, 2 * error, ""
+
+
+def _in_some_rows(own, C, tol):
+    """INCONCLUSIVE where the curvature (n, d, d) is 0 in some of the rows that have a square; None."""
+    size, squares = np.abs(C).max(), np.abs(own).max((1, 2))
+    none = np.abs(C).max((1, 2)) <= tol * size
+    whole = np.isin(np.round(C / size, 6), (0, 1)).all()  # of numbers 0 and 1 some directions are 0
+    if not none.any() or whole or np.any(squares <= tol * squares.max()):
+        return None
+    return Naming(INCONCLUSIVE, SOME_ROWS, f"C is 0 in {none.sum()} of {len(none)} rows")
 
 
 SEEDS = 12  # signs in two dimensions make the same v v^T for one seed in two
