@@ -85,7 +85,8 @@ def check_reverse(step, *, levels, kind=None, predicts="score", wrap=None, rng=0
     Returns
     -------
     CheckReport
-        A step that is none of these is judged by its law on a Gaussian, from the noisiest level to the least noisy.
+        A step that is none of these is judged by its law on a Gaussian, from the noisiest level to the least noisy; so is a copy, as it was handed,
+        of a step that keeps something from call to call (a multistep method).
 
     Raises
     ------
