@@ -498,9 +498,6 @@ def by_rows(report, function, points):
     return replace(report, diagnosis=rows.diagnosis, pattern=rows.pattern) if rows.verdict == FAIL else report
 
 
-# ------------------------------------------------------------------------------- what is no field at all
-
-
 def with_rows(report, function, value, points):
     """The report, a PASS only if half of the rows, asked for by themselves, get the same values."""
     half = len(points) // 2
@@ -512,12 +509,12 @@ def with_rows(report, function, value, points):
         if fewer.shape == value[:half].shape and np.abs(fewer - value[:half]).max() <= allowed:
             return report
         rows = _rows(report.check, function, points, None, generator(report.check, 0))
-        return (
-            report
-            if rows.verdict != FAIL
-            else replace(report, verdict=FAIL, diagnosis=rows.diagnosis, pattern=rows.pattern)
-        )
+        if rows.verdict == FAIL:
+            return replace(report, verdict=FAIL, diagnosis=rows.diagnosis, pattern=rows.pattern)
     return report
+
+
+# ------------------------------------------------------------------------------- what is no field at all
 
 
 def unfit(where, function, value, shape, x, each="one row of numbers for each row of x", at="x"):

@@ -87,9 +87,8 @@ class LossCaller:
         self.hidden = False  # where it is compiled, the points at which it asks fn
         self.calls, self.came, self.notes = 0, "", set()
         self.as_score = False  # the loss calls fn.score(x), so fn is no prediction of something else
-        self.column: int | None = (
-            0  # which of the numbers that fn is told is taken for the level; None if it is none of them
-        )
+        # which of the numbers that fn is told is taken for the level; None if it is none of them
+        self.column: int | None = 0
         self.weighted = self.own_step = False  # whether a weight was said or is taken, and a step is neither
         self.unread = False  # whether something else is told beside, such as an embedding of the level
         self.eps = float(np.finfo(float).eps)
@@ -303,10 +302,8 @@ class CompiledLoss:
 
 def _ways(kind, levels=False):
     """How a loss may want its arguments: plain numbers, arrays of one, or one for each row; points that require a gradient; single precision."""
-    gradients, numbers = (
-        (False, True) if kind == "torch" else (False,),
-        ((True, False), (False, False), (False, True))[: 2 + levels],
-    )
+    gradients = (False, True) if kind == "torch" else (False,)
+    numbers = ((True, False), (False, False), (False, True))[: 2 + levels]  # plain, one for each row
     ways = [{"gradient": g, "plain": p, "each": e, "single": False} for p, e in numbers for g in gradients]
     return ways + ([{**way, "single": True} for way in ways] if kind != "numpy" else [])
 
